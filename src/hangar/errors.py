@@ -1,0 +1,214 @@
+"""The errors of Hangar: one tree, and the table of its exit codes.
+
+Whatever goes wrong for a reason that Hangar knows comes out as a ``HangarError``. Where Python has a natural class for
+the same thing the Hangar class inherits it too, so ``except KeyError`` and ``except ColumnNotFoundError`` both work. A message
+says what happened, to which thing, and what to do next. The tree, with the exit code of the command line::
+
+    HangarError                                        1
+    ├── InvalidInputError (ValueError)                 1   a value, name, key, shape or dtype that cannot be
+    ├── InvalidStateError (RuntimeError)               1   not possible now: staged changes, no commit yet
+    ├── InvalidTypeError (TypeError)                   1   an argument of the wrong type
+    ├── NotFoundError                                  3
+    │   ├── RepositoryNotFoundError (RuntimeError)     3   no repository here, or not initialized
+    │   ├── PathNotFoundError (FileNotFoundError)      3
+    │   ├── PathNotDirectoryError (NotADirectoryError) 3
+    │   ├── RevisionNotFoundError (ValueError)         3   unknown branch, tag, commit
+    │   ├── ColumnNotFoundError (KeyError)             3
+    │   ├── SampleNotFoundError (KeyError)             3
+    │   └── RemoteNotFoundError (KeyError, ValueError) 3
+    ├── ConflictError                                  4
+    │   ├── RepositoryExistsError (OSError)            4
+    │   ├── NameTakenError (ValueError)                4   a branch, tag or remote of this name exists
+    │   ├── ColumnExistsError (LookupError)            4
+    │   ├── StaleRefError (RuntimeError)               4   a ref moved since it was read
+    │   ├── UnmergedError (RuntimeError)               4   history that no other branch holds would be lost
+    │   └── MergeConflictError (ValueError)            4
+    ├── AccessError (PermissionError)                  5   read-only, or not allowed here
+    │   ├── LockedError                                5   another writer holds the lock, or took it over
+    │   └── ClosedError                                5   the checkout was closed
+    ├── CorruptionError (RuntimeError)                 6   bytes that are not what their digest or checksum says
+    ├── NotLocalError (FileNotFoundError)              7   promised by a remote, not on this disk
+    ├── UnreachableError (ConnectionError)             8
+    ├── NothingToDoError (RuntimeError)                9   an empty commit, a reset of what is clean
+    ├── UnsupportedVersionError (RuntimeError)         10  written by a newer Hangar
+    ├── DiskFullError (OSError)                        1   nothing acknowledged was lost; free space and try again
+    └── StorageError (OSError)                         1   the operating system refused a read, write or sync
+"""
+
+from __future__ import annotations
+
+__all__ = [
+    "EXIT_CODES",
+    "AccessError",
+    "ClosedError",
+    "ColumnExistsError",
+    "ColumnNotFoundError",
+    "ConflictError",
+    "CorruptionError",
+    "DiskFullError",
+    "HangarError",
+    "InvalidInputError",
+    "InvalidStateError",
+    "InvalidTypeError",
+    "LockedError",
+    "MergeConflictError",
+    "NameTakenError",
+    "NotFoundError",
+    "NotLocalError",
+    "NothingToDoError",
+    "PathNotDirectoryError",
+    "PathNotFoundError",
+    "RemoteNotFoundError",
+    "RepositoryExistsError",
+    "RepositoryNotFoundError",
+    "RevisionNotFoundError",
+    "SampleNotFoundError",
+    "StaleRefError",
+    "StorageError",
+    "UnmergedError",
+    "UnreachableError",
+    "UnsupportedVersionError",
+    "exit_code",
+]
+
+
+class HangarError(Exception):
+    """Any error that Hangar raises on purpose."""
+
+    def __str__(self) -> str:
+        # KeyError would show the repr of its argument, OSError a tuple.
+        return str(self.args[0]) if len(self.args) == 1 else super().__str__()
+
+
+class InvalidInputError(HangarError, ValueError):
+    """A value, name, key, shape or dtype that cannot be accepted."""
+
+
+class InvalidStateError(HangarError, RuntimeError):
+    """The operation is not possible in the present state of the repository or checkout."""
+
+
+class InvalidTypeError(HangarError, TypeError):
+    """An argument of a type that can never be right."""
+
+
+class NotFoundError(HangarError):
+    """Something that was named does not exist."""
+
+
+class RepositoryNotFoundError(NotFoundError, RuntimeError):
+    """There is no repository here, or it was not initialized."""
+
+
+class PathNotFoundError(NotFoundError, FileNotFoundError):
+    """A path on the file system does not exist."""
+
+
+class PathNotDirectoryError(NotFoundError, NotADirectoryError):
+    """A path that must be a directory is something else."""
+
+
+class RevisionNotFoundError(NotFoundError, ValueError):
+    """No branch, tag or commit of this name."""
+
+
+class ColumnNotFoundError(NotFoundError, KeyError):
+    """No column of this name."""
+
+
+class SampleNotFoundError(NotFoundError, KeyError):
+    """No sample (or subsample) of this key."""
+
+
+class RemoteNotFoundError(NotFoundError, KeyError, ValueError):
+    """No remote of this name."""
+
+
+class ConflictError(HangarError):
+    """Two things cannot both be."""
+
+
+class RepositoryExistsError(ConflictError, OSError):
+    """A repository is already here."""
+
+
+class NameTakenError(ConflictError, ValueError):
+    """A branch, tag or remote of this name exists."""
+
+
+class ColumnExistsError(ConflictError, LookupError):
+    """A column of this name exists."""
+
+
+class StaleRefError(ConflictError, RuntimeError):
+    """A branch moved since it was read."""
+
+
+class UnmergedError(ConflictError, RuntimeError):
+    """Commits would be left that no other branch holds."""
+
+
+class MergeConflictError(ConflictError, ValueError):
+    """Both sides of a merge changed the same thing differently."""
+
+
+class AccessError(HangarError, PermissionError):
+    """The repository, checkout or object does not allow this."""
+
+
+class LockedError(AccessError):
+    """Another writer holds the writer lock, or has taken it over."""
+
+
+class ClosedError(AccessError):
+    """The checkout this object belongs to was closed."""
+
+
+class CorruptionError(HangarError, RuntimeError):
+    """Stored bytes are not what their digest or checksum says, or are gone."""
+
+
+class NotLocalError(HangarError, FileNotFoundError):
+    """The data is promised by a remote and not on this disk."""
+
+
+class UnreachableError(HangarError, ConnectionError):
+    """A remote does not answer."""
+
+
+class NothingToDoError(HangarError, RuntimeError):
+    """The operation was asked for, and there is nothing to do."""
+
+
+class UnsupportedVersionError(HangarError, RuntimeError):
+    """The repository, or a record in it, was written by a newer Hangar."""
+
+
+class DiskFullError(HangarError, OSError):
+    """No space is left, or a limit on file size was met; nothing acknowledged was lost."""
+
+
+class StorageError(HangarError, OSError):
+    """The operating system refused a read, a write or a sync."""
+
+
+EXIT_CODES: dict[type[HangarError], int] = {
+    NotFoundError: 3,
+    ConflictError: 4,
+    AccessError: 5,
+    CorruptionError: 6,
+    NotLocalError: 7,
+    UnreachableError: 8,
+    NothingToDoError: 9,
+    UnsupportedVersionError: 10,
+    HangarError: 1,
+}
+"""Exit code of the command line for each branch of the tree (0 is success, 2 a usage error, 130 an interrupt)."""
+
+
+def exit_code(error: BaseException) -> int:
+    """Exit code of the command line for ``error``: that of its nearest class in :data:`EXIT_CODES`, else 1."""
+    for cls in type(error).__mro__:
+        if cls in EXIT_CODES:
+            return EXIT_CODES[cls]
+    return 1

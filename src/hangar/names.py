@@ -1,0 +1,89 @@
+"""Validation of names and sample keys, where a user writes them.
+
+Names (branches, tags, remotes, columns) are for people and for paths; keys name samples. Both are checked when they are
+written and never when they are read back, so that a later, wider rule opens old repositories.
+"""
+
+from __future__ import annotations
+
+import operator
+import re
+import unicodedata
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias
+
+from hangar import limits
+from hangar.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+__all__ = ["NameKind", "SampleKey", "check_key", "check_name", "normal_key"]
+
+SampleKey: TypeAlias = "int | str"
+NameKind = Literal["branch", "tag", "remote", "column"]
+
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,%d}\Z" % limits.MAX_NAME_CHARACTERS)
+_ASCII_KEY = re.compile(r"[A-Za-z0-9_./+-]{1,%d}\Z" % limits.MAX_KEY_CHARACTERS)
+_KEY_PUNCTUATION = frozenset("_.-/+")
+_KEY_CATEGORIES = frozenset(("Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd"))
+
+
+def check_name(name: object, kind: NameKind) -> str:
+    """Return ``name`` when it can name a ``kind``.
+
+    Raises
+    ------
+    InvalidInputError
+        It is no ``str`` of 1 to 64 characters of ``A-Z a-z 0-9 _ . -``.
+    """
+    if not isinstance(name, str) or not _NAME.match(name):
+        raise InvalidInputError(
+            f"{kind} name {name!r} is not suitable: use 1 to {limits.MAX_NAME_CHARACTERS} of the characters "
+            "A-Z a-z 0-9 _ . -"
+        )
+    return str(name)
+
+
+def _good_text_key(key: str) -> bool:
+    if _ASCII_KEY.match(key):
+        return True
+    return 0 < len(key) <= limits.MAX_KEY_CHARACTERS and all(
+        c in _KEY_PUNCTUATION or unicodedata.category(c) in _KEY_CATEGORIES for c in key
+    )
+
+
+def normal_key(key: Any) -> SampleKey | None:
+    """``key`` as the ``int`` or ``str`` that names a sample, or None where its type or value never can.
+
+    ``numpy`` integers become ``int``; ``bool`` is no key. Only the form is looked at, not the characters.
+    """
+    if type(key) is str:
+        return key
+    if type(key) is int:
+        return key if 0 <= key <= limits.MAX_INTEGER_KEY else None
+    if isinstance(key, bool) or type(key).__name__ in ("bool", "bool_"):
+        return None
+    if isinstance(key, str):
+        return str(key)
+    try:
+        number: int = operator.index(key)
+    except TypeError:
+        return None
+    return number if 0 <= number <= limits.MAX_INTEGER_KEY else None
+
+
+def check_key(key: int | str | np.integer[Any]) -> SampleKey:
+    """Return ``key`` as an ``int`` or ``str`` that may be written.
+
+    Raises
+    ------
+    InvalidInputError
+        It is no integer of 0 to 2**64 - 1 and no ``str`` of 1 to 255 letters, marks, digits (of any script) and ``_ . - / +``.
+    """
+    normal = normal_key(key)
+    if normal is None or (type(normal) is str and not _good_text_key(normal)):
+        raise InvalidInputError(
+            f"key {key!r} is not suitable: use an int from 0 to 2**64 - 1, or a str of 1 to {limits.MAX_KEY_CHARACTERS} "
+            "letters, digits and _ . - / + without white space"
+        )
+    return normal
