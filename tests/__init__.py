@@ -1,0 +1,1 @@
+"""The tests of Hangar. They mirror ``src/hangar``; helpers are imported as ``tests.room.module``."""
