@@ -1,0 +1,233 @@
+"""One way to report long work: a callback, or a bar on a terminal.
+
+Every function that may take long has an argument ``progress``:
+
+- ``None``: a bar on stderr when stderr is a terminal and the work lasts longer than half a second, else nothing;
+- ``True``: a bar on stderr from the start, whatever stderr is (one line at the end when it is no terminal); ``False``: nothing;
+- a callable: called as ``progress(done, total, unit)``, ``total`` being None where it is not known; first with 0, last with the final
+  count, and at most ten times a second between. What it raises stops the work, which is how a caller cancels it.
+
+Work tells a :class:`Reporter` once a batch, never once an item. A terminal that goes away stops the bar, not the work.
+"""
+
+from __future__ import annotations
+
+import shutil
+import sys
+import time
+from collections import deque
+from collections.abc import Callable
+from types import TracebackType
+from typing import Final, TypeAlias
+
+from hangar.errors import InvalidTypeError
+
+__all__ = ["Progress", "ProgressCallback", "Reporter", "format_bytes", "report"]
+
+ProgressCallback: TypeAlias = "Callable[[int, int | None, str], object]"
+Progress: TypeAlias = "ProgressCallback | bool | None"
+
+DRAW_SECONDS: Final = 0.1
+DELAY_SECONDS: Final = 0.5
+"""Work shorter than this shows no bar unless one was asked for."""
+RATE_DRAWS: Final = 50
+"""Draws (about five seconds) over which the rate is taken."""
+BAR_CELLS: Final = 24
+BYTES: Final = "bytes"
+"""The unit whose amounts are shown as kB, MB ..."""
+
+
+def format_bytes(count: float) -> str:
+    """``count`` bytes for people, such as ``'62.44 kB'`` (powers of 1000)."""
+    if abs(count) < 1000:
+        return f"{int(count)} bytes"
+    for unit in ("kB", "MB", "GB", "TB"):
+        count /= 1000
+        if abs(count) < 999.995:
+            return f"{count:.2f} {unit}"
+    return f"{count / 1000:.2f} PB"
+
+
+def _format_seconds(seconds: float) -> str:
+    whole = round(seconds)
+    if whole >= 360_000:
+        return "> 99 h"
+    minutes, rest = divmod(whole, 60)
+    return f"{minutes // 60}:{minutes % 60:02}:{rest:02}" if minutes >= 60 else f"{minutes:02}:{rest:02}"
+
+
+class Reporter:
+    """Tells one listener how far a piece of work is; a context manager.
+
+    Leaving the block tells the final count and, where a bar was drawn, ends its line.
+
+    Parameters
+    ----------
+    total
+        How much there is to do; None when it is not known.
+    unit
+        What is counted, in the plural (``'samples'``); ``'bytes'`` are shown as kB, MB ...
+    label
+        What is being done, for the bar.
+
+    Attributes
+    ----------
+    done
+        How much has been done.
+    total
+        May be set later, when it becomes known.
+    """
+
+    __slots__ = ("_due", "_emit", "_started", "done", "label", "total", "unit")
+
+    def __init__(self, emit: _Listener | None, total: int | None, unit: str, label: str, delay: float = 0.0) -> None:
+        self.done = 0
+        self.total = total
+        self.unit = unit
+        self.label = label
+        self._emit = emit
+        self._started = time.monotonic()
+        self._due = self._started + delay
+
+    def advance(self, count: int = 1) -> None:
+        """``count`` more are done."""
+        self.done += count
+        if self._emit is not None:
+            now = time.monotonic()
+            if now >= self._due:
+                self._due = now + DRAW_SECONDS
+                self._emit.tell(self, now - self._started)
+
+    def update(self, done: int) -> None:
+        """``done`` are done now."""
+        self.advance(done - self.done)
+
+    def __enter__(self) -> Reporter:
+        now = time.monotonic()
+        if self._emit is not None and self._due <= now:
+            self._due = now + DRAW_SECONDS
+            self._emit.tell(self, 0.0)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
+    ) -> None:
+        if self._emit is not None:
+            emit, self._emit = self._emit, None
+            emit.finish(self, time.monotonic() - self._started, failed=kind is not None)
+
+
+class _Listener:
+    """What a :class:`Reporter` tells."""
+
+    def tell(self, reporter: Reporter, seconds: float) -> None:
+        raise NotImplementedError
+
+    def finish(self, reporter: Reporter, seconds: float, *, failed: bool) -> None:
+        raise NotImplementedError
+
+
+class _Callback(_Listener):
+    def __init__(self, function: ProgressCallback) -> None:
+        self._function = function
+
+    def tell(self, reporter: Reporter, seconds: float) -> None:
+        self._function(reporter.done, reporter.total, reporter.unit)
+
+    def finish(self, reporter: Reporter, seconds: float, *, failed: bool) -> None:
+        # After an error the callback is left alone: it may be what raised it, and a second error would hide the first.
+        if not failed:
+            self.tell(reporter, seconds)
+
+
+class _Bar(_Listener):
+    """One line on stderr, drawn over itself."""
+
+    def __init__(self, terminal: bool) -> None:
+        self._terminal = terminal
+        self._recent: deque[tuple[float, int]] = deque(maxlen=RATE_DRAWS)
+        self._drawn = 0
+
+    def tell(self, reporter: Reporter, seconds: float) -> None:
+        self._recent.append((seconds, reporter.done))
+        if self._terminal:
+            width = shutil.get_terminal_size().columns - 1
+            first_seconds, first_done = self._recent[0]
+            rate = (reporter.done - first_done) / (seconds - first_seconds) if seconds > first_seconds else 0.0
+            self._draw(_line(reporter, rate, None)[: max(width, 1)])
+
+    def finish(self, reporter: Reporter, seconds: float, *, failed: bool) -> None:
+        if self._drawn or not self._terminal:
+            rate = reporter.done / seconds if seconds > 0 else 0.0
+            width = shutil.get_terminal_size().columns - 1 if self._terminal else 1000
+            self._draw(_line(reporter, rate, seconds)[: max(width, 1)])
+            self._write("\n")
+
+    def _draw(self, line: str) -> None:
+        blank = " " * (self._drawn - len(line))
+        self._write(f"\r{line}{blank}" if self._terminal else line)
+        self._drawn = len(line)
+
+    def _write(self, text: str) -> None:
+        try:
+            sys.stderr.write(text)
+            sys.stderr.flush()
+        except (AttributeError, OSError, ValueError):
+            # No stderr, closed, a broken pipe, or an encoding without these characters: the work goes on unseen.
+            pass
+
+
+def _line(reporter: Reporter, rate: float, seconds: float | None) -> str:
+    """The text of a bar; ``seconds`` is how long it took when it is over."""
+    done, total, unit = reporter.done, reporter.total, reporter.unit
+
+    def amount(count: float) -> str:
+        return format_bytes(count) if unit == BYTES else f"{count:,.0f}"
+
+    parts = [reporter.label] if reporter.label else []
+    if total:
+        share = min(done / total, 1.0)
+        cells = int(share * BAR_CELLS)
+        parts.append(f"{int(share * 100):3}% [{'#' * cells}{'.' * (BAR_CELLS - cells)}]")
+    counted = amount(done) if total is None else f"{amount(done)} / {amount(total)}"
+    parts.append(counted if unit == BYTES else f"{counted} {unit}")
+    if rate > 0:
+        parts.append(f"{amount(rate)}/s" if unit == BYTES or rate >= 10 else f"{rate:.1f}/s")
+    if seconds is not None:
+        parts.append(f"in {_format_seconds(seconds)}" if seconds >= 1 else f"in {seconds:.1f} s")
+    elif rate > 0 and total is not None and total > done:
+        parts.append(f"{_format_seconds((total - done) / rate)} left")
+    return "  ".join(parts)
+
+
+def _stderr_is_terminal() -> bool:
+    try:
+        return sys.stderr.isatty()
+    except (AttributeError, ValueError):
+        return False
+
+
+def report(progress: Progress, total: int | None, unit: str, label: str = "") -> Reporter:
+    """A reporter for one piece of work; use it as ``with report(...) as reporter``.
+
+    Parameters
+    ----------
+    progress
+        The argument of that name, as the module's page says.
+    total, unit, label
+        See :class:`Reporter`.
+
+    Raises
+    ------
+    InvalidTypeError
+        ``progress`` is no bool, callable or None.
+    """
+    if progress is None:
+        return Reporter(_Bar(True) if _stderr_is_terminal() else None, total, unit, label, DELAY_SECONDS)
+    if progress is True:
+        return Reporter(_Bar(_stderr_is_terminal()), total, unit, label)
+    if progress is False:
+        return Reporter(None, total, unit, label)
+    if not callable(progress):
+        raise InvalidTypeError(f"progress is None, True, False or a function, not {type(progress).__name__}")
+    return Reporter(_Callback(progress), total, unit, label)
