@@ -65,7 +65,12 @@ Where Python has a natural class for the same thing the class of Hangar inherits
      - raised when
 """
 
-FIXED_CODES = {0: "Done.", 2: "The command was not understood: unknown command or option, missing argument.", 130: "Interrupted."}
+FIXED_CODES = {
+    0: "Done.",
+    1: "Any other error.",
+    2: "The command was not understood: unknown command or option, missing argument.",
+    130: "Interrupted.",
+}
 
 
 def plain(text: str) -> str:
@@ -156,7 +161,9 @@ def summary(thing: object) -> str:
     return (inspect.getdoc(thing) or "").split("\n\n")[0].replace("\n", " ")
 
 
-def error_classes(cls: type[errors.HangarError] = errors.HangarError, depth: int = 0) -> Iterator[tuple[type[errors.HangarError], int]]:
+def error_classes(
+    cls: type[errors.HangarError] = errors.HangarError, depth: int = 0
+) -> Iterator[tuple[type[errors.HangarError], int]]:
     """Each class of the tree and how deep it stands, parents before children."""
     yield cls, depth
     for child in cls.__subclasses__():
@@ -166,18 +173,21 @@ def error_classes(cls: type[errors.HangarError] = errors.HangarError, depth: int
 
 def also(cls: type[errors.HangarError]) -> str:
     """The classes of Python that ``cls`` itself adds to its parent."""
-    return ", ".join(f"``{base.__name__}``" for base in cls.__bases__ if base.__module__ == "builtins" and base is not Exception)
+    return ", ".join(
+        f"``{base.__name__}``" for base in cls.__bases__ if base.__module__ == "builtins" and base is not Exception
+    )
 
 
 def errors_page() -> str:
-    codes = {code: "" for code in FIXED_CODES} | {code: summary(cls) for cls, code in errors.EXIT_CODES.items()}
-    codes |= FIXED_CODES | {1: "Any other error of Hangar."}
+    codes = {code: summary(cls) for cls, code in errors.EXIT_CODES.items()} | FIXED_CODES
     lines = [NOTICE + ERRORS_HEAD.rstrip()]
-    lines += [f"   * - {code}\n     - {plain(codes[code]) if code not in FIXED_CODES else codes[code]}" for code in sorted(codes)]
+    lines += [f"   * - {code}\n     - {plain(codes[code])}" for code in sorted(codes)]
     lines.append(CLASSES_HEAD.rstrip())
     for cls, depth in error_classes():
         name = "\u2003" * depth + f"``{cls.__name__}``"
-        lines.append(f"   * - {name}\n     - {also(cls)}\n     - {errors.exit_code(cls(''))}\n     - {plain(summary(cls))}")
+        lines.append(
+            f"   * - {name}\n     - {also(cls)}\n     - {errors.exit_code(cls(''))}\n     - {plain(summary(cls))}"
+        )
     return "\n".join(lines) + "\n"
 
 

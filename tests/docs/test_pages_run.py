@@ -1,0 +1,71 @@
+"""What the README and the tutorial tell a reader to type is typed here, in order, in an empty folder."""
+
+from __future__ import annotations
+
+import doctest
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from PIL import Image
+from sklearn.datasets import load_sample_images
+
+from tests.docs.blocks import ROOT, code_blocks, named_block, typed_commands
+
+
+@pytest.fixture
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """An empty folder to work in, and beside it the folder of images that the pages speak of."""
+    pictures = tmp_path / "pictures"
+    pictures.mkdir()
+    for name, image in zip(["china", "flower"], load_sample_images().images, strict=True):
+        Image.fromarray(image).save(pictures / f"{name}.png")
+    working = tmp_path / "desk"
+    working.mkdir()
+    monkeypatch.chdir(working)
+    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    return working
+
+
+@pytest.mark.parametrize("page", ["README.rst", "docs/tutorial.rst"])
+def test_commands_run(page: str, desk: Path) -> None:
+    commands = typed_commands(page)
+    assert len(commands) >= 5
+    script = "\n".join(f"echo '+ command {i}'\n{command}" for i, command in enumerate(commands))
+    shell = ["bash", "-euo", "pipefail", "-c", script]
+    done = subprocess.run(shell, check=False, cwd=desk, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
+@pytest.mark.usefixtures("desk")
+def test_readme_python_runs() -> None:
+    (block,) = code_blocks("README.rst", "python")
+    exec(compile(block, "README.rst", "exec"), {})
+
+
+@pytest.mark.usefixtures("desk")
+def test_tutorial_says_what_happens() -> None:
+    failed, tried = doctest.testfile(
+        str(ROOT / "docs" / "tutorial.rst"),
+        module_relative=False,
+        optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL,
+        encoding="utf-8",
+    )
+    assert tried >= 20
+    assert failed == 0
+
+
+@pytest.mark.parametrize("name", ["run-the-demo", "run-the-tests"])
+def test_ci_reads_the_commands_of_the_readme(name: str) -> None:
+    """The script finds each command where the README has it; it spells neither of them itself."""
+    script = (ROOT / ".ci" / "run").read_text("utf-8")
+    reader = script[script.index("readme_command() {") :].split("\n}\n")[0] + "\n}\n"
+    done = subprocess.run(
+        ["bash", "-euc", f"{reader}readme_command {name}"], cwd=ROOT, capture_output=True, text=True, check=True
+    )
+    assert done.stdout.strip() == named_block("README.rst", name)
+    assert name in script
+    assert "tox run" not in script

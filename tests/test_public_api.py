@@ -1,0 +1,85 @@
+"""What `import hangar` gives, and what it costs: the names of the public API, and no module that its user did not ask for."""
+
+from __future__ import annotations
+
+import importlib
+import importlib.metadata
+import json
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+import hangar
+from hangar import errors
+
+# What each takes to import is more than all of Hangar. `importlib.metadata` is read when a backend is not built in, the rest by
+# the rooms that need it, on first use.
+HEAVY = ["torch", "tensorflow", "grpc", "h5py", "sklearn", "PIL", "click", "rich", "pytest", "importlib.metadata"]
+
+PUBLIC = {
+    "hangar": ["Repository", "BranchHead", "__version__"],
+    "hangar.checkout": ["ReaderCheckout", "WriterCheckout"],
+    "hangar.columns": ["Columns", "FlatSampleReader", "FlatSampleWriter", "is_column", "is_writer_column"],
+    "hangar.cli": ["main"],
+}
+
+
+def test_all_is_sorted_and_resolves() -> None:
+    assert hangar.__all__ == sorted(set(hangar.__all__))
+    assert [name for name in hangar.__all__ if not hasattr(hangar, name)] == []
+
+
+def test_every_error_is_public() -> None:
+    classes = {name for name in errors.__all__ if isinstance(getattr(errors, name), type)}
+    assert classes <= set(hangar.__all__)
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_names_stand_where_the_documentation_says(module: str) -> None:
+    found = importlib.import_module(module)
+    assert [name for name in PUBLIC[module] if name not in found.__all__ or not hasattr(found, name)] == []
+
+
+def test_version() -> None:
+    assert re.fullmatch(r"\d+\.\d+\.\d+(\.dev\d+|rc\d+)?", hangar.__version__)
+    assert importlib.metadata.version("hangar") == hangar.__version__
+
+
+def modules_after(statement: str) -> set[str]:
+    """The modules that a fresh interpreter has after ``statement`` and had not before."""
+    program = (
+        "import json, sys; before = set(sys.modules)\n"
+        f"{statement}\n"
+        "print(json.dumps(sorted(set(sys.modules) - before)))"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    return set(json.loads(done.stdout))
+
+
+def test_import_is_light() -> None:
+    modules = modules_after("import hangar")
+    assert "hangar" in modules
+    assert [name for name in HEAVY if name in modules] == []
+
+
+def test_the_light_import_test_can_fail() -> None:
+    assert {"importlib.metadata", "click"} <= modules_after("import click, importlib.metadata, hangar")
+
+
+def test_module_runs_as_the_command() -> None:
+    done = subprocess.run([sys.executable, "-m", "hangar", "--version"], capture_output=True, text=True, check=True)
+    assert hangar.__version__ in done.stdout
+    assert done.stderr == ""
+
+
+def test_the_installed_package_is_whole() -> None:
+    """What was installed (in tox: the wheel) holds each file of the source tree, and the licence and typing marker."""
+    source = Path(__file__).parent.parent / "src" / "hangar"
+    written = {path.relative_to(source) for path in source.rglob("*") if path.is_file() and path.suffix != ".pyc"}
+    installed = Path(hangar.__file__).parent
+    assert {path for path in written if not (installed / path).is_file()} == set()
+    assert Path("py.typed") in written
+    assert importlib.metadata.metadata("hangar")["License-Expression"] == "Apache-2.0"
