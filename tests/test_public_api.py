@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import importlib.metadata
+import inspect
 import json
 import re
 import subprocess
@@ -41,6 +42,21 @@ def test_every_error_is_public() -> None:
 def test_names_stand_where_the_documentation_says(module: str) -> None:
     found = importlib.import_module(module)
     assert [name for name in PUBLIC[module] if name not in found.__all__ or not hasattr(found, name)] == []
+
+
+@pytest.mark.parametrize("module", PUBLIC)
+def test_everything_public_says_what_it_is(module: str) -> None:
+    """Each public class and each of its public methods and properties has a docstring, its own or that of its contract."""
+    found = importlib.import_module(module)
+    classes = [thing for name in PUBLIC[module] if isinstance(thing := getattr(found, name), type)]
+    silent = [
+        f"{cls.__name__}.{name}"
+        for cls in classes
+        for name in dir(cls)
+        if not name.startswith("_") and not inspect.getdoc(getattr(cls, name))
+    ]
+    assert silent == []
+    assert [cls.__name__ for cls in classes if not cls.__doc__] == []
 
 
 def test_version() -> None:
