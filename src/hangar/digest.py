@@ -1,0 +1,243 @@
+"""What names content: domain-separated digests of records and blobs, blob headers, and the checksum of reads.
+
+A digest is BLAKE3-256, keyed. A record is hashed as its exact bytes, under a key for its class; a blob as its logical bytes (C
+order, little-endian), under a key derived from its header, so that one call hashes one sample. Equal content has one digest
+on every machine, and nothing of one class or header can pass for another. The checksum (XXH3) guards reads of local bytes against
+accidents and is no part of any name. What bytes a value becomes is settled by ``schema/``.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import cached_property, partial
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, Final, Literal, NewType
+
+import numpy as np
+import numpy.typing as npt
+from blake3 import blake3
+from xxhash import xxh3_64_intdigest
+
+from hangar import limits
+from hangar.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = [
+    "BYTES",
+    "DIGEST_BYTES",
+    "NDARRAY",
+    "STR",
+    "Digest",
+    "Header",
+    "RecordClass",
+    "blob_digest",
+    "blob_digests",
+    "checksum",
+    "checksums",
+    "digest_array",
+    "digest_list",
+    "parse_hex",
+    "record_digest",
+    "record_digests",
+]
+
+Digest = NewType("Digest", bytes)
+"""32 bytes."""
+DIGEST_BYTES: Final = 32
+
+RecordClass = Literal["node", "commit", "schema", "attributes", "tree", "column"]
+"""What kinds of record have digests; ``tree`` and ``column`` are the inputs of tree digests and column ids."""
+
+NDARRAY: Final = 1
+STR: Final = 2
+BYTES: Final = 3
+"""Kinds of blobs."""
+
+_RECORD_CONTEXT: Final = "hangar 0 record class"
+_BLOB_CONTEXT: Final = "hangar 0 blob header"
+_LONG_ROW_BYTES: Final = 4_096
+_RECORD_KEYS: Final[dict[str, bytes]] = {
+    name: blake3(name.encode(), derive_key_context=_RECORD_CONTEXT).digest()
+    for name in ("node", "commit", "schema", "attributes", "tree", "column")
+}
+_finish: Final[Callable[[blake3], bytes]] = blake3.digest
+
+
+def record_digest(record_class: RecordClass, data: Buffer) -> Digest:
+    """Digest of the exact bytes of a record.
+
+    Parameters
+    ----------
+    record_class
+        Equal bytes of two classes have different digests.
+    data
+        The encoded record.
+    """
+    return Digest(blake3(data, key=_RECORD_KEYS[record_class]).digest())
+
+
+def record_digests(record_class: RecordClass, records: Sequence[bytes]) -> list[Digest]:
+    """Digests of many records of one class."""
+    hashers = map(partial(blake3, key=_RECORD_KEYS[record_class]), records)
+    return list(map(Digest, map(_finish, hashers)))
+
+
+@dataclass(frozen=True)
+class Header:
+    """What a blob's bytes mean, as far as its digest covers it.
+
+    Parameters
+    ----------
+    kind
+        :data:`NDARRAY`, :data:`STR` or :data:`BYTES`.
+    dtype
+        Code of the element type (``schema/dtypes.py``); 0 for str and bytes.
+    shape
+        Of the array; ``()`` for str and bytes.
+
+    Raises
+    ------
+    InvalidInputError
+        No blob can have this header.
+    """
+
+    kind: int
+    dtype: int
+    shape: tuple[int, ...]
+
+    def __post_init__(self) -> None:
+        if self.kind == NDARRAY:
+            if not 0 < self.dtype < 256:
+                raise InvalidInputError(
+                    f"a blob header names the element type {self.dtype!r}; it is a code from 1 to 255"
+                )
+            _check_shape(self.shape)
+        elif self.kind not in (STR, BYTES):
+            raise InvalidInputError(
+                f"a blob header names the kind {self.kind!r}, which this version of Hangar does not know"
+            )
+        elif self.dtype != 0 or self.shape != ():
+            raise InvalidInputError("the blob header of a str or bytes value has no element type and no shape")
+
+    def encode(self) -> bytes:
+        """Bytes of the header: kind, dtype, rank (a byte each) and every extent (8 bytes, little-endian)."""
+        return struct.pack(f"<BBB{len(self.shape)}Q", self.kind, self.dtype, len(self.shape), *self.shape)
+
+    @classmethod
+    def decode(cls, data: bytes) -> Header:
+        """The header that ``data`` encodes.
+
+        Raises
+        ------
+        InvalidInputError
+            ``data`` encodes no header.
+        """
+        if len(data) < 3 or len(data) != 3 + 8 * data[2]:
+            raise InvalidInputError(f"{len(data)} bytes are no blob header: the length does not agree with the rank")
+        kind, dtype, rank, *shape = struct.unpack(f"<BBB{data[2]}Q", data)
+        if rank > limits.MAX_RANK:
+            raise InvalidInputError(f"a blob header has {rank} dimensions; the limit is {limits.MAX_RANK}")
+        return cls(kind, dtype, tuple(shape))
+
+    @cached_property
+    def key(self) -> bytes:
+        """Key under which blobs of this header are hashed: 32 bytes."""
+        return blake3(self.encode(), derive_key_context=_BLOB_CONTEXT).digest()
+
+    @cached_property
+    def seed(self) -> int:
+        """Seed of the checksum of blobs of this header, so that a wrong header is found as wrong bytes are."""
+        return xxh3_64_intdigest(self.encode())
+
+
+def _check_shape(shape: tuple[int, ...]) -> None:
+    if len(shape) > limits.MAX_RANK:
+        raise InvalidInputError(f"an array has {len(shape)} dimensions; the limit is {limits.MAX_RANK}")
+    elements = 1
+    for extent in shape:
+        if extent < 0:
+            raise InvalidInputError(f"an array has an extent of {extent}")
+        # An extent of zero does not free the others: numpy refuses such shapes too.
+        elements *= extent or 1
+        if elements > limits.MAX_ARRAY_BYTES:
+            raise InvalidInputError(
+                f"an array of shape {shape} is larger than the limit of {limits.MAX_ARRAY_BYTES} bytes"
+            )
+
+
+def blob_digest(header: Header, buffer: Buffer) -> Digest:
+    """Digest of one blob: ``buffer`` holds its logical bytes."""
+    return Digest(blake3(buffer, key=header.key).digest())
+
+
+def blob_digests(header: Header, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+    """Digests of many blobs of one header.
+
+    Parameters
+    ----------
+    header
+        The header of every row.
+    rows
+        Logical bytes, uint8, shape (n, bytes of one blob), C order.
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8, shape (n, 32).
+    """
+    hashers = map(partial(blake3, key=header.key), _row_buffers(rows))
+    return digest_array(list(map(_finish, hashers)))
+
+
+def checksum(buffer: Buffer, seed: int) -> int:
+    """Checksum of a blob's logical bytes, with the ``seed`` of its header."""
+    return xxh3_64_intdigest(buffer, seed)
+
+
+def checksums(rows: npt.NDArray[np.uint8], seed: int) -> npt.NDArray[np.uint64]:
+    """Checksums of many blobs of one header: uint64, shape (n,). ``rows`` as in :func:`blob_digests`."""
+    return np.fromiter(map(xxh3_64_intdigest, _row_buffers(rows), repeat(seed)), np.uint64, len(rows))
+
+
+def _row_buffers(rows: npt.NDArray[np.uint8]) -> Sequence[Any]:
+    """The rows as objects that a hash function takes, made without an interpreted call for each."""
+    count, width = rows.shape
+    if width == 0:
+        return [b""] * count
+    if width < _LONG_ROW_BYTES:
+        # A bytes object a row costs one small copy, an array a row 0.2 us.
+        copies: list[bytes] = np.ascontiguousarray(rows).view(f"V{width}")[:, 0].tolist()
+        return copies
+    return list(rows)
+
+
+def digest_array(digests: Sequence[bytes]) -> npt.NDArray[np.uint8]:
+    """Digests as an array: uint8, shape (n, 32)."""
+    return np.frombuffer(b"".join(digests), np.uint8).reshape(len(digests), DIGEST_BYTES)
+
+
+def digest_list(digests: npt.NDArray[np.uint8]) -> list[Digest]:
+    """Rows of an array (n, 32) as digests."""
+    rows: list[Digest] = np.ascontiguousarray(digests).view(f"V{DIGEST_BYTES}")[:, 0].tolist()
+    return rows
+
+
+def parse_hex(text: str) -> Digest:
+    """The digest that 64 hexadecimal digits spell.
+
+    Raises
+    ------
+    InvalidInputError
+        ``text`` is something else.
+    """
+    try:
+        data = bytes.fromhex(text)
+    except ValueError:
+        data = b""
+    if len(data) != DIGEST_BYTES or len(text) != 2 * DIGEST_BYTES:
+        raise InvalidInputError(f"{text!r} is no digest: it takes {2 * DIGEST_BYTES} hexadecimal digits")
+    return Digest(data)

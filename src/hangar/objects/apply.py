@@ -1,0 +1,177 @@
+"""Changes to a tree, at the cost of what changes.
+
+Each level is changed like the one below it: the leaves that the changes fall in are cut anew, from the beginning of the first
+until a cut falls on an old one; old nodes that went and new ones that came are the changes of the level above. The result
+is the tree that ``build`` makes of the same content, whatever the order and the batches it came in.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from itertools import islice
+from typing import Any
+
+from hangar.objects.build import Entry, build, build_above, check_batch, entries_of, make_node
+from hangar.objects.locate import Cursor, warm
+from hangar.objects.node import Node, Root, TreeForm
+from hangar.objects.split import cuts, marks
+from hangar.objects.store import NodeStore
+
+__all__ = ["apply"]
+
+_WARM_KEYS = 4_096
+"""Changes whose leaves are loaded together."""
+
+
+def apply(
+    store: NodeStore, form: TreeForm, root: Root | None, keys: Sequence[bytes], cells: Sequence[bytes | None]
+) -> Root | None:
+    """The tree ``root`` with some entries put in, changed or deleted; its new nodes are pending in ``store``.
+
+    Parameters
+    ----------
+    store
+        Has the nodes of ``root`` and gets the new ones.
+    form
+        What leaves hold.
+    root
+        The tree as it was, None for an empty one.
+    keys
+        Encoded keys, ascending, each once.
+    cells
+        What each entry shall hold; None deletes it, if it is there.
+
+    Returns
+    -------
+    Root or None
+        None for a tree without entries. ``root`` itself where nothing changed.
+
+    Raises
+    ------
+    InvalidInputError
+        Keys do not ascend or are too long, or cells are not of this form.
+    """
+    if root is None:
+        if None in cells:
+            keys = [key for key, cell in zip(keys, cells, strict=True) if cell is not None]
+        return build(store, form, keys, [cell for cell in cells if cell is not None])
+    check_batch(keys, cells)
+    made_before = len(store.pending)
+    top = store.load(root.digest)
+    values: Sequence[Any] = cells
+    for level in range(top.level + 1):
+        if not keys:
+            return root
+        keys, values = _Level(store, form, top, level, keys, values).change()
+    there = [i for i, entry in enumerate(values) if entry is not None]
+    if not keys or not there:
+        return None if keys else root
+    tree = build_above(store, form, top.level, [keys[i] for i in there], [values[i] for i in there])
+    return _lowered(store, tree, made_before)
+
+
+def _lowered(store: NodeStore, tree: Root, made_before: int) -> Root:
+    """The same tree without nodes on top that have but one child: a level of a single node is the root."""
+    digest = tree.digest
+    node = store.load(digest)
+    while node.level and len(node.keys) == 1:
+        if digest in islice(store.pending, made_before, None):
+            store.drop(digest)
+        digest = node.child(0)
+        node = store.load(digest)
+    return Root(digest, tree.entries, tree.samples)
+
+
+class _Level:
+    """The change of one level: ``keys`` and ``values`` (None deletes) go in, those of the level above come out."""
+
+    __slots__ = ("above", "cursor", "form", "keys", "level", "store", "values")
+
+    def __init__(
+        self, store: NodeStore, form: TreeForm, top: Node, level: int, keys: Sequence[bytes], values: Sequence[Any]
+    ) -> None:
+        self.store, self.form, self.level, self.keys, self.values = store, form, level, keys, values
+        self.cursor = Cursor(store, top, level)
+        self.above: dict[bytes, Entry | None] = {}
+
+    def change(self) -> tuple[list[bytes], list[Entry | None]]:
+        done, warmed = 0, 0
+        while done < len(self.keys):
+            if self.level == 0 and done >= warmed:
+                warmed = done + _WARM_KEYS
+                warm(self.store, self.cursor.top, self.keys[done:warmed])
+            self.cursor.seek(self.keys[done])
+            done = self._change_run(done)
+        ordered = sorted(self.above)
+        return ordered, [self.above[key] for key in ordered]
+
+    def _change_run(self, done: int) -> int:
+        """Cut anew from the cursor's node on until a cut falls on an old one; how many changes are done then."""
+        keys: list[bytes] = []
+        values: list[Any] = []
+        marked = b""
+        while True:
+            node = self.cursor.node
+            last = node.keys[-1]
+            stop = len(self.keys) if self.cursor.at_end() else bisect_right(self.keys, last, done)
+            old_values = entries_of(node) if self.level else node.cells()
+            merged = _merge(node.keys, old_values, self.keys[done:stop], self.values[done:stop])
+            done = stop
+            if merged is None:
+                if not keys:
+                    return done
+                merged = node.keys, old_values
+            self.above[last] = None
+            keys, values, marked = keys + merged[0], values + merged[1], marked + marks(merged[0], self.level)
+            start = self._emit(keys, values, cuts(keys, marked))
+            if start == len(keys):
+                return done
+            keys, values, marked = keys[start:], values[start:], marked[start:]
+            if not self.cursor.advance():
+                self._emit(keys, values, [len(keys)])
+                return done
+
+    def _emit(self, keys: list[bytes], values: list[Any], ends: list[int]) -> int:
+        start = 0
+        for end in ends:
+            self.above[keys[end - 1]] = make_node(self.store, self.form, self.level, keys[start:end], values[start:end])
+            start = end
+        return start
+
+
+def _merge(
+    keys: list[bytes], values: list[Any], changed_keys: Sequence[bytes], changed_values: Sequence[Any]
+) -> tuple[list[bytes], list[Any]] | None:
+    """A node's entries with the changes made; None where they change nothing."""
+    if 4 * len(changed_keys) > len(keys):
+        return _merge_many(keys, values, changed_keys, changed_values)
+    new_keys = keys
+    for key, value in zip(changed_keys, changed_values, strict=True):
+        i = bisect_left(new_keys, key)
+        there = i < len(new_keys) and new_keys[i] == key
+        if (value == values[i]) if there else (value is None):
+            continue
+        if new_keys is keys:
+            new_keys, values = keys.copy(), values.copy()
+        if there and value is None:
+            del new_keys[i], values[i]
+        elif there:
+            values[i] = value
+        else:
+            new_keys.insert(i, key)
+            values.insert(i, value)
+    return None if new_keys is keys else (new_keys, values)
+
+
+def _merge_many(
+    keys: list[bytes], values: list[Any], changed_keys: Sequence[bytes], changed_values: Sequence[Any]
+) -> tuple[list[bytes], list[Any]] | None:
+    merged = dict(zip(keys, values, strict=True))
+    merged.update(zip(changed_keys, changed_values, strict=True))
+    ordered = sorted(merged)
+    new_values = list(map(merged.__getitem__, ordered))
+    if None in new_values:
+        ordered = [key for key, value in zip(ordered, new_values, strict=True) if value is not None]
+        new_values = [value for value in new_values if value is not None]
+    return None if ordered == keys and new_values == values else (ordered, new_values)

@@ -1,0 +1,165 @@
+"""Trees from sorted entries: how keys and cells become nodes, and levels become a tree.
+
+What :func:`build` makes of some content is by definition *the* tree of that content; every other way of getting there must give
+the same root. A level is cut where ``split`` says, each node becomes an entry of the level above, and the tree is complete with
+the first level that is a single node.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import islice
+from operator import lt
+from typing import NamedTuple
+
+from hangar import limits
+from hangar.digest import Digest
+from hangar.errors import InvalidInputError
+from hangar.objects.node import BY_DIGEST, FIXED_INLINE, MIXED, NODE_VERSION, Node, Root, TreeForm
+from hangar.objects.samples import count_samples, sample_of
+from hangar.objects.split import cuts, marks
+from hangar.objects.store import NodeStore
+
+__all__ = ["Entry", "build", "build_above", "check_batch", "entries_of", "make_inner", "make_leaf", "make_node"]
+
+
+class Entry(NamedTuple):
+    """What an inner node says of one child, besides its last key.
+
+    ``samples`` are the distinct samples below it, less one if its first is ``before``: the last sample of the sibling before it,
+    None where there is none. So an entry that gets another neighbour can be put right.
+    """
+
+    digest: Digest
+    entries: int
+    samples: int
+    before: bytes | None
+
+
+def build(store: NodeStore, form: TreeForm, keys: Sequence[bytes], cells: Sequence[bytes]) -> Root | None:
+    """The tree of some entries, its nodes pending in ``store``.
+
+    Parameters
+    ----------
+    store
+        Gets the new nodes.
+    form
+        What leaves hold.
+    keys
+        Encoded keys, ascending, each once.
+    cells
+        What each entry holds (see :class:`~hangar.objects.node.Node`).
+
+    Returns
+    -------
+    Root or None
+        None for no entries.
+
+    Raises
+    ------
+    InvalidInputError
+        Keys do not ascend or are too long, or cells are not of this form.
+    """
+    check_batch(keys, cells)
+    if not keys:
+        return None
+    return build_above(store, form, 0, *_level(store, form, 0, keys, cells))
+
+
+def check_batch(keys: Sequence[bytes], cells: Sequence[bytes | None]) -> None:
+    """Raise InvalidInputError unless ``keys`` ascend within their limit, a cell each."""
+    if len(keys) != len(cells):
+        raise InvalidInputError(f"{len(cells)} entries for {len(keys)} keys")
+    if not all(map(lt, keys, islice(keys, 1, None))):
+        raise InvalidInputError("the keys of a tree must ascend, each of them once")
+    if keys and max(map(len, keys)) > limits.MAX_KEY_BYTES:
+        raise InvalidInputError(f"a key is longer than {limits.MAX_KEY_BYTES} bytes when encoded")
+
+
+def build_above(store: NodeStore, form: TreeForm, level: int, keys: Sequence[bytes], entries: Sequence[Entry]) -> Root:
+    """The tree whose nodes at ``level`` are all of ``entries``, with ``keys`` the last key below each; at least one."""
+    while len(keys) > 1:
+        level += 1
+        keys, entries = _level(store, form, level, keys, entries)
+    digest, count, samples, _ = entries[0]
+    return Root(digest, count, samples if form.nested else count)
+
+
+def _level(
+    store: NodeStore, form: TreeForm, level: int, keys: Sequence[bytes], values: Sequence[bytes] | Sequence[Entry]
+) -> tuple[list[bytes], list[Entry]]:
+    """Cut one whole level into nodes: the last key and the entry of each."""
+    ends = cuts(keys, marks(keys, level))
+    if not ends or ends[-1] < len(keys):
+        ends.append(len(keys))
+    lasts: list[bytes] = []
+    entries: list[Entry] = []
+    start = 0
+    for end in ends:
+        lasts.append(keys[end - 1])
+        entries.append(make_node(store, form, level, keys[start:end], values[start:end]))
+        start = end
+    return lasts, entries
+
+
+def make_node(
+    store: NodeStore, form: TreeForm, level: int, keys: Sequence[bytes], values: Sequence[bytes] | Sequence[Entry]
+) -> Entry:
+    """Make one node of ``values``, cells at level 0 and entries above, and return its own entry."""
+    if level:
+        return make_inner(store, form, level, list(keys), values)  # type: ignore[arg-type]
+    return make_leaf(store, form, list(keys), values)  # type: ignore[arg-type]
+
+
+def make_leaf(store: NodeStore, form: TreeForm, keys: list[bytes], cells: Sequence[bytes]) -> Entry:
+    """Make a leaf and return its entry."""
+    if form.kind == MIXED:
+        sizes = b"".join([cell[:1] for cell in cells])
+        refs = b"".join([cell[1:] for cell in cells])
+        whole = len(sizes) == len(cells)
+    else:
+        sizes = bytes((form.width,)) if form.kind == FIXED_INLINE else b""
+        refs = b"".join(cells)
+        whole = len(refs) == len(keys) * form.width
+    if not whole:
+        raise InvalidInputError(f"the entries are not of the form {form}")
+    digest = store.add(Node(NODE_VERSION, 0, form.kind, keys, refs, sizes, [], []))
+    return Entry(digest, len(keys), count_samples(keys) if form.nested else 0, None)
+
+
+def make_inner(store: NodeStore, form: TreeForm, level: int, keys: list[bytes], entries: Sequence[Entry]) -> Entry:
+    """Make an inner node and return its entry."""
+    counts = [entry.entries for entry in entries]
+    samples = _sample_counts(store, keys, entries) if form.nested else []
+    refs = b"".join([entry.digest for entry in entries])
+    digest = store.add(Node(NODE_VERSION, level, BY_DIGEST, keys, refs, b"", counts, samples))
+    return Entry(digest, sum(counts), sum(samples), None)
+
+
+def _sample_counts(store: NodeStore, keys: Sequence[bytes], entries: Sequence[Entry]) -> list[int]:
+    counts: list[int] = []
+    before: bytes | None = None
+    for key, entry in zip(keys, entries, strict=True):
+        samples = entry.samples
+        if entry.before != before:
+            first = _first_sample(store, entry.digest)
+            samples += (first == entry.before) - (first == before)
+        counts.append(samples)
+        before = sample_of(key)
+    return counts
+
+
+def _first_sample(store: NodeStore, digest: Digest) -> bytes:
+    node = store.load(digest)
+    while node.level:
+        node = store.load(node.child(0))
+    return sample_of(node.keys[0])
+
+
+def entries_of(node: Node) -> list[Entry]:
+    """The children of an inner node."""
+    children = node.children()
+    if not node.samples:
+        return [Entry(digest, count, 0, None) for digest, count in zip(children, node.counts, strict=True)]
+    before = [None, *map(sample_of, node.keys[:-1])]
+    return list(map(Entry, children, node.counts, node.samples, before))

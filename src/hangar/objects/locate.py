@@ -1,0 +1,108 @@
+"""Ways through a tree: which nodes of a level some keys fall in.
+
+A key belongs to the first node whose last key is not below it, and to the last node if there is none. :func:`warm` loads many
+paths together; a :class:`Cursor` then goes from node to node.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+
+from hangar.errors import CorruptionError
+from hangar.objects.node import Node
+from hangar.objects.store import NodeStore
+
+__all__ = ["Cursor", "load_child", "warm"]
+
+
+def load_child(store: NodeStore, node: Node, index: int) -> Node:
+    """The child at ``index`` of an inner node.
+
+    Raises
+    ------
+    CorruptionError
+        It does not stand one level below its parent.
+    """
+    digest = node.child(index)
+    child = store.load(digest)
+    if child.level != node.level - 1:
+        raise CorruptionError(f"tree node {digest.hex()} of level {child.level} lies below one of level {node.level}")
+    return child
+
+
+def warm(store: NodeStore, top: Node, keys: Sequence[bytes]) -> None:
+    """Load the nodes on the way to every one of ``keys`` (ascending), level by level."""
+    groups = [(top, 0, len(keys))]
+    for _ in range(top.level):
+        digests: list[bytes] = []
+        ranges: list[tuple[int, int]] = []
+        for node, start, stop in groups:
+            most = len(node.keys) - 1
+            while start < stop:
+                index = min(bisect_left(node.keys, keys[start]), most)
+                end = stop if index == most else bisect_right(keys, node.keys[index], start, stop)
+                digests.append(node.child(index))
+                ranges.append((start, end))
+                start = end
+        nodes = store.load_many(digests)
+        groups = [(node, *bounds) for node, bounds in zip(nodes, ranges, strict=True)]
+
+
+class Cursor:
+    """A place among the nodes of one level.
+
+    Parameters
+    ----------
+    store
+        Has the nodes.
+    top
+        Root of the tree.
+    level
+        Level to move on, not above the root's.
+
+    Attributes
+    ----------
+    node
+        The node at the place; after :meth:`seek`.
+    """
+
+    __slots__ = ("_level", "_path", "_store", "node", "top")
+
+    def __init__(self, store: NodeStore, top: Node, level: int) -> None:
+        self._store = store
+        self._level = level
+        self._path: list[tuple[Node, int]] = []
+        self.top = self.node = top
+
+    def seek(self, key: bytes) -> None:
+        """Go to the node that ``key`` belongs to."""
+        self._path = []
+        node = self.top
+        while node.level > self._level:
+            index = min(bisect_left(node.keys, key), len(node.keys) - 1)
+            self._path.append((node, index))
+            node = load_child(self._store, node, index)
+        self.node = node
+
+    def at_end(self) -> bool:
+        """Whether no node follows on this level."""
+        return all(index == len(node.keys) - 1 for node, index in self._path)
+
+    def advance(self) -> bool:
+        """Go to the node that follows; False where there is none."""
+        path = self._path
+        depth = len(path) - 1
+        while depth >= 0 and path[depth][1] == len(path[depth][0].keys) - 1:
+            depth -= 1
+        if depth < 0:
+            return False
+        node, index = path[depth]
+        del path[depth:]
+        path.append((node, index + 1))
+        node = load_child(self._store, node, index + 1)
+        while node.level > self._level:
+            path.append((node, 0))
+            node = load_child(self._store, node, 0)
+        self.node = node
+        return True

@@ -1,0 +1,262 @@
+"""Nodes: the records that trees are made of.
+
+A node holds up to 256 entries in key order, column by column, because that decodes in about 2 us: the keys; ``refs``, the
+digests or inline values one after the other; ``sizes``, which say how ``refs`` divides; and in inner nodes what lies below each
+child, ``counts`` entries and (in nested columns) ``samples``. A node describes itself. What is decoded here has the right
+structure within its limits; that keys ascend and cuts lie where the rule says is for ``verify`` to check.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import accumulate
+from operator import le
+from typing import Annotated, Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from hangar import limits
+from hangar.digest import DIGEST_BYTES, Digest
+from hangar.errors import CorruptionError, UnsupportedVersionError
+
+__all__ = [
+    "BY_DIGEST",
+    "FIXED_INLINE",
+    "MIXED",
+    "NODE_VERSION",
+    "Node",
+    "Root",
+    "TreeForm",
+    "check_canonical",
+    "decode_node",
+    "encode_node",
+]
+
+NODE_VERSION: Final = 0
+BY_DIGEST: Final = 0
+FIXED_INLINE: Final = 1
+MIXED: Final = 2
+"""Kinds of nodes. 3 is reserved for digests of records that name further blobs."""
+
+MAX_LEVEL: Final = 16
+"""Nodes but the last of a level hold 16 entries or more, so no tree of 2**64 entries is higher."""
+FAR_SIZE: Final = 255
+"""Size of an entry of a mixed node that is a digest."""
+
+_FAR: Final = bytes((FAR_SIZE,))
+_SIZES: Final = bytes(range(limits.INLINE_TEXT_BYTES + 1)) + _FAR
+_TO_LENGTHS: Final = bytes(DIGEST_BYTES if size == FAR_SIZE else size for size in range(256))
+
+_Key = Annotated[bytes, msgspec.Meta(max_length=limits.MAX_KEY_BYTES)]
+# Bounded so that no sum of one node's counts leaves an int64.
+_Count = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
+_SampleCount = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
+
+
+@dataclass(frozen=True, slots=True)
+class TreeForm:
+    """What the leaves of a tree hold, and how its samples are counted.
+
+    Attributes
+    ----------
+    kind
+        :data:`BY_DIGEST`, :data:`FIXED_INLINE` or :data:`MIXED`.
+    width
+        Bytes of one entry: 32 by digest, 0 to 32 inline, 0 when mixed.
+    nested
+        Whether keys are those of a nested column.
+    """
+
+    kind: int
+    width: int
+    nested: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Root:
+    """A whole tree, which is never empty: the digest of its root, its entries, and its distinct samples."""
+
+    digest: Digest
+    entries: int
+    samples: int
+
+
+class Node(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, dict=True, eq=False):
+    """A decoded node. The fields are the encoding's, in order; everything else is computed on first use and kept.
+
+    A *cell* is the bytes that one entry of a leaf holds: the digest, the inline value, or (mixed) its size byte and either.
+    """
+
+    version: Annotated[int, msgspec.Meta(ge=0)]
+    level: Annotated[int, msgspec.Meta(ge=0, le=MAX_LEVEL)]
+    kind: Annotated[int, msgspec.Meta(ge=0)]
+    keys: Annotated[list[_Key], msgspec.Meta(min_length=1, max_length=limits.NODE_MAX_ENTRIES)]
+    refs: bytes
+    sizes: bytes
+    counts: list[_Count]
+    samples: list[_SampleCount]
+
+    @property
+    def width(self) -> int:
+        """Bytes of one entry in ``refs``; 0 where they differ."""
+        return DIGEST_BYTES if self.kind == BY_DIGEST else self.sizes[0] if self.kind == FIXED_INLINE else 0
+
+    def child(self, index: int) -> Digest:
+        """Digest of the child at ``index`` of an inner node."""
+        return Digest(self.refs[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES])
+
+    def children(self) -> list[Digest]:
+        """Digests of all children of an inner node."""
+        return _split(self.refs, DIGEST_BYTES, len(self.keys))
+
+    def cell(self, index: int) -> bytes:
+        """What the entry at ``index`` of a leaf holds."""
+        kind = self.kind
+        if kind == BY_DIGEST:
+            return self.refs[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES]
+        if kind == FIXED_INLINE:
+            width = self.sizes[0]
+            return self.refs[index * width : (index + 1) * width]
+        ends = self.ref_ends
+        return self.sizes[index : index + 1] + self.refs[ends[index] : ends[index + 1]]
+
+    def cells(self, start: int = 0, stop: int | None = None) -> list[bytes]:
+        """What the entries from ``start`` to ``stop`` of a leaf hold."""
+        stop = len(self.keys) if stop is None else stop
+        if self.kind == MIXED:
+            sizes, refs, ends = self.sizes, self.refs, self.ref_ends
+            return [sizes[i : i + 1] + refs[ends[i] : ends[i + 1]] for i in range(start, stop)]
+        width = self.width
+        refs = self.refs if stop - start == len(self.keys) else self.refs[start * width : stop * width]
+        return _split(refs, width, stop - start)
+
+    @cached_property
+    def rows(self) -> npt.NDArray[np.uint8]:
+        """The entries of a node that is not mixed: uint8, shape (entries, width)."""
+        return np.frombuffer(self.refs, np.uint8).reshape(len(self.keys), self.width)
+
+    @cached_property
+    def ref_ends(self) -> list[int]:
+        """Where each entry of a mixed leaf begins in ``refs``, and the end of the last."""
+        return [0, *accumulate(self.sizes.translate(_TO_LENGTHS))]
+
+    @cached_property
+    def integers(self) -> npt.NDArray[np.uint64]:
+        """The keys that are ints (tag ``10`` and 8 bytes), which come before all others: uint64."""
+        keys = self.keys if self.keys[-1][:1] == b"\x10" else self.keys[: bisect_left(self.keys, b"\x11")]
+        joined = b"".join(keys)
+        if len(joined) != 9 * len(keys):
+            raise CorruptionError(f"a tree node holds int keys that are not 9 bytes long, from {self.keys[0].hex()} on")
+        rows = np.frombuffer(joined, np.uint8).reshape(-1, 9)
+        return np.ascontiguousarray(rows[:, 1:]).view(">u8")[:, 0].astype(np.uint64)
+
+    @cached_property
+    def entries(self) -> int:
+        """Entries of the tree that lie below this node."""
+        return sum(self.counts) if self.level else len(self.keys)
+
+    @cached_property
+    def count_ends(self) -> list[int]:
+        """Entries below the children up to each, itself included."""
+        return list(accumulate(self.counts))
+
+    @cached_property
+    def sample_ends(self) -> list[int]:
+        """Samples below the children up to each, itself included."""
+        return list(accumulate(self.samples))
+
+    @cached_property
+    def count_array(self) -> npt.NDArray[np.int64]:
+        """``counts`` as int64."""
+        return np.array(self.counts, np.int64)
+
+
+def _split(refs: bytes, width: int, count: int) -> list[Any]:
+    if not width:
+        return [b""] * count
+    parts: list[Any] = np.frombuffer(refs, f"V{width}").tolist()
+    return parts
+
+
+encode_node: Final = msgspec.msgpack.Encoder().encode
+"""The bytes of a node."""
+_decode: Final = msgspec.msgpack.Decoder(Node).decode
+
+
+def decode_node(data: bytes) -> Node:
+    """The node that ``data`` encodes.
+
+    Raises
+    ------
+    UnsupportedVersionError
+        A newer Hangar wrote it: its version or kind is not known.
+    CorruptionError
+        It is no node, is beyond a limit, or its parts do not agree.
+    """
+    if len(data) > limits.NODE_MAX_BYTES:
+        raise CorruptionError(f"a tree node of {len(data)} bytes is longer than any can be")
+    try:
+        node = _decode(data)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        _check_version(data)
+        raise CorruptionError(f"a tree node cannot be read: {error}") from None
+    if node.version or node.kind > MIXED:
+        _refuse_version(node.version, node.kind)
+    problem = _problem(node)
+    if problem:
+        raise CorruptionError(f"a tree node contradicts itself: {problem}")
+    return node
+
+
+def check_canonical(node: Node, data: bytes) -> bool:
+    """Whether ``data``, of which ``node`` was decoded, is the one encoding of its content."""
+    return encode_node(node) == data
+
+
+def _problem(node: Node) -> str | None:
+    """What of the node's parts does not agree, if anything."""
+    count = len(node.keys)
+    if node.level:
+        if node.kind != BY_DIGEST or node.sizes:
+            return "an inner node holds digests of its children and nothing else"
+        if len(node.counts) != count or len(node.samples) not in (0, count):
+            return f"{len(node.counts)} entry counts and {len(node.samples)} sample counts for {count} children"
+        if node.samples and not (node.samples[0] and all(map(le, node.samples, node.counts))):
+            return "the sample counts cannot be right for the entry counts"
+    elif node.counts or node.samples:
+        return "a leaf has counts of children"
+    if node.kind == MIXED:
+        if len(node.sizes) != count or node.sizes.translate(None, _SIZES):
+            return f"the sizes {node.sizes[:8].hex()} cannot be those of {count} entries"
+        length = sum(node.sizes.translate(_TO_LENGTHS))
+    elif node.kind == FIXED_INLINE:
+        if len(node.sizes) != 1 or node.sizes[0] > limits.INLINE_FIXED_BYTES:
+            return f"the width of its entries is {node.sizes[:8].hex()}"
+        length = count * node.sizes[0]
+    else:
+        if node.sizes:
+            return "a node of digests has sizes"
+        length = count * DIGEST_BYTES
+    return None if len(node.refs) == length else f"{len(node.refs)} bytes of entries where {length} are due"
+
+
+def _check_version(data: bytes) -> None:
+    """Raise UnsupportedVersionError where bytes that are no node of this version look like one of a newer."""
+    try:
+        parts = msgspec.msgpack.decode(data)
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError):
+        return
+    if isinstance(parts, list) and len(parts) > 2 and type(parts[0]) is int and type(parts[2]) is int:
+        version, kind = parts[0], parts[2]
+        if version > NODE_VERSION or (version == NODE_VERSION and kind > MIXED):
+            _refuse_version(version, kind)
+
+
+def _refuse_version(version: int, kind: int) -> None:
+    raise UnsupportedVersionError(
+        f"a tree node of version {version}, kind {kind} needs a newer Hangar than this one: install it to read this repository"
+    )

@@ -1,0 +1,81 @@
+"""Where the nodes of a tree end: the boundary rule of format version 0, all of it.
+
+Walk the keys of one level in order, ``c`` = entries since the last cut, and cut after key ``k`` if ``c == 256``, or the key
+bytes since the last cut exceed 32 KiB, or ``c >= 16 and h(k) < 2**64 / 16 and (c >= 64 or h(k) < 2**64 / 256)``, with ``h(k) =
+xxh3_64(k, seed=level)``. A cut depends on nothing before the cut before it, and on nothing after it: so equal content is
+cut equally whatever its history was, and a change moves few cuts. Idea: Noms' prolly trees.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from itertools import repeat
+from typing import Final
+
+from xxhash import xxh3_64_digest
+
+from hangar import limits
+
+__all__ = ["cuts", "marks"]
+
+_LEAST: Final = limits.NODE_MIN_ENTRIES
+_EASY: Final = 64
+"""From this many entries on, one hash in 16 cuts; before it, one in 256."""
+_MOST: Final = limits.NODE_MAX_ENTRIES
+_MOST_KEY_BYTES: Final = limits.NODE_MAX_KEY_BYTES
+
+_STRONG: Final = b"\x00"
+_WEAK: Final = b"\x01"
+_CLASSES: Final = bytes([0] + [1] * 15 + [2] * 240)
+"""By the first byte of a big-endian hash: 0 is below 2**64 / 256, 1 to 15 below 2**64 / 16."""
+_EITHER: Final = bytes([0, 0, 2]) + bytes(253)
+
+
+def marks(keys: Sequence[bytes], level: int) -> bytes:
+    """What the hash of each key allows, a byte a key: 0 a cut from 16 entries on, 1 from 64 on, 2 none."""
+    return b"".join(map(xxh3_64_digest, keys, repeat(level)))[::8].translate(_CLASSES)
+
+
+def cuts(keys: Sequence[bytes], marked: bytes) -> list[int]:
+    """Ends of the nodes that are complete: each node is ``keys[previous end:end]``.
+
+    Parameters
+    ----------
+    keys
+        Keys of one level in order, from a cut (or the beginning) on.
+    marked
+        Their :func:`marks`.
+
+    Returns
+    -------
+    list of int
+        Ascending. What lies behind the last one is a node only where the level ends.
+    """
+    either = marked.translate(_EITHER)
+    heavy = bool(keys) and max(map(len, keys)) * _MOST > _MOST_KEY_BYTES
+    ends: list[int] = []
+    start, count = 0, len(keys)
+    while True:
+        end = start + _MOST
+        found = marked.find(_STRONG, start + _LEAST - 1, end)
+        if found >= 0:
+            end = found + 1
+        found = either.find(_STRONG, start + _EASY - 1, end)
+        if found >= 0:
+            end = found + 1
+        if heavy:
+            end = min(end, _heavy_end(keys, start))
+        if end > count:
+            return ends
+        ends.append(end)
+        start = end
+
+
+def _heavy_end(keys: Sequence[bytes], start: int) -> int:
+    """End of the node from ``start`` on if its key bytes alone decide."""
+    total = 0
+    for i in range(start, min(start + _MOST, len(keys))):
+        total += len(keys[i])
+        if total > _MOST_KEY_BYTES:
+            return i + 1
+    return start + _MOST
