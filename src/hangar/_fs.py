@@ -1,0 +1,371 @@
+"""Durable file operations, and the named points at which a crash is tried.
+
+The only module that writes files of a repository other than LMDB's. Each function either did all of what it says, on disk
+where it says so, or raises an error of the tree. Every step hits a named crash point; with an ``observer`` set (the crash
+tests do, nobody else) the points and each completed sync are reported to it. What is written where and when is left to the callers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import fcntl
+import itertools
+import os
+import threading
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol, TypeAlias
+
+from hangar.errors import AccessError, DiskFullError, HangarError, PathNotFoundError, StorageError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = [
+    "Observer",
+    "close_in_child",
+    "close_private",
+    "crash_point",
+    "create_file",
+    "make_directory",
+    "open_file",
+    "points",
+    "raise_for",
+    "register_point",
+    "remove_file",
+    "replace_file",
+    "report_file_sync",
+    "sync_directory",
+    "sync_file",
+    "try_lock",
+    "unlock",
+    "write_at",
+    "write_new_file",
+]
+
+AnyPath: TypeAlias = "str | Path"
+
+
+class Observer(Protocol):
+    """What a crash test listens with."""
+
+    def point(self, name: str) -> None:
+        """A crash point was reached."""
+
+    def synced_file(self, path: str) -> None:
+        """The content of a file is on disk as it is now."""
+
+    def synced_directory(self, path: str) -> None:
+        """The entries of a directory are on disk as they are now."""
+
+
+observer: Observer | None = None
+"""Told of every crash point and sync; None outside crash tests."""
+
+points: Final[set[str]] = set()
+"""The names of all crash points, filled as modules are imported."""
+
+_DISK_FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+_NOT_ALLOWED: Final = frozenset((errno.EACCES, errno.EPERM, errno.EROFS))
+_BUFFERS_PER_CALL: Final = max(16, min(1024, os.sysconf("SC_IOV_MAX")))
+_temporary_names = itertools.count()
+
+
+# ---------------------------------------------------------------------------------------------------- crash points
+
+
+def register_point(name: str) -> str:
+    """Add ``name`` to the known crash points and return it; called while a module is imported."""
+    points.add(name)
+    return name
+
+
+def crash_point(name: str) -> None:
+    """Mark a step: a crash here must leave the repository in the state before or after the operation."""
+    if observer is not None:
+        observer.point(name)
+
+
+def report_file_sync(path: AnyPath) -> None:
+    """Tell the observer of a sync that was made elsewhere (by LMDB)."""
+    if observer is not None:
+        observer.synced_file(os.fspath(path))
+
+
+_CREATE_BEFORE = register_point("fs.create_file.before")
+_CREATE_AFTER = register_point("fs.create_file.after")
+_WRITE_BEFORE = register_point("fs.write_at.before")
+_WRITE_AFTER = register_point("fs.write_at.after")
+_SYNC_BEFORE = register_point("fs.sync_file.before")
+_SYNC_AFTER = register_point("fs.sync_file.after")
+_SYNC_DIRECTORY_BEFORE = register_point("fs.sync_directory.before")
+_SYNC_DIRECTORY_AFTER = register_point("fs.sync_directory.after")
+_RENAME_BEFORE = register_point("fs.replace_file.before")
+_RENAME_AFTER = register_point("fs.replace_file.after")
+_REMOVE_BEFORE = register_point("fs.remove_file.before")
+_REMOVE_AFTER = register_point("fs.remove_file.after")
+_MAKE_DIRECTORY_BEFORE = register_point("fs.make_directory.before")
+_MAKE_DIRECTORY_AFTER = register_point("fs.make_directory.after")
+
+
+# ---------------------------------------------------------------------------------------------------------- errors
+
+
+def raise_for(error: OSError, action: str, path: AnyPath) -> NoReturn:
+    """Raise ``error`` as the class of the tree that it belongs to, with its ``errno``.
+
+    Raises
+    ------
+    DiskFullError
+        No space, quota or file size limit is left.
+    AccessError
+        This user may not do that, or the file system is read-only.
+    PathNotFoundError
+        The path, or a directory above it, does not exist.
+    StorageError
+        Anything else.
+    """
+    reason = os.strerror(error.errno) if error.errno else str(error)
+    known: HangarError
+    if error.errno in _DISK_FULL:
+        known = DiskFullError(f"cannot {action} {path}: {reason}. Nothing acknowledged was lost: free space and try again")
+    elif error.errno in _NOT_ALLOWED:
+        known = AccessError(f"cannot {action} {path}: {reason}")
+    elif error.errno == errno.ENOENT:
+        known = PathNotFoundError(f"cannot {action} {path}: {reason}")
+    else:
+        known = StorageError(f"cannot {action} {path}: {reason}")
+    assert isinstance(known, OSError)
+    known.errno = error.errno
+    raise known from error
+
+
+@contextlib.contextmanager
+def _errors(action: str, path: AnyPath) -> Iterator[None]:
+    try:
+        yield
+    except HangarError:
+        raise
+    except OSError as error:
+        raise_for(error, action, path)
+
+
+# ----------------------------------------------------------------------------------------------------------- files
+
+
+def create_file(path: AnyPath) -> int:
+    """Create a file that must not exist and return its descriptor, open for reading and writing.
+
+    Raises
+    ------
+    StorageError
+        With ``errno`` ``EEXIST`` when there is something of that name.
+    """
+    crash_point(_CREATE_BEFORE)
+    with _errors("create", path):
+        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o666)
+    crash_point(_CREATE_AFTER)
+    return descriptor
+
+
+def open_file(path: AnyPath, write: bool = False) -> int:
+    """Open an existing file and return its descriptor."""
+    with _errors("open", path):
+        return os.open(path, (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC)
+
+
+def write_at(descriptor: int, buffers: Sequence[Buffer], offset: int, path: AnyPath) -> int:
+    """Write the concatenation of ``buffers`` at ``offset`` and return the number of bytes; not yet durable.
+
+    Parameters
+    ----------
+    buffers
+        Anything contiguous with the buffer protocol.
+    path
+        Named in errors.
+
+    Raises
+    ------
+    DiskFullError, StorageError
+        Part of the bytes may have been written.
+    """
+    views = [memoryview(buffer) for buffer in buffers]
+    flat = [view if view.ndim == 1 and view.itemsize == 1 else view.cast("B") for view in views if view.nbytes]
+    crash_point(_WRITE_BEFORE)
+    with _errors("write", path):
+        total = _write_all(descriptor, flat, offset)
+    crash_point(_WRITE_AFTER)
+    return total
+
+
+def _write_all(descriptor: int, views: list[memoryview], offset: int) -> int:
+    start = offset
+    first = 0
+    while first < len(views):
+        written = os.pwritev(descriptor, views[first : first + _BUFFERS_PER_CALL], offset)
+        offset += written
+        # A short write ends inside some buffer: go on from there, so that a full disk shows as the error it is.
+        while first < len(views) and written >= views[first].nbytes:
+            written -= views[first].nbytes
+            first += 1
+        if written:
+            views[first] = views[first][written:]
+    return offset - start
+
+
+def sync_file(descriptor: int, path: AnyPath) -> None:
+    """Bring the content of a file to disk.
+
+    Raises
+    ------
+    StorageError
+        The sync failed. It must not be tried again on this descriptor: the kernel may have dropped the pages, and the
+        second call would succeed without them.
+    """
+    crash_point(_SYNC_BEFORE)
+    with _errors("sync", path):
+        _sync(descriptor)
+    if observer is not None:
+        observer.synced_file(os.fspath(path))
+    crash_point(_SYNC_AFTER)
+
+
+def sync_directory(path: AnyPath) -> None:
+    """Bring the entries of a directory (names made, moved and removed in it) to disk."""
+    crash_point(_SYNC_DIRECTORY_BEFORE)
+    with _errors("sync", path):
+        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        try:
+            _sync(descriptor)
+        finally:
+            os.close(descriptor)
+    if observer is not None:
+        observer.synced_directory(os.fspath(path))
+    crash_point(_SYNC_DIRECTORY_AFTER)
+
+
+def _sync(descriptor: int) -> None:
+    full_sync: int | None = getattr(fcntl, "F_FULLFSYNC", None)
+    if full_sync is None:
+        os.fsync(descriptor)
+    else:
+        # On macOS fsync leaves the data in the cache of the drive.
+        fcntl.fcntl(descriptor, full_sync)
+
+
+def write_new_file(path: AnyPath, buffers: Sequence[Buffer]) -> None:
+    """Write a file that must not exist, durably and with its directory entry; it is removed again when that fails."""
+    descriptor = create_file(path)
+    try:
+        write_at(descriptor, buffers, 0, path)
+        sync_file(descriptor, path)
+    except HangarError:
+        with contextlib.suppress(OSError):
+            os.unlink(path)
+        raise
+    finally:
+        os.close(descriptor)
+    sync_directory(os.path.dirname(path) or ".")
+
+
+def replace_file(path: AnyPath, data: bytes) -> None:
+    """Set the content of a file, new or not: after a crash it is the old or the new one, whole."""
+    temporary = f"{os.fspath(path)}.{os.getpid()}-{next(_temporary_names)}.tmp"
+    descriptor = create_file(temporary)
+    try:
+        write_at(descriptor, [data], 0, temporary)
+        sync_file(descriptor, temporary)
+        crash_point(_RENAME_BEFORE)
+        with _errors("replace", path):
+            os.replace(temporary, path)
+        crash_point(_RENAME_AFTER)
+    except HangarError:
+        with contextlib.suppress(OSError):
+            os.unlink(temporary)
+        raise
+    finally:
+        os.close(descriptor)
+    sync_directory(os.path.dirname(path) or ".")
+
+
+def remove_file(path: AnyPath) -> None:
+    """Remove a file durably.
+
+    Raises
+    ------
+    PathNotFoundError
+        There is none.
+    """
+    crash_point(_REMOVE_BEFORE)
+    with _errors("remove", path):
+        os.unlink(path)
+    crash_point(_REMOVE_AFTER)
+    sync_directory(os.path.dirname(path) or ".")
+
+
+def make_directory(path: AnyPath) -> None:
+    """Make a directory durably; one that exists is left as it is (its entry is synced all the same)."""
+    crash_point(_MAKE_DIRECTORY_BEFORE)
+    with _errors("create", path):
+        try:
+            os.mkdir(path)
+        except FileExistsError:
+            if not os.path.isdir(path):
+                raise
+    crash_point(_MAKE_DIRECTORY_AFTER)
+    sync_directory(os.path.dirname(path) or ".")
+
+
+# ----------------------------------------------------------------------------------------------------------- locks
+
+
+def try_lock(descriptor: int, *, shared: bool) -> bool:
+    """Take an ``flock`` without waiting: whether it was free. It ends with the last copy of the descriptor, or ``unlock``."""
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except OSError as error:
+        if error.errno in (errno.EWOULDBLOCK, errno.EAGAIN, errno.EACCES):
+            return False
+        raise_for(error, "lock", f"descriptor {descriptor}")
+    return True
+
+
+def unlock(descriptor: int) -> None:
+    """Release an ``flock``, for every copy of the descriptor in every process: never call it in a forked child."""
+    with _errors("unlock", f"descriptor {descriptor}"):
+        fcntl.flock(descriptor, fcntl.LOCK_UN)
+
+
+# A forked child shares its parent's locks through the descriptors it inherits: while it keeps one open, the lock of a
+# dead parent lives on. So descriptors that hold a lock are registered, and a child closes them (which unlocks nothing).
+_private: set[int] = set()
+_private_lock = threading.RLock()
+
+
+def close_in_child(descriptor: int) -> int:
+    """Have every forked child close ``descriptor``, and return it."""
+    with _private_lock:
+        _private.add(descriptor)
+    return descriptor
+
+
+def close_private(descriptor: int) -> None:
+    """Close a descriptor that was given to :func:`close_in_child` (in the process that gave it)."""
+    with _private_lock:
+        _private.discard(descriptor)
+        os.close(descriptor)
+
+
+def _close_inherited() -> None:
+    for descriptor in _private:
+        with contextlib.suppress(OSError):
+            os.close(descriptor)
+    _private.clear()
+    # The forking thread is the one that goes on in the child: it owns the lock there too.
+    _private_lock.release()
+
+
+os.register_at_fork(
+    before=_private_lock.acquire, after_in_parent=_private_lock.release, after_in_child=_close_inherited
+)

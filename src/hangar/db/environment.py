@@ -1,0 +1,230 @@
+"""``Database``: how the rest of Hangar reads and writes the bookkeeping of a repository.
+
+It promises that a read sees one state, whole; that an update is all or nothing and, once it returns, on disk; and that maps grow,
+forks and other processes are nobody else's concern. It knows nothing of what the tables hold.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, NoReturn, TypeVar
+
+import lmdb
+
+from hangar import _fs, limits
+from hangar.db import registry
+from hangar.db.failures import translate
+from hangar.db.format import FORMAT_FILE, check_format
+from hangar.db.handle import DATA_FILE, DATABASE_LOCK, Handle
+from hangar.db.tables import COMMITS, REFS, STAGING
+from hangar.db.transaction import FullMapError, ReadTransaction, WriteTransaction
+from hangar.errors import (
+    AccessError,
+    ClosedError,
+    CorruptionError,
+    InvalidStateError,
+    LockedError,
+    RepositoryExistsError,
+)
+
+__all__ = ["DATABASE_DIRECTORY", "Database"]
+
+T = TypeVar("T")
+
+DATABASE_DIRECTORY: Final = "db"
+_LEFTOVER_BYTES: Final = 2**20
+"""A database that an interrupted ``create`` left is smaller than this."""
+
+_COMMIT_BEFORE = _fs.register_point("db.commit.before")
+_COMMIT_AFTER = _fs.register_point("db.commit.after")
+_CREATE_BEFORE = _fs.register_point("db.create.before")
+_CREATE_AFTER = _fs.register_point("db.create.after")
+
+
+class Database:
+    """The database of one repository. Threads may share it; a forked child may go on using it.
+
+    Attributes
+    ----------
+    directory : Path
+        The ``.hangar`` directory.
+    readonly : bool
+        Whether ``update`` is refused: it was asked for, or this user cannot write there.
+    """
+
+    def __init__(self, directory: Path, handle: Handle, readonly: bool) -> None:
+        self.directory = directory
+        self.readonly = readonly or handle.readonly
+        self._handle: Handle | None = handle
+
+    @classmethod
+    def open(
+        cls, directory: Path, *, readonly: bool = False, map_size: int = limits.DATABASE_INITIAL_BYTES
+    ) -> Database:
+        """Open the database of the repository whose ``.hangar`` is ``directory``.
+
+        Where this user cannot write it is opened read-only, without locks (and with a ``RuntimeWarning``) if need be.
+
+        Raises
+        ------
+        RepositoryNotFoundError, UnsupportedVersionError
+            See ``check_format``; nothing was opened.
+        CorruptionError
+            The database is missing, cut short or no database.
+        """
+        check_format(directory)
+        path = _database_path(directory)
+        if not (path / DATA_FILE).exists():
+            raise CorruptionError(f"{path / DATA_FILE} is missing: restore it from a copy, or clone the repository again")
+        writable = os.access(path / DATA_FILE, os.W_OK) and os.access(path, os.W_OK)
+        return cls(directory, registry.acquire(path, map_size, readonly or not writable), readonly)
+
+    @classmethod
+    def create(cls, directory: Path, *, map_size: int = limits.DATABASE_INITIAL_BYTES) -> Database:
+        """Make an empty, durable database in ``directory``, which exists; what an interrupted ``create`` left is made good.
+
+        Raises
+        ------
+        RepositoryExistsError
+            The repository in ``directory`` is initialized.
+        LockedError
+            Another process has the database open.
+        """
+        if (directory / FORMAT_FILE).exists():
+            raise RepositoryExistsError(f"there is a repository in {directory}")
+        _fs.crash_point(_CREATE_BEFORE)
+        path = _database_path(directory)
+        _fs.make_directory(path)
+        lock = _exclusive(directory / DATABASE_LOCK)
+        try:
+            _clear_leftover(path)
+        finally:
+            os.close(lock)
+        handle = registry.acquire(path, map_size, readonly=False, create=True)
+        _fs.sync_directory(path)
+        _fs.sync_directory(directory)
+        _fs.crash_point(_CREATE_AFTER)
+        return cls(directory, handle, readonly=False)
+
+    def close(self) -> None:
+        """Give the database up; what was begun elsewhere in this process goes on."""
+        handle, self._handle = self._handle, None
+        if handle is not None:
+            registry.release(handle)
+
+    def read(self) -> ReadTransaction:
+        """One state of the database, as a context manager.
+
+        For the time of one call: ``update`` is refused on the same thread inside it, and waits for other threads where the
+        map must grow.
+        """
+        if self._handle is None:
+            self._closed()
+        return ReadTransaction(self._handle)
+
+    def update(self, function: Callable[[WriteTransaction], T]) -> T:
+        """Run ``function`` in a writing transaction, commit durably and return its result.
+
+        Updates are serialised, over all processes. When ``function`` raises, nothing is changed. It may be run more than once
+        (a full map is doubled and it starts over): what it keeps outside of the transaction must bear that.
+
+        Raises
+        ------
+        AccessError
+            The database is read-only.
+        DiskFullError
+            Nothing was changed.
+        """
+        handle = self._handle
+        if handle is None:
+            self._closed()
+        if self.readonly:
+            raise AccessError(f"the repository in {self.directory} is read-only")
+        with handle.writing:
+            if handle.busy():
+                raise InvalidStateError("the database cannot be written inside another transaction of the same thread")
+            while True:
+                with contextlib.suppress(FullMapError):
+                    return self._try_update(handle, function)
+                handle.grow()
+
+    def _try_update(self, handle: Handle, function: Callable[[WriteTransaction], T]) -> T:
+        lmdb_transaction = handle.begin_write()
+        transaction = handle.writer = WriteTransaction(handle, lmdb_transaction)
+        try:
+            result = function(transaction)
+            transaction.finish()
+            if transaction.full:
+                raise FullMapError
+            _fs.crash_point(_COMMIT_BEFORE)
+            self._commit(handle, lmdb_transaction)
+        except BaseException as error:
+            lmdb_transaction.abort()
+            if handle.failed:
+                handle.renew()
+            if transaction.full and isinstance(error, Exception):
+                # Whatever the function made of it.
+                raise FullMapError from error
+            raise
+        finally:
+            transaction.forget()
+            handle.writer = None
+        _fs.report_file_sync(handle.path / DATA_FILE)
+        _fs.crash_point(_COMMIT_AFTER)
+        return result
+
+    def _commit(self, handle: Handle, transaction: lmdb.Transaction[bytes]) -> None:
+        try:
+            transaction.commit()
+        except lmdb.MapFullError as error:
+            raise FullMapError from error
+        except lmdb.Error as error:
+            handle.failed = True
+            raise translate(error, handle.path) from error
+
+    def size_bytes(self) -> int:
+        """Bytes of the data file."""
+        try:
+            return (_database_path(self.directory) / DATA_FILE).stat().st_size
+        except OSError as error:
+            _fs.raise_for(error, "measure", self.directory)
+
+    def _closed(self) -> NoReturn:
+        raise ClosedError(f"the database in {self.directory} was closed: open the repository again")
+
+
+def _database_path(directory: Path) -> Path:
+    return Path(os.path.realpath(directory)) / DATABASE_DIRECTORY
+
+
+def _exclusive(path: Path) -> int:
+    """A descriptor of ``db.lock``, made if need be, held alone."""
+    try:
+        descriptor = os.open(path, os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, 0o666)
+    except OSError as error:
+        _fs.raise_for(error, "create", path)
+    if not _fs.try_lock(descriptor, shared=False):
+        os.close(descriptor)
+        raise LockedError(f"another process is making a repository in {path.parent}: wait for it, or look what it made")
+    return descriptor
+
+
+def _clear_leftover(path: Path) -> None:
+    """Remove the database that an interrupted ``create`` left, if it cannot be used; never one with anything in it."""
+    data = path / DATA_FILE
+    if not data.exists():
+        return
+    try:
+        with lmdb.open(os.fspath(path), readonly=True, lock=False, max_dbs=limits.DATABASE_MAX_TABLES) as environment:
+            for table in (COMMITS, REFS, STAGING):
+                with contextlib.suppress(lmdb.NotFoundError), environment.begin() as transaction:
+                    if transaction.stat(environment.open_db(table.name.encode(), transaction, create=False))["entries"]:
+                        raise CorruptionError(f"{data} holds a repository, and its format file is missing: restore the file")
+    except lmdb.Error as error:
+        if data.stat().st_size > _LEFTOVER_BYTES:
+            raise CorruptionError(f"{data} is damaged, and no leftover of `hangar init`: move it away") from error
+        data.unlink()
+        (path / "lock.mdb").unlink(missing_ok=True)

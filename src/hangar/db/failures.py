@@ -1,0 +1,70 @@
+"""From the errors of LMDB to the error tree: no ``lmdb.Error`` reaches a caller."""
+
+from __future__ import annotations
+
+import errno
+import os
+import resource
+from pathlib import Path
+from typing import Final
+
+import lmdb
+
+from hangar.errors import (
+    AccessError,
+    CorruptionError,
+    DiskFullError,
+    HangarError,
+    InvalidInputError,
+    InvalidStateError,
+    StorageError,
+    UnsupportedVersionError,
+)
+
+__all__ = ["translate"]
+
+_DAMAGE: Final = (
+    lmdb.CorruptedError,
+    lmdb.PageNotFoundError,
+    lmdb.InvalidError,
+    lmdb.PageFullError,
+    lmdb.CursorFullError,
+    lmdb.IncompatibleError,
+    lmdb.BadTxnError,
+    lmdb.NotFoundError,
+)
+_FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+_LITTLE_SPACE: Final = 2**20
+
+
+def translate(error: lmdb.Error, path: Path) -> HangarError:
+    """The error of the tree for an LMDB error on the database in ``path``; raise it ``from`` the original."""
+    code = int(getattr(error, "code", 0))
+    if isinstance(error, lmdb.BadValsizeError):
+        return InvalidInputError("a key of a row must have 1 to 511 bytes")
+    if isinstance(error, lmdb.VersionMismatchError):
+        return UnsupportedVersionError(f"the database in {path} was written by another version of LMDB")
+    if isinstance(error, _DAMAGE):
+        return CorruptionError(f"the database in {path} is damaged ({error}): run `hangar fsck`")
+    if isinstance(error, lmdb.ReadonlyError):
+        return AccessError(f"the database in {path} cannot be written: {error}")
+    if isinstance(error, lmdb.DiskError) or code in _FULL or (code == errno.EIO and _nearly_full(path)):
+        return DiskFullError(
+            f"no space left for the database in {path}. Nothing acknowledged was lost: free space and try again"
+        )
+    if "closed/deleted/dropped" in str(error):
+        return InvalidStateError("this transaction has ended")
+    return StorageError(f"the database in {path} failed: {error}")
+
+
+def _nearly_full(path: Path) -> bool:
+    """Whether a short write, which LMDB reports as an input/output error, was one for lack of space."""
+    try:
+        space = os.statvfs(path)
+        size = (path / "data.mdb").stat().st_size
+    except OSError:
+        return False
+    limit = resource.getrlimit(resource.RLIMIT_FSIZE)[0]
+    return space.f_bavail * space.f_frsize < _LITTLE_SPACE or (
+        limit != resource.RLIM_INFINITY and size + _LITTLE_SPACE > limit
+    )

@@ -1,0 +1,86 @@
+"""The open databases of this process: the one process-wide state of Hangar.
+
+LMDB must be opened once per process and file, so handles are shared by the identity of the data file and counted. Around a fork
+every handle is brought to rest; see ``handle``.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+from hangar.db.handle import Handle, file_identity
+
+__all__ = ["acquire", "release"]
+
+_handles: Final[list[Handle]] = []
+_lock: Final = threading.RLock()
+
+
+def acquire(path: Path, map_size: int, readonly: bool, create: bool = False) -> Handle:
+    """The handle on LMDB's directory ``path`` (absolute, resolved), opened when nobody in this process has; one more user."""
+    with _lock:
+        handle = _find(path)
+        if handle is None:
+            handle = Handle(path, map_size, readonly)
+            try:
+                handle.open(create)
+            except BaseException:
+                handle.close()
+                raise
+            _handles.append(handle)
+        elif handle.readonly and not readonly:
+            handle.make_writable()
+        handle.users += 1
+        return handle
+
+
+def release(handle: Handle) -> None:
+    """One user less; the last one closes."""
+    with _lock:
+        handle.users -= 1
+        if not handle.users:
+            _handles.remove(handle)
+            handle.close()
+
+
+def closed_for(path: Path, function: Callable[[], bool]) -> bool:
+    """Run ``function`` while this process has no handle on ``path``; False, without running it, where it has one."""
+    with _lock:
+        return False if _find(path) is not None else function()
+
+
+def _find(path: Path) -> Handle | None:
+    try:
+        identity = file_identity(path)
+    except OSError:
+        return None
+    for handle in _handles:
+        # One that a fork closed opens again by its path, whatever file is there then.
+        if handle.identity == identity if handle.environment is not None else handle.path == path:
+            return handle
+    return None
+
+
+def _before_fork() -> None:
+    _lock.acquire()
+    for handle in _handles:
+        handle.before_fork()
+
+
+def _after_fork_in_parent() -> None:
+    for handle in _handles:
+        handle.after_fork_in_parent()
+    _lock.release()
+
+
+def _after_fork_in_child() -> None:
+    for handle in _handles:
+        handle.after_fork_in_child()
+    _lock.release()
+
+
+os.register_at_fork(before=_before_fork, after_in_parent=_after_fork_in_parent, after_in_child=_after_fork_in_child)

@@ -1,0 +1,164 @@
+"""The tables of the database, and the checksum that rows without a digest carry.
+
+A table is content-addressed (its key is the digest of its value, checked by whoever decodes it) or *checked*: its rows are stored
+as ``payload + checksum``, the checksum being XXH3-64 (canonical, big-endian) of ``key + payload`` with the seed
+``number << 16 | length of the key``, so that neither a flipped bit nor a row of another table or under another key passes.
+*Counted* tables are those whose lost rows would be silent: ``meta`` holds how many rows they have.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from itertools import repeat
+from operator import add
+from typing import Final
+
+from xxhash import xxh3_64_digest
+
+from hangar.errors import CorruptionError
+
+__all__ = [
+    "ATTRIBUTES",
+    "CHECKSUM_BYTES",
+    "COMMITS",
+    "COMPLETE",
+    "CONFLICTS",
+    "FILES",
+    "GRAPH",
+    "HEADERS",
+    "LEASES",
+    "LOCATIONS",
+    "META",
+    "NODES",
+    "OPERATIONS",
+    "PENDING",
+    "PROMISORS",
+    "REFLOG",
+    "REFS",
+    "SCHEMAS",
+    "STAGING",
+    "TABLES",
+    "TOMBSTONES",
+    "Table",
+    "seal",
+    "seal_many",
+    "unseal",
+    "unseal_many",
+]
+
+CHECKSUM_BYTES: Final = 8
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Table:
+    """A named database of the environment.
+
+    Parameters
+    ----------
+    number
+        Its place in :data:`TABLES`; part of the checksum of its rows.
+    checked
+        Rows carry a checksum, verified by every read.
+    counted
+        The number of rows is recorded by every transaction that changes it.
+    """
+
+    name: str
+    number: int
+    checked: bool
+    counted: bool
+    seed: int = field(init=False)
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "seed", self.number << 16)
+
+
+NODES: Final = Table("nodes", 0, checked=False, counted=False)
+COMMITS: Final = Table("commits", 1, checked=False, counted=False)
+SCHEMAS: Final = Table("schemas", 2, checked=False, counted=False)
+ATTRIBUTES: Final = Table("attributes", 3, checked=False, counted=False)
+GRAPH: Final = Table("graph", 4, checked=True, counted=False)
+REFS: Final = Table("refs", 5, checked=True, counted=True)
+REFLOG: Final = Table("reflog", 6, checked=True, counted=True)
+LOCATIONS: Final = Table("locations", 7, checked=True, counted=True)
+HEADERS: Final = Table("headers", 8, checked=True, counted=True)
+FILES: Final = Table("files", 9, checked=True, counted=True)
+STAGING: Final = Table("staging", 10, checked=True, counted=True)
+PENDING: Final = Table("pending", 11, checked=True, counted=True)
+CONFLICTS: Final = Table("conflicts", 12, checked=True, counted=True)
+LEASES: Final = Table("leases", 13, checked=True, counted=True)
+PROMISORS: Final = Table("promisors", 14, checked=True, counted=True)
+TOMBSTONES: Final = Table("tombstones", 15, checked=True, counted=True)
+OPERATIONS: Final = Table("operations", 16, checked=True, counted=True)
+COMPLETE: Final = Table("complete", 17, checked=True, counted=False)
+META: Final = Table("meta", 18, checked=True, counted=False)
+
+TABLES: Final = (
+    NODES,
+    COMMITS,
+    SCHEMAS,
+    ATTRIBUTES,
+    GRAPH,
+    REFS,
+    REFLOG,
+    LOCATIONS,
+    HEADERS,
+    FILES,
+    STAGING,
+    PENDING,
+    CONFLICTS,
+    LEASES,
+    PROMISORS,
+    TOMBSTONES,
+    OPERATIONS,
+    COMPLETE,
+    META,
+)
+
+
+def seal(table: Table, key: bytes, payload: bytes) -> bytes:
+    """The stored row of a checked table."""
+    return payload + xxh3_64_digest(key + payload, table.seed + len(key))
+
+
+def unseal(table: Table, key: bytes, row: bytes) -> bytes:
+    """The payload of a stored row of a checked table.
+
+    Raises
+    ------
+    CorruptionError
+        The checksum does not match.
+    """
+    payload = row[:-CHECKSUM_BYTES]
+    if xxh3_64_digest(key + payload, table.seed + len(key)) != row[-CHECKSUM_BYTES:]:
+        raise _damaged(table, key)
+    return payload
+
+
+def seal_many(table: Table, items: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+    """Rows of a checked table, each with its key."""
+    keys = [key for key, _ in items]
+    payloads = [payload for _, payload in items]
+    return list(zip(keys, map(add, payloads, _checksums(table, keys, payloads)), strict=True))
+
+
+def unseal_many(table: Table, keys: Sequence[bytes], rows: Sequence[bytes]) -> list[bytes]:
+    """The payloads of stored rows of a checked table."""
+    payloads = [row[:-CHECKSUM_BYTES] for row in rows]
+    found = [row[-CHECKSUM_BYTES:] for row in rows]
+    expected = _checksums(table, keys, payloads)
+    if expected != found:
+        raise _damaged(table, next(key for key, one, other in zip(keys, expected, found, strict=True) if one != other))
+    return payloads
+
+
+def _checksums(table: Table, keys: Sequence[bytes], payloads: Sequence[bytes]) -> list[bytes]:
+    seeds = map(add, map(len, keys), repeat(table.seed))
+    return list(map(xxh3_64_digest, map(add, keys, payloads), seeds))
+
+
+def _damaged(table: Table, key: bytes) -> CorruptionError:
+    return CorruptionError(
+        f"a row of table '{table.name}' is damaged (key {key.hex()}): run `hangar fsck` to see what is affected"
+    )

@@ -1,0 +1,290 @@
+"""Transactions: what is read and written in the tables, within one consistent state of the database.
+
+Reads verify the checksums of checked tables and never hand out bytes that fail them. Writes record the number of rows of counted
+tables when they commit, as a difference, so that a loss is never written over. When a transaction begins, ends and is tried again
+is up to ``environment.Database``.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, Final, NoReturn
+
+import lmdb
+from xxhash import xxh3_64_digest
+
+from hangar.db.failures import translate
+from hangar.db.tables import CHECKSUM_BYTES, META, Table, seal, seal_many, unseal, unseal_many
+from hangar.errors import CorruptionError, InvalidStateError
+
+if TYPE_CHECKING:
+    from types import TracebackType
+
+    from hangar.db.handle import Handle
+
+__all__ = ["FullMapError", "ReadTransaction", "WriteTransaction"]
+
+_ROWS: Final = b"rows:"
+_LAST_ID: Final = b"last id:"
+
+
+class FullMapError(Exception):
+    """The map is full: the transaction must end, and be run again on a larger one. Never seen outside ``db``."""
+
+
+def _ended(*_: object) -> NoReturn:
+    raise InvalidStateError("this transaction has ended")
+
+
+class ReadTransaction:
+    """One consistent state of the database; a context manager, for one thread."""
+
+    __slots__ = ("_get", "_handle", "_tables", "_transaction", "thread")
+
+    _transaction: lmdb.Transaction[bytes] | None
+    _get: Any
+
+    def __init__(self, handle: Handle) -> None:
+        self._handle = handle
+        self._get = _ended
+        self._transaction = None
+
+    def __enter__(self) -> ReadTransaction:
+        handle = self._handle
+        self.thread = threading.get_ident()
+        # First seen, then begun: whoever needs the environment alone takes it from the handle and waits for all it sees.
+        handle.live.add(self)
+        try:
+            transaction = handle.environment.begin()  # type: ignore[union-attr]
+        except (AttributeError, lmdb.Error):
+            transaction = handle.begin_slowly(self)
+        self._transaction = transaction
+        self._get = transaction.get
+        self._tables = handle.tables
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        transaction = self._transaction
+        if transaction is not None:
+            transaction.abort()
+            self.forget()
+        self._handle.live.discard(self)
+
+    @property
+    def lmdb_transaction(self) -> lmdb.Transaction[bytes] | None:
+        """For the fork handler alone."""
+        return self._transaction
+
+    def forget(self) -> None:
+        """Drop the LMDB transaction without touching it."""
+        self._get = _ended
+        self._transaction = None
+
+    def _failed(self, error: lmdb.Error) -> NoReturn:
+        raise translate(error, self._handle.path) from error
+
+    def _alive(self) -> lmdb.Transaction[bytes]:
+        if self._transaction is None:
+            _ended()
+        return self._transaction
+
+    def get(self, table: Table, key: bytes) -> bytes | None:
+        """The value of ``key``, or None.
+
+        Raises
+        ------
+        CorruptionError
+            The row is there and damaged.
+        """
+        try:
+            row: bytes | None = self._get(key, None, self._tables[table.number])
+        except lmdb.Error as error:
+            self._failed(error)
+        if row is None or not table.checked:
+            return row
+        payload = row[:-CHECKSUM_BYTES]
+        if xxh3_64_digest(key + payload, table.seed + len(key)) != row[-CHECKSUM_BYTES:]:
+            unseal(table, key, row)
+        return payload
+
+    def get_many(self, table: Table, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The values of ``keys``, in their order, None where there is no row; no interpreted call per key."""
+        try:
+            rows: list[bytes | None] = list(map(self._get, keys, repeat(None), repeat(self._tables[table.number])))
+        except lmdb.Error as error:
+            self._failed(error)
+        if not table.checked:
+            return rows
+        if None not in rows:
+            return list(unseal_many(table, keys, rows))  # type: ignore[arg-type]
+        present = [(key, row) for key, row in zip(keys, rows, strict=True) if row is not None]
+        payloads = iter(unseal_many(table, [key for key, _ in present], [row for _, row in present]))
+        return [None if row is None else next(payloads) for row in rows]
+
+    def scan(self, table: Table, *, prefix: bytes = b"", start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
+        """Rows in the order of their keys: those that begin with ``prefix`` and are not before ``start``.
+
+        Raises
+        ------
+        CorruptionError
+            A row is damaged, or the rows of a whole counted table are not as many as were written.
+        """
+        first = max(prefix, start)
+        number = 0
+        try:
+            cursor = self._alive().cursor(self._tables[table.number])
+            if cursor.set_range(first) if first else cursor.first():
+                for key, row in cursor:
+                    if not key.startswith(prefix):
+                        break
+                    number += 1
+                    yield key, (unseal(table, key, row) if table.checked else row)
+        except lmdb.Error as error:
+            self._failed(error)
+        if table.counted and not first:
+            self._compare_count(table, number)
+
+    def last(self, table: Table, prefix: bytes = b"") -> tuple[bytes, bytes] | None:
+        """The last row whose key begins with ``prefix``, or None."""
+        try:
+            cursor = self._alive().cursor(self._tables[table.number])
+            beyond = _beyond(prefix)
+            found = cursor.prev() if beyond is not None and cursor.set_range(beyond) else cursor.last()
+            if not found:
+                return None
+            key, row = cursor.item()
+        except lmdb.Error as error:
+            self._failed(error)
+        if not key.startswith(prefix):
+            return None
+        return key, (unseal(table, key, row) if table.checked else row)
+
+    def count(self, table: Table) -> int:
+        """The number of rows, as LMDB knows it (no row is read)."""
+        try:
+            return self._alive().stat(self._tables[table.number])["entries"]
+        except lmdb.Error as error:
+            self._failed(error)
+
+    def check_count(self, table: Table) -> None:
+        """Compare the number of rows of a counted table with the one that was recorded.
+
+        Raises
+        ------
+        CorruptionError
+            They differ: rows were lost.
+        """
+        self._compare_count(table, self.count(table))
+
+    def _compare_count(self, table: Table, number: int) -> None:
+        recorded = self._recorded(table)
+        if number != recorded:
+            raise CorruptionError(
+                f"table '{table.name}' has {number} rows and {recorded} were written: run `hangar fsck` to see what is affected"
+            )
+
+    def _recorded(self, table: Table) -> int:
+        return int.from_bytes(self.get(META, _ROWS + table.name.encode()) or b"", "little")
+
+
+class WriteTransaction(ReadTransaction):
+    """The one writing transaction of a database; made by ``Database.update`` alone."""
+
+    __slots__ = ("_before", "full")
+
+    def __init__(self, handle: Handle, transaction: lmdb.Transaction[bytes]) -> None:
+        super().__init__(handle)
+        self.thread = threading.get_ident()
+        self._transaction = transaction
+        self._get = transaction.get
+        self._tables = handle.tables
+        self._before: dict[Table, int] = {}
+        self.full = False
+
+    def put(self, table: Table, key: bytes, value: bytes) -> None:
+        """Set the value of ``key`` (1 to 511 bytes)."""
+        transaction = self._changing(table)
+        row = seal(table, key, value) if table.checked else value
+        try:
+            transaction.put(key, row, True, True, False, self._tables[table.number])
+        except lmdb.Error as error:
+            self._failed(error)
+
+    def put_many(self, table: Table, items: Sequence[tuple[bytes, bytes]]) -> None:
+        """Set the values of many keys; of equal keys the last one counts."""
+        transaction = self._changing(table)
+        rows = seal_many(table, items) if table.checked else list(items)
+        rows.sort(key=_first)
+        try:
+            transaction.cursor(self._tables[table.number]).putmulti(rows)
+        except lmdb.Error as error:
+            self._failed(error)
+
+    def delete(self, table: Table, key: bytes) -> bool:
+        """Remove a row: whether there was one."""
+        transaction = self._changing(table)
+        try:
+            return transaction.delete(key, b"", self._tables[table.number])
+        except lmdb.Error as error:
+            self._failed(error)
+
+    def delete_prefix(self, table: Table, prefix: bytes) -> int:
+        """Remove all rows whose key begins with ``prefix`` (every row, when it is empty): their number."""
+        transaction = self._changing(table)
+        try:
+            if not prefix:
+                number = self.count(table)
+                transaction.drop(self._tables[table.number], False)
+                return number
+            cursor = transaction.cursor(self._tables[table.number])
+            number = 0
+            if cursor.set_range(prefix):
+                while cursor.key().startswith(prefix):  # b"" after the last row
+                    cursor.delete()
+                    number += 1
+            return number
+        except lmdb.Error as error:
+            self._failed(error)
+
+    def next_id(self, counter: str) -> int:
+        """The next number of a counter, from 1 on; a committed one is never given again."""
+        key = _LAST_ID + counter.encode()
+        number = int.from_bytes(self.get(META, key) or b"", "little") + 1
+        self.put(META, key, number.to_bytes(8, "little"))
+        return number
+
+    def finish(self) -> None:
+        """Record how the counted tables changed; the last step before the commit."""
+        for table, before in self._before.items():
+            number = self._recorded(table) + self.count(table) - before
+            self.put(META, _ROWS + table.name.encode(), max(number, 0).to_bytes(8, "little"))
+
+    def _changing(self, table: Table) -> lmdb.Transaction[bytes]:
+        if table.counted and table not in self._before:
+            self._before[table] = self.count(table)
+        return self._alive()
+
+    def _compare_count(self, table: Table, number: int) -> None:
+        if table in self._before:
+            number += self._before[table] - self.count(table)
+        super()._compare_count(table, number)
+
+    def _failed(self, error: lmdb.Error) -> NoReturn:
+        if isinstance(error, lmdb.MapFullError):
+            self.full = True
+            raise FullMapError from error
+        super()._failed(error)
+
+
+def _first(item: tuple[bytes, bytes]) -> bytes:
+    return item[0]
+
+
+def _beyond(prefix: bytes) -> bytes | None:
+    """The smallest key after all that begin with ``prefix``, or None when there is no such key."""
+    kept = prefix.rstrip(b"\xff")
+    return kept[:-1] + bytes((kept[-1] + 1,)) if kept else None
