@@ -129,7 +129,9 @@ def raise_for(error: OSError, action: str, path: AnyPath) -> NoReturn:
     reason = os.strerror(error.errno) if error.errno else str(error)
     known: HangarError
     if error.errno in _DISK_FULL:
-        known = DiskFullError(f"cannot {action} {path}: {reason}. Nothing acknowledged was lost: free space and try again")
+        known = DiskFullError(
+            f"cannot {action} {path}: {reason}. Nothing acknowledged was lost: free space and try again"
+        )
     elif error.errno in _NOT_ALLOWED:
         known = AccessError(f"cannot {action} {path}: {reason}")
     elif error.errno == errno.ENOENT:

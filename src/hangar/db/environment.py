@@ -17,7 +17,7 @@ import lmdb
 from hangar import _fs, limits
 from hangar.db import registry
 from hangar.db.failures import translate
-from hangar.db.format import FORMAT_FILE, check_format
+from hangar.db.format import FILE_NAME, check_format
 from hangar.db.handle import DATA_FILE, DATABASE_LOCK, Handle
 from hangar.db.tables import COMMITS, REFS, STAGING
 from hangar.db.transaction import FullMapError, ReadTransaction, WriteTransaction
@@ -78,7 +78,9 @@ class Database:
         check_format(directory)
         path = _database_path(directory)
         if not (path / DATA_FILE).exists():
-            raise CorruptionError(f"{path / DATA_FILE} is missing: restore it from a copy, or clone the repository again")
+            raise CorruptionError(
+                f"{path / DATA_FILE} is missing: restore it from a copy, or clone the repository again"
+            )
         writable = os.access(path / DATA_FILE, os.W_OK) and os.access(path, os.W_OK)
         return cls(directory, registry.acquire(path, map_size, readonly or not writable), readonly)
 
@@ -93,7 +95,7 @@ class Database:
         LockedError
             Another process has the database open.
         """
-        if (directory / FORMAT_FILE).exists():
+        if (directory / FILE_NAME).exists():
             raise RepositoryExistsError(f"there is a repository in {directory}")
         _fs.crash_point(_CREATE_BEFORE)
         path = _database_path(directory)
@@ -222,7 +224,9 @@ def _clear_leftover(path: Path) -> None:
             for table in (COMMITS, REFS, STAGING):
                 with contextlib.suppress(lmdb.NotFoundError), environment.begin() as transaction:
                     if transaction.stat(environment.open_db(table.name.encode(), transaction, create=False))["entries"]:
-                        raise CorruptionError(f"{data} holds a repository, and its format file is missing: restore the file")
+                        raise CorruptionError(
+                            f"{data} holds a repository, and its format file is missing: restore the file"
+                        )
     except lmdb.Error as error:
         if data.stat().st_size > _LEFTOVER_BYTES:
             raise CorruptionError(f"{data} is damaged, and no leftover of `hangar init`: move it away") from error

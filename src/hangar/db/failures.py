@@ -39,7 +39,7 @@ _LITTLE_SPACE: Final = 2**20
 
 def translate(error: lmdb.Error, path: Path) -> HangarError:
     """The error of the tree for an LMDB error on the database in ``path``; raise it ``from`` the original."""
-    code = int(getattr(error, "code", 0))
+    code = _code(error)
     if isinstance(error, lmdb.BadValsizeError):
         return InvalidInputError("a key of a row must have 1 to 511 bytes")
     if isinstance(error, lmdb.VersionMismatchError):
@@ -55,6 +55,14 @@ def translate(error: lmdb.Error, path: Path) -> HangarError:
     if "closed/deleted/dropped" in str(error):
         return InvalidStateError("this transaction has ended")
     return StorageError(f"the database in {path} failed: {error}")
+
+
+def _code(error: lmdb.Error) -> int:
+    """The system's error number: an attribute from lmdb 3 on, before that only in the text."""
+    code = getattr(error, "code", None)
+    if code is not None:
+        return int(code)
+    return next((number for number in (*_FULL, errno.EIO) if os.strerror(number) in str(error)), 0)
 
 
 def _nearly_full(path: Path) -> bool:

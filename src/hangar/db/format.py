@@ -14,9 +14,9 @@ from typing import Final
 from hangar import _fs
 from hangar.errors import CorruptionError, RepositoryNotFoundError, UnsupportedVersionError
 
-__all__ = ["FORMAT_FILE", "FORMAT_VERSION", "KNOWN_FEATURES", "check_format", "write_format"]
+__all__ = ["FILE_NAME", "FORMAT_VERSION", "KNOWN_FEATURES", "check_format", "write_format"]
 
-FORMAT_FILE: Final = "format"
+FILE_NAME: Final = "format"
 FORMAT_VERSION: Final = 0
 KNOWN_FEATURES: Final[frozenset[str]] = frozenset()
 """Features a repository may require that this version knows."""
@@ -29,7 +29,7 @@ _FEATURE: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}\Z")
 def write_format(directory: Path, features: frozenset[str] = frozenset()) -> None:
     """Write the format file durably: the repository in ``directory`` (its ``.hangar``) is initialized."""
     lines = [f"hangar {FORMAT_VERSION}", *sorted(features)]
-    _fs.replace_file(directory / FORMAT_FILE, "".join(f"{line}\n" for line in lines).encode("ascii"))
+    _fs.replace_file(directory / FILE_NAME, "".join(f"{line}\n" for line in lines).encode("ascii"))
 
 
 def check_format(directory: Path) -> frozenset[str]:
@@ -44,7 +44,7 @@ def check_format(directory: Path) -> frozenset[str]:
     CorruptionError
         The file is not a format file.
     """
-    path = directory / FORMAT_FILE
+    path = directory / FILE_NAME
     try:
         with path.open("rb") as stream:
             text = stream.read(_MAX_BYTES + 1)

@@ -79,7 +79,9 @@ class Handle:
         lock = _can_lock(self.path) or create
         if not lock:
             warnings.warn(
-                f"{self.path} cannot be locked: reading it while another process writes may fail", RuntimeWarning, stacklevel=2
+                f"{self.path} cannot be locked: reading it while another process writes may fail",
+                RuntimeWarning,
+                stacklevel=2,
             )
         try:
             environment = lmdb.open(
@@ -132,21 +134,21 @@ class Handle:
             _fs.report_file_sync(self.path / DATA_FILE)
         return tables
 
-    def close(self) -> None:
-        """Close the environment, when the transactions of other threads have ended."""
+    def close(self) -> bool:
+        """Close the environment, when the transactions of other threads have ended; False where this thread is in one."""
         with self.writing, self._gate:
-            if self._taken is None and self.environment is not None:
-                environment, self.environment = self.environment, None
+            if self._taken is not None or self.busy():
+                return False
+            environment, self.environment = self.environment, None
+            if environment is not None:
                 try:
                     self._wait_alone(WAIT_SECONDS)
                 finally:
                     environment.close()
-            self._leave()
-
-    def _leave(self) -> None:
-        if self._presence is not None:
-            _fs.close_private(self._presence)
-            self._presence = None
+            if self._presence is not None:
+                _fs.close_private(self._presence)
+                self._presence = None
+            return True
 
     # -------------------------------------------------------------------------------------------------- transactions
 
@@ -249,7 +251,9 @@ class Handle:
             self._taken, self.environment = environment, None
             try:
                 if self._own():
-                    raise InvalidStateError("the database cannot be written inside a read transaction of the same thread")
+                    raise InvalidStateError(
+                        "the database cannot be written inside a read transaction of the same thread"
+                    )
                 self._wait_alone(WAIT_SECONDS)
                 yield environment
             finally:
@@ -264,7 +268,9 @@ class Handle:
         thread = threading.get_ident()
         while any(reader.thread != thread for reader in list(self.live)):
             if time.monotonic() > deadline:
-                raise StorageError(f"a read transaction on the database in {self.path} did not end within {seconds:.0f} s")
+                raise StorageError(
+                    f"a read transaction on the database in {self.path} did not end within {seconds:.0f} s"
+                )
             time.sleep(_POLL_SECONDS)
 
     # ---------------------------------------------------------------------------------------------------------- fork

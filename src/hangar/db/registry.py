@@ -8,48 +8,74 @@ from __future__ import annotations
 
 import os
 import threading
+from collections import deque
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 from hangar.db.handle import Handle, file_identity
 
-__all__ = ["acquire", "release"]
+__all__ = ["acquire", "closed_for", "release"]
 
 _handles: Final[list[Handle]] = []
+_released: Final[deque[Handle]] = deque()
 _lock: Final = threading.RLock()
 
 
 def acquire(path: Path, map_size: int, readonly: bool, create: bool = False) -> Handle:
     """The handle on LMDB's directory ``path`` (absolute, resolved), opened when nobody in this process has; one more user."""
-    with _lock:
-        handle = _find(path)
-        if handle is None:
-            handle = Handle(path, map_size, readonly)
-            try:
-                handle.open(create)
-            except BaseException:
-                handle.close()
-                raise
-            _handles.append(handle)
-        elif handle.readonly and not readonly:
-            handle.make_writable()
-        handle.users += 1
-        return handle
+    try:
+        with _lock:
+            _close_released()
+            handle = _find(path)
+            if handle is None:
+                handle = Handle(path, map_size, readonly)
+                try:
+                    handle.open(create)
+                except BaseException:
+                    handle.close()
+                    raise
+                _handles.append(handle)
+            elif handle.readonly and not readonly:
+                handle.make_writable()
+            handle.users += 1
+            return handle
+    finally:
+        _settle()
 
 
 def release(handle: Handle) -> None:
     """One user less; the last one closes."""
-    with _lock:
+    _released.append(handle)
+    _settle()
+
+
+def _settle() -> None:
+    """Close what was released.
+
+    Never waiting: a release may come from the garbage collector, on a thread that holds other locks. Whoever
+    has the lock looks again after giving it back.
+    """
+    while _released and _lock.acquire(blocking=False):
+        try:
+            _close_released()
+        finally:
+            _lock.release()
+
+
+def _close_released() -> None:
+    while _released:
+        handle = _released.popleft()
         handle.users -= 1
-        if not handle.users:
+        # One that cannot be closed now (it is in use further up the stack of this thread) stays, for the next to open it.
+        if not handle.users and handle.close():
             _handles.remove(handle)
-            handle.close()
 
 
 def closed_for(path: Path, function: Callable[[], bool]) -> bool:
     """Run ``function`` while this process has no handle on ``path``; False, without running it, where it has one."""
     with _lock:
+        _close_released()
         return False if _find(path) is not None else function()
 
 

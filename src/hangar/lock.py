@@ -1,0 +1,285 @@
+"""The writer lock of a repository: one writer at a time, and a dead one keeps nobody out.
+
+It is an epoch in ``meta`` and an ``flock`` on the file ``lock.<epoch>``, which the system releases when its process dies. The file
+is made when the epoch is raised and never else, and carries a token that ``meta`` repeats: one that is missing, or was made by
+hand, means "locked, force needed", so that deleting it admits nobody. A forced release raises the epoch; the former holder
+finds out at its next ``check``, which every access of a writer and every publishing transaction makes. What the lock
+guards is up to the callers.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import getpass
+import json
+import os
+import secrets
+import socket
+import time
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Final
+
+from hangar import _fs
+from hangar.db.environment import Database
+from hangar.db.tables import META
+from hangar.db.transaction import ReadTransaction, WriteTransaction
+from hangar.errors import (
+    CorruptionError,
+    DiskFullError,
+    InvalidStateError,
+    LockedError,
+    PathNotFoundError,
+    StorageError,
+)
+
+__all__ = ["Holder", "WriterLock", "create_lock", "force_release", "holder", "owner_alive"]
+
+FORCE_COMMAND: Final = "hangar writer-lock --force-release"
+
+_EPOCH: Final = b"writer epoch"
+_TOKEN_BYTES: Final = 16
+_HOLDER_OFFSET: Final = 64
+_HOLDER_BYTES: Final = 1024
+_ATTEMPTS: Final = 20
+_PAUSE_SECONDS: Final = 0.002
+
+
+@dataclass(frozen=True, slots=True)
+class Holder:
+    """Who holds the writer lock, as far as it said.
+
+    Attributes
+    ----------
+    pid : int or None
+        None when the holder is not known: it has just taken the lock, or the lock file is missing.
+    time : float or None
+        Seconds since 1970 when the lock was taken.
+    """
+
+    pid: int | None = None
+    host: str = ""
+    user: str = ""
+    time: float | None = None
+
+    def __str__(self) -> str:
+        if self.pid is None:
+            return "an unknown process"
+        since = "" if self.time is None else f" since {datetime.fromtimestamp(self.time):%Y-%m-%d %H:%M:%S}"
+        return f"process {self.pid} of {self.user or 'an unknown user'} on {self.host or 'an unknown host'}{since}"
+
+
+class WriterLock:
+    """The right to write a repository, for one process.
+
+    Attributes
+    ----------
+    epoch : int
+        The epoch of the lock while it is held, else 0.
+    """
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._descriptor: int | None = None
+        self._pid = 0
+        self.epoch = 0
+
+    @property
+    def held(self) -> bool:
+        """Whether this object took the lock, in this process, and has not released it (it may have been forced since)."""
+        return self._descriptor is not None and self._pid == os.getpid()
+
+    def acquire(self) -> None:
+        """Take the lock.
+
+        Raises
+        ------
+        LockedError
+            Another writer holds it (the message says who), or the lock file is missing.
+        InvalidStateError
+            This object holds it.
+        """
+        if self.held:
+            raise InvalidStateError("this writer lock is held")
+        for attempt in range(_ATTEMPTS):
+            # A look at the lock holds it for an instant, and a forced release may change the epoch under us.
+            if attempt:
+                time.sleep(_PAUSE_SECONDS)
+            epoch, token = _current(self._db)
+            descriptor = _open_lock(self._db, epoch, token)
+            if _fs.try_lock(descriptor, shared=False) and self._still(epoch, token, descriptor):
+                self._descriptor = _fs.close_in_child(descriptor)
+                self._pid = os.getpid()
+                self.epoch = epoch
+                _introduce(descriptor, _lock_path(self._db, epoch))
+                return
+            os.close(descriptor)
+        raise _locked(_read_holder(self._db, _current(self._db)[0]))
+
+    def _still(self, epoch: int, token: bytes, descriptor: int) -> bool:
+        """Whether the file that was locked is the one that counts, now that nobody else can lock it."""
+        try:
+            same = os.path.samestat(os.fstat(descriptor), _lock_path(self._db, epoch).stat())
+        except OSError:
+            return False
+        return same and _current(self._db) == (epoch, token)
+
+    def release(self) -> None:
+        """Give the lock back; without effect where it is not held, as in a forked child."""
+        descriptor, self._descriptor, self.epoch = self._descriptor, None, 0
+        if descriptor is not None and self._pid == os.getpid():
+            # Explicitly: a child that did not close its copy of the descriptor would keep the lock.
+            _fs.unlock(descriptor)
+            _fs.close_private(descriptor)
+
+    def check(self, transaction: ReadTransaction | None = None) -> None:
+        """Make sure that the lock is still this process's own.
+
+        Parameters
+        ----------
+        transaction
+            Look there, so that what it publishes is published under the lock.
+
+        Raises
+        ------
+        LockedError
+            The lock was forced, or this is a forked copy of the writer's process.
+        InvalidStateError
+            It was never taken, or was released.
+        """
+        if self._descriptor is None:
+            raise InvalidStateError("the writer lock is not held")
+        if self._pid != os.getpid():
+            raise LockedError(
+                f"this is a fork of the writer's process {self._pid}: open a write checkout of its own here, "
+                "after the other is closed"
+            )
+        epoch = _current(self._db)[0] if transaction is None else _parse(transaction.get(META, _EPOCH))[0]
+        if epoch != self.epoch:
+            raise LockedError(
+                f"the writer lock was released by force (epoch {self.epoch} is now {epoch}): what was not "
+                "committed may be staged by the new writer; open a new write checkout"
+            )
+
+
+def create_lock(db: Database) -> None:
+    """Make the first lock file and epoch 1, durably; part of making a repository."""
+    db.update(lambda transaction: _raise_epoch(db, transaction))
+
+
+def holder(db: Database) -> Holder | None:
+    """Who holds the writer lock, or None when it is free."""
+    epoch, token = _current(db)
+    try:
+        descriptor = _open_lock(db, epoch, token)
+    except LockedError:
+        return Holder()
+    try:
+        return None if _fs.try_lock(descriptor, shared=True) else _read_holder(db, epoch)
+    finally:
+        os.close(descriptor)
+
+
+def owner_alive(db: Database, epoch: int) -> bool:
+    """Whether a writer of this epoch may still be writing: it holds ``lock.<epoch>``, or that file is not there to tell."""
+    try:
+        descriptor = _fs.open_file(_lock_path(db, epoch))
+    except PathNotFoundError:
+        return True
+    try:
+        return not _fs.try_lock(descriptor, shared=True)
+    finally:
+        os.close(descriptor)
+
+
+def force_release(db: Database) -> bool:
+    """Take the lock away from whoever holds it, by a new epoch: whether anybody held it."""
+    held = holder(db) is not None
+    db.update(lambda transaction: _raise_epoch(db, transaction))
+    return held
+
+
+# ---------------------------------------------------------------------------------------------------------- inside
+
+
+def _raise_epoch(db: Database, transaction: WriteTransaction) -> None:
+    row = transaction.get(META, _EPOCH)
+    epoch = _parse(row)[0] + 1 if row is not None else 1
+    token = secrets.token_bytes(_TOKEN_BYTES)
+    path = _lock_path(db, epoch)
+    # A file of an epoch that was never reached is the leftover of a crash in this place: nobody can have locked it.
+    if path.exists():
+        _fs.remove_file(path)
+    _fs.write_new_file(path, [_heading(epoch, token)])
+    transaction.put(META, _EPOCH, epoch.to_bytes(8, "little") + token)
+
+
+def _heading(epoch: int, token: bytes) -> bytes:
+    return f"hangar {epoch} {token.hex()}\n".encode("ascii").ljust(_HOLDER_OFFSET)
+
+
+def _lock_path(db: Database, epoch: int) -> Path:
+    return db.directory / f"lock.{epoch}"
+
+
+def _parse(row: bytes | None) -> tuple[int, bytes]:
+    if row is None or len(row) != 8 + _TOKEN_BYTES:
+        raise CorruptionError("the epoch of the writer lock is missing from the database: run `hangar fsck`")
+    return int.from_bytes(row[:8], "little"), row[8:]
+
+
+def _current(db: Database) -> tuple[int, bytes]:
+    with db.read() as transaction:
+        return _parse(transaction.get(META, _EPOCH))
+
+
+def _open_lock(db: Database, epoch: int, token: bytes) -> int:
+    path = _lock_path(db, epoch)
+    try:
+        descriptor = _fs.open_file(path, write=not db.readonly)
+    except PathNotFoundError:
+        raise LockedError(
+            f"the lock file {path} is missing, so nobody can tell whether a writer is at work: make sure that none "
+            f"is, and run `{FORCE_COMMAND}`"
+        ) from None
+    if os.pread(descriptor, _HOLDER_OFFSET, 0) != _heading(epoch, token):
+        os.close(descriptor)
+        raise LockedError(
+            f"{path} is not the lock file that Hangar made: make sure that no writer is at work, and run `{FORCE_COMMAND}`"
+        )
+    return descriptor
+
+
+def _introduce(descriptor: int, path: Path) -> None:
+    """Say who holds the lock: for people to read, so neither durable nor needed."""
+    text = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "user": _user(), "time": time.time()})
+    data = text.encode()[: _HOLDER_BYTES - 1] + b"\n"
+    with contextlib.suppress(DiskFullError, StorageError):
+        _fs.write_at(descriptor, [data.ljust(_HOLDER_BYTES)], _HOLDER_OFFSET, path)
+
+
+def _user() -> str:
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return str(os.getuid())
+
+
+def _read_holder(db: Database, epoch: int) -> Holder:
+    try:
+        descriptor = _fs.open_file(_lock_path(db, epoch))
+        try:
+            text = os.pread(descriptor, _HOLDER_BYTES, _HOLDER_OFFSET)
+        finally:
+            os.close(descriptor)
+        fields = json.loads(text)
+        return Holder(int(fields["pid"]), str(fields["host"]), str(fields["user"]), float(fields["time"]))
+    except (OSError, ValueError, KeyError, TypeError):
+        return Holder()
+
+
+def _locked(who: Holder) -> LockedError:
+    return LockedError(
+        f"another writer holds the lock: {who}. Wait until it has closed its checkout; if it cannot, run `{FORCE_COMMAND}`"
+    )
