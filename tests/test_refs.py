@@ -10,7 +10,6 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hangar import refs as refs_module
 from hangar.db.environment import Database
 from hangar.db.format import write_format
 from hangar.db.tables import REFLOG, REFS
@@ -18,6 +17,7 @@ from hangar.db.transaction import WriteTransaction
 from hangar.digest import Digest
 from hangar.errors import CorruptionError, HangarError, InvalidInputError, NameTakenError, StaleRefError
 from hangar.refs import BRANCHES, REMOTES, TAGS, Head, Refs, check_ref, describe
+from hangar.refs.reflog import MESSAGE_CHARACTERS
 
 WHO = ("Ann", "ann@example.com")
 ONE, TWO, THREE = (Digest(bytes([n]) * 32) for n in (1, 2, 3))
@@ -72,6 +72,13 @@ def test_head(db: Database, refs: Refs) -> None:
 def test_head_needs_both_branches_the_first_time(db: Database, refs: Refs) -> None:
     with pytest.raises(CorruptionError):
         db.update(lambda t: refs.set_head(t, write_branch="master"))
+
+
+def test_set_up(db: Database, refs: Refs) -> None:
+    db.update(lambda t: refs.set_up(t, "master"))
+    assert refs.head() == Head("master", "master")
+    assert refs.items("") == [("heads/master", None)]
+    assert refs.reflog("heads/master") == []
 
 
 def test_branch_without_a_commit(db: Database, refs: Refs) -> None:
@@ -186,7 +193,7 @@ def test_reflog(db: Database, refs: Refs) -> None:
         (None, None, "create"),
     ]
     assert log[3].message == "first"
-    assert log[2].message == "x" * refs_module.MESSAGE_CHARACTERS
+    assert log[2].message == "x" * MESSAGE_CHARACTERS
     assert {(entry.name, entry.email) for entry in log} == {WHO}
     assert before <= log[-1].time_ns <= log[0].time_ns <= time.time_ns()
     assert log[0].tz == time.localtime().tm_gmtoff // 60

@@ -1,0 +1,64 @@
+"""The reflog: one entry for each move of each ref, numbered in the order of the moves."""
+
+from __future__ import annotations
+
+import struct
+from typing import TYPE_CHECKING, Final
+
+from hangar import limits
+from hangar.db.tables import REFLOG
+from hangar.digest import Digest
+from hangar.errors import CorruptionError
+from hangar.refs.rows import ReflogEntry, check_digest, decode, encode, name_key, now
+
+if TYPE_CHECKING:
+    from hangar.db.transaction import ReadTransaction, WriteTransaction
+
+__all__ = ["MESSAGE_CHARACTERS", "append", "read"]
+
+MESSAGE_CHARACTERS: Final = 200
+"""Of a message, the reflog keeps the first line, at most so long."""
+_SEQUENCE: Final = struct.Struct(">Q")
+_SEPARATOR: Final = b"\x00"
+
+
+def append(
+    transaction: WriteTransaction,
+    name: str,
+    old: Digest | None,
+    new: Digest | None,
+    who: tuple[str, str],
+    operation: str,
+    message: str,
+) -> None:
+    """Add the entry of one move."""
+    first_line = message.strip().partition("\n")[0][:MESSAGE_CHARACTERS]
+    prefix = name_key(name) + _SEPARATOR
+    key = prefix + _SEQUENCE.pack(_next_number(transaction, prefix))
+    transaction.put(REFLOG, key, encode(ReflogEntry(old, new, *who, *now(), operation, first_line)))
+
+
+def read(transaction: ReadTransaction, name: str, limit: int | None) -> list[ReflogEntry]:
+    """The entries of ``name``, newest first; at most ``limit`` of them."""
+    start = prefix = name_key(name) + _SEPARATOR
+    if len(prefix) + _SEQUENCE.size > limits.DATABASE_MAX_KEY_BYTES:
+        return []
+    transaction.check_count(REFLOG)
+    if limit is not None:
+        start = prefix + _SEQUENCE.pack(max(0, _next_number(transaction, prefix) - limit))
+    what = f"the reflog of {name}"
+    entries = [decode(data, ReflogEntry, what) for _, data in transaction.scan(REFLOG, prefix=prefix, start=start)]
+    for entry in entries:
+        check_digest(entry.old, what)
+        check_digest(entry.new, what)
+    return entries[::-1]
+
+
+def _next_number(transaction: ReadTransaction, prefix: bytes) -> int:
+    last = transaction.last(REFLOG, prefix)
+    if last is None:
+        return 0
+    number = last[0][len(prefix) :]
+    if len(number) != _SEQUENCE.size:
+        raise CorruptionError(f"the key of a reflog entry is damaged: {last[0][:80]!r}")
+    return int.from_bytes(number, "big") + 1

@@ -1,0 +1,170 @@
+"""The stored rows of refs: their records, how they are encoded, and the names they go by."""
+
+from __future__ import annotations
+
+import time
+from typing import Final, TypeVar
+
+import msgspec
+
+from hangar.digest import DIGEST_BYTES, Digest
+from hangar.errors import CorruptionError, InvalidInputError
+from hangar.names import check_name
+
+__all__ = [
+    "BRANCHES",
+    "HEAD_KEY",
+    "REMOTES",
+    "TAGS",
+    "Annotation",
+    "Head",
+    "RefRow",
+    "ReflogEntry",
+    "check_digest",
+    "check_ref",
+    "decode",
+    "describe",
+    "encode",
+    "key_name",
+    "name_key",
+    "now",
+]
+
+BRANCHES: Final = "heads/"
+TAGS: Final = "tags/"
+REMOTES: Final = "remotes/"
+HEAD_KEY: Final = b"HEAD"
+
+
+class Head(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """Which branch is meant when none is named.
+
+    Attributes
+    ----------
+    write_branch
+        The branch that the next writer stands on.
+    last_written
+        The branch that was written last; readers start here.
+    """
+
+    write_branch: str
+    last_written: str
+
+
+class Annotation(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """What somebody said about a tag, when (nanoseconds since 1970, UTC) and in which zone (minutes east of UTC)."""
+
+    message: str
+    name: str
+    email: str
+    time_ns: int
+    tz: int
+
+
+class RefRow(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """The stored form of a ref."""
+
+    digest: bytes | None
+    annotation: Annotation | None = None
+
+
+class ReflogEntry(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """One move of one ref.
+
+    Attributes
+    ----------
+    old, new
+        Where the ref stood before and after; None for a branch without a commit, and for a ref that was not there.
+    name, email
+        Who moved it.
+    time_ns, tz
+        When, in nanoseconds since 1970 (UTC), and in which zone, in minutes east of UTC. For display only.
+    operation, message
+        What was done, such as ``'commit'``, and the first line of what was said about it.
+    """
+
+    old: bytes | None
+    new: bytes | None
+    name: str
+    email: str
+    time_ns: int
+    tz: int
+    operation: str
+    message: str
+
+
+def check_ref(name: str) -> str:
+    """Return ``name`` when it is the full name of a ref that may be made.
+
+    Raises
+    ------
+    InvalidInputError
+        It is not ``heads/NAME``, ``tags/NAME`` or ``remotes/REMOTE/NAME`` with good names.
+    """
+    kind, _, rest = name.partition("/")
+    if kind == "heads":
+        check_name(rest, "branch")
+    elif kind == "tags":
+        check_name(rest, "tag")
+    elif kind == "remotes":
+        remote, _, branch = rest.partition("/")
+        check_name(remote, "remote")
+        check_name(branch, "branch")
+    else:
+        raise InvalidInputError(f"{name!r} names no ref: use heads/NAME, tags/NAME or remotes/REMOTE/NAME")
+    return name
+
+
+def describe(name: str) -> str:
+    """A ref for people: ``"branch 'master'"``."""
+    for prefix, kind in ((BRANCHES, "branch"), (TAGS, "tag"), (REMOTES, "remote-tracking branch")):
+        if name.startswith(prefix):
+            return f"{kind} {name.removeprefix(prefix)!r}"
+    return f"ref {name!r}"
+
+
+def now() -> tuple[int, int]:
+    """The time, in nanoseconds since 1970 (UTC), and the zone of this machine, in minutes east of UTC."""
+    nanoseconds = time.time_ns()
+    return nanoseconds, time.localtime(nanoseconds // 10**9).tm_gmtoff // 60
+
+
+_Row = TypeVar("_Row", Head, RefRow, ReflogEntry)
+
+
+def name_key(name: str) -> bytes:
+    """The key of a ref's row. Any text may be looked for; what cannot be encoded is the name of nothing."""
+    return name.encode("utf-8", "replace")
+
+
+def key_name(key: bytes) -> str:
+    """The ref whose row has this key; a ``CorruptionError`` when it is no text."""
+    try:
+        return key.decode()
+    except UnicodeDecodeError:
+        raise CorruptionError(f"the name of a ref is no text: {key[:80]!r}") from None
+
+
+def encode(row: Head | RefRow | ReflogEntry) -> bytes:
+    """The stored bytes of a row; an ``InvalidInputError`` when its text does not encode as UTF-8."""
+    try:
+        return msgspec.msgpack.encode(row)
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(f"text that cannot be encoded as UTF-8: {error.object[:80]!r}") from None
+
+
+def decode(data: bytes, row: type[_Row], what: str) -> _Row:
+    """The row of ``what``; a ``CorruptionError`` for bytes that hold no such row."""
+    try:
+        return msgspec.msgpack.decode(data, type=row)
+    except (msgspec.MsgspecError, ValueError, RecursionError) as error:
+        raise CorruptionError(f"the row of {what} is damaged ({error}): run `hangar fsck`") from None
+
+
+def check_digest(digest: bytes | None, what: str) -> Digest | None:
+    """``digest``; a ``CorruptionError`` when it has not the length of one."""
+    if digest is None:
+        return None
+    if len(digest) != DIGEST_BYTES:
+        raise CorruptionError(f"the row of {what} is damaged (a digest of {len(digest)} bytes): run `hangar fsck`")
+    return Digest(digest)

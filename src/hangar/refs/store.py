@@ -1,0 +1,231 @@
+"""``Refs``: reading refs, and moving them by compare-and-swap."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hangar import limits
+from hangar.db.tables import REFS
+from hangar.digest import Digest
+from hangar.errors import CorruptionError, NameTakenError, StaleRefError
+from hangar.names import check_name
+from hangar.refs import reflog
+from hangar.refs.rows import (
+    BRANCHES,
+    HEAD_KEY,
+    Annotation,
+    Head,
+    ReflogEntry,
+    RefRow,
+    check_digest,
+    check_ref,
+    decode,
+    describe,
+    encode,
+    key_name,
+    name_key,
+    now,
+)
+
+if TYPE_CHECKING:
+    from hangar.db.environment import Database
+    from hangar.db.transaction import ReadTransaction, WriteTransaction
+
+__all__ = ["Refs"]
+
+
+class Refs:
+    """The refs of one repository.
+
+    Every method takes a transaction to be part of; those that only read open one of their own when none is given.
+
+    Parameters
+    ----------
+    db
+        The repository's database.
+    """
+
+    __slots__ = ("_db",)
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+
+    # HEAD
+
+    def head(self, transaction: ReadTransaction | None = None) -> Head:
+        """The branches that HEAD names.
+
+        Raises
+        ------
+        CorruptionError
+            The row is damaged or gone.
+        """
+        data = self._get(HEAD_KEY, transaction)
+        if data is None:
+            raise CorruptionError("HEAD is gone: run `hangar fsck`")
+        return decode(data, Head, "HEAD")
+
+    def set_head(
+        self, transaction: WriteTransaction, *, write_branch: str | None = None, last_written: str | None = None
+    ) -> None:
+        """Point HEAD at other branches; what is not given stays (both are needed the first time)."""
+        if write_branch is None or last_written is None:
+            head = self.head(transaction)
+            write_branch = head.write_branch if write_branch is None else write_branch
+            last_written = head.last_written if last_written is None else last_written
+        transaction.put(REFS, HEAD_KEY, encode(Head(write_branch, last_written)))
+
+    def set_up(self, transaction: WriteTransaction, branch: str) -> None:
+        """What a new repository has: one branch without a commit, and HEAD on it. No one moved anything, so nothing is logged."""
+        transaction.put(REFS, name_key(BRANCHES + check_name(branch, "branch")), encode(RefRow(None)))
+        self.set_head(transaction, write_branch=branch, last_written=branch)
+
+    # Reading
+
+    def get(self, name: str, transaction: ReadTransaction | None = None) -> Digest | None:
+        """Digest of the commit that ``name`` stands on; None for a branch without a commit, and where there is no such ref."""
+        data = self._get(name_key(name), transaction)
+        return None if data is None else _digest(data, name)
+
+    def exists(self, name: str, transaction: ReadTransaction | None = None) -> bool:
+        """Whether there is a ref of this name, with or without a commit."""
+        return self._get(name_key(name), transaction) is not None
+
+    def items(self, prefix: str, transaction: ReadTransaction | None = None) -> list[tuple[str, Digest | None]]:
+        """Full names that begin with ``prefix`` (such as :data:`BRANCHES`), sorted, and where each stands."""
+        return [(name, _digest(data, name)) for name, data in self._scan(prefix, transaction)]
+
+    def names(self, prefix: str, transaction: ReadTransaction | None = None) -> list[str]:
+        """Full names that begin with ``prefix``, sorted."""
+        return [name for name, _ in self._scan(prefix, transaction)]
+
+    def annotation(self, name: str, transaction: ReadTransaction | None = None) -> Annotation | None:
+        """What was said when the tag was made; None for a light tag, and for what is no tag."""
+        data = self._get(name_key(name), transaction)
+        return None if data is None else decode(data, RefRow, name).annotation
+
+    # Writing
+
+    def create(
+        self,
+        transaction: WriteTransaction,
+        name: str,
+        digest: Digest | None,
+        *,
+        who: tuple[str, str],
+        operation: str,
+        message: str = "",
+        annotation: str | None = None,
+    ) -> None:
+        """Make a ref.
+
+        Parameters
+        ----------
+        digest
+            Where it stands; None for a branch without a commit.
+        who
+            Name and email.
+        annotation
+            Kept with a tag, whole, with who made it and when.
+
+        Raises
+        ------
+        NameTakenError
+            There is one of this name.
+        InvalidInputError
+            ``name`` may not be made.
+        """
+        key = name_key(check_ref(name))
+        if transaction.get(REFS, key) is not None:
+            raise NameTakenError(f"{describe(name)} exists: choose another name, or delete it first")
+        note = None if annotation is None else Annotation(annotation, *who, *now())
+        transaction.put(REFS, key, encode(RefRow(digest, note)))
+        reflog.append(transaction, name, None, digest, who, operation, message)
+
+    def update(
+        self,
+        transaction: WriteTransaction,
+        name: str,
+        expected: Digest | None,
+        new: Digest,
+        *,
+        who: tuple[str, str],
+        operation: str,
+        message: str = "",
+    ) -> None:
+        """Move a ref from ``expected`` (None: a branch without a commit) to ``new``.
+
+        Raises
+        ------
+        StaleRefError
+            It does not stand at ``expected``, or is gone. Nothing was changed.
+        """
+        _expect(transaction, name, expected)
+        transaction.put(REFS, name_key(name), encode(RefRow(new)))
+        reflog.append(transaction, name, expected, new, who, operation, message)
+
+    def delete(
+        self,
+        transaction: WriteTransaction,
+        name: str,
+        expected: Digest | None,
+        *,
+        who: tuple[str, str],
+        operation: str,
+        message: str = "",
+    ) -> None:
+        """Remove a ref that stands at ``expected``; its reflog stays.
+
+        Raises
+        ------
+        StaleRefError
+            It does not stand at ``expected``, or is gone. Nothing was changed.
+        """
+        _expect(transaction, name, expected)
+        transaction.delete(REFS, name_key(name))
+        reflog.append(transaction, name, expected, None, who, operation, message)
+
+    # The reflog
+
+    def reflog(
+        self, name: str, transaction: ReadTransaction | None = None, *, limit: int | None = None
+    ) -> list[ReflogEntry]:
+        """The moves of ``name``, newest first; at most ``limit`` of them. Empty where there never was such a ref."""
+        if transaction is None:
+            with self._db.read() as reading:
+                return self.reflog(name, reading, limit=limit)
+        return reflog.read(transaction, name, limit)
+
+    def _get(self, key: bytes, transaction: ReadTransaction | None) -> bytes | None:
+        if transaction is None:
+            with self._db.read() as reading:
+                return self._get(key, reading)
+        data = transaction.get(REFS, key) if 0 < len(key) <= limits.DATABASE_MAX_KEY_BYTES else None
+        if data is None:
+            transaction.check_count(REFS)  # a ref that was lost must not read as one that never was
+        return data
+
+    def _scan(self, prefix: str, transaction: ReadTransaction | None) -> list[tuple[str, bytes]]:
+        if transaction is None:
+            with self._db.read() as reading:
+                return self._scan(prefix, reading)
+        transaction.check_count(REFS)
+        rows = transaction.scan(REFS, prefix=name_key(prefix))
+        return [(key_name(key), data) for key, data in rows if key != HEAD_KEY]
+
+
+def _digest(data: bytes, name: str) -> Digest | None:
+    return check_digest(decode(data, RefRow, name).digest, name)
+
+
+def _expect(transaction: WriteTransaction, name: str, expected: Digest | None) -> None:
+    data = transaction.get(REFS, name_key(name))
+    if data is None:
+        raise StaleRefError(f"{describe(name)} is gone: it was deleted since it was read")
+    found = _digest(data, name)
+    if found != expected:
+        was, stands = (digest.hex()[:12] if digest else "no commit" for digest in (expected, found))
+        raise StaleRefError(
+            f"{describe(name)} moved since it was read (from {was} to {stands}): "
+            f"look at it with `hangar log {name.partition('/')[2]}` and try again"
+        )
