@@ -1,0 +1,170 @@
+"""Which plugin does a job: the built-in ones, and those that installed packages register.
+
+Built-in plugins are asked first, so that installing a package never changes what a known file is read as; another one is
+chosen by its name. A built-in plugin is imported when it is first used; entry points are looked at only when the built-in
+ones have no answer.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable, Iterator
+from importlib import import_module
+from typing import Any, Final, NamedTuple
+
+from hangar.errors import InvalidInputError
+from hangar.external.base import METHODS, BasePlugin, normal_extension
+
+__all__ = ["ENTRY_POINT_GROUP", "PluginManager", "manager"]
+
+ENTRY_POINT_GROUP: Final = "hangar.external.plugins"
+
+
+class _BuiltIn(NamedTuple):
+    """A plugin of this package, described without importing it."""
+
+    module: str
+    cls: str
+    provides: tuple[str, ...]
+    accepts: tuple[str, ...]
+
+
+_LOAD_SAVE: Final = ("load", "save")
+_HERE: Final = "hangar.external.plugins"
+BUILT_IN: Final[dict[str, _BuiltIn]] = {
+    "images": _BuiltIn(
+        f"{_HERE}.images",
+        "ImagePlugin",
+        ("load", "save", "show"),
+        ("png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", "ppm", "pgm", "pbm", "pnm", "gif"),
+    ),
+    "numpy": _BuiltIn(f"{_HERE}.arrays", "NumpyPlugin", _LOAD_SAVE, ("npy", "npz")),
+    "text": _BuiltIn(f"{_HERE}.text", "TextPlugin", _LOAD_SAVE, ("txt",)),
+    "raw": _BuiltIn(f"{_HERE}.raw", "RawPlugin", _LOAD_SAVE, ("bin", "raw")),
+}
+"""The plugins of this package, in the order they are asked."""
+
+
+class PluginManager:
+    """Finds the plugin for a method and a file extension.
+
+    Attributes
+    ----------
+    valid_provides
+        The methods a plugin may provide.
+    """
+
+    valid_provides: Final = METHODS
+
+    def __init__(self) -> None:
+        self._built_in: dict[str, BasePlugin] = {}
+        self._installed: dict[str, BasePlugin] | None = None
+
+    @property
+    def plugins_loaded(self) -> bool:
+        """Whether the plugins of installed packages have been looked up."""
+        return self._installed is not None
+
+    def reset_plugins(self) -> None:
+        """Forget every plugin and look up those of installed packages again."""
+        self._built_in.clear()
+        self._installed = _scan()
+
+    def get_plugin(self, method: str, plugin: str | None = None, extension: str | None = None) -> Callable[..., Any]:
+        """The method ``method`` of a plugin, bound to it (the plugin is its ``__self__``).
+
+        Raises
+        ------
+        InvalidInputError
+            What :meth:`find` raises.
+        """
+        function: Callable[..., Any] = getattr(self.find(method, plugin, extension), method)
+        return function
+
+    def find(self, method: str, plugin: str | None = None, extension: str | None = None) -> BasePlugin:
+        """The plugin named ``plugin``, or else the first that does ``method`` for files of ``extension``.
+
+        Raises
+        ------
+        InvalidInputError
+            An unknown method or plugin, a plugin that does not provide the method, no plugin for the extension, or neither a
+            plugin nor an extension given.
+        """
+        if method not in METHODS:
+            raise InvalidInputError(f"{method!r} is no method of a plugin: use one of {', '.join(METHODS)}")
+        if plugin is not None:
+            return self._named(plugin, method)
+        if extension is None:
+            raise InvalidInputError(f"give a plugin or a file extension to find out what could do {method}")
+        wanted = normal_extension(extension)
+        for candidate in self._candidates(method, wanted):
+            return candidate
+        raise InvalidInputError(f"No plugins found for the file extension {wanted} that could do {method}")
+
+    def names(self) -> list[str]:
+        """The name of every plugin there is, built-in ones first."""
+        return [*BUILT_IN, *(name for name in self._others() if name not in BUILT_IN)]
+
+    def for_file(self, method: str, name: str, column_type: str) -> BasePlugin | None:
+        """The plugin that does ``method`` for a file called ``name`` and the values of a column of ``column_type``.
+
+        A ``bytes`` column holds any file as it is. The longest suffix wins (``nii.gz`` before ``gz``). None when there is no such plugin.
+        """
+        if column_type == "bytes":
+            return self._built("raw")
+        parts = name.rsplit("/", 1)[-1].lower().split(".")[1:]
+        for start in range(len(parts)):
+            for candidate in self._candidates(method, ".".join(parts[start:])):
+                if candidate.column_types is None or column_type in candidate.column_types:
+                    return candidate
+        return None
+
+    def _candidates(self, method: str, extension: str) -> Iterator[BasePlugin]:
+        for name, description in BUILT_IN.items():
+            if method in description.provides and extension in description.accepts:
+                yield self._built(name)
+        for plugin in self._others().values():
+            if method in plugin.provides and extension in plugin.accepts:
+                yield plugin
+
+    def _named(self, name: str, method: str) -> BasePlugin:
+        found = self._built(name) if name in BUILT_IN else self._others().get(name)
+        if found is None:
+            raise InvalidInputError(f"Plugin {name} not found: there are {', '.join(self.names())}")
+        if method not in found.provides:
+            raise InvalidInputError(f"plugin {name} does not provide {method}: it provides {', '.join(found.provides)}")
+        return found
+
+    def _built(self, name: str) -> BasePlugin:
+        if name not in self._built_in:
+            description = BUILT_IN[name]
+            cls = getattr(import_module(description.module), description.cls)
+            self._built_in[name] = cls(description.provides, description.accepts)
+        return self._built_in[name]
+
+    def _others(self) -> dict[str, BasePlugin]:
+        if self._installed is None:
+            self._installed = _scan()
+        return self._installed
+
+
+def _scan() -> dict[str, BasePlugin]:
+    """The plugins that installed packages register, by name. One that cannot be made is told about and left out."""
+    from importlib.metadata import entry_points
+
+    found: dict[str, BasePlugin] = {}
+    for entry in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda one: one.name):
+        try:
+            plugin = entry.load()()
+        except Exception as error:  # noqa: BLE001  a stranger's package may raise anything, and must not stop the others
+            warnings.warn(f"plugin {entry.name} ({entry.value}) cannot be loaded: {error!r}", UserWarning, stacklevel=3)
+            continue
+        if isinstance(plugin, BasePlugin):
+            found[entry.name] = plugin
+        else:
+            warnings.warn(f"plugin {entry.name} ({entry.value}) is no BasePlugin", UserWarning, stacklevel=3)
+    return found
+
+
+manager: Final = PluginManager()
+"""The plugins of this process."""

@@ -1,0 +1,110 @@
+"""From files to sample keys: which files a folder holds, and what their samples are called.
+
+A file is named by its path below the folder, without suffix; a file that is given alone by its base name. Characters that no key
+may have become ``_``. Hidden files and folders are left out. A link is followed only to a file inside the folder, so that a folder
+from a stranger cannot bring the host's own files into a repository.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import NamedTuple
+
+from hangar import limits
+from hangar.errors import InvalidInputError, PathNotFoundError
+from hangar.external.safe_io import file_error
+from hangar.names import check_key
+
+__all__ = ["Source", "find_files", "key_text"]
+
+_PLAIN = re.compile(r"[A-Za-z0-9_./+-]+\Z")
+
+
+class Source(NamedTuple):
+    """A file to import."""
+
+    path: str
+    """Where it lies."""
+    relative: str
+    """Its path below the folder that is imported, with ``/`` between the parts."""
+
+    @property
+    def folder(self) -> str:
+        """The part of ``relative`` before the file's own name, with the slash, or ``''``."""
+        return self.relative[: self.relative.rfind("/") + 1]
+
+
+@lru_cache(maxsize=4096)
+def _suits(character: str) -> bool:
+    try:
+        check_key(character)
+    except InvalidInputError:
+        return False
+    return True
+
+
+def key_text(name: str, path: str) -> str:
+    """``name`` as a sample key: every character that no key may have becomes ``_``.
+
+    Raises
+    ------
+    InvalidInputError
+        It is empty or too long; the message names ``path``.
+    """
+    key = name if _PLAIN.match(name) else "".join(character if _suits(character) else "_" for character in name)
+    if not 0 < len(key) <= limits.MAX_KEY_CHARACTERS:
+        raise InvalidInputError(
+            f"{path} cannot name a sample: a key has 1 to {limits.MAX_KEY_CHARACTERS} characters, this has {len(key)}"
+        )
+    return key
+
+
+def find_files(path: str | os.PathLike[str]) -> list[Source]:
+    """The files to import from ``path``, a file or a folder, sorted by their path.
+
+    Raises
+    ------
+    PathNotFoundError
+        There is nothing at ``path``.
+    InvalidInputError
+        A link in the folder leads out of it.
+    AccessError, StorageError
+        A folder cannot be read.
+    """
+    top = os.fspath(path)
+    if not os.path.lexists(top):
+        raise PathNotFoundError(f"there is no file or folder {top}")
+    if not Path(top).is_dir():
+        return [Source(top, Path(top).name)]
+    root = os.path.realpath(top)
+    found = [Source(f"{top.rstrip('/') or ''}/{relative}", relative) for relative in _walk(top, root, "")]
+    found.sort(key=lambda source: source.relative)
+    return found
+
+
+def _walk(folder: str, root: str, prefix: str) -> Iterator[str]:
+    try:
+        with os.scandir(folder) as listing:
+            entries = [entry for entry in listing if not entry.name.startswith(".")]
+    except OSError as error:
+        raise file_error("read", folder, error) from error
+    for entry in entries:
+        relative = prefix + entry.name
+        if entry.is_symlink():
+            _check_link(entry.path, root)
+            if not entry.is_dir():
+                yield relative
+        elif entry.is_dir():
+            yield from _walk(entry.path, root, f"{relative}/")
+        else:
+            yield relative
+
+
+def _check_link(path: str, root: str) -> None:
+    target = os.path.realpath(path)
+    if os.path.commonpath((root, target)) != root:
+        raise InvalidInputError(f"{path} is a link that leads out of the folder: put the file itself there")

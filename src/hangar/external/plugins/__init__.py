@@ -1,0 +1,1 @@
+"""The built-in importers and exporters, one file a family of formats."""

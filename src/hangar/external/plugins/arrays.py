@@ -1,0 +1,104 @@
+"""Arrays in numpy's own formats: ``.npy`` holds one, ``.npz`` several.
+
+Nothing is ever unpickled. What a header declares is compared with the bytes that are there before memory is taken for it.
+"""
+
+from __future__ import annotations
+
+import io
+import os
+import zipfile
+from collections.abc import Iterator
+from math import prod
+from typing import IO, Any
+
+import numpy as np
+from numpy.lib import format as npy
+
+from hangar import limits
+from hangar.errors import HangarError, InvalidInputError
+from hangar.external.base import normal_extension
+from hangar.external.plugins._files import FilePlugin
+from hangar.external.safe_io import open_input
+
+__all__ = ["NumpyPlugin"]
+
+MAX_HEADER_CHARACTERS = 10_000
+
+
+class NumpyPlugin(FilePlugin):
+    """Reads and writes ndarray values as ``.npy`` and ``.npz`` files."""
+
+    column_types = frozenset(("ndarray",))
+
+    def single_name(self, fpath: str) -> str | None:
+        """As the base class says; an archive has to be opened to know."""
+        return None if fpath.lower().endswith(".npz") else self.sample_name(fpath)
+
+    def load(self, fpath: str) -> tuple[np.ndarray[Any, Any], str] | Iterator[tuple[np.ndarray[Any, Any], str]]:
+        """The array of a file and its name; from an archive of several arrays each with the name ``FILE/ARRAY``.
+
+        Raises
+        ------
+        InvalidInputError
+            The file is damaged, or holds objects, which only pickle could read.
+        """
+        with open_input(fpath) as file:
+            magic = file.read(4)
+            file.seek(0)
+            if magic[:2] != b"PK":
+                size = os.fstat(file.fileno()).st_size
+                return _read(file, size, fpath), self.sample_name(fpath)
+        return self._members(fpath)
+
+    def _members(self, fpath: str) -> Iterator[tuple[np.ndarray[Any, Any], str]]:
+        name = self.sample_name(fpath)
+        with open_input(fpath) as file:
+            try:
+                with zipfile.ZipFile(file) as archive:
+                    members = [one for one in archive.infolist() if not one.is_dir()]
+                    for member in members:
+                        inner = name if len(members) == 1 else f"{name}/{member.filename.removesuffix('.npy')}"
+                        with archive.open(member) as stream:
+                            yield _read(stream, member.file_size, f"{fpath} ({member.filename})"), inner
+            except HangarError:
+                raise
+            except (
+                Exception
+            ) as error:  # BadZipFile, zlib.error, NotImplementedError, RuntimeError (encrypted), EOFError ...
+                raise InvalidInputError(f"{fpath} is no readable archive of arrays: {error}") from error
+
+    def encode(self, arr: Any, extension: str) -> memoryview:
+        """The bytes of a file that holds an array."""
+        if not isinstance(arr, np.ndarray) or arr.dtype.hasobject:
+            raise self._wrong_type(arr, extension)
+        buffer = io.BytesIO()
+        if normal_extension(extension) == "npz":
+            np.savez(buffer, data=arr)
+        else:
+            np.save(buffer, arr, allow_pickle=False)
+        return buffer.getbuffer()
+
+
+def _read(file: IO[bytes], size: int, where: str) -> np.ndarray[Any, Any]:
+    """The array in ``file``, which is ``size`` bytes long."""
+    try:
+        version = npy.read_magic(file)
+        header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
+        shape, fortran, dtype = header(file, max_header_size=MAX_HEADER_CHARACTERS)
+    except HangarError:
+        raise
+    except Exception as error:  # garbage makes numpy's header parser raise whatever Python's own parser does
+        raise InvalidInputError(f"{where} is no .npy file: {error}") from error
+    if dtype.hasobject:
+        raise InvalidInputError(f"{where} holds Python objects; only arrays of numbers are read")
+    if len(shape) > limits.MAX_RANK or any(extent < 0 for extent in shape):
+        raise InvalidInputError(f"{where} has the impossible shape {shape}")
+    needed = prod(int(extent) for extent in shape) * dtype.itemsize
+    if needed > size:
+        raise InvalidInputError(f"{where} is cut short: its header promises {needed:,} bytes, the file has {size:,}")
+    data = file.read(needed)
+    if len(data) != needed:
+        raise InvalidInputError(f"{where} is cut short: its header promises {needed:,} bytes, {len(data):,} were read")
+    flat = np.frombuffer(bytearray(data), dtype) if dtype.itemsize else np.empty(prod(shape), dtype)
+    return flat.reshape(shape, order="F" if fortran else "C")

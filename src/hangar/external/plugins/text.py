@@ -1,0 +1,37 @@
+"""UTF-8 text: one file, one ``str``, character for character (a byte order mark and line ends included)."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from hangar import limits
+from hangar.errors import InvalidInputError
+from hangar.external.plugins._files import FilePlugin
+from hangar.external.plugins.raw import read_bytes
+
+__all__ = ["TextPlugin"]
+
+
+class TextPlugin(FilePlugin):
+    """Reads and writes str values as UTF-8 files."""
+
+    column_types = frozenset(("str",))
+
+    def load(self, fpath: str) -> tuple[str, str]:
+        """The text of a file, and its name.
+
+        Raises
+        ------
+        InvalidInputError
+            It is no UTF-8, or longer than a str value may be.
+        """
+        try:
+            return str(read_bytes(fpath, limits.MAX_TEXT_BYTES), "utf-8"), self.sample_name(fpath)
+        except UnicodeDecodeError as error:
+            raise InvalidInputError(f"{fpath} is no UTF-8 text: {error.reason} at byte {error.start}") from None
+
+    def encode(self, arr: Any, extension: str) -> bytes:
+        """The bytes of a text."""
+        if not isinstance(arr, str):
+            raise self._wrong_type(arr, extension)
+        return arr.encode("utf-8")

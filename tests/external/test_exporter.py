@@ -1,0 +1,241 @@
+"""Columns into folders: names, formats, and that nothing is written beside the folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hangar import external
+from hangar.errors import InvalidInputError
+from hangar.external import BasePlugin, exporter
+from hangar.external.exporter import ExportReport, export_samples
+from hangar.external.importer import import_files, plan_import
+from hangar.external.manager import manager
+from hangar.external.naming import find_files
+from hangar.external.safe_io import OutputDirectory
+from tests.external.fakes import FakeColumn, picture
+
+
+def run(column: FakeColumn, out: Path, **options: Any) -> ExportReport:
+    with OutputDirectory(out) as directory:
+        return export_samples(column, list(column.samples), directory, progress=False, **options)
+
+
+def names(report: ExportReport, out: Path) -> dict[int | str, str]:
+    return {one.sample: one.path.relative_to(out).as_posix() for one in report.files}
+
+
+def filled(*keys: int | str, **kind: Any) -> FakeColumn:
+    column = FakeColumn(**kind)
+    for i, key in enumerate(keys):
+        column.samples[key] = picture(i, column.shape, column.dtype.name)
+    return column
+
+
+def test_images_go_out_and_come_back(tmp_path: Path) -> None:
+    column = filled("a", "b/c", 7)
+    report = run(column, tmp_path / "out")
+    assert names(report, tmp_path / "out") == {"a": "a.png", "b/c": "b/c.png", 7: "7.png"}
+    assert not report.lossy
+    assert report.nbytes == sum(one.path.stat().st_size for one in report.files)
+    back = FakeColumn()
+    import_files(back, plan_import(find_files(tmp_path / "out"), "ndarray")[0], progress=False)
+    assert set(back.samples) == {"a", "b/c", "7"}
+    for key, value in column.samples.items():
+        np.testing.assert_array_equal(back.samples[str(key)], value)
+    assert not list((tmp_path / "out").glob(".*"))
+
+
+@pytest.mark.parametrize(
+    ("dtype", "shape", "file"),
+    [
+        ("uint8", (4, 5), "x.png"),
+        ("uint8", (4, 5, 3), "x.png"),
+        ("uint16", (4, 5), "x.png"),
+        ("bool", (4, 5), "x.png"),
+        ("uint8", (4, 5, 1), "x.npy"),
+        ("uint16", (4, 5, 3), "x.npy"),
+        ("float32", (4, 5), "x.npy"),
+        ("uint8", (4,), "x.npy"),
+        ("int64", (), "x.npy"),
+        ("uint8", (0, 5), "x.npy"),
+    ],
+)
+def test_the_format_that_loses_nothing(tmp_path: Path, dtype: str, shape: tuple[int, ...], file: str) -> None:
+    column = filled("x", dtype=dtype, shape=shape)
+    assert names(run(column, tmp_path), tmp_path) == {"x": file}
+    back = external.load(tmp_path / file)[0]
+    assert back.dtype == column.samples["x"].dtype
+    np.testing.assert_array_equal(back, column.samples["x"])
+
+
+def test_other_kinds(tmp_path: Path) -> None:
+    text, raw = FakeColumn("str"), FakeColumn("bytes")
+    text.samples["t"] = "été"
+    raw.samples["r"] = b"\0\1"
+    run(text, tmp_path)
+    run(raw, tmp_path)
+    assert (tmp_path / "t.txt").read_text("utf-8") == "été"
+    assert (tmp_path / "r.bin").read_bytes() == b"\0\1"
+    run(raw, tmp_path, extension="pdf")
+    assert (tmp_path / "r.pdf").read_bytes() == b"\0\1"
+
+
+def test_a_format_that_is_asked_for(tmp_path: Path) -> None:
+    column = filled("x", shape=(4, 5, 3))
+    for extension in ("npy", ".BMP", "tif", "webp"):
+        run(column, tmp_path, extension=extension)
+    assert sorted(one.name for one in tmp_path.iterdir()) == ["x.BMP", "x.npy", "x.tif", "x.webp"]
+    assert run(column, tmp_path, extension="jpg", options={"quality": 80}).lossy
+    for extension, text in (
+        ("txt", "no plugin writes ndarray samples as .txt files"),
+        ("gif", "sample 'x' .* only be read"),
+    ):
+        with pytest.raises(InvalidInputError, match=text):
+            run(column, tmp_path, extension=extension)
+    with pytest.raises(InvalidInputError, match="cannot be the extension"):
+        run(column, tmp_path, extension="../png")
+
+
+def test_twins_get_files_of_their_own(tmp_path: Path) -> None:
+    column = filled(5, "5", "Cat", "cat", "a", "a.png/b")
+    report = run(column, tmp_path)
+    files = names(report, tmp_path)
+    assert len({file.casefold() for file in files.values()}) == 6
+    assert files[5] == "5.png"
+    assert files["Cat"] == "Cat.png"
+    for one in report.files:
+        np.testing.assert_array_equal(external.load(one.path)[0], column.samples[one.sample])
+
+
+def test_remembered_paths_are_used(tmp_path: Path) -> None:
+    column = filled("a_b", "photo", "anim", "noext", "plain", "evil", "strange", shape=(4, 5, 3))
+    paths = FakeColumn("str")
+    paths.samples = {
+        "a_b": "some dir/a b.bmp",
+        "photo": "p.JPG",
+        "anim": "anim.gif",
+        "noext": "folder/noext",
+        "evil": "../../../tmp/evil.png",
+        "strange": "x.odd suffix",
+    }
+    report = run(column, tmp_path, paths=paths)
+    assert names(report, tmp_path) == {
+        "a_b": "some dir/a b.bmp",
+        "photo": "p.JPG",
+        "anim": "anim.png",
+        "noext": "folder/noext.png",
+        "plain": "plain.png",
+        "evil": "__/__/__/tmp/evil.png",
+        "strange": "x.odd suffix.png",
+    }
+    assert report.lossy
+    report = run(column, tmp_path / "npy", paths=paths, extension="npy")
+    assert names(report, tmp_path / "npy")["a_b"] == "some dir/a b.npy"
+
+
+def test_bytes_keep_any_remembered_suffix(tmp_path: Path) -> None:
+    column, paths = FakeColumn("bytes"), FakeColumn("str")
+    column.samples = {"x": b"%PDF", "y": b"2"}
+    paths.samples = {"x": "deep/x.pdf", "y": "Makefile"}
+    assert names(run(column, tmp_path, paths=paths), tmp_path) == {"x": "deep/x.pdf", "y": "Makefile.bin"}
+
+
+def test_a_planted_link_stops_the_export(tmp_path: Path) -> None:
+    victim = tmp_path / "victim"
+    victim.write_text("precious")
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "x.png").symlink_to(victim)
+    paths = FakeColumn("str")
+    paths.samples = {"x": "x.png"}
+    for options in ({}, {"paths": paths}):
+        with pytest.raises(InvalidInputError, match=r"x\.png is in the way"):
+            run(filled("x"), tmp_path / "out", **options)
+    assert victim.read_text() == "precious"
+    assert [one.name for one in (tmp_path / "out").iterdir()] == ["x.png"]
+
+
+def test_samples_are_read_in_batches(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporter, "BATCH_BYTES", 20 * 3)
+    asked: list[int] = []
+
+    class Counting(FakeColumn):
+        def __getitem__(self, key: Any) -> Any:
+            asked.append(len(key))
+            return super().__getitem__(key)
+
+    column = Counting()
+    column.samples = {i: picture(i) for i in range(7)}
+    assert len(run(column, tmp_path).files) == 7
+    assert asked == [3, 3, 1]
+    asked.clear()
+    column.schema_type = "variable_shape"
+    run(column, tmp_path)
+    assert asked == [1] * 7
+
+
+class Spread(BasePlugin):
+    """Writes what it is told to, where it wants."""
+
+    def __init__(self, *files: str) -> None:
+        super().__init__(["save"], ["spread"])
+        self.files = files
+        self.details: list[str] = []
+
+    def save(self, arr: Any, outdir: str, sample_detail: str, extension: str) -> None:
+        self.details.append(sample_detail)
+        for file in self.files:
+            path = Path(outdir, file)
+            path.parent.mkdir(exist_ok=True)
+            path.write_bytes(arr.tobytes())
+
+
+@pytest.fixture
+def use_plugin(monkeypatch: pytest.MonkeyPatch) -> Any:
+    def use(plugin: BasePlugin) -> None:
+        monkeypatch.setattr(manager, "_installed", {"spread": plugin})
+
+    return use
+
+
+def test_a_plugin_of_others_writes_where_it_can_do_no_harm(tmp_path: Path, use_plugin: Any) -> None:
+    plugin = Spread("whatever.spread")
+    use_plugin(plugin)
+    report = run(filled("../x", 3), tmp_path / "out", extension="spread")
+    assert names(report, tmp_path / "out") == {"../x": "__/x.spread", 3: "3.spread"}
+    assert plugin.details == ["str:.._x".replace("..", "__"), "int:3"]
+    assert [one.name for one in tmp_path.iterdir()] == ["out"]
+
+
+def test_a_plugin_that_writes_several_files(tmp_path: Path, use_plugin: Any) -> None:
+    use_plugin(Spread("a.json", "b.raw"))
+    report = run(filled("x"), tmp_path, plugin="spread", extension="spread")
+    assert [one.path.relative_to(tmp_path).as_posix() for one in report.files] == ["x/a.json", "x/b.raw"]
+
+
+def test_a_plugin_that_writes_nothing_or_a_folder(tmp_path: Path, use_plugin: Any) -> None:
+    use_plugin(Spread())
+    with pytest.raises(InvalidInputError, match="plugin Spread wrote no file"):
+        run(filled("x"), tmp_path, extension="spread")
+    use_plugin(Spread("folder/x"))
+    with pytest.raises(InvalidInputError, match="not a regular file"):
+        run(filled("x"), tmp_path, extension="spread")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_plugin_that_fails(tmp_path: Path, use_plugin: Any) -> None:
+    class Failing(Spread):
+        def save(self, arr: Any, outdir: str, sample_detail: str, extension: str) -> None:
+            raise ZeroDivisionError("oops")
+
+    use_plugin(Failing())
+    with pytest.raises(InvalidInputError, match=r"sample 'x': plugin Failing failed: ZeroDivisionError"):
+        run(filled("x"), tmp_path, extension="spread")
+
+
+def test_without_pillow_arrays_go_out_as_npy(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(exporter, "find_spec", lambda name: None)
+    assert names(run(filled("x"), tmp_path), tmp_path) == {"x": "x.npy"}

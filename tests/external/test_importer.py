@@ -1,0 +1,308 @@
+"""Folders into columns: order, names, clashes, batches; and that every error names its file."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hangar.errors import ConflictError, InvalidInputError, PathNotFoundError
+from hangar.external import BasePlugin, importer
+from hangar.external.fit import create_command, mismatch
+from hangar.external.importer import ImportReport, Job, import_files, plan_import
+from hangar.external.naming import Source, find_files, key_text
+from tests.external.fakes import FakeColumn, picture, write_png
+
+
+def run(column: FakeColumn, path: Path, **options: Any) -> ImportReport:
+    jobs, _ = plan_import(find_files(path), column.column_type, options.pop("plugin", None))
+    return import_files(column, jobs, progress=False, **options)
+
+
+def test_a_folder_of_images(tmp_path: Path) -> None:
+    wanted = {
+        name: write_png(tmp_path / f"{name}.png", picture(i)) for i, name in enumerate(["b", "a/2", "a/10", "c.d"])
+    }
+    column = FakeColumn()
+    report = run(column, tmp_path)
+    assert list(column.samples) == ["a/10", "a/2", "b", "c.d"]
+    for name, array in wanted.items():
+        np.testing.assert_array_equal(column.samples[name], array)
+    assert (report.samples, report.files, report.overwritten, report.nbytes) == (4, 4, 0, 80)
+    assert column.batches == [4]
+
+
+def test_one_file_is_named_by_its_base_name(tmp_path: Path) -> None:
+    write_png(tmp_path / "deep" / "er" / "cat.png", picture(1))
+    column = FakeColumn()
+    run(column, tmp_path / "deep" / "er" / "cat.png")
+    assert list(column.samples) == ["cat"]
+
+
+def test_characters_that_no_key_may_have(tmp_path: Path) -> None:
+    for name in ("with space", "brac(k)et", "é", "猫", "semi;colon"):
+        write_png(tmp_path / f"{name}.png", picture(1))
+    (tmp_path / os.fsdecode(b"latin\xe9.png")).write_bytes((tmp_path / "é.png").read_bytes())
+    column = FakeColumn()
+    run(column, tmp_path)
+    assert set(column.samples) == {"with_space", "brac_k_et", "é", "猫", "semi_colon", "latin_"}
+
+
+@pytest.mark.parametrize(("one", "two"), [("a b.png", "a_b.png"), ("cat.png", "cat.bmp"), ("x/y.png", "x/y.npy")])
+def test_a_clash_names_both_files(tmp_path: Path, one: str, two: str) -> None:
+    for name in (one, two):
+        (tmp_path / name).parent.mkdir(exist_ok=True)
+        if name.endswith(".npy"):
+            np.save(tmp_path / name, picture(1))
+        else:
+            write_png(tmp_path / name, picture(1))
+    column = FakeColumn()
+    with pytest.raises(ConflictError) as caught:
+        run(column, tmp_path)
+    assert one in str(caught.value)
+    assert two in str(caught.value)
+    assert column.batches == []
+
+
+def test_what_exists_is_kept_unless_told(tmp_path: Path) -> None:
+    write_png(tmp_path / "a.png", picture(1))
+    write_png(tmp_path / "b.png", picture(2))
+    column = FakeColumn()
+    column.samples["b"] = picture(3)
+    with pytest.raises(ConflictError, match=r"b\.png: column 'images' has a sample 'b' already: --overwrite"):
+        run(column, tmp_path)
+    assert column.batches == []
+    assert run(column, tmp_path, overwrite=True).overwritten == 1
+    np.testing.assert_array_equal(column.samples["b"], picture(2))
+
+
+def test_hidden_and_unknown_files_are_left_out(tmp_path: Path) -> None:
+    write_png(tmp_path / "a.png", picture(1))
+    write_png(tmp_path / ".cache" / "b.png", picture(1))
+    write_png(tmp_path / ".c.png", picture(1))
+    (tmp_path / "README.md").write_text("about")
+    jobs, skipped = plan_import(find_files(tmp_path), "ndarray")
+    assert [job.source.relative for job in jobs] == ["a.png"]
+    assert [source.relative for source in skipped] == ["README.md"]
+    assert [job.source.relative for job in plan_import(find_files(tmp_path), "bytes")[0]] == ["README.md", "a.png"]
+
+
+def test_links_lead_nowhere_outside(tmp_path: Path) -> None:
+    (tmp_path / "secret").write_text("host")
+    folder = tmp_path / "in"
+    write_png(folder / "real" / "a.png", picture(1))
+    (folder / "same.png").symlink_to(folder / "real" / "a.png")
+    (folder / "loop").symlink_to(folder)
+    column = FakeColumn()
+    run(column, folder)
+    assert list(column.samples) == ["real/a", "same"]
+    for target in (tmp_path / "secret", Path("/etc"), tmp_path / "in2", tmp_path / "missing"):
+        (folder / "out.png").symlink_to(target)
+        with pytest.raises(InvalidInputError, match=r"out\.png is a link that leads out"):
+            find_files(folder)
+        (folder / "out.png").unlink()
+
+
+def test_a_pipe_in_the_folder_does_not_hang(tmp_path: Path) -> None:
+    os.mkfifo(tmp_path / "x.png")
+    with pytest.raises(InvalidInputError, match=r"x\.png is not a regular file"):
+        run(FakeColumn(), tmp_path)
+
+
+def test_nothing_there(tmp_path: Path) -> None:
+    with pytest.raises(PathNotFoundError, match="nowhere"):
+        find_files(tmp_path / "nowhere")
+    assert find_files(tmp_path) == []
+
+
+@pytest.mark.parametrize(
+    ("array", "text"),
+    [
+        (picture(1, dtype="uint16"), "has dtype uint16, and column 'images' holds uint8"),
+        (picture(1, (5, 4)), "has shape 5 x 4, and column 'images' holds shape 4 x 5"),
+        (picture(1, (4, 5, 3)), "has shape 4 x 5 x 3, and column 'images' holds shape 4 x 5"),
+    ],
+)
+@pytest.mark.parametrize("place", [0, 40])
+def test_what_does_not_fit_names_its_file(tmp_path: Path, array: np.ndarray[Any, Any], text: str, place: int) -> None:
+    for i in range(60):
+        write_png(tmp_path / f"{i:03}.png", array if i == place else picture(i))
+    (tmp_path / "055.png").write_bytes(b"broken, but later")
+    column = FakeColumn()
+    with pytest.raises(InvalidInputError) as caught:
+        run(column, tmp_path)
+    assert f"{place:03}.png {text}" in str(caught.value)
+    assert column.batches == []
+
+
+def test_a_file_that_cannot_be_decoded_names_itself(tmp_path: Path) -> None:
+    for i in range(80):
+        write_png(tmp_path / f"{i:03}.png", picture(i))
+    for bad in ("050", "070"):
+        (tmp_path / f"{bad}.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
+    with pytest.raises(InvalidInputError, match=r"050\.png cannot be decoded"):
+        run(FakeColumn(), tmp_path)
+
+
+def test_batches_are_bounded(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importer, "BATCH_BYTES", 20 * 7)
+    for i in range(50):
+        write_png(tmp_path / f"{i:03}.png", picture(i))
+    column = FakeColumn()
+    run(column, tmp_path)
+    assert column.batches == [7] * 7 + [1]
+    for i in range(50):
+        np.testing.assert_array_equal(column.samples[f"{i:03}"], picture(i))
+    variable = FakeColumn(shape=(9, 9), variable=True)
+    run(variable, tmp_path)
+    assert variable.batches == [7] * 7 + [1]
+
+
+def test_variable_shapes(tmp_path: Path) -> None:
+    write_png(tmp_path / "a.png", picture(1, (3, 9)))
+    write_png(tmp_path / "b.png", picture(2, (9, 3)))
+    column = FakeColumn(shape=(9, 9), variable=True)
+    run(column, tmp_path)
+    assert column.samples["a"].shape == (3, 9)
+    write_png(tmp_path / "c.png", picture(2, (10, 3)))
+    with pytest.raises(InvalidInputError, match="has shape 10 x 3, and column 'images' holds shapes up to 9 x 9"):
+        run(column, tmp_path, overwrite=True)
+
+
+def test_archives_and_arrays(tmp_path: Path) -> None:
+    np.savez(tmp_path / "many.npz", b=picture(1), a=picture(2))
+    np.savez(tmp_path / "one.npz", picture(3))
+    np.save(tmp_path / "plain.npy", picture(4).astype(">u1"))
+    column = FakeColumn()
+    report = run(column, tmp_path)
+    assert set(column.samples) == {"many/b", "many/a", "one", "plain"}
+    assert (report.files, report.samples) == (3, 4)
+    np.testing.assert_array_equal(column.samples["many/a"], picture(2))
+
+
+def test_an_archive_and_a_folder_of_its_name_clash(tmp_path: Path) -> None:
+    np.savez(tmp_path / "many.npz", b=picture(1), a=picture(2))
+    write_png(tmp_path / "many" / "a.png", picture(1))
+    with pytest.raises(ConflictError, match=r"many/a\.png and .*many\.npz"):
+        run(FakeColumn(), tmp_path)
+
+
+def test_rows_that_were_meant_as_samples(tmp_path: Path) -> None:
+    np.save(tmp_path / "labels.npy", np.arange(10))
+    with pytest.raises(InvalidInputError, match=r"each row a sample\? .*column\.write"):
+        run(FakeColumn(dtype="int64", shape=()), tmp_path)
+
+
+def test_text_and_bytes(tmp_path: Path) -> None:
+    (tmp_path / "a.txt").write_text("été", "utf-8")
+    (tmp_path / "b.txt").write_bytes(b"\xff")
+    with pytest.raises(InvalidInputError, match=r"b\.txt is no UTF-8"):
+        run(FakeColumn("str"), tmp_path)
+    (tmp_path / "b.txt").unlink()
+    text, raw = FakeColumn("str"), FakeColumn("bytes")
+    run(text, tmp_path)
+    run(raw, tmp_path)
+    assert text.samples == {"a": "été"}
+    assert raw.samples == {"a": "été".encode()}
+
+
+def test_paths_are_remembered(tmp_path: Path) -> None:
+    write_png(tmp_path / "some dir" / "a b.png", picture(1))
+    column, paths = FakeColumn(), FakeColumn("str", name="images_path")
+    run(column, tmp_path, paths=paths)
+    assert paths.samples == {"some_dir/a_b": "some dir/a b.png"}
+
+
+def test_a_path_that_no_str_can_hold(tmp_path: Path) -> None:
+    write_png(tmp_path / "a.png", picture(1))
+    (tmp_path / "a.png").rename(tmp_path / os.fsdecode(b"latin\xe9.png"))
+    with pytest.raises(InvalidInputError, match=r"latin.*cannot be remembered"):
+        run(FakeColumn(), tmp_path, paths=FakeColumn("str"))
+
+
+def test_progress_counts_files(tmp_path: Path) -> None:
+    for i in range(3):
+        write_png(tmp_path / f"{i}.png", picture(i))
+    told: list[tuple[int, int | None, str]] = []
+    jobs, _ = plan_import(find_files(tmp_path), "ndarray")
+    import_files(FakeColumn(), jobs, progress=lambda *one: told.append(one))
+    assert told[0] == (0, 3, "files")
+    assert told[-1] == (3, 3, "files")
+
+
+class Odd(BasePlugin):
+    """Gives what it was told to give."""
+
+    def __init__(self, given: Any) -> None:
+        super().__init__(["load"], ["odd"])
+        self.given = given
+
+    def load(self, fpath: str) -> Any:
+        if isinstance(self.given, Exception):
+            raise self.given
+        return self.given
+
+
+def failing() -> Iterator[Any]:
+    yield picture(1), "first"
+    raise ZeroDivisionError("halfway")
+
+
+@pytest.mark.parametrize(
+    ("given", "text"),
+    [
+        (KeyError("bug"), r"x\.odd cannot be read: KeyError"),
+        (failing(), r"x\.odd cannot be read: ZeroDivisionError"),
+        (picture(1), "gave ndarray, not a value and a name"),
+        (iter([1]), "gave int, not a value and a name"),
+        (("value", "name"), r"x\.odd holds str, and column 'images' holds ndarray"),
+        (iter([(picture(1), "a"), (picture(1), "a")]), "holds the sample 'a' twice"),
+        ((picture(1), ""), "cannot name a sample"),
+    ],
+    ids=["raises", "raises later", "no pair", "no pairs", "wrong kind", "twice", "no name"],
+)
+def test_plugins_of_others_are_not_trusted(tmp_path: Path, given: Any, text: str) -> None:
+    jobs = [Job(Source(str(tmp_path / "x.odd"), "x.odd"), Odd(given))]
+    with pytest.raises((InvalidInputError, ConflictError), match=text):
+        import_files(FakeColumn(), jobs, progress=False)
+
+
+def test_a_plugin_by_name(tmp_path: Path) -> None:
+    (tmp_path / "a.dat").write_text("hello")
+    column = FakeColumn("str")
+    run(column, tmp_path, plugin="text")
+    assert column.samples == {"a": "hello"}
+    with pytest.raises(InvalidInputError, match="Plugin nope not found"):
+        plan_import([], "str", "nope")
+
+
+def test_options_reach_the_plugin(tmp_path: Path) -> None:
+    write_png(tmp_path / "a.png", picture(1, (4, 5, 3)))
+    column = FakeColumn()
+    run(column, tmp_path, options={"mode": "L"})
+    assert column.samples["a"].shape == (4, 5)
+
+
+def test_keys() -> None:
+    assert key_text("a b/ü-1.x", "p") == "a_b/ü-1.x"
+    for bad in ("", "x" * 256):
+        with pytest.raises(InvalidInputError, match="the/path cannot name a sample"):
+            key_text(bad, "the/path")
+
+
+def test_the_command_that_makes_a_column() -> None:
+    assert create_command("images", picture(1, (4, 5, 3))) == "hangar column create images UINT8 4 5 3"
+    assert create_command("label", np.array(1.5)) == "hangar column create label FLOAT64"
+    assert create_command("names", "x") == "hangar column create names STR"
+    assert create_command("raw", b"x") == "hangar column create raw BYTES"
+
+
+def test_byte_order_is_no_difference() -> None:
+    column = FakeColumn(dtype="int32", shape=(2,))
+    assert mismatch(np.zeros(2, ">i4"), column) is None
+    assert mismatch(np.zeros(2, "<i4"), column) is None
+    assert mismatch(np.zeros(2, "<u4"), column) is not None
