@@ -15,6 +15,7 @@ says what happened, to which thing, and what to do next. The tree, with the exit
     │   ├── RevisionNotFoundError (ValueError)         3   unknown branch, tag, commit
     │   ├── ColumnNotFoundError (KeyError)             3
     │   ├── SampleNotFoundError (KeyError)             3
+    │   ├── PositionNotFoundError (IndexError)         3
     │   └── RemoteNotFoundError (KeyError, ValueError) 3
     ├── ConflictError                                  4
     │   ├── RepositoryExistsError (OSError)            4
@@ -58,6 +59,7 @@ __all__ = [
     "NothingToDoError",
     "PathNotDirectoryError",
     "PathNotFoundError",
+    "PositionNotFoundError",
     "RemoteNotFoundError",
     "RepositoryExistsError",
     "RepositoryNotFoundError",
@@ -118,6 +120,10 @@ class ColumnNotFoundError(NotFoundError, KeyError):
 
 class SampleNotFoundError(NotFoundError, KeyError):
     """No sample (or subsample) of this key."""
+
+
+class PositionNotFoundError(NotFoundError, IndexError):
+    """A column has no sample at this position."""
 
 
 class RemoteNotFoundError(NotFoundError, KeyError, ValueError):

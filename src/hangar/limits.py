@@ -46,6 +46,8 @@ BATCH_BUFFER_BYTES: Final = 8 * 2**20
 """Blob bytes that a batch of single writes gathers before it hands them to a backend."""
 BATCH_SPILL_BYTES: Final = 64 * 2**20
 """Bookkeeping that a batch keeps in memory before it is folded into trees."""
+STAGED_NODE_BYTES: Final = 16 * 2**20
+"""Nodes of trees folded in between that a writer keeps in memory."""
 RUN_BLOBS: Final = 1_024
 """A batch of at least this many new blobs becomes a run; a smaller one goes into the locations table."""
 MAX_RUNS: Final = 8

@@ -1,0 +1,13 @@
+"""What a column holds: kind, dtype, shape, layout, and whether small values lie in the tree.
+
+A schema is part of history and says nothing of where bytes lie. ``base`` holds the record and the registry, ``ndarray``
+and ``scalar`` the kinds, ``dtypes`` the closed table of element types, ``keys`` the order-preserving encoding of keys.
+"""
+
+from __future__ import annotations
+
+from hangar.schema.base import ColumnSchema, Encoded, load_schema
+from hangar.schema.ndarray import NdarraySchema
+from hangar.schema.scalar import BytesSchema, StrSchema
+
+__all__ = ["BytesSchema", "ColumnSchema", "Encoded", "NdarraySchema", "StrSchema", "load_schema"]

@@ -1,0 +1,157 @@
+"""Order-preserving bytes for sample keys.
+
+``10`` and 8 bytes big-endian is an int, ``20`` and UTF-8 a str; sorted as bytes, ints come first by value, then strings by code
+point. In a nested column the sample's part, if a str, ends in ``00`` and the subsample's key follows, so that the
+subsamples of one sample are a prefix range. Batches are encoded without a Python call for each key.
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Iterable, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from hangar import limits
+from hangar.errors import CorruptionError, InvalidTypeError
+from hangar.names import SampleKey, check_key, normal_key
+
+__all__ = [
+    "INT_TAG",
+    "STR_TAG",
+    "check_keys",
+    "decode_key",
+    "decode_keys",
+    "encode_int_array",
+    "encode_key",
+    "encode_keys",
+    "encode_nested_key",
+    "lookup_key",
+    "sample_prefix",
+    "split_nested_key",
+]
+
+INT_TAG: Final = 0x10
+STR_TAG: Final = 0x20
+_INT = struct.Struct(">BQ")
+_INT_BYTES: Final = 9
+_pack = _INT.pack
+
+
+def encode_key(key: SampleKey) -> bytes:
+    """Encoded form of one key (of a flat column, or of a subsample)."""
+    if type(key) is int:
+        return _pack(INT_TAG, key)
+    return b"\x20" + key.encode()  # type: ignore[union-attr]
+
+
+def lookup_key(key: Any) -> bytes | None:
+    """Encoded form of a key that somebody looks for; None where no sample can have it.
+
+    Raises
+    ------
+    InvalidTypeError
+        The type of ``key`` can never be that of a key.
+    """
+    if type(key) is int:
+        try:
+            return _pack(INT_TAG, key)
+        except struct.error:
+            return None
+    if type(key) is not str:
+        normal = normal_key(key)
+        if normal is None:
+            if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
+                return None
+            raise InvalidTypeError(f"a sample key is an int or a str, not {type(key).__name__}: {key!r}")
+        return lookup_key(normal)
+    try:
+        return b"\x20" + key.encode()
+    except UnicodeEncodeError:
+        return None
+
+
+def encode_int_array(keys: npt.NDArray[np.uint64]) -> list[bytes]:
+    """Encoded forms of unsigned 64-bit ints, shape (n,)."""
+    rows = np.empty((len(keys), _INT_BYTES), np.uint8)
+    rows[:, 0] = INT_TAG
+    rows[:, 1:] = keys.astype(">u8").view(np.uint8).reshape(-1, 8)
+    buffer = rows.tobytes()
+    return [buffer[i : i + _INT_BYTES] for i in range(0, len(buffer), _INT_BYTES)]
+
+
+def encode_keys(keys: Sequence[SampleKey]) -> list[bytes]:
+    """Encoded forms of keys that :func:`check_keys` has passed."""
+    kinds = set(map(type, keys))
+    if kinds == {int}:
+        return encode_int_array(np.array(keys, np.uint64))
+    if kinds == {str}:
+        return [b"\x20" + text for text in map(str.encode, keys)]  # type: ignore[arg-type]
+    return [encode_key(key) for key in keys]
+
+
+def check_keys(keys: Iterable[Any]) -> list[SampleKey]:
+    """``keys`` as a list of keys that may be written.
+
+    Raises
+    ------
+    InvalidInputError
+        One of them is not suitable (see :func:`hangar.names.check_key`).
+    """
+    if isinstance(keys, np.ndarray):
+        keys = keys.tolist() if keys.ndim == 1 else list(keys)
+    values = list(keys)
+    if values and set(map(type, values)) == {int} and min(values) >= 0 and max(values) <= limits.MAX_INTEGER_KEY:
+        return values
+    return [check_key(key) for key in values]
+
+
+def decode_key(data: bytes) -> SampleKey:
+    """The key that ``data`` encodes.
+
+    Raises
+    ------
+    CorruptionError
+        ``data`` encodes no key.
+    """
+    if len(data) == _INT_BYTES and data[0] == INT_TAG:
+        return int.from_bytes(data[1:], "big")
+    if data[:1] == b"\x20":
+        try:
+            return data[1:].decode()
+        except UnicodeDecodeError:
+            pass
+    raise CorruptionError(f"bytes {data[:16].hex()} are no sample key")
+
+
+def decode_keys(encoded: Sequence[bytes]) -> list[SampleKey]:
+    """The keys that ``encoded`` holds; a run of ints is decoded at once."""
+    joined = b"".join(encoded)
+    if len(joined) == _INT_BYTES * len(encoded):
+        rows = np.frombuffer(joined, np.uint8).reshape(-1, _INT_BYTES)
+        if len(rows) and set(map(len, encoded)) == {_INT_BYTES} and (rows[:, 0] == INT_TAG).all():
+            ints: list[SampleKey] = np.ascontiguousarray(rows[:, 1:]).view(">u8")[:, 0].tolist()
+            return ints
+    return [decode_key(data) for data in encoded]
+
+
+def sample_prefix(sample: SampleKey) -> bytes:
+    """What the encoded keys of all subsamples of ``sample`` begin with."""
+    prefix = encode_key(sample)
+    return prefix if type(sample) is int else prefix + b"\x00"
+
+
+def encode_nested_key(sample: SampleKey, subsample: SampleKey) -> bytes:
+    """Encoded form of a subsample's key in a nested column."""
+    return sample_prefix(sample) + encode_key(subsample)
+
+
+def split_nested_key(data: bytes) -> tuple[SampleKey, SampleKey]:
+    """Sample and subsample key of an encoded key of a nested column."""
+    end = _INT_BYTES if data[:1] == b"\x10" else data.find(b"\x00", 1)
+    if end < 0 or end >= len(data):
+        raise CorruptionError(f"bytes {data[:16].hex()} are no key of a nested column")
+    skip = 0 if data[:1] == b"\x10" else 1
+    return decode_key(data[:end]), decode_key(data[end + skip :])

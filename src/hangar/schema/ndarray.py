@@ -1,0 +1,222 @@
+"""Columns of n-dimensional arrays of fixed or variable shape.
+
+The logical content of an array is its elements in C order, little-endian, bools as 0 and 1. Any memory order and byte order
+comes in; nothing is cast. A fixed shape of at most 32 bytes lies in the tree; all else is a blob whose header names dtype and shape.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, ClassVar, Literal
+
+import numpy as np
+
+from hangar import limits
+from hangar.digest import Header
+from hangar.errors import CorruptionError, InvalidInputError
+from hangar.objects.node import TreeForm
+from hangar.schema.base import (
+    BY_DIGEST,
+    DIGEST_BYTES,
+    FIXED_INLINE,
+    SCHEMA_VERSION,
+    ColumnSchema,
+    Encoded,
+    Rows,
+    SchemaRecord,
+    register_kind,
+)
+from hangar.schema.dtypes import dtype_code, dtype_of
+
+__all__ = ["NdarraySchema", "as_array"]
+
+_STACK_BYTES = 64 * 1024
+"""Arrays up to this size are copied together into one batch; larger ones are handed on one by one."""
+_MAX_DIMENSION = 2**63 - 1
+
+
+def as_array(value: object) -> np.ndarray[Any, Any]:
+    """``value`` as an array, where it is one (``numpy``, ``__array__``, DLPack)."""
+    if type(value) is np.ndarray:
+        return value
+    if isinstance(value, np.ma.MaskedArray):
+        raise InvalidInputError("a masked array cannot be stored: its mask would be lost; fill it first (`value.filled(...)`)")
+    if isinstance(value, np.ndarray) or hasattr(value, "__array__"):
+        try:
+            return np.asarray(value)
+        except Exception as error:
+            raise InvalidInputError(f"`data` of type {type(value)} does not give an array: {error}") from error
+    if hasattr(value, "__dlpack__"):
+        try:
+            return np.from_dlpack(value)  # type: ignore[arg-type]
+        except Exception as error:
+            raise InvalidInputError(f"`data` of type {type(value)} does not give an array: {error}") from error
+    raise InvalidInputError(f"`data` argument type: {type(value)} != `np.ndarray`")
+
+
+def _check_shape(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
+    if len(shape) > limits.MAX_RANK:
+        raise InvalidInputError(f"rank {len(shape)} exceeds {limits.MAX_RANK}, the highest that a column can have")
+    if any(n < 0 or n > _MAX_DIMENSION for n in shape):
+        raise InvalidInputError(f"shape {tuple(shape)} has a dimension that is negative or beyond 2**63 - 1")
+    if math.prod(shape) * itemsize >= limits.MAX_ARRAY_BYTES:
+        raise InvalidInputError(f"an array of shape {tuple(shape)} takes 2**40 bytes or more")
+    return tuple(shape)
+
+
+class NdarraySchema(ColumnSchema):
+    """A column of arrays.
+
+    Parameters
+    ----------
+    dtype
+        Element type, any byte order.
+    shape
+        Shape of every sample, or with ``variable`` the largest size of each dimension; rank at most 31.
+    variable
+        Whether samples may differ in shape (of one rank).
+    nested
+        Whether samples hold subsamples.
+    inline
+        None: values lie in the tree where the shape is fixed and takes at most 32 bytes. False: never. True: InvalidInputError
+        where they cannot.
+    """
+
+    kind: ClassVar[int] = 1
+    kind_name: ClassVar[Literal["ndarray", "str", "bytes"]] = "ndarray"
+
+    def __init__(
+        self,
+        dtype: np.dtype[Any],
+        shape: Sequence[int],
+        *,
+        variable: bool = False,
+        nested: bool = False,
+        inline: bool | None = None,
+    ) -> None:
+        self._code = dtype_code(dtype)
+        self._dtype = dtype_of(self._code)
+        self._shape = _check_shape(shape, self._dtype.itemsize)
+        self._variable = variable
+        self.nbytes = math.prod(self._shape) * self._dtype.itemsize
+        fits = not variable and self.nbytes <= limits.INLINE_FIXED_BYTES
+        if inline and not fits:
+            raise InvalidInputError(f"only arrays of fixed shape and at most {limits.INLINE_FIXED_BYTES} bytes can be inline")
+        inline = fits and inline is not False
+        self._settle(SchemaRecord(SCHEMA_VERSION, 1, self._code, variable, list(self._shape), nested, inline))
+        self.header = Header(1, self._code, self._shape)
+        self.form = TreeForm(FIXED_INLINE, self.nbytes, nested) if inline else TreeForm(BY_DIGEST, DIGEST_BYTES, nested)
+
+    @property
+    def variable(self) -> bool:
+        return self._variable
+
+    @property
+    def dtype(self) -> np.dtype[Any]:
+        return self._dtype
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        return self._shape
+
+    def check_header(self, header: Header) -> bool:
+        if not self._variable:
+            return header == self.header
+        return (
+            header.kind == self.kind
+            and header.dtype == self._code
+            and len(header.shape) == len(self._shape)
+            and all(n <= most for n, most in zip(header.shape, self._shape, strict=True))
+        )
+
+    # ------------------------------------------------------------------ in
+
+    def _check_fit(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
+        if dtype != self._dtype and dtype.newbyteorder("<") != self._dtype:
+            raise InvalidInputError(f"dtype: {dtype} != aset: {self._dtype}")
+        if shape == self._shape:
+            return
+        if not self._variable:
+            raise InvalidInputError(f"data shape {shape} != fixed schema {self._shape}")
+        if len(shape) != len(self._shape):
+            raise InvalidInputError(f"data rank {len(shape)} != aset rank {len(self._shape)}")
+        if any(n > most for n, most in zip(shape, self._shape, strict=True)):
+            raise InvalidInputError(f"shape {shape} exceeds schema max {self._shape}")
+
+    def _canonical(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+        """``array`` in C order, little-endian, with bools of 0 and 1; itself where it is so already."""
+        if self._code == 1:
+            bits = array.view(np.uint8) if array.flags.c_contiguous else np.ascontiguousarray(array).view(np.uint8)
+            if bits.size and bits.max() > 1:
+                array = bits.astype(np.bool_)
+        return np.asarray(array, self._dtype, order="C")
+
+    def encode(self, value: object) -> tuple[Header, Rows]:
+        array = as_array(value)
+        if array.shape != self._shape or array.dtype != self._dtype:
+            self._check_fit(array.dtype, array.shape)
+        array = self._canonical(array)
+        header = self.header if array.shape == self._shape else Header(1, self._code, array.shape)
+        return header, array.reshape(-1).view(np.uint8)
+
+    def encode_batch(self, values: Any, count: int) -> Encoded:
+        if isinstance(values, (list, tuple)):
+            return self._encode_sequence(values)
+        stacked = as_array(values)
+        if stacked.ndim == 0:
+            raise InvalidInputError("a batch of values is a sequence or an array whose first axis counts the samples")
+        self._check_fit(stacked.dtype, stacked.shape[1:])
+        header = self.header if stacked.shape[1:] == self._shape else Header(1, self._code, stacked.shape[1:])
+        return Encoded([header], (), self._rows(self._canonical(stacked)))
+
+    def _rows(self, stacked: np.ndarray[Any, Any]) -> Rows:
+        count, shape = stacked.shape[0], stacked.shape[1:]
+        width = math.prod(shape) * self._dtype.itemsize
+        if width == 0 or count == 0:
+            return np.empty((count, width), np.uint8)
+        return stacked.reshape(count, -1).view(np.uint8)
+
+    def _encode_sequence(self, values: Sequence[object]) -> Encoded:
+        arrays = values if set(map(type, values)) <= {np.ndarray} else [as_array(value) for value in values]
+        fits = {(array.dtype, array.shape) for array in arrays}  # type: ignore[attr-defined]
+        for dtype, shape in fits:
+            self._check_fit(dtype, shape)
+        if len(fits) == 1:
+            dtype, shape = next(iter(fits))
+            if math.prod(shape) * dtype.itemsize <= _STACK_BYTES:
+                return self.encode_batch(np.stack(arrays), len(arrays))  # type: ignore[arg-type]
+        pairs = [self.encode(array) for array in arrays]
+        return Encoded([header for header, _ in pairs], [buffer for _, buffer in pairs])
+
+    # ------------------------------------------------------------------ out
+
+    def decode(self, header: Header | None, buffer: bytes | Rows) -> np.ndarray[Any, Any]:
+        shape = self._shape if header is None else header.shape
+        if isinstance(buffer, bytes):
+            array: np.ndarray[Any, Any] = np.frombuffer(bytearray(buffer), self._dtype)
+        else:
+            array = buffer.view(self._dtype)
+        try:
+            return array.reshape(shape)
+        except ValueError:
+            raise CorruptionError(f"{len(buffer)} stored bytes are no array of shape {shape}") from None
+
+    def decode_rows(self, header: Header, rows: Rows) -> np.ndarray[Any, Any]:
+        """Fresh canonical ``rows`` as one array of shape (n, *shape)."""
+        if rows.shape[1] == 0:
+            return np.empty((len(rows), *header.shape), self._dtype)
+        return rows.view(self._dtype).reshape((len(rows), *header.shape))
+
+
+def _load(record: SchemaRecord) -> NdarraySchema:
+    return NdarraySchema(
+        dtype_of(record.dtype),
+        record.shape,
+        variable=record.variable,
+        nested=record.nested,
+        inline=record.inline,
+    )
+
+
+register_kind(NdarraySchema.kind, _load)
