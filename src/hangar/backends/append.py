@@ -1,0 +1,102 @@
+"""The machinery that append-only backends share: one writer, one way to read, whatever the kind of data.
+
+A file is its header and then blobs, each as its logical bytes, one behind the other. Appends go to the recorded end by ``pwrite``,
+never through the map (a full disk would be a signal); bytes that a crashed writer left behind that end are overwritten.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from hangar import _fs
+from hangar.backends.base import Backend, Blob, FileWriter, Options, Payload, Rows
+from hangar.backends.file import FILE_HEADER_BYTES, BlobFile, decode_file_header, encode_file_header
+from hangar.backends.location import Locations
+from hangar.backends.raw import gather_list, gather_rows
+from hangar.digest import Header
+from hangar.errors import CorruptionError, HangarError
+
+__all__ = ["AppendWriter", "RawBackend"]
+
+
+class AppendWriter(FileWriter):
+    """Appends to one blob file; see :class:`~hangar.backends.base.FileWriter`."""
+
+    def __init__(self, path: Path, file_id: int, tag: str, end: int | None) -> None:
+        self.path = path
+        self.file_id = file_id
+        self._descriptor = _fs.create_file(path) if end is None else _fs.open_file(path, write=True)
+        try:
+            # The lease of whoever has the file open: a file that is being written is not removed.
+            if not _fs.try_lock(self._descriptor, shared=True):
+                raise CorruptionError(f"blob file {path} is being removed")
+            self.end = self._begin(tag) if end is None else self._continue(tag, end)
+        except BaseException:
+            self.close()
+            if end is None:
+                with contextlib.suppress(HangarError):
+                    _fs.remove_file(path)
+            raise
+
+    def _begin(self, tag: str) -> int:
+        return _fs.write_at(self._descriptor, [encode_file_header(tag, self.file_id)], 0, self.path)
+
+    def _continue(self, tag: str, end: int) -> int:
+        try:
+            size = os.fstat(self._descriptor).st_size
+            data = os.pread(self._descriptor, FILE_HEADER_BYTES, 0)
+        except OSError as error:
+            _fs.raise_for(error, "read", self.path)
+        if decode_file_header(data, self.path) != (tag, self.file_id):
+            raise CorruptionError(f"blob file {self.path} has the header of another blob file")
+        if not FILE_HEADER_BYTES <= end <= size:
+            raise CorruptionError(f"blob file {self.path} has {size} bytes; {end} are recorded")
+        return end
+
+    def write(self, payload: Payload, options: Options) -> Locations:
+        """Append a batch."""
+        ends = self.end + np.cumsum(payload.lengths)
+        offsets = ends - payload.lengths
+        written = _fs.write_at(self._descriptor, payload.buffers, self.end, self.path)
+        if len(ends) and self.end + written != int(ends[-1]):
+            raise ValueError(f"a batch whose samples have {int(ends[-1]) - self.end} bytes came as {written}")
+        self.end += written
+        return Locations.place(file=self.file_id, offset=offsets, length=payload.lengths)
+
+    def sync(self) -> None:
+        """Bring what was appended to disk."""
+        _fs.sync_file(self._descriptor, self.path)
+
+    def close(self) -> None:
+        """Let go of the file."""
+        descriptor, self._descriptor = self._descriptor, -1
+        if descriptor >= 0:
+            os.close(descriptor)
+
+
+class RawBackend(Backend):
+    """A backend whose blobs lie in append-only files as their logical bytes; a subclass names its tag and capabilities."""
+
+    def open_writer(self, path: Path, file_id: int, end: int | None) -> FileWriter:
+        """Open a blob file for appending."""
+        return AppendWriter(path, file_id, self.tag, end)
+
+    def read_list(self, file: BlobFile, locations: Locations, headers: Sequence[Header]) -> list[Blob]:
+        """Logical bytes of each location."""
+        offsets, lengths = locations.offset, locations.length
+        file.need_all(offsets, lengths)
+        kinds = {header.kind for header in headers}
+        return gather_list(file, offsets, lengths, kinds, np.zeros(len(offsets), np.uint64))[0]
+
+    def read_rows(self, file: BlobFile, locations: Locations, header: Header, out: Rows) -> None:
+        """Logical bytes of locations of one size, into ``out``."""
+        offsets, lengths = locations.offset, locations.length
+        if not (lengths == out.shape[1]).all():
+            raise CorruptionError(f"a blob in {file.path} does not have the {out.shape[1]} bytes that its header says")
+        file.need_all(offsets, lengths)
+        gather_rows(file, offsets, out.shape[1], out, 0)

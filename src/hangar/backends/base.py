@@ -1,0 +1,215 @@
+"""The contract of a backend: how blob bytes lie in files of this machine.
+
+A backend is asked for batches and never for one sample in a loop. It *opens a writer* for one blob file, which *writes a batch* as
+one contiguous append and *syncs* it; and it *reads a batch* of locations. It promises that what a location names reads back as the
+logical bytes that were written, or raises an error of the tree; that nothing is read from beyond the recorded end; and
+that bytes once synced are never written again. Digests, checksums, deduplication, file ids, recorded ends, leases and publishing are
+``hangar.blobs``' affair, so a backend knows nothing of them.
+
+To add one: subclass :class:`Backend` (or ``hangar.backends.append.RawBackend``, where blobs lie in the file as they are), name
+it in the entry point group ``hangar.backends`` under its tag, and run ``hangar.testing.backends`` against it.
+"""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from hangar.backends.file import BlobFile
+from hangar.backends.location import Locations
+from hangar.digest import Header
+from hangar.errors import CorruptionError, InvalidTypeError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["Backend", "Blob", "Capabilities", "FileWriter", "Options", "Payload", "Rows"]
+
+Rows: TypeAlias = npt.NDArray[np.uint8]
+"""Logical bytes of n samples of one size: uint8, shape (n, size), C order."""
+Blob: TypeAlias = "Rows | bytes"
+"""Logical bytes of one sample: ``bytes`` of a str or bytes value, a fresh uint8 array of an ndarray."""
+Options: TypeAlias = Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True)
+class Capabilities:
+    """What a backend can do.
+
+    Attributes
+    ----------
+    kinds
+        Kinds of data it holds: ``NDARRAY``, ``STR``, ``BYTES`` of ``hangar.digest``.
+    fixed, variable
+        Whether it holds samples of one shape, and of many.
+    raw
+        Blobs lie in the file as their logical bytes, ``length`` of them from ``offset`` on. The blob store then gathers them itself.
+    """
+
+    kinds: frozenset[int]
+    fixed: bool = True
+    variable: bool = True
+    raw: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Payload:
+    """A batch of n samples to be written.
+
+    Attributes
+    ----------
+    buffers
+        Their logical bytes; the concatenation of the buffers is the concatenation of the samples.
+    lengths
+        Size of each sample, int64, shape (n,).
+    headers
+        Header of each sample, or the one of all.
+    rows
+        The same bytes as one array where all samples have one size and lie together, else None.
+    """
+
+    buffers: Sequence[Buffer]
+    lengths: npt.NDArray[np.int64]
+    headers: Header | Sequence[Header]
+    rows: Rows | None = None
+
+    @classmethod
+    def of_rows(cls, rows: Rows, header: Header) -> Payload:
+        """The batch of ``rows``, samples of one header."""
+        return cls([rows.data], np.full(len(rows), rows.shape[1], np.int64), header, rows)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the batch."""
+        return int(self.lengths.sum())
+
+
+class FileWriter(ABC):
+    """One blob file that is open for appending, by one process.
+
+    Attributes
+    ----------
+    path, file_id
+        The file.
+    end
+        Where the next append goes. The owner records it when a batch is published, and sets it back to drop what was not.
+    """
+
+    path: Path
+    file_id: int
+    end: int
+
+    @abstractmethod
+    def write(self, payload: Payload, options: Options) -> Locations:
+        """Append a batch contiguously at ``end``, which moves on; it is not durable yet.
+
+        Returns
+        -------
+        Locations
+            One for each sample, in the order of the payload, as :meth:`Locations.place` makes them.
+
+        Raises
+        ------
+        DiskFullError, StorageError
+            ``end`` has not moved, and writing may be tried again.
+        """
+
+    @abstractmethod
+    def sync(self) -> None:
+        """Bring what was written to disk.
+
+        Raises
+        ------
+        StorageError
+            It may not be there. The writer is not used again.
+        """
+
+    def seal(self) -> None:  # noqa: B027  (most backends have nothing to do)
+        """Nothing more will be written: finish the file. :meth:`sync` is called afterwards."""
+
+    @abstractmethod
+    def close(self) -> None:
+        """Let go of the file; calling it again does nothing."""
+
+
+class Backend(ABC):
+    """Where blob bytes lie.
+
+    Attributes
+    ----------
+    tag
+        Name of the backend in file names, locations and options; at most eight ASCII letters and digits.
+    capabilities
+        What it can hold.
+    """
+
+    tag: ClassVar[str]
+    capabilities: ClassVar[Capabilities]
+
+    def holds(self, kind: int, *, variable: bool) -> bool:
+        """Whether samples of this kind, of fixed or variable shape, can be stored."""
+        capabilities = self.capabilities
+        return kind in capabilities.kinds and (capabilities.variable if variable else capabilities.fixed)
+
+    def check_options(self, options: Options) -> dict[str, Any]:
+        """Complete options from those a user gave; this backend takes none unless it overrides the method.
+
+        Raises
+        ------
+        InvalidTypeError
+            An option is not known.
+        InvalidInputError
+            A value cannot be.
+        """
+        if options:
+            raise InvalidTypeError(
+                f"backend {self.tag!r} takes no options, and was given {', '.join(map(repr, options))}"
+            )
+        return {}
+
+    @abstractmethod
+    def open_writer(self, path: Path, file_id: int, end: int | None) -> FileWriter:
+        """Open a blob file for appending.
+
+        Parameters
+        ----------
+        path
+            The file. It begins with ``encode_file_header(tag, file_id)``.
+        end
+            Recorded end of an existing file, after which bytes of a crashed writer may lie; None: make a new file.
+
+        Raises
+        ------
+        CorruptionError
+            The existing file cannot be continued.
+        """
+
+    @abstractmethod
+    def read_list(self, file: BlobFile, locations: Locations, headers: Sequence[Header]) -> list[Blob]:
+        """Logical bytes of each location, in their order, in memory of its own. ``headers`` names the header of each.
+
+        Raises
+        ------
+        CorruptionError
+            A location lies outside the file, or what it names cannot be decoded.
+        """
+
+    def read_rows(self, file: BlobFile, locations: Locations, header: Header, out: Rows) -> None:
+        """Logical bytes of locations that share one header, into ``out``, shape (n, size of each).
+
+        Raises
+        ------
+        CorruptionError
+            As :meth:`read_list`, or a blob has another size.
+        """
+        size = out.shape[1]
+        for index, blob in enumerate(self.read_list(file, locations, [header] * len(locations))):
+            if len(blob) != size:
+                raise CorruptionError(f"a blob in {file.path} has {len(blob)} bytes instead of {size}")
+            out[index] = blob if isinstance(blob, np.ndarray) else np.frombuffer(blob, np.uint8)

@@ -1,0 +1,151 @@
+"""Where a blob lies: one record of five little-endian words, and batches of them as one array.
+
+The record is the same in the database and in a run file. A batch is a matrix of words, so that resolving, sorting and handing
+over thousands of locations costs a few array operations. What the words mean is settled here and nowhere else::
+
+    offset | codec << 56 + stored length | checksum | header | row << 32 + file
+
+``offset`` counts bytes in the blob file, ``row`` counts blobs in a chunk. The checksum is the xxh3-64 of the *logical* bytes,
+seeded with the number of their header, which is the xxh3-64 of the header's encoding (see ``hangar.digest``).
+"""
+
+from __future__ import annotations
+
+import struct
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from hangar.errors import CorruptionError
+
+__all__ = ["LENGTH_MASK", "LOCATION_BYTES", "LOCATION_WORDS", "Locations", "Words"]
+
+Words = npt.NDArray[np.uint64]
+"""Records of unsigned 64-bit words, shape (n, words of a record), or one column of them."""
+
+LOCATION: Final = struct.Struct("<QQQQQ")
+LOCATION_BYTES: Final = LOCATION.size
+LOCATION_WORDS: Final = LOCATION_BYTES // 8
+LENGTH_MASK: Final = (1 << 56) - 1
+
+_OFFSET, _STORED, _CHECK, _HEADER, _PLACE = range(LOCATION_WORDS)
+_CODEC_SHIFT = np.uint64(56)
+_LENGTH_MASK = np.uint64(LENGTH_MASK)
+_ROW_SHIFT = np.uint64(32)
+_FILE_MASK = np.uint64(0xFFFF_FFFF)
+
+
+@dataclass(frozen=True, slots=True)
+class Locations:
+    """Locations of n blobs.
+
+    Attributes
+    ----------
+    words
+        uint64, shape (n, 5).
+    """
+
+    words: Words
+
+    @classmethod
+    def place(
+        cls,
+        *,
+        file: int,
+        offset: npt.ArrayLike,
+        length: npt.ArrayLike,
+        codec: npt.ArrayLike = 0,
+        row: npt.ArrayLike = 0,
+    ) -> Locations:
+        """What a backend returns of a write; checksum and header are left to the blob writer.
+
+        Each column is an array of n or a constant; at least one is an array. Stored lengths are below 2^56 bytes.
+        """
+        columns = [np.asarray(column, np.uint64) for column in (offset, length, codec, row)]
+        words = np.zeros(
+            (max(column.size for column in columns if column.ndim) if columns else 0, LOCATION_WORDS), np.uint64
+        )
+        words[:, _OFFSET] = columns[0]
+        words[:, _STORED] = (columns[1] & _LENGTH_MASK) | (columns[2] << _CODEC_SHIFT)
+        words[:, _PLACE] = (columns[3] << _ROW_SHIFT) | np.uint64(file)
+        return cls(words)
+
+    @classmethod
+    def from_rows(cls, rows: Sequence[bytes]) -> Locations:
+        """Locations of stored records.
+
+        Raises
+        ------
+        CorruptionError
+            A record is not 40 bytes long.
+        """
+        if not set(map(len, rows)) <= {LOCATION_BYTES}:
+            raise CorruptionError("the location of a blob in the database has the wrong size")
+        data = np.frombuffer(b"".join(rows), "<u8").astype(np.uint64)
+        return cls(data.reshape(len(rows), LOCATION_WORDS))
+
+    @classmethod
+    def concatenate(cls, parts: Sequence[Locations]) -> Locations:
+        """All of ``parts``, in their order."""
+        return cls(
+            np.concatenate([part.words for part in parts]) if parts else np.empty((0, LOCATION_WORDS), np.uint64)
+        )
+
+    def __len__(self) -> int:
+        return len(self.words)
+
+    def to_rows(self) -> list[bytes]:
+        """The stored records, 40 bytes each."""
+        data = np.ascontiguousarray(self.words, "<u8")
+        return data.view(f"V{LOCATION_BYTES}")[:, 0].tolist() if len(data) else []
+
+    def take(self, index: Any) -> Locations:
+        """The locations at ``index``: positions, a mask or a slice."""
+        return Locations(self.words[index])
+
+    @property
+    def offset(self) -> Words:
+        """First byte in the blob file, shape (n,)."""
+        return self.words[:, _OFFSET]
+
+    @property
+    def length(self) -> Words:
+        """Stored bytes (of the whole chunk, where a chunk holds several blobs), shape (n,)."""
+        lengths: Words = self.words[:, _STORED] & _LENGTH_MASK
+        return lengths
+
+    @property
+    def codec(self) -> Words:
+        """How the stored bytes are encoded, a number that the backend knows; 0: not at all. Shape (n,)."""
+        codecs: Words = self.words[:, _STORED] >> _CODEC_SHIFT
+        return codecs
+
+    @property
+    def check(self) -> Words:
+        """Checksum of the logical bytes, shape (n,)."""
+        return self.words[:, _CHECK]
+
+    @property
+    def header(self) -> Words:
+        """Number of the header, shape (n,)."""
+        return self.words[:, _HEADER]
+
+    @property
+    def file(self) -> Words:
+        """Id of the blob file, shape (n,)."""
+        files: Words = self.words[:, _PLACE] & _FILE_MASK
+        return files
+
+    @property
+    def row(self) -> Words:
+        """Which blob of its chunk, shape (n,)."""
+        rows: Words = self.words[:, _PLACE] >> _ROW_SHIFT
+        return rows
+
+    def seal(self, headers: npt.ArrayLike, checks: npt.ArrayLike) -> None:
+        """Fill in what :meth:`place` left open: the header numbers and checksums, a constant or of shape (n,)."""
+        self.words[:, _HEADER] = headers
+        self.words[:, _CHECK] = checks

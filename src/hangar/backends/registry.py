@@ -1,0 +1,84 @@
+"""Which backends there are: the built-in ones, and those that installed packages name as entry points.
+
+An entry point of the group ``hangar.backends`` is called after the tag it provides and names a subclass of ``Backend``. Entry points are
+looked at only for tags that are not built in, because the machinery for it takes longer to import than the rest of Hangar.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Final
+
+from hangar.backends.base import Backend
+from hangar.digest import BYTES, NDARRAY, STR
+from hangar.errors import InvalidInputError
+
+__all__ = ["ENTRY_POINT_GROUP", "backend_tags", "default_backend", "get_backend"]
+
+ENTRY_POINT_GROUP: Final = "hangar.backends"
+
+_BUILT_IN: Final = {
+    "10": "hangar.backends.memmap:Memmap",
+    "30": "hangar.backends.pack:TextPack",
+    "31": "hangar.backends.pack:BytesPack",
+}
+_DEFAULTS: Final = {NDARRAY: "10", STR: "30", BYTES: "31"}
+
+_loaded: Final[dict[str, Backend]] = {}
+
+
+def get_backend(tag: str) -> Backend:
+    """The backend of a tag.
+
+    Raises
+    ------
+    InvalidInputError
+        Nothing installed provides it, or what provides it is no backend of that tag.
+    """
+    found = _loaded.get(tag)
+    if found is None:
+        # Two threads may both make one: a backend has no state, and either will do.
+        found = _loaded.setdefault(tag, _load(tag))
+    return found
+
+
+def _load(tag: str) -> Backend:
+    if tag in _BUILT_IN:
+        module, _, name = _BUILT_IN[tag].partition(":")
+        made: object = getattr(import_module(module), name)
+    else:
+        made = _load_entry_point(tag)
+    if not (isinstance(made, type) and issubclass(made, Backend)) or made.tag != tag:
+        raise InvalidInputError(f"what is installed as backend {tag!r} is no backend of that tag: {made!r}")
+    return made()
+
+
+def _load_entry_point(tag: str) -> object:
+    from importlib.metadata import entry_points
+
+    for point in entry_points(group=ENTRY_POINT_GROUP, name=tag):
+        try:
+            return point.load()
+        except (ImportError, AttributeError) as error:
+            raise InvalidInputError(f"backend {tag!r} ({point.value}) cannot be imported: {error}") from error
+    raise InvalidInputError(f"there is no backend {tag!r}; known are {', '.join(map(repr, backend_tags()))}")
+
+
+def backend_tags() -> list[str]:
+    """Tags of all backends that are installed, sorted."""
+    from importlib.metadata import entry_points
+
+    return sorted({*_BUILT_IN, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})
+
+
+def default_backend(kind: int) -> str:
+    """Tag of the backend for new data of a kind, where the user names none.
+
+    Raises
+    ------
+    InvalidInputError
+        The kind is not known.
+    """
+    if kind not in _DEFAULTS:
+        raise InvalidInputError(f"there is no backend for data of kind {kind}")
+    return _DEFAULTS[kind]

@@ -1,0 +1,212 @@
+"""The blob files that one writer appends to: which to continue, when to begin another, what to record of them.
+
+A file belongs to the epoch of the writer lock under which it was last published. A writer continues a file of its own epoch, or of
+one whose holder is dead, at the recorded end; else it makes a new one, under an id that no published file ever had. Since an
+epoch has one holder at a time, no file has two writers. A file whose last publishing has an outcome that is not known is
+never appended to again by this writer, because what lies behind the recorded end may be named by the database after all.
+"""
+
+from __future__ import annotations
+
+import errno
+from pathlib import Path
+from typing import Final
+
+from hangar import _fs, limits
+from hangar.backends.base import FileWriter
+from hangar.backends.registry import get_backend
+from hangar.blobs.catalog import (
+    BLOB_DIRECTORY,
+    BlobFileRow,
+    blob_file_path,
+    claim_ids,
+    first_free_id,
+    get_blob_file,
+    put_blob_file,
+    scan_blob_files,
+)
+from hangar.db import Database, WriteTransaction
+from hangar.errors import CorruptionError, LockedError, PathNotFoundError, StorageError
+from hangar.lock import WriterLock, owner_alive
+
+__all__ = ["Appender"]
+
+_ATTEMPTS: Final = 10_000
+
+
+class _Growing:
+    """A blob file that is being written, and what the database says of it."""
+
+    __slots__ = ("dirty", "new_entry", "prepared", "recorded", "sealed", "tag", "writer")
+
+    def __init__(self, tag: str, writer: FileWriter, recorded: BlobFileRow | None) -> None:
+        self.tag = tag
+        self.writer = writer
+        self.recorded = recorded
+        self.prepared: BlobFileRow | None = None
+        self.new_entry = recorded is None
+        self.dirty = recorded is None
+        self.sealed = False
+
+    def changed(self, owner: int) -> BlobFileRow | None:
+        """The row that is to be published, or None where nothing was appended."""
+        row = BlobFileRow(self.tag, self.writer.end, owner, self.sealed)
+        if self.recorded is None:
+            return row
+        return row if (row.end, row.sealed) != (self.recorded.end, self.recorded.sealed) else None
+
+
+class Appender:
+    """Gives out blob files to append to.
+
+    Parameters
+    ----------
+    written
+        Told the backend of each file that is being written, by id.
+    """
+
+    def __init__(self, db: Database, directory: Path, lock: WriterLock, written: dict[int, str]) -> None:
+        self._db = db
+        self._directory = directory
+        self._lock = lock
+        self._written = written
+        self._open: dict[str, _Growing] = {}
+        self._full: list[_Growing] = []
+        self._doubtful: set[int] = set()
+
+    def file(self, tag: str) -> FileWriter:
+        """The file that the next batch for a backend goes to.
+
+        Raises
+        ------
+        InvalidInputError
+            There is no such backend.
+        DiskFullError, StorageError
+            No file can be made.
+        """
+        growing = self._open.get(tag)
+        if growing is not None and growing.writer.end >= limits.BLOB_FILE_BYTES:
+            growing.writer.seal()
+            growing.sealed = growing.dirty = True
+            self._full.append(self._open.pop(tag))
+            growing = None
+        if growing is None:
+            growing = self._open[tag] = self._continue(tag) or self._begin(tag)
+            self._written[growing.writer.file_id] = tag
+        growing.dirty = True
+        return growing.writer
+
+    def _continue(self, tag: str) -> _Growing | None:
+        backend = get_backend(tag)
+        with self._db.read() as transaction:
+            rows = scan_blob_files(transaction)
+        taken = self._doubtful | {growing.writer.file_id for growing in self._growing()}
+        for file_id, row in reversed(rows):
+            if row.tag != tag or row.sealed or row.end >= limits.BLOB_FILE_BYTES or file_id in taken:
+                continue
+            if row.owner != self._lock.epoch and owner_alive(self._db, row.owner):
+                continue
+            try:
+                writer = backend.open_writer(blob_file_path(self._directory, file_id, tag), file_id, row.end)
+            except (CorruptionError, PathNotFoundError):
+                continue  # A damaged file is left as it is for fsck, and not added to.
+            return _Growing(tag, writer, row)
+        return None
+
+    def _begin(self, tag: str) -> _Growing:
+        directory = self._directory / BLOB_DIRECTORY
+        if not directory.is_dir():
+            _fs.make_directory(directory)
+        with self._db.read() as transaction:
+            first = first_free_id(transaction)
+        for file_id in range(first, first + _ATTEMPTS):
+            # Making the file is what takes the id: one that a crashed writer left behind is passed over.
+            if file_id in self._written or any(directory.glob(f"{file_id:08x}.*")):
+                continue
+            path = blob_file_path(self._directory, file_id, tag)
+            try:
+                return _Growing(tag, get_backend(tag).open_writer(path, file_id, None), None)
+            except StorageError as error:
+                if error.errno != errno.EEXIST:
+                    raise
+        raise StorageError(
+            f"there are {_ATTEMPTS:,} blob files in {directory} that the database does not know: run `hangar gc`"
+        )
+
+    def _growing(self) -> list[_Growing]:
+        return [*self._full, *self._open.values()]
+
+    # ------------------------------------------------------------------ publishing
+
+    def prepare(self) -> None:
+        """Bring everything that was appended to disk, and settle what is to be recorded of it.
+
+        Raises
+        ------
+        StorageError
+            It may not be there; the appender is not used again.
+        """
+        entries = False
+        for growing in self._growing():
+            if growing.dirty:
+                growing.writer.sync()
+                growing.dirty = False
+            entries = entries or growing.new_entry
+            growing.prepared = growing.changed(self._lock.epoch)
+        if entries:
+            _fs.sync_directory(self._directory / BLOB_DIRECTORY)
+            for growing in self._growing():
+                growing.new_entry = False
+
+    def publish(self, transaction: WriteTransaction) -> None:
+        """Record the files as :meth:`prepare` left them.
+
+        Raises
+        ------
+        LockedError
+            Somebody else recorded something of a file that is ours.
+        """
+        for growing in self._growing():
+            if growing.prepared is None:
+                continue
+            file_id = growing.writer.file_id
+            if get_blob_file(transaction, file_id) != growing.recorded:
+                raise LockedError(
+                    f"blob file {file_id:08x} was taken over by another writer: open a new write checkout"
+                )
+            if growing.recorded is None:
+                claim_ids(transaction, file_id)
+            put_blob_file(transaction, file_id, growing.prepared)
+
+    def published(self) -> None:
+        """What :meth:`publish` recorded was committed."""
+        for growing in self._growing():
+            if growing.prepared is not None:
+                growing.recorded, growing.prepared = growing.prepared, None
+                self._written.pop(growing.writer.file_id, None)
+        for growing in self._full:
+            growing.writer.close()
+        self._full.clear()
+
+    def rollback(self, *, attempted: bool) -> None:
+        """Drop what was appended since the last publishing; ``attempted``: a transaction may have recorded it."""
+        for growing in self._growing():
+            file_id = growing.writer.file_id
+            if (attempted and growing.prepared is not None) or growing.sealed or growing.recorded is None:
+                # An unpublished file stays behind for gc: nothing names it, and nobody else takes its id.
+                self._doubtful.add(file_id)
+                growing.writer.close()
+                self._written.pop(file_id, None)
+                self._open.pop(growing.tag, None)
+            else:
+                growing.writer.end = growing.recorded.end
+                growing.prepared = None
+        self._full.clear()
+
+    def close(self) -> None:
+        """Let go of all files."""
+        for growing in self._growing():
+            growing.writer.close()
+            self._written.pop(growing.writer.file_id, None)
+        self._open.clear()
+        self._full.clear()

@@ -1,0 +1,187 @@
+"""The rows of the database that say which blob files, runs and headers there are.
+
+Keys of the table ``files`` begin with a letter for the kind of file, so that the few runs are found without reading the many blob
+files; ids come from one counter, and one that was published is never used again. Rows are decoded strictly: what does not decode is a
+``CorruptionError``, never a guess.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final, TypeVar
+
+import msgspec
+
+from hangar.db import ReadTransaction, WriteTransaction
+from hangar.db.tables import FILES, HEADERS, META
+from hangar.digest import Header
+from hangar.errors import CorruptionError, HangarError, InvalidInputError
+
+__all__ = [
+    "BLOB_DIRECTORY",
+    "RUN_DIRECTORY",
+    "BlobFileRow",
+    "RunRow",
+    "blob_file_path",
+    "claim_ids",
+    "first_free_id",
+    "get_blob_file",
+    "get_header",
+    "put_blob_file",
+    "put_headers",
+    "put_run",
+    "remove_run",
+    "run_path",
+    "scan_blob_files",
+    "scan_runs",
+]
+
+BLOB_DIRECTORY: Final = "blobs"
+RUN_DIRECTORY: Final = "runs"
+
+_BLOB_FILE = b"b"
+_RUN = b"r"
+_NEXT_ID = b"next file id"
+_ID_BYTES = 4
+_MAX_ID = 2**32 - 1
+
+
+class BlobFileRow(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """A blob file: its backend, how much of it is published, the epoch of the writer it belongs to, and whether it is finished."""
+
+    tag: str
+    end: int
+    owner: int
+    sealed: bool
+
+
+class RunRow(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """A run: how many blobs it locates."""
+
+    count: int
+
+
+_T = TypeVar("_T")
+_decode_blob_file: Callable[[bytes], BlobFileRow] = msgspec.msgpack.Decoder(BlobFileRow).decode
+_decode_run: Callable[[bytes], RunRow] = msgspec.msgpack.Decoder(RunRow).decode
+
+
+def _decode(decode: Callable[[bytes], _T], key: bytes, data: bytes) -> _T:
+    try:
+        return decode(data)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise CorruptionError(f"a row of table 'files' cannot be read (key {key.hex()}): {error}") from None
+
+
+def _key(kind: bytes, file_id: int) -> bytes:
+    return kind + file_id.to_bytes(_ID_BYTES, "big")
+
+
+def _id(key: bytes) -> int:
+    if len(key) != 1 + _ID_BYTES:
+        raise CorruptionError(f"table 'files' has a key that is none ({key.hex()})")
+    return int.from_bytes(key[1:], "big")
+
+
+def blob_file_path(directory: Path, file_id: int, tag: str) -> Path:
+    """Where a blob file lies below ``.hangar``."""
+    if not (tag.isascii() and tag.isalnum() and len(tag) <= 8):
+        raise CorruptionError(f"blob file {file_id:08x} names the backend {tag!r}, which cannot be one")
+    return directory / BLOB_DIRECTORY / f"{file_id:08x}.{tag}"
+
+
+def run_path(directory: Path, run_id: int) -> Path:
+    """Where a run lies below ``.hangar``."""
+    return directory / RUN_DIRECTORY / f"{run_id:08x}.run"
+
+
+def get_blob_file(transaction: ReadTransaction, file_id: int) -> BlobFileRow | None:
+    """The row of a blob file."""
+    key = _key(_BLOB_FILE, file_id)
+    data = transaction.get(FILES, key)
+    return None if data is None else _decode(_decode_blob_file, key, data)
+
+
+def scan_blob_files(transaction: ReadTransaction) -> list[tuple[int, BlobFileRow]]:
+    """All blob files, in the order of their ids."""
+    rows = transaction.scan(FILES, prefix=_BLOB_FILE)
+    return [(_id(key), _decode(_decode_blob_file, key, data)) for key, data in rows]
+
+
+def put_blob_file(transaction: WriteTransaction, file_id: int, row: BlobFileRow) -> None:
+    """Record a blob file."""
+    transaction.put(FILES, _key(_BLOB_FILE, file_id), msgspec.msgpack.encode(row))
+
+
+def scan_runs(transaction: ReadTransaction) -> list[tuple[int, RunRow]]:
+    """All runs, in the order of their ids, which is that of their age."""
+    rows = transaction.scan(FILES, prefix=_RUN)
+    return [(_id(key), _decode(_decode_run, key, data)) for key, data in rows]
+
+
+def put_run(transaction: WriteTransaction, run_id: int, row: RunRow) -> None:
+    """Record a run."""
+    transaction.put(FILES, _key(_RUN, run_id), msgspec.msgpack.encode(row))
+
+
+def remove_run(transaction: WriteTransaction, run_id: int) -> bool:
+    """Forget a run: whether it was there."""
+    return transaction.delete(FILES, _key(_RUN, run_id))
+
+
+def first_free_id(transaction: ReadTransaction) -> int:
+    """The lowest id that no file of this repository has ever been published under."""
+    data = transaction.get(META, _NEXT_ID)
+    return 1 if data is None else int.from_bytes(data, "big")
+
+
+def claim_ids(transaction: WriteTransaction, highest: int) -> None:
+    """Never give an id up to ``highest`` again."""
+    if highest >= _MAX_ID:
+        raise CorruptionError("the repository has used up its file ids")
+    if highest >= first_free_id(transaction):
+        transaction.put(META, _NEXT_ID, (highest + 1).to_bytes(_ID_BYTES, "big"))
+
+
+def _header_key(number: int) -> bytes:
+    return number.to_bytes(8, "big")
+
+
+def get_header(transaction: ReadTransaction, number: int) -> Header:
+    """The header of a number.
+
+    Raises
+    ------
+    CorruptionError
+        It is not recorded, or the record is not of this number.
+    """
+    data = transaction.get(HEADERS, _header_key(number))
+    try:
+        header = None if data is None else Header.decode(data)
+    except (InvalidInputError, ValueError) as error:
+        raise CorruptionError(f"a blob header in the database cannot be read: {error}") from None
+    if header is None or header.seed != number:
+        raise CorruptionError(f"the blob header {number:016x} is missing from the database")
+    return header
+
+
+def put_headers(transaction: WriteTransaction, headers: dict[int, Header]) -> None:
+    """Record headers under their numbers; those that are there already are left.
+
+    Raises
+    ------
+    HangarError
+        Two headers have one number (a chance of one in 2^64, unless somebody made them so).
+    """
+    keys = [_header_key(number) for number in headers]
+    rows = [header.encode() for header in headers.values()]
+    fresh = []
+    for key, row, found in zip(keys, rows, transaction.get_many(HEADERS, keys), strict=True):
+        if found is None:
+            fresh.append((key, row))
+        elif found != row:
+            raise HangarError(
+                "two kinds of blob have headers of one number: this data cannot be stored beside what is there"
+            )
+    transaction.put_many(HEADERS, sorted(fresh))

@@ -1,0 +1,89 @@
+"""The blob files that one repository keeps open for reading.
+
+At most ``limits.OPEN_BLOB_FILES`` are kept; a file that is dropped while another thread reads from it is closed when that read is over.
+Threads share the cache without a lock: the worst that a race does is to open a file twice.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from pathlib import Path
+from typing import Final
+
+from hangar import limits
+from hangar.backends.base import Backend
+from hangar.backends.file import BlobFile
+from hangar.backends.registry import get_backend
+from hangar.blobs.catalog import blob_file_path, get_blob_file
+from hangar.db import Database
+from hangar.errors import CorruptionError
+
+__all__ = ["OpenFiles"]
+
+
+class OpenFiles:
+    """Blob files by id.
+
+    Attributes
+    ----------
+    raw
+        Those that are open and whose blobs lie in them as they are: for fast paths, which may look and not change it.
+    written
+        Backend of files that this process writes and has not published yet, by id.
+    """
+
+    __slots__ = ("_db", "_directory", "_open", "raw", "written")
+
+    def __init__(self, db: Database, directory: Path) -> None:
+        self._db = db
+        self._directory = directory
+        self._open: dict[int, tuple[BlobFile, Backend]] = {}
+        self.raw: Final[dict[int, BlobFile]] = {}
+        self.written: Final[dict[int, str]] = {}
+
+    def get(self, file_id: int) -> tuple[BlobFile, Backend]:
+        """A file and its backend, opened where it is not.
+
+        Raises
+        ------
+        CorruptionError
+            It is not recorded, damaged, or another file.
+        PathNotFoundError, StorageError
+            It is not there, or cannot be read.
+        InvalidInputError
+            The backend it needs is not installed.
+        """
+        found = self._open.get(file_id)
+        if found is not None:
+            return found
+        tag = self._tag(file_id)
+        backend = get_backend(tag)
+        opened = BlobFile(blob_file_path(self._directory, file_id, tag), file_id, tag), backend
+        while len(self._open) >= limits.OPEN_BLOB_FILES:
+            # Another thread may be making room too.
+            with contextlib.suppress(StopIteration, RuntimeError):
+                self.forget(next(iter(self._open)))
+        self._open[file_id] = opened
+        if backend.capabilities.raw:
+            self.raw[file_id] = opened[0]
+        return opened
+
+    def _tag(self, file_id: int) -> str:
+        tag = self.written.get(file_id)
+        if tag is not None:
+            return tag
+        with self._db.read() as transaction:
+            row = get_blob_file(transaction, file_id)
+        if row is None:
+            raise CorruptionError(f"blob file {file_id:08x} is not in the database")
+        return row.tag
+
+    def forget(self, file_id: int) -> None:
+        """Drop a file, if it is open."""
+        self._open.pop(file_id, None)
+        self.raw.pop(file_id, None)
+
+    def clear(self) -> None:
+        """Drop all files."""
+        self._open.clear()
+        self.raw.clear()

@@ -1,0 +1,420 @@
+"""The writer's side of the blob store: deduplicate, append in batches, and publish within the caller's transaction.
+
+The order is: append bytes, sync file, sync directory, write and sync the run, commit the caller's transaction, acknowledge. Until then nobody
+but this process sees any of it, and a crash leaves at most bytes behind the recorded end of a file, or files that no row names.
+A content that is stored, or comes twice in a batch, is stored once. A failed sync ends the writer, because the kernel may
+have dropped what it could not write.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from typing import TYPE_CHECKING, Any, Final
+
+import numpy as np
+import numpy.typing as npt
+from xxhash import xxh3_64_intdigest
+
+from hangar import _fs, limits
+from hangar.backends.base import Options, Payload, Rows
+from hangar.blobs.appender import Appender
+from hangar.blobs.catalog import (
+    RUN_DIRECTORY,
+    RunRow,
+    claim_ids,
+    first_free_id,
+    put_headers,
+    put_run,
+    remove_run,
+    run_path,
+    scan_runs,
+)
+from hangar.blobs.index import Index, sort_digests
+from hangar.blobs.merging import runs_to_merge
+from hangar.blobs.pending import Buffered, Pending
+from hangar.blobs.run import Run, write_run
+from hangar.blobs.store import BlobStore
+from hangar.db import WriteTransaction
+from hangar.db.tables import LOCATIONS
+from hangar.digest import DIGEST_BYTES, Header, checksums, digest_array, digest_list
+from hangar.errors import HangarError, InvalidInputError, InvalidStateError, StorageError
+from hangar.lock import WriterLock
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["BlobWriter"]
+
+_NO_OPTIONS: Final[Options] = {}
+_LARGE_BYTES: Final = 2**20
+"""A single blob from this size on goes to its file at once, without a copy in memory."""
+_SEGMENT_BYTES: Final = 2048
+"""Rows that are kept are written where they lie if the pieces between those dropped have at least this size."""
+_JOINED_BYTES: Final = 16 * 1024
+"""Buffers smaller than this on average are joined into one before they are written."""
+_ATTEMPTS: Final = 10_000
+
+
+@dataclass(frozen=True, slots=True)
+class _NewRun:
+    """A run file that is written and not yet registered."""
+
+    run_id: int
+    count: int
+    replaces: tuple[int, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class _Prepared:
+    """What the next publishing transaction records besides the ends of files."""
+
+    rows: list[tuple[bytes, bytes]]
+    run: _NewRun | None
+    headers: dict[int, Header]
+
+
+class BlobWriter:
+    """Writes blobs of one repository; of the holder of the writer lock, for one thread.
+
+    Parameters
+    ----------
+    store
+        Where they go. It reads what is unpublished too, from now on.
+    lock
+        Held by the caller; looked at before each append and in each publishing transaction.
+
+    Attributes
+    ----------
+    pending
+        What is not published yet; ``digest in writer.pending``, ``len(writer.pending)``.
+    """
+
+    def __init__(self, store: BlobStore, lock: WriterLock) -> None:
+        self._store = store
+        self._lock = lock
+        lock.check()
+        store.refresh()
+        self.pending = Pending()
+        store.locator.pending = self.pending
+        self._appender = Appender(store.db, store.directory, lock, store.files.written)
+        self._prepared: _Prepared | None = None
+        self._attempted = False
+        self._dead: str | None = None
+        self._recorded_headers: set[int] = set()
+
+    # ------------------------------------------------------------------ adding
+
+    def add_rows(
+        self, tag: str, header: Header, rows: Rows, digests: npt.NDArray[np.uint8], options: Options = _NO_OPTIONS
+    ) -> None:
+        """Add blobs of one header.
+
+        Parameters
+        ----------
+        tag
+            Backend for those that are new.
+        header
+            Header of all.
+        rows
+            Their logical bytes: uint8, shape (n, size), C order. Read before the call returns.
+        digests
+            uint8, shape (n, 32).
+        options
+            Of the backend, as its ``check_options`` gave them.
+
+        Raises
+        ------
+        DiskFullError, StorageError
+            None of them was added.
+        """
+        if (
+            rows.dtype != np.uint8
+            or rows.ndim != 2
+            or not rows.flags.c_contiguous
+            or digests.shape != (len(rows), DIGEST_BYTES)
+        ):
+            raise InvalidInputError("`rows` must be a uint8 array (n, size) in C order, and `digests` one of (n, 32)")
+        self._begin_adding()
+        self._flush()
+        fresh = self._fresh(digests)
+        if not len(fresh):
+            return
+        if len(fresh) == len(rows):
+            payload, sums = Payload.of_rows(rows, header), checksums(rows, header.seed)
+            places = fresh
+        else:
+            kept = np.sort(fresh)
+            payload, sums = _kept_rows(rows, header, kept)
+            places = np.searchsorted(kept, fresh)
+        self._append(tag, options, payload, header.seed, sums, digests[fresh], places)
+        self.pending.headers[header.seed] = header
+
+    def add_list(
+        self,
+        tag: str,
+        headers: Header | Sequence[Header],
+        buffers: Sequence[Buffer],
+        digests: Sequence[bytes],
+        options: Options = _NO_OPTIONS,
+    ) -> None:
+        """Add blobs of any sizes.
+
+        Parameters
+        ----------
+        headers
+            Header of each, or the one of all.
+        buffers
+            Logical bytes of each, contiguous. Read before the call returns.
+        digests
+            Digest of each.
+
+        Raises
+        ------
+        DiskFullError, StorageError
+            None of them was added.
+        """
+        if len(buffers) != len(digests) or not (isinstance(headers, Header) or len(headers) == len(digests)):
+            raise InvalidInputError("as many headers and buffers as digests are needed")
+        self._begin_adding()
+        self._flush()
+        self._add_list(tag, headers, buffers, digests, options)
+
+    def add_one(self, tag: str, header: Header, buffer: Buffer, digest: bytes, options: Options = _NO_OPTIONS) -> None:
+        """Add one blob: kept in memory until there are enough for a batch, and readable at once."""
+        pending = self.pending
+        if digest in pending.buffers:
+            return
+        size = len(buffer) if type(buffer) is bytes else memoryview(buffer).nbytes
+        if size >= _LARGE_BYTES:
+            self.add_list(tag, header, [buffer], [digest], options)
+            return
+        self._begin_adding()
+        pending.buffers[digest] = Buffered(tag, options, header, bytes(buffer))
+        pending.buffered_bytes += size
+        if pending.buffered_bytes >= limits.BATCH_BUFFER_BYTES:
+            self._flush()
+
+    def _begin_adding(self) -> None:
+        if self._dead is not None:
+            raise StorageError(
+                f"this writer met an error after which nothing more can be written: {self._dead}. Open a new one"
+            )
+        if self._prepared is not None:
+            self._drop_prepared()
+
+    def _drop_prepared(self) -> None:
+        run = None if self._prepared is None else self._prepared.run
+        self._prepared = None
+        if run is not None and not self._attempted:
+            # No transaction can have named it. After an attempt that is not certain, and gc decides.
+            with contextlib.suppress(HangarError):
+                _fs.remove_file(run_path(self._store.directory, run.run_id))
+
+    def _flush(self) -> None:
+        """Hand what single writes gathered to the backends."""
+        pending = self.pending
+        if not pending.buffers:
+            return
+        groups: dict[tuple[str, tuple[tuple[str, Any], ...]], list[tuple[bytes, Buffered]]] = {}
+        for digest, blob in pending.buffers.items():
+            groups.setdefault((blob.tag, tuple(sorted(blob.options.items()))), []).append((digest, blob))
+        for (tag, options), blobs in groups.items():
+            headers = [blob.header for _, blob in blobs]
+            self._add_list(
+                tag, headers, [blob.data for _, blob in blobs], [digest for digest, _ in blobs], dict(options)
+            )
+            for digest, blob in blobs:
+                del pending.buffers[digest]
+                pending.buffered_bytes -= len(blob.data)
+
+    def _fresh(self, digests: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:
+        """Positions of the digests that are to be stored, in the order of digests."""
+        order, repeats = sort_digests(digests)
+        skipped = repeats | self._store.locator.known(digests[order])
+        return order[~skipped] if skipped.any() else order
+
+    def _add_list(
+        self,
+        tag: str,
+        headers: Header | Sequence[Header],
+        buffers: Sequence[Buffer],
+        digests: Sequence[bytes],
+        options: Options,
+    ) -> None:
+        if not digests:
+            return
+        array = digest_array(digests)
+        fresh = self._fresh(array)
+        if not len(fresh):
+            return
+        kept = np.sort(fresh)
+        chosen = [buffers[at] for at in kept.tolist()]
+        many = repeat(headers, len(kept)) if isinstance(headers, Header) else map(headers.__getitem__, kept.tolist())
+        own = list(many)
+        lengths = np.fromiter((memoryview(buffer).nbytes for buffer in chosen), np.int64, len(chosen))
+        seeds = [header.seed for header in own]
+        sums = np.fromiter(map(xxh3_64_intdigest, chosen, seeds), np.uint64, len(chosen))
+        if len(chosen) > 1 and int(lengths.sum()) < _JOINED_BYTES * len(chosen):
+            chosen = [b"".join(chosen)]
+        payload = Payload(chosen, lengths, headers if isinstance(headers, Header) else own)
+        numbers = np.array(seeds, np.uint64)
+        self._append(tag, options, payload, numbers, sums, array[fresh], np.searchsorted(kept, fresh))
+        self.pending.headers.update(zip(seeds, own, strict=True))
+
+    def _append(
+        self,
+        tag: str,
+        options: Options,
+        payload: Payload,
+        numbers: int | npt.NDArray[np.uint64],
+        sums: npt.NDArray[np.uint64],
+        digests: npt.NDArray[np.uint8],
+        places: npt.NDArray[np.intp],
+    ) -> None:
+        """Write a batch, and index it: ``digests`` are sorted, ``places`` says which of the batch each names."""
+        self._lock.check()
+        locations = self._appender.file(tag).write(payload, options)
+        locations.seal(numbers, sums)
+        self.pending.add(Index.build(digests, locations.take(places)))
+        self._store.locator.arrange()
+
+    # ------------------------------------------------------------------ publishing
+
+    def prepare(self) -> None:
+        """Make everything that was added durable, so that a transaction can publish it; nothing to do is fine.
+
+        Raises
+        ------
+        DiskFullError
+            Nothing is lost; it may be tried again.
+        StorageError
+            A sync failed, and the writer is of no further use.
+        """
+        self._begin_adding()
+        self._lock.check()
+        self._flush()
+        with self._ended_by_failure():
+            self._appender.prepare()
+        merged = self.pending.merged()
+        run: _NewRun | None = None
+        rows: list[tuple[bytes, bytes]] = []
+        if merged.count >= limits.RUN_BLOBS:
+            run = self._write_run(merged)
+        elif merged.count:
+            rows = list(zip(digest_list(merged.digests()), merged.locations().to_rows(), strict=True))
+        fresh = {n: header for n, header in self.pending.headers.items() if n not in self._recorded_headers}
+        self._prepared = _Prepared(rows, run, fresh)
+
+    @contextlib.contextmanager
+    def _ended_by_failure(self) -> Iterator[None]:
+        try:
+            yield
+        except HangarError as error:
+            # A full disk that a sync finds is no exception: what it could not write may be gone.
+            self._dead = str(error)
+            raise
+
+    def _write_run(self, index: Index) -> _NewRun:
+        directory = self._store.directory / RUN_DIRECTORY
+        if not directory.is_dir():
+            _fs.make_directory(directory)
+        old = self._old_runs(index.count)
+        merged = Index.merge([index, *(run.index for run in old)]) if old else index
+        with self._store.db.read() as transaction:
+            first = first_free_id(transaction)
+        for run_id in range(first, first + _ATTEMPTS):
+            try:
+                write_run(run_path(self._store.directory, run_id), run_id, merged)
+            except StorageError as error:
+                if error.errno != errno.EEXIST:
+                    raise
+                continue
+            return _NewRun(run_id, merged.count, tuple(run.run_id for run in old))
+        raise StorageError(
+            f"there are {_ATTEMPTS:,} runs in {directory} that the database does not know: run `hangar gc`"
+        )
+
+    def _old_runs(self, fresh: int) -> Sequence[Run]:
+        """Registered runs that a new one takes in, newest first; a damaged one stays where it is."""
+        self._store.locator.refresh()
+        runs = self._store.locator.runs()
+        old = runs[: runs_to_merge([run.count for run in runs], fresh)]
+        for run in old:
+            run.verify()
+        return old
+
+    def publish(self, transaction: WriteTransaction) -> None:
+        """Record what :meth:`prepare` made durable. May be run again in another transaction where this one did not commit.
+
+        Raises
+        ------
+        LockedError
+            The lock was forced.
+        InvalidStateError
+            Something was added since ``prepare``, or that was never called.
+        """
+        prepared = self._prepared
+        if prepared is None:
+            raise InvalidStateError("blobs were added that are not prepared for publishing")
+        self._lock.check(transaction)
+        self._attempted = True
+        self._appender.publish(transaction)
+        put_headers(transaction, prepared.headers)
+        transaction.put_many(LOCATIONS, prepared.rows)
+        run = prepared.run
+        if run is not None:
+            registered = {run_id for run_id, _ in scan_runs(transaction)}
+            if not registered.issuperset(run.replaces):
+                raise InvalidStateError("runs were changed while they were merged: try again")
+            for run_id in run.replaces:
+                remove_run(transaction, run_id)
+            claim_ids(transaction, run.run_id)
+            put_run(transaction, run.run_id, RunRow(run.count))
+
+    def published(self) -> None:
+        """The transaction of the last :meth:`publish` was committed: readers see the blobs now."""
+        prepared = self._prepared
+        if prepared is None:
+            raise InvalidStateError("nothing was published")
+        self._attempted = False
+        self._appender.published()
+        self._recorded_headers.update(prepared.headers)
+        for header in prepared.headers.values():
+            self._store.header_id(header)
+        self._prepared = None
+        if prepared.run is not None:
+            self._store.locator.refresh()
+        self.pending.clear()
+        self._store.locator.arrange()
+
+    def rollback(self) -> None:
+        """Forget everything that was added and not published."""
+        self._drop_prepared()
+        self._appender.rollback(attempted=self._attempted)
+        self._attempted = False
+        self.pending.clear()
+        self._store.locator.arrange()
+
+    def close(self) -> None:
+        """Let go of all files; what is not published is lost."""
+        self._appender.close()
+        self.pending.clear()
+        self._store.locator.arrange()
+
+
+def _kept_rows(rows: Rows, header: Header, kept: npt.NDArray[np.intp]) -> tuple[Payload, npt.NDArray[np.uint64]]:
+    """The payload of some rows, and their checksums."""
+    size = rows.shape[1]
+    cuts = np.flatnonzero(np.diff(kept) != 1) + 1
+    if size * len(kept) < _SEGMENT_BYTES * (len(cuts) + 1):
+        chosen = rows[kept]
+        return Payload.of_rows(chosen, header), checksums(chosen, header.seed)
+    starts = kept[np.concatenate(([0], cuts))].tolist()
+    stops = (kept[np.concatenate((cuts - 1, [len(kept) - 1]))] + 1).tolist()
+    pieces = [rows[start:stop].data for start, stop in zip(starts, stops, strict=True)]
+    sums = checksums(rows, header.seed)[kept]
+    return Payload(pieces, np.full(len(kept), size, np.int64), header), sums
