@@ -1,0 +1,144 @@
+"""Attributes: what people say about a column or a commit, as a canonical map.
+
+A map of str to str, int, float, bool, bytes, list or map of these; at most 1 MB encoded. Equal maps have one encoding, a record
+named by its digest: keys are sorted by code point, integers are as short as MessagePack has them, every NaN is the one quiet
+NaN. Where attributes hang is for commits to say, how they merge for ``merge``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import msgspec
+import numpy as np
+
+from hangar import limits
+from hangar.digest import Digest
+from hangar.errors import CorruptionError, InvalidInputError
+from hangar.objects.content import load_record, store_record
+
+if TYPE_CHECKING:
+    from hangar.db import Database, WriteTransaction
+
+__all__ = [
+    "AttributeMap",
+    "canonical_map",
+    "decode_attributes",
+    "encode_attributes",
+    "load_attributes",
+    "store_attributes",
+]
+
+AttributeMap = dict[str, Any]
+
+MAX_DEPTH: Final = 32
+"""Lists and maps within each other, the outermost map included."""
+_LEAST_INTEGER: Final = -(2**63)
+_MOST_INTEGER: Final = 2**64 - 1
+_NAN: Final = float("nan")
+
+_encode: Final = msgspec.msgpack.Encoder().encode
+_decode: Final = msgspec.msgpack.Decoder(dict[str, Any]).decode
+
+
+def canonical_map(values: Mapping[str, Any]) -> AttributeMap:
+    """A deep copy of ``values`` in canonical form: plain types, keys sorted.
+
+    Raises
+    ------
+    InvalidInputError
+        A value is of another type or too large, a text is no UTF-8, a key is no str, or maps lie too deep.
+    """
+    if not isinstance(values, Mapping):
+        raise InvalidInputError(f"attributes are a map, not {type(values).__name__}")
+    canonical: AttributeMap = _canonical(values, 1)
+    return canonical
+
+
+def _canonical(value: Any, depth: int) -> Any:
+    if isinstance(value, np.generic):
+        value = value.item()
+    if isinstance(value, bool):
+        return value
+    if isinstance(value, str):
+        return _text(value)
+    if isinstance(value, int):
+        if not _LEAST_INTEGER <= value <= _MOST_INTEGER:
+            raise InvalidInputError(f"the integer {value} in attributes is not from -2**63 to 2**64 - 1")
+        return int(value)
+    if isinstance(value, float):
+        return _NAN if value != value else float(value)
+    if isinstance(value, (bytes, bytearray)):
+        return bytes(value)
+    if depth > MAX_DEPTH:
+        raise InvalidInputError(f"attributes lie more than {MAX_DEPTH} levels deep")
+    if isinstance(value, Mapping):
+        return {key: _canonical(value[key], depth + 1) for key in sorted(map(_text, value))}
+    if isinstance(value, Sequence):
+        return [_canonical(item, depth + 1) for item in value]
+    raise InvalidInputError(
+        f"attributes hold str, int, float, bool, bytes, and lists and maps of these, not {type(value).__name__}"
+    )
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise InvalidInputError(f"a key of an attribute map is a str, not {type(value).__name__}: {value!r}")
+    try:
+        value.encode()
+    except UnicodeEncodeError:
+        raise InvalidInputError(f"the text {value[:40]!r} in attributes cannot be encoded as UTF-8") from None
+    return str(value)
+
+
+def encode_attributes(values: Mapping[str, Any]) -> bytes:
+    """The one encoding of ``values``.
+
+    Raises
+    ------
+    InvalidInputError
+        They cannot be attributes (see :func:`canonical_map`), or are larger than 1 MB.
+    """
+    data = _encode(canonical_map(values))
+    if len(data) > limits.MAX_ATTRIBUTES_BYTES:
+        raise InvalidInputError(
+            f"attributes of {len(data):,} bytes are over the limit of {limits.MAX_ATTRIBUTES_BYTES:,}"
+        )
+    return data
+
+
+def decode_attributes(data: bytes) -> AttributeMap:
+    """The map that ``data`` encodes.
+
+    Raises
+    ------
+    CorruptionError
+        ``data`` is no canonical encoding of attributes.
+    """
+    if len(data) > limits.MAX_ATTRIBUTES_BYTES:
+        raise CorruptionError(f"an attributes record of {len(data):,} bytes is longer than any can be")
+    try:
+        values = _decode(data)
+        same = encode_attributes(values) == data
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
+        raise CorruptionError(f"an attributes record cannot be read: {error}") from None
+    if not same:
+        raise CorruptionError("an attributes record is not in canonical form")
+    return values
+
+
+def store_attributes(transaction: WriteTransaction, values: Mapping[str, Any]) -> Digest:
+    """Store ``values`` as a record and return its digest."""
+    return store_record(transaction, "attributes", encode_attributes(values))
+
+
+def load_attributes(db: Database, digest: Digest) -> AttributeMap:
+    """The attributes of this digest.
+
+    Raises
+    ------
+    CorruptionError
+        They are missing or damaged.
+    """
+    return decode_attributes(load_record(db, "attributes", digest))

@@ -1,0 +1,218 @@
+"""Commits: what the columns held at one time, who said so, and what came before.
+
+A commit names the root of each column's tree, so a checkout of it is a handful of digests. Its *tree digest* covers columns and
+attributes alone: equal content, equal tree digest, whoever committed it and when. A column's id survives renaming. What is decoded
+here is canonical and within its limits; whether what it names exists is for others to check.
+"""
+
+from __future__ import annotations
+
+from operator import lt
+from typing import Any, Final
+
+import msgspec
+
+from hangar import limits
+from hangar.digest import DIGEST_BYTES, Digest, record_digest
+from hangar.errors import CorruptionError, InvalidInputError, UnsupportedVersionError
+from hangar.objects.attributes import canonical_map, encode_attributes
+
+__all__ = ["COMMIT_VERSION", "FLAT", "NESTED", "ColumnEntry", "Commit", "column_id", "decode_commit", "tree_digest"]
+
+COMMIT_VERSION: Final = 0
+FLAT: Final = 0
+NESTED: Final = 1
+"""Layouts of a column."""
+COLUMN_ID_BYTES: Final = 16
+
+_TEXT_BYTES: Final = 1_024
+"""Most bytes of a column's name, an author and an e-mail address; what may be written is stricter."""
+_MOST_ENTRIES: Final = 2**61
+_MOST_TIME: Final = 2**63 - 1
+_MOST_ZONE: Final = 24 * 60
+
+
+class ColumnEntry(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """One column of a commit.
+
+    Attributes
+    ----------
+    name
+        Of the column.
+    id
+        16 bytes that stay the same when the column is renamed (see :func:`column_id`).
+    schema, attributes
+        Digests of records; no attributes are None.
+    layout
+        :data:`FLAT` or :data:`NESTED`.
+    root
+        Digest of the tree's root, None for an empty column.
+    entries, samples
+        Keys of the tree, and distinct samples among them; the same number when flat.
+    """
+
+    name: str
+    id: bytes
+    schema: bytes
+    attributes: bytes | None
+    layout: int
+    root: bytes | None
+    entries: int
+    samples: int
+
+
+class Commit(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """A commit.
+
+    Attributes
+    ----------
+    parents
+        Digests: none for a first commit, two for a merge, the branch merged into first.
+    columns
+        Sorted by name.
+    attributes
+        Digest of the attributes of the whole, None for none.
+    author, email
+        Who committed.
+    time_ns, tz
+        When, in nanoseconds since 1970 (UTC), and in which zone, in minutes east of UTC. For display: nothing is decided by it.
+    message
+        What the author says about it.
+    meta
+        What a program says about it: a map as attributes are.
+    """
+
+    version: int = COMMIT_VERSION
+    parents: list[bytes]
+    columns: list[ColumnEntry]
+    attributes: bytes | None
+    author: str
+    email: str
+    time_ns: int
+    tz: int
+    message: str
+    meta: dict[str, Any]
+
+    def encode(self) -> bytes:
+        """The one encoding of the commit.
+
+        Raises
+        ------
+        InvalidInputError
+            It contradicts itself or is beyond a limit.
+        """
+        problem = _problem(self)
+        if problem:
+            raise InvalidInputError(f"no such commit can be: {problem}")
+        meta = canonical_map(self.meta)
+        encode_attributes(meta)
+        return msgspec.msgpack.encode(msgspec.structs.replace(self, meta=meta))
+
+    def digest(self) -> Digest:
+        """Digest of the commit's encoding: its name."""
+        return record_digest("commit", self.encode())
+
+
+_decode: Final = msgspec.msgpack.Decoder(Commit).decode
+
+
+def decode_commit(data: bytes) -> Commit:
+    """The commit that ``data`` encodes.
+
+    Raises
+    ------
+    UnsupportedVersionError
+        A newer Hangar wrote it.
+    CorruptionError
+        ``data`` is no canonical encoding of a commit, or beyond a limit.
+    """
+    try:
+        commit = _decode(data)
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError) as error:
+        _check_version(data)
+        raise CorruptionError(f"a commit cannot be read: {error}") from None
+    if commit.version != COMMIT_VERSION:
+        _check_version(data)
+    try:
+        same = commit.encode() == data
+    except InvalidInputError as error:
+        raise CorruptionError(f"a commit cannot be right: {error}") from None
+    if not same:
+        raise CorruptionError("a commit is not in canonical form")
+    return commit
+
+
+def _check_version(data: bytes) -> None:
+    """Raise UnsupportedVersionError where bytes that are no commit of this version look like one of a newer."""
+    try:
+        parts = msgspec.msgpack.decode(data)
+    except (msgspec.MsgspecError, ValueError, TypeError, RecursionError):
+        return
+    if isinstance(parts, list) and parts and type(parts[0]) is int and parts[0] > COMMIT_VERSION:
+        raise UnsupportedVersionError(f"a commit of version {parts[0]} needs a newer Hangar than this one: install it")
+
+
+def _problem(commit: Commit) -> str | None:
+    """What of a commit cannot be, if anything."""
+    if commit.version != COMMIT_VERSION:
+        return f"version {commit.version}"
+    if len(commit.parents) > limits.MAX_PARENTS or len(set(commit.parents)) != len(commit.parents):
+        return f"{len(commit.parents)} parents, or one of them twice"
+    if not all(map(_is_digest, commit.parents)) or not (commit.attributes is None or _is_digest(commit.attributes)):
+        return "a digest is not 32 bytes long"
+    if max(map(_encoded_length, (commit.author, commit.email))) > _TEXT_BYTES:
+        return "the name or e-mail address of the author is too long"
+    if _encoded_length(commit.message) > limits.MAX_MESSAGE_BYTES:
+        return f"a message of more than {limits.MAX_MESSAGE_BYTES} bytes"
+    if abs(commit.time_ns) > _MOST_TIME or abs(commit.tz) > _MOST_ZONE:
+        return "the time or its zone is out of range"
+    names = [column.name for column in commit.columns]
+    if len(names) > limits.MAX_COLUMNS or not all(map(lt, names, names[1:])):
+        return "columns are not sorted by name, or too many"
+    if len({column.id for column in commit.columns}) != len(names):
+        return "two columns have one id"
+    return next(filter(None, map(_column_problem, commit.columns)), None)
+
+
+def _column_problem(column: ColumnEntry) -> str | None:
+    digests = [digest for digest in (column.schema, column.attributes, column.root) if digest is not None]
+    if not all(map(_is_digest, digests)) or len(column.id) != COLUMN_ID_BYTES:
+        return f"a digest or id of column {column.name!r} is of the wrong length"
+    if not 0 < _encoded_length(column.name) <= _TEXT_BYTES:
+        return "the name of a column is empty or too long"
+    if column.layout not in (FLAT, NESTED):
+        return f"column {column.name!r} has the layout {column.layout}"
+    if not (column.root is not None) <= column.samples <= column.entries <= _MOST_ENTRIES:
+        return f"column {column.name!r} cannot have {column.entries} entries and {column.samples} samples"
+    if (column.root is None and column.entries) or (column.layout == FLAT and column.samples != column.entries):
+        return f"column {column.name!r} cannot have {column.entries} entries and {column.samples} samples"
+    return None
+
+
+def _is_digest(data: bytes) -> bool:
+    return len(data) == DIGEST_BYTES
+
+
+def _encoded_length(text: str) -> int:
+    """Bytes of ``text`` in UTF-8; beyond any limit where it has none."""
+    try:
+        return len(text.encode())
+    except UnicodeEncodeError:
+        return 2**31
+
+
+def column_id(name: str, schema: Digest, number: int) -> bytes:
+    """Id of a new column: 16 bytes of the hash of its name, its first schema, and ``number``.
+
+    ``number`` is the smallest (from 0) whose id the commit does not use yet, so one column added on two branches is one column.
+    """
+    return record_digest("column", msgspec.msgpack.encode((name, schema, number)))[:COLUMN_ID_BYTES]
+
+
+def tree_digest(commit: Commit) -> Digest:
+    """Digest of what a commit holds: of its columns (ids left out) and attributes, not of parents, author, time or words."""
+    columns = [
+        (column.name, column.schema, column.attributes, column.layout, column.root, column.entries, column.samples)
+        for column in commit.columns
+    ]
+    return record_digest("tree", msgspec.msgpack.encode((columns, commit.attributes)))

@@ -1,0 +1,57 @@
+"""Rows named by the digest of their bytes: schemas, attributes, commits.
+
+Here they are bytes; what they mean is for ``commit``, ``attributes`` and ``schema/`` to say. Nodes are too many for this and
+have a store of their own.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Final, Literal, TypeAlias
+
+from hangar.db.tables import ATTRIBUTES, COMMITS, SCHEMAS, Table
+from hangar.digest import Digest, record_digest
+from hangar.errors import CorruptionError
+
+if TYPE_CHECKING:
+    from hangar.db import Database, ReadTransaction, WriteTransaction
+
+__all__ = ["StoredClass", "has_record", "load_record", "read_record", "store_record"]
+
+StoredClass: TypeAlias = Literal["commit", "schema", "attributes"]
+
+_TABLES: Final[dict[str, Table]] = {"commit": COMMITS, "schema": SCHEMAS, "attributes": ATTRIBUTES}
+
+
+def store_record(transaction: WriteTransaction, record_class: StoredClass, data: bytes) -> Digest:
+    """Store a record, if it is not there yet, and return its digest."""
+    digest = record_digest(record_class, data)
+    if not has_record(transaction, record_class, digest):
+        transaction.put(_TABLES[record_class], digest, data)
+    return digest
+
+
+def has_record(transaction: ReadTransaction, record_class: StoredClass, digest: Digest) -> bool:
+    """Whether a record of this digest is stored."""
+    return transaction.get(_TABLES[record_class], digest) is not None
+
+
+def read_record(transaction: ReadTransaction, record_class: StoredClass, digest: Digest) -> bytes:
+    """The bytes of a record.
+
+    Raises
+    ------
+    CorruptionError
+        It is missing, or its bytes have another digest.
+    """
+    data = transaction.get(_TABLES[record_class], digest)
+    if data is None:
+        raise CorruptionError(f"{record_class} record {digest.hex()} is missing: run `hangar fsck`")
+    if record_digest(record_class, data) != digest:
+        raise CorruptionError(f"{record_class} record {digest.hex()} is damaged: run `hangar fsck`")
+    return data
+
+
+def load_record(db: Database, record_class: StoredClass, digest: Digest) -> bytes:
+    """As :func:`read_record`, in a transaction of its own."""
+    with db.read() as transaction:
+        return read_record(transaction, record_class, digest)

@@ -1,0 +1,178 @@
+"""The graph of commits: generations, ancestors, merge bases.
+
+The generation of a commit is one more than the highest of its parents', 1 for a first commit. So a walk by falling generation
+meets every child before its parents, and nothing depends on clocks. Generations are derived: stored when a commit is published,
+worked out again where they are missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from heapq import heappop, heappush
+from typing import TYPE_CHECKING, Final
+
+import msgspec
+
+from hangar.db.tables import GRAPH
+from hangar.digest import Digest
+from hangar.errors import CorruptionError
+from hangar.objects.commit import Commit
+from hangar.objects.records import read_commit
+
+if TYPE_CHECKING:
+    from hangar.db import Database, ReadTransaction, WriteTransaction
+
+__all__ = ["ancestors", "generation", "is_ancestor", "merge_bases", "record_generation"]
+
+_OURS: Final = 1
+_THEIRS: Final = 2
+_COMMON: Final = _OURS | _THEIRS
+_BELOW_A_BASE: Final = _COMMON | 4
+"""From which sides a commit was reached."""
+
+
+class GraphRow(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """What is known of a commit besides the commit: its generation, and how many samples it added, removed and changed."""
+
+    generation: int
+    changes: tuple[int, int, int] | None = None
+
+
+_decode: Final = msgspec.msgpack.Decoder(GraphRow).decode
+
+
+def record_generation(transaction: WriteTransaction, digest: Digest, parents: Iterable[bytes]) -> int:
+    """Store the generation of a commit in the transaction that publishes it, and return it."""
+    number = 1 + max((generation(transaction, Digest(parent)) for parent in parents), default=0)
+    transaction.put(GRAPH, digest, msgspec.msgpack.encode(GraphRow(number)))
+    return number
+
+
+def generation(transaction: ReadTransaction, digest: Digest) -> int:
+    """Generation of a stored commit.
+
+    Raises
+    ------
+    CorruptionError
+        The commit, or an ancestor whose generation is not stored, is missing or damaged.
+    """
+    found = _stored(transaction, digest)
+    return found or _work_out(transaction, digest)
+
+
+def _stored(transaction: ReadTransaction, digest: bytes) -> int | None:
+    data = transaction.get(GRAPH, digest)
+    if data is None:
+        return None
+    try:
+        row = _decode(data)
+    except (msgspec.MsgspecError, ValueError) as error:
+        raise CorruptionError(f"the generation of commit {digest.hex()} cannot be read: {error}") from None
+    return row.generation
+
+
+def _work_out(transaction: ReadTransaction, digest: Digest) -> int:
+    known: dict[bytes, int] = {}
+    parents: dict[bytes, list[bytes]] = {}
+    stack: list[bytes] = [digest]
+    while stack:
+        top = stack[-1]
+        if top not in parents:
+            stored = _stored(transaction, top)
+            if stored is not None:
+                known[top] = stored
+                stack.pop()
+                continue
+            parents[top] = read_commit(transaction, Digest(top)).parents
+        unknown = [parent for parent in parents[top] if parent not in known]
+        if unknown:
+            stack += unknown
+        else:
+            known[top] = 1 + max((known[parent] for parent in parents[top]), default=0)
+            stack.pop()
+    return known[digest]
+
+
+class _Frontier:
+    """Commits to visit, the highest generation first."""
+
+    def __init__(self, db: Database) -> None:
+        self._db = db
+        self._heap: list[tuple[int, int, Digest, Commit]] = []
+        self.seen: set[Digest] = set()
+
+    def __bool__(self) -> bool:
+        return bool(self._heap)
+
+    def push(self, digests: Iterable[bytes], least: int = 0) -> None:
+        """Add commits that were not added before and whose generation is ``least`` or more."""
+        fresh = [Digest(digest) for digest in dict.fromkeys(digests) if digest not in self.seen]
+        if not fresh:
+            return
+        self.seen.update(fresh)
+        with self._db.read() as transaction:
+            for digest in fresh:
+                number = generation(transaction, digest)
+                if number >= least:
+                    commit = read_commit(transaction, digest)
+                    # Among equals the later one comes first: a matter of display.
+                    heappush(self._heap, (-number, -commit.time_ns, digest, commit))
+
+    def any_other_than(self, marks: dict[bytes, int], mark: int) -> bool:
+        """Whether a commit that waits is marked in another way."""
+        return any(marks[digest] != mark for _, _, digest, _ in self._heap)
+
+    def pop(self) -> tuple[int, Digest, Commit]:
+        """Take the next commit, and its generation."""
+        negative, _, digest, commit = heappop(self._heap)
+        return -negative, digest, commit
+
+
+def ancestors(db: Database, heads: Iterable[bytes]) -> Iterator[tuple[Digest, Commit]]:
+    """The commits ``heads`` and everything before them, every child before its parents, newest first as far as that allows.
+
+    Raises
+    ------
+    CorruptionError
+        A commit is missing or damaged.
+    """
+    frontier = _Frontier(db)
+    frontier.push(heads)
+    while frontier:
+        _, digest, commit = frontier.pop()
+        frontier.push(commit.parents)
+        yield digest, commit
+
+
+def is_ancestor(db: Database, ancestor: Digest, descendant: Digest) -> bool:
+    """Whether ``ancestor`` is ``descendant`` or comes before it."""
+    with db.read() as transaction:
+        least = generation(transaction, ancestor)
+    frontier = _Frontier(db)
+    frontier.push([descendant], least)
+    while frontier:
+        number, digest, commit = frontier.pop()
+        if digest == ancestor:
+            return True
+        if number > least:
+            frontier.push(commit.parents, least)
+    return False
+
+
+def merge_bases(db: Database, ours: Digest, theirs: Digest) -> list[Digest]:
+    """The best common ancestors: those that come before no other common one. Several in a criss-cross history, maybe none."""
+    frontier = _Frontier(db)
+    frontier.push([ours, theirs])
+    sides: dict[bytes, int] = {ours: _OURS}
+    sides[theirs] = sides.get(theirs, 0) | _THEIRS
+    bases: list[Digest] = []
+    while frontier.any_other_than(sides, _BELOW_A_BASE):
+        _, digest, commit = frontier.pop()
+        reached = sides[digest]
+        if reached == _COMMON:
+            bases.append(digest)
+            reached = _BELOW_A_BASE
+        for parent in commit.parents:
+            sides[parent] = sides.get(parent, 0) | reached
+        frontier.push(commit.parents)
+    return bases

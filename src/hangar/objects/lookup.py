@@ -1,0 +1,167 @@
+"""Entries of a tree by key: one, or a batch in any order.
+
+A batch goes down the tree level by level. The nodes that it reaches on a level are laid side by side: being in order, they are
+searched as one. So the number of interpreted calls depends on the nodes at most, and for what a tree of fixed width holds
+under integer keys not even on the keys.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Sequence
+from itertools import compress
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hangar.digest import DIGEST_BYTES
+from hangar.errors import CorruptionError
+from hangar.objects.gather import gather_rows, reached_children
+from hangar.objects.node import MIXED, Node, TreeForm
+from hangar.objects.store import NodeStore
+
+__all__ = ["find_ints", "find_keys", "get", "get_many"]
+
+Rows = npt.NDArray[np.uint8]
+Found = npt.NDArray[np.bool_]
+
+
+def get(store: NodeStore, root: bytes, key: bytes) -> bytes | None:
+    """What the tree holds under the encoded ``key``, None where it has no such entry."""
+    load = store.load
+    node = load(root)
+    level = node.level
+    while level:
+        keys = node.keys
+        index = bisect_left(keys, key)
+        if index == len(keys):
+            return None
+        node = load(node.refs[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES])
+        level -= 1
+    keys = node.keys
+    index = bisect_left(keys, key)
+    if index == len(keys) or keys[index] != key:
+        return None
+    return node.cell(index)
+
+
+def get_many(store: NodeStore, form: TreeForm, root: bytes, keys: Sequence[bytes]) -> list[bytes | None]:
+    """What the tree holds under each of the encoded ``keys``, in their order; None where it has no such entry.
+
+    Parameters
+    ----------
+    store
+        Has the nodes.
+    form
+        What leaves hold.
+    root
+        Digest of the root.
+    keys
+        In any order, twice if you like.
+    """
+    leaves, spots, found = _find(store, root, keys)
+    _check_form(leaves, form)
+    if form.kind == MIXED:
+        cells = [
+            leaf.sizes[i : i + 1] + leaf.refs[leaf.ref_ends[i] : leaf.ref_ends[i + 1]]
+            for leaf, i in zip(leaves, spots, strict=True)
+        ]
+    else:
+        width = form.width
+        cells = [leaf.refs[i * width : i * width + width] for leaf, i in zip(leaves, spots, strict=True)]
+    if len(cells) == len(keys):
+        return cells  # type: ignore[return-value]
+    rest = iter(cells)
+    return [next(rest) if there else None for there in found]
+
+
+def find_keys(store: NodeStore, form: TreeForm, root: bytes, keys: Sequence[bytes]) -> tuple[Found, Rows]:
+    """As :func:`find_ints`, for encoded ``keys`` of any kind."""
+    leaves, spots, found = _find(store, root, keys)
+    _check_form(leaves, form)
+    width = form.width
+    joined = b"".join([leaf.refs[i * width : i * width + width] for leaf, i in zip(leaves, spots, strict=True)])
+    rows = np.frombuffer(joined, np.uint8).reshape(len(spots), width)
+    mask = np.array(found, np.bool_)
+    return mask, rows if len(rows) == len(keys) else _spread(rows, mask)
+
+
+def _find(store: NodeStore, root: bytes, keys: Sequence[bytes]) -> tuple[list[Node], list[int], list[bool]]:
+    """Of each key that is there the leaf and its place in it; and of each key whether it is there."""
+    top = store.load(root)
+    last = top.keys[-1]
+    inside = [key <= last for key in keys]
+    wanted = keys if all(inside) else list(compress(keys, inside))
+    nodes = [top] * len(wanted)
+    spots = list(map(bisect_left, [node.keys for node in nodes], wanted))
+    for _ in range(top.level):
+        digests = [node.refs[i * 32 : i * 32 + 32] for node, i in zip(nodes, spots, strict=True)]
+        nodes = store.load_many(digests)
+        spots = list(map(bisect_left, [node.keys for node in nodes], wanted))
+    hits = [node.keys[i : i + 1] == [key] for node, i, key in zip(nodes, spots, wanted, strict=True)]
+    if len(wanted) < len(keys):
+        rest = iter(hits)
+        found = [within and next(rest) for within in inside]
+    else:
+        found = hits
+    if not all(hits):
+        nodes, spots = list(compress(nodes, hits)), list(compress(spots, hits))
+    return nodes, spots, found
+
+
+def find_ints(store: NodeStore, form: TreeForm, root: bytes, keys: npt.NDArray[np.uint64]) -> tuple[Found, Rows]:
+    """What a tree of fixed width holds under integer keys.
+
+    Parameters
+    ----------
+    store
+        Has the nodes.
+    form
+        Its kind is by digest or inline of fixed width.
+    root
+        Digest of the root.
+    keys
+        Sample keys of a flat column: uint64, shape (n,), in any order, twice if you like.
+
+    Returns
+    -------
+    found : numpy.ndarray
+        bool, shape (n,): whether there is such an entry.
+    rows : numpy.ndarray
+        uint8, shape (n, width): what it holds; zeros where there is none. Not writable.
+    """
+    nodes = [store.load(root)]
+    for _ in range(nodes[0].level):
+        digests = reached_children(nodes, _integers(nodes).searchsorted(keys))
+        if not digests:
+            return np.zeros(len(keys), np.bool_), np.zeros((len(keys), form.width), np.uint8)
+        nodes = store.load_many(digests)
+    _check_form(nodes, form)
+    integers = _integers(nodes)
+    if not len(integers):
+        return np.zeros(len(keys), np.bool_), np.zeros((len(keys), form.width), np.uint8)
+    spots = integers.searchsorted(keys)
+    found = integers.take(spots, mode="clip") == keys
+    if found.all():
+        return found, gather_rows(nodes, spots, form.width)
+    return found, _spread(gather_rows(nodes, spots[found], form.width), found)
+
+
+def _integers(nodes: list[Node]) -> npt.NDArray[np.uint64]:
+    return nodes[0].integers if len(nodes) == 1 else np.concatenate([node.integers for node in nodes])
+
+
+def _spread(rows: Rows, found: Found) -> Rows:
+    """``rows`` at the places that were found, zeros elsewhere."""
+    spread = np.zeros((len(found), rows.shape[1]), np.uint8)
+    spread[found] = rows
+    return spread
+
+
+def _check_form(leaves: Sequence[Node], form: TreeForm) -> None:
+    """Raise CorruptionError unless ``leaves`` are leaves of this form."""
+    shapes: set[Any] = {(leaf.level, leaf.kind, leaf.sizes if leaf.kind == 1 else b"") for leaf in leaves}
+    expected = (0, form.kind, bytes((form.width,)) if form.kind == 1 else b"")
+    if shapes and shapes != {expected}:
+        raise CorruptionError(f"a tree has leaves of another form than {form}: run `hangar fsck`")

@@ -1,0 +1,243 @@
+"""Entries of a tree by position in key order, and positions by key.
+
+Inner nodes count what lies below each child, so the k-th entry is as near as any key, and no list of keys is ever needed. In
+nested columns the same holds for distinct samples.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterator, Sequence
+from itertools import accumulate, chain
+
+import numpy as np
+import numpy.typing as npt
+
+from hangar.errors import CorruptionError, InvalidInputError
+from hangar.objects.gather import gather_rows, reached_children, split_spots
+from hangar.objects.locate import load_child
+from hangar.objects.node import Node, TreeForm
+from hangar.objects.samples import sample_of
+from hangar.objects.store import NodeStore
+
+__all__ = [
+    "leaves_at",
+    "rank",
+    "rank_sample",
+    "select",
+    "select_cells",
+    "select_keys",
+    "select_refs",
+    "select_sample",
+    "slice_refs",
+]
+
+_TOGETHER = 256
+"""Leaves of a slice that are loaded together."""
+
+
+def rank(store: NodeStore, root: bytes, key: bytes) -> int:
+    """Number of keys below ``key``."""
+    node = store.load(root)
+    below = 0
+    while node.level:
+        index = bisect_left(node.keys, key)
+        if index == len(node.keys):
+            return below + node.entries
+        below += node.count_ends[index] - node.counts[index]
+        node = load_child(store, node, index)
+    return below + bisect_left(node.keys, key)
+
+
+def select(store: NodeStore, root: bytes, position: int) -> tuple[bytes, bytes]:
+    """Key and cell at ``position`` in key order, from 0.
+
+    Raises
+    ------
+    InvalidInputError
+        The tree has no such position.
+    """
+    node = store.load(root)
+    _check_positions(node, position, position)
+    while node.level:
+        index = bisect_right(node.count_ends, position)
+        position -= node.count_ends[index] - node.counts[index]
+        expected = node.counts[index]
+        node = load_child(store, node, index)
+        if node.entries != expected:
+            raise _miscounted(root)
+    return node.keys[position], node.cell(position)
+
+
+def _check_positions(top: Node, least: int, most: int) -> None:
+    if least < 0 or most >= top.entries:
+        position = least if least < 0 else most
+        raise InvalidInputError(f"position {position} is not among the {top.entries} entries")
+
+
+def _miscounted(root: bytes) -> CorruptionError:
+    return CorruptionError(f"the tree of root {root.hex()} counts entries that are not there: run `hangar fsck`")
+
+
+# ---------------------------------------------------------------------- batches
+
+
+def select_refs(
+    store: NodeStore, form: TreeForm, root: bytes, positions: Sequence[int] | npt.NDArray[np.int64]
+) -> npt.NDArray[np.uint8]:
+    """What a tree of fixed width holds at ``positions``.
+
+    Parameters
+    ----------
+    store
+        Has the nodes.
+    form
+        Its kind is by digest or inline of fixed width.
+    root
+        Digest of the root.
+    positions
+        In key order from 0, themselves in any order, twice if you like; shape (n,).
+
+    Returns
+    -------
+    numpy.ndarray
+        uint8, shape (n, width). Not writable.
+
+    Raises
+    ------
+    InvalidInputError
+        The tree has no such position.
+    """
+    leaves, spots = _select(store, root, positions)
+    return gather_rows(leaves, spots, form.width)
+
+
+def select_keys(store: NodeStore, root: bytes, positions: Sequence[int] | npt.NDArray[np.int64]) -> list[bytes]:
+    """Encoded keys at ``positions`` (see :func:`select_refs`)."""
+    leaves, spots = _select(store, root, positions)
+    which, places = split_spots(leaves, spots)
+    return [leaves[i].keys[place] for i, place in zip(which, places.tolist(), strict=True)]
+
+
+def select_cells(store: NodeStore, root: bytes, positions: Sequence[int] | npt.NDArray[np.int64]) -> list[bytes]:
+    """Cells at ``positions`` (see :func:`select_refs`) of a tree of any kind."""
+    leaves, spots = _select(store, root, positions)
+    which, places = split_spots(leaves, spots)
+    return [leaves[i].cell(place) for i, place in zip(which, places.tolist(), strict=True)]
+
+
+def _select(
+    store: NodeStore, root: bytes, positions: Sequence[int] | npt.NDArray[np.int64]
+) -> tuple[list[Node], npt.NDArray[np.intp]]:
+    """The leaves that hold ``positions``, and the place of each among the entries of these leaves."""
+    places = np.asarray(positions, np.int64)
+    nodes = [store.load(root)]
+    if not len(places):
+        return nodes[:0], places
+    _check_positions(nodes[0], int(places.min()), int(places.max()))
+    for level in range(nodes[0].level, 0, -1):
+        counts = nodes[0].count_array if len(nodes) == 1 else np.concatenate([node.count_array for node in nodes])
+        ends = counts.cumsum()
+        spots = ends.searchsorted(places, side="right")
+        nodes = store.load_many(reached_children(nodes, spots))
+        flags = np.zeros(len(counts), np.bool_)
+        flags[spots] = True
+        # Children that nothing reached are left out, so what comes behind them moves up.
+        left_out = np.where(flags, 0, counts).cumsum()
+        places = places - left_out[spots]
+        if {node.level for node in nodes} != {level - 1} or [node.entries for node in nodes] != counts[flags].tolist():
+            raise _miscounted(root)
+    return nodes, places
+
+
+def leaves_at(store: NodeStore, root: bytes, start: int, stop: int) -> Iterator[tuple[Node, int, int]]:
+    """Leaves that hold the positions from ``start`` up to, not including, ``stop``, in order.
+
+    Yields
+    ------
+    tuple
+        The leaf, and the range of its entries that lie between: ``leaf.keys[first:last]``, ``leaf.cells(first, last)``.
+    """
+    if start >= stop:
+        return
+    nodes = [store.load(root)]
+    _check_positions(nodes[0], start, stop - 1)
+    while nodes[0].level > 1:
+        digests, start, stop = _children_at(nodes, start, stop)
+        nodes = store.load_many(digests)
+    if not nodes[0].level:
+        yield nodes[0], start, stop
+        return
+    digests, start, stop = _children_at(nodes, start, stop)
+    for i in range(0, len(digests), _TOGETHER):
+        for leaf in store.load_many(digests[i : i + _TOGETHER]):
+            count = len(leaf.keys)
+            yield leaf, start, min(stop, count)
+            start = 0
+            stop -= count
+    if stop > 0:
+        raise _miscounted(root)
+
+
+def _children_at(nodes: Sequence[Node], start: int, stop: int) -> tuple[list[bytes], int, int]:
+    """Children that hold the positions from ``start`` to ``stop`` among those of ``nodes``; and the positions among theirs."""
+    counts = list(chain.from_iterable([node.counts for node in nodes]))
+    ends = list(accumulate(counts))
+    first, last = bisect_right(ends, start), bisect_left(ends, stop)
+    children: list[bytes] = list(chain.from_iterable([node.children() for node in nodes]))
+    before = ends[first] - counts[first]
+    return children[first : last + 1], start - before, stop - before
+
+
+def slice_refs(store: NodeStore, form: TreeForm, root: bytes, start: int, stop: int) -> npt.NDArray[np.uint8]:
+    """What a tree of fixed width holds from position ``start`` up to, not including, ``stop``: uint8, (stop - start, width)."""
+    width = form.width
+    parts = [leaf.refs[first * width : last * width] for leaf, first, last in leaves_at(store, root, start, stop)]
+    return np.frombuffer(b"".join(parts), np.uint8).reshape(max(0, stop - start), width)
+
+
+# ---------------------------------------------------------------------- samples of nested columns
+
+
+def select_sample(store: NodeStore, root: bytes, position: int) -> bytes:
+    """What the keys of the sample at ``position``, among the distinct samples of a nested column, begin with.
+
+    Raises
+    ------
+    InvalidInputError
+        The tree has no such position.
+    """
+    node = store.load(root)
+    total = _samples_below(node)
+    if not 0 <= position < total:
+        raise InvalidInputError(f"position {position} is not among the {total} samples")
+    while node.level:
+        index = bisect_right(node.sample_ends, position)
+        position -= node.sample_ends[index] - node.samples[index]
+        counted = node.samples[index]
+        node = load_child(store, node, index)
+        # The child counts a sample that it shares with the sibling before it; its parent does not.
+        position += _samples_below(node) - counted
+    samples = sorted(set(map(sample_of, node.keys)))
+    if position >= len(samples):
+        raise _miscounted(root)
+    return samples[position]
+
+
+def rank_sample(store: NodeStore, root: bytes, sample: bytes) -> int:
+    """Number of distinct samples below ``sample`` (as the keys of a nested column begin)."""
+    node = store.load(root)
+    below = 0
+    while node.level:
+        index = bisect_left(node.keys, sample)
+        if index == len(node.keys):
+            return below + sum(node.samples)
+        counted = node.samples[index]
+        below += node.sample_ends[index] - counted
+        node = load_child(store, node, index)
+        below -= _samples_below(node) - counted
+    return below + len(set(map(sample_of, node.keys[: bisect_left(node.keys, sample)])))
+
+
+def _samples_below(node: Node) -> int:
+    return sum(node.samples) if node.level else len(set(map(sample_of, node.keys)))

@@ -1,0 +1,50 @@
+"""Commits, and any other record that is no node, out of the database and into it."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+from hangar.digest import Digest
+from hangar.errors import HangarError
+from hangar.objects.commit import Commit, decode_commit
+from hangar.objects.content import has_record, load_record, read_record, store_record
+
+if TYPE_CHECKING:
+    from hangar.db import Database, ReadTransaction, WriteTransaction
+
+__all__ = ["has_record", "load_commit", "load_record", "read_commit", "read_record", "store_commit", "store_record"]
+
+
+def store_commit(transaction: WriteTransaction, commit: Commit) -> Digest:
+    """Store a commit, if it is not there yet, and return its digest.
+
+    Raises
+    ------
+    InvalidInputError
+        It contradicts itself or is beyond a limit.
+    """
+    return store_record(transaction, "commit", commit.encode())
+
+
+def read_commit(transaction: ReadTransaction, digest: Digest) -> Commit:
+    """The commit of this digest.
+
+    Raises
+    ------
+    CorruptionError
+        It is missing, damaged, or no commit.
+    UnsupportedVersionError
+        A newer Hangar wrote it.
+    """
+    try:
+        return decode_commit(read_record(transaction, "commit", digest))
+    except HangarError as error:
+        if digest.hex() in str(error):
+            raise
+        raise type(error)(f"{error} (commit {digest.hex()})") from None
+
+
+def load_commit(db: Database, digest: Digest) -> Commit:
+    """As :func:`read_commit`, in a transaction of its own."""
+    with db.read() as transaction:
+        return read_commit(transaction, digest)

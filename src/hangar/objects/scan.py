@@ -1,0 +1,55 @@
+"""Entries of a tree in key order, reading ahead."""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+
+from hangar.objects.node import Node
+from hangar.objects.store import NodeStore
+
+__all__ = ["leaves", "scan"]
+
+_READ_AHEAD = 64
+"""Nodes that a scan loads together, at most."""
+
+
+def leaves(
+    store: NodeStore, root: bytes, start: bytes = b"", stop: bytes | None = None
+) -> Iterator[tuple[Node, int, int]]:
+    """Leaves with keys from ``start`` up to, not including, ``stop`` (None: to the end), in order.
+
+    Yields
+    ------
+    tuple
+        The leaf, and the range of its entries that lie between: ``leaf.keys[first:last]``, ``leaf.cells(first, last)``.
+    """
+    for leaf in _leaves_of(store, [store.load(root)], start, stop):
+        first = bisect_left(leaf.keys, start)
+        last = len(leaf.keys) if stop is None else bisect_left(leaf.keys, stop)
+        if first < last:
+            yield leaf, first, last
+
+
+def _leaves_of(store: NodeStore, nodes: list[Node], start: bytes, stop: bytes | None) -> Iterator[Node]:
+    for node in nodes:
+        if not node.level:
+            yield node
+            continue
+        first = bisect_left(node.keys, start)
+        last = len(node.keys) if stop is None else bisect_left(node.keys, stop) + 1
+        children = node.children()[first:last]
+        ahead = 1
+        while children:
+            # A scan that is given up early has loaded little, one that goes on loads many at once.
+            yield from _leaves_of(store, store.load_many(children[:ahead]), start, stop)
+            del children[:ahead]
+            ahead = min(4 * ahead, _READ_AHEAD)
+
+
+def scan(
+    store: NodeStore, root: bytes, *, start: bytes = b"", stop: bytes | None = None
+) -> Iterator[tuple[bytes, bytes]]:
+    """Keys and cells from ``start`` up to, not including, ``stop`` (None: to the end), in order."""
+    for leaf, first, last in leaves(store, root, start, stop):
+        yield from zip(leaf.keys[first:last], leaf.cells(first, last), strict=True)

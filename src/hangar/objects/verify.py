@@ -1,0 +1,159 @@
+"""Whether a tree is *the* tree of its content: what nothing else checks once the digest of a node is right.
+
+Keys ascend through the whole tree; every node ends where the boundary rule cuts, or its level ends; what inner nodes say of their
+children (last key, entries, samples, level) is so; leaves have the form of the column; bytes are canonical. For fsck, and for
+everything that comes from elsewhere.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Iterator
+from operator import lt
+from typing import NamedTuple
+
+from hangar.digest import Digest, record_digest
+from hangar.errors import HangarError
+from hangar.objects.node import Node, Root, TreeForm, encode_node
+from hangar.objects.samples import count_samples, sample_of
+from hangar.objects.split import cuts, marks
+from hangar.objects.store import NodeStore
+
+__all__ = ["Problem", "TreeVerifier", "verify"]
+
+
+class Problem(NamedTuple):
+    """What is wrong with one node of a tree."""
+
+    digest: Digest
+    message: str
+
+
+class _Subtree(NamedTuple):
+    """What was found below one node."""
+
+    level: int
+    first: bytes
+    last: bytes
+    entries: int
+    samples: int
+
+
+def verify(store: NodeStore, form: TreeForm, root: Root) -> Iterator[Problem]:
+    """Check one tree (see :meth:`TreeVerifier.problems`)."""
+    return TreeVerifier(store, form).problems(root)
+
+
+class TreeVerifier:
+    """Checks trees of one form. Those of many commits are checked at the cost of what differs between them.
+
+    Parameters
+    ----------
+    store
+        Has the nodes.
+    form
+        What leaves must hold.
+    """
+
+    def __init__(self, store: NodeStore, form: TreeForm) -> None:
+        self._store = store
+        self._form = form
+        # By digest and whether the level ends with the node: a short last node of one tree is wrong in the middle of another.
+        self._known: dict[tuple[Digest, bool], _Subtree | None] = {}
+
+    def problems(self, root: Root) -> Iterator[Problem]:
+        """Check a whole tree.
+
+        Yields
+        ------
+        Problem
+            For each thing that is wrong. Nodes below one that cannot be read are not looked at. A node that several trees share is
+            reported once.
+        """
+        found = yield from self._check(root.digest, True)
+        if found is None:
+            return
+        if found.level and len(self._store.load(root.digest).keys) == 1:
+            yield Problem(root.digest, "the root has a single child, so it is not the root of the tree")
+        samples = found.samples if self._form.nested else found.entries
+        if (found.entries, samples) != (root.entries, root.samples):
+            yield Problem(
+                root.digest,
+                f"the tree has {found.entries} entries and {samples} samples, not {root.entries} and {root.samples}",
+            )
+
+    def _check(self, digest: Digest, ends_level: bool) -> Generator[Problem, None, _Subtree | None]:
+        """What lies below a node; None where that cannot be told."""
+        if (digest, ends_level) in self._known:
+            return self._known[digest, ends_level]
+        found: _Subtree | None = None
+        try:
+            node = self._store.load(digest)
+            for message in _own_problems(node, self._form, digest, ends_level):
+                yield Problem(digest, message)
+            if node.level:
+                found = yield from self._check_children(digest, node, ends_level)
+            else:
+                samples = count_samples(node.keys) if self._form.nested else 0
+                found = _Subtree(0, node.keys[0], node.keys[-1], len(node.keys), samples)
+        except HangarError as error:
+            yield Problem(digest, str(error))
+        self._known[digest, ends_level] = found
+        return found
+
+    def _check_children(
+        self, digest: Digest, node: Node, ends_level: bool
+    ) -> Generator[Problem, None, _Subtree | None]:
+        children = node.children()
+        self._load_ahead(children)
+        first: bytes | None = None
+        above: bytes | None = None
+        for i, child in enumerate(children):
+            found = yield from self._check(child, ends_level and i == len(children) - 1)
+            if found is not None:
+                message = _disagreement(node, i, found, above)
+                if message:
+                    yield Problem(digest, f"child {i} ({child.hex()}) {message}")
+                first = found.first if i == 0 else first
+            above = node.keys[i]
+        if first is None:
+            return None
+        return _Subtree(node.level, first, node.keys[-1], sum(node.counts), sum(node.samples))
+
+    def _load_ahead(self, children: list[Digest]) -> None:
+        fresh = [child for child in children if (child, False) not in self._known]
+        try:
+            self._store.load_many(fresh)
+        except HangarError:
+            return  # It shows again, with its name, when the child is checked.
+
+
+def _own_problems(node: Node, form: TreeForm, digest: Digest, ends_level: bool) -> Iterator[str]:
+    """What is wrong with a node whatever lies below it."""
+    if record_digest("node", encode_node(node)) != digest:
+        yield "it is not in canonical form"
+    if not all(map(lt, node.keys, node.keys[1:])):
+        yield "its keys do not ascend"
+    ends = cuts(node.keys, marks(node.keys, node.level))
+    if ends != [len(node.keys)] and (ends or not ends_level):
+        yield "it does not end where the boundary rule cuts"
+    if node.level == 0 and (node.kind, node.width) != (form.kind, form.width):
+        yield f"its entries are of kind {node.kind}, width {node.width}; the column's of kind {form.kind}, width {form.width}"
+    if node.level and bool(node.samples) != form.nested:
+        yield "it counts samples of a flat column, or none of a nested one"
+
+
+def _disagreement(node: Node, index: int, found: _Subtree, above: bytes | None) -> str | None:
+    """What a node says of a child that is not so, if anything."""
+    if found.level != node.level - 1:
+        return f"stands on level {found.level}, below level {node.level}"
+    if found.last != node.keys[index]:
+        return "has another last key than is said of it"
+    if above is not None and found.first <= above:
+        return "begins before its predecessor ends"
+    if found.entries != node.counts[index]:
+        return f"has {found.entries} entries, not {node.counts[index]}"
+    if node.samples:
+        shared = above is not None and sample_of(above) == sample_of(found.first)
+        if found.samples - shared != node.samples[index]:
+            return f"adds {found.samples - shared} samples, not {node.samples[index]}"
+    return None

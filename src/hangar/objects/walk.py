@@ -1,0 +1,59 @@
+"""Every node of a tree, for whoever must look at all of them: garbage collection, sync, fsck."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+from hangar.digest import Digest
+from hangar.errors import CorruptionError
+from hangar.objects.node import Node
+from hangar.objects.store import NodeStore
+
+__all__ = ["walk"]
+
+_TOGETHER = 64
+"""Nodes that are loaded together, at most."""
+
+
+def walk(store: NodeStore, root: bytes, seen: set[Digest] | None = None) -> Iterator[tuple[Digest, Node]]:
+    """Every node of a tree, parents before children, leaves in key order.
+
+    Parameters
+    ----------
+    store
+        Has the nodes.
+    root
+        Digest of the root.
+    seen
+        Nodes to leave out together with all that lies below them; those that are met are added. So several trees that share
+        nodes are walked as one.
+
+    Yields
+    ------
+    tuple
+        Digest and node.
+
+    Raises
+    ------
+    CorruptionError
+        A node is missing, damaged, or on another level than its parent says.
+    """
+    met = set() if seen is None else seen
+    # A stack of pieces of levels; what is waiting is bounded by height times entries of a node times nodes of a piece.
+    stack: list[tuple[list[Digest], int | None]] = [([Digest(root)], None)]
+    while stack:
+        digests, level = stack.pop()
+        rest = digests[_TOGETHER:]
+        if rest:
+            stack.append((rest, level))
+        fresh = [digest for digest in dict.fromkeys(digests[:_TOGETHER]) if digest not in met]
+        met.update(fresh)
+        below: list[Digest] = []
+        for digest, node in zip(fresh, store.load_many(fresh), strict=True):
+            if level is not None and node.level != level:
+                raise CorruptionError(f"tree node {digest.hex()} of level {node.level} lies where level {level} is due")
+            yield digest, node
+            if node.level:
+                below += node.children()
+        if below:
+            stack.append((below, level - 1 if level is not None else store.load(root).level - 1))
