@@ -60,7 +60,8 @@ def test_odd_values_read_back(value: str, file: ConfigFile) -> None:
 
 
 @pytest.mark.parametrize(
-    "value", ["a\nb", "a\rb", "a\tb", "\x1b[31m", "a\x00", "a\u2028b", "a\x85b", " a", "a ", "\ud800", "x" * 1_001]
+    "value",
+    ["a\nb", "a\rb", "a\tb", "\x1b[31m", "a\x00", "a\u2028b", "a\x85b", " a", "a ", "\ud800", "x" * 1_001, "名" * 334],
 )
 def test_values_that_would_not_read_back_are_refused(value: str, file: ConfigFile) -> None:
     file.set("user.name", "before")

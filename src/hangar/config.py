@@ -27,7 +27,8 @@ Scope: TypeAlias = 'Literal["user", "repository"]'
 
 KEYS: Final = ("user.email", "user.name")
 """Every key that can be set, sorted."""
-MAX_VALUE_CHARACTERS: Final = 1_000
+MAX_VALUE_BYTES: Final = 1_000
+"""In UTF-8; a commit holds names a little longer."""
 _FORBIDDEN_CATEGORIES: Final = frozenset(("Cc", "Cs", "Zl", "Zp"))
 """Control characters, lone surrogates, line and paragraph separators."""
 
@@ -71,12 +72,12 @@ def check_value(key: str, value: str) -> str:
     """
     if not isinstance(value, str):
         raise InvalidInputError(f"{key} is a str, not {type(value).__name__}")
-    if len(value) > MAX_VALUE_CHARACTERS:
-        raise InvalidInputError(f"{key} is longer than {MAX_VALUE_CHARACTERS} characters")
     if value != value.strip():
         raise InvalidInputError(f"{key} {value!r} begins or ends with white space")
     if any(unicodedata.category(character) in _FORBIDDEN_CATEGORIES for character in value):
         raise InvalidInputError(f"{key} {value!r} holds a control character, a line end or half a character")
+    if len(value.encode()) > MAX_VALUE_BYTES:
+        raise InvalidInputError(f"{key} is longer than {MAX_VALUE_BYTES} bytes")
     return value
 
 
