@@ -13,7 +13,7 @@ from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
 from itertools import repeat
-from typing import TYPE_CHECKING, Any, Final, Literal, NewType
+from typing import TYPE_CHECKING, Any, Final, Literal, NewType, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -49,8 +49,8 @@ Digest = NewType("Digest", bytes)
 """32 bytes."""
 DIGEST_BYTES: Final = 32
 
-RecordClass = Literal["node", "commit", "schema", "attributes", "tree", "column"]
-"""What kinds of record have digests; ``tree`` and ``column`` are the inputs of tree digests and column ids."""
+RecordClass = Literal["node", "commit", "schema", "attributes", "tree", "column", "key"]
+"""What kinds of record have digests; ``tree``, ``column`` and ``key`` are the inputs of tree digests, column ids and long rows' keys."""
 
 NDARRAY: Final = 1
 STR: Final = 2
@@ -62,7 +62,7 @@ _BLOB_CONTEXT: Final = "hangar 0 blob header"
 _LONG_ROW_BYTES: Final = 4_096
 _RECORD_KEYS: Final[dict[str, bytes]] = {
     name: blake3(name.encode(), derive_key_context=_RECORD_CONTEXT).digest()
-    for name in ("node", "commit", "schema", "attributes", "tree", "column")
+    for name in get_args(RecordClass)
 }
 _finish: Final[Callable[[blake3], bytes]] = blake3.digest
 

@@ -1,0 +1,20 @@
+"""The mappings a user holds: a checkout's columns, and a column's samples."""
+
+from __future__ import annotations
+
+from hangar.columns.base import ColumnBase
+from hangar.columns.collection import Columns
+from hangar.columns.flat import FlatSampleReader
+from hangar.columns.write import FlatSampleWriter
+
+__all__ = ["Columns", "FlatSampleReader", "FlatSampleWriter", "is_column", "is_writer_column"]
+
+
+def is_column(obj: object) -> bool:
+    """Whether ``obj`` is a column, of a reader or of a writer."""
+    return isinstance(obj, ColumnBase)
+
+
+def is_writer_column(obj: object) -> bool:
+    """Whether ``obj`` is a column that can be written to."""
+    return isinstance(obj, FlatSampleWriter)

@@ -21,7 +21,17 @@ from hangar.digest import Digest, Header, record_digest
 from hangar.errors import CorruptionError, UnsupportedVersionError
 from hangar.objects.node import TreeForm
 
-__all__ = ["BY_DIGEST", "FIXED_INLINE", "MIXED", "ColumnSchema", "Encoded", "Rows", "SchemaRecord", "load_schema", "register_kind"]
+__all__ = [
+    "BY_DIGEST",
+    "FIXED_INLINE",
+    "MIXED",
+    "ColumnSchema",
+    "Encoded",
+    "Rows",
+    "SchemaRecord",
+    "load_schema",
+    "register_kind",
+]
 
 SCHEMA_VERSION = 0
 BY_DIGEST, FIXED_INLINE, MIXED = 0, 1, 2

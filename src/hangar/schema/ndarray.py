@@ -41,7 +41,9 @@ def as_array(value: object) -> np.ndarray[Any, Any]:
     if type(value) is np.ndarray:
         return value
     if isinstance(value, np.ma.MaskedArray):
-        raise InvalidInputError("a masked array cannot be stored: its mask would be lost; fill it first (`value.filled(...)`)")
+        raise InvalidInputError(
+            "a masked array cannot be stored: its mask would be lost; fill it first (`value.filled(...)`)"
+        )
     if isinstance(value, np.ndarray) or hasattr(value, "__array__"):
         try:
             return np.asarray(value)
@@ -49,7 +51,7 @@ def as_array(value: object) -> np.ndarray[Any, Any]:
             raise InvalidInputError(f"`data` of type {type(value)} does not give an array: {error}") from error
     if hasattr(value, "__dlpack__"):
         try:
-            return np.from_dlpack(value)  # type: ignore[arg-type]
+            return np.from_dlpack(value)
         except Exception as error:
             raise InvalidInputError(f"`data` of type {type(value)} does not give an array: {error}") from error
     raise InvalidInputError(f"`data` argument type: {type(value)} != `np.ndarray`")
@@ -102,7 +104,9 @@ class NdarraySchema(ColumnSchema):
         self.nbytes = math.prod(self._shape) * self._dtype.itemsize
         fits = not variable and self.nbytes <= limits.INLINE_FIXED_BYTES
         if inline and not fits:
-            raise InvalidInputError(f"only arrays of fixed shape and at most {limits.INLINE_FIXED_BYTES} bytes can be inline")
+            raise InvalidInputError(
+                f"only arrays of fixed shape and at most {limits.INLINE_FIXED_BYTES} bytes can be inline"
+            )
         inline = fits and inline is not False
         self._settle(SchemaRecord(SCHEMA_VERSION, 1, self._code, variable, list(self._shape), nested, inline))
         self.header = Header(1, self._code, self._shape)

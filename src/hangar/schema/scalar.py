@@ -55,7 +55,9 @@ class _TextSchema(ColumnSchema):
     def encode(self, value: object) -> tuple[Header, bytes]:
         data = self._bytes(value)
         if len(data) > limits.MAX_TEXT_BYTES:
-            raise InvalidInputError(f"a {self.kind_name} value of {len(data):,} bytes exceeds {limits.MAX_TEXT_BYTES:,}")
+            raise InvalidInputError(
+                f"a {self.kind_name} value of {len(data):,} bytes exceeds {limits.MAX_TEXT_BYTES:,}"
+            )
         return self.header, data
 
     def encode_batch(self, values: Any, count: int) -> Encoded:

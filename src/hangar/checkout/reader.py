@@ -1,0 +1,95 @@
+"""A read checkout: one commit, whole, whatever happens beside it.
+
+Opening one reads the commit's record and nothing else. It pickles as the path of the repository and the commit, and its columns as that and a
+name, so that they open again in any process.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from pathlib import Path
+from typing import Any
+
+from hangar.checkout.base import CheckoutBase
+from hangar.checkout.session import ReaderSession
+from hangar.columns.base import CommittedSource
+from hangar.columns.collection import Columns
+from hangar.columns.flat import FlatSampleReader
+from hangar.digest import Digest
+from hangar.objects.commit import Commit
+from hangar.objects.records import load_commit, load_record
+from hangar.schema import load_schema
+from hangar.stores import Stores
+
+__all__ = ["ReaderCheckout"]
+
+
+class _Owner:
+    """The columns of one commit, opened when they are asked for."""
+
+    writable = False
+
+    def __init__(self, session: ReaderSession, commit: Commit | None) -> None:
+        self._session = session
+        self._entries = {} if commit is None else {entry.name: entry for entry in commit.columns}
+        self._open: dict[str, FlatSampleReader] = {}
+
+    def names(self) -> list[str]:
+        return sorted(self._entries)
+
+    def column(self, name: str) -> FlatSampleReader | None:
+        found = self._open.get(name)
+        if found is None and name in self._entries:
+            entry = self._entries[name]
+            schema = load_schema(load_record(self._session.stores.db, "schema", Digest(entry.schema)))
+            source = CommittedSource(self._session.nodes, entry, schema)
+            found = self._open[name] = FlatSampleReader(self._session, source)
+        return found
+
+    def remove(self, name: str) -> None:
+        raise NotImplementedError
+
+    def batch(self) -> AbstractContextManager[None]:
+        return self._session.batch()
+
+    def check(self) -> None:
+        self._session.check()
+
+
+class ReaderCheckout(CheckoutBase):
+    """Read access to one commit. Made by ``Repository.checkout()``."""
+
+    def __init__(self, stores: Stores, digest: Digest | None) -> None:
+        self._digest = digest
+        self._commit = None if digest is None else load_commit(stores.db, digest)
+        self.session: ReaderSession = ReaderSession(stores)
+        self._columns = Columns(_Owner(self.session, self._commit))
+
+    @property
+    def commit_hash(self) -> str:
+        """Digest of the commit in hex; ``''`` before the first commit."""
+        self.session.check()
+        return "" if self._digest is None else self._digest.hex()
+
+    def close(self) -> None:
+        """Refuse everything from now on; the columns too."""
+        self.session.close()
+
+    def __repr__(self) -> str:
+        self.session.check()
+        where = f"commit {self.commit_hash[:12]}" if self._digest is not None else "no commit yet"
+        return f"<ReaderCheckout at {where}: {len(self)} columns>"
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self.session.check()
+        return reopen, (str(self.session.stores.directory), self.commit_hash)
+
+
+def reopen(directory: str, commit: str) -> ReaderCheckout:
+    """The checkout of ``commit`` (hex) in the repository whose ``.hangar`` is ``directory``: what a pickle calls."""
+    return ReaderCheckout(Stores(Path(directory)), Digest(bytes.fromhex(commit)) if commit else None)
+
+
+def reopen_column(directory: str, commit: str, name: str) -> FlatSampleReader:
+    """One column of that checkout."""
+    return reopen(directory, commit).columns[name]

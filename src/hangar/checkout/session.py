@@ -1,0 +1,188 @@
+"""What a checkout shares with its columns: whether it may be used, and the batches of its writes.
+
+A reader's session knows whether it was closed. A writer's also holds the writer lock, the staging area and the blob writer, and
+publishes them together: blob bytes are synced first, then one transaction makes their locations, the staged rows and the nodes visible,
+and only then is anything acknowledged.
+"""
+
+from __future__ import annotations
+
+import os
+import threading
+import weakref
+from contextlib import AbstractContextManager, nullcontext
+from types import TracebackType
+
+from hangar.blobs import BlobWriter
+from hangar.columns.preference import Preference, load_preference, store_preference
+from hangar.db import WriteTransaction
+from hangar.digest import Digest
+from hangar.errors import ClosedError, HangarError
+from hangar.lock import WriterLock
+from hangar.objects.store import NodeStore
+from hangar.schema import ColumnSchema
+from hangar.staging import Staging
+from hangar.stores import Stores
+
+__all__ = ["ReaderSession", "WriterSession"]
+
+_NO_BATCH: AbstractContextManager[None] = nullcontext()
+
+
+class ReaderSession:
+    """A reader's: open, or closed."""
+
+    writable = False
+
+    def __init__(self, stores: Stores) -> None:
+        self.stores = stores
+        self.nodes = stores.nodes
+        self.closed = False
+
+    def check(self) -> None:
+        """Raise ClosedError after :meth:`close`."""
+        if self.closed:
+            raise ClosedError("this checkout was closed: open another with `repo.checkout()`")
+
+    def batch(self) -> AbstractContextManager[None]:
+        """Nothing is written, so nothing is gathered."""
+        return _NO_BATCH
+
+    def close(self) -> None:
+        """Refuse everything from now on."""
+        self.check()
+        self.closed = True
+
+
+class WriterSession:
+    """A writer's: the lock, the staging area, and one batch at a time.
+
+    As a context manager it is that batch: nested blocks join the outermost, whose end publishes, or after an exception
+    goes back to what was published last.
+    """
+
+    writable = True
+
+    def __init__(self, stores: Stores, lock: WriterLock, branch: str, head: Digest | None) -> None:
+        self.stores = stores
+        self.nodes = NodeStore(stores.db)
+        self.lock = lock
+        self.closed = False
+        self.staging = Staging(stores.db, self.nodes, branch, head)
+        self.blobs = BlobWriter(stores.blobs, lock)
+        self._process = os.getpid()
+        self._gate = threading.RLock()
+        self._depth = 0
+        self._preferences: dict[bytes, Preference] = {}
+        weakref.finalize(self, lock.release)
+
+    def check(self) -> None:
+        """Raise ClosedError after :meth:`close`, LockedError where the lock was taken over or belongs to a parent process."""
+        if self.closed:
+            raise ClosedError("this checkout was closed: open another with `repo.checkout(write=True)`")
+        self.lock.check()
+
+    # ------------------------------------------------------------------ batches
+
+    def batch(self) -> AbstractContextManager[None]:
+        """The batch of a ``with`` block."""
+        return self
+
+    def writing(self) -> AbstractContextManager[None]:
+        """The batch of one call."""
+        return self
+
+    @property
+    def in_batch(self) -> bool:
+        """Whether a batch is open."""
+        return self._depth > 0
+
+    def __enter__(self) -> None:
+        self._gate.acquire()
+        try:
+            self.check()
+        except BaseException:
+            self._gate.release()
+            raise
+        self._depth += 1
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        try:
+            self._depth -= 1
+            if self._depth or self.closed:
+                return
+            if error is None:
+                self.publish()
+            else:
+                self.rollback()
+        finally:
+            self._gate.release()
+
+    def grown(self) -> None:
+        """Put away what a long batch has gathered."""
+        self.staging.spill()
+
+    def publish(self) -> None:
+        """Make everything written so far durable and visible, as one transaction. After an error nothing of it is."""
+        if not self.staging.unpublished():
+            self.blobs.rollback()
+            return
+        try:
+            self.blobs.prepare()
+            self.stores.db.update(self._publish)
+        except BaseException:
+            self.rollback()
+            raise
+        self.blobs.published()
+        self.staging.written()
+
+    def _publish(self, transaction: WriteTransaction) -> None:
+        self.lock.check(transaction)
+        self.blobs.publish(transaction)
+        self.staging.write(transaction)
+
+    def rollback(self) -> None:
+        """Go back to what was published last."""
+        self.blobs.rollback()
+        try:
+            self.staging.reload()
+        except HangarError:
+            self.abandon()
+            raise
+
+    # ------------------------------------------------------------------ preferences
+
+    def preference(self, column_id: bytes, schema: ColumnSchema) -> Preference:
+        """Backend that new blobs of a column go to."""
+        found = self._preferences.get(column_id)
+        if found is None:
+            found = self._preferences[column_id] = load_preference(self.stores.db, column_id, schema)
+        return found
+
+    def set_preference(self, column_id: bytes, preference: Preference) -> None:
+        """Let new blobs of a column go to another backend."""
+
+        def store(transaction: WriteTransaction) -> None:
+            self.lock.check(transaction)
+            store_preference(transaction, column_id, preference)
+
+        self.stores.db.update(store)
+        self._preferences[column_id] = preference
+
+    # ------------------------------------------------------------------ the end
+
+    def close(self) -> None:
+        """Publish what an open batch has gathered, free the lock, refuse everything from now on."""
+        self.check()
+        with self._gate:
+            if self._depth:
+                self.publish()
+            self.abandon()
+
+    def abandon(self) -> None:
+        """Free the lock and refuse everything; what was not published is gone."""
+        self.closed = True
+        self.blobs.close()
+        self.lock.release()

@@ -1,0 +1,243 @@
+"""What all columns share: who they belong to, what they say of themselves, and the state they read from.
+
+A column holds no data and no database handle. It asks its *session* (of a reader or of a writer) whether it may be used, and its
+*source* for the tree to read: a commit's for a reader, the staging area's for a writer. Sessions are made by ``checkout/``;
+here are only the contracts.
+"""
+
+from __future__ import annotations
+
+from contextlib import AbstractContextManager
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+
+import numpy as np
+
+from hangar.blobs import BlobWriter
+from hangar.columns.preference import Preference, load_preference
+from hangar.errors import ClosedError
+from hangar.objects.commit import ColumnEntry
+from hangar.objects.node import Root
+from hangar.objects.lookup import get
+from hangar.objects.store import NodeStore
+from hangar.schema import ColumnSchema
+from hangar.staging import Staging, WorkingColumn, tree_of
+from hangar.stores import Stores
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["BatchBlock", "ColumnBase", "CommittedSource", "Session", "Source", "StagedSource", "WriteSession"]
+
+
+class Session(Protocol):
+    """The checkout a column belongs to, as far as the column needs it."""
+
+    stores: Stores
+    nodes: NodeStore
+    writable: bool
+
+    def check(self) -> None:
+        """Raise ClosedError or LockedError where the checkout cannot be used any more."""
+
+    def batch(self) -> AbstractContextManager[None]:
+        """One batch of writes; inner ones join the outermost. A reader's does nothing."""
+
+
+class WriteSession(Session, Protocol):
+    """The checkout of the one writer."""
+
+    staging: Staging
+    blobs: BlobWriter
+
+    def writing(self) -> AbstractContextManager[None]:
+        """One write: on its own it is durable at the end, inside a batch it waits for the end of that."""
+
+    @property
+    def in_batch(self) -> bool:
+        """Whether a ``with`` block is open."""
+
+    def grown(self) -> None:
+        """Say that a batch was staged: what has grown too large for memory is put away."""
+
+    def preference(self, column_id: bytes, schema: ColumnSchema) -> Preference:
+        """Backend that new blobs of a column go to."""
+
+    def set_preference(self, column_id: bytes, preference: Preference) -> None:
+        """Let new blobs of a column go to another backend."""
+
+
+class Source(Protocol):
+    """Where a column's entries come from."""
+
+    @property
+    def name(self) -> str: ...
+    @property
+    def id(self) -> bytes: ...
+    @property
+    def schema(self) -> ColumnSchema: ...
+    def root(self) -> Root | None:
+        """The tree of all entries."""
+
+    def cell(self, key: bytes) -> bytes | None:
+        """The entry of one encoded key."""
+
+
+class CommittedSource:
+    """A column of a commit; never changes."""
+
+    __slots__ = ("_nodes", "_root", "id", "name", "schema")
+
+    def __init__(self, nodes: NodeStore, entry: ColumnEntry, schema: ColumnSchema) -> None:
+        self._nodes = nodes
+        self.name, self.id, self.schema = entry.name, entry.id, schema
+        self._root = tree_of(entry)
+
+    def root(self) -> Root | None:
+        return self._root
+
+    def cell(self, key: bytes) -> bytes | None:
+        return None if self._root is None else get(self._nodes, self._root.digest, key)
+
+
+class StagedSource:
+    """A column of the staging area; found by its id, so that a rolled back batch does not leave a stale one behind."""
+
+    __slots__ = ("_staging", "id")
+
+    def __init__(self, staging: Staging, column: WorkingColumn) -> None:
+        self._staging = staging
+        self.id = column.id
+
+    @property
+    def working(self) -> WorkingColumn:
+        """The column as it is now."""
+        found = self._staging.by_id.get(self.id)
+        if found is None:
+            raise ClosedError(
+                "this column is no longer in the staging area: it was removed, or the batch that made it was dropped"
+            )
+        return found
+
+    @property
+    def name(self) -> str:
+        return self.working.name
+
+    @property
+    def schema(self) -> ColumnSchema:
+        return self.working.schema
+
+    def root(self) -> Root | None:
+        return self.working.fold()
+
+    def cell(self, key: bytes) -> bytes | None:
+        return self.working.cell(key)
+
+
+class BatchBlock:
+    """A ``with`` block that is one batch of writes."""
+
+    _open_blocks: list[AbstractContextManager[None]] | None = None
+
+    def _open_batch(self) -> AbstractContextManager[None]:
+        raise NotImplementedError
+
+    def __enter__(self) -> Self:
+        batch = self._open_batch()
+        batch.__enter__()
+        if self._open_blocks is None:
+            self._open_blocks = []
+        self._open_blocks.append(batch)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if self._open_blocks:
+            self._open_blocks.pop().__exit__(kind, error, trace)
+
+
+class ColumnBase(BatchBlock):
+    """Introspection that flat and nested columns have in common."""
+
+    column_layout: ClassVar[Literal["flat", "nested"]]
+
+    def __init__(self, session: Session, source: Source) -> None:
+        self._session = session
+        self._source = source
+        self._schema = source.schema
+
+    def _check(self) -> None:
+        self._session.check()
+
+    @property
+    def column(self) -> str:
+        """Name of the column."""
+        self._check()
+        return self._source.name
+
+    @property
+    def column_type(self) -> Literal["ndarray", "str", "bytes"]:
+        """Kind of the values."""
+        self._check()
+        return self._schema.kind_name
+
+    @property
+    def schema_type(self) -> Literal["fixed_shape", "variable_shape"]:
+        """Whether all values have one shape."""
+        self._check()
+        return "variable_shape" if self._schema.variable else "fixed_shape"
+
+    @property
+    def dtype(self) -> np.dtype[Any] | None:
+        """Element type of arrays; None for str and bytes."""
+        self._check()
+        return self._schema.dtype
+
+    @property
+    def shape(self) -> tuple[int, ...] | None:
+        """Shape of every array, or the largest size of each dimension; None for str and bytes."""
+        self._check()
+        return self._schema.shape
+
+    def _preference(self) -> Preference:
+        self._check()
+        return load_preference(self._session.stores.db, self._source.id, self._schema)
+
+    @property
+    def backend(self) -> str:
+        """Tag of the backend that new blobs of the column go to, on this machine."""
+        return self._preference().tag
+
+    @property
+    def backend_options(self) -> dict[str, Any]:
+        """Options of that backend."""
+        return dict(self._preference().options)
+
+    @property
+    def iswriteable(self) -> bool:
+        """Whether the column has writing methods."""
+        self._check()
+        return self._session.writable
+
+    @property
+    def contains_subsamples(self) -> bool:
+        """Whether samples hold subsamples."""
+        self._check()
+        return self._schema.nested
+
+    @property
+    def contains_remote_references(self) -> bool:
+        """Whether some data is promised by a remote and not on this disk."""
+        self._check()
+        return False
+
+    @property
+    def remote_reference_keys(self) -> tuple[int | str, ...]:
+        """Keys of samples whose data is promised and not on this disk."""
+        self._check()
+        return ()
+
+    def _open_batch(self) -> AbstractContextManager[None]:
+        self._check()
+        return self._session.batch()

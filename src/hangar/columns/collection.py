@@ -1,0 +1,127 @@
+"""The columns of a checkout, a mapping from name to column."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from typing import Protocol
+
+from hangar.columns.base import BatchBlock
+from hangar.columns.flat import FlatSampleReader
+from hangar.errors import AccessError, ColumnNotFoundError
+
+__all__ = ["Columns", "ColumnsOwner"]
+
+
+class ColumnsOwner(Protocol):
+    """The checkout behind the mapping."""
+
+    writable: bool
+
+    def names(self) -> list[str]:
+        """Names of the columns, sorted."""
+
+    def column(self, name: str) -> FlatSampleReader | None:
+        """The column of a name, None where there is none."""
+
+    def remove(self, name: str) -> None:
+        """Take a column out of the staging area."""
+
+    def batch(self) -> AbstractContextManager[None]:
+        """One batch of writes."""
+
+    def check(self) -> None:
+        """Raise where the checkout cannot be used any more."""
+
+
+class Columns(BatchBlock):
+    """The columns of a checkout by name, in the order of their names."""
+
+    def __init__(self, owner: ColumnsOwner) -> None:
+        self._owner = owner
+
+    def __getitem__(self, name: str) -> FlatSampleReader:
+        """The column ``name``; ColumnNotFoundError (a ``KeyError``) where there is none."""
+        self._owner.check()
+        column = self._owner.column(name)
+        if column is None:
+            names = ", ".join(self._owner.names()) or "none"
+            raise ColumnNotFoundError(f"there is no column {name!r} here; there are: {names}")
+        return column
+
+    def get(self, name: str) -> FlatSampleReader:
+        """As ``columns[name]``."""
+        return self[name]
+
+    def __contains__(self, name: object) -> bool:
+        self._owner.check()
+        return name in self._owner.names()
+
+    def __len__(self) -> int:
+        self._owner.check()
+        return len(self._owner.names())
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self.keys())
+
+    def keys(self) -> list[str]:
+        """Names of the columns, sorted."""
+        self._owner.check()
+        return self._owner.names()
+
+    def values(self) -> list[FlatSampleReader]:
+        """The columns, in the order of their names."""
+        return [self[name] for name in self.keys()]
+
+    def items(self) -> list[tuple[str, FlatSampleReader]]:
+        """Pairs of name and column."""
+        return [(name, self[name]) for name in self.keys()]
+
+    @property
+    def iswriteable(self) -> bool:
+        """Whether columns can be added, removed and written to."""
+        self._owner.check()
+        return self._owner.writable
+
+    @property
+    def contains_remote_references(self) -> dict[str, bool]:
+        """For each column, whether some of its data is promised by a remote and not on this disk."""
+        return {name: column.contains_remote_references for name, column in self.items()}
+
+    @property
+    def remote_sample_keys(self) -> dict[str, tuple[int | str, ...]]:
+        """For each column, the keys of samples whose data is promised and not on this disk."""
+        return {name: column.remote_reference_keys for name, column in self.items()}
+
+    def delete(self, name: str) -> str:
+        """Delete the column ``name`` with all its samples; returns the name.
+
+        Raises
+        ------
+        AccessError
+            (a ``PermissionError``) of a reader, or inside a ``with`` block.
+        ColumnNotFoundError
+            There is no such column.
+        """
+        self._owner.check()
+        if not self._owner.writable:
+            raise AccessError("columns can only be deleted in a checkout that writes: `repo.checkout(write=True)`")
+        if name not in self:
+            raise ColumnNotFoundError(f"there is no column {name!r} to delete")
+        self._owner.remove(name)
+        return name
+
+    def __delitem__(self, name: str) -> None:
+        self.delete(name)
+
+    def _open_batch(self) -> AbstractContextManager[None]:
+        self._owner.check()
+        return self._owner.batch()
+
+    def __repr__(self) -> str:
+        self._owner.check()
+        rows = "".join(f"\n    {column!r}" for column in self.values())
+        return f"<Columns of a {'writer' if self._owner.writable else 'reader'}: {len(self)}{rows}>"
+
+    def _ipython_key_completions_(self) -> list[str]:
+        return self.keys()

@@ -1,0 +1,94 @@
+"""From what a user asks for, keys or positions, to what a tree is asked."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hangar.errors import InvalidTypeError, PositionNotFoundError
+from hangar.schema.keys import encode_int_array, lookup_key
+
+__all__ = ["KeyBatch", "position_batch"]
+
+_NOBODY = b"\xff"
+"""An encoded key that no sample has."""
+
+
+@dataclass(frozen=True, slots=True)
+class KeyBatch:
+    """Keys to look up: as an array where all are ints, else encoded."""
+
+    ints: npt.NDArray[np.uint64] | None
+    texts: list[bytes]
+
+    def __len__(self) -> int:
+        return len(self.texts) if self.ints is None else len(self.ints)
+
+    def encoded(self) -> list[bytes]:
+        """The keys in encoded form."""
+        return self.texts if self.ints is None else encode_int_array(self.ints)
+
+    @classmethod
+    def of(cls, keys: Sequence[Any] | npt.NDArray[Any]) -> KeyBatch:
+        """Look at ``keys`` once; keys that no sample can have become ones that no sample has.
+
+        Raises
+        ------
+        InvalidTypeError
+            ``keys`` is no sequence, or holds what can never be a key.
+        """
+        if isinstance(keys, np.ndarray):
+            if keys.ndim != 1:
+                raise InvalidTypeError(f"an array of keys has one dimension, not {keys.ndim}")
+            if keys.dtype.kind == "u" or (keys.dtype.kind == "i" and (not len(keys) or int(keys.min()) >= 0)):
+                return cls(keys.astype(np.uint64, copy=False), [])
+            keys = keys.tolist()
+        elif isinstance(keys, (str, bytes)) or not hasattr(keys, "__len__") or not hasattr(keys, "__getitem__"):
+            raise InvalidTypeError(f"a batch of keys is a sequence, not {type(keys).__name__}")
+        kinds = set(map(type, keys))
+        if kinds == {int}:
+            try:
+                return cls(np.array(keys, np.uint64), [])
+            except OverflowError:
+                pass
+        elif kinds == {str}:
+            try:
+                return cls(None, [b"\x20" + text for text in map(str.encode, keys)])
+            except UnicodeEncodeError:
+                pass
+        encoded = [lookup_key(key) for key in keys]
+        return cls(None, [_NOBODY if key is None else key for key in encoded])
+
+
+def position_batch(positions: Any, entries: int) -> range | npt.NDArray[np.int64]:
+    """Positions in key order, all of 0 to ``entries`` - 1; a ``range`` where they are contiguous.
+
+    Raises
+    ------
+    PositionNotFoundError
+        (an ``IndexError``) a position does not exist.
+    InvalidTypeError
+        They are no integers.
+    """
+    if isinstance(positions, slice):
+        start, stop, step = positions.indices(entries)
+        if step == 1:
+            return range(start, max(start, stop))
+        return np.arange(start, stop, step, dtype=np.int64)
+    array = np.asarray(positions)
+    if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
+        raise InvalidTypeError("positions are a slice or a one-dimensional sequence of integers")
+    chosen = array.astype(np.int64, copy=False)
+    if len(chosen):
+        low, high = int(chosen.min()), int(chosen.max())
+        if low < -entries or high >= entries:
+            raise PositionNotFoundError(
+                f"the column has {entries:,} samples, and none at {low if low < -entries else high}"
+            )
+        if low < 0:
+            chosen = np.where(chosen < 0, chosen + entries, chosen)
+    return chosen

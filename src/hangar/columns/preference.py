@@ -1,0 +1,74 @@
+"""Which backend new blobs of a column go to, on this machine.
+
+A preference is local and no part of history. Without one, the schema decides.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import Any
+
+import msgspec
+
+from hangar.backends.registry import default_backend, get_backend
+from hangar.db import Database, WriteTransaction
+from hangar.db.tables import META
+from hangar.errors import CorruptionError, InvalidInputError, InvalidTypeError
+from hangar.schema import ColumnSchema
+
+__all__ = ["Preference", "check_preference", "load_preference", "store_preference"]
+
+_KEY = b"backend/"
+_decoder = msgspec.msgpack.Decoder(tuple[str, dict[str, Any]])
+
+
+@dataclass(frozen=True, slots=True)
+class Preference:
+    """A backend tag and its options."""
+
+    tag: str
+    options: dict[str, Any] = field(default_factory=dict)
+
+
+def check_preference(schema: ColumnSchema, backend: object, options: object) -> Preference | None:
+    """The preference that a user named, or None where none was named.
+
+    Raises
+    ------
+    InvalidInputError
+        The backend is unknown or cannot hold such data, or there are options and no backend.
+    InvalidTypeError
+        The options are no dict, or name what the backend does not know.
+    """
+    if options is not None and not isinstance(options, dict):
+        raise InvalidTypeError(f"backend_options must be a dict, not {type(options).__name__}")
+    if backend is None:
+        if options:
+            raise InvalidInputError("backend_options need a backend: name one with `backend=`")
+        return None
+    if not isinstance(backend, str):
+        raise InvalidInputError(f"backend must be a tag such as '10', not {backend!r}")
+    found = get_backend(backend)
+    if not found.holds(schema.kind, variable=schema.variable):
+        raise InvalidInputError(
+            f"backend {backend!r} cannot hold {schema.kind_name} data of {'variable' if schema.variable else 'fixed'} shape"
+        )
+    return Preference(backend, found.check_options(dict(options or {})))
+
+
+def load_preference(db: Database, column_id: bytes, schema: ColumnSchema) -> Preference:
+    """The stored preference of a column, or what its schema gives."""
+    with db.read() as transaction:
+        data = transaction.get(META, _KEY + column_id)
+    if data is None:
+        return Preference(default_backend(schema.kind))
+    try:
+        tag, options = _decoder.decode(data)
+    except (msgspec.DecodeError, ValueError) as error:
+        raise CorruptionError(f"the backend preference of a column cannot be read: {error}") from None
+    return Preference(tag, options)
+
+
+def store_preference(transaction: WriteTransaction, column_id: bytes, preference: Preference) -> None:
+    """Make ``preference`` that of the column."""
+    transaction.put(META, _KEY + column_id, msgspec.msgpack.encode((preference.tag, preference.options)))

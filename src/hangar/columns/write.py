@@ -1,0 +1,201 @@
+"""Writing to flat columns: check, hash, store, stage.
+
+Everything is validated before the first byte is written. Outside a ``with`` block a call is durable when it returns; a batch is
+one transaction and a handful of syncs however many samples it has, so write batches.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, cast
+
+import numpy as np
+
+from hangar.columns.base import StagedSource, WriteSession
+from hangar.columns.flat import FlatSampleReader
+from hangar.columns.preference import Preference, check_preference
+from hangar.digest import blob_digest, blob_digests, digest_list
+from hangar.errors import AccessError, ClosedError, InvalidInputError, InvalidStateError
+from hangar.names import SampleKey, check_key
+from hangar.schema import Encoded
+from hangar.schema.base import FIXED_INLINE
+from hangar.schema.keys import check_keys, encode_key, encode_keys
+
+__all__ = ["FlatSampleWriter", "generated_key"]
+
+
+def generated_key() -> str:
+    """A new key: 16 hex digits of the time in nanoseconds, then 16 random ones, so that appends lie together and never clash."""
+    return f"{time.time_ns():016x}{os.urandom(8).hex()}"
+
+
+class _Retired:
+    """The session of a column that is no more."""
+
+    writable = True
+
+    def check(self) -> None:
+        raise ClosedError("this column is no more: it was removed, or its checkout was reset or closed; get it again")
+
+
+class FlatSampleWriter(FlatSampleReader):
+    """A flat column of the staging area."""
+
+    _session: WriteSession
+    _source: StagedSource
+
+    def __init__(self, session: WriteSession, source: StagedSource) -> None:
+        super().__init__(session, source)
+
+    def __reduce__(self) -> Any:
+        raise AccessError("a writer's column cannot be pickled: it belongs to the process that holds the writer lock")
+
+    def retire(self) -> None:
+        """Refuse everything from now on: the column was removed, or the staging area was reset or closed."""
+        self._session = cast(WriteSession, _Retired())
+
+    # ------------------------------------------------------------------ writing
+
+    def __setitem__(self, key: SampleKey, value: Any) -> None:
+        """Add the sample ``key``, or give it another value.
+
+        Raises
+        ------
+        InvalidInputError
+            (a ``ValueError``) the key is not suitable, or the value is not what the column holds.
+        """
+        self._session.check()
+        encoded = encode_key(check_key(key))
+        self._put(encoded, value)
+
+    def _put(self, encoded: bytes, value: Any) -> None:
+        session, schema = self._session, self._schema
+        header, buffer = schema.encode(value)
+        cell = schema.cell(buffer)
+        with session.writing():
+            if cell is None:
+                digest = blob_digest(header, buffer)
+                to = self._to()
+                session.blobs.add_one(to.tag, header, bytes(buffer), digest, to.options)
+                cell = schema.digest_cell(digest)
+            self._source.working.set(encoded, cell)
+
+    def _to(self) -> Preference:
+        return self._session.preference(self._source.id, self._schema)
+
+    def write(self, keys: Iterable[SampleKey], values: Any) -> None:
+        """Write a batch.
+
+        Parameters
+        ----------
+        keys
+            Sample keys; the last of two equal ones counts.
+        values
+            Arrays stacked to shape (n, *shape of a sample), or a sequence of n values.
+
+        Raises
+        ------
+        InvalidInputError
+            A key is not suitable, a value is not what the column holds, or there are not as many of both. Nothing was written.
+        """
+        self._session.check()
+        checked = check_keys(keys)
+        if (
+            not isinstance(values, np.ndarray)
+            and not hasattr(values, "__array__")
+            and not hasattr(values, "__dlpack__")
+        ):
+            values = list(values)
+        encoded = self._schema.encode_batch(values, len(checked))
+        if len(encoded) != len(checked):
+            raise InvalidInputError(f"{len(checked):,} keys and {len(encoded):,} values")
+        if checked:
+            with self._session.writing():
+                self._source.working.set_many(encode_keys(checked), self._store(encoded))
+                self._session.grown()
+
+    def _store(self, batch: Encoded) -> list[bytes]:
+        """Store the blobs of a batch; tree entries in its order."""
+        schema = self._schema
+        if batch.rows is not None:
+            rows = batch.rows
+            if schema.form.kind == FIXED_INLINE:
+                return rows.view(f"V{rows.shape[1]}")[:, 0].tolist() if rows.shape[1] else [b""] * len(rows)
+            digests = blob_digests(batch.headers[0], rows)
+            to = self._to()
+            self._session.blobs.add_rows(to.tag, batch.headers[0], rows, digests, to.options)
+            return list(digest_list(digests))
+        cells = [schema.cell(buffer) for buffer in batch.buffers]
+        far = [i for i, cell in enumerate(cells) if cell is None]
+        if far:
+            headers, buffers = [batch.headers[i] for i in far], [batch.buffers[i] for i in far]
+            names = [blob_digest(header, buffer) for header, buffer in zip(headers, buffers, strict=True)]
+            to = self._to()
+            self._session.blobs.add_list(to.tag, headers, buffers, names, to.options)
+            for i, digest in zip(far, names, strict=True):
+                cells[i] = schema.digest_cell(digest)
+        return cells  # type: ignore[return-value]
+
+    def append(self, value: Any) -> str:
+        """Add a value under a new key, which is returned: ordered by time, and unlike any other."""
+        key = generated_key()
+        self[key] = value
+        return key
+
+    def update(self, other: Mapping[Any, Any] | Iterable[tuple[Any, Any]] | None = None, **kwargs: Any) -> None:
+        """Write a mapping, or pairs, as ``dict.update`` does. Everything is validated before the first write."""
+        pairs = dict(kwargs) if other is None else dict(other, **kwargs)
+        self.write(list(pairs), list(pairs.values()))
+
+    # ------------------------------------------------------------------ deleting
+
+    def __delitem__(self, key: SampleKey) -> None:
+        """Delete the sample ``key``; SampleNotFoundError (a ``KeyError``) where there is none."""
+        self.delete([key])
+
+    def delete(self, keys: Sequence[SampleKey]) -> None:
+        """Delete a batch of samples.
+
+        Raises
+        ------
+        SampleNotFoundError
+            One of them does not exist. Nothing was deleted.
+        """
+        self._cells(keys)
+        encoded = encode_keys(check_keys(keys)) if len(keys) else []
+        if encoded:
+            with self._session.writing():
+                self._source.working.set_many(encoded, [None] * len(encoded))
+                self._session.grown()
+
+    def pop(self, key: SampleKey) -> Any:
+        """Delete the sample ``key`` and return its value."""
+        value = self[key]
+        del self[key]
+        return value
+
+    # ------------------------------------------------------------------ backend
+
+    def change_backend(self, backend: str, backend_options: dict[str, Any] | None = None) -> None:
+        """Let new blobs of the column go to another backend, on this machine. What is stored stays where it is.
+
+        Raises
+        ------
+        InvalidStateError
+            (a ``RuntimeError``) inside a ``with`` block.
+        InvalidInputError, InvalidTypeError
+            The backend is unknown or cannot hold such data, or the options are wrong; the old one stays.
+        """
+        self._session.check()
+        if self._session.in_batch:
+            raise InvalidStateError("a backend cannot be changed inside a `with` block")
+        found = check_preference(self._schema, backend, backend_options)
+        if found is None:
+            raise InvalidInputError("backend must be a tag such as '10', not None")
+        self._session.set_preference(self._source.id, found)
+
+    def _preference(self) -> Preference:
+        self._check()
+        return self._session.preference(self._source.id, self._schema)

@@ -1,0 +1,418 @@
+"""A repository: thin delegation to the rooms that do the work.
+
+A ``Repository`` is cheap to make. It opens its stores when they are first needed and hands them to checkouts, which keep them open
+for as long as they live.
+"""
+
+from __future__ import annotations
+
+import atexit
+import os
+import weakref
+from collections.abc import Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import TYPE_CHECKING, Any, Literal, overload
+
+import hangar
+from hangar import describe, fsck, history
+from hangar.checkout import ReaderCheckout, WriterCheckout
+from hangar.checkout.session import ReaderSession, WriterSession
+from hangar.config import Config
+from hangar.db.format import FILE_NAME
+from hangar.digest import Digest
+from hangar.errors import (
+    AccessError,
+    HangarError,
+    InvalidInputError,
+    InvalidTypeError,
+    LockedError,
+    PathNotDirectoryError,
+    PathNotFoundError,
+    RepositoryNotFoundError,
+    RevisionNotFoundError,
+)
+from hangar.history import BranchHead
+from hangar.initialize import initialize
+from hangar.lock import force_release, holder
+from hangar.progress import Progress, format_bytes
+from hangar.refs import Head
+from hangar.revisions import resolve
+from hangar.stores import Stores
+
+if TYPE_CHECKING:
+    from typing_extensions import Self
+
+__all__ = ["Repository"]
+
+DIRECTORY = ".hangar"
+
+
+class Repository:
+    """A repository in ``path``.
+
+    Parameters
+    ----------
+    path
+        An existing directory (``~`` is expanded); the repository lies in its ``.hangar``.
+    exists
+        Warn where there is no repository yet; call :meth:`init` then.
+
+    Raises
+    ------
+    PathNotFoundError, PathNotDirectoryError
+        (``FileNotFoundError``, ``NotADirectoryError``) about ``path``.
+    InvalidTypeError
+        (``TypeError``) ``path`` is no path.
+    """
+
+    def __init__(self, path: str | os.PathLike[str], exists: bool = True) -> None:
+        if not isinstance(path, (str, os.PathLike)) or isinstance(os.fspath(path), bytes):
+            raise InvalidTypeError(f"path must be a str or a Path, not {type(path).__name__}")
+        self._path = Path(path).expanduser().resolve()
+        if not self._path.exists():
+            raise PathNotFoundError(f"there is no directory {self._path}")
+        if not self._path.is_dir():
+            raise PathNotDirectoryError(f"{self._path} is not a directory")
+        self._directory = self._path / DIRECTORY
+        self._stores: Stores | None = None
+        self._sessions: weakref.WeakSet[ReaderSession | WriterSession] = weakref.WeakSet()
+        if not self.initialized:
+            if not os.access(self._path, os.W_OK):
+                raise AccessError(f"{self._path} is not writable, and holds no repository")
+            if exists:
+                describe.warn_missing(self._path)
+
+    @classmethod
+    def open(cls, path: str | os.PathLike[str] = ".") -> Repository:
+        """The repository of ``path`` or of the nearest directory above it that has one.
+
+        Raises
+        ------
+        RepositoryNotFoundError
+            None of them has one.
+        """
+        start = Path(path).expanduser().resolve()
+        for place in (start, *start.parents):
+            if (place / DIRECTORY / FILE_NAME).exists():
+                return cls(place)
+        raise RepositoryNotFoundError(
+            f"{start} is no Hangar repository, nor is any directory above it: run `hangar init` to make one"
+        )
+
+    # ------------------------------------------------------------------ the repository itself
+
+    @property
+    def path(self) -> str:
+        """Directory of the repository (the one that holds ``.hangar``)."""
+        return str(self._path)
+
+    @property
+    def initialized(self) -> bool:
+        """Whether there is a repository."""
+        return (self._directory / FILE_NAME).exists()
+
+    @property
+    def version(self) -> str:
+        """Version of Hangar."""
+        self._open()
+        return hangar.__version__
+
+    @property
+    def size_nbytes(self) -> int:
+        """Bytes below ``.hangar``."""
+        self._open()
+        return describe.directory_bytes(self._directory)
+
+    @property
+    def size_human(self) -> str:
+        """The same for people, such as ``'62.44 kB'``."""
+        return format_bytes(self.size_nbytes)
+
+    @property
+    def writer_lock_held(self) -> bool:
+        """Whether a writer, in any process, holds the writer lock."""
+        return holder(self._open().db) is not None
+
+    def init(self, user_name: str, user_email: str, *, remove_old: bool = False) -> str:
+        """Make a repository with the branch ``master`` and no commit.
+
+        Parameters
+        ----------
+        user_name, user_email
+            Who commits here; stored in the repository's configuration.
+        remove_old
+            Delete a repository that is here already.
+
+        Returns
+        -------
+        str
+            Path of the ``.hangar`` directory.
+
+        Raises
+        ------
+        RepositoryExistsError
+            (an ``OSError``) there is one, and ``remove_old`` is not given.
+        """
+        self.close()
+        initialize(self._directory, user_name, user_email, remove_old=remove_old)
+        return str(self._directory)
+
+    def _open(self) -> Stores:
+        if self._stores is None:
+            if not self.initialized:
+                raise RepositoryNotFoundError(
+                    f"there is no repository in {self._path}: call init(), or run `hangar init`"
+                )
+            self._stores = Stores(self._directory)
+        return self._stores
+
+    def _config(self) -> Config:
+        return Config(self._directory)
+
+    def close(self) -> None:
+        """Close what is open; the repository opens again when it is next used. Optional."""
+        for session in list(self._sessions):
+            _close_quietly(session)
+        if self._stores is not None:
+            self._stores.close()
+            self._stores = None
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+    def __repr__(self) -> str:
+        return f"<Repository {self.path!r}{'' if self.initialized else ', not initialized'}>"
+
+    # ------------------------------------------------------------------ checkouts
+
+    @overload
+    def checkout(self, write: Literal[False] = False, *, branch: str = "", commit: str = "") -> ReaderCheckout: ...
+    @overload
+    def checkout(self, write: Literal[True], *, branch: str = "", commit: str = "") -> WriterCheckout: ...
+    @overload
+    def checkout(self, write: bool, *, branch: str = "", commit: str = "") -> ReaderCheckout | WriterCheckout: ...
+    def checkout(self, write: bool = False, *, branch: str = "", commit: str = "") -> ReaderCheckout | WriterCheckout:
+        """Open a commit to read, or the staging area of a branch to write.
+
+        Parameters
+        ----------
+        write
+            Whether to write.
+        branch
+            A branch (remote-tracking ones too, to read). Neither branch nor commit: the branch last written.
+        commit
+            To read: any revision, such as a digest, short digest, tag, ``name~2``.
+
+        Raises
+        ------
+        RevisionNotFoundError
+            (a ``ValueError``) there is no such branch or commit.
+        LockedError
+            (a ``PermissionError``) another writer holds the lock.
+        InvalidInputError
+            (a ``ValueError``) ``commit`` with ``write``, a ``write`` that is no bool, or changes staged on another branch.
+        """
+        stores = self._open()
+        if not isinstance(write, bool):
+            raise InvalidInputError(f"write must be True or False, not {write!r}")
+        if commit and branch:
+            raise InvalidInputError("give a branch or a commit, not both")
+        if not write:
+            reader = ReaderCheckout(stores, self._start(stores, branch, commit))
+            self._sessions.add(reader.session)
+            return reader
+        if commit:
+            raise InvalidInputError(
+                "only a branch can be written to: create one there with `create_branch(name, commit)`"
+            )
+        name = branch or stores.refs.head().last_written
+        if not stores.refs.exists(f"heads/{name}"):
+            raise history.unknown_branch(stores.refs, name)
+        checkout = WriterCheckout(stores, self._config(), name)
+        self._sessions.add(checkout.session)
+        _OPEN_WRITERS.add(checkout.session)
+        return checkout
+
+    @property
+    def attributes(self) -> Mapping[str, Any]:
+        """Attributes of the last commit of the branch last written."""
+        return describe.attributes(self._open())
+
+    # ------------------------------------------------------------------ branches and history
+
+    def create_branch(self, name: str, base_commit: str | None = None) -> BranchHead:
+        """Make a branch; the branch to write stays the same.
+
+        Parameters
+        ----------
+        name
+            1 to 64 of ``A-Z a-z 0-9 _ . -``.
+        base_commit
+            A revision; by default the head of the branch last written.
+
+        Raises
+        ------
+        InvalidInputError, NameTakenError, RevisionNotFoundError
+            (``ValueError``) a bad or taken name, an unknown base.
+        InvalidStateError
+            (a ``RuntimeError``) there is no commit yet.
+        """
+        stores = self._open()
+        return history.create_branch(stores.db, stores.refs, name, base_commit, who=self._config().person())
+
+    def remove_branch(self, name: str, *, force_delete: bool = False) -> BranchHead:
+        """Delete a branch; its commits stay in the reflog.
+
+        Raises
+        ------
+        RevisionNotFoundError
+            (a ``ValueError``) there is no such local branch.
+        AccessError
+            (a ``PermissionError``) it is the only branch or the one last written, or a writer holds the lock.
+        UnmergedError
+            (a ``RuntimeError``) no other branch holds its commits, and ``force_delete`` is not given.
+        """
+        stores = self._open()
+        if holder(stores.db) is not None:
+            raise LockedError("a writer holds the writer lock: close it before a branch is removed")
+        return history.remove_branch(stores.db, stores.refs, name, force=force_delete, who=self._config().person())
+
+    def list_branches(self) -> list[str]:
+        """Names of all branches, sorted, remote-tracking ones included."""
+        return history.list_branches(self._open().refs)
+
+    def head(self) -> Head:
+        """The branch to write from the command line, and the branch last written."""
+        return self._open().refs.head()
+
+    def set_write_branch(self, name: str) -> None:
+        """Let the command line write to the branch ``name``."""
+        stores = self._open()
+        if not stores.refs.exists(f"heads/{name}"):
+            raise history.unknown_branch(stores.refs, name)
+        stores.db.update(lambda transaction: stores.refs.set_head(transaction, write_branch=name))
+
+    def resolve(self, rev: str) -> str:
+        """Digest in hex of the commit that ``rev`` names."""
+        stores = self._open()
+        digest = resolve(stores.db, stores.refs, rev).digest
+        if digest is None:
+            raise RevisionNotFoundError(f"branch {rev!r} has no commit yet")
+        return digest.hex()
+
+    def log(
+        self,
+        branch: str | None = None,
+        commit: str | None = None,
+        *,
+        return_contents: bool = False,
+        show_time: bool = False,
+        show_user: bool = False,
+    ) -> history.LogContents | None:
+        """Print the history as a graph, or return it.
+
+        Parameters
+        ----------
+        branch, commit
+            Where to begin: a branch, or a revision; by default the branch last written.
+        return_contents
+            Return a dict (``head``, ``ancestors``, ``specs``, ``order``, ``branch_heads``) instead of printing.
+        show_time, show_user
+            Print them too.
+
+        Raises
+        ------
+        RevisionNotFoundError
+            (a ``ValueError``) there is no such branch or commit.
+        """
+        stores = self._open()
+        contents = history.log(stores.db, stores.refs, self._start(stores, branch, commit))
+        if return_contents:
+            return contents
+        text = history.render_graph(contents, show_time=show_time, show_user=show_user)
+        if text:
+            describe.show(text)
+        return None
+
+    def _start(self, stores: Stores, branch: str | None, commit: str | None) -> Digest | None:
+        if commit:
+            return resolve(stores.db, stores.refs, commit).digest
+        name = branch or stores.refs.head().last_written
+        for ref in (f"heads/{name}", f"remotes/{name}"):
+            if stores.refs.exists(ref):
+                return stores.refs.get(ref)
+        raise history.unknown_branch(stores.refs, name)
+
+    def summary(self, *, branch: str = "", commit: str = "") -> None:
+        """Print path, disk use, the commit, and each column's schema and count."""
+        stores = self._open()
+        describe.show(describe.summary(stores, self.path, self._start(stores, branch, commit)))
+
+    def commit_info(self, rev: str = "") -> describe.CommitInfo:
+        """What there is to say of a commit (by default the head of the branch last written)."""
+        stores = self._open()
+        return describe.commit_info(stores, self._start(stores, None, rev))
+
+    def status(self) -> describe.StatusReport:
+        """What is staged, on which branch, and who holds the writer lock."""
+        return describe.status(self._open())
+
+    # ------------------------------------------------------------------ care
+
+    def force_release_writer_lock(self) -> bool:
+        """Take the writer lock away from whoever holds it; what that writer does next is refused."""
+        return force_release(self._open().db)
+
+    def verify_repo_integrity(self) -> bool:
+        """Check everything, every blob's bytes too.
+
+        Raises
+        ------
+        CorruptionError
+            (a ``RuntimeError``) with what is wrong.
+        LockedError
+            (a ``PermissionError``) a writer holds the lock.
+        """
+        stores = self._open()
+        if holder(stores.db) is not None:
+            raise LockedError("a writer holds the writer lock: close it before the repository is verified")
+        return fsck.require_sound(fsck.check(stores, data=True))
+
+    def fsck(self, *, data: bool = False, progress: Progress = None) -> fsck.FsckReport:
+        """Check the structure of all history and of the staging area.
+
+        Parameters
+        ----------
+        data
+            Read every blob and compare it with its digest.
+        progress
+            See :mod:`hangar.progress`.
+
+        Returns
+        -------
+        FsckReport
+            What was checked, and every problem by digest and file.
+        """
+        return fsck.check(self._open(), data=data, progress=progress)
+
+
+_OPEN_WRITERS: weakref.WeakSet[WriterSession] = weakref.WeakSet()
+
+
+def _close_quietly(session: ReaderSession | WriterSession) -> None:
+    try:
+        session.close()
+    except HangarError:
+        pass  # closed already, or its lock was taken over
+
+
+@atexit.register
+def _close_writers() -> None:
+    for session in list(_OPEN_WRITERS):
+        _close_quietly(session)
