@@ -3,7 +3,7 @@
 The record is the same in the database and in a run file. A batch is a matrix of words, so that resolving, sorting and handing
 over thousands of locations costs a few array operations. What the words mean is settled here and nowhere else::
 
-    offset | codec << 56 + stored length | checksum | header | row << 32 + file
+    offset | checksum | codec << 56 + stored length | header | row << 32 + file
 
 ``offset`` counts bytes in the blob file, ``row`` counts blobs in a chunk. The checksum is the xxh3-64 of the *logical* bytes,
 seeded with the number of their header, which is the xxh3-64 of the header's encoding (see ``hangar.digest``).
@@ -21,17 +21,28 @@ import numpy.typing as npt
 
 from hangar.errors import CorruptionError
 
-__all__ = ["LENGTH_MASK", "LOCATION_BYTES", "LOCATION_WORDS", "Locations", "Words"]
+__all__ = [
+    "CHECK",
+    "HEADER",
+    "LENGTH_MASK",
+    "LOCATION",
+    "LOCATION_WORDS",
+    "OFFSET",
+    "PLACE",
+    "STORED",
+    "Locations",
+    "Words",
+]
 
 Words = npt.NDArray[np.uint64]
 """Records of unsigned 64-bit words, shape (n, words of a record), or one column of them."""
 
 LOCATION: Final = struct.Struct("<QQQQQ")
-LOCATION_BYTES: Final = LOCATION.size
-LOCATION_WORDS: Final = LOCATION_BYTES // 8
+LOCATION_WORDS: Final = LOCATION.size // 8
 LENGTH_MASK: Final = (1 << 56) - 1
 
-_OFFSET, _STORED, _CHECK, _HEADER, _PLACE = range(LOCATION_WORDS)
+OFFSET, CHECK, STORED, HEADER, PLACE = range(LOCATION_WORDS)
+"""Columns of ``Locations.words``."""
 _CODEC_SHIFT = np.uint64(56)
 _LENGTH_MASK = np.uint64(LENGTH_MASK)
 _ROW_SHIFT = np.uint64(32)
@@ -68,9 +79,9 @@ class Locations:
         words = np.zeros(
             (max(column.size for column in columns if column.ndim) if columns else 0, LOCATION_WORDS), np.uint64
         )
-        words[:, _OFFSET] = columns[0]
-        words[:, _STORED] = (columns[1] & _LENGTH_MASK) | (columns[2] << _CODEC_SHIFT)
-        words[:, _PLACE] = (columns[3] << _ROW_SHIFT) | np.uint64(file)
+        words[:, OFFSET] = columns[0]
+        words[:, STORED] = (columns[1] & _LENGTH_MASK) | (columns[2] << _CODEC_SHIFT)
+        words[:, PLACE] = (columns[3] << _ROW_SHIFT) | np.uint64(file)
         return cls(words)
 
     @classmethod
@@ -82,7 +93,7 @@ class Locations:
         CorruptionError
             A record is not 40 bytes long.
         """
-        if not set(map(len, rows)) <= {LOCATION_BYTES}:
+        if not set(map(len, rows)) <= {LOCATION.size}:
             raise CorruptionError("the location of a blob in the database has the wrong size")
         data = np.frombuffer(b"".join(rows), "<u8").astype(np.uint64)
         return cls(data.reshape(len(rows), LOCATION_WORDS))
@@ -100,52 +111,56 @@ class Locations:
     def to_rows(self) -> list[bytes]:
         """The stored records, 40 bytes each."""
         data = np.ascontiguousarray(self.words, "<u8")
-        return data.view(f"V{LOCATION_BYTES}")[:, 0].tolist() if len(data) else []
+        return data.view(f"V{LOCATION.size}")[:, 0].tolist() if len(data) else []
 
     def take(self, index: Any) -> Locations:
         """The locations at ``index``: positions, a mask or a slice."""
-        return Locations(self.words[index])
+        return Locations(
+            self.words.take(index, axis=0)
+            if isinstance(index, np.ndarray) and index.dtype != np.bool_
+            else self.words[index]
+        )
 
     @property
     def offset(self) -> Words:
         """First byte in the blob file, shape (n,)."""
-        return self.words[:, _OFFSET]
+        return self.words[:, OFFSET]
 
     @property
     def length(self) -> Words:
         """Stored bytes (of the whole chunk, where a chunk holds several blobs), shape (n,)."""
-        lengths: Words = self.words[:, _STORED] & _LENGTH_MASK
+        lengths: Words = self.words[:, STORED] & _LENGTH_MASK
         return lengths
 
     @property
     def codec(self) -> Words:
         """How the stored bytes are encoded, a number that the backend knows; 0: not at all. Shape (n,)."""
-        codecs: Words = self.words[:, _STORED] >> _CODEC_SHIFT
+        codecs: Words = self.words[:, STORED] >> _CODEC_SHIFT
         return codecs
 
     @property
     def check(self) -> Words:
         """Checksum of the logical bytes, shape (n,)."""
-        return self.words[:, _CHECK]
+        return self.words[:, CHECK]
 
     @property
     def header(self) -> Words:
         """Number of the header, shape (n,)."""
-        return self.words[:, _HEADER]
+        return self.words[:, HEADER]
 
     @property
     def file(self) -> Words:
         """Id of the blob file, shape (n,)."""
-        files: Words = self.words[:, _PLACE] & _FILE_MASK
+        files: Words = self.words[:, PLACE] & _FILE_MASK
         return files
 
     @property
     def row(self) -> Words:
         """Which blob of its chunk, shape (n,)."""
-        rows: Words = self.words[:, _PLACE] >> _ROW_SHIFT
+        rows: Words = self.words[:, PLACE] >> _ROW_SHIFT
         return rows
 
     def seal(self, headers: npt.ArrayLike, checks: npt.ArrayLike) -> None:
         """Fill in what :meth:`place` left open: the header numbers and checksums, a constant or of shape (n,)."""
-        self.words[:, _HEADER] = headers
-        self.words[:, _CHECK] = checks
+        self.words[:, HEADER] = headers
+        self.words[:, CHECK] = checks

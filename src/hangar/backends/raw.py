@@ -21,7 +21,7 @@ from hangar.digest import NDARRAY
 
 __all__ = ["gather_list", "gather_rows"]
 
-_BLOCK_BYTES: Final = 2**20
+_BLOCK_BYTES: Final = 2**21
 """Bytes that are gathered and then checksummed while they are in the cache."""
 _LONG_ROW_BYTES: Final = 16 * 1024
 """Rows from this size on are copied one by one: the copy then costs more than the step."""

@@ -11,21 +11,24 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left
 from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from hangar.backends.location import LOCATION_WORDS, Locations, Words
+from hangar.backends.location import CHECK, LOCATION_WORDS, Locations, Words
 
-__all__ = ["ENTRY_BYTES", "ENTRY_WORDS", "DigestWords", "Found", "Index", "digest_words", "prefixes_of", "sort_digests"]
+__all__ = ["ENTRY_BYTES", "ENTRY_WORDS", "Digests", "Found", "Index", "Mask", "Sought", "sort_digests"]
 
-ENTRY_WORDS: Final = 3 + LOCATION_WORDS
+_REST_WORDS: Final = 3
+ENTRY_WORDS: Final = _REST_WORDS + LOCATION_WORDS
 ENTRY_BYTES: Final = 8 * ENTRY_WORDS
-_CHECK_WORD: Final = 5
 
-DigestWords = npt.NDArray[np.uint64]
-"""Digests as four little-endian words each, shape (n, 4)."""
+Digests = npt.NDArray[np.uint8]
+"""Digests, uint8, shape (n, 32), C order."""
+Mask = npt.NDArray[np.bool_]
+Places = npt.NDArray[np.intp]
 Found = tuple[int, int, int, int, int]
 """Location of one blob: its five words."""
 
@@ -33,38 +36,53 @@ _SECOND = struct.Struct("<Q")
 _ENTRY = struct.Struct("<24sQQQQQ")
 
 
-def digest_words(digests: npt.NDArray[np.uint8]) -> DigestWords:
-    """Digests, uint8 of shape (n, 32), as words."""
-    return np.ascontiguousarray(digests).view("<u8").astype(np.uint64, copy=False)
+@dataclass(frozen=True, slots=True)
+class Sought:
+    """A batch of digests, as the search wants them.
+
+    Attributes
+    ----------
+    prefixes
+        The first eight bytes of each as a number, so that the order of numbers is that of digests; shape (n,).
+    words
+        The four little-endian words of each, shape (n, 4).
+    """
+
+    prefixes: Words
+    words: Words
+
+    @classmethod
+    def of(cls, digests: Digests) -> Sought:
+        """``digests`` in their order."""
+        return cls(digests.view(">u8")[:, 0].astype(np.uint64), digests.view("<u8").astype(np.uint64, copy=False))
+
+    def take(self, places: Places) -> Sought:
+        """The digests at some places."""
+        return Sought(self.prefixes.take(places), self.words.take(places, axis=0))
 
 
-def prefixes_of(digests: npt.NDArray[np.uint8]) -> Words:
-    """The first eight bytes of each digest as a number, so that the order of numbers is the order of digests."""
-    return np.ascontiguousarray(digests).view(">u8")[:, 0].astype(np.uint64)
-
-
-def sort_digests(digests: npt.NDArray[np.uint8]) -> tuple[npt.NDArray[np.intp], npt.NDArray[np.bool_]]:
-    """The order of digests, and which of them in that order repeat the one before.
+def sort_digests(digests: Digests) -> tuple[Places, Sought, Mask]:
+    """Sort a batch of digests.
 
     Returns
     -------
     tuple
-        Positions, shape (n,), and a mask over them, shape (n,).
+        Positions in ascending order of digest, shape (n,); the digests in that order; which of them repeat the one before.
     """
-    prefixes = prefixes_of(digests)
-    order = np.argsort(prefixes)
-    ordered = prefixes[order]
+    sought = Sought.of(digests)
+    order = np.argsort(sought.prefixes)
+    ordered = sought.take(order)
     repeats = np.zeros(len(order), np.bool_)
-    equal = ordered[1:] == ordered[:-1]
-    if equal.any():
-        words = digest_words(digests)
-        if (words[order[1:][equal], 1:] != words[order[:-1][equal], 1:]).any():
+    equal = np.flatnonzero(ordered.prefixes[1:] == ordered.prefixes[:-1])
+    if equal.size:
+        if (ordered.words[equal] != ordered.words[equal + 1]).any():
             # Two digests with one prefix: sort by all of the words.
-            columns = np.ascontiguousarray(digests).view(">u8").astype(np.uint64)
+            columns = digests.view(">u8").astype(np.uint64)
             order = np.lexsort((columns[:, 3], columns[:, 2], columns[:, 1], columns[:, 0]))
-        both = words[order]
-        repeats[1:] = (both[1:] == both[:-1]).all(axis=1)
-    return order, repeats
+            ordered = sought.take(order)
+            equal = np.flatnonzero(ordered.prefixes[1:] == ordered.prefixes[:-1])
+        repeats[equal + 1] = (ordered.words[equal] == ordered.words[equal + 1]).all(axis=1)
+    return order, ordered, repeats
 
 
 class Index:
@@ -88,80 +106,86 @@ class Index:
         self._entry_bytes = entries.data.cast("B") if self.count else memoryview(b"")
 
     @classmethod
-    def build(cls, digests: npt.NDArray[np.uint8], locations: Locations) -> Index:
-        """The index of digests that are sorted and distinct, uint8 of shape (n, 32), with a location each."""
-        words = digest_words(digests)
-        entries = np.empty((len(words), ENTRY_WORDS), np.uint64)
-        entries[:, :3] = words[:, 1:]
-        entries[:, 3:] = locations.words
-        entries[:, _CHECK_WORD] ^= words[:, 1]
-        return cls(prefixes_of(digests), entries)
+    def build(cls, digests: Sought, locations: Locations) -> Index:
+        """The index of digests that are sorted and distinct, with a location each."""
+        entries = np.empty((len(locations), ENTRY_WORDS), np.uint64)
+        entries[:, :_REST_WORDS] = digests.words[:, 1:]
+        entries[:, _REST_WORDS:] = locations.words
+        entries[:, _REST_WORDS + CHECK] ^= digests.words[:, 1]
+        return cls(digests.prefixes, entries)
 
     @classmethod
     def merge(cls, indexes: Sequence[Index]) -> Index:
         """One index of all that ``indexes`` hold; where two hold one digest, the earlier in the sequence counts."""
-        prefixes = np.concatenate([index.prefixes for index in indexes])
-        entries = np.concatenate([index.entries for index in indexes])
+        if len(indexes) == 1:
+            return indexes[0]
+        prefixes = np.concatenate([np.empty(0, np.uint64), *(index.prefixes for index in indexes)])
+        entries = np.concatenate([np.empty((0, ENTRY_WORDS), np.uint64), *(index.entries for index in indexes)])
         order = np.argsort(prefixes, kind="stable")
-        prefixes, entries = prefixes[order], entries[order]
-        equal = prefixes[1:] == prefixes[:-1]
-        if equal.any():
-            rest = np.ascontiguousarray(entries[:, :3]).view(">u8").astype(np.uint64)
-            columns = [rest[:, 2], rest[:, 1], rest[:, 0], prefixes]
+        prefixes, entries = prefixes.take(order), entries.take(order, axis=0)
+        if (prefixes[1:] == prefixes[:-1]).any():
+            rest = np.ascontiguousarray(entries[:, :_REST_WORDS]).view(">u8").astype(np.uint64)
             # lexsort is stable: of two entries of one digest the one of the earlier index stays first.
-            order = np.lexsort(columns)
-            prefixes, entries = prefixes[order], entries[order]
+            order = np.lexsort((rest[:, 2], rest[:, 1], rest[:, 0], prefixes))
+            prefixes, entries = prefixes.take(order), entries.take(order, axis=0)
+            rest = entries[:, :_REST_WORDS]
             keep = np.ones(len(prefixes), np.bool_)
-            keep[1:] = (prefixes[1:] != prefixes[:-1]) | (entries[1:, :3] != entries[:-1, :3]).any(axis=1)
+            keep[1:] = (prefixes[1:] != prefixes[:-1]) | (rest[1:] != rest[:-1]).any(axis=1)
             prefixes, entries = prefixes[keep], entries[keep]
         return cls(prefixes, entries)
 
-    def digests(self) -> npt.NDArray[np.uint8]:
+    def digests(self) -> Digests:
         """The digests, ascending: uint8, shape (n, 32)."""
         words = np.empty((self.count, 4), np.uint64)
         words[:, 0] = self.prefixes.astype(">u8").view(np.uint64)
-        words[:, 1:] = self.entries[:, :3]
+        words[:, 1:] = self.entries[:, :_REST_WORDS]
         return words.view(np.uint8)
 
     def locations(self) -> Locations:
         """The locations, in the order of digests."""
-        words = self.entries[:, 3:].copy()
-        words[:, _CHECK_WORD - 3] ^= self.entries[:, 0]
+        words = self.entries[:, _REST_WORDS:].copy()
+        words[:, CHECK] ^= self.entries[:, 0]
         return Locations(words)
 
-    def search(self, prefixes: Words, words: DigestWords) -> tuple[npt.NDArray[np.bool_], npt.NDArray[np.intp]]:
-        """Which digests of a batch are here, and at what positions (any number where one is not).
+    def locate_all(self, sought: Sought) -> Words | None:
+        """Words of the locations of a batch, shape (n, 5), or None where one is not here."""
+        places = self.prefixes.searchsorted(sought.prefixes)
+        entries = self.entries.take(places, axis=0, mode="clip")
+        # Digests that agree in their last 192 bits and in their place agree in the first 64 as well.
+        same = entries[:, :_REST_WORDS] == sought.words[:, 1:]
+        if not same.item(same.argmin()):
+            return None
+        found: Words = entries[:, _REST_WORDS:]
+        found[:, CHECK] ^= sought.words[:, 1]
+        return found
 
-        Parameters
-        ----------
-        prefixes, words
-            Of the digests looked for, in any order; see :func:`prefixes_of` and :func:`digest_words`.
-        """
-        places = np.searchsorted(self.prefixes, prefixes)
-        if not self.count:
-            return np.zeros(len(prefixes), np.bool_), places
-        same = self.prefixes.take(places, mode="clip") == prefixes
-        if not same.any():
+    def search(self, sought: Sought) -> tuple[Mask, Places]:
+        """Which digests of a batch are here, and at what places (any number where one is not)."""
+        places = self.prefixes.searchsorted(sought.prefixes)
+        same = self.prefixes.take(places, mode="clip") == sought.prefixes
+        hits = np.flatnonzero(same)
+        if not hits.size:
             return same, places
-        found = same & (self.entries.take(places, axis=0, mode="clip")[:, :3] == words[:, 1:]).all(axis=1)
-        for at in np.flatnonzero(same & ~found).tolist():
-            place = self._place(int(prefixes[at]), words[at, 1:].astype("<u8").tobytes())
-            if place >= 0:
-                found[at], places[at] = True, place
-        return found, places
+        rest = self.entries.take(places[hits], axis=0)[:, :_REST_WORDS]
+        differ = (rest != sought.words.take(hits, axis=0)[:, 1:]).any(axis=1)
+        for at in hits[differ].tolist():
+            place = self._place(int(sought.prefixes[at]), sought.words[at, 1:].tobytes())
+            same[at] = place >= 0
+            places[at] = place
+        return same, places
 
-    def take(self, places: npt.NDArray[np.intp], words: DigestWords) -> Words:
-        """Words of the locations at ``places``, shape (n, 5); ``words`` are those of the digests there."""
-        found = self.entries.take(places, axis=0, mode="clip")[:, 3:]
-        found[:, _CHECK_WORD - 3] ^= words[:, 1]
+    def take(self, places: Places, sought: Sought) -> Words:
+        """Words of the locations at ``places``, shape (n, 5), where the digests ``sought`` are."""
+        found: Words = self.entries.take(places, axis=0)[:, _REST_WORDS:]
+        found[:, CHECK] ^= sought.words[:, 1]
         return found
 
     def _place(self, prefix: int, rest: bytes) -> int:
-        """Position of a digest, or -1."""
+        """Place of a digest, or -1."""
         view = self._prefix_view
         place = bisect_left(view, prefix)
         while place < self.count and view[place] == prefix:
-            if self._entry_bytes[place * ENTRY_BYTES : place * ENTRY_BYTES + 24] == rest:
+            if self._entry_bytes[place * ENTRY_BYTES : place * ENTRY_BYTES + len(rest)] == rest:
                 return place
             place += 1
         return -1
@@ -171,10 +195,10 @@ class Index:
         place = bisect_left(self._prefix_view, prefix)
         if place == self.count or self._prefix_view[place] != prefix:
             return None
-        rest, offset, stored, check, header, where = _ENTRY.unpack_from(self._entry_bytes, place * ENTRY_BYTES)
+        rest, offset, check, stored, header, where = _ENTRY.unpack_from(self._entry_bytes, place * ENTRY_BYTES)
         if rest != digest[8:]:
             place = self._place(prefix, digest[8:])
             if place < 0:
                 return None
-            rest, offset, stored, check, header, where = _ENTRY.unpack_from(self._entry_bytes, place * ENTRY_BYTES)
-        return offset, stored, check ^ _SECOND.unpack_from(rest)[0], header, where
+            rest, offset, check, stored, header, where = _ENTRY.unpack_from(self._entry_bytes, place * ENTRY_BYTES)
+        return offset, check ^ _SECOND.unpack_from(rest)[0], stored, header, where

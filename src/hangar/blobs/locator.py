@@ -1,22 +1,21 @@
 """From digests to locations: the writer's pending blobs, then the runs, then the table of the database.
 
 Runs are immutable and stay in memory from one lookup to the next; the table is read only for what they do not have, and with it, in one
-snapshot, the list of runs. So what is published is found, whoever published it. Runs are asked from new to old: the newer location of a
-blob that was moved counts.
+snapshot, the list of runs. So what is published is found, whoever published it. Where a batch was found whole in one run, the next
+one of its kind looks there first; a location that has become stale since fails the read, and everything is looked up
+again, from the newest run to the oldest.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from pathlib import Path
-from typing import Final, NoReturn
+from typing import Any, Final, NoReturn
 
 import numpy as np
-import numpy.typing as npt
 
-from hangar.backends.location import LOCATION, LOCATION_WORDS, Locations, Words
+from hangar.backends.location import LOCATION_WORDS, Locations, Words
 from hangar.blobs.catalog import run_path, scan_runs
-from hangar.blobs.index import DigestWords, Found, Index, digest_words, prefixes_of
+from hangar.blobs.index import Digests, Index, Mask, Places, Sought
 from hangar.blobs.pending import Pending
 from hangar.blobs.run import Run
 from hangar.db import Database, ReadTransaction
@@ -29,11 +28,6 @@ __all__ = ["IN_MEMORY", "Locator"]
 IN_MEMORY: Final = 0
 """File id in the location of a blob that lies in ``Pending.buffers``."""
 
-Digests = npt.NDArray[np.uint8]
-Mask = npt.NDArray[np.bool_]
-
-_LOCATION_RECORD: Final[Callable[[bytes], Found]] = LOCATION.unpack
-
 
 class Locator:
     """Finds blobs.
@@ -44,13 +38,14 @@ class Locator:
         What is in memory, in the order of asking; replaced, never changed.
     """
 
-    __slots__ = ("_db", "_directory", "_pending", "_runs", "indexes")
+    __slots__ = ("_db", "_directory", "_hints", "_pending", "_runs", "indexes")
 
     def __init__(self, db: Database, directory: Path) -> None:
         self._db = db
         self._directory = directory
         self._runs: tuple[Run, ...] | None = None
         self._pending = Pending()
+        self._hints: dict[int, Index] = {}
         self.indexes: tuple[Index, ...] = ()
 
     # ------------------------------------------------------------------ what is searched
@@ -66,8 +61,9 @@ class Locator:
         self.arrange()
 
     def arrange(self) -> None:
-        """Take up what changed in :attr:`pending`."""
+        """Take up what changed in :attr:`pending` or in the list of runs."""
         self.indexes = (*self._pending.indexes, *(run.index for run in self._runs or ()))
+        self._hints = {}
 
     def runs(self) -> tuple[Run, ...]:
         """The registered runs, as far as they are known, newest first."""
@@ -100,101 +96,69 @@ class Locator:
 
     # ------------------------------------------------------------------ looking up
 
-    def locate(self, digests: Digests) -> Words:
+    def locate(self, digests: Digests, hint: int = 0) -> Words:
         """Locations of blobs, as words, shape (n, 5).
 
         Parameters
         ----------
         digests
-            uint8, shape (n, 32), in any order, repeated or not.
+            In any order, repeated or not; at least one.
+        hint
+            Batches of one hint are likely to lie in one run.
 
         Raises
         ------
         CorruptionError
             One has no location.
         """
+        sought = Sought.of(digests)
+        likely = self._hints.get(hint)
+        if likely is not None:
+            found = likely.locate_all(sought)
+            if found is not None:
+                return found
+        return self._locate(digests, sought, hint)
+
+    def _locate(self, digests: Digests, sought: Sought, hint: int) -> Words:
         if self._runs is None:
             self.refresh()
-        words, prefixes = digest_words(digests), prefixes_of(digests)
-        places = np.empty((0, LOCATION_WORDS), np.uint64)
-        missing: npt.NDArray[np.intp] | None = None
+        places = np.empty((len(digests), LOCATION_WORDS), np.uint64)
+        missing = np.arange(len(digests))
         for index in self.indexes:
-            here, at = (
-                index.search(prefixes, words) if missing is None else index.search(prefixes[missing], words[missing])
-            )
-            if missing is None:
-                if here.all():
-                    return index.take(at, words)
-                places = np.empty((len(words), LOCATION_WORDS), np.uint64)
-                missing = np.arange(len(words))
-            places[missing[here]] = index.take(at[here], words[missing[here]])
-            missing = missing[~here]
-            if not missing.size:
+            here = _fill(index, sought, places, missing)
+            if here.size == len(digests):
+                self._hints[hint] = index
+            if here.size == missing.size:
                 return places
-        if missing is None:
-            places = np.empty((len(words), LOCATION_WORDS), np.uint64)
-            missing = np.arange(len(words))
-        self._locate_elsewhere(digests, words, prefixes, places, missing)
+            missing = np.setdiff1d(missing, here, assume_unique=True)
+        missing = self._locate_in_memory(digests, places, missing)
+        if missing.size:
+            self._locate_in_table(digests, sought, places, missing)
         return places
 
-    def _locate_elsewhere(
-        self, digests: Digests, words: DigestWords, prefixes: Words, places: Words, missing: npt.NDArray[np.intp]
-    ) -> None:
-        """Fill in the locations of what no index in memory has."""
-        names = digest_list(digests[missing])
+    def _locate_in_memory(self, digests: Digests, places: Words, missing: Places) -> Places:
         buffers = self._pending.buffers
-        if buffers:
-            held = np.fromiter(map(buffers.__contains__, names), np.bool_, len(names))
-            places[missing[held]] = IN_MEMORY
-            missing = missing[~held]
-            names = digest_list(digests[missing])
-        if not names:
-            return
+        if not buffers:
+            return missing
+        held = np.fromiter(map(buffers.__contains__, digest_list(digests[missing])), np.bool_, len(missing))
+        places[missing[held]] = IN_MEMORY
+        return missing[~held]
+
+    def _locate_in_table(self, digests: Digests, sought: Sought, places: Words, missing: Places) -> None:
+        names = digest_list(digests[missing])
         with self._db.read() as transaction:
-            rows = transaction.get_many(LOCATIONS, names)
-            there = [row for row in rows if row is not None]
-            reloaded = len(there) < len(rows) and self._load(transaction)
-        if len(there) == len(rows):
-            places[missing] = Locations.from_rows(there).words
+            rows: list[Any] = transaction.get_many(LOCATIONS, names)
+            reloaded = None in rows and self._load(transaction)
+        if None not in rows:
+            places[missing] = Locations.from_rows(rows).words
             return
-        lost = np.fromiter((row is None for row in rows), np.bool_, len(rows))
-        places[missing[~lost]] = Locations.from_rows(there).words
-        missing = missing[lost]
+        there = np.fromiter((row is not None for row in rows), np.bool_, len(rows))
+        places[missing[there]] = Locations.from_rows([row for row in rows if row is not None]).words
+        missing = missing[~there]
         for index in self.indexes if reloaded else ():
-            here, at = index.search(prefixes[missing], words[missing])
-            places[missing[here]] = index.take(at[here], words[missing[here]])
-            missing = missing[~here]
+            missing = np.setdiff1d(missing, _fill(index, sought, places, missing), assume_unique=True)
         if missing.size:
             self._lost(digests[missing[0]].tobytes())
-
-    def locate_one(self, digest: bytes) -> Found:
-        """Location of one blob: its five words.
-
-        Raises
-        ------
-        CorruptionError
-            It has none.
-        """
-        prefix = int.from_bytes(digest[:8], "big")
-        for attempt in range(2):
-            for index in self.indexes:
-                found = index.find(digest, prefix)
-                if found is not None:
-                    return found
-            if attempt:
-                break
-            if digest in self._pending.buffers:
-                return 0, 0, 0, 0, IN_MEMORY
-            with self._db.read() as transaction:
-                row = transaction.get(LOCATIONS, digest)
-                if row is None:
-                    if not self._load(transaction):
-                        break
-                    continue
-            if len(row) != LOCATION.size:
-                raise CorruptionError(f"the location of blob {digest.hex()} in the database has the wrong size")
-            return _LOCATION_RECORD(row)
-        return self._lost(digest)
 
     def _lost(self, digest: bytes) -> NoReturn:
         for run in self.runs():
@@ -204,28 +168,39 @@ class Locator:
             "run `hangar fsck --data` to see what is affected"
         )
 
-    def known(self, digests: Digests) -> Mask:
-        """Which of ``digests``, uint8 of shape (n, 32), have a location; blobs that only wait in memory do not count."""
+    # ------------------------------------------------------------------ whether there is a location
+
+    def known(self, sought: Sought) -> Mask:
+        """Which digests have a location; blobs that only wait in memory do not count. Fastest where they are sorted."""
         if self._runs is None:
             self.refresh()
-        words, prefixes = digest_words(digests), prefixes_of(digests)
-        known = np.zeros(len(words), np.bool_)
+        known = np.zeros(len(sought.words), np.bool_)
         for index in self.indexes:
-            known |= index.search(prefixes, words)[0]
+            known |= index.search(sought)[0]
         if not known.all():
             with self._db.read() as transaction:
-                self._known_in_table(transaction, digests, known)
+                self._known_in_table(transaction, sought, known)
         return known
 
-    def _known_in_table(self, transaction: ReadTransaction, digests: Digests, known: Mask) -> None:
-        rest = np.flatnonzero(~known)
+    def _known_in_table(self, transaction: ReadTransaction, sought: Sought, known: Mask) -> None:
         size = transaction.count(LOCATIONS)
         if not size:
             return
-        names = digest_list(digests[rest])
+        rest = np.flatnonzero(~known)
+        names = digest_list(sought.words.take(rest, axis=0).view(np.uint8))
         if size < len(names):
             table = {key for key, _ in transaction.scan(LOCATIONS)}
             known[rest] = np.fromiter(map(table.__contains__, names), np.bool_, len(names))
         else:
             rows = transaction.get_many(LOCATIONS, names)
             known[rest] = np.fromiter((row is not None for row in rows), np.bool_, len(rows))
+
+
+def _fill(index: Index, sought: Sought, places: Words, missing: Places) -> Places:
+    """Fill in the locations of those of ``missing`` that an index has, and return them."""
+    rest = sought if missing.size == len(places) else sought.take(missing)
+    found, at = index.search(rest)
+    hits = np.flatnonzero(found)
+    here: Places = missing[hits]
+    places[here] = index.take(at[hits], rest.take(hits))
+    return here

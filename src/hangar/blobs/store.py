@@ -8,19 +8,20 @@ forked child. Writing is ``writer``'s affair; its unpublished blobs are readable
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-import numpy.typing as npt
 from xxhash import xxh3_64_intdigest
 
 from hangar.backends.base import Blob, Rows
-from hangar.backends.location import LENGTH_MASK, Locations, Words
+from hangar.backends.file import BlobFile
+from hangar.backends.location import CHECK, HEADER, LENGTH_MASK, OFFSET, PLACE, STORED, Locations, Words
 from hangar.backends.raw import gather_list, gather_rows
 from hangar.blobs.catalog import get_header
 from hangar.blobs.files import OpenFiles
+from hangar.blobs.index import Digests, Mask, Places, Sought
 from hangar.blobs.locator import IN_MEMORY, Locator
 from hangar.db import Database
 from hangar.digest import DIGEST_BYTES, NDARRAY, Header, checksum, checksums, digest_array, digest_list
@@ -30,7 +31,8 @@ __all__ = ["BlobStore"]
 
 _T = TypeVar("_T")
 _FILE_MASK = np.uint64(0xFFFF_FFFF)
-_OFFSET, _STORED, _CHECK, _HEADER, _PLACE = range(5)
+_FAILURES = (CorruptionError, PathNotFoundError)
+"""What a stale location shows as."""
 
 
 class BlobStore:
@@ -52,9 +54,8 @@ class BlobStore:
         self._headers: dict[int, Header] = {}
 
     def close(self) -> None:
-        """Let go of all files. The store opens them again where it is used again."""
-        self.locator.forget()
-        self.files.clear()
+        """Let go of all files. A store that is used again opens them again."""
+        self.refresh()
 
     def refresh(self) -> None:
         """Forget what was remembered of where blobs lie."""
@@ -63,7 +64,7 @@ class BlobStore:
 
     # ------------------------------------------------------------------ looking up
 
-    def known(self, digests: npt.NDArray[np.uint8]) -> npt.NDArray[np.bool_]:
+    def known(self, digests: Digests) -> Mask:
         """Which blobs are stored; those that a writer has gathered in memory do not count.
 
         Parameters
@@ -76,7 +77,13 @@ class BlobStore:
         numpy.ndarray
             bool, shape (n,).
         """
-        return self.locator.known(_checked_digests(digests))
+        if not len(digests):
+            return np.zeros(0, np.bool_)
+        sought = Sought.of(_checked_digests(digests))
+        order = np.argsort(sought.prefixes)
+        known = np.empty(len(order), np.bool_)
+        known[order] = self.locator.known(sought.take(order))
+        return known
 
     def header_id(self, header: Header) -> int:
         """The number by which locations name a header: its seed. It is recorded when a blob of it is published."""
@@ -100,7 +107,7 @@ class BlobStore:
 
     # ------------------------------------------------------------------ reading
 
-    def read_rows(self, digests: npt.NDArray[np.uint8], header: Header, nbytes: int, out: Rows | None = None) -> Rows:
+    def read_rows(self, digests: Digests, header: Header, nbytes: int, out: Rows | None = None) -> Rows:
         """Blobs of one header, stacked.
 
         Parameters
@@ -125,13 +132,15 @@ class BlobStore:
             One is missing, damaged, or of another header; the message names digest and file.
         """
         digests = _checked_digests(digests)
-        if out is not None and (
-            out.shape != (len(digests), nbytes) or out.dtype != np.uint8 or not out.flags.c_contiguous
-        ):
-            raise InvalidInputError(f"`out` must be a uint8 array in C order of shape {(len(digests), nbytes)}")
-        if not len(digests):
+        count = digests.shape[0]
+        if out is not None and (out.shape != (count, nbytes) or out.dtype != np.uint8 or not out.flags.c_contiguous):
+            raise InvalidInputError(f"`out` must be a uint8 array in C order of shape {(count, nbytes)}")
+        if not count:
             return np.empty((0, nbytes), np.uint8) if out is None else out
-        return self._twice(lambda: self._read_rows(digests, header, nbytes, out), digests)
+        try:
+            return self._read_rows(digests, header, nbytes, out)
+        except _FAILURES:
+            return self._again(lambda: self._read_rows(digests, header, nbytes, out), digests)
 
     def read_list(self, digests: Sequence[bytes]) -> list[tuple[Header, Blob]]:
         """Blobs of any headers, in the order of ``digests``: header and logical bytes of each.
@@ -151,7 +160,10 @@ class BlobStore:
         if not set(map(len, digests)) <= {DIGEST_BYTES}:
             raise InvalidInputError(f"a digest has {DIGEST_BYTES} bytes")
         array = digest_array(digests)
-        return self._twice(lambda: self._read_list(array), array)
+        try:
+            return self._read_list(array)
+        except _FAILURES:
+            return self._again(lambda: self._read_list(array), array)
 
     def read_one(self, digest: bytes) -> tuple[Header, Blob]:
         """One blob: header and logical bytes, as :meth:`read_list` gives them."""
@@ -159,104 +171,120 @@ class BlobStore:
         for index in self.locator.indexes:
             found = index.find(digest, prefix)
             if found is not None:
-                offset, stored, check, number, place = found
+                offset, check, stored, number, place = found
                 file = self.files.raw.get(place)
                 header = self._headers.get(number)
                 if file is None or header is None or not file.has(offset + stored):
                     break
-                blob: Blob
                 if header.kind == NDARRAY:
-                    blob = file.bytes[offset : offset + stored].copy()
-                else:
-                    blob = file.map[offset : offset + stored]
-                if xxh3_64_intdigest(blob, number) == check:  # type: ignore[arg-type]
-                    return header, blob
+                    rows = file.bytes[offset : offset + stored].copy()
+                    if xxh3_64_intdigest(rows, number) == check:
+                        return header, rows
+                    break
+                data = file.map[offset : offset + stored]
+                if xxh3_64_intdigest(data, number) == check:
+                    return header, data
                 break
         return self.read_list([digest])[0]
 
-    # ------------------------------------------------------------------ how
+    # ------------------------------------------------------------------ where a read failed
 
-    def _twice(self, read: Callable[[], _T], digests: npt.NDArray[np.uint8]) -> _T:
-        """What ``read`` gives; where a location proves wrong, everything is looked up again, once."""
+    def _again(self, read: Callable[[], _T], digests: Digests) -> _T:
+        """What ``read`` gives when everything was looked up again."""
+        self.refresh()
         try:
             return read()
-        except (CorruptionError, PathNotFoundError):
-            self.refresh()
-        try:
-            return read()
-        except (CorruptionError, PathNotFoundError) as error:
+        except _FAILURES as error:
             self._name_damage(digests, error)
             raise CorruptionError(str(error)) from error
 
-    def _name_damage(self, digests: npt.NDArray[np.uint8], error: Exception) -> None:
+    def _name_damage(self, digests: Digests, error: Exception) -> None:
         """Raise an error that names the first damaged one of ``digests``, and its file."""
         for at in range(len(digests)):
             one = digests[at : at + 1]
             words = self.locator.locate(one)
             try:
                 self._read_list(one)
-            except (CorruptionError, PathNotFoundError) as reason:
-                file_id = int(words[0, _PLACE] & _FILE_MASK)
+            except _FAILURES as reason:
+                file_id = int(words[0, PLACE] & _FILE_MASK)
                 raise CorruptionError(
                     f"blob {one.tobytes().hex()} in blob file {file_id:08x} cannot be read: {reason}"
                 ) from error
 
-    def _by_file(self, words: Words) -> Iterator[tuple[int, npt.NDArray[np.intp] | slice]]:
-        """Ids of the files that locations lie in, each with the positions of those locations."""
-        files = words[:, _PLACE] & _FILE_MASK
-        first = files[0]
-        if (files == first).all():
-            yield int(first), slice(None)
-            return
-        order = np.argsort(files, kind="stable")
-        cuts = np.flatnonzero(np.diff(files[order])) + 1
-        for part in np.split(order, cuts):
-            yield int(files[part[0]]), part
+    # ------------------------------------------------------------------ one attempt
 
-    def _read_rows(self, digests: npt.NDArray[np.uint8], header: Header, nbytes: int, out: Rows | None) -> Rows:
-        words = self.locator.locate(digests)
-        for file_id, part in self._by_file(words):
-            if isinstance(part, slice):
-                return self._rows_of_file(file_id, digests, words, header, nbytes, out)
-            if out is None:
-                out = np.empty((len(words), nbytes), np.uint8)
+    def _read_rows(self, digests: Digests, header: Header, nbytes: int, out: Rows | None) -> Rows:
+        words = self.locator.locate(digests, header.seed)
+        # The common case, in as few calls as can be: all in one file, as they are.
+        tail = words[:, STORED:]
+        same = tail == tail[0]
+        if same.item(same.argmin()):
+            file = self.files.raw.get(tail.item(2))
+            if file is not None and tail.item(0) == nbytes and tail.item(1) == header.seed:
+                return _gather(file, words, nbytes, out, header.seed)
+        parts = _by_file(words)
+        if len(parts) == 1:
+            return self._rows_of_file(parts[0][0], digests, words, header, nbytes, out)
+        if out is None:
+            out = np.empty((len(words), nbytes), np.uint8)
+        for file_id, part in parts:
             out[part] = self._rows_of_file(file_id, digests[part], words[part], header, nbytes, None)
-        assert out is not None
         return out
 
     def _rows_of_file(
-        self, file_id: int, digests: npt.NDArray[np.uint8], words: Words, header: Header, nbytes: int, out: Rows | None
+        self, file_id: int, digests: Digests, words: Words, header: Header, nbytes: int, out: Rows | None
     ) -> Rows:
         if file_id == IN_MEMORY:
-            return self._rows_in_memory(digests, header, nbytes, out)
-        right = words[:, _HEADER] == header.seed
+            return _stack(self._list_in_memory(digests), header, nbytes, out)
+        right = words[:, HEADER] == header.seed
         if not right.all():
             raise CorruptionError(f"blob {digests[np.argmin(right)].tobytes().hex()} is not what its column holds")
         file, backend = self.files.get(file_id)
         if backend.capabilities.raw:
             # Codec and row are zero, so the stored length fills its word.
-            if not (words[:, _STORED] == nbytes).all():
+            if not (words[:, STORED] == nbytes).all():
                 raise CorruptionError(f"the blob does not have the {nbytes} bytes that its header says")
-            offsets = words[:, _OFFSET]
-            file.need_all(offsets, words[:, _STORED])
-            rows, sums = gather_rows(file, offsets, nbytes, out, header.seed)
-        else:
-            rows = np.empty((len(words), nbytes), np.uint8) if out is None else out
-            backend.read_rows(file, Locations(words), header, rows)
-            sums = checksums(rows, header.seed)
-        if not (sums == words[:, _CHECK]).all():
+            return _gather(file, words, nbytes, out, header.seed)
+        rows = np.empty((len(words), nbytes), np.uint8) if out is None else out
+        backend.read_rows(file, Locations(words), header, rows)
+        if not (checksums(rows, header.seed) == words[:, CHECK]).all():
             raise CorruptionError(f"its checksum does not match in {file.path}")
         return rows
 
-    def _rows_in_memory(self, digests: npt.NDArray[np.uint8], header: Header, nbytes: int, out: Rows | None) -> Rows:
-        rows = np.empty((len(digests), nbytes), np.uint8) if out is None else out
-        for index, (found, blob) in enumerate(self._list_in_memory(digests)):
-            if found != header or len(blob) != nbytes:
-                raise CorruptionError("the blob has a header that its column does not have")
-            rows[index] = np.frombuffer(blob, np.uint8)
-        return rows
+    def _read_list(self, digests: Digests) -> list[tuple[Header, Blob]]:
+        words = self.locator.locate(digests)
+        parts = _by_file(words)
+        if len(parts) == 1:
+            return self._list_of_file(parts[0][0], digests, words)
+        blobs: dict[int, tuple[Header, Blob]] = {}
+        for file_id, part in parts:
+            blobs.update(zip(part.tolist(), self._list_of_file(file_id, digests[part], words[part]), strict=True))
+        return list(map(blobs.__getitem__, range(len(words))))
 
-    def _list_in_memory(self, digests: npt.NDArray[np.uint8]) -> list[tuple[Header, Blob]]:
+    def _list_of_file(self, file_id: int, digests: Digests, words: Words) -> list[tuple[Header, Blob]]:
+        if file_id == IN_MEMORY:
+            return self._list_in_memory(digests)
+        numbers: list[int] = words[:, HEADER].tolist()
+        try:
+            headers = list(map(self._headers.__getitem__, numbers))
+        except KeyError:
+            headers = list(map(self.header, numbers))
+        file, backend = self.files.get(file_id)
+        if backend.capabilities.raw:
+            lengths = words[:, STORED]
+            if int(lengths.max()) > LENGTH_MASK:
+                raise CorruptionError(f"a location in {file.path} names a codec, and nothing there is encoded")
+            file.need_all(words[:, OFFSET], lengths)
+            kinds = {header.kind for header in headers}
+            blobs, sums = gather_list(file, words[:, OFFSET], lengths, kinds, words[:, HEADER])
+        else:
+            blobs = backend.read_list(file, Locations(words), headers)
+            sums = [checksum(blob, number) for blob, number in zip(blobs, numbers, strict=True)]  # type: ignore[arg-type]
+        if sums != words[:, CHECK].tolist():
+            raise CorruptionError(f"its checksum does not match in {file.path}")
+        return list(zip(headers, blobs, strict=True))
+
+    def _list_in_memory(self, digests: Digests) -> list[tuple[Header, Blob]]:
         blobs: list[tuple[Header, Blob]] = []
         for digest in digest_list(digests):
             held = self.locator.pending.buffers.get(digest)
@@ -266,43 +294,40 @@ class BlobStore:
             blobs.append((held.header, fresh))
         return blobs
 
-    def _read_list(self, digests: npt.NDArray[np.uint8]) -> list[tuple[Header, Blob]]:
-        words = self.locator.locate(digests)
-        blobs: dict[int, tuple[Header, Blob]] = {}
-        for file_id, part in self._by_file(words):
-            if isinstance(part, slice):
-                return self._list_of_file(file_id, digests, words)
-            found = self._list_of_file(file_id, digests[part], words[part])
-            blobs.update(zip(part.tolist(), found, strict=True))
-        return list(map(blobs.__getitem__, range(len(words))))
 
-    def _list_of_file(self, file_id: int, digests: npt.NDArray[np.uint8], words: Words) -> list[tuple[Header, Blob]]:
-        if file_id == IN_MEMORY:
-            return self._list_in_memory(digests)
-        numbers: list[int] = words[:, _HEADER].tolist()
-        try:
-            headers = list(map(self._headers.__getitem__, numbers))
-        except KeyError:
-            headers = list(map(self.header, numbers))
-        file, backend = self.files.get(file_id)
-        if backend.capabilities.raw:
-            lengths = words[:, _STORED]
-            if int(lengths.max()) > LENGTH_MASK:
-                raise CorruptionError(f"a location in {file.path} names a codec, and nothing there is encoded")
-            file.need_all(words[:, _OFFSET], lengths)
-            kinds = {header.kind for header in set(headers)}
-            blobs, sums = gather_list(file, words[:, _OFFSET], lengths, kinds, words[:, _HEADER])
-        else:
-            blobs = backend.read_list(file, Locations(words), headers)
-            sums = [checksum(blob, number) for blob, number in zip(blobs, numbers, strict=True)]  # type: ignore[arg-type]
-        if sums != words[:, _CHECK].tolist():
-            raise CorruptionError(f"its checksum does not match in {file.path}")
-        return list(zip(headers, blobs, strict=True))
+def _gather(file: BlobFile, words: Words, nbytes: int, out: Rows | None, seed: int) -> Rows:
+    """Blobs of one size and file, checked."""
+    offsets = words[:, OFFSET]
+    end = offsets.item(offsets.argmax()) + nbytes
+    if not file.has(end):
+        file.check_length()
+        file.need(end)
+    rows, sums = gather_rows(file, offsets, nbytes, out, seed)
+    right = sums == words[:, CHECK]
+    if not right.item(right.argmin()):
+        raise CorruptionError(f"its checksum does not match in {file.path}")
+    return rows
 
 
-def _checked_digests(digests: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+def _by_file(words: Words) -> list[tuple[int, Places]]:
+    """Ids of the files that locations lie in, each with the positions of those locations."""
+    files = words[:, PLACE] & _FILE_MASK
+    order = np.argsort(files, kind="stable")
+    ordered = files[order]
+    cuts = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+    return [(int(files[part[0]]), part) for part in np.split(order, cuts)]
+
+
+def _stack(blobs: list[tuple[Header, Blob]], header: Header, nbytes: int, out: Rows | None) -> Rows:
+    rows = np.empty((len(blobs), nbytes), np.uint8) if out is None else out
+    for index, (found, blob) in enumerate(blobs):
+        if found != header or len(blob) != nbytes:
+            raise CorruptionError("the blob is not what its column holds")
+        rows[index] = blob if isinstance(blob, np.ndarray) else np.frombuffer(blob, np.uint8)
+    return rows
+
+
+def _checked_digests(digests: Digests) -> Digests:
     if digests.dtype != np.uint8 or digests.ndim != 2 or digests.shape[1] != DIGEST_BYTES:
-        raise InvalidInputError(
-            f"digests are a uint8 array of shape (n, {DIGEST_BYTES}), not {digests.dtype} {digests.shape}"
-        )
-    return np.ascontiguousarray(digests)
+        raise InvalidInputError(f"digests are a uint8 array (n, {DIGEST_BYTES}), not {digests.dtype} {digests.shape}")
+    return digests if digests.flags.c_contiguous else np.ascontiguousarray(digests)

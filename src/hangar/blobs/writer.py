@@ -33,7 +33,7 @@ from hangar.blobs.catalog import (
     run_path,
     scan_runs,
 )
-from hangar.blobs.index import Index, sort_digests
+from hangar.blobs.index import Digests, Index, Places, Sought, sort_digests
 from hangar.blobs.merging import runs_to_merge
 from hangar.blobs.pending import Buffered, Pending
 from hangar.blobs.run import Run, write_run
@@ -108,9 +108,7 @@ class BlobWriter:
 
     # ------------------------------------------------------------------ adding
 
-    def add_rows(
-        self, tag: str, header: Header, rows: Rows, digests: npt.NDArray[np.uint8], options: Options = _NO_OPTIONS
-    ) -> None:
+    def add_rows(self, tag: str, header: Header, rows: Rows, digests: Digests, options: Options = _NO_OPTIONS) -> None:
         """Add blobs of one header.
 
         Parameters
@@ -140,7 +138,7 @@ class BlobWriter:
             raise InvalidInputError("`rows` must be a uint8 array (n, size) in C order, and `digests` one of (n, 32)")
         self._begin_adding()
         self._flush()
-        fresh = self._fresh(digests)
+        fresh, sought = self._fresh(np.ascontiguousarray(digests))
         if not len(fresh):
             return
         if len(fresh) == len(rows):
@@ -150,7 +148,7 @@ class BlobWriter:
             kept = np.sort(fresh)
             payload, sums = _kept_rows(rows, header, kept)
             places = np.searchsorted(kept, fresh)
-        self._append(tag, options, payload, header.seed, sums, digests[fresh], places)
+        self._append(tag, options, payload, header.seed, sums, sought, places)
         self.pending.headers[header.seed] = header
 
     def add_list(
@@ -231,11 +229,14 @@ class BlobWriter:
                 del pending.buffers[digest]
                 pending.buffered_bytes -= len(blob.data)
 
-    def _fresh(self, digests: npt.NDArray[np.uint8]) -> npt.NDArray[np.intp]:
-        """Positions of the digests that are to be stored, in the order of digests."""
-        order, repeats = sort_digests(digests)
-        skipped = repeats | self._store.locator.known(digests[order])
-        return order[~skipped] if skipped.any() else order
+    def _fresh(self, digests: Digests) -> tuple[Places, Sought]:
+        """Positions of the digests that are to be stored, in the order of digests, and these digests."""
+        order, sought, skipped = sort_digests(digests)
+        skipped |= self._store.locator.known(sought)
+        if not skipped.any():
+            return order, sought
+        left = np.flatnonzero(~skipped)
+        return order.take(left), sought.take(left)
 
     def _add_list(
         self,
@@ -248,7 +249,7 @@ class BlobWriter:
         if not digests:
             return
         array = digest_array(digests)
-        fresh = self._fresh(array)
+        fresh, sought = self._fresh(array)
         if not len(fresh):
             return
         kept = np.sort(fresh)
@@ -262,7 +263,7 @@ class BlobWriter:
             chosen = [b"".join(chosen)]
         payload = Payload(chosen, lengths, headers if isinstance(headers, Header) else own)
         numbers = np.array(seeds, np.uint64)
-        self._append(tag, options, payload, numbers, sums, array[fresh], np.searchsorted(kept, fresh))
+        self._append(tag, options, payload, numbers, sums, sought, np.searchsorted(kept, fresh))
         self.pending.headers.update(zip(seeds, own, strict=True))
 
     def _append(
@@ -272,14 +273,14 @@ class BlobWriter:
         payload: Payload,
         numbers: int | npt.NDArray[np.uint64],
         sums: npt.NDArray[np.uint64],
-        digests: npt.NDArray[np.uint8],
-        places: npt.NDArray[np.intp],
+        sought: Sought,
+        places: Places,
     ) -> None:
-        """Write a batch, and index it: ``digests`` are sorted, ``places`` says which of the batch each names."""
+        """Write a batch, and index it: ``sought`` are its digests sorted, ``places`` says which of the batch each names."""
         self._lock.check()
         locations = self._appender.file(tag).write(payload, options)
         locations.seal(numbers, sums)
-        self.pending.add(Index.build(digests, locations.take(places)))
+        self.pending.add(Index.build(sought, locations.take(places)))
         self._store.locator.arrange()
 
     # ------------------------------------------------------------------ publishing
@@ -406,7 +407,7 @@ class BlobWriter:
         self._store.locator.arrange()
 
 
-def _kept_rows(rows: Rows, header: Header, kept: npt.NDArray[np.intp]) -> tuple[Payload, npt.NDArray[np.uint64]]:
+def _kept_rows(rows: Rows, header: Header, kept: Places) -> tuple[Payload, npt.NDArray[np.uint64]]:
     """The payload of some rows, and their checksums."""
     size = rows.shape[1]
     cuts = np.flatnonzero(np.diff(kept) != 1) + 1
