@@ -1,0 +1,26 @@
+"""History as users see it: the log and its drawing, and the branches.
+
+Nothing here changes a commit. What moves a ref does so through ``refs``, in one transaction; what merges, resets or reverts comes here
+with the pieces of work that need it.
+"""
+
+from __future__ import annotations
+
+from hangar.history.branches import BranchHead, create_branch, list_branches, remove_branch, unknown_branch
+from hangar.history.draw import SHORT_DIGEST, printable, render_graph
+from hangar.history.log import CommitSpec, LogContents, iso_time, log
+
+__all__ = [
+    "SHORT_DIGEST",
+    "BranchHead",
+    "CommitSpec",
+    "LogContents",
+    "create_branch",
+    "iso_time",
+    "list_branches",
+    "log",
+    "printable",
+    "remove_branch",
+    "render_graph",
+    "unknown_branch",
+]

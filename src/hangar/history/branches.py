@@ -1,0 +1,149 @@
+"""Branches as users make and delete them.
+
+A branch is deleted only when nothing stands on it and, unless forced, when another ref holds its commits. Deleting takes the writer
+lock, so that no writer opens the branch meanwhile. The reflog keeps what a deleted branch stood on.
+"""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, NamedTuple
+
+from hangar.digest import Digest
+from hangar.errors import AccessError, RevisionNotFoundError, UnmergedError
+from hangar.lock import WriterLock
+from hangar.names import check_name
+from hangar.objects.graph import is_ancestor
+from hangar.refs import BRANCHES, REMOTES, Refs
+from hangar.revisions import did_you_mean, resolve_commit
+
+if TYPE_CHECKING:
+    from hangar.db.environment import Database
+    from hangar.db.transaction import ReadTransaction, WriteTransaction
+
+__all__ = ["BranchHead", "create_branch", "list_branches", "remove_branch", "unknown_branch"]
+
+
+class BranchHead(NamedTuple):
+    """A branch, and the commit it stands on.
+
+    Attributes
+    ----------
+    name
+        Its name, such as ``'master'``.
+    digest
+        Digest of the commit in hex; ``''`` for a branch without a commit.
+    """
+
+    name: str
+    digest: str
+
+
+def list_branches(refs: Refs, transaction: ReadTransaction | None = None) -> list[str]:
+    """Names of all branches, sorted; remote-tracking ones (``REMOTE/NAME``) included."""
+    names = refs.names("", transaction)
+    return sorted(name.partition("/")[2] for name in names if name.startswith((BRANCHES, REMOTES)))
+
+
+def unknown_branch(refs: Refs, name: object, transaction: ReadTransaction | None = None) -> RevisionNotFoundError:
+    """The error for a branch that does not exist; to be raised."""
+    hint = did_you_mean(str(name), list_branches(refs, transaction), "`hangar branch list`")
+    return RevisionNotFoundError(f"no branch {name!r}{hint}")
+
+
+def create_branch(db: Database, refs: Refs, name: str, base: str | None = None, *, who: tuple[str, str]) -> BranchHead:
+    """Make a branch.
+
+    Parameters
+    ----------
+    base
+        The revision it starts from; by default the head of the branch last written.
+    who
+        Name and email, for the reflog.
+
+    Raises
+    ------
+    InvalidInputError, NameTakenError, RevisionNotFoundError
+        A bad or taken name, an unknown base.
+    InvalidStateError
+        There is no commit yet to start from.
+    """
+    ref = BRANCHES + check_name(name, "branch")
+    start = BRANCHES + refs.head().last_written if base is None else base
+    digest = resolve_commit(db, refs, start)
+    message = f"from {start.removeprefix(BRANCHES)}"
+    db.update(lambda transaction: refs.create(transaction, ref, digest, who=who, operation="branch", message=message))
+    return BranchHead(name, digest.hex())
+
+
+def remove_branch(db: Database, refs: Refs, name: str, *, force: bool = False, who: tuple[str, str]) -> BranchHead:
+    """Delete a local branch.
+
+    Parameters
+    ----------
+    force
+        Delete it although no other ref holds its commits.
+    who
+        Name and email, for the reflog.
+
+    Returns
+    -------
+    BranchHead
+        What was deleted.
+
+    Raises
+    ------
+    RevisionNotFoundError
+        There is no local branch of this name.
+    AccessError
+        It is the last branch, the branch last written or the branch to write.
+    LockedError
+        A writer holds the writer lock.
+    UnmergedError
+        No other ref holds its commits, and ``force`` is not given.
+    StaleRefError
+        It moved at the same moment.
+    """
+    ref = BRANCHES + str(name)
+    with db.read() as transaction:
+        _check_removable(refs, ref, transaction)
+    lock = WriterLock(db)
+    lock.acquire()
+    try:
+        digest = refs.get(ref)
+        if digest is not None and not force:
+            _check_merged(db, refs, ref, digest)
+
+        def delete(transaction: WriteTransaction) -> None:
+            lock.check(transaction)
+            _check_removable(refs, ref, transaction)
+            refs.delete(transaction, ref, digest, who=who, operation="branch (delete)")
+
+        db.update(delete)
+    finally:
+        lock.release()
+    return BranchHead(name, "" if digest is None else digest.hex())
+
+
+def _check_removable(refs: Refs, ref: str, transaction: ReadTransaction) -> None:
+    name, head = ref.removeprefix(BRANCHES), refs.head(transaction)
+    if not refs.exists(ref, transaction):
+        raise unknown_branch(refs, name, transaction)
+    if len(refs.names(BRANCHES, transaction)) == 1:
+        raise AccessError(f"branch {name!r} is the only one: a repository has at least one branch")
+    if name == head.last_written:
+        raise AccessError(
+            f"branch {name!r} is the one last written: write to another one first, such as with `hangar checkout BRANCH` and a commit"
+        )
+    if name == head.write_branch:
+        raise AccessError(
+            f"branch {name!r} is checked out to be written: run `hangar checkout BRANCH` with another one first"
+        )
+
+
+def _check_merged(db: Database, refs: Refs, ref: str, digest: Digest) -> None:
+    others = {other for name, other in refs.items("") if name != ref and other is not None}
+    if digest not in others and not any(is_ancestor(db, digest, other) for other in sorted(others)):
+        raise UnmergedError(
+            f"the commits of branch {ref.removeprefix(BRANCHES)!r} are on no other branch or tag: merge it, or delete it anyway "
+            "with force_delete=True (`-f`)"
+        )

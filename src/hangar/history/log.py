@@ -1,0 +1,86 @@
+"""The log of a commit: what led to it, newest first.
+
+Order follows generation numbers, never clocks: a commit stands before all of its ancestors, whatever times its authors' machines had.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime, timedelta, timezone
+from itertools import islice
+from typing import TYPE_CHECKING, TypedDict
+
+from hangar.digest import Digest
+from hangar.objects.graph import ancestors
+from hangar.refs import BRANCHES, REMOTES, Refs
+
+if TYPE_CHECKING:
+    from hangar.db.environment import Database
+
+__all__ = ["CommitSpec", "LogContents", "iso_time", "log"]
+
+
+class CommitSpec(TypedDict):
+    """What a log says of one commit; the time is ISO 8601, in the zone of the commit."""
+
+    commit_time: str
+    commit_message: str
+    commit_user: str
+    commit_email: str
+
+
+class LogContents(TypedDict):
+    """A log. Digests are in hex.
+
+    ``ancestors`` are the parents of each commit (``['']`` for a first one), ``order`` is newest first, ``branch_heads`` the branches
+    that stand on a commit, whether it is in the log or not. Everything is empty where there is no commit.
+    """
+
+    head: str
+    ancestors: dict[str, list[str]]
+    specs: dict[str, CommitSpec]
+    order: list[str]
+    branch_heads: dict[str, list[str]]
+
+
+def iso_time(time_ns: int, tz: int) -> str:
+    """ISO 8601 of a time in nanoseconds since 1970 (UTC), shown in the zone ``tz`` minutes east of UTC."""
+    try:
+        return datetime.fromtimestamp(time_ns // 10**9, timezone(timedelta(minutes=tz))).isoformat()
+    except (ValueError, OverflowError, OSError):
+        return f"{time_ns} ns"  # somebody's clock stood beyond the calendar; the log is no place to fail
+
+
+def log(db: Database, refs: Refs, start: Digest | None, *, limit: int | None = None) -> LogContents:
+    """The history of ``start``.
+
+    Parameters
+    ----------
+    start
+        A commit; None (a branch without one) gives an empty log.
+    limit
+        Stop after so many commits.
+
+    Raises
+    ------
+    CorruptionError
+        A commit is missing or damaged.
+    """
+    contents: LogContents = {"head": "", "ancestors": {}, "specs": {}, "order": [], "branch_heads": {}}
+    if start is None:
+        return contents
+    contents["head"] = start.hex()
+    for digest, commit in islice(ancestors(db, [start]), limit):
+        name = digest.hex()
+        contents["order"].append(name)
+        contents["ancestors"][name] = [parent.hex() for parent in commit.parents] or [""]
+        contents["specs"][name] = {
+            "commit_time": iso_time(commit.time_ns, commit.tz),
+            "commit_message": commit.message,
+            "commit_user": commit.author,
+            "commit_email": commit.email,
+        }
+    heads = contents["branch_heads"]
+    for name, head in sorted(refs.items(""), key=lambda item: item[0].partition("/")[2]):
+        if head is not None and name.startswith((BRANCHES, REMOTES)):
+            heads.setdefault(head.hex(), []).append(name.partition("/")[2])
+    return contents

@@ -1,0 +1,187 @@
+"""From what a person types to a commit.
+
+A revision is a branch, a tag, a remote-tracking branch (``REMOTE/NAME``), a digest or the beginning of one, tried in this order;
+``HEAD`` is the branch to write, and ``heads/NAME``, ``tags/NAME``, ``remotes/REMOTE/NAME`` are never taken for anything else. Behind it may
+stand ``@{N}`` (where that ref stood N moves ago), and then any number of ``~N`` (the N-th first parent), ``^`` (the first parent) and
+``^N`` (the N-th parent). A name that could also be a digest wins, with a warning. Nothing is guessed: an ambiguous digest is an error.
+"""
+
+from __future__ import annotations
+
+import difflib
+import re
+import warnings
+from collections.abc import Iterable
+from itertools import islice, repeat
+from typing import TYPE_CHECKING, Final, NamedTuple
+
+from hangar.db.tables import COMMITS
+from hangar.digest import Digest
+from hangar.errors import InvalidStateError, RevisionNotFoundError
+from hangar.objects.records import load_commit
+from hangar.refs import BRANCHES, REMOTES, TAGS, Refs, describe
+
+if TYPE_CHECKING:
+    from hangar.db.environment import Database
+    from hangar.db.transaction import ReadTransaction
+
+__all__ = ["Revision", "did_you_mean", "resolve", "resolve_commit"]
+
+CANDIDATES: Final = 5
+"""Commits that the message about an ambiguous digest lists."""
+
+_REVISION: Final = re.compile(r"(?P<base>[^~^@]*)(?:@\{(?P<moves>[0-9]{1,18})\})?(?P<steps>(?:[~^][0-9]{0,18})*)\Z")
+_STEP: Final = re.compile(r"([~^])([0-9]*)")
+_HEX: Final = re.compile(r"[0-9a-fA-F]{4,64}\Z")
+
+
+class Revision(NamedTuple):
+    """What a revision stands for.
+
+    Attributes
+    ----------
+    digest
+        The commit; None for a branch without a commit.
+    name
+        Full name of the ref, such as ``'heads/master'``, when the revision is one and nothing else; else None.
+    """
+
+    digest: Digest | None
+    name: str | None
+
+
+def resolve(db: Database, refs: Refs, text: str) -> Revision:
+    """The commit that ``text`` stands for.
+
+    Raises
+    ------
+    RevisionNotFoundError
+        There is none, or more than one.
+
+    Warns
+    -----
+    UserWarning
+        The name of a ref is the beginning of a commit's digest too, or a whole one.
+    """
+    match = _REVISION.match(str(text))
+    if match is None or not match["base"]:
+        raise RevisionNotFoundError(
+            f"{text!r} is no revision: use a branch, a tag or a commit, such as master or master~2"
+        )
+    base, moves, steps = match["base"], match["moves"], match["steps"]
+    with db.read() as transaction:
+        name = _find_ref(refs, base, transaction, moved=moves is not None)
+        commits = _find_commits(base, transaction)
+        if name is None and moves is None:
+            digest: Digest | None = _only(commits, base, refs, transaction)
+        elif name is None:
+            raise _unknown(base, refs, transaction)
+        elif moves is None:
+            digest = refs.get(name, transaction)
+        else:
+            digest = _moves_ago(refs, name, int(moves), transaction)
+    if name is not None and commits:
+        warnings.warn(
+            f"{base!r} is the {describe(name)}, and the beginning of the digest of commit {commits[0].hex()[:12]}: "
+            "the name wins, give more characters of the digest if you mean the commit",
+            UserWarning,
+            stacklevel=2,
+        )
+    if steps:
+        digest = _walk(db, digest, steps, text)
+    return Revision(digest, None if moves is not None or steps else name)
+
+
+def resolve_commit(db: Database, refs: Refs, text: str) -> Digest:
+    """The commit that ``text`` stands for, where there must be one.
+
+    Raises
+    ------
+    RevisionNotFoundError
+        There is no such revision, or more than one.
+    InvalidStateError
+        It is a branch without a commit.
+    """
+    revision = resolve(db, refs, text)
+    if revision.digest is None:
+        raise InvalidStateError(f"{describe(revision.name or text)} has no commit yet: commit something first")
+    return revision.digest
+
+
+def _find_ref(refs: Refs, base: str, transaction: ReadTransaction, *, moved: bool) -> str | None:
+    """Full name of the ref that ``base`` names; when ``moved``, a ref that is no more but left a reflog serves too."""
+    names = [prefix + base for prefix in (BRANCHES, TAGS, REMOTES)]
+    if base.startswith((BRANCHES, TAGS, REMOTES)):
+        names.insert(0, base)
+    for name in names:
+        if refs.exists(name, transaction):
+            return name
+    if base == "HEAD":
+        return BRANCHES + refs.head(transaction).write_branch
+    return next((name for name in names if moved and refs.reflog(name, transaction, limit=1)), None)
+
+
+def _find_commits(base: str, transaction: ReadTransaction) -> list[Digest]:
+    """The first commits whose digest begins with ``base``."""
+    if not _HEX.match(base):
+        return []
+    text = base.lower()
+    rows = transaction.scan(COMMITS, prefix=bytes.fromhex(text[: len(text) // 2 * 2]))
+    return list(islice((Digest(key) for key, _ in rows if key.hex().startswith(text)), CANDIDATES + 1))
+
+
+def _only(commits: list[Digest], base: str, refs: Refs, transaction: ReadTransaction) -> Digest:
+    if not commits:
+        raise _unknown(base, refs, transaction)
+    if len(commits) > 1:
+        listed = ", ".join(digest.hex()[: len(base) + 6] for digest in commits[:CANDIDATES])
+        more = " and more" if len(commits) > CANDIDATES else ""
+        raise RevisionNotFoundError(f"{base!r} begins more than one commit ({listed}{more}): give more characters")
+    return commits[0]
+
+
+def did_you_mean(name: str, known: Iterable[str], commands: str) -> str:
+    """The end of a message about a ``name`` that is not known: those of ``known`` that are like it, and where to look."""
+    near = difflib.get_close_matches(name, known, 3)
+    return f", did you mean {' or '.join(map(repr, near))}? If not, see {commands}" if near else f": see {commands}"
+
+
+def _unknown(base: str, refs: Refs, transaction: ReadTransaction) -> RevisionNotFoundError:
+    known = [name.partition("/")[2] for prefix in (BRANCHES, TAGS, REMOTES) for name in refs.names(prefix, transaction)]
+    where = "`hangar branch list` and `hangar log`"
+    return RevisionNotFoundError(f"no branch, tag or commit {base!r}{did_you_mean(base, known, where)}")
+
+
+def _moves_ago(refs: Refs, name: str, moves: int, transaction: ReadTransaction) -> Digest:
+    entries = refs.reflog(name, transaction, limit=moves + 1)
+    short = name.partition("/")[2]
+    if moves > len(entries):
+        raise RevisionNotFoundError(
+            f"{short}@{{{moves}}}: the reflog of {describe(name)} ends at {short}@{{{len(entries)}}}, "
+            f"see `hangar reflog {short}`"
+        )
+    digest = entries[moves].new if moves < len(entries) else entries[-1].old if entries else None
+    if digest is None:
+        raise RevisionNotFoundError(
+            f"{short}@{{{moves}}}: {describe(name)} had no commit then, see `hangar reflog {short}`"
+        )
+    if transaction.get(COMMITS, digest) is None:
+        raise RevisionNotFoundError(f"{short}@{{{moves}}} was commit {digest.hex()[:12]}, which is not here any more")
+    return Digest(digest)
+
+
+def _walk(db: Database, digest: Digest | None, steps: str, text: str) -> Digest:
+    """Follow ``~N`` and ``^N`` from a commit."""
+    if digest is None:
+        raise RevisionNotFoundError(f"{text!r} goes beyond the history: the branch has no commit yet")
+    for kind, digits in _STEP.findall(steps):
+        count = int(digits) if digits else 1
+        for parent in [count - 1] if kind == "^" and count else repeat(0, count if kind == "~" else 0):
+            parents = load_commit(db, digest).parents
+            if parent >= len(parents):
+                raise RevisionNotFoundError(
+                    f"{text!r} goes beyond the history: commit {digest.hex()[:12]} has "
+                    f"{len(parents) or 'no'} parent{'' if len(parents) == 1 else 's'}"
+                )
+            digest = Digest(parents[parent])
+    return digest
