@@ -18,4 +18,5 @@ autodoc_default_options = {"members": True, "show-inheritance": True}
 autodoc_typehints = "description"
 autodoc_typehints_description_target = "documented"
 napoleon_google_docstring = False
+napoleon_use_ivar = True
 napoleon_use_rtype = False

@@ -173,9 +173,8 @@ def error_classes(
 
 def also(cls: type[errors.HangarError]) -> str:
     """The classes of Python that ``cls`` itself adds to its parent."""
-    return ", ".join(
-        f"``{base.__name__}``" for base in cls.__bases__ if base.__module__ == "builtins" and base is not Exception
-    )
+    bases = [base for base in cls.__bases__ if base.__module__ == "builtins" and base is not Exception]
+    return ", ".join(f"``{base.__name__}``" for base in bases) or "\N{EN DASH}"
 
 
 def errors_page() -> str:
