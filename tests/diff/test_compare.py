@@ -164,6 +164,8 @@ def test_a_column_that_is_on_one_side_alone_is_counted_unread(sides: Sides) -> N
     empty = NodeStore(sides.b.store._db)
     assert count_changes(empty, [], sides.b.columns) == {"new": ChangeCounts(2_000, 0, 0)}
     assert count_changes(empty, sides.b.columns, []) == {"new": ChangeCounts(0, 2_000, 0)}
+    hollow = Side(empty).flat("new", {}).columns
+    assert count_changes(empty, hollow, sides.b.columns) == {"new": ChangeCounts(2_000, 0, 0)}
     assert empty.loads == 0
 
 

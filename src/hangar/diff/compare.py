@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from typing import Any, NamedTuple
+from itertools import islice, repeat
+from typing import Any, Final, NamedTuple
 
 import msgspec
 
@@ -24,10 +25,14 @@ from hangar.diff.results import (
 from hangar.digest import Digest
 from hangar.objects.commit import NESTED, ColumnEntry
 from hangar.objects.diff import diff
+from hangar.objects.scan import leaves
 from hangar.objects.store import NodeStore
-from hangar.schema.keys import decode_key, split_nested_key
+from hangar.schema.keys import decode_keys, split_nested_key
 
 __all__ = ["ColumnPair", "changes", "compare", "count_changes", "pair_columns"]
+
+_BATCH: Final = 256
+"""Changes that a stream decodes together."""
 
 
 class ColumnPair(NamedTuple):
@@ -63,13 +68,11 @@ def changes(store: NodeStore, columns_a: Sequence[ColumnEntry], columns_b: Seque
         Under the last name of its column.
     """
     for pair in pair_columns(columns_a, columns_b):
-        name, nested = pair.entry.name, pair.entry.layout == NESTED
-        for key, a, b in _walk(store, pair):
-            kind: ChangeKind = "added" if a is None else "deleted" if b is None else "mutated"
-            if nested:
-                yield Change(name, kind, NestedColumnDataKey(name, *split_nested_key(key)))
-            else:
-                yield Change(name, kind, FlatColumnDataKey(name, decode_key(key)))
+        walk = _walk(store, pair)
+        while batch := list(islice(walk, _BATCH)):
+            keys = _data_keys(pair, [key for key, _, _ in batch])
+            for key, (_, a, b) in zip(keys, batch, strict=True):
+                yield Change(pair.entry.name, "added" if a is None else "deleted" if b is None else "mutated", key)
 
 
 def count_changes(
@@ -77,14 +80,13 @@ def count_changes(
 ) -> dict[str, ChangeCounts]:
     """How many samples changed, by (last) name of the column; columns without a change are left out.
 
-    A column that is on one side alone counts as its entries, unread.
+    A column that is empty or missing on one side counts as the entries of the other, unread.
     """
     counts: dict[str, ChangeCounts] = {}
     for pair in pair_columns(columns_a, columns_b):
-        if pair.before is None or pair.after is None:
-            number = pair.entry.entries
-            found = [number, 0, 0] if pair.before is None else [0, number, 0]
-        else:
+        before, after = (0 if entry is None else entry.entries for entry in pair)
+        found = [after, before, 0]
+        if before and after:
             found = [0, 0, 0]
             for _, a, b in _walk(store, pair):
                 found[0 if a is None else 1 if b is None else 2] += 1
@@ -117,11 +119,12 @@ def compare(
     schemas: dict[ChangeKind, dict[ColumnSchemaKey, DataRecordVal]] = {"added": {}, "deleted": {}, "mutated": {}}
     attributes: AttributeChanges = {}
     renamed = []
-    changed = _attribute_changes(attributes_a, attributes_b, load_attributes)
-    if changed:
-        attributes[None] = changed
-    for before, after in pair_columns(columns_a, columns_b):
-        entry = ColumnPair(before, after).entry
+    _note_attributes(attributes, None, _attribute_changes(attributes_a, attributes_b, load_attributes))
+    samples: dict[ChangeKind, list[DataKey]] = {"added": [], "deleted": [], "mutated": []}
+    for pair in pair_columns(columns_a, columns_b):
+        (before, after), entry = pair, pair.entry
+        for one, keys in _changed_keys(store, pair).items():
+            samples[one] += _data_keys(pair, keys)
         kind: ChangeKind = "added" if before is None else "deleted" if after is None else "mutated"
         if before is None or after is None or before.schema != after.schema:
             key = ColumnSchemaKey(entry.name, "nested" if entry.layout == NESTED else "flat")
@@ -129,22 +132,35 @@ def compare(
         if before is not None and after is not None and before.name != after.name:
             renamed.append((before.name, after.name))
         old, new = (None if one is None else one.attributes for one in (before, after))
-        changed = _attribute_changes(old, new, load_attributes)
-        if changed:
-            # Under this name a column may have gone, and another one come.
-            gone = attributes.get(entry.name, {})
-            attributes[entry.name] = gone | {
-                key: AttributeChange(gone[key].before, change.after) if key in gone else change
-                for key, change in changed.items()
-            }
-    samples: dict[ChangeKind, list[DataKey]] = {"added": [], "deleted": [], "mutated": []}
-    for change in changes(store, columns_a, columns_b):
-        samples[change.kind].append(change.key)
+        _note_attributes(attributes, entry.name, _attribute_changes(old, new, load_attributes))
     return DiffOut(
         *(Changes(schemas[kind], tuple(samples[kind])) for kind in ("added", "deleted", "mutated")),
         renamed=tuple(renamed),
         attributes=attributes,
     )
+
+
+def _changed_keys(store: NodeStore, pair: ColumnPair) -> dict[ChangeKind, list[bytes]]:
+    """The encoded keys of one column, by what happened to them."""
+    keys: dict[ChangeKind, list[bytes]] = {"added": [], "deleted": [], "mutated": []}
+    before, after = (None if entry is None else entry.root for entry in pair)
+    if before is not None and after is not None:
+        for key, a, b in _walk(store, pair):
+            keys["added" if a is None else "deleted" if b is None else "mutated"].append(key)
+        return keys
+    for root, found in ((after, keys["added"]), (before, keys["deleted"])):
+        if root is not None:
+            for leaf, first, last in leaves(store, root):
+                found += leaf.keys[first:last]
+    return keys
+
+
+def _data_keys(pair: ColumnPair, encoded: Sequence[bytes]) -> list[DataKey]:
+    """Keys as users see them."""
+    name = pair.entry.name
+    if pair.entry.layout == NESTED:
+        return [NestedColumnDataKey(name, *split_nested_key(key)) for key in encoded]
+    return list(map(FlatColumnDataKey, repeat(name), decode_keys(encoded)))
 
 
 def _walk(store: NodeStore, pair: ColumnPair) -> Iterator[tuple[bytes, bytes | None, bytes | None]]:
@@ -164,6 +180,15 @@ def _attribute_changes(
         # Compared as they are stored: 1, 1.0 and True are equal in Python, and three values here.
         if key not in old or key not in new or _encode(old[key]) != _encode(new[key])
     }
+
+
+def _note_attributes(found: AttributeChanges, name: str | None, changed: dict[str, AttributeChange]) -> None:
+    # Under one name a column may have gone, and another one come.
+    gone = found.get(name, {})
+    for key, change in changed.items():
+        gone[key] = AttributeChange(gone[key].before, change.after) if key in gone else change
+    if gone:
+        found[name] = gone
 
 
 _encode = msgspec.msgpack.encode
