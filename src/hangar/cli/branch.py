@@ -1,0 +1,104 @@
+"""``hangar branch list``, ``create`` and ``delete``."""
+
+from __future__ import annotations
+
+import click
+
+from hangar.cli import complete
+from hangar.cli.groups import SuggestingGroup, nearest
+from hangar.cli.output import SHORT_DIGEST, echo, json_option, style, table, visible, write_json
+from hangar.cli.state import State, pass_state
+
+__all__ = ["command"]
+
+
+class BranchGroup(SuggestingGroup):
+    """Tells those who type ``branch NAME`` how a branch is created here."""
+
+    def unknown(self, ctx: click.Context, name: str) -> str:
+        """What to say of the unknown command ``name``."""
+        if nearest(name, self.list_commands(ctx)):
+            return super().unknown(ctx, name)
+        return f"{name!r} is no command of {ctx.command_path!r}. A branch of this name is created by `hangar branch create {name}`."
+
+
+@click.group(
+    "branch",
+    cls=BranchGroup,
+    invoke_without_command=True,
+    hints={"rm": "Did you mean delete?", "remove": "Did you mean delete?"},
+)
+@json_option
+@click.pass_context
+def command(ctx: click.Context, as_json: bool) -> None:
+    """List, create and delete branches. Alone it lists them.
+
+    For example:
+      hangar branch
+      hangar branch create relabel
+      hangar branch delete relabel
+    """
+    if ctx.invoked_subcommand is None:
+        ctx.invoke(list_, as_json=as_json)
+
+
+@command.command("list")
+@json_option
+@pass_state
+def list_(state: State, as_json: bool) -> None:
+    """List all branches; the branch to write has a star.
+
+    JSON: branch (the one to write), branches (name, digest or "", message).
+    """
+    head = state.repository.head().write_branch
+    found = []
+    for name in state.repository.list_branches():
+        digest = state.stores.refs.get(f"{'remotes' if '/' in name else 'heads'}/{name}")
+        message = "" if digest is None else state.repository.commit_info(digest.hex()).message
+        found.append({"name": name, "digest": "" if digest is None else digest.hex(), "message": message})
+    if as_json:
+        write_json({"branch": head, "branches": found})
+        return
+    rows = []
+    for one in found:
+        current = one["name"] == head
+        label = style(f"* {one['name']}", "green") if current else f"  {one['name']}"
+        subject = visible(one["message"].partition("\n")[0])
+        rows.append((label, one["digest"][:SHORT_DIGEST] or "(no commit yet)", subject))
+    for line in table(rows):
+        echo(line)
+
+
+@command.command("create")
+@click.argument("name")
+@click.argument("rev", required=False, shell_complete=complete.revisions)
+@json_option
+@pass_state
+def create(state: State, name: str, rev: str | None, as_json: bool) -> None:
+    """Create the branch NAME at the commit REV; by default at the last of the branch to write. Does not switch to it.
+
+    JSON: name, digest.
+    """
+    base = rev or f"heads/{state.repository.head().write_branch}"
+    made = state.repository.create_branch(name, base)
+    if as_json:
+        write_json({"name": made.name, "digest": made.digest})
+    else:
+        echo(f"Created branch {made.name} at {made.digest[:SHORT_DIGEST]}")
+
+
+@command.command("delete")
+@click.argument("name", shell_complete=complete.branches)
+@click.option("-f", "--force", is_flag=True, help="Even if no other branch has its commits.")
+@json_option
+@pass_state
+def delete(state: State, name: str, force: bool, as_json: bool) -> None:
+    """Delete the branch NAME.
+
+    JSON: name, digest (where it stood).
+    """
+    gone = state.repository.remove_branch(name, force_delete=force)
+    if as_json:
+        write_json({"name": gone.name, "digest": gone.digest})
+    else:
+        echo(f"Deleted branch {gone.name} (it was at {gone.digest[:SHORT_DIGEST] or 'no commit'})")

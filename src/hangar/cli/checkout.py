@@ -1,0 +1,69 @@
+"""``hangar checkout``."""
+
+from __future__ import annotations
+
+import click
+
+from hangar.cli import complete
+from hangar.cli.groups import Command
+from hangar.cli.output import echo, json_option, write_json
+from hangar.cli.state import State, pass_state
+from hangar.errors import InvalidStateError, RevisionNotFoundError
+
+__all__ = ["command"]
+
+
+@click.command("checkout", cls=Command)
+@click.argument("branch", shell_complete=complete.branches)
+@click.argument("rev", required=False, shell_complete=complete.revisions)
+@click.option(
+    "-b", "create", is_flag=True, help="Create BRANCH first, at REV or at the last commit of the branch to write."
+)
+@json_option
+@pass_state
+def command(state: State, branch: str, rev: str | None, create: bool, as_json: bool) -> None:
+    """Choose the branch to write: what commands stage and commit goes there.
+
+    There is no working directory, so nothing else changes. Older commits are read by naming them: `hangar export COLUMN REV`, `hangar ls COLUMN
+    REV`, `hangar show REV`.
+
+    For example:
+      hangar checkout master
+      hangar checkout -b relabel
+      hangar checkout -b again master~3
+
+    JSON: branch, created.
+    """
+    if rev is not None and not create:
+        raise click.UsageError("REV is where a new branch begins: it goes with -b")
+    repository = state.repository
+    before = repository.head().write_branch
+    report = repository.status()
+    if not report.clean and branch != before and report.staged_branch != branch:
+        raise InvalidStateError(
+            f"there are uncommitted changes on branch {report.staged_branch!r}: `hangar commit` or `hangar restore` them first"
+        )
+    if create:
+        repository.create_branch(branch, rev or f"heads/{before}")
+    elif not state.stores.refs.exists(f"heads/{branch}"):
+        raise _no_branch(state, branch)
+    repository.set_write_branch(branch)
+    if as_json:
+        write_json({"branch": branch, "created": create})
+    elif create:
+        echo(f"Switched to a new branch {branch}")
+    else:
+        echo(f"Already on {branch}" if branch == before else f"Switched to branch {branch}")
+
+
+def _no_branch(state: State, name: str) -> Exception:
+    """The error for what is no branch: a commit by another name, or nothing."""
+    try:
+        state.repository.resolve(name)
+    except RevisionNotFoundError:
+        from hangar.history import unknown_branch
+
+        return unknown_branch(state.stores.refs, name)
+    return RevisionNotFoundError(
+        f"{name!r} is a commit and no branch, so nothing can be written to it: `hangar checkout -b NAME {name}` begins a branch there"
+    )

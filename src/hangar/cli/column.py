@@ -1,0 +1,183 @@
+"""``hangar column create``, ``remove`` and ``list``."""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import Any, Final
+
+import click
+
+from hangar.cli import complete
+from hangar.cli.groups import SuggestingGroup
+from hangar.cli.output import count, echo, json_option, table, visible, write_json
+from hangar.cli.state import State, pass_state
+from hangar.cli.views import View, open_view
+
+__all__ = ["column_record", "command", "schema_text"]
+
+DTYPES: Final = (
+    "BOOL",
+    "INT8",
+    "INT16",
+    "INT32",
+    "INT64",
+    "UINT8",
+    "UINT16",
+    "UINT32",
+    "UINT64",
+    "FLOAT16",
+    "FLOAT32",
+    "FLOAT64",
+    "COMPLEX64",
+    "COMPLEX128",
+    "BFLOAT16",
+    "STR",
+    "BYTES",
+)
+
+
+def schema_text(column: Any) -> str:
+    """What a column holds, for people: ``'uint8 28 x 28'``."""
+    if column.column_type != "ndarray":
+        return str(column.column_type)
+    shape = " x ".join(map(str, column.shape))
+    text = f"{column.dtype} {shape}".rstrip()
+    return f"{text} at most" if column.schema_type == "variable_shape" else text
+
+
+def column_record(name: str, column: Any) -> dict[str, Any]:
+    """What there is to say of a column, for JSON."""
+    return {
+        "name": name,
+        "type": column.column_type,
+        "layout": column.column_layout,
+        "dtype": None if column.dtype is None else str(column.dtype),
+        "shape": None if column.shape is None else list(column.shape),
+        "variable_shape": column.schema_type == "variable_shape",
+        "backend": column.backend,
+        "samples": len(column),
+    }
+
+
+def list_columns(view: View, as_json: bool) -> None:
+    """Write the columns of ``view``."""
+    if as_json:
+        write_json(
+            {
+                "branch": view.branch or None,
+                "commit": view.commit,
+                "columns": [column_record(name, column) for name, column in view.items()],
+            }
+        )
+        return
+    rows = [(visible(name), schema_text(column), count(len(column), "sample")) for name, column in view.items()]
+    for line in table(rows, right=(2,)):
+        echo(line)
+
+
+@click.group(
+    "column",
+    cls=SuggestingGroup,
+    hints={"add": "Did you mean create?", "rm": "Did you mean remove?", "ls": "Did you mean list?"},
+)
+def command() -> None:
+    """Create, remove and list columns.
+
+    A column is a named set of samples of one kind: arrays of one dtype and shape, text, or bytes.
+    """
+
+
+@command.command("create")
+@click.argument("name")
+@click.argument("dtype", type=click.Choice(DTYPES, case_sensitive=False), metavar="DTYPE")
+@click.argument("shape", nargs=-1, type=click.IntRange(min=0), metavar="[SHAPE]...")
+@click.option(
+    "--variable-shape", is_flag=True, help="Samples differ in shape; SHAPE is the largest extent of each dimension."
+)
+@click.option("--contains-subsamples", is_flag=True, help="Each sample holds named subsamples.")
+@click.option(
+    "--backend", metavar="TAG", help="Where new data goes on this machine; default: chosen by dtype and shape."
+)
+@json_option
+@pass_state
+def create(
+    state: State,
+    name: str,
+    dtype: str,
+    shape: tuple[int, ...],
+    variable_shape: bool,
+    contains_subsamples: bool,
+    backend: str | None,
+    as_json: bool,
+) -> None:
+    """Create the column NAME for arrays of DTYPE and SHAPE, for text (STR) or for BYTES.
+
+    DTYPE, in any case: BOOL, INT8 to INT64, UINT8 to UINT64, FLOAT16, FLOAT32, FLOAT64, COMPLEX64, COMPLEX128, BFLOAT16, STR, BYTES. Without
+    SHAPE each sample is a single number.
+
+    For example:
+      hangar column create images UINT8 28 28
+      hangar column create photos UINT8 4000 4000 3 --variable-shape
+      hangar column create labels INT64
+      hangar column create captions STR
+
+    JSON: name, type, layout, dtype, shape, variable_shape, backend, samples.
+    """
+    text = dtype.upper() in ("STR", "BYTES")
+    if text and (shape or variable_shape):
+        raise click.UsageError(f"{dtype.upper()} columns have no shape")
+    with state.writer() as checkout:
+        options: dict[str, Any] = {"contains_subsamples": contains_subsamples, "backend": backend}
+        if dtype.upper() == "STR":
+            column = checkout.add_str_column(name, **options)
+        elif dtype.upper() == "BYTES":
+            column = checkout.add_bytes_column(name, **options)
+        else:
+            column = checkout.add_ndarray_column(
+                name, shape, _dtype(dtype.lower()), variable_shape=variable_shape, **options
+            )
+        if as_json:
+            write_json(column_record(name, column))
+        else:
+            echo(f"Created column {name} of {schema_text(column)}")
+
+
+def _dtype(name: str) -> Any:
+    import numpy as np
+
+    if name != "bfloat16":
+        return np.dtype(name)
+    try:
+        return np.dtype(import_module("ml_dtypes").bfloat16)
+    except ImportError:
+        raise click.UsageError("BFLOAT16 needs the package ml_dtypes: run `pip install ml_dtypes`") from None
+
+
+@command.command("remove")
+@click.argument("name", shell_complete=complete.columns)
+@json_option
+@pass_state
+def remove(state: State, name: str, as_json: bool) -> None:
+    """Remove the column NAME with all its samples. What was committed stays in history.
+
+    JSON: name, samples (how many it had).
+    """
+    with state.writer() as checkout:
+        samples = len(checkout.columns[name])
+        checkout.columns.delete(name)
+    if as_json:
+        write_json({"name": name, "samples": samples})
+    else:
+        echo(f"Removed column {name} ({count(samples, 'sample')})")
+
+
+@command.command("list")
+@click.argument("rev", required=False, shell_complete=complete.revisions)
+@json_option
+@pass_state
+def list_(state: State, rev: str | None, as_json: bool) -> None:
+    """List the columns of the commit REV; by default as they are staged.
+
+    JSON: branch (null for a commit), commit, columns (each as `column create` says).
+    """
+    list_columns(open_view(state, rev), as_json)

@@ -1,0 +1,113 @@
+"""``hangar commit``."""
+
+from __future__ import annotations
+
+import os
+import sys
+from typing import TYPE_CHECKING, Final
+
+import click
+
+from hangar.cli.groups import Command
+from hangar.cli.output import SHORT_DIGEST, count, echo, json_option, visible, write_json
+from hangar.cli.state import State, pass_state
+from hangar.cli.status import status_lines
+from hangar.errors import InvalidInputError, InvalidStateError, NothingToDoError
+
+if TYPE_CHECKING:
+    from hangar.describe import StatusReport
+
+__all__ = ["command"]
+
+TEMPLATE: Final = """{message}
+# Say what was done and why: a short line, an empty one, and then as much as it takes. Lines that begin
+# with '#' are left out, and an empty message aborts the commit.
+#
+{status}
+"""
+
+
+def _meta(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...]) -> dict[str, str]:
+    pairs = {}
+    for text in values:
+        key, equals, value = text.partition("=")
+        if not equals or not key:
+            raise click.BadParameter(f"{text!r} is not KEY=VALUE", ctx, parameter)
+        pairs[key] = value
+    return pairs
+
+
+@click.command("commit", cls=Command)
+@click.option(
+    "-m", "--message", "messages", multiple=True, metavar="TEXT", help="The message; several are its paragraphs."
+)
+@click.option("--amend", is_flag=True, help="Replace the last commit of the branch.")
+@click.option("--no-edit", is_flag=True, help="With --amend: keep the message.")
+@click.option("--meta", multiple=True, metavar="KEY=VALUE", callback=_meta, help="A fact to store with the commit.")
+@json_option
+@pass_state
+def command(
+    state: State, messages: tuple[str, ...], amend: bool, no_edit: bool, meta: dict[str, str], as_json: bool
+) -> None:
+    """Make the staged changes a commit on the branch.
+
+    Without -m your editor ($VISUAL or $EDITOR) is opened for the message.
+
+    For example:
+      hangar commit -m "Relabel the sevens"
+      hangar commit --amend -m "Relabel the sevens and ones" --meta annotator=ada
+
+    JSON: branch, digest, parents, message, changes (column, state, added, deleted, mutated).
+    """
+    if no_edit and (messages or not amend):
+        raise click.UsageError("--no-edit goes with --amend, and without -m")
+    report = state.repository.status()
+    if report.clean and not amend:
+        raise NothingToDoError("nothing to commit: `hangar import` and `hangar rm` change what is staged")
+    before = _last_message(state, report) if amend else ""
+    message = "\n\n".join(messages) if messages else before if no_edit else _edited(before, report)
+    if not message.strip():
+        raise InvalidInputError("the commit was aborted: its message is empty")
+    with state.writer() as checkout:
+        digest = checkout.commit(message, amend=amend, meta=meta)
+    _tell(state, report, digest, as_json)
+
+
+def _last_message(state: State, report: StatusReport) -> str:
+    if not report.head:
+        raise InvalidStateError(f"branch {report.branch!r} has no commit yet that could be amended")
+    return state.repository.commit_info(report.head).message
+
+
+def _edited(before: str, report: StatusReport) -> str:
+    """What a person makes of the message in an editor."""
+    if not any(os.environ.get(name) for name in ("VISUAL", "EDITOR")) and not sys.stdin.isatty():
+        raise click.UsageError("there is no terminal to edit a message on: give one with -m")
+    status = "\n".join(f"# {click.unstyle(line)}".rstrip() for line in status_lines(report))
+    text = click.edit(TEMPLATE.format(message=before, status=status), require_save=False, extension=".hangar-commit")
+    lines = [line.rstrip() for line in (text or "").split("\n") if not line.startswith("#")]
+    return "\n".join(lines).strip("\n")
+
+
+def _tell(state: State, report: StatusReport, digest: str, as_json: bool) -> None:
+    info = state.repository.commit_info(digest)
+    changed = [column for column in report.columns if column.state != "unchanged"]
+    if as_json:
+        changes = [
+            {"column": c.name, "state": c.state, "added": c.added, "deleted": c.deleted, "mutated": c.mutated}
+            for c in changed
+        ]
+        write_json(
+            {
+                "branch": report.branch,
+                "digest": digest,
+                "parents": info.parents,
+                "message": info.message,
+                "changes": changes,
+            }
+        )
+        return
+    first = "" if info.parents else " (first commit)"
+    echo(f"[{report.branch}{first} {digest[:SHORT_DIGEST]}] {visible(info.message.partition(chr(10))[0])}")
+    added, deleted, mutated = (sum(getattr(c, kind) for c in changed) for kind in ("added", "deleted", "mutated"))
+    echo(f" {count(len(changed), 'column')} changed: {added:,} samples added, {mutated:,} changed, {deleted:,} deleted")

@@ -1,0 +1,102 @@
+"""``hangar demo``."""
+
+from __future__ import annotations
+
+import io
+import shlex
+import sys
+import tempfile
+import textwrap
+import time
+from collections.abc import Callable
+from contextlib import nullcontext, redirect_stderr, redirect_stdout
+from dataclasses import asdict
+from pathlib import Path
+
+import click
+
+from hangar.cli.groups import Command
+from hangar.cli.output import echo, json_option, style, visible, write_json
+from hangar.cli.state import State, pass_state
+
+__all__ = ["command"]
+
+PAUSE_SECONDS = 0.6
+"""After each step, where a person is watching."""
+
+
+class _Narrator:
+    """Tells the demonstration on the terminal, or does not."""
+
+    def __init__(self, directory: Path, *, quiet: bool, pause: float) -> None:
+        self._directory = directory
+        self._quiet = quiet
+        self._pause = pause
+
+    def say(self, text: str) -> None:
+        """Tell a paragraph."""
+        if not self._quiet:
+            self._rest()
+            echo("\n" + style(textwrap.fill(text, 100), "cyan"))
+
+    def run(self, *words: str) -> None:
+        """Run a command as a shell would."""
+        from hangar.cli.main import main
+
+        self._show(f"$ {shlex.join(('hangar', *words))}")
+        silent = io.StringIO()
+        with (
+            redirect_stdout(silent) if self._quiet else nullcontext(),
+            redirect_stderr(silent) if self._quiet else nullcontext(),
+        ):
+            main.main(["-C", str(self._directory), *words], standalone_mode=False)
+
+    def python(self, code: str, action: Callable[[], None]) -> None:
+        """Show the code, then do it."""
+        first, *others = textwrap.dedent(code).strip().split("\n")
+        self._show("\n".join([f">>> {first}", *(f"{'...' if line[:1] == ' ' else '>>>'} {line}" for line in others)]))
+        action()
+
+    def _show(self, text: str) -> None:
+        if not self._quiet:
+            echo()
+            echo("\n".join(style(line, "green", bold=True) for line in text.split("\n")))
+
+    def _rest(self) -> None:
+        sys.stdout.flush()
+        time.sleep(self._pause)
+
+
+@click.command("demo", cls=Command)
+@click.argument("directory", required=False, type=click.Path(path_type=Path))
+@click.option("--no-pause", is_flag=True, help="Do not wait between the steps.")
+@json_option
+@pass_state
+def command(state: State, directory: Path | None, no_pause: bool, as_json: bool) -> None:
+    """See it all at work on scikit-learn's handwritten digits and photographs, each command as you would type it.
+
+    The repository is left in DIRECTORY, which is made when missing; without DIRECTORY it is made in a temporary one and removed again. Needs
+    scikit-learn and pillow: pip install 'hangar[demo]'.
+
+    JSON: directory (null when it was temporary), first_commit, second_commit, samples, relabelled, compared, seconds.
+    """
+    from hangar.demo import run_demo
+
+    began = time.perf_counter()
+    temporary = tempfile.TemporaryDirectory(prefix="hangar-demo-") if directory is None else None
+    with temporary if temporary is not None else nullcontext() as made:
+        place = Path(made) if made is not None else state.directory / (directory or Path()).expanduser()
+        place.mkdir(parents=True, exist_ok=True)
+        pause = PAUSE_SECONDS if sys.stdout.isatty() and not no_pause else 0.0
+        report = run_demo(place, _Narrator(place, quiet=as_json, pause=pause))
+    seconds = time.perf_counter() - began
+    if as_json:
+        write_json(
+            asdict(report) | {"directory": None if directory is None else str(place), "seconds": round(seconds, 3)}
+        )
+        return
+    echo()
+    if directory is None:
+        echo("That was in a temporary directory, which is gone. To keep it: hangar demo DIRECTORY")
+    else:
+        echo(f"The repository is in {visible(str(place))}: look around with hangar log, hangar ls, hangar show.")

@@ -1,0 +1,96 @@
+"""``hangar export``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import click
+
+from hangar.cli import complete
+from hangar.cli.output import count, echo, json_option, note, visible, write_json
+from hangar.cli.plugin_command import PluginCommand, check_options
+from hangar.cli.samples import existing_samples
+from hangar.cli.state import State, pass_state
+from hangar.cli.views import open_view
+from hangar.progress import format_bytes
+
+__all__ = ["command"]
+
+
+@click.command("export", cls=PluginCommand, options_metavar="[OPTIONS] [--KEY VALUE]...")
+@click.argument("column", shell_complete=complete.columns)
+@click.argument("rev", required=False, shell_complete=complete.revisions)
+@click.option(
+    "-o",
+    "--out",
+    metavar="DIR",
+    type=click.Path(path_type=Path),
+    help="The folder to write to; default: one named like the column.",
+)
+@click.option("-s", "--sample", "samples", multiple=True, metavar="SAMPLE", help="Only this sample; may be repeated.")
+@click.option("-f", "--format", "extension", metavar="SUFFIX", help="Format of the files: png, tif, npy, txt ...")
+@click.option("--plugin", metavar="NAME", help="What writes the files; default: chosen by format.")
+@json_option
+@click.pass_context
+@pass_state
+def command(
+    state: State,
+    ctx: click.Context,
+    column: str,
+    rev: str | None,
+    out: Path | None,
+    samples: tuple[str, ...],
+    extension: str | None,
+    plugin: str | None,
+    as_json: bool,
+    plugin_options: dict[str, Any],
+) -> None:
+    """Write the samples of COLUMN into files, as the commit REV has them or as they are staged.
+
+    A file is named by its sample, or by the path it was imported from when that was remembered (--keep-names). Names that would lead out of the
+    folder, or that no file can have, are changed; files of the same name are replaced. Without -f the format is one that loses nothing:
+    png where it holds the array, else npy; txt; bin. Further options go to the plugin: jpg takes --quality 90.
+
+    For example:
+      hangar export images master~1 -o ../out
+      hangar export images -s cat_17 -s int:5 -f png
+
+    JSON: column, commit, directory, nbytes, files (sample, path).
+    """
+    from hangar.external.exporter import export_samples
+    from hangar.external.manager import manager
+    from hangar.external.safe_io import OutputDirectory, safe_component
+
+    view = open_view(state, rev)
+    found = view[column]
+    if plugin_options:
+        chosen = manager.find("save", plugin, extension) if plugin or extension else None
+        if chosen is None:
+            raise click.UsageError(
+                f"--{next(iter(plugin_options))} is an option of a plugin: choose one with -f or --plugin"
+            )
+        check_options(ctx, chosen, "save", plugin_options)
+    keys = existing_samples(samples, found, column) if samples else list(found)
+    remembered = f"{column}_path"
+    paths = view[remembered] if remembered in view and view[remembered].column_type == "str" else None
+    directory = Path(safe_component(column)) if out is None else out.expanduser()
+    with OutputDirectory(directory) as folder:
+        report = export_samples(
+            found, keys, folder, extension=extension, plugin=plugin, options=plugin_options, paths=paths
+        )
+    if as_json:
+        files = [{"sample": one.sample, "path": str(one.path)} for one in report.files]
+        write_json(
+            {
+                "column": column,
+                "commit": view.commit,
+                "directory": str(directory),
+                "nbytes": report.nbytes,
+                "files": files,
+            }
+        )
+        return
+    if report.lossy:
+        note("jpg files hold the samples only nearly: use -f png for all of it")
+    echo(f"Wrote {count(len(keys), 'sample')} of {column} to {visible(str(directory))}, {format_bytes(report.nbytes)}")

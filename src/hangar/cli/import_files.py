@@ -1,0 +1,154 @@
+"""``hangar import``."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hangar.cli import complete
+from hangar.cli.output import count, echo, json_option, note, visible, write_json
+from hangar.cli.plugin_command import PluginCommand, check_options
+from hangar.cli.state import State, pass_state
+from hangar.errors import ColumnNotFoundError, HangarError, InvalidInputError
+from hangar.progress import format_bytes
+
+if TYPE_CHECKING:
+    from hangar.checkout import WriterCheckout
+    from hangar.external.naming import Source
+
+__all__ = ["command"]
+
+
+@click.command("import", cls=PluginCommand, options_metavar="[OPTIONS] [--KEY VALUE]...")
+@click.argument("column", shell_complete=complete.columns)
+@click.argument("path", type=click.Path(path_type=Path))
+@click.option(
+    "--branch",
+    metavar="NAME",
+    shell_complete=complete.branches,
+    help="The branch to import into; default: the branch to write.",
+)
+@click.option("--plugin", metavar="NAME", help="What reads the files; default: chosen by suffix.")
+@click.option("--overwrite", is_flag=True, help="Replace samples that exist.")
+@click.option("--keep-names", is_flag=True, help="Remember the path of each file in the text column COLUMN_path.")
+@json_option
+@click.pass_context
+@pass_state
+def command(
+    state: State,
+    ctx: click.Context,
+    column: str,
+    path: Path,
+    branch: str | None,
+    plugin: str | None,
+    overwrite: bool,
+    keep_names: bool,
+    as_json: bool,
+    plugin_options: dict[str, Any],
+) -> None:
+    """Bring the file PATH, or all files of the folder PATH, into COLUMN.
+
+    A file becomes the sample named by its path below PATH, without suffix; characters that no key may have become _. Two files of one name
+    are an error, and so is a file that cannot be read or does not fit the column: then nothing is imported. Hidden files are left out, as
+    are files that nothing reads for this kind of column, which is said.
+
+    Array columns take images (png, jpg, bmp, tif, webp, ppm ...: pixels as stored), .npy, and .npz, whose arrays become PATH/NAME; text
+    columns .txt in UTF-8; bytes columns any file as it is. Further options go to the plugin: images take --mode RGB, to convert, and
+    --frame 0, to choose one of several.
+
+    For example:
+      hangar import images ../pictures
+      hangar import masks scans/mask.png --mode L --overwrite
+
+    JSON: column, branch, samples, overwritten, files, nbytes, skipped (paths).
+    """
+    from hangar.external.importer import import_files, plan_import
+    from hangar.external.naming import find_files
+
+    sources = find_files(path)
+    with state.writer(branch) as checkout:
+        if column not in checkout.columns:
+            raise _no_column(checkout, column, sources)
+        target: Any = checkout.columns[column]
+        jobs, skipped = plan_import(sources, target.column_type, plugin)
+        for found in {id(job.plugin): job.plugin for job in jobs}.values():
+            check_options(ctx, found, "load", plugin_options)
+        if not jobs:
+            raise InvalidInputError(_nothing_found(path, target.column_type, skipped))
+        with _paths_column(checkout, column, keep_names) as paths, checkout:
+            report = import_files(target, jobs, options=plugin_options, overwrite=overwrite, paths=paths)
+        branch_name = checkout.branch_name
+    if as_json:
+        write_json(
+            {
+                "column": column,
+                "branch": branch_name,
+                "samples": report.samples,
+                "overwritten": report.overwritten,
+                "files": report.files,
+                "nbytes": report.nbytes,
+                "skipped": [source.path for source in skipped],
+            }
+        )
+        return
+    if skipped:
+        note(f"Left out {count(len(skipped), 'file')} that nothing reads for such a column: {_suffixes(skipped)}")
+    replaced = f" ({report.overwritten:,} replaced)" if report.overwritten else ""
+    echo(
+        f"Imported {count(report.samples, 'sample')}{replaced} into {column} from {count(report.files, 'file')}, {format_bytes(report.nbytes)}"
+    )
+
+
+@contextmanager
+def _paths_column(checkout: WriterCheckout, column: str, wanted: bool) -> Iterator[Any]:
+    """The column that remembers paths; one that was made for an import that fails is taken away again."""
+    if not wanted:
+        yield None
+        return
+    name = f"{column}_path"
+    made = name not in checkout.columns
+    paths = checkout.add_str_column(name) if made else checkout.columns[name]
+    if paths.column_type != "str":
+        raise InvalidInputError(f"column {name!r} holds {paths.column_type}, not the paths of files: rename it")
+    try:
+        yield paths
+    except BaseException:
+        if made:
+            checkout.columns.delete(name)
+        raise
+
+
+def _no_column(checkout: WriterCheckout, name: str, sources: Sequence[Source]) -> ColumnNotFoundError:
+    """The error for a missing column, with the command that makes one for the first file that can be read."""
+    from hangar.external.fit import create_command
+    from hangar.external.importer import load_values, plan_import
+
+    text = f"there is no column {name!r} on branch {checkout.branch_name}"
+    for kind in ("ndarray", "str"):
+        jobs, _ = plan_import(sources, kind)
+        for job in jobs[:1]:
+            try:
+                value, _name = next(iter(next(iter(load_values([job], {})))[1]))
+            except (HangarError, StopIteration):
+                continue
+            return ColumnNotFoundError(
+                f"{text}: to make one for files like {job.source.path}, run `{create_command(name, value)}`"
+            )
+    return ColumnNotFoundError(f"{text}: run `hangar column create {name} DTYPE [SHAPE]...`")
+
+
+def _suffixes(skipped: Sequence[Source]) -> str:
+    """Which suffixes were left out, the most frequent first."""
+    counts = Counter(Path(source.relative).suffix or "no suffix" for source in skipped)
+    return visible(", ".join(f"{suffix} ({number:,})" for suffix, number in counts.most_common(5)))
+
+
+def _nothing_found(path: Path, kind: str, skipped: Sequence[Source]) -> str:
+    if not skipped:
+        return f"there is no file in {path}"
+    return f"nothing reads the files in {path} for {kind} samples: {_suffixes(skipped)}"

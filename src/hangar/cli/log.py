@@ -1,0 +1,161 @@
+"""``hangar log``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from hangar.cli import complete
+from hangar.cli.groups import Command
+from hangar.cli.output import SHORT_DIGEST, echo, json_option, style, visible, visible_lines, write_json
+from hangar.cli.samples import parse_sample
+from hangar.cli.state import State, pass_state
+from hangar.cli.views import open_commit
+
+if TYPE_CHECKING:
+    from hangar.history import LogContents
+    from hangar.stores import Stores
+
+__all__ = ["command"]
+
+
+@click.command("log", cls=Command)
+@click.argument("rev", required=False, shell_complete=complete.revisions)
+@click.option("--oneline", is_flag=True, help="One line a commit.")
+@click.option(
+    "-n", "--max-count", "limit", type=click.IntRange(min=0), metavar="NUMBER", help="So many commits at most."
+)
+@click.option("--graph", is_flag=True, help="Draw how the commits hang together.")
+@click.option(
+    "--column", metavar="NAME", shell_complete=complete.columns, help="Only commits that changed this column."
+)
+@click.option("--sample", metavar="SAMPLE", help="Only commits that changed this sample of --column.")
+@json_option
+@pass_state
+def command(
+    state: State,
+    rev: str | None,
+    oneline: bool,
+    limit: int | None,
+    graph: bool,
+    column: str | None,
+    sample: str | None,
+    as_json: bool,
+) -> None:
+    """Show the commits that led to REV, the newest first; by default those of the branch to write.
+
+    For example:
+      hangar log
+      hangar log --oneline --graph -n 20
+      hangar log --column labels --sample int:5
+
+    JSON: head, commits (digest, parents, author, email, time, message, branches).
+    """
+    from hangar.history import log, render_graph
+    from hangar.revisions import resolve
+
+    if sample is not None and column is None:
+        raise click.UsageError("--sample needs --column")
+    stores = state.stores
+    start = resolve(stores.db, stores.refs, rev or f"heads/{stores.refs.head().write_branch}").digest
+    contents = log(stores.db, stores.refs, start, limit=limit if column is None else None)
+    if column is not None and start is not None:
+        contents = _only(contents, _changed(state, start.hex(), column, sample), limit)
+    if as_json:
+        write_json({"head": contents["head"], "commits": list(_records(contents))})
+    elif graph:
+        text = render_graph(contents, show_time=not oneline, show_user=not oneline, oneline=oneline)
+        if text:
+            echo(text.rstrip("\n"))
+    else:
+        for record in _records(contents):
+            for line in _lines(record, oneline):
+                echo(line)
+
+
+def _records(contents: LogContents) -> Iterator[dict[str, Any]]:
+    for commit in contents["order"]:
+        spec = contents["specs"][commit]
+        yield {
+            "digest": commit,
+            "parents": [parent for parent in contents["ancestors"][commit] if parent],
+            "author": spec["commit_user"],
+            "email": spec["commit_email"],
+            "time": spec["commit_time"],
+            "message": spec["commit_message"],
+            "branches": contents["branch_heads"].get(commit, []),
+        }
+
+
+def _lines(record: dict[str, Any], oneline: bool) -> list[str]:
+    names = style(f" ({', '.join(record['branches'])})", "cyan") if record["branches"] else ""
+    message = visible_lines(record["message"].strip("\n"))
+    if oneline:
+        return [f"{style(record['digest'][:SHORT_DIGEST], 'yellow')}{names} {message[0]}"]
+    merged = (
+        [f"Merge:  {' '.join(one[:SHORT_DIGEST] for one in record['parents'])}"] if len(record["parents"]) > 1 else []
+    )
+    return [
+        style(f"commit {record['digest']}", "yellow") + names,
+        *merged,
+        f"Author: {visible(record['author'])} <{visible(record['email'])}>",
+        f"Date:   {record['time']}",
+        "",
+        *(f"    {line}".rstrip() for line in message),
+        "",
+    ]
+
+
+def _changed(state: State, head: str, column: str, sample: str | None) -> Callable[[str, list[str]], bool]:
+    """A function that says of a commit and its parents whether it changed the column, or the sample: differs from each of them."""
+    stores = state.stores
+    key = None
+    if sample is not None:
+        view = open_commit(state, head)
+        key = parse_sample(sample, view.get(column, ()))
+    known: dict[str, object] = {"": None}
+
+    def content(commit: str) -> object:
+        if commit not in known:
+            known[commit] = _content(stores, commit, column, key)
+        return known[commit]
+
+    return lambda commit, parents: all(content(commit) != content(parent) for parent in parents)
+
+
+def _content(stores: Stores, commit: str, column: str, key: int | str | None) -> object:
+    """What a commit holds of a column, or of one sample, as something to compare."""
+    from hangar.digest import Digest
+    from hangar.objects.read import get
+    from hangar.objects.records import load_commit
+    from hangar.schema.keys import encode_key
+
+    entries = load_commit(stores.db, Digest(bytes.fromhex(commit))).columns
+    entry = next((one for one in entries if one.name == column), None)
+    if entry is None:
+        return None
+    if key is None:
+        return entry
+    cell = None if entry.root is None else get(stores.nodes, Digest(entry.root), encode_key(key))
+    return None if cell is None else (entry.schema, cell)
+
+
+def _only(contents: LogContents, keep: Callable[[str, list[str]], bool], limit: int | None) -> LogContents:
+    """The log of the commits that ``keep`` chooses, each with the nearest of them that led to it."""
+    order = [commit for commit in contents["order"] if keep(commit, contents["ancestors"][commit])]
+    kept = set(order)
+    nearest: dict[str, list[str]] = {"": []}
+    for commit in reversed(contents["order"]):
+        found = [
+            one for parent in contents["ancestors"][commit] for one in ([parent] if parent in kept else nearest[parent])
+        ]
+        nearest[commit] = list(dict.fromkeys(found))
+    return {
+        "head": contents["head"],
+        "order": order[:limit],
+        "ancestors": {commit: nearest[commit] or [""] for commit in order},
+        "specs": contents["specs"],
+        "branch_heads": contents["branch_heads"],
+    }

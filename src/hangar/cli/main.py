@@ -1,0 +1,132 @@
+"""The command ``hangar``: the table of its commands, and how each run begins and ends."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, Final, NoReturn
+
+import click
+
+from hangar import __version__
+from hangar.cli.groups import Entry, LazyGroup
+from hangar.cli.outcome import OutputClosedError, conclude
+from hangar.cli.state import State
+
+__all__ = ["main"]
+
+SECTIONS: Final = {
+    "Begin": {
+        "init": Entry("hangar.cli.init", "Make a repository here."),
+        "config": Entry("hangar.cli.config", "Show or set who commits."),
+        "demo": Entry("hangar.cli.demo", "See it all at work on real images."),
+    },
+    "Fill": {
+        "column": Entry("hangar.cli.column", "Create, remove and list columns."),
+        "import": Entry("hangar.cli.import_files", "Bring files into a column."),
+        "rm": Entry("hangar.cli.rm", "Remove samples."),
+        "restore": Entry("hangar.cli.restore", "Bring samples back as a commit has them."),
+    },
+    "Look": {
+        "status": Entry("hangar.cli.status", "Show what is staged."),
+        "ls": Entry("hangar.cli.ls", "List columns, or the samples of one."),
+        "show": Entry("hangar.cli.show", "Show a commit, a column or a sample."),
+        "summary": Entry("hangar.cli.summary", "Show what a commit holds, and its size on disk."),
+        "export": Entry("hangar.cli.export", "Write samples into files."),
+    },
+    "History": {
+        "commit": Entry("hangar.cli.commit", "Make the staged changes a commit."),
+        "log": Entry("hangar.cli.log", "Show the commits that led here."),
+        "branch": Entry("hangar.cli.branch", "List, create and delete branches."),
+        "checkout": Entry("hangar.cli.checkout", "Choose the branch to write."),
+    },
+    "Care": {
+        "fsck": Entry("hangar.cli.fsck", "Check that everything is there and whole."),
+        "writer-lock": Entry("hangar.cli.writer_lock", "Show who writes, or free the lock."),
+        "completion": Entry("hangar.cli.completion", "Print the completion script of a shell."),
+    },
+}
+HINTS: Final = {
+    "add": "Files are brought in by `hangar import COLUMN PATH`.",
+    "switch": "The branch to write is chosen by `hangar checkout BRANCH`.",
+    "unstage": "Staged changes are dropped by `hangar restore COLUMN`.",
+    "remove": "Samples are removed by `hangar rm`, columns by `hangar column remove`.",
+    "delete": "Samples are removed by `hangar rm`, columns by `hangar column remove`.",
+    "list": "Columns and samples are listed by `hangar ls`.",
+    "verify": "A repository is checked by `hangar fsck --data`.",
+    "unlock": "The writer lock is freed by `hangar writer-lock --force-release`.",
+    "history": "Commits are listed by `hangar log`.",
+    "version": "The version is shown by `hangar --version`.",
+    "help": "Help is shown by `hangar --help` and `hangar COMMAND --help`.",
+}
+
+
+class HangarGroup(LazyGroup):
+    """The group itself: errors become a line on stderr and an exit code."""
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:
+            raise OutputClosedError from error
+
+    def main(
+        self,
+        args: Sequence[str] | None = None,
+        prog_name: str | None = None,
+        complete_var: str | None = None,
+        standalone_mode: bool = True,
+        **extra: Any,
+    ) -> Any:
+        """Run the command line; see click. On its own it ends in ``sys.exit`` with the exit code of what happened."""
+
+        def run() -> Any:
+            call = super(HangarGroup, self).main
+            return call(args, prog_name or "hangar", complete_var, standalone_mode=False, **extra)
+
+        return _exit(conclude(run)) if standalone_mode else run()
+
+
+def _exit(code: int) -> NoReturn:
+    sys.exit(code)
+
+
+def _coloured() -> bool | None:
+    """False where colours are not wanted; None lets click see whether there is a terminal."""
+    return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
+
+
+@click.group(
+    cls=HangarGroup,
+    sections=SECTIONS,
+    hints=HINTS,
+    context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
+)
+@click.version_option(__version__, message="%(prog)s %(version)s")
+@click.option("-C", "directory", metavar="PATH", default=".", help="Work as if started in PATH.")
+@click.pass_context
+def main(ctx: click.Context, directory: str) -> None:
+    """Version control for tensors: commits, branches and checkouts for columns of arrays, text and bytes.
+
+    A repository is a directory with a .hangar folder in it. Commands work on the one of the current directory or of the nearest
+    directory above that has one.
+
+    Begin with:
+      hangar init
+      hangar column create images UINT8 28 28
+      hangar import images path/to/folder
+      hangar commit -m "The first images"
+
+    A revision (REV) is a branch, a tag, a digest or the beginning of one, and what leads from there: master~2, v1^.
+    """
+    ctx.color = _coloured()
+    for stream in (sys.stdout, sys.stderr):
+        # A name that is no UTF-8 is shown somehow, on any terminal, rather than ending the command.
+        reconfigure = getattr(stream, "reconfigure", None)
+        if reconfigure is not None:
+            reconfigure(errors="backslashreplace")
+    ctx.obj = State(Path(directory))
+    ctx.call_on_close(ctx.obj.close)

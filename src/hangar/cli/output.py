@@ -1,0 +1,101 @@
+"""What commands write: text for people, with colours where a terminal shows them, and JSON for scripts.
+
+Text that a repository brings cannot steer a terminal: control characters are shown as escapes. JSON goes to stdout as one document;
+its keys are named in the help of each command and are not renamed.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+import unicodedata
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import Any, TypeVar
+
+import click
+
+__all__ = ["count", "echo", "json_option", "note", "style", "table", "visible", "visible_lines", "write_json"]
+
+F = TypeVar("F", bound=Callable[..., Any])
+SHORT_DIGEST = 12
+
+
+def json_option(function: F) -> F:
+    """The option ``--json`` of every command that reports something."""
+    return click.option("--json", "as_json", is_flag=True, help="Write one JSON document instead of text.")(function)
+
+
+def write_json(data: Any) -> None:
+    """Write ``data`` as one JSON document."""
+    click.echo(json.dumps(_plain(data), indent=2))
+
+
+def _plain(data: Any) -> Any:
+    """``data`` in the types of JSON. A float that JSON has no word for becomes its name, ``'nan'`` or ``'inf'``."""
+    if isinstance(data, float) and not math.isfinite(data):
+        return str(data)
+    if isinstance(data, Mapping):
+        return {str(key): _plain(value) for key, value in data.items()}
+    if isinstance(data, (list, tuple)):
+        return [_plain(value) for value in data]
+    if isinstance(data, (bytes, bytearray)):
+        return data.hex()
+    if isinstance(data, os.PathLike):
+        return os.fspath(data)
+    return data
+
+
+def visible(text: str) -> str:
+    """``text`` with control characters, and marks that turn the direction of writing, shown as escapes; line ends stay."""
+    if text.isprintable():
+        return text
+    return "".join(c if c == "\n" or not _steers(c) else c.encode("unicode_escape").decode() for c in text)
+
+
+def _steers(character: str) -> bool:
+    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in "\u061c\u200e\u200f" + "".join(
+        map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A)))
+    )
+
+
+def visible_lines(text: str) -> list[str]:
+    """The lines of ``text``, each as :func:`visible` shows it."""
+    return [visible(line.rstrip("\r")) for line in text.split("\n")]
+
+
+def echo(text: str = "", *, err: bool = False) -> None:
+    """Write a line."""
+    click.echo(text, err=err)
+
+
+def note(text: str) -> None:
+    """Write a remark, beside the output."""
+    click.echo(text, err=True)
+
+
+def style(text: str, colour: str, *, bold: bool = False) -> str:
+    """``text`` in a colour; :func:`echo` takes it off where no terminal shows it."""
+    return click.style(text, fg=colour, bold=bold or None)
+
+
+def count(number: int, noun: str) -> str:
+    """``number`` and its noun, such as ``'1,797 samples'``."""
+    if number == 1:
+        return f"1 {noun}"
+    return f"{number:,} {noun[:-1] + 'ies' if noun.endswith('y') else noun + 's'}"
+
+
+def table(rows: Iterable[Sequence[str]], *, indent: int = 0, right: Sequence[int] = ()) -> list[str]:
+    """Rows as lines of aligned cells; columns in ``right`` are set to the right."""
+    lines = [list(row) for row in rows]
+    plain = [[click.unstyle(cell) for cell in line] for line in lines]
+    widths = [max(len(line[i]) for line in plain) for i in range(len(lines[0]))] if lines else []
+    written = []
+    for line, bare in zip(lines, plain, strict=True):
+        cells = []
+        for i, cell in enumerate(line):
+            room = " " * (widths[i] - len(bare[i]))
+            cells.append(room + cell if i in right else cell + room)
+        written.append((" " * indent + "  ".join(cells)).rstrip())
+    return written

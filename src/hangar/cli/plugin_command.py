@@ -1,0 +1,76 @@
+"""Commands that hand options they do not know to a plugin: ``--quality 90`` or ``--quality=90``, anywhere after the command."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Mapping
+from typing import Any
+
+import click
+
+from hangar.cli.groups import Command
+from hangar.external.base import BasePlugin
+
+__all__ = ["PluginCommand", "check_options"]
+
+
+class PluginCommand(Command):
+    """A command with the parameter ``plugin_options``: what was given as ``--key value`` and is no option of its own."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Set the plugin's options aside, and parse the rest."""
+        own = {
+            name: parameter
+            for parameter in self.params
+            if isinstance(parameter, click.Option)
+            for name in parameter.opts
+        }
+        own |= dict.fromkeys(ctx.help_option_names)  # type: ignore[arg-type]
+        rest: list[str] = []
+        options: dict[str, Any] = {}
+        words = list(args)
+        while words:
+            word = words.pop(0)
+            name, equals, value = word.partition("=")
+            if word == "--":
+                rest += [word, *words]
+                break
+            if not word.startswith("--") or name in own:
+                rest.append(word)
+                option = own.get(name)
+                if option is not None and not option.is_flag and not equals and words:
+                    rest.append(words.pop(0))
+            elif equals or (words and not words[0].startswith("--")):
+                options[name[2:].replace("-", "_")] = _typed(value if equals else words.pop(0))
+            else:
+                near = difflib.get_close_matches(name, own, 1)
+                hint = f" Did you mean {near[0]}?" if near else " Options of a plugin have a value."
+                ctx.fail(f"no option {name}.{hint}")
+        parsed = super().parse_args(ctx, rest)
+        ctx.params["plugin_options"] = options
+        return parsed
+
+
+def _typed(text: str) -> Any:
+    """A number or truth value where ``text`` is one, else the text."""
+    if text.lower() in ("true", "false"):
+        return text.lower() == "true"
+    for kind in (int, float):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    return text
+
+
+def check_options(ctx: click.Context, plugin: BasePlugin, method: str, options: Mapping[str, Any]) -> None:
+    """Refuse options that ``plugin`` does not take, as a mistake in usage."""
+    known = plugin.option_names(method)
+    unknown = [] if known is None else [name for name in options if name not in known]
+    if not unknown:
+        return
+    written = f"--{unknown[0].replace('_', '-')}"
+    own = [name for parameter in ctx.command.params if isinstance(parameter, click.Option) for name in parameter.opts]
+    near = difflib.get_close_matches(written, own, 1)
+    taken = f"The plugin takes {', '.join(f'--{name}' for name in known or ())}." if known else "The plugin takes none."
+    ctx.fail(f"no option {written}. {f'Did you mean {near[0]}?' if near else taken}")

@@ -1,0 +1,160 @@
+"""``hangar restore``."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+import numpy as np
+
+from hangar.cli import complete
+from hangar.cli.groups import Command
+from hangar.cli.output import count, echo, json_option, write_json
+from hangar.cli.samples import parse_sample
+from hangar.cli.state import State, pass_state
+from hangar.cli.views import View, open_commit, open_view
+from hangar.errors import ColumnNotFoundError, InvalidInputError, InvalidStateError, SampleNotFoundError
+from hangar.names import SampleKey
+
+if TYPE_CHECKING:
+    from hangar.checkout import WriterCheckout
+    from hangar.columns import FlatSampleWriter
+
+__all__ = ["command"]
+
+BATCH_SAMPLES: Final = 1024
+BATCH_BYTES: Final = 32 * 2**20
+
+
+@click.command("restore", cls=Command)
+@click.argument("column", shell_complete=complete.columns)
+@click.argument("samples", nargs=-1, metavar="[SAMPLE]...")
+@click.option(
+    "--from",
+    "rev",
+    metavar="REV",
+    shell_complete=complete.revisions,
+    help="The commit; default: the last of the branch.",
+)
+@json_option
+@pass_state
+def command(state: State, column: str, samples: tuple[str, ...], rev: str | None, as_json: bool) -> None:
+    """Bring samples of COLUMN, or all of it, back as the commit REV has them.
+
+    They are staged, as any change is. A named sample that REV does not have is removed; so are, without names, all samples that it does not
+    have. Without --from this drops what is staged in COLUMN.
+
+    For example:
+      hangar restore images
+      hangar restore images cat_17 --from master~2
+
+    JSON: column, commit, restored, removed (samples).
+    """
+    here = open_view(state, None)
+    if rev is None and not here.commit:
+        raise InvalidStateError(f"branch {here.branch!r} has no commit yet that could be restored from")
+    source = open_commit(state, rev or here.commit)
+    if column not in source:
+        hint = f"; `hangar column remove {column}` removes it" if column in here else ""
+        raise ColumnNotFoundError(f"there is no column {column!r} in {source.label}{hint}")
+    wanted, gone = _plan(source, here, column, samples)
+    with state.writer() as checkout:
+        _apply(checkout, source, here, column, wanted, gone)
+    if as_json:
+        write_json({"column": column, "commit": source.commit, "restored": wanted, "removed": gone})
+        return
+    text = f"Restored {count(len(wanted), 'sample')} of {column} from {source.label}"
+    echo(f"{text}, removed {count(len(gone), 'sample')}" if gone else text)
+
+
+def _same_column(source: View, here: View, name: str) -> bool:
+    """Whether both have the column, as one and the same."""
+    return name in here and (source.entry(name).id, source.entry(name).schema) == (
+        here.entry(name).id,
+        here.entry(name).schema,
+    )
+
+
+def _plan(source: View, here: View, name: str, texts: Sequence[str]) -> tuple[list[SampleKey], list[SampleKey]]:
+    """The samples to bring back, and those to remove."""
+    there = source[name]
+    if not texts:
+        if not _same_column(source, here, name):
+            return list(there), []
+        return _differences(source, here, name)
+    if name in here and not _same_column(source, here, name):
+        raise InvalidInputError(
+            f"column {name!r} is another one in {source.label}: restore all of it, or remove it first"
+        )
+    held: Any = here.get(name, ())
+    wanted: dict[SampleKey, bool] = {}
+    for text in texts:
+        key = parse_sample(text, there)
+        if key not in there and key not in held:
+            key = parse_sample(text, held)
+        if key not in there and key not in held:
+            raise SampleNotFoundError(f"column {name!r} has no sample {text!r}, neither in {source.label} nor here")
+        wanted[key] = key in there
+    return [key for key, found in wanted.items() if found], [key for key, found in wanted.items() if not found]
+
+
+def _differences(source: View, here: View, name: str) -> tuple[list[SampleKey], list[SampleKey]]:
+    from hangar.diff import changes
+
+    wanted: list[SampleKey] = []
+    gone: list[SampleKey] = []
+    for change in changes(here.nodes, [here.entry(name)], [source.entry(name)]):
+        (gone if change.kind == "deleted" else wanted).append(change.key.sample)
+    return wanted, gone
+
+
+def _apply(
+    checkout: WriterCheckout,
+    source: View,
+    here: View,
+    name: str,
+    wanted: Iterable[SampleKey],
+    gone: Iterable[SampleKey],
+) -> None:
+    made = not _same_column(source, here, name)
+    if made:
+        if name in here:
+            checkout.columns.delete(name)
+        _create_like(checkout, source, name)
+    column: FlatSampleWriter = checkout.columns[name]  # type: ignore[assignment]
+    try:
+        with checkout:
+            for key in gone:
+                del column[key]
+            for keys in _batches(source[name], list(wanted)):
+                column.write(keys, source[name][keys])
+    except BaseException:
+        if made:
+            checkout.columns.delete(name)
+        raise
+
+
+def _batches(column: Any, keys: list[SampleKey]) -> Iterator[list[SampleKey]]:
+    """Keys of so many samples as are read at once."""
+    size = BATCH_SAMPLES
+    if column.column_type == "ndarray":
+        nbytes = int(np.dtype(column.dtype).itemsize)
+        for extent in column.shape:
+            nbytes *= int(extent)
+        size = max(1, min(size, BATCH_BYTES // max(1, nbytes)))
+    for start in range(0, len(keys), size):
+        yield keys[start : start + size]
+
+
+def _create_like(checkout: WriterCheckout, source: View, name: str) -> None:
+    """Make the column ``name`` as ``source`` has it, without samples."""
+    column = source[name]
+    schema = column._schema
+    options: dict[str, Any] = {"contains_subsamples": schema.nested, "inline": None if schema.inline else False}
+    if column.column_type == "str":
+        checkout.add_str_column(name, **options)
+    elif column.column_type == "bytes":
+        checkout.add_bytes_column(name, **options)
+    else:
+        checkout.add_ndarray_column(name, schema.shape, schema.dtype, variable_shape=schema.variable, **options)

@@ -1,0 +1,223 @@
+"""``hangar show``: a commit, a column, or a sample."""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from itertools import islice
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from hangar.cli import complete
+from hangar.cli.column import column_record, schema_text
+from hangar.cli.groups import Command
+from hangar.cli.output import count, echo, json_option, style, table, visible, visible_lines, write_json
+from hangar.cli.samples import existing_samples, sample_text
+from hangar.cli.state import State, pass_state
+from hangar.cli.status import staged_lines
+from hangar.cli.views import View, open_commit, open_view
+from hangar.errors import RevisionNotFoundError
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from hangar.describe import CommitInfo
+
+__all__ = ["command"]
+
+SMALL_ARRAY: Final = 1000
+"""Elements of an array that is shown whole."""
+FIRST_SAMPLES: Final = 10
+
+
+@click.command("show", cls=Command)
+@click.argument("thing", required=False, metavar="[REV[:COLUMN[/SAMPLE]]]", shell_complete=complete.revisions)
+@json_option
+@pass_state
+def command(state: State, thing: str | None, as_json: bool) -> None:
+    """Show a commit, one of its columns, or one of its samples.
+
+    Without REV before the colon, the column or sample is shown as it is staged; without anything the last commit is shown. Arrays of up to 1,000
+    elements and texts are shown whole.
+
+    For example:
+      hangar show
+      hangar show master~1
+      hangar show master:images
+      hangar show master:images/cat_17
+      hangar show :labels/int:5
+
+    JSON of
+      a commit: digest, tree, parents, author, email, time, message, meta, columns, changes
+      a column: as `column create` says, and branch, commit
+      a sample: branch, commit, column, sample, type, digest, nbytes, and
+                dtype, shape, min, max, mean, values (null when many)
+                or text, or hex
+    """
+    rev, colon, path = (thing or "").partition(":")
+    if not colon:
+        _show_commit(state, rev or f"heads/{state.repository.head().write_branch}", as_json)
+        return
+    view = open_commit(state, rev) if rev else open_view(state, None)
+    name, slash, sample = path.partition("/")
+    if slash:
+        _show_sample(view, name, sample, as_json)
+    else:
+        _show_column(view, name, as_json)
+
+
+# ---------------------------------------------------------------------- commit
+
+
+def _show_commit(state: State, rev: str, as_json: bool) -> None:
+    try:
+        view = open_commit(state, rev)
+    except RevisionNotFoundError as error:
+        if rev.partition("/")[0] in open_view(state, None):
+            raise RevisionNotFoundError(
+                f"{error}; what is staged of a column is shown by `hangar show :{rev}`"
+            ) from None
+        raise
+    info = state.repository.commit_info(view.commit) if view.commit else _nothing()
+    changes = _changes(state, view, info.parents)
+    if as_json:
+        write_json(asdict(info) | {"changes": changes})
+    elif not view.commit:
+        echo(f"Branch {state.repository.head().write_branch} has no commit yet")
+    else:
+        for line in _commit_lines(state, info, changes):
+            echo(line)
+
+
+def _nothing() -> CommitInfo:
+    from hangar.describe import CommitInfo
+
+    return CommitInfo()
+
+
+def _changes(state: State, view: View, parents: tuple[str, ...]) -> dict[str, dict[str, Any]]:
+    """For each column that differs from the first parent: its state, and how many samples changed in which way."""
+    from hangar.diff import count_changes, pair_columns
+
+    before = open_commit(state, parents[0]).entries if parents else ()
+    counts = count_changes(view.nodes, before, view.entries)
+    found: dict[str, dict[str, Any]] = {}
+    for pair in pair_columns(before, view.entries):
+        if pair.before != pair.after:
+            what = "new" if pair.before is None else "deleted" if pair.after is None else "changed"
+            number = counts.get(pair.entry.name, (0, 0, 0))
+            found[pair.entry.name] = {"state": what} | dict(zip(("added", "deleted", "mutated"), number, strict=True))
+    return found
+
+
+def _commit_lines(state: State, info: CommitInfo, changes: dict[str, dict[str, Any]]) -> list[str]:
+    from hangar.describe import ColumnStatus
+
+    heads = [head for head in state.repository.list_branches() if _stands_on(state, head, info.digest)]
+    names = f" ({', '.join(heads)})" if heads else ""
+    lines = [
+        style(f"commit {info.digest}{names}", "yellow"),
+        f"Tree:    {info.tree}",
+        *(f"Parent:  {parent}" for parent in info.parents),
+        f"Author:  {visible(info.author)} <{visible(info.email)}>",
+        f"Date:    {info.time}",
+        *(f"Meta:    {visible(str(key))}={visible(str(value))}" for key, value in info.meta.items()),
+        "",
+        *(f"    {line}".rstrip() for line in visible_lines(info.message.strip("\n"))),
+        "",
+    ]
+    return [*lines, *staged_lines([ColumnStatus(name, **one) for name, one in sorted(changes.items())])]
+
+
+def _stands_on(state: State, branch: str, digest: str) -> bool:
+    place = "remotes" if "/" in branch else "heads"
+    found = state.stores.refs.get(f"{place}/{branch}")
+    return found is not None and found.hex() == digest
+
+
+# ---------------------------------------------------------------------- column
+
+
+def _show_column(view: View, name: str, as_json: bool) -> None:
+    column = view[name]
+    if as_json:
+        write_json({"branch": view.branch or None, "commit": view.commit} | column_record(name, column))
+        return
+    first = [sample_text(key, column) for key in islice(iter(column), FIRST_SAMPLES)]
+    more = ", ..." if len(column) > len(first) else ""
+    rows = [
+        ("Column:", f"{visible(name)} of {view.label}"),
+        ("Holds:", schema_text(column)),
+        ("Samples:", f"{len(column):,}"),
+        ("Backend:", column.backend),
+        ("Keys:", ", ".join(first) + more or "none"),
+    ]
+    for line in table(rows):
+        echo(line)
+
+
+# ---------------------------------------------------------------------- sample
+
+
+def _show_sample(view: View, name: str, text: str, as_json: bool) -> None:
+    column = view[name]
+    key = existing_samples([text], column, name)[0]
+    value = column[key]
+    record = _sample_record(column, value)
+    if as_json:
+        place = {"branch": view.branch or None, "commit": view.commit, "column": name, "sample": key}
+        write_json(place | record)
+        return
+    rows = [("Sample:", f"{visible(name)}/{sample_text(key, column)} of {view.label}")]
+    if column.column_type == "ndarray":
+        shape = " x ".join(map(str, value.shape)) or "one number"
+        rows += [("Type:", f"{value.dtype} {shape}"), *(_statistics_rows(record) if value.size > 1 else [])]
+    else:
+        rows.append(("Type:", column.column_type))
+    rows += [("Size:", count(record["nbytes"], "byte")), ("Digest:", record["digest"])]
+    for line in [*table(rows), "", *_value_lines(value)]:
+        echo(line)
+
+
+def _sample_record(column: Any, value: Any) -> dict[str, Any]:
+    from hangar.digest import blob_digest
+
+    header, buffer = column._schema.encode(value)
+    nbytes = len(buffer) if isinstance(buffer, bytes) else int(buffer.nbytes)
+    record: dict[str, Any] = {"type": column.column_type, "digest": blob_digest(header, buffer).hex(), "nbytes": nbytes}
+    if column.column_type == "str":
+        return record | {"text": value}
+    if column.column_type == "bytes":
+        return record | {"hex": value.hex()}
+    values = value.tolist() if value.size <= SMALL_ARRAY and value.dtype.kind in "biuf" else None
+    return record | {"dtype": str(value.dtype), "shape": list(value.shape)} | _statistics(value) | {"values": values}
+
+
+def _statistics(array: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """Least, greatest and mean value; None where there is none."""
+    import numpy as np
+
+    if array.size == 0 or array.dtype.kind == "c":
+        return {"min": None, "max": None, "mean": None}
+    with np.errstate(all="ignore"):
+        least, greatest, mean = array.min().item(), array.max().item(), float(array.mean(dtype=np.float64))
+    return {"min": least, "max": greatest, "mean": mean}
+
+
+def _statistics_rows(record: dict[str, Any]) -> list[tuple[str, str]]:
+    if record["mean"] is None:
+        return []
+    return [("Values:", f"{record['min']} to {record['max']}, mean {record['mean']:.6g}")]
+
+
+def _value_lines(value: Any) -> list[str]:
+    import numpy as np
+
+    if isinstance(value, str):
+        return visible_lines(value)
+    if isinstance(value, bytes):
+        shown = value[:256].hex(" ", 4)
+        return [shown + (" ..." if len(value) > 256 else "")]
+    if value.size > SMALL_ARRAY:
+        return ["(too large to show; `hangar export` writes it to a file)"]
+    return np.array2string(value, max_line_width=120, threshold=SMALL_ARRAY).split("\n")

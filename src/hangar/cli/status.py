@@ -1,0 +1,76 @@
+"""``hangar status``, and the same as comments in the message of a commit."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import asdict
+from typing import TYPE_CHECKING
+
+import click
+
+from hangar.cli.groups import Command
+from hangar.cli.output import count, echo, json_option, style, table, visible, write_json
+from hangar.cli.state import State, pass_state
+
+if TYPE_CHECKING:
+    from hangar.describe import ColumnStatus, StatusReport
+
+__all__ = ["command", "staged_lines", "status_lines"]
+
+_STATES = {"new": ("new column:", "green"), "changed": ("changed:", "yellow"), "deleted": ("deleted column:", "red")}
+
+
+def _change_text(added: int, deleted: int, mutated: int) -> str:
+    """Numbers of samples for people, such as ``'3 added, 1 deleted'``."""
+    parts = ((added, "added"), (mutated, "changed"), (deleted, "deleted"))
+    return ", ".join(f"{number:,} {what}" for number, what in parts if number)
+
+
+def staged_lines(columns: Sequence[ColumnStatus]) -> list[str]:
+    """The columns that differ from the commit, a line each."""
+    rows = []
+    for column in columns:
+        if column.state in _STATES:
+            label, colour = _STATES[column.state]
+            change = _change_text(column.added, column.deleted, column.mutated)
+            if column.state == "deleted":
+                change = count(column.deleted, "sample")
+            elif column.state == "new":
+                change = count(column.added, "sample")
+            rows.append((style(label.ljust(15), colour), style(visible(column.name), colour), change))
+    return table(rows, indent=8)
+
+
+def status_lines(report: StatusReport) -> list[str]:
+    """The whole report for people."""
+    lines = [f"On branch {report.branch}"]
+    if not report.head:
+        lines.append("No commits yet")
+    if report.writer is not None:
+        lines.append(f"A writer is at work: {visible(str(report.writer))}")
+    if report.clean:
+        return [*lines, "", "nothing to commit, staging area clean"]
+    if report.staged_branch != report.branch:
+        lines += ["", style(f"Uncommitted changes belong to branch {report.staged_branch}:", "red")]
+        lines += [f'  (use "hangar checkout {report.staged_branch}" to go on with them)']
+    else:
+        lines += ["", "Changes to be committed:"]
+        lines += ['  (use "hangar commit" to commit, "hangar restore COLUMN" to bring back what was)']
+    return [*lines, *(staged_lines(report.columns) or ["        attributes changed"])]
+
+
+@click.command("status", cls=Command)
+@json_option
+@pass_state
+def command(state: State, as_json: bool) -> None:
+    """Show the branch, what is staged on it, and who writes.
+
+    JSON: branch, head (digest, or "" before the first commit), clean, staged_branch, columns (name, state, added, deleted, mutated), writer
+    (pid, host, user, time) or null.
+    """
+    report = state.repository.status()
+    if as_json:
+        write_json(asdict(report))
+        return
+    for line in status_lines(report):
+        echo(line)

@@ -1,0 +1,147 @@
+"""What a command reads: a commit or, where no revision is given, the staging area of the branch to write.
+
+The staging area is read as it was last made durable, without the writer lock and without opening a writer: a command that only looks works
+beside a writer, and where nothing can be written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from typing import TYPE_CHECKING
+
+from hangar.cli.output import SHORT_DIGEST
+from hangar.errors import ColumnNotFoundError, CorruptionError
+
+if TYPE_CHECKING:
+    from hangar.cli.state import State
+    from hangar.columns.flat import FlatSampleReader
+    from hangar.digest import Digest
+    from hangar.objects.commit import ColumnEntry
+    from hangar.objects.store import NodeStore
+    from hangar.staging import Staging
+    from hangar.stores import Stores
+
+__all__ = ["View", "open_commit", "open_view"]
+
+
+class View(Mapping[str, "FlatSampleReader"]):
+    """Columns to read, by name.
+
+    Attributes
+    ----------
+    label
+        What is looked at, for messages.
+    commit
+        Digest of the commit, or of the one the staging area stands on, in hex; ``''`` before the first.
+    branch
+        The branch, when it is a staging area, else ``''``.
+    entries
+        The columns as a commit lists them, sorted by name.
+    nodes
+        What reads their trees.
+    """
+
+    def __init__(
+        self,
+        label: str,
+        commit: str,
+        branch: str,
+        columns: dict[str, FlatSampleReader],
+        entries: Sequence[ColumnEntry],
+        nodes: NodeStore,
+    ) -> None:
+        self.label = label
+        self.commit = commit
+        self.branch = branch
+        self.entries = entries
+        self.nodes = nodes
+        self._columns = columns
+
+    def __getitem__(self, name: str) -> FlatSampleReader:
+        """The column ``name``; ColumnNotFoundError where there is none."""
+        if name not in self._columns:
+            there = f"there are {', '.join(self._columns)}" if self._columns else "there are none"
+            raise ColumnNotFoundError(f"there is no column {name!r} in {self.label}: {there}")
+        return self._columns[name]
+
+    def __contains__(self, name: object) -> bool:
+        return name in self._columns
+
+    def __iter__(self) -> Iterator[str]:
+        return iter(self._columns)
+
+    def __len__(self) -> int:
+        return len(self._columns)
+
+    def entry(self, name: str) -> ColumnEntry:
+        """The column ``name`` as a commit lists it."""
+        self[name]
+        return next(entry for entry in self.entries if entry.name == name)
+
+
+def open_view(state: State, revision: str | None) -> View:
+    """The commit ``revision``; the staging area of the branch to write when it is None.
+
+    Raises
+    ------
+    RevisionNotFoundError
+        There is no such commit.
+    """
+    return _open_branch(state.stores) if revision is None else open_commit(state, revision)
+
+
+def open_commit(state: State, revision: str) -> View:
+    """The commit ``revision``. Raises what :func:`open_view` does."""
+    from hangar.revisions import resolve
+
+    stores = state.stores
+    digest = resolve(stores.db, stores.refs, revision).digest
+    if digest is None:
+        return _view(stores, None, f"branch {revision}, which has no commit yet")
+    return _view(stores, digest, f"commit {digest.hex()[:SHORT_DIGEST]}")
+
+
+def _view(stores: Stores, digest: Digest | None, label: str, branch: str = "") -> View:
+    from hangar.checkout import ReaderCheckout
+    from hangar.objects.records import load_commit
+
+    if digest is None:
+        return View(label, "", branch, {}, (), stores.nodes)
+    columns = dict(ReaderCheckout(stores, digest).columns.items())
+    return View(label, digest.hex(), branch, columns, load_commit(stores.db, digest).columns, stores.nodes)
+
+
+def _open_branch(stores: Stores) -> View:
+    """The staging area of the branch to write; its head where nothing is staged, or only on another branch."""
+    from hangar.checkout.session import ReaderSession
+    from hangar.columns.base import StagedSource
+    from hangar.columns.flat import FlatSampleReader
+
+    branch = stores.refs.head().write_branch
+    staging = _load_staging(stores, branch)
+    if staging is None:
+        return _view(stores, stores.refs.get(f"heads/{branch}"), f"branch {branch}", branch)
+    session = ReaderSession(stores)
+    session.nodes = staging.nodes
+    columns = {
+        name: FlatSampleReader(session, StagedSource(staging, staging.columns[name]))
+        for name in sorted(staging.columns)
+    }
+    commit = "" if staging.base is None else staging.base.hex()
+    return View(f"branch {branch}", commit, branch, columns, staging.entries(), staging.nodes)
+
+
+def _load_staging(stores: Stores, branch: str) -> Staging | None:
+    from hangar.objects.store import NodeStore
+    from hangar.staging import Staging, staged_on
+
+    while True:
+        staged = staged_on(stores.db)
+        if staged is None or staged[0] != branch:
+            return None
+        try:
+            return Staging(stores.db, NodeStore(stores.db), branch, staged[1])
+        except CorruptionError:
+            # A writer may have committed, and staged again, between the two reads; only what stays as it was is damage.
+            if staged_on(stores.db) == staged:
+                raise
