@@ -149,6 +149,8 @@ class Index:
 
     def locate_all(self, sought: Sought) -> Words | None:
         """Words of the locations of a batch, shape (n, 5), or None where one is not here."""
+        if not self.count:
+            return None
         places = self.prefixes.searchsorted(sought.prefixes)
         entries = self.entries.take(places, axis=0, mode="clip")
         # Digests that agree in their last 192 bits and in their place agree in the first 64 as well.
@@ -162,11 +164,14 @@ class Index:
     def search(self, sought: Sought) -> tuple[Mask, Places]:
         """Which digests of a batch are here, and at what places (any number where one is not)."""
         places = self.prefixes.searchsorted(sought.prefixes)
+        if not self.count:
+            return np.zeros(len(places), np.bool_), places
+        # Clipped: in a damaged run the search may end anywhere.
         same = self.prefixes.take(places, mode="clip") == sought.prefixes
         hits = np.flatnonzero(same)
         if not hits.size:
             return same, places
-        rest = self.entries.take(places[hits], axis=0)[:, :_REST_WORDS]
+        rest = self.entries.take(places[hits], axis=0, mode="clip")[:, :_REST_WORDS]
         differ = (rest != sought.words.take(hits, axis=0)[:, 1:]).any(axis=1)
         for at in hits[differ].tolist():
             place = self._place(int(sought.prefixes[at]), sought.words[at, 1:].tobytes())
@@ -176,7 +181,7 @@ class Index:
 
     def take(self, places: Places, sought: Sought) -> Words:
         """Words of the locations at ``places``, shape (n, 5), where the digests ``sought`` are."""
-        found: Words = self.entries.take(places, axis=0)[:, _REST_WORDS:]
+        found: Words = self.entries.take(places, axis=0, mode="clip")[:, _REST_WORDS:]
         found[:, CHECK] ^= sought.words[:, 1]
         return found
 

@@ -1,0 +1,373 @@
+"""The contract suite of backends: what every one of them must hold, as a class of tests.
+
+Make a subclass whose name begins with ``Test`` and which names the tag, in a file that pytest collects::
+
+    class TestMine(BackendContract):
+        tag = "a0"
+
+The suite writes and reads whole batches, goes on with files, cuts and garbles them, and reads from threads and from forked
+processes. Whether a damaged byte is *found* is left to the blob store, which has the checksums; that nothing but an error of the
+tree comes of damage is tested here.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import threading
+from collections.abc import Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any, ClassVar
+
+import numpy as np
+import pytest
+
+from hangar.backends import Backend, BlobFile, FileWriter, Locations, Options, Payload, get_backend
+from hangar.backends.file import FILE_HEADER_BYTES, decode_file_header
+from hangar.digest import NDARRAY, Header
+from hangar.errors import CorruptionError, HangarError, InvalidTypeError
+
+__all__ = ["BackendContract", "Sample", "samples"]
+
+_FILE_ID = 7
+_SIZES = (0, 1, 2, 8, 31, 32, 784, 4_096, 40_000)
+_UINT8 = 6
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One blob: its header and logical bytes."""
+
+    header: Header
+    data: bytes
+
+
+def samples(kind: int, sizes: Sequence[int], seed: int = 0) -> list[Sample]:
+    """Samples of a kind with random content, one of each size in bytes."""
+    source = random.Random(seed)
+    blobs = [source.randbytes(size) for size in sizes]
+    if kind == NDARRAY:
+        return [Sample(Header(kind, _UINT8, (len(blob),)), blob) for blob in blobs]
+    return [Sample(Header(kind, 0, ()), blob) for blob in blobs]
+
+
+def _payload(batch: Sequence[Sample]) -> Payload:
+    lengths = np.array([len(sample.data) for sample in batch], np.int64)
+    return Payload([sample.data for sample in batch], lengths, [sample.header for sample in batch])
+
+
+class BackendContract:
+    """What a backend must hold; see the module's page."""
+
+    tag: ClassVar[str]
+    """Tag of the backend."""
+    options: ClassVar[Options] = {}
+    """Options a user would give it."""
+
+    # ------------------------------------------------------------------ tools
+
+    @pytest.fixture
+    def backend(self) -> Backend:
+        """The backend, found as users find it."""
+        return get_backend(self.tag)
+
+    @pytest.fixture
+    def path(self, tmp_path: Path) -> Path:
+        """A blob file that does not exist yet."""
+        return tmp_path / f"{_FILE_ID:08x}.{self.tag}"
+
+    def _write(self, writer: FileWriter, backend: Backend, batch: Sequence[Sample]) -> Locations:
+        return writer.write(_payload(batch), backend.check_options(self.options))
+
+    def _made(self, backend: Backend, path: Path, batch: Sequence[Sample]) -> Locations:
+        """A file that holds one batch, synced and closed."""
+        writer = backend.open_writer(path, _FILE_ID, None)
+        locations = self._write(writer, backend, batch)
+        writer.sync()
+        writer.close()
+        return locations
+
+    def _read(self, backend: Backend, path: Path, locations: Locations, batch: Sequence[Sample]) -> list[bytes]:
+        """What the locations of ``batch`` hold."""
+        file = BlobFile(path, _FILE_ID, self.tag)
+        return [bytes(blob) for blob in backend.read_list(file, locations, [sample.header for sample in batch])]
+
+    def _batch(self, backend: Backend, count: int = 20, seed: int = 0) -> list[Sample]:
+        """A batch of a kind the backend holds: of many sizes where it can."""
+        kind = min(backend.capabilities.kinds)
+        sizes = [_SIZES[i % len(_SIZES)] if backend.capabilities.variable else 784 for i in range(count)]
+        return samples(kind, sizes, seed)
+
+    # ------------------------------------------------------------------ what it says of itself
+
+    def test_says_what_it_is(self, backend: Backend) -> None:
+        """Tag and capabilities are there."""
+        assert backend.tag == self.tag
+        assert self.tag.isascii()
+        assert self.tag.isalnum()
+        assert len(self.tag) <= 8
+        assert backend.capabilities.kinds
+        assert backend.capabilities.fixed or backend.capabilities.variable
+        for kind in backend.capabilities.kinds:
+            assert backend.holds(kind, variable=True) == backend.capabilities.variable
+        assert not backend.holds(250, variable=False)
+
+    def test_options_are_checked(self, backend: Backend) -> None:
+        """Good options are completed once and for all; unknown ones are refused."""
+        complete = backend.check_options(self.options)
+        assert backend.check_options(complete) == complete
+        with pytest.raises(InvalidTypeError):
+            backend.check_options({**self.options, "no such option": 1})
+
+    def test_file_begins_with_its_name(self, backend: Backend, path: Path) -> None:
+        """The first 64 bytes are those of every blob file."""
+        self._made(backend, path, self._batch(backend))
+        assert decode_file_header(path.read_bytes()[:FILE_HEADER_BYTES], path) == (self.tag, _FILE_ID)
+
+    # ------------------------------------------------------------------ batches in and out
+
+    @pytest.mark.parametrize("size", [*_SIZES, 300_000])
+    def test_batch_of_one_size(self, backend: Backend, path: Path, size: int) -> None:
+        """Samples of one header come back stacked and listed, in any order, as often as asked for."""
+        for kind in sorted(backend.capabilities.kinds):
+            source = np.random.default_rng(size)
+            rows = source.integers(0, 256, (17, size), np.uint8)
+            header = samples(kind, [size])[0].header
+            writer = backend.open_writer(path, _FILE_ID, None)
+            locations = writer.write(Payload.of_rows(rows, header), backend.check_options(self.options))
+            writer.sync()
+            wanted = source.integers(0, 17, 64)
+            asked = locations.take(wanted)
+            file = BlobFile(path, _FILE_ID, self.tag)
+            out = np.full((64, size), 0xAA, np.uint8)
+            backend.read_rows(file, asked, header, out)
+            assert np.array_equal(out, rows[wanted])
+            listed = backend.read_list(file, asked, [header] * 64)
+            assert [bytes(blob) for blob in listed] == [rows[at].tobytes() for at in wanted.tolist()]
+            writer.close()
+            path.unlink()
+
+    def test_batch_of_many_sizes(self, backend: Backend, path: Path) -> None:
+        """Samples that differ in size, empty ones among them, come back in any order."""
+        batch = self._batch(backend, 60)
+        locations = self._made(backend, path, batch)
+        assert len(locations) == 60
+        assert set(locations.file.tolist()) == {_FILE_ID}
+        order = random.Random(5).choices(range(60), k=100)
+        asked = [batch[at] for at in order]
+        found = self._read(backend, path, locations.take(np.array(order)), asked)
+        assert found == [sample.data for sample in asked]
+
+    def test_samples_in_pieces(self, backend: Backend, path: Path) -> None:
+        """The buffers of a batch need not be its samples: only the concatenation counts."""
+        batch = self._batch(backend)
+        whole = b"".join(sample.data for sample in batch)
+        cuts = [0, 1, len(whole) // 3, len(whole) // 2, len(whole)]
+        pieces = [whole[start:stop] for start, stop in pairwise(cuts)]
+        payload = Payload(pieces, _payload(batch).lengths, [sample.header for sample in batch])
+        writer = backend.open_writer(path, _FILE_ID, None)
+        locations = writer.write(payload, backend.check_options(self.options))
+        writer.close()
+        assert self._read(backend, path, locations, batch) == [sample.data for sample in batch]
+
+    def test_what_is_read_is_the_readers_own(self, backend: Backend, path: Path) -> None:
+        """Arrays are writable, and writing to them changes nothing else."""
+        batch = self._batch(backend)
+        locations = self._made(backend, path, batch)
+        file = BlobFile(path, _FILE_ID, self.tag)
+        headers = [sample.header for sample in batch]
+        for blob, sample in zip(backend.read_list(file, locations, headers), batch, strict=True):
+            if sample.header.kind == NDARRAY:
+                assert isinstance(blob, np.ndarray)
+                assert blob.dtype == np.uint8
+                blob[...] = 0x55
+            else:
+                assert type(blob) is bytes
+        assert self._read(backend, path, locations, batch) == [sample.data for sample in batch]
+
+    # ------------------------------------------------------------------ going on with a file
+
+    def test_batches_follow_one_another(self, backend: Backend, path: Path) -> None:
+        """Several batches go into one file, also by several writers one after the other; nothing moves."""
+        batches = [self._batch(backend, 5, seed) for seed in range(6)]
+        found = []
+        end: int | None = None
+        for first, second in zip(batches[::2], batches[1::2], strict=True):
+            writer = backend.open_writer(path, _FILE_ID, end)
+            found += [self._write(writer, backend, first), self._write(writer, backend, second)]
+            writer.sync()
+            end = writer.end
+            writer.close()
+            writer.close()
+        for batch, locations in zip(batches, found, strict=True):
+            assert self._read(backend, path, locations, batch) == [sample.data for sample in batch]
+
+    def test_what_was_not_recorded_is_overwritten(self, backend: Backend, path: Path) -> None:
+        """A writer goes on at the recorded end, whatever a crashed one left behind it."""
+        kept, lost, new = (self._batch(backend, 7, seed) for seed in range(3))
+        writer = backend.open_writer(path, _FILE_ID, None)
+        first = self._write(writer, backend, kept)
+        writer.sync()
+        end = writer.end
+        self._write(writer, backend, lost)
+        writer.sync()
+        writer.close()
+        writer = backend.open_writer(path, _FILE_ID, end)
+        assert writer.end == end
+        second = self._write(writer, backend, new)
+        writer.end = end
+        third = self._write(writer, backend, new)
+        writer.seal()
+        writer.sync()
+        writer.close()
+        assert third.offset.tolist() == second.offset.tolist()
+        assert self._read(backend, path, first, kept) == [sample.data for sample in kept]
+        assert self._read(backend, path, third, new) == [sample.data for sample in new]
+
+    def test_a_reader_sees_what_is_appended(self, backend: Backend, path: Path) -> None:
+        """A file that was opened for reading before a batch was written gives that batch."""
+        first, second = self._batch(backend, 5, 1), self._batch(backend, 5, 2)
+        writer = backend.open_writer(path, _FILE_ID, None)
+        self._write(writer, backend, first)
+        file = BlobFile(path, _FILE_ID, self.tag)
+        locations = self._write(writer, backend, second)
+        found = backend.read_list(file, locations, [sample.header for sample in second])
+        assert [bytes(blob) for blob in found] == [sample.data for sample in second]
+        writer.close()
+
+    def test_a_new_file_is_new(self, backend: Backend, path: Path) -> None:
+        """Making a file that exists is refused, and leaves it as it is."""
+        batch = self._batch(backend)
+        locations = self._made(backend, path, batch)
+        with pytest.raises(HangarError):
+            backend.open_writer(path, _FILE_ID, None)
+        assert self._read(backend, path, locations, batch) == [sample.data for sample in batch]
+
+    # ------------------------------------------------------------------ damage
+
+    def test_another_file_is_refused(self, backend: Backend, path: Path) -> None:
+        """A file with another id, no header, or less than one is neither read nor continued."""
+        self._made(backend, path, self._batch(backend))
+        size = path.stat().st_size
+        with pytest.raises(CorruptionError):
+            backend.open_writer(path, _FILE_ID + 1, size)
+        with pytest.raises(CorruptionError):
+            BlobFile(path, _FILE_ID + 1, self.tag)
+        with pytest.raises(CorruptionError):
+            backend.open_writer(path, _FILE_ID, size + 10**12)
+        for damaged in (b"", b"x" * 20, b"x" * size):
+            path.write_bytes(damaged)
+            with pytest.raises(CorruptionError):
+                backend.open_writer(path, _FILE_ID, size)
+            with pytest.raises(CorruptionError):
+                BlobFile(path, _FILE_ID, self.tag)
+
+    def test_a_short_file_is_an_error(self, backend: Backend, path: Path) -> None:
+        """Blobs beyond the end of a file that was cut are errors, before and after it was opened."""
+        batch = self._batch(backend, 40)
+        locations = self._made(backend, path, batch)
+        headers = [sample.header for sample in batch]
+        early = BlobFile(path, _FILE_ID, self.tag)
+        os.truncate(path, FILE_HEADER_BYTES + 100)
+        for file in (early, BlobFile(path, _FILE_ID, self.tag)):
+            with pytest.raises(CorruptionError):
+                backend.read_list(file, locations, headers)
+
+    def test_garbage_locations_are_errors(self, backend: Backend, path: Path) -> None:
+        """Whatever a location says, the outcome is bytes or an error of the tree."""
+        batch = self._batch(backend, 30)
+        made = self._made(backend, path, batch)
+        file = BlobFile(path, _FILE_ID, self.tag)
+        source = np.random.default_rng(3)
+        refused = 0
+        for _ in range(200):
+            words = made.words.copy()
+            at = source.integers(0, len(words)), source.integers(0, words.shape[1])
+            words[at] ^= np.uint64(1) << np.uint64(source.integers(0, 64))
+            if source.integers(0, 2):
+                words[at] = source.integers(0, 2**64, dtype=np.uint64, endpoint=False)
+            try:
+                found = backend.read_list(file, Locations(words), [sample.header for sample in batch])
+                assert len(found) == len(batch)
+            except HangarError:
+                refused += 1
+        assert refused
+
+    def test_garbage_files_are_errors(self, backend: Backend, path: Path) -> None:
+        """Whatever the file holds behind its header, the outcome is bytes or an error of the tree."""
+        batch = self._batch(backend, 30)
+        locations = self._made(backend, path, batch)
+        whole = path.read_bytes()
+        source = random.Random(4)
+        for _ in range(50):
+            data = bytearray(whole)
+            for _ in range(source.choice((1, 20, 2_000))):
+                data[source.randrange(FILE_HEADER_BYTES, len(data))] = source.randrange(256)
+            path.write_bytes(data)
+            try:
+                found = self._read(backend, path, locations, batch)
+            except HangarError:
+                continue
+            assert len(found) == len(batch)
+
+    def test_wrong_size_is_an_error(self, backend: Backend, path: Path) -> None:
+        """A blob that has another size than its header says is an error, not a short row."""
+        kind = min(backend.capabilities.kinds)
+        batch = samples(kind, [100] * 5)
+        locations = self._made(backend, path, batch)
+        with pytest.raises(CorruptionError):
+            backend.read_rows(
+                BlobFile(path, _FILE_ID, self.tag), locations, batch[0].header, np.empty((5, 99), np.uint8)
+            )
+
+    # ------------------------------------------------------------------ threads and processes
+
+    def test_threads_read_together(self, backend: Backend, path: Path) -> None:
+        """Several threads read from one open file while it grows."""
+        batch = self._batch(backend, 60)
+        writer = backend.open_writer(path, _FILE_ID, None)
+        locations = self._write(writer, backend, batch)
+        file = BlobFile(path, _FILE_ID, self.tag)
+        failures: list[object] = []
+
+        def read(seed: int) -> None:
+            source = random.Random(seed)
+            for _ in range(40):
+                order = source.choices(range(60), k=30)
+                asked = [batch[at] for at in order]
+                found = backend.read_list(file, locations.take(np.array(order)), [sample.header for sample in asked])
+                if [bytes(blob) for blob in found] != [sample.data for sample in asked]:
+                    failures.append(order)
+
+        threads = [threading.Thread(target=read, args=(seed,)) for seed in range(4)]
+        for thread in threads:
+            thread.start()
+        for seed in range(10):
+            more = self._batch(backend, 10, 100 + seed)
+            added = self._write(writer, backend, more)
+            found = backend.read_list(file, added, [sample.header for sample in more])
+            assert [bytes(blob) for blob in found] == [sample.data for sample in more]
+        for thread in threads:
+            thread.join()
+        writer.close()
+        assert not failures
+
+    def test_a_forked_child_reads(self, backend: Backend, path: Path) -> None:
+        """A child reads from the file that its parent opened, and the parent still can when it has gone."""
+        batch = self._batch(backend, 30)
+        locations = self._made(backend, path, batch)
+        headers = [sample.header for sample in batch]
+        file = BlobFile(path, _FILE_ID, self.tag)
+        backend.read_list(file, locations, headers)
+        child = os.fork()
+        if child == 0:
+            found: list[Any] = []
+            try:
+                found = backend.read_list(file, locations, headers)
+            finally:
+                os._exit([bytes(blob) for blob in found] != [sample.data for sample in batch])
+        assert os.waitpid(child, 0)[1] == 0
+        found = backend.read_list(file, locations, headers)
+        assert [bytes(blob) for blob in found] == [sample.data for sample in batch]
