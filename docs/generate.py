@@ -75,7 +75,7 @@ FIXED_CODES = {
 
 def plain(text: str) -> str:
     """``text`` with everything that reStructuredText would read as markup made harmless."""
-    return re.sub(r"([\\*`|_<>])", r"\\\1", text)
+    return re.sub(r"([\\*`|]|_(?!\w))", r"\\\1", text)
 
 
 def help_paragraphs(text: str | None) -> Iterator[str]:

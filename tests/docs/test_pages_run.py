@@ -17,13 +17,12 @@ from tests.docs.blocks import ROOT, code_blocks, named_block, typed_commands
 
 @pytest.fixture
 def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to work in, and beside it the folder of images that the pages speak of."""
-    pictures = tmp_path / "pictures"
-    pictures.mkdir()
+    """A folder to work in, with nothing in it but the folder of images that the pages speak of."""
+    working = tmp_path / "desk"
+    pictures = working / "pictures"
+    pictures.mkdir(parents=True)
     for name, image in zip(["china", "flower"], load_sample_images().images, strict=True):
         Image.fromarray(image).save(pictures / f"{name}.png")
-    working = tmp_path / "desk"
-    working.mkdir()
     monkeypatch.chdir(working)
     monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
     return working
