@@ -9,10 +9,10 @@ accidents and is no part of any name. What bytes a value becomes is settled by `
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import repeat
+from itertools import chain, repeat
 from typing import TYPE_CHECKING, Any, Final, Literal, NewType, get_args
 
 import numpy as np
@@ -60,6 +60,7 @@ BYTES: Final = 3
 _RECORD_CONTEXT: Final = "hangar 0 record class"
 _BLOB_CONTEXT: Final = "hangar 0 blob header"
 _LONG_ROW_BYTES: Final = 4_096
+_BLOCK_BYTES: Final = 2 * 2**20
 _RECORD_KEYS: Final[dict[str, bytes]] = {
     name: blake3(name.encode(), derive_key_context=_RECORD_CONTEXT).digest()
     for name in get_args(RecordClass)
@@ -203,16 +204,17 @@ def checksums(rows: npt.NDArray[np.uint8], seed: int) -> npt.NDArray[np.uint64]:
     return np.fromiter(map(xxh3_64_intdigest, _row_buffers(rows), repeat(seed)), np.uint64, len(rows))
 
 
-def _row_buffers(rows: npt.NDArray[np.uint8]) -> Sequence[Any]:
+def _row_buffers(rows: npt.NDArray[np.uint8]) -> Iterable[Any]:
     """The rows as objects that a hash function takes, made without an interpreted call for each."""
     count, width = rows.shape
     if width == 0:
         return [b""] * count
     if width < _LONG_ROW_BYTES:
-        # A bytes object a row costs one small copy, an array a row 0.2 us.
-        copies: list[bytes] = np.ascontiguousarray(rows).view(f"V{width}")[:, 0].tolist()
-        return copies
-    return list(rows)
+        # A bytes object a row costs one small copy, an array a row 0.2 us. In blocks, the copies stay in the processor's cache.
+        voids = np.ascontiguousarray(rows).view(f"V{width}")[:, 0]
+        step = max(1, _BLOCK_BYTES // width)
+        return chain.from_iterable(voids[i : i + step].tolist() for i in range(0, count, step))
+    return rows
 
 
 def digest_array(digests: Sequence[bytes]) -> npt.NDArray[np.uint8]:

@@ -1,32 +1,38 @@
 """Checking a repository: everything that history, refs and the staging area name is here, whole, and what it says it is.
 
-The structure is checked by walking down from the refs, the reflog and the staging area; each node is looked at once. Every checksummed
-row of the database is read, every blob file and run is measured, and with ``data=True`` every blob is read and hashed. Nothing
-is changed. What is found is named by digest and file.
+The structure is checked by walking down from the refs, the reflog and the staging area; what many commits share is looked at once. Every
+checksummed row of the database is read, every blob file and run is measured, and with ``data=True`` every blob is read and hashed.
+Nothing is changed. What is found is named by digest and file.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass
+from typing import TypeVar
 
 import numpy as np
 
-from hangar.db.tables import ATTRIBUTES, COMMITS, NODES, SCHEMAS
+from hangar.db.tables import TABLES
 from hangar.digest import Digest, digest_array
 from hangar.errors import CorruptionError, HangarError
 from hangar.objects.attributes import load_attributes
 from hangar.objects.commit import ColumnEntry, Commit
-from hangar.objects.node import Node, TreeForm
+from hangar.objects.node import Node
 from hangar.objects.records import load_commit, load_record
 from hangar.objects.store import NodeStore
-from hangar.progress import Progress
+from hangar.objects.verify import TreeVerifier
+from hangar.objects.walk import walk
+from hangar.progress import Progress, Reporter, report
 from hangar.schema import ColumnSchema, load_schema
-from hangar.schema.base import BY_DIGEST, MIXED
-from hangar.staging import Staging, staged_on
+from hangar.schema.base import BY_DIGEST, FIXED_INLINE
+from hangar.staging import Staging, staged_on, tree_of
 from hangar.stores import Stores
 
 __all__ = ["FsckReport", "Problem", "check", "require_sound"]
+
+T = TypeVar("T")
+_SHOWN = 5
 
 
 @dataclass(frozen=True, slots=True)
@@ -41,11 +47,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class FsckReport:
-    """What was checked, and every problem found."""
+    """How much was checked, and every problem found; ``data`` says whether blobs were read."""
 
     problems: tuple[Problem, ...]
     commits: int
-    columns: int
     nodes: int
     blobs: int
     data: bool
@@ -57,8 +62,188 @@ class FsckReport:
 
 
 def check(stores: Stores, *, data: bool = False, progress: Progress = None) -> FsckReport:
-    raise NotImplementedError
+    """Check a whole repository.
+
+    Parameters
+    ----------
+    stores
+        Of the repository.
+    data
+        Read every blob and compare it with its digest.
+    progress
+        See :mod:`hangar.progress`.
+    """
+    return _Check(stores).run(data, progress)
 
 
-def require_sound(report: FsckReport) -> bool:
-    raise NotImplementedError
+def require_sound(found: FsckReport) -> bool:
+    """True; CorruptionError, with the first problems, where there are any."""
+    if found.sound:
+        return True
+    lines = [f"{problem.kind} {problem.digest} {problem.file}: {problem.detail}" for problem in found.problems[:_SHOWN]]
+    more = len(found.problems) - len(lines)
+    raise CorruptionError("\n".join([*lines, *([f"and {more} more"] if more > 0 else [])]))
+
+
+class _Check:
+    def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+        self._nodes = NodeStore(stores.db)
+        self._problems: dict[Problem, None] = {}
+        self._commits: dict[Digest, None] = {}
+        self._schemas: dict[Digest, ColumnSchema | None] = {}
+        self._verifiers: dict[Digest, TreeVerifier] = {}
+        self._walked: dict[Digest, set[Digest]] = {}
+        self._blobs = 0
+
+    def run(self, data: bool, progress: Progress) -> FsckReport:
+        """Check everything."""
+        with report(progress, None, "records", "checking") as reporter:
+            self._tables(reporter)
+            for head in self._heads():
+                self._history(head, reporter)
+            self._staging(reporter)
+            self._files(reporter)
+        if data:
+            self._data(progress)
+        nodes = sum(map(len, self._walked.values()))
+        return FsckReport(tuple(self._problems), len(self._commits), nodes, self._blobs, data)
+
+    # ------------------------------------------------------------------ what is wrong
+
+    def _found(self, kind: str, detail: object, digest: str = "", file: str = "") -> None:
+        self._problems[Problem(kind, digest, file, str(detail))] = None
+
+    def _try(self, kind: str, function: Callable[[], T], digest: str = "", file: str = "db/data.mdb") -> T | None:
+        try:
+            return function()
+        except HangarError as error:
+            self._found(kind, error, digest, file)
+            return None
+
+    # ------------------------------------------------------------------ the database
+
+    def _tables(self, reporter: Reporter) -> None:
+        """Read every row of every table: their checksums and counts are checked on the way."""
+        for table in TABLES:
+            if table.checked:
+                self._try("table", lambda table=table: self._table(table, reporter))  # type: ignore[misc]
+
+    def _table(self, table: object, reporter: Reporter) -> None:
+        with self._stores.db.read() as transaction:
+            for _ in transaction.scan(table):  # type: ignore[arg-type]
+                reporter.advance()
+
+    def _heads(self) -> list[Digest]:
+        """Commits that refs and the reflog name."""
+        refs = self._stores.refs
+        heads: dict[Digest, None] = {}
+        head = self._try("ref", refs.head)
+        items = self._try("ref", lambda: refs.items("")) or []
+        names = {name for name, _ in items}
+        if head is not None:
+            for branch in {head.write_branch, head.last_written}:
+                if f"heads/{branch}" not in names:
+                    self._found("ref", f"HEAD names the branch {branch!r}, which does not exist", file="db/data.mdb")
+        for name, digest in items:
+            if digest is not None:
+                heads[digest] = None
+            for entry in self._try("reflog", lambda name=name: refs.reflog(name)) or []:  # type: ignore[misc]
+                heads.update((Digest(moved), None) for moved in (entry.old, entry.new) if moved is not None)
+        return list(heads)
+
+    # ------------------------------------------------------------------ history
+
+    def _history(self, head: Digest, reporter: Reporter) -> None:
+        stack = [head]
+        while stack:
+            digest = stack.pop()
+            if digest in self._commits:
+                continue
+            self._commits[digest] = None
+            reporter.advance()
+            commit = self._try("commit", lambda digest=digest: load_commit(self._stores.db, digest), digest.hex())  # type: ignore[misc]
+            if commit is not None:
+                stack += [Digest(parent) for parent in commit.parents]
+                self._commit(digest, commit, reporter)
+
+    def _commit(self, digest: Digest, commit: Commit, reporter: Reporter) -> None:
+        if commit.attributes is not None:
+            self._attributes(Digest(commit.attributes))
+        for entry in commit.columns:
+            self._column(entry, f"commit {digest.hex()[:12]}, column {entry.name!r}", reporter)
+
+    def _attributes(self, digest: Digest) -> None:
+        self._try("attributes", lambda: load_attributes(self._stores.db, digest), digest.hex())
+
+    def _schema(self, digest: Digest) -> ColumnSchema | None:
+        if digest not in self._schemas:
+            self._schemas[digest] = self._try(
+                "schema", lambda: load_schema(load_record(self._stores.db, "schema", digest)), digest.hex()
+            )
+        return self._schemas[digest]
+
+    def _column(self, entry: ColumnEntry, where: str, reporter: Reporter, nodes: NodeStore | None = None) -> None:
+        if entry.attributes is not None:
+            self._attributes(Digest(entry.attributes))
+        schema = self._schema(Digest(entry.schema))
+        root = tree_of(entry)
+        if schema is None or root is None:
+            return
+        if bool(entry.layout) != schema.nested:
+            self._found("commit", f"{where}: the layout is not that of the schema", schema.digest.hex(), "db/data.mdb")
+        store = nodes or self._nodes
+        verifier = self._verifiers.setdefault(schema.digest, TreeVerifier(store, schema.form))
+        for problem in verifier.problems(root):
+            self._found("node", f"{where}: {problem.message}", problem.digest.hex(), "db/data.mdb")
+        self._leaves(store, root.digest, schema, where, reporter)
+
+    def _leaves(self, store: NodeStore, root: Digest, schema: ColumnSchema, where: str, reporter: Reporter) -> None:
+        """Make sure that every blob the tree names has a place."""
+        walked = self._walked.setdefault(schema.digest, set())
+        try:
+            for _, node in walk(store, root, walked):
+                reporter.advance()
+                if not node.level and schema.form.kind != FIXED_INLINE:
+                    self._present(node, schema, where)
+        except HangarError as error:
+            self._found("node", f"{where}: {error}", root.hex(), "db/data.mdb")
+
+    def _present(self, leaf: Node, schema: ColumnSchema, where: str) -> None:
+        if schema.form.kind == BY_DIGEST:
+            digests = leaf.rows
+        else:
+            digests = digest_array([cell[1:] for cell in leaf.cells() if cell[0] == 0xFF])
+        if not len(digests):
+            return
+        self._blobs += len(digests)
+        for lost in digests[~np.asarray(self._stores.blobs.known(digests))]:
+            self._found(
+                "blob", f"{where}: no place of it is known, and no remote has promised it", lost.tobytes().hex()
+            )
+
+    # ------------------------------------------------------------------ staging and files
+
+    def _staging(self, reporter: Reporter) -> None:
+        staged = self._try("staging", lambda: staged_on(self._stores.db))
+        if staged is None:
+            return
+        staging = self._try("staging", lambda: Staging(self._stores.db, NodeStore(self._stores.db), *staged))
+        entries = None if staging is None else self._try("staging", staging.entries)
+        if staging is None or entries is None:
+            return
+        for column in staging.columns.values():
+            # Schemas of columns that are only staged are stored with them.
+            self._schemas.setdefault(column.schema.digest, column.schema)
+        self._verifiers.clear()
+        for entry in entries:
+            self._column(entry, f"staging area, column {entry.name!r}", reporter, staging.nodes)
+
+    def _files(self, reporter: Reporter) -> None:
+        for file, detail in self._stores.blobs.check_files():
+            reporter.advance()
+            self._found("file", detail, file=file)
+
+    def _data(self, progress: Progress) -> None:
+        for digest, file, detail in self._stores.blobs.verify(progress):
+            self._found("blob", detail, digest.hex(), file)

@@ -55,7 +55,7 @@ def initialize(directory: Path, user_name: str, user_email: str, *, remove_old: 
         _build(fresh, user_name, user_email)
         if directory.exists():
             _retire(directory)
-        os.rename(fresh, directory)
+        fresh.rename(directory)
     except OSError as error:
         _remove(fresh)
         raise StorageError(f"{directory} cannot be made: {error}") from error
@@ -97,7 +97,7 @@ def _retire(directory: Path) -> None:
     """Move an old repository away before it is deleted, so that no half of it is ever in place."""
     old = directory.with_name(f"{directory.name}.old")
     _remove(old)
-    os.rename(directory, old)
+    directory.rename(old)
     _remove(old)
 
 

@@ -7,6 +7,7 @@ for as long as they live.
 from __future__ import annotations
 
 import atexit
+import contextlib
 import os
 import weakref
 from collections.abc import Mapping
@@ -19,6 +20,7 @@ from hangar import describe, fsck, history
 from hangar.checkout import ReaderCheckout, WriterCheckout
 from hangar.checkout.session import ReaderSession, WriterSession
 from hangar.config import Config
+from hangar.db import WriteTransaction
 from hangar.db.format import FILE_NAME
 from hangar.digest import Digest
 from hangar.errors import (
@@ -67,9 +69,10 @@ class Repository:
     """
 
     def __init__(self, path: str | os.PathLike[str], exists: bool = True) -> None:
-        if not isinstance(path, (str, os.PathLike)) or isinstance(os.fspath(path), bytes):
-            raise InvalidTypeError(f"path must be a str or a Path, not {type(path).__name__}")
-        self._path = Path(path).expanduser().resolve()
+        try:
+            self._path = Path(path).expanduser().resolve()
+        except TypeError:
+            raise InvalidTypeError(f"path must be a str or a Path, not {type(path).__name__}") from None
         if not self._path.exists():
             raise PathNotFoundError(f"there is no directory {self._path}")
         if not self._path.is_dir():
@@ -279,8 +282,6 @@ class Repository:
             (a ``RuntimeError``) no other branch holds its commits, and ``force_delete`` is not given.
         """
         stores = self._open()
-        if holder(stores.db) is not None:
-            raise LockedError("a writer holds the writer lock: close it before a branch is removed")
         return history.remove_branch(stores.db, stores.refs, name, force=force_delete, who=self._config().person())
 
     def list_branches(self) -> list[str]:
@@ -294,9 +295,13 @@ class Repository:
     def set_write_branch(self, name: str) -> None:
         """Let the command line write to the branch ``name``."""
         stores = self._open()
-        if not stores.refs.exists(f"heads/{name}"):
-            raise history.unknown_branch(stores.refs, name)
-        stores.db.update(lambda transaction: stores.refs.set_head(transaction, write_branch=name))
+
+        def move(transaction: WriteTransaction) -> None:
+            if not stores.refs.exists(f"heads/{name}", transaction):
+                raise history.unknown_branch(stores.refs, name)
+            stores.refs.set_head(transaction, write_branch=name)
+
+        stores.db.update(move)
 
     def resolve(self, rev: str) -> str:
         """Digest in hex of the commit that ``rev`` names."""
@@ -406,10 +411,9 @@ _OPEN_WRITERS: weakref.WeakSet[WriterSession] = weakref.WeakSet()
 
 
 def _close_quietly(session: ReaderSession | WriterSession) -> None:
-    try:
+    # It may be closed already, or its lock taken over.
+    with contextlib.suppress(HangarError):
         session.close()
-    except HangarError:
-        pass  # closed already, or its lock was taken over
 
 
 @atexit.register

@@ -10,6 +10,8 @@ alone, and ``reload`` forgets it.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import islice
+from operator import lt
 from typing import TypeVar
 
 import msgspec
@@ -21,8 +23,8 @@ from hangar.digest import Digest, record_digest
 from hangar.errors import CorruptionError
 from hangar.objects.apply import apply
 from hangar.objects.commit import FLAT, NESTED, ColumnEntry, Commit
-from hangar.objects.node import Root
 from hangar.objects.lookup import get
+from hangar.objects.node import Root
 from hangar.objects.records import load_commit, load_record
 from hangar.objects.store import NodeStore
 from hangar.schema import ColumnSchema, load_schema
@@ -117,15 +119,18 @@ class WorkingColumn:
 
     def set_many(self, keys: Sequence[bytes], cells: Sequence[bytes | None]) -> None:
         """Change many entries; the last of several for one key counts. A large batch goes straight into the tree."""
-        batch = dict(zip(keys, cells, strict=True))
-        if len(batch) <= limits.STAGED_ROWS:
+        if len(keys) <= limits.STAGED_ROWS:
+            batch = dict(zip(keys, cells, strict=True))
             self.overlay.update(batch)
             self.unsaved.update(batch)
             self._folded = None
             return
         self.adopt()
-        ordered = sorted(batch)
-        self.root = apply(self._nodes, self.schema.form, self.root, ordered, [batch[key] for key in ordered])
+        if not all(map(lt, keys, islice(keys, 1, None))):
+            batch = dict(zip(keys, cells, strict=True))
+            keys = sorted(batch)
+            cells = [batch[key] for key in keys]
+        self.root = apply(self._nodes, self.schema.form, self.root, keys, cells)
         self.replaced = True
         self._folded = None
 
@@ -319,9 +324,9 @@ class Staging:
         for number in self._retired:
             _delete_rows(transaction, number)
             transaction.delete(STAGING, _COLUMN + _number(number))
-        for column_id, number in self._removed.items():
-            if number is None:
-                number = self._removed[column_id] = self._take_number()
+        for column_id, known in self._removed.items():
+            number = self._take_number() if known is None else known
+            self._removed[column_id] = number
             row = _ColumnRow(column_id, True, "", b"", None, None, 0, 0)
             transaction.put(STAGING, _COLUMN + _number(number), msgspec.msgpack.encode(row))
         for column in self.columns.values():

@@ -23,9 +23,7 @@ from hangar.errors import (
 
 @pytest.fixture
 def column(writer: WriterCheckout) -> FlatSampleWriter:
-    found = writer.add_ndarray_column("x", (3, 20), np.float32)
-    assert isinstance(found, FlatSampleWriter)
-    return found
+    return writer.add_ndarray_column("x", (3, 20), np.float32)
 
 
 def value(number: float) -> np.ndarray[Any, Any]:
@@ -101,7 +99,8 @@ def test_update(column: FlatSampleWriter) -> None:
     with pytest.raises(InvalidInputError):
         column.update({7: value(1), 8: "no array"})
     assert 7 not in column
-    for malformed, error in ((5, TypeError), ([1], TypeError), ([(1, 2, 3)], ValueError)):
+    malformed_ones: list[tuple[Any, type[Exception]]] = [(5, TypeError), ([1], TypeError), ([(1, 2, 3)], ValueError)]
+    for malformed, error in malformed_ones:
         with pytest.raises(error):
             column.update(malformed)
 
@@ -180,7 +179,7 @@ def test_equal_content_is_stored_once_in_the_whole_repository(repo: Repository, 
 
 
 def test_long_keys(repo: Repository, writer: WriterCheckout, column: FlatSampleWriter) -> None:
-    keys = ["𝔵" * 255, "𝔵" * 254, "y" * 255, "é" * 254 + "f"]
+    keys = ["\U0001d535" * 255, "\U0001d535" * 254, "y" * 255, "é" * 254 + "f"]
     for number, key in enumerate(keys):
         column[key] = value(number)
     del column[keys[1]]
@@ -192,9 +191,11 @@ def test_long_keys(repo: Repository, writer: WriterCheckout, column: FlatSampleW
 def test_change_backend(repo: Repository, writer: WriterCheckout, column: FlatSampleWriter) -> None:
     text = writer.add_str_column("t")
     assert (column.backend, text.backend) == ("10", "30")
+    bad: Any
     for bad in ("30", "99", "50", None):
         with pytest.raises(InvalidInputError):
             column.change_backend(bad)
+    options: Any
     for options in ({"level": 3}, "zstd"):
         with pytest.raises(InvalidTypeError):
             column.change_backend("10", options)
@@ -235,7 +236,7 @@ def test_after_close_everything_refuses(writer: WriterCheckout, column: FlatSamp
         lambda: column.change_backend("10"),
         lambda: writer.commit("x"),
         lambda: writer.add_str_column("t"),
-        lambda: writer.reset_staging_area(),
+        writer.reset_staging_area,
         lambda: writer.columns,
         lambda: repr(writer),
         writer.close,

@@ -21,7 +21,7 @@ from hangar.schema.keys import (
 )
 
 ints = st.integers(0, 2**64 - 1)
-texts = st.text(st.characters(exclude_categories=("Cs",), exclude_characters="\0"), min_size=1, max_size=30)
+texts = st.text(st.characters(codec="utf-8", exclude_characters="\0"), min_size=1, max_size=30)
 keys = st.one_of(ints, texts)
 
 

@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import contextlib
 from typing import Any
 
 import numpy as np
@@ -142,7 +143,8 @@ def test_types_of_ml_dtypes_where_installed() -> None:
     ml_dtypes = pytest.importorskip("ml_dtypes")
     schema = NdarraySchema(np.dtype(ml_dtypes.bfloat16), (20,))
     value = np.arange(20).astype(ml_dtypes.bfloat16)
-    assert same(schema.decode(*schema.encode(value)), value)
+    header, buffer = schema.encode(value)
+    assert same(schema.decode(header, bytes(buffer)), value)
 
 
 @pytest.mark.parametrize(
@@ -169,10 +171,8 @@ def test_garbage_is_refused_with_an_error_of_the_tree(data: bytes, draw: st.Data
     if data:
         place = draw.draw(st.integers(0, len(data) - 1))
         data = data[:place] + bytes([draw.draw(st.integers(0, 255))]) + data[place + 1 :]
-    try:
+    with contextlib.suppress(CorruptionError, UnsupportedVersionError):
         assert load_schema(data).data == data
-    except (CorruptionError, UnsupportedVersionError):
-        pass
 
 
 def test_text_values() -> None:

@@ -7,31 +7,30 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import AbstractContextManager
-from typing import Any
+from typing import Any, Generic
 
 from hangar.checkout.session import ReaderSession, WriterSession
 from hangar.columns.base import BatchBlock
-from hangar.columns.collection import Columns
-from hangar.columns.flat import FlatSampleReader
+from hangar.columns.collection import C, Columns
 from hangar.errors import InvalidTypeError, SampleNotFoundError
 
 __all__ = ["CheckoutBase"]
 
 
-class CheckoutBase(BatchBlock):
+class CheckoutBase(BatchBlock, Generic[C]):
     """Read access to the columns of one commit or of the staging area."""
 
     session: ReaderSession | WriterSession
-    _columns: Columns
+    _columns: Columns[C]
 
     @property
-    def columns(self) -> Columns:
+    def columns(self) -> Columns[C]:
         """The columns, a mapping by name."""
         self.session.check()
         return self._columns
 
     @property
-    def arraysets(self) -> Columns:
+    def arraysets(self) -> Columns[C]:
         """Older name of :attr:`columns`."""
         return self.columns
 
@@ -50,11 +49,11 @@ class CheckoutBase(BatchBlock):
         """Names of the columns, sorted."""
         return self.columns.keys()
 
-    def values(self) -> list[FlatSampleReader]:
+    def values(self) -> list[C]:
         """The columns, in the order of their names."""
         return self.columns.values()
 
-    def items(self) -> list[tuple[str, FlatSampleReader]]:
+    def items(self) -> list[tuple[str, C]]:
         """Pairs of name and column."""
         return self.columns.items()
 

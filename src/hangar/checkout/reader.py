@@ -56,7 +56,7 @@ class _Owner:
         self._session.check()
 
 
-class ReaderCheckout(CheckoutBase):
+class ReaderCheckout(CheckoutBase[FlatSampleReader]):
     """Read access to one commit. Made by ``Repository.checkout()``."""
 
     def __init__(self, stores: Stores, digest: Digest | None) -> None:

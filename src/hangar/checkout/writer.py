@@ -18,11 +18,11 @@ from hangar.checkout.commit import commit_staging
 from hangar.checkout.session import WriterSession
 from hangar.columns.base import StagedSource
 from hangar.columns.collection import Columns
-from hangar.columns.flat import FlatSampleReader
 from hangar.columns.preference import check_preference
 from hangar.columns.write import FlatSampleWriter
 from hangar.config import Config
 from hangar.db import WriteTransaction
+from hangar.diff import WriterUserDiff
 from hangar.errors import (
     AccessError,
     ColumnExistsError,
@@ -34,11 +34,11 @@ from hangar.errors import (
 from hangar.lock import WriterLock
 from hangar.names import check_name
 from hangar.objects.commit import column_id
+from hangar.objects.store import NodeStore
 from hangar.schema import BytesSchema, ColumnSchema, NdarraySchema, StrSchema
 from hangar.schema.ndarray import as_array
 from hangar.staging import Staging, clear_staging, staged_on
 from hangar.stores import Stores
-from hangar.objects.store import NodeStore
 
 __all__ = ["WriterCheckout"]
 
@@ -88,7 +88,7 @@ class _Owner:
         self._session.check()
 
 
-class WriterCheckout(CheckoutBase):
+class WriterCheckout(CheckoutBase[FlatSampleWriter]):
     """Write access to the staging area of one branch. Made by ``Repository.checkout(write=True)``."""
 
     def __init__(self, stores: Stores, config: Config, branch: str) -> None:
@@ -111,6 +111,12 @@ class WriterCheckout(CheckoutBase):
         return self.session.staging.branch
 
     @property
+    def diff(self) -> WriterUserDiff:
+        """What is staged."""
+        self.session.check()
+        return WriterUserDiff(self.session)
+
+    @property
     def commit_hash(self) -> str:
         """Digest in hex of the commit the staging area stands on; ``''`` before the first."""
         self.session.check()
@@ -131,7 +137,7 @@ class WriterCheckout(CheckoutBase):
         backend: str | None = None,
         backend_options: dict[str, Any] | None = None,
         inline: bool | None = None,
-    ) -> FlatSampleReader:
+    ) -> FlatSampleWriter:
         """Add a column of arrays.
 
         Parameters
@@ -188,7 +194,7 @@ class WriterCheckout(CheckoutBase):
         backend: str | None = None,
         backend_options: dict[str, Any] | None = None,
         inline: bool | None = None,
-    ) -> FlatSampleReader:
+    ) -> FlatSampleWriter:
         """Add a column of ``str``; parameters and errors as :meth:`add_ndarray_column`."""
         self._check_new(name)
         return self._add(name, StrSchema(nested=contains_subsamples, inline=inline), backend, backend_options)
@@ -201,7 +207,7 @@ class WriterCheckout(CheckoutBase):
         backend: str | None = None,
         backend_options: dict[str, Any] | None = None,
         inline: bool | None = None,
-    ) -> FlatSampleReader:
+    ) -> FlatSampleWriter:
         """Add a column of ``bytes``; parameters and errors as :meth:`add_ndarray_column`."""
         self._check_new(name)
         return self._add(name, BytesSchema(nested=contains_subsamples, inline=inline), backend, backend_options)
@@ -214,7 +220,7 @@ class WriterCheckout(CheckoutBase):
         if name in self.session.staging.columns:
             raise ColumnExistsError(f"there is a column {name!r} already")
 
-    def _add(self, name: str, schema: ColumnSchema, backend: object, options: object) -> FlatSampleReader:
+    def _add(self, name: str, schema: ColumnSchema, backend: object, options: object) -> FlatSampleWriter:
         if schema.nested:
             raise InvalidInputError("columns with subsamples are not implemented yet")
         preference = check_preference(schema, backend, options)
@@ -303,11 +309,10 @@ def _stand_on(stores: Stores, branch: str) -> None:
     """Make sure that nothing is staged elsewhere, and note that ``branch`` is the one written last."""
     staged = staged_on(stores.db)
     elsewhere = staged is not None and staged[0] != branch
-    if staged is not None and elsewhere:
-        if Staging(stores.db, NodeStore(stores.db), *staged).changed():
-            raise InvalidInputError(
-                f"there are uncommitted changes on branch {staged[0]!r}: commit or reset them before writing to {branch!r}"
-            )
+    if staged is not None and elsewhere and Staging(stores.db, NodeStore(stores.db), *staged).changed():
+        raise InvalidInputError(
+            f"there are uncommitted changes on branch {staged[0]!r}: commit or reset them before writing to {branch!r}"
+        )
     if elsewhere or stores.refs.head().last_written != branch:
 
         def move(transaction: WriteTransaction) -> None:

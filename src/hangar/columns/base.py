@@ -17,8 +17,8 @@ from hangar.blobs import BlobWriter
 from hangar.columns.preference import Preference, load_preference
 from hangar.errors import ClosedError
 from hangar.objects.commit import ColumnEntry
-from hangar.objects.node import Root
 from hangar.objects.lookup import get
+from hangar.objects.node import Root
 from hangar.objects.store import NodeStore
 from hangar.schema import ColumnSchema
 from hangar.staging import Staging, WorkingColumn, tree_of

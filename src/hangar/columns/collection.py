@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import Protocol
+from typing import Generic, Protocol, TypeVar
 
 from hangar.columns.base import BatchBlock
 from hangar.columns.flat import FlatSampleReader
@@ -13,7 +13,11 @@ from hangar.errors import AccessError, ColumnNotFoundError
 __all__ = ["Columns", "ColumnsOwner"]
 
 
-class ColumnsOwner(Protocol):
+C = TypeVar("C", bound=FlatSampleReader)
+C_co = TypeVar("C_co", bound=FlatSampleReader, covariant=True)
+
+
+class ColumnsOwner(Protocol[C_co]):
     """The checkout behind the mapping."""
 
     writable: bool
@@ -21,7 +25,7 @@ class ColumnsOwner(Protocol):
     def names(self) -> list[str]:
         """Names of the columns, sorted."""
 
-    def column(self, name: str) -> FlatSampleReader | None:
+    def column(self, name: str) -> C_co | None:
         """The column of a name, None where there is none."""
 
     def remove(self, name: str) -> None:
@@ -34,13 +38,13 @@ class ColumnsOwner(Protocol):
         """Raise where the checkout cannot be used any more."""
 
 
-class Columns(BatchBlock):
+class Columns(BatchBlock, Generic[C]):
     """The columns of a checkout by name, in the order of their names."""
 
-    def __init__(self, owner: ColumnsOwner) -> None:
+    def __init__(self, owner: ColumnsOwner[C]) -> None:
         self._owner = owner
 
-    def __getitem__(self, name: str) -> FlatSampleReader:
+    def __getitem__(self, name: str) -> C:
         """The column ``name``; ColumnNotFoundError (a ``KeyError``) where there is none."""
         self._owner.check()
         column = self._owner.column(name)
@@ -49,7 +53,7 @@ class Columns(BatchBlock):
             raise ColumnNotFoundError(f"there is no column {name!r} here; there are: {names}")
         return column
 
-    def get(self, name: str) -> FlatSampleReader:
+    def get(self, name: str) -> C:
         """As ``columns[name]``."""
         return self[name]
 
@@ -69,11 +73,11 @@ class Columns(BatchBlock):
         self._owner.check()
         return self._owner.names()
 
-    def values(self) -> list[FlatSampleReader]:
+    def values(self) -> list[C]:
         """The columns, in the order of their names."""
         return [self[name] for name in self.keys()]
 
-    def items(self) -> list[tuple[str, FlatSampleReader]]:
+    def items(self) -> list[tuple[str, C]]:
         """Pairs of name and column."""
         return [(name, self[name]) for name in self.keys()]
 

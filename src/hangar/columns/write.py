@@ -54,7 +54,7 @@ class FlatSampleWriter(FlatSampleReader):
 
     def retire(self) -> None:
         """Refuse everything from now on: the column was removed, or the staging area was reset or closed."""
-        self._session = cast(WriteSession, _Retired())
+        self._session = cast("WriteSession", _Retired())
 
     # ------------------------------------------------------------------ writing
 

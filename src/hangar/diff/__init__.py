@@ -24,6 +24,7 @@ from hangar.diff.results import (
     FlatColumnDataKey,
     NestedColumnDataKey,
 )
+from hangar.diff.user import WriterUserDiff
 
 __all__ = [
     "AttributeChange",
@@ -41,6 +42,7 @@ __all__ = [
     "DiffOut",
     "FlatColumnDataKey",
     "NestedColumnDataKey",
+    "WriterUserDiff",
     "changes",
     "compare",
     "count_changes",

@@ -59,7 +59,7 @@ class Encoded:
     """A batch of values in canonical form: either ``rows`` under one header, or ``buffers`` with a header each."""
 
     headers: Sequence[Header]
-    buffers: Sequence[bytes | Rows]
+    buffers: Sequence[bytes | memoryview]
     rows: Rows | None = None
 
     def __len__(self) -> int:
@@ -111,7 +111,7 @@ class ColumnSchema(ABC):
         """Shape, or its maximum, of arrays; None for str and bytes."""
 
     @abstractmethod
-    def encode(self, value: object) -> tuple[Header, bytes | Rows]:
+    def encode(self, value: object) -> tuple[Header, bytes | memoryview]:
         """Header and canonical bytes of one value; InvalidInputError where it does not fit."""
 
     @abstractmethod
@@ -126,7 +126,7 @@ class ColumnSchema(ABC):
     def check_header(self, header: Header) -> bool:
         """Whether a blob of this header can be a value of the column."""
 
-    def cell(self, buffer: bytes | Rows) -> bytes | None:
+    def cell(self, buffer: bytes | memoryview) -> bytes | None:
         """What the tree holds of a value with these canonical bytes, or None where it holds the blob's digest."""
         kind = self.form.kind
         if kind == FIXED_INLINE:

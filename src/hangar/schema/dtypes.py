@@ -81,7 +81,7 @@ def dtype_of(code: int) -> np.dtype[Any]:
     if name is None:
         raise UnsupportedVersionError(f"dtype code {code} is not known to this version of Hangar: install a newer one")
     if code < _FIRST_EXTENSION_CODE:
-        dtype = np.dtype(name).newbyteorder("<")
+        dtype: np.dtype[Any] = np.dtype(name).newbyteorder("<")
     else:
         try:
             import ml_dtypes

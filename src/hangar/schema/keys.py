@@ -78,8 +78,8 @@ def encode_int_array(keys: npt.NDArray[np.uint64]) -> list[bytes]:
     rows = np.empty((len(keys), _INT_BYTES), np.uint8)
     rows[:, 0] = INT_TAG
     rows[:, 1:] = keys.astype(">u8").view(np.uint8).reshape(-1, 8)
-    buffer = rows.tobytes()
-    return [buffer[i : i + _INT_BYTES] for i in range(0, len(buffer), _INT_BYTES)]
+    encoded: list[bytes] = rows.view(f"V{_INT_BYTES}")[:, 0].tolist()
+    return encoded
 
 
 def encode_keys(keys: Sequence[SampleKey]) -> list[bytes]:

@@ -156,13 +156,13 @@ class NdarraySchema(ColumnSchema):
                 array = bits.astype(np.bool_)
         return np.asarray(array, self._dtype, order="C")
 
-    def encode(self, value: object) -> tuple[Header, Rows]:
+    def encode(self, value: object) -> tuple[Header, memoryview]:
         array = as_array(value)
         if array.shape != self._shape or array.dtype != self._dtype:
             self._check_fit(array.dtype, array.shape)
         array = self._canonical(array)
         header = self.header if array.shape == self._shape else Header(1, self._code, array.shape)
-        return header, array.reshape(-1).view(np.uint8)
+        return header, array.reshape(-1).view(np.uint8).data
 
     def encode_batch(self, values: Any, count: int) -> Encoded:
         if isinstance(values, (list, tuple)):

@@ -84,7 +84,7 @@ class StrSchema(_TextSchema):
 
     def decode(self, header: Header | None, buffer: bytes | Rows) -> str:
         try:
-            return str(buffer, "utf-8")
+            return bytes(buffer).decode()
         except UnicodeDecodeError as error:
             raise CorruptionError(f"a stored str is not UTF-8: {error}") from None
 
