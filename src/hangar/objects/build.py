@@ -8,9 +8,9 @@ the first level that is a single node.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice
+from itertools import islice, repeat
 from operator import lt
-from typing import NamedTuple
+from typing import TypeAlias
 
 from hangar import limits
 from hangar.digest import Digest
@@ -23,17 +23,13 @@ from hangar.objects.store import NodeStore
 __all__ = ["Entry", "build", "build_above", "check_batch", "entries_of", "make_inner", "make_leaf", "make_node"]
 
 
-class Entry(NamedTuple):
-    """What an inner node says of one child, besides its last key.
+Entry: TypeAlias = "tuple[Digest, int, int, bytes | None]"
+"""What an inner node says of one child besides its last key: digest, entries, samples, and *before*.
 
-    ``samples`` are the distinct samples below it, less one if its first is ``before``: the last sample of the sibling before it,
-    None where there is none. So an entry that gets another neighbour can be put right.
-    """
-
-    digest: Digest
-    entries: int
-    samples: int
-    before: bytes | None
+The samples are the distinct ones below the child, less one if the first of them is *before*: the last sample of the sibling before
+the child, None where there is none. So an entry that gets another neighbour can be put right. A bare tuple, because zip makes
+them ten times as fast as any class.
+"""
 
 
 def build(store: NodeStore, form: TreeForm, keys: Sequence[bytes], cells: Sequence[bytes]) -> Root | None:
@@ -124,28 +120,31 @@ def make_leaf(store: NodeStore, form: TreeForm, keys: list[bytes], cells: Sequen
     if not whole:
         raise InvalidInputError(f"the entries are not of the form {form}")
     digest = store.add(Node(NODE_VERSION, 0, form.kind, keys, refs, sizes, [], []))
-    return Entry(digest, len(keys), count_samples(keys) if form.nested else 0, None)
+    return digest, len(keys), count_samples(keys) if form.nested else 0, None
 
 
 def make_inner(store: NodeStore, form: TreeForm, level: int, keys: list[bytes], entries: Sequence[Entry]) -> Entry:
     """Make an inner node and return its entry."""
-    counts = [entry.entries for entry in entries]
-    samples = _sample_counts(store, keys, entries) if form.nested else []
-    refs = b"".join([entry.digest for entry in entries])
-    digest = store.add(Node(NODE_VERSION, level, BY_DIGEST, keys, refs, b"", counts, samples))
-    return Entry(digest, sum(counts), sum(samples), None)
+    digests, counts, samples, befores = map(list, zip(*entries, strict=True))
+    samples = _sample_counts(store, keys, digests, samples, befores) if form.nested else []
+    digest = store.add(Node(NODE_VERSION, level, BY_DIGEST, keys, b"".join(digests), b"", counts, samples))
+    return digest, sum(counts), sum(samples), None
 
 
-def _sample_counts(store: NodeStore, keys: Sequence[bytes], entries: Sequence[Entry]) -> list[int]:
-    counts: list[int] = []
-    before: bytes | None = None
-    for key, entry in zip(keys, entries, strict=True):
-        samples = entry.samples
-        if entry.before != before:
-            first = _first_sample(store, entry.digest)
-            samples += (first == entry.before) - (first == before)
-        counts.append(samples)
-        before = sample_of(key)
+def _sample_counts(
+    store: NodeStore,
+    keys: Sequence[bytes],
+    digests: Sequence[Digest],
+    samples: Sequence[int],
+    befores: Sequence[bytes | None],
+) -> list[int]:
+    """Samples of each child, put right for the neighbours that it has now."""
+    last_samples: list[bytes | None] = [None, *map(sample_of, keys[:-1])]
+    counts = list(samples)
+    for i, (before, now) in enumerate(zip(befores, last_samples, strict=True)):
+        if before != now:
+            first = _first_sample(store, digests[i])
+            counts[i] += (first == before) - (first == now)
     return counts
 
 
@@ -158,8 +157,8 @@ def _first_sample(store: NodeStore, digest: Digest) -> bytes:
 
 def entries_of(node: Node) -> list[Entry]:
     """The children of an inner node."""
-    children = node.children()
+    count = len(node.keys)
     if not node.samples:
-        return [Entry(digest, count, 0, None) for digest, count in zip(children, node.counts, strict=True)]
-    before = [None, *map(sample_of, node.keys[:-1])]
-    return list(map(Entry, children, node.counts, node.samples, before))
+        return list(zip(node.children(), node.counts, repeat(0, count), repeat(None, count), strict=True))
+    befores = [None, *map(sample_of, node.keys[:-1])]
+    return list(zip(node.children(), node.counts, node.samples, befores, strict=True))

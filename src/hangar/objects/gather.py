@@ -6,6 +6,7 @@ A *spot* is the place of an entry among those of several nodes laid end to end.
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import Any
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +14,11 @@ import numpy.typing as npt
 from hangar.digest import DIGEST_BYTES, Digest
 from hangar.objects.node import Node
 
-__all__ = ["gather_rows", "reached_children", "split_spots"]
+__all__ = ["as_asked", "gather_rows", "in_order", "reached_children", "split_spots"]
 
 Spots = npt.NDArray[np.intp]
 
-_SLICE_BYTES = 2_000
-"""Copying so many bytes takes as long as one slice of a bytes object."""
+_FEW = 1_000
 
 
 def reached_children(nodes: Sequence[Node], spots: Spots) -> list[Digest]:
@@ -33,23 +33,34 @@ def reached_children(nodes: Sequence[Node], spots: Spots) -> list[Digest]:
 
 def split_spots(nodes: Sequence[Node], spots: Spots) -> tuple[list[int], Spots]:
     """Of each spot the index of its node, and its place in that node."""
-    ends = np.array([len(node.keys) for node in nodes]).cumsum()
-    which = ends.searchsorted(spots, side="right")
-    starts = np.concatenate((np.zeros(1, np.intp), ends))
-    places: Spots = spots - starts[which]
+    # `map`, not a call of `len` in a comprehension: nothing here is called once a node.
+    counts = np.fromiter(map(len, [node.keys for node in nodes]), np.intp, len(nodes))
+    which = np.arange(len(nodes)).repeat(counts)[spots]
+    places: Spots = spots - (counts.cumsum() - counts)[which]
     return which.tolist(), places
 
 
 def gather_rows(nodes: Sequence[Node], spots: Spots, width: int) -> npt.NDArray[np.uint8]:
     """The entries at ``spots`` of leaves that are ``width`` bytes wide: uint8, shape (n, width)."""
-    count = len(spots)
     if not width:
-        return np.zeros((count, 0), np.uint8)
-    if sum([len(node.refs) for node in nodes]) < count * _SLICE_BYTES:
-        joined = np.frombuffer(b"".join([node.refs for node in nodes]), f"V{width}")
-        return joined[spots].view(np.uint8).reshape(count, width)
-    which, places = split_spots(nodes, spots)
-    refs = [node.refs for node in nodes]
-    offsets = (places * width).tolist()
-    pieces = b"".join([refs[i][start : start + width] for i, start in zip(which, offsets, strict=True)])
-    return np.frombuffer(pieces, np.uint8).reshape(count, width)
+        return np.zeros((len(spots), 0), np.uint8)
+    # Even where one entry of a leaf is wanted, copying all of them costs less than slicing that one: 0.1 us against 0.25.
+    joined = np.frombuffer(b"".join([node.refs for node in nodes]), f"V{width}")
+    return joined[spots].view(np.uint8).reshape(len(spots), width)
+
+
+def in_order(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Spots | None]:
+    """Many ``values`` sorted, as searches for them are faster in order; and the order, None where they are left as they are."""
+    if len(values) <= _FEW:
+        return values, None
+    order = values.argsort()
+    return values[order], order
+
+
+def as_asked(values: npt.NDArray[Any], order: Spots | None) -> npt.NDArray[Any]:
+    """Undo :func:`in_order` for what was found."""
+    if order is None:
+        return values
+    restored = np.empty_like(values)
+    restored[order] = values
+    return restored

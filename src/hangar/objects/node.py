@@ -145,14 +145,14 @@ class Node(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=T
         return [0, *accumulate(self.sizes.translate(_TO_LENGTHS))]
 
     @cached_property
-    def integers(self) -> npt.NDArray[np.uint64]:
-        """The keys that are ints (tag ``10`` and 8 bytes), which come before all others: uint64."""
+    def integers(self) -> bytes:
+        """The keys that are ints (tag ``10`` and 8 bytes), which come before all others: uint64, in the machine's byte order."""
         keys = self.keys if self.keys[-1][:1] == b"\x10" else self.keys[: bisect_left(self.keys, b"\x11")]
         joined = b"".join(keys)
         if len(joined) != 9 * len(keys):
             raise CorruptionError(f"a tree node holds int keys that are not 9 bytes long, from {self.keys[0].hex()} on")
         rows = np.frombuffer(joined, np.uint8).reshape(-1, 9)
-        return np.ascontiguousarray(rows[:, 1:]).view(">u8")[:, 0].astype(np.uint64)
+        return np.ascontiguousarray(rows[:, 1:]).view(">u8").astype(np.uint64).tobytes()
 
     @cached_property
     def entries(self) -> int:

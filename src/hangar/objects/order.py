@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hangar.errors import CorruptionError, InvalidInputError
-from hangar.objects.gather import gather_rows, reached_children, split_spots
+from hangar.objects.gather import as_asked, gather_rows, in_order, reached_children, split_spots
 from hangar.objects.locate import load_child
 from hangar.objects.node import Node, TreeForm
 from hangar.objects.samples import sample_of
@@ -130,24 +130,24 @@ def _select(
     store: NodeStore, root: bytes, positions: Sequence[int] | npt.NDArray[np.int64]
 ) -> tuple[list[Node], npt.NDArray[np.intp]]:
     """The leaves that hold ``positions``, and the place of each among the entries of these leaves."""
-    places = np.asarray(positions, np.int64)
+    places, order = in_order(np.asarray(positions, np.int64))
     nodes = [store.load(root)]
     if not len(places):
         return nodes[:0], places
     _check_positions(nodes[0], int(places.min()), int(places.max()))
-    for level in range(nodes[0].level, 0, -1):
-        counts = nodes[0].count_array if len(nodes) == 1 else np.concatenate([node.count_array for node in nodes])
+    for _ in range(nodes[0].level):
+        counts = np.concatenate([node.count_array for node in nodes])
         ends = counts.cumsum()
         spots = ends.searchsorted(places, side="right")
-        nodes = store.load_many(reached_children(nodes, spots))
-        flags = np.zeros(len(counts), np.bool_)
-        flags[spots] = True
-        # Children that nothing reached are left out, so what comes behind them moves up.
-        left_out = np.where(flags, 0, counts).cumsum()
-        places = places - left_out[spots]
-        if {node.level for node in nodes} != {level - 1} or [node.entries for node in nodes] != counts[flags].tolist():
+        if spots.max() == len(counts):
             raise _miscounted(root)
-    return nodes, places
+        nodes = store.load_many(reached_children(nodes, spots))
+        # Children that nothing reached are left out, so what comes behind them moves up.
+        counts[spots] = 0
+        places = places - counts.cumsum()[spots]
+    if places.max() >= sum(map(len, [node.keys for node in nodes])):
+        raise _miscounted(root)
+    return nodes, as_asked(places, order)
 
 
 def leaves_at(store: NodeStore, root: bytes, start: int, stop: int) -> Iterator[tuple[Node, int, int]]:
@@ -170,8 +170,8 @@ def leaves_at(store: NodeStore, root: bytes, start: int, stop: int) -> Iterator[
         return
     digests, start, stop = _children_at(nodes, start, stop)
     for i in range(0, len(digests), _TOGETHER):
-        for leaf in store.load_many(digests[i : i + _TOGETHER]):
-            count = len(leaf.keys)
+        nodes = store.load_many(digests[i : i + _TOGETHER])
+        for leaf, count in zip(nodes, map(len, [node.keys for node in nodes]), strict=True):
             yield leaf, start, min(stop, count)
             start = 0
             stop -= count

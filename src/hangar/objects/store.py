@@ -37,6 +37,8 @@ class NodeStore:
 
     Attributes
     ----------
+    at_hand
+        Nodes that were used lately. Whoever saves a call of :meth:`load` by looking here first must not change it.
     pending
         Nodes made and not yet written, in the order they were made.
     pending_bytes
@@ -45,14 +47,14 @@ class NodeStore:
         Nodes fetched from the database so far.
     """
 
-    __slots__ = ("_db", "_generation_bytes", "_old", "_young", "_young_bytes", "loads", "pending", "pending_bytes")
+    __slots__ = ("_bytes_at_hand", "_db", "_generation_bytes", "_old", "at_hand", "loads", "pending", "pending_bytes")
 
     def __init__(self, db: Database, cache_bytes: int = limits.NODE_CACHE_BYTES) -> None:
         self._db = db
-        # Two generations: when the young one is full it becomes the old one, and what is not asked for meanwhile is dropped.
-        self._young: dict[bytes, Node] = {}
+        # Two generations: when the one at hand is full it becomes the old one, and what is not asked for meanwhile is dropped.
+        self.at_hand: dict[bytes, Node] = {}
         self._old: dict[bytes, Node] = {}
-        self._young_bytes = 0
+        self._bytes_at_hand = 0
         self._generation_bytes = cache_bytes // 2
         self.pending: dict[Digest, bytes] = {}
         self.pending_bytes = 0
@@ -70,12 +72,12 @@ class NodeStore:
         UnsupportedVersionError
             A newer Hangar wrote it.
         """
-        node = self._young.get(digest)
+        node = self.at_hand.get(digest)
         return self._fetch((digest,))[digest] if node is None else node
 
     def load_many(self, digests: Sequence[bytes]) -> list[Node]:
         """The nodes of these digests, in their order; one look into the database for all that are not in memory."""
-        nodes = list(map(self._young.get, digests))
+        nodes = list(map(self.at_hand.get, digests))
         if all(nodes):
             return nodes  # type: ignore[return-value]
         found = self._fetch([digest for digest, node in zip(digests, nodes, strict=True) if node is None])
@@ -119,12 +121,12 @@ class NodeStore:
             return [_decode_named(digest, data) for digest, data in zip(digests, datas, strict=True)]
 
     def _keep(self, digest: bytes, node: Node) -> None:
-        if self._young_bytes > self._generation_bytes:
-            self._old, self._young, self._young_bytes = self._young, {}, 0
-        self._young[digest] = node
+        if self._bytes_at_hand > self._generation_bytes:
+            self._old, self.at_hand, self._bytes_at_hand = self.at_hand, {}, 0
+        self.at_hand[digest] = node
         # An object and its place in a list for each key, the keys' own bytes, and the views computed on the way.
         keys = node.keys
-        self._young_bytes += 512 + len(node.refs) + len(keys) * (64 + len(keys[0]))
+        self._bytes_at_hand += 512 + len(node.refs) + len(keys) * (64 + len(keys[0]))
 
     # ------------------------------------------------------------------ writing
 
@@ -191,7 +193,7 @@ class NodeStore:
 
     def _evict(self, digests: Iterable[Digest]) -> None:
         for digest in digests:
-            self._young.pop(digest, None)
+            self.at_hand.pop(digest, None)
             self._old.pop(digest, None)
 
 
