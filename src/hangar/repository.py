@@ -9,6 +9,7 @@ from __future__ import annotations
 import atexit
 import contextlib
 import os
+import warnings
 import weakref
 from collections.abc import Mapping
 from pathlib import Path
@@ -371,8 +372,14 @@ class Repository:
     # ------------------------------------------------------------------ care
 
     def force_release_writer_lock(self) -> bool:
-        """Take the writer lock away from whoever holds it; what that writer does next is refused."""
-        return force_release(self._open().db)
+        """Take the writer lock away from whoever holds it; what that writer does next is refused. Warns (``ResourceWarning``)."""
+        released = force_release(self._open().db)
+        warnings.warn(
+            "the writer lock was released by force: a writer that still runs is refused from now on",
+            ResourceWarning,
+            stacklevel=2,
+        )
+        return released
 
     def verify_repo_integrity(self) -> bool:
         """Check everything, every blob's bytes too.
