@@ -18,7 +18,8 @@ from hangar import _fs, limits
 from hangar.db import registry
 from hangar.db.failures import translate
 from hangar.db.format import FILE_NAME, check_format
-from hangar.db.handle import DATA_FILE, DATABASE_LOCK, Handle
+from hangar.db.handle import Handle
+from hangar.db.opening import DATA_FILE, DATABASE_LOCK, LOCK_FILE
 from hangar.db.tables import COMMITS, REFS, STAGING
 from hangar.db.transaction import FullMapError, ReadTransaction, WriteTransaction
 from hangar.errors import (
@@ -57,13 +58,11 @@ class Database:
 
     def __init__(self, directory: Path, handle: Handle, readonly: bool) -> None:
         self.directory = directory
-        self.readonly = readonly or handle.readonly
+        self.readonly = readonly
         self._handle: Handle | None = handle
 
     @classmethod
-    def open(
-        cls, directory: Path, *, readonly: bool = False, map_size: int = limits.DATABASE_INITIAL_BYTES
-    ) -> Database:
+    def open(cls, directory: Path, *, readonly: bool = False) -> Database:
         """Open the database of the repository whose ``.hangar`` is ``directory``.
 
         Where this user cannot write it is opened read-only, without locks (and with a ``RuntimeWarning``) if need be.
@@ -82,7 +81,7 @@ class Database:
                 f"{path / DATA_FILE} is missing: restore it from a copy, or clone the repository again"
             )
         writable = os.access(path / DATA_FILE, os.W_OK) and os.access(path, os.W_OK)
-        return cls(directory, registry.acquire(path, map_size, readonly or not writable), readonly)
+        return cls(directory, registry.acquire(path), readonly or not writable)
 
     @classmethod
     def create(cls, directory: Path, *, map_size: int = limits.DATABASE_INITIAL_BYTES) -> Database:
@@ -105,7 +104,7 @@ class Database:
             _clear_leftover(path)
         finally:
             os.close(lock)
-        handle = registry.acquire(path, map_size, readonly=False, create=True)
+        handle = registry.acquire(path, create_size=map_size)
         _fs.sync_directory(path)
         _fs.sync_directory(directory)
         _fs.crash_point(_CREATE_AFTER)
@@ -154,17 +153,16 @@ class Database:
                 handle.grow()
 
     def _try_update(self, handle: Handle, function: Callable[[WriteTransaction], T]) -> T:
-        lmdb_transaction = handle.begin_write()
-        transaction = handle.writer = WriteTransaction(handle, lmdb_transaction)
+        transaction = handle.writer = WriteTransaction(handle, handle.begin_write())
         try:
             result = function(transaction)
             transaction.finish()
             if transaction.full:
                 raise FullMapError
             _fs.crash_point(_COMMIT_BEFORE)
-            self._commit(handle, lmdb_transaction)
+            self._commit(handle, transaction)
         except BaseException as error:
-            lmdb_transaction.abort()
+            transaction.abandon()
             if handle.failed:
                 handle.renew()
             if transaction.full and isinstance(error, Exception):
@@ -172,13 +170,12 @@ class Database:
                 raise FullMapError from error
             raise
         finally:
-            transaction.forget()
             handle.writer = None
         _fs.report_file_sync(handle.path / DATA_FILE)
         _fs.crash_point(_COMMIT_AFTER)
         return result
 
-    def _commit(self, handle: Handle, transaction: lmdb.Transaction[bytes]) -> None:
+    def _commit(self, handle: Handle, transaction: WriteTransaction) -> None:
         try:
             transaction.commit()
         except lmdb.MapFullError as error:
@@ -231,4 +228,4 @@ def _clear_leftover(path: Path) -> None:
         if data.stat().st_size > _LEFTOVER_BYTES:
             raise CorruptionError(f"{data} is damaged, and no leftover of `hangar init`: move it away") from error
         data.unlink()
-        (path / "lock.mdb").unlink(missing_ok=True)
+        (path / LOCK_FILE).unlink(missing_ok=True)

@@ -1,7 +1,7 @@
 """The open databases of this process: the one process-wide state of Hangar.
 
 LMDB must be opened once per process and file, so handles are shared by the identity of the data file and counted. Around a fork
-every handle is brought to rest; see ``handle``.
+every handle is brought to rest; see ``fork``.
 """
 
 from __future__ import annotations
@@ -13,31 +13,38 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
-from hangar.db.handle import Handle, file_identity
+from hangar.db.fork import Fork
+from hangar.db.handle import Handle
+from hangar.db.opening import file_identity
 
 __all__ = ["acquire", "closed_for", "release"]
 
 _handles: Final[list[Handle]] = []
+_forks: Final[list[Fork]] = []
 _released: Final[deque[Handle]] = deque()
 _lock: Final = threading.RLock()
 
 
-def acquire(path: Path, map_size: int, readonly: bool, create: bool = False) -> Handle:
-    """The handle on LMDB's directory ``path`` (absolute, resolved), opened when nobody in this process has; one more user."""
+def acquire(path: Path, create_size: int | None = None) -> Handle:
+    """The handle on LMDB's directory ``path`` (absolute, resolved), opened when nobody in this process has; one more user.
+
+    With ``create_size``, the size of its map, the database is made where it is missing.
+    """
     try:
         with _lock:
             _close_released()
             handle = _find(path)
             if handle is None:
-                handle = Handle(path, map_size, readonly)
+                handle = Handle(path)
                 try:
-                    handle.open(create)
+                    if create_size is None:
+                        handle.open()
+                    else:
+                        handle.create(create_size)
                 except BaseException:
                     handle.close()
                     raise
                 _handles.append(handle)
-            elif handle.readonly and not readonly:
-                handle.make_writable()
             handle.users += 1
             return handle
     finally:
@@ -93,19 +100,18 @@ def _find(path: Path) -> Handle | None:
 
 def _before_fork() -> None:
     _lock.acquire()
-    for handle in _handles:
-        handle.before_fork()
+    _forks.extend(map(Fork, _handles))
 
 
 def _after_fork_in_parent() -> None:
-    for handle in _handles:
-        handle.after_fork_in_parent()
+    while _forks:
+        _forks.pop().end_in_parent()
     _lock.release()
 
 
 def _after_fork_in_child() -> None:
-    for handle in _handles:
-        handle.after_fork_in_child()
+    while _forks:
+        _forks.pop().end_in_child()
     _lock.release()
 
 

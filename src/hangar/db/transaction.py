@@ -8,6 +8,7 @@ is up to ``environment.Database``.
 from __future__ import annotations
 
 import threading
+import weakref
 from collections.abc import Iterator, Sequence
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final, NoReturn
@@ -207,40 +208,40 @@ class WriteTransaction(ReadTransaction):
 
     def put(self, table: Table, key: bytes, value: bytes) -> None:
         """Set the value of ``key`` (1 to 511 bytes)."""
-        transaction = self._changing(table)
+        self._changing(table)
         row = seal(table, key, value) if table.checked else value
         try:
-            transaction.put(key, row, True, True, False, self._tables[table.number])
+            self._alive().put(key, row, True, True, False, self._tables[table.number])
         except lmdb.Error as error:
             self._failed(error)
 
     def put_many(self, table: Table, items: Sequence[tuple[bytes, bytes]]) -> None:
         """Set the values of many keys; of equal keys the last one counts."""
-        transaction = self._changing(table)
+        self._changing(table)
         rows = seal_many(table, items) if table.checked else list(items)
         rows.sort(key=_first)
         try:
-            transaction.cursor(self._tables[table.number]).putmulti(rows)
+            self._alive().cursor(self._tables[table.number]).putmulti(rows)
         except lmdb.Error as error:
             self._failed(error)
 
     def delete(self, table: Table, key: bytes) -> bool:
         """Remove a row: whether there was one."""
-        transaction = self._changing(table)
+        self._changing(table)
         try:
-            return transaction.delete(key, b"", self._tables[table.number])
+            return self._alive().delete(key, b"", self._tables[table.number])
         except lmdb.Error as error:
             self._failed(error)
 
     def delete_prefix(self, table: Table, prefix: bytes) -> int:
         """Remove all rows whose key begins with ``prefix`` (every row, when it is empty): their number."""
-        transaction = self._changing(table)
+        self._changing(table)
         try:
             if not prefix:
                 number = self.count(table)
-                transaction.drop(self._tables[table.number], False)
+                self._alive().drop(self._tables[table.number], False)
                 return number
-            cursor = transaction.cursor(self._tables[table.number])
+            cursor = self._alive().cursor(self._tables[table.number])
             number = 0
             if cursor.set_range(prefix):
                 while cursor.key().startswith(prefix):  # b"" after the last row
@@ -263,10 +264,32 @@ class WriteTransaction(ReadTransaction):
             number = self._recorded(table) + self.count(table) - before
             self.put(META, _ROWS + table.name.encode(), max(number, 0).to_bytes(8, "little"))
 
-    def _changing(self, table: Table) -> lmdb.Transaction[bytes]:
+    def commit(self) -> None:
+        """Commit; ``lmdb.Error`` comes out as it is."""
+        self._alive().commit()
+        self.forget()
+
+    def abandon(self) -> None:
+        """End without a trace.
+
+        lmdb's ``abort`` waits for a moment in which no thread reads, and under steady readers there may never be one; the
+        destructor of a transaction does not wait. So nothing here keeps an LMDB transaction in a local variable, which
+        the traceback of an error would keep alive. Where something does (a cursor in a suspended scan), readers are stopped.
+        """
+        transaction = self._transaction
+        if transaction is None:
+            return
+        reference = weakref.ref(transaction)
+        del transaction
+        self.forget()
+        left = reference()
+        if left is not None:
+            with self._handle.quiet():
+                left.abort()
+
+    def _changing(self, table: Table) -> None:
         if table.counted and table not in self._before:
             self._before[table] = self.count(table)
-        return self._alive()
 
     def _compare_count(self, table: Table, number: int) -> None:
         if table in self._before:

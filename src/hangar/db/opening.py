@@ -1,0 +1,153 @@
+"""Opening LMDB: with which options, which tables, and what is looked at first.
+
+Commits are synced, locking is on, and the first engine of LMDB is used, whose data file the format specification names. An
+environment is opened for reading until somebody writes: opening the tables for writing needs LMDB's one writer lock, for which a
+reader would have to wait as long as another process commits.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import time
+import warnings
+from pathlib import Path
+from typing import Any, Final
+
+import lmdb
+
+from hangar import _fs, limits
+from hangar.db.failures import translate
+from hangar.db.tables import TABLES
+from hangar.errors import CorruptionError, StorageError
+
+__all__ = ["DATABASE_LOCK", "DATA_FILE", "LOCK_FILE", "create_environment", "file_identity", "join", "open_environment"]
+
+DATA_FILE: Final = "data.mdb"
+LOCK_FILE: Final = "lock.mdb"
+DATABASE_LOCK: Final = "db.lock"
+"""Every opener holds a shared lock on this file; what replaces the data file must hold it alone."""
+
+_LEAST_BYTES: Final = 2 * 4096
+"""LMDB's two meta pages."""
+_JOIN_SECONDS: Final = 60.0
+_POLL_SECONDS: Final = 0.001
+
+# The second engine, bundled with newer bindings, has another data format.
+_ENGINE: Final[dict[str, Any]] = {"lib_version": 0} if int(lmdb.__version__.partition(".")[0]) >= 3 else {}
+
+
+def open_environment(path: Path, writable: bool) -> tuple[lmdb.Environment, list[Any]]:
+    """Open what exists in ``path``: the environment and its table handles, by their numbers.
+
+    Raises
+    ------
+    CorruptionError
+        The data file is cut short, lacks a table or is no database.
+    """
+    lock = _can_lock(path)
+    if not lock:
+        warnings.warn(
+            f"{path} cannot be locked by this user: reading while another process writes may fail",
+            RuntimeWarning,
+            stacklevel=2,
+        )
+    _check_length(path, _LEAST_BYTES)
+    # Size 0: what the data file says.
+    environment = _open(path, map_size=0, readonly=not writable, lock=lock)
+    try:
+        # A page that the map shows and the file does not have would end the process with SIGBUS.
+        _check_length(path, (environment.info()["last_pgno"] + 1) * environment.stat()["psize"])
+        tables = _open_tables(path, environment, writable)
+        if lock:
+            environment.reader_check()
+    except BaseException:
+        environment.close()
+        raise
+    return environment, tables
+
+
+def create_environment(path: Path, map_size: int) -> tuple[lmdb.Environment, list[Any]]:
+    """Make the environment and its tables where they are missing, durably but for the directory entry of the data file."""
+    environment = _open(path, map_size=map_size, readonly=False, lock=True)
+    try:
+        with environment.begin(write=True) as transaction:
+            tables = [environment.open_db(table.name.encode(), transaction) for table in TABLES]
+    except lmdb.Error as error:
+        environment.close()
+        raise translate(error, path) from error
+    _fs.report_file_sync(path / DATA_FILE)
+    return environment, tables
+
+
+def _open(path: Path, *, map_size: int, readonly: bool, lock: bool) -> lmdb.Environment:
+    try:
+        return lmdb.open(
+            os.fspath(path),
+            map_size=map_size,
+            readonly=readonly,
+            lock=lock,
+            sync=True,
+            metasync=True,
+            mode=0o666,
+            max_readers=limits.DATABASE_MAX_READERS,
+            max_dbs=limits.DATABASE_MAX_TABLES,
+            max_spare_txns=1,
+            **_ENGINE,
+        )
+    except lmdb.Error as error:
+        raise translate(error, path) from error
+    except OSError as error:
+        _fs.raise_for(error, "open the database in", path)
+
+
+def _check_length(path: Path, needed: int) -> None:
+    size = (path / DATA_FILE).stat().st_size
+    if size < needed:
+        raise CorruptionError(
+            f"{path / DATA_FILE} has {size} bytes and needs {needed}: it was cut short. Restore it from a copy or a remote"
+        )
+
+
+def _open_tables(path: Path, environment: lmdb.Environment, writable: bool) -> list[Any]:
+    while True:
+        try:
+            if not writable:
+                return [environment.open_db(table.name.encode(), create=False) for table in TABLES]
+            # One transaction: LMDB keeps the table handles of writing transactions only.
+            with environment.begin(write=True) as transaction:
+                return [environment.open_db(table.name.encode(), transaction, create=False) for table in TABLES]
+        except lmdb.MapResizedError:
+            environment.set_mapsize(0)
+        except lmdb.NotFoundError as error:
+            raise CorruptionError(f"the database in {path} lacks a table ({error}): run `hangar fsck`") from error
+        except lmdb.Error as error:
+            raise translate(error, path) from error
+
+
+def _can_lock(path: Path) -> bool:
+    lock = path / LOCK_FILE
+    return os.access(lock, os.W_OK) if lock.exists() else os.access(path, os.W_OK)
+
+
+def file_identity(path: Path) -> tuple[int, int]:
+    """Device and inode of the data file in ``path``."""
+    status = (path / DATA_FILE).stat()
+    return status.st_dev, status.st_ino
+
+
+def join(path: Path) -> int | None:
+    """A shared lock on ``db.lock`` beside the database in ``path``; None where the file is missing or cannot be opened."""
+    try:
+        descriptor = os.open(path.parent / DATABASE_LOCK, os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
+    with contextlib.ExitStack() as stack:
+        stack.callback(os.close, descriptor)
+        deadline = time.monotonic() + _JOIN_SECONDS
+        while not _fs.try_lock(descriptor, shared=True):
+            if time.monotonic() > deadline:
+                raise StorageError(f"the database in {path} has been kept by a compaction for {_JOIN_SECONDS:.0f} s")
+            time.sleep(_POLL_SECONDS)
+        stack.pop_all()
+    return _fs.close_in_child(descriptor)
