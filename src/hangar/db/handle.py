@@ -225,7 +225,9 @@ class Handle:
         with self.gate:
             environment = self.current()
             if self._own():
-                raise InvalidStateError("the map of the database cannot change in a read transaction of the same thread")
+                raise InvalidStateError(
+                    "the map of the database cannot change in a read transaction of the same thread"
+                )
             self.taken, self.environment = environment, None
             try:
                 self.wait_for_readers(WAIT_SECONDS)

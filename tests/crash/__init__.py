@@ -1,0 +1,1 @@
+"""What a crash, at any step, may leave: the harness, the scenarios and the tests over them."""
