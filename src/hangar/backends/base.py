@@ -182,12 +182,15 @@ class Backend(ABC):
         path
             The file. It begins with ``encode_file_header(tag, file_id)``.
         end
-            Recorded end of an existing file, after which bytes of a crashed writer may lie; None: make a new file.
+            Recorded end of an existing file, after which bytes of a crashed writer may lie; None: make a new file, which must
+            not exist (``_fs.create_file``).
 
         Raises
         ------
         CorruptionError
             The existing file cannot be continued.
+        StorageError
+            With ``errno`` ``EEXIST``: the new file exists.
         """
 
     @abstractmethod

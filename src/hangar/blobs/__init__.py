@@ -1,13 +1,14 @@
 """From the digest of a blob to its bytes: finding, reading, checking, deduplicating and publishing, over any backends.
 
-``store`` reads, ``writer`` writes. ``locator`` finds a blob in ``pending``, ``run`` files (searched as ``index`` says) or the database;
-``catalog`` holds the rows that name files; ``files`` keeps blob files open; ``appender`` chooses which file a batch goes to;
-``merging`` says when runs are merged.
+``store`` reads, ``writer`` writes, ``verify`` checks all there is. ``locator`` finds a blob in ``pending``, ``run`` files (searched as
+``index`` says) or the database; ``catalog`` holds the rows that name files; ``files`` keeps blob files open; ``appender`` chooses
+which file a batch goes to; ``publication`` is what a transaction records; ``merging`` says when runs are merged.
 """
 
 from __future__ import annotations
 
 from hangar.blobs.store import BlobStore
+from hangar.blobs.verify import Damage, verify_blobs, verify_files
 from hangar.blobs.writer import BlobWriter
 
-__all__ = ["BlobStore", "BlobWriter"]
+__all__ = ["BlobStore", "BlobWriter", "Damage", "verify_blobs", "verify_files"]

@@ -8,9 +8,9 @@ never appended to again by this writer, because what lies behind the recorded en
 
 from __future__ import annotations
 
+import contextlib
 import errno
 from pathlib import Path
-from typing import Final
 
 from hangar import _fs, limits
 from hangar.backends.base import FileWriter
@@ -20,29 +20,29 @@ from hangar.blobs.catalog import (
     BlobFileRow,
     blob_file_path,
     claim_ids,
-    first_free_id,
+    free_ids,
     get_blob_file,
     put_blob_file,
     scan_blob_files,
 )
 from hangar.db import Database, WriteTransaction
-from hangar.errors import CorruptionError, LockedError, PathNotFoundError, StorageError
+from hangar.errors import CorruptionError, HangarError, LockedError, PathNotFoundError, StorageError
 from hangar.lock import WriterLock, owner_alive
 
 __all__ = ["Appender"]
-
-_ATTEMPTS: Final = 10_000
 
 
 class _Growing:
     """A blob file that is being written, and what the database says of it."""
 
-    __slots__ = ("dirty", "new_entry", "prepared", "recorded", "sealed", "tag", "writer")
+    __slots__ = ("attempted", "dirty", "first_end", "new_entry", "prepared", "recorded", "sealed", "tag", "writer")
 
     def __init__(self, tag: str, writer: FileWriter, recorded: BlobFileRow | None) -> None:
         self.tag = tag
         self.writer = writer
         self.recorded = recorded
+        self.first_end = writer.end
+        self.attempted = False
         self.prepared: BlobFileRow | None = None
         self.new_entry = recorded is None
         self.dirty = recorded is None
@@ -114,24 +114,14 @@ class Appender:
         return None
 
     def _begin(self, tag: str) -> _Growing:
-        directory = self._directory / BLOB_DIRECTORY
-        if not directory.is_dir():
-            _fs.make_directory(directory)
-        with self._db.read() as transaction:
-            first = first_free_id(transaction)
-        for file_id in range(first, first + _ATTEMPTS):
-            # Making the file is what takes the id: one that a crashed writer left behind is passed over.
-            if file_id in self._written or any(directory.glob(f"{file_id:08x}.*")):
-                continue
+        for file_id in free_ids(self._db, self._directory):
             path = blob_file_path(self._directory, file_id, tag)
             try:
                 return _Growing(tag, get_backend(tag).open_writer(path, file_id, None), None)
             except StorageError as error:
                 if error.errno != errno.EEXIST:
                     raise
-        raise StorageError(
-            f"there are {_ATTEMPTS:,} blob files in {directory} that the database does not know: run `hangar gc`"
-        )
+        raise AssertionError("ids do not end")
 
     def _growing(self) -> list[_Growing]:
         return [*self._full, *self._open.values()]
@@ -170,6 +160,7 @@ class Appender:
             if growing.prepared is None:
                 continue
             file_id = growing.writer.file_id
+            growing.attempted = True
             if get_blob_file(transaction, file_id) != growing.recorded:
                 raise LockedError(
                     f"blob file {file_id:08x} was taken over by another writer: open a new write checkout"
@@ -183,30 +174,37 @@ class Appender:
         for growing in self._growing():
             if growing.prepared is not None:
                 growing.recorded, growing.prepared = growing.prepared, None
+                growing.attempted = False
                 self._written.pop(growing.writer.file_id, None)
         for growing in self._full:
             growing.writer.close()
         self._full.clear()
 
-    def rollback(self, *, attempted: bool) -> None:
-        """Drop what was appended since the last publishing; ``attempted``: a transaction may have recorded it."""
+    def rollback(self) -> None:
+        """Drop what was appended since the last publishing."""
         for growing in self._growing():
-            file_id = growing.writer.file_id
-            if (attempted and growing.prepared is not None) or growing.sealed or growing.recorded is None:
-                # An unpublished file stays behind for gc: nothing names it, and nobody else takes its id.
-                self._doubtful.add(file_id)
-                growing.writer.close()
-                self._written.pop(file_id, None)
-                self._open.pop(growing.tag, None)
+            growing.prepared = None
+            if growing.attempted or growing.sealed:
+                self._drop(growing)
             else:
-                growing.writer.end = growing.recorded.end
-                growing.prepared = None
+                growing.writer.end = growing.first_end if growing.recorded is None else growing.recorded.end
         self._full.clear()
 
     def close(self) -> None:
         """Let go of all files."""
         for growing in self._growing():
-            growing.writer.close()
-            self._written.pop(growing.writer.file_id, None)
+            self._drop(growing)
         self._open.clear()
         self._full.clear()
+
+    def _drop(self, growing: _Growing) -> None:
+        """Let go of a file; one that the database cannot name is removed (by the lock's holder, not by a fork of it)."""
+        file_id = growing.writer.file_id
+        growing.writer.close()
+        self._doubtful.add(file_id)
+        self._written.pop(file_id, None)
+        if self._open.get(growing.tag) is growing:
+            del self._open[growing.tag]
+        if growing.recorded is None and not growing.attempted and self._lock.held:
+            with contextlib.suppress(HangarError):
+                _fs.remove_file(growing.writer.path)

@@ -7,16 +7,17 @@ files; ids come from one counter, and one that was published is never used again
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Final, TypeVar
 
 import msgspec
 
-from hangar.db import ReadTransaction, WriteTransaction
+from hangar import _fs
+from hangar.db import Database, ReadTransaction, WriteTransaction
 from hangar.db.tables import FILES, HEADERS, META
 from hangar.digest import Header
-from hangar.errors import CorruptionError, HangarError, InvalidInputError
+from hangar.errors import CorruptionError, HangarError, InvalidInputError, StorageError
 
 __all__ = [
     "BLOB_DIRECTORY",
@@ -26,6 +27,7 @@ __all__ = [
     "blob_file_path",
     "claim_ids",
     "first_free_id",
+    "free_ids",
     "get_blob_file",
     "get_header",
     "put_blob_file",
@@ -45,6 +47,7 @@ _RUN = b"r"
 _NEXT_ID = b"next file id"
 _ID_BYTES = 4
 _MAX_ID = 2**32 - 1
+_STRAY_FILES = 10_000
 
 
 class BlobFileRow(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -134,6 +137,30 @@ def first_free_id(transaction: ReadTransaction) -> int:
     """The lowest id that no file of this repository has ever been published under."""
     data = transaction.get(META, _NEXT_ID)
     return 1 if data is None else int.from_bytes(data, "big")
+
+
+def free_ids(db: Database, directory: Path) -> Iterator[int]:
+    """Ids that no published file ever had and no file that is there has, ascending; making the file is what takes one.
+
+    Raises
+    ------
+    StorageError
+        There are very many files that the database does not know.
+    """
+    with db.read() as transaction:
+        first = first_free_id(transaction)
+    present: set[str] = set()
+    for name in (BLOB_DIRECTORY, RUN_DIRECTORY):
+        place = directory / name
+        if not place.is_dir():
+            _fs.make_directory(place)
+        present.update(path.name.partition(".")[0] for path in place.iterdir())
+    for file_id in range(first, first + _STRAY_FILES):
+        if f"{file_id:08x}" not in present:
+            yield file_id
+    raise StorageError(
+        f"{directory} has {_STRAY_FILES:,} files or more that the database does not know: run `hangar gc`"
+    )
 
 
 def claim_ids(transaction: WriteTransaction, highest: int) -> None:

@@ -21,7 +21,7 @@ from hangar.blobs.run import Run
 from hangar.db import Database, ReadTransaction
 from hangar.db.tables import LOCATIONS
 from hangar.digest import digest_list
-from hangar.errors import CorruptionError
+from hangar.errors import CorruptionError, PathNotFoundError
 
 __all__ = ["IN_MEMORY", "Locator"]
 
@@ -38,12 +38,14 @@ class Locator:
         What is in memory, in the order of asking; replaced, never changed.
     """
 
-    __slots__ = ("_db", "_directory", "_hints", "_pending", "_runs", "indexes")
+    __slots__ = ("_damaged", "_db", "_directory", "_hints", "_listed", "_pending", "_runs", "indexes")
 
     def __init__(self, db: Database, directory: Path) -> None:
         self._db = db
         self._directory = directory
         self._runs: tuple[Run, ...] | None = None
+        self._listed: tuple[int, ...] = ()
+        self._damaged: tuple[str, ...] = ()
         self._pending = Pending()
         self._hints: dict[int, Index] = {}
         self.indexes: tuple[Index, ...] = ()
@@ -66,7 +68,7 @@ class Locator:
         self._hints = {}
 
     def runs(self) -> tuple[Run, ...]:
-        """The registered runs, as far as they are known, newest first."""
+        """The registered runs that can be opened, as far as they are known, newest first."""
         if self._runs is None:
             self.refresh()
         return self._runs or ()
@@ -78,14 +80,21 @@ class Locator:
 
     def _load(self, transaction: ReadTransaction) -> bool:
         """Read the list of runs; whether it is another one than before."""
-        rows = scan_runs(transaction)
-        known = {run.run_id: run for run in self._runs or ()}
-        if self._runs is not None and list(known) == [run_id for run_id, _ in reversed(rows)]:
+        rows = scan_runs(transaction)[::-1]
+        listed = tuple(run_id for run_id, _ in rows)
+        if self._runs is not None and listed == self._listed:
             return False
-        self._runs = tuple(
-            known.get(run_id) or Run(run_path(self._directory, run_id), run_id, row.count)
-            for run_id, row in reversed(rows)
-        )
+        runs = {run.run_id: run for run in self._runs or ()}
+        self._damaged = ()
+        for run_id, row in rows:
+            if run_id not in runs:
+                try:
+                    runs[run_id] = Run(run_path(self._directory, run_id), run_id, row.count)
+                except (CorruptionError, PathNotFoundError) as error:
+                    # What lies elsewhere can be read all the same; whoever misses a blob is told of this.
+                    self._damaged = (*self._damaged, str(error))
+        self._listed = listed
+        self._runs = tuple(runs[run_id] for run_id in listed if run_id in runs)
         self.arrange()
         return True
 
@@ -161,11 +170,16 @@ class Locator:
             self._lost(digests[missing[0]].tobytes())
 
     def _lost(self, digest: bytes) -> NoReturn:
+        reasons = list(self._damaged)
         for run in self.runs():
-            run.verify()  # A damaged run is the likeliest reason, and names itself.
+            try:
+                run.verify()
+            except CorruptionError as error:
+                reasons.append(str(error))
         raise CorruptionError(
-            f"blob {digest.hex()} is not in this repository, and nothing says that a remote has it: "
-            "run `hangar fsck --data` to see what is affected"
+            f"blob {digest.hex()} is not in this repository, and nothing says that a remote has it"
+            + "".join(f"; {reason}" for reason in reasons)
+            + ": run `hangar fsck --data` to see what is affected"
         )
 
     # ------------------------------------------------------------------ whether there is a location

@@ -12,8 +12,10 @@ from typing import Final
 
 from hangar import limits
 
-__all__ = ["runs_to_merge"]
+__all__ = ["TABLE_ROWS", "runs_to_merge"]
 
+TABLE_ROWS: Final = 4 * limits.RUN_BLOBS
+"""Rows of the table of locations from which on they are put into a run."""
 _MOST: Final = limits.MAX_RUNS - 1
 """Runs that may be registered."""
 

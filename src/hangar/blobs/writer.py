@@ -9,9 +9,7 @@ have dropped what it could not write.
 from __future__ import annotations
 
 import contextlib
-import errno
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
 from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
@@ -19,28 +17,15 @@ import numpy as np
 import numpy.typing as npt
 from xxhash import xxh3_64_intdigest
 
-from hangar import _fs, limits
+from hangar import limits
 from hangar.backends.base import Options, Payload, Rows
 from hangar.blobs.appender import Appender
-from hangar.blobs.catalog import (
-    RUN_DIRECTORY,
-    RunRow,
-    claim_ids,
-    first_free_id,
-    put_headers,
-    put_run,
-    remove_run,
-    run_path,
-    scan_runs,
-)
 from hangar.blobs.index import Digests, Index, Places, Sought, sort_digests
-from hangar.blobs.merging import runs_to_merge
 from hangar.blobs.pending import Buffered, Pending
-from hangar.blobs.run import Run, write_run
+from hangar.blobs.publication import Publication
 from hangar.blobs.store import BlobStore
 from hangar.db import WriteTransaction
-from hangar.db.tables import LOCATIONS
-from hangar.digest import DIGEST_BYTES, Header, checksums, digest_array, digest_list
+from hangar.digest import DIGEST_BYTES, Header, checksums, digest_array
 from hangar.errors import HangarError, InvalidInputError, InvalidStateError, StorageError
 from hangar.lock import WriterLock
 
@@ -56,25 +41,6 @@ _SEGMENT_BYTES: Final = 2048
 """Rows that are kept are written where they lie if the pieces between those dropped have at least this size."""
 _JOINED_BYTES: Final = 16 * 1024
 """Buffers smaller than this on average are joined into one before they are written."""
-_ATTEMPTS: Final = 10_000
-
-
-@dataclass(frozen=True, slots=True)
-class _NewRun:
-    """A run file that is written and not yet registered."""
-
-    run_id: int
-    count: int
-    replaces: tuple[int, ...]
-
-
-@dataclass(frozen=True, slots=True)
-class _Prepared:
-    """What the next publishing transaction records besides the ends of files."""
-
-    rows: list[tuple[bytes, bytes]]
-    run: _NewRun | None
-    headers: dict[int, Header]
 
 
 class BlobWriter:
@@ -101,7 +67,7 @@ class BlobWriter:
         self.pending = Pending()
         store.locator.pending = self.pending
         self._appender = Appender(store.db, store.directory, lock, store.files.written)
-        self._prepared: _Prepared | None = None
+        self._prepared: Publication | None = None
         self._attempted = False
         self._dead: str | None = None
         self._recorded_headers: set[int] = set()
@@ -148,8 +114,8 @@ class BlobWriter:
             kept = np.sort(fresh)
             payload, sums = _kept_rows(rows, header, kept)
             places = np.searchsorted(kept, fresh)
-        self._append(tag, options, payload, header.seed, sums, sought, places)
         self.pending.headers[header.seed] = header
+        self._append(tag, options, payload, header.seed, sums, sought, places)
 
     def add_list(
         self,
@@ -205,12 +171,10 @@ class BlobWriter:
             self._drop_prepared()
 
     def _drop_prepared(self) -> None:
-        run = None if self._prepared is None else self._prepared.run
-        self._prepared = None
-        if run is not None and not self._attempted:
-            # No transaction can have named it. After an attempt that is not certain, and gc decides.
-            with contextlib.suppress(HangarError):
-                _fs.remove_file(run_path(self._store.directory, run.run_id))
+        prepared, self._prepared = self._prepared, None
+        # Once a transaction was tried its outcome may not be known, and what was written is left to gc.
+        if prepared is not None and not self._attempted and self._lock.held:
+            prepared.discard()
 
     def _flush(self) -> None:
         """Hand what single writes gathered to the backends."""
@@ -263,8 +227,8 @@ class BlobWriter:
             chosen = [b"".join(chosen)]
         payload = Payload(chosen, lengths, headers if isinstance(headers, Header) else own)
         numbers = np.array(seeds, np.uint64)
-        self._append(tag, options, payload, numbers, sums, sought, np.searchsorted(kept, fresh))
         self.pending.headers.update(zip(seeds, own, strict=True))
+        self._append(tag, options, payload, numbers, sums, sought, np.searchsorted(kept, fresh))
 
     def _append(
         self,
@@ -300,15 +264,9 @@ class BlobWriter:
         self._flush()
         with self._ended_by_failure():
             self._appender.prepare()
-        merged = self.pending.merged()
-        run: _NewRun | None = None
-        rows: list[tuple[bytes, bytes]] = []
-        if merged.count >= limits.RUN_BLOBS:
-            run = self._write_run(merged)
-        elif merged.count:
-            rows = list(zip(digest_list(merged.digests()), merged.locations().to_rows(), strict=True))
-        fresh = {n: header for n, header in self.pending.headers.items() if n not in self._recorded_headers}
-        self._prepared = _Prepared(rows, run, fresh)
+        headers = {n: header for n, header in self.pending.headers.items() if n not in self._recorded_headers}
+        store = self._store
+        self._prepared = Publication.prepare(store.db, store.directory, store.locator, self.pending.merged(), headers)
 
     @contextlib.contextmanager
     def _ended_by_failure(self) -> Iterator[None]:
@@ -318,35 +276,6 @@ class BlobWriter:
             # A full disk that a sync finds is no exception: what it could not write may be gone.
             self._dead = str(error)
             raise
-
-    def _write_run(self, index: Index) -> _NewRun:
-        directory = self._store.directory / RUN_DIRECTORY
-        if not directory.is_dir():
-            _fs.make_directory(directory)
-        old = self._old_runs(index.count)
-        merged = Index.merge([index, *(run.index for run in old)]) if old else index
-        with self._store.db.read() as transaction:
-            first = first_free_id(transaction)
-        for run_id in range(first, first + _ATTEMPTS):
-            try:
-                write_run(run_path(self._store.directory, run_id), run_id, merged)
-            except StorageError as error:
-                if error.errno != errno.EEXIST:
-                    raise
-                continue
-            return _NewRun(run_id, merged.count, tuple(run.run_id for run in old))
-        raise StorageError(
-            f"there are {_ATTEMPTS:,} runs in {directory} that the database does not know: run `hangar gc`"
-        )
-
-    def _old_runs(self, fresh: int) -> Sequence[Run]:
-        """Registered runs that a new one takes in, newest first; a damaged one stays where it is."""
-        self._store.locator.refresh()
-        runs = self._store.locator.runs()
-        old = runs[: runs_to_merge([run.count for run in runs], fresh)]
-        for run in old:
-            run.verify()
-        return old
 
     def publish(self, transaction: WriteTransaction) -> None:
         """Record what :meth:`prepare` made durable. May be run again in another transaction where this one did not commit.
@@ -364,17 +293,7 @@ class BlobWriter:
         self._lock.check(transaction)
         self._attempted = True
         self._appender.publish(transaction)
-        put_headers(transaction, prepared.headers)
-        transaction.put_many(LOCATIONS, prepared.rows)
-        run = prepared.run
-        if run is not None:
-            registered = {run_id for run_id, _ in scan_runs(transaction)}
-            if not registered.issuperset(run.replaces):
-                raise InvalidStateError("runs were changed while they were merged: try again")
-            for run_id in run.replaces:
-                remove_run(transaction, run_id)
-            claim_ids(transaction, run.run_id)
-            put_run(transaction, run.run_id, RunRow(run.count))
+        prepared.record(transaction)
 
     def published(self) -> None:
         """The transaction of the last :meth:`publish` was committed: readers see the blobs now."""
@@ -387,7 +306,7 @@ class BlobWriter:
         for header in prepared.headers.values():
             self._store.header_id(header)
         self._prepared = None
-        if prepared.run is not None:
+        if prepared.adds_run:
             self._store.locator.refresh()
         self.pending.clear()
         self._store.locator.arrange()
@@ -395,13 +314,14 @@ class BlobWriter:
     def rollback(self) -> None:
         """Forget everything that was added and not published."""
         self._drop_prepared()
-        self._appender.rollback(attempted=self._attempted)
+        self._appender.rollback()
         self._attempted = False
         self.pending.clear()
         self._store.locator.arrange()
 
     def close(self) -> None:
         """Let go of all files; what is not published is lost."""
+        self._drop_prepared()
         self._appender.close()
         self.pending.clear()
         self._store.locator.arrange()

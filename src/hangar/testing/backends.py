@@ -12,6 +12,7 @@ tree comes of damage is tested here.
 
 from __future__ import annotations
 
+import errno
 import os
 import random
 import threading
@@ -27,7 +28,7 @@ import pytest
 from hangar.backends import Backend, BlobFile, FileWriter, Locations, Options, Payload, get_backend
 from hangar.backends.file import FILE_HEADER_BYTES, decode_file_header
 from hangar.digest import NDARRAY, Header
-from hangar.errors import CorruptionError, HangarError, InvalidTypeError
+from hangar.errors import CorruptionError, HangarError, InvalidTypeError, StorageError
 
 __all__ = ["BackendContract", "Sample", "samples"]
 
@@ -241,8 +242,9 @@ class BackendContract:
         """Making a file that exists is refused, and leaves it as it is."""
         batch = self._batch(backend)
         locations = self._made(backend, path, batch)
-        with pytest.raises(HangarError):
+        with pytest.raises(StorageError) as failure:
             backend.open_writer(path, _FILE_ID, None)
+        assert failure.value.errno == errno.EEXIST
         assert self._read(backend, path, locations, batch) == [sample.data for sample in batch]
 
     # ------------------------------------------------------------------ damage

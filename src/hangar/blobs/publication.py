@@ -1,0 +1,154 @@
+"""What one publishing transaction records of new blobs: rows, or a run that is written before it.
+
+Few blobs become rows of the table ``locations``. Many become a run, and so do the rows when there are many of them; the rows are taken
+into it and deleted. Registered runs are merged into a new one when they are too many. All of that is written and synced first, and becomes
+true with the transaction; where what it was made from has changed meanwhile, the transaction is refused.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from hangar import _fs, limits
+from hangar.backends.location import Locations
+from hangar.blobs.catalog import (
+    RunRow,
+    claim_ids,
+    free_ids,
+    put_headers,
+    put_run,
+    remove_run,
+    run_path,
+    scan_runs,
+)
+from hangar.blobs.index import Index, sort_digests
+from hangar.blobs.locator import Locator
+from hangar.blobs.merging import TABLE_ROWS, runs_to_merge
+from hangar.blobs.run import Run, write_run
+from hangar.db import Database, WriteTransaction
+from hangar.db.tables import LOCATIONS
+from hangar.digest import Header, digest_array, digest_list
+from hangar.errors import CorruptionError, HangarError, InvalidStateError, StorageError
+
+__all__ = ["Publication"]
+
+Rows = list[tuple[bytes, bytes]]
+
+
+@dataclass(frozen=True, slots=True)
+class _NewRun:
+    """A run that is written and not yet registered: what it stands for."""
+
+    run_id: int
+    count: int
+    merges: frozenset[int]
+    folds: Rows
+
+
+@dataclass(frozen=True, slots=True)
+class Publication:
+    """New blobs, durable and ready to be recorded.
+
+    Attributes
+    ----------
+    headers
+        Those that may not be recorded yet, by number.
+    """
+
+    headers: dict[int, Header]
+    _directory: Path
+    _rows: Rows
+    _run: _NewRun | None
+
+    @classmethod
+    def prepare(
+        cls, db: Database, directory: Path, locator: Locator, fresh: Index, headers: dict[int, Header]
+    ) -> Publication:
+        """Make ``fresh``, the locations of new blobs, ready.
+
+        Raises
+        ------
+        DiskFullError, StorageError
+            Nothing was written.
+        """
+        many = fresh.count >= limits.RUN_BLOBS
+        with db.read() as transaction:
+            present = transaction.count(LOCATIONS)
+            crowded = bool(fresh.count) and present + fresh.count >= TABLE_ROWS
+            folds = list(transaction.scan(LOCATIONS)) if present and (many or crowded) else []
+        if many or folds:
+            table = [_index_of(folds)] if folds else []
+            run = _write_run(db, directory, locator, Index.merge([fresh, *table]), folds)
+            return cls(headers, directory, [], run)
+        rows: Rows = []
+        if fresh.count:
+            rows.extend(zip(digest_list(fresh.digests()), fresh.locations().to_rows(), strict=True))
+        return cls(headers, directory, rows, None)
+
+    def record(self, transaction: WriteTransaction) -> None:
+        """Record it all; may be done again in another transaction where the first did not commit."""
+        put_headers(transaction, self.headers)
+        if self._rows:
+            transaction.put_many(LOCATIONS, self._rows)
+        run = self._run
+        if run is None:
+            return
+        if not run.merges.issubset(run_id for run_id, _ in scan_runs(transaction)):
+            raise InvalidStateError("runs of this repository changed while they were merged: try again")
+        keys = [key for key, _ in run.folds]
+        if transaction.get_many(LOCATIONS, keys) != [row for _, row in run.folds]:
+            raise InvalidStateError("blobs of this repository were moved while their locations were merged: try again")
+        for key in keys:
+            transaction.delete(LOCATIONS, key)
+        for run_id in run.merges:
+            remove_run(transaction, run_id)
+        claim_ids(transaction, run.run_id)
+        put_run(transaction, run.run_id, RunRow(run.count))
+
+    @property
+    def adds_run(self) -> bool:
+        """Whether the list of runs is another one afterwards."""
+        return self._run is not None
+
+    def discard(self) -> None:
+        """Remove what was written for it; only where no transaction can have recorded it."""
+        if self._run is not None:
+            with contextlib.suppress(HangarError):
+                _fs.remove_file(run_path(self._directory, self._run.run_id))
+
+
+def _index_of(rows: Rows) -> Index:
+    """The index of rows of the table, which are sorted by digest."""
+    _, sought, _ = sort_digests(digest_array([key for key, _ in rows]))
+    return Index.build(sought, Locations.from_rows([row for _, row in rows]))
+
+
+def _write_run(db: Database, directory: Path, locator: Locator, fresh: Index, folds: Rows) -> _NewRun:
+    old = _runs_to_merge(locator, fresh.count)
+    merged = Index.merge([fresh, *(run.index for run in old)])
+    for run_id in free_ids(db, directory):
+        try:
+            write_run(run_path(directory, run_id), run_id, merged)
+        except StorageError as error:
+            if error.errno != errno.EEXIST:
+                raise
+            continue
+        return _NewRun(run_id, merged.count, frozenset(run.run_id for run in old), folds)
+    raise AssertionError("ids do not end")
+
+
+def _runs_to_merge(locator: Locator, fresh: int) -> Sequence[Run]:
+    """Registered runs that a new one takes in, newest first; a damaged one, and those before it, stay as they are."""
+    locator.refresh()
+    runs = locator.runs()
+    old = runs[: runs_to_merge([run.count for run in runs], fresh)]
+    for sound, run in enumerate(old):
+        try:
+            run.verify()
+        except CorruptionError:
+            return old[:sound]
+    return old
