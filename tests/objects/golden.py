@@ -1,0 +1,123 @@
+"""Content whose digests never change: a repository written by any release opens in every later one.
+
+Run as a module, this writes ``golden.json`` anew. Do that for a new format version, and say so in the changelog; a digest that
+changed for any other reason is a defect.
+"""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+from hangar.digest import BYTES, NDARRAY, STR, Header, blob_digest, checksum, record_digest
+from hangar.objects.attributes import encode_attributes
+from hangar.objects.build import build
+from hangar.objects.commit import FLAT, NESTED, ColumnEntry, Commit, column_id, tree_digest
+from tests.objects.memory import FORMS, cell_of, int_key, memory_store, nested_key, text_key
+
+PATH = Path(__file__).with_name("golden.json")
+
+TREES: dict[str, tuple[str, list[bytes]]] = {
+    "one label": ("label", [int_key(0)]),
+    "300 labels": ("label", [int_key(i) for i in range(300)]),
+    "20,000 labels": ("label", [int_key(i) for i in range(20_000)]),
+    "labels far apart": ("label", [int_key(i * 7919**3 % 2**64) for i in range(4_000)]),
+    "the least and the highest key": ("label", [int_key(0), int_key(2**64 - 1)]),
+    "one digest": ("digest", [text_key("a")]),
+    "20,000 digests": ("digest", [int_key(i) for i in range(20_000)]),
+    "digests by int and str": ("digest", [int_key(i) if i % 2 else text_key(f"k{i}") for i in range(3_000)]),
+    "digests by path": ("digest", [text_key(f"train/class-{i % 10}/{i:05d}.png") for i in range(3_000)]),
+    "digests by any script": ("digest", [text_key(chr(0x400 + i)) for i in range(900)]),
+    "digests by long keys": ("digest", [text_key("é" * 255 + str(i)) for i in range(400)]),
+    "values of no bytes": ("empty", [int_key(i) for i in range(1_000)]),
+    "one text": ("text", [int_key(1)]),
+    "5,000 texts": ("text", [text_key(f"{i:04d}") for i in range(5_000)]),
+    "nested digests": ("nested digest", [nested_key(i // 30, i % 30) for i in range(9_000)]),
+    "nested labels, str samples": ("nested label", [nested_key(f"s{i % 7}", i) for i in range(4_000)]),
+    "nested labels, one sample": ("nested label", [nested_key(5, f"frame-{i:05d}") for i in range(3_000)]),
+    "nested texts, mixed samples": (
+        "nested text",
+        [nested_key(i if i % 3 else f"x{i}", "only") for i in range(3_000)],
+    ),
+}
+
+HEADERS = {
+    "scalar": Header(NDARRAY, 12, ()),
+    "image": Header(NDARRAY, 6, (28, 28)),
+    "no elements": Header(NDARRAY, 11, (0, 4)),
+    "str": Header(STR, 0, ()),
+    "bytes": Header(BYTES, 0, ()),
+}
+
+ATTRIBUTES = {
+    "no attributes": {},
+    "attributes": {
+        "unit": "mm",
+        "classes": ["cat", "dog", "été"],
+        "mean": [0.5, -0.0, float("nan")],
+        "split": {"train": 0.8, "test": 0.2},
+        "raw": b"\x00\xff",
+        "numbers": [0, -1, 127, 128, 2**32, 2**64 - 1, -(2**63)],
+        "final": True,
+    },
+}
+
+
+def commits() -> dict[str, Commit]:
+    """Two commits."""
+    schema, root = record_digest("schema", b"schema"), record_digest("node", b"root")
+    columns = [
+        ColumnEntry("boxes", column_id("boxes", schema, 0), schema, None, NESTED, root, 30, 10),
+        ColumnEntry("empty", column_id("empty", schema, 1), schema, None, FLAT, None, 0, 0),
+        ColumnEntry(
+            "images", column_id("images", schema, 0), schema, record_digest("attributes", b""), FLAT, root, 7, 7
+        ),
+    ]
+    first = Commit(
+        parents=[],
+        columns=columns,
+        attributes=None,
+        author="Ada Lovelace",
+        email="ada@example.org",
+        time_ns=1_700_000_000_123_456_789,
+        tz=60,
+        message="First",
+        meta={},
+    )
+    merge = Commit(
+        parents=[first.digest(), record_digest("commit", b"other")],
+        columns=columns[1:],
+        attributes=record_digest("attributes", b"\x80"),
+        author="Émilie",
+        email="",
+        time_ns=-1,
+        tz=-720,
+        message="Merge\n\nof two",
+        meta={"tool": {"name": "import", "files": 3}},
+    )
+    return {"first commit": first, "merge commit": merge}
+
+
+def digests() -> Iterator[tuple[str, str]]:
+    """Name and digest of everything."""
+    for name, (form, keys) in TREES.items():
+        keys = sorted(keys)
+        root = build(memory_store(), FORMS[form], keys, [cell_of(FORMS[form], i) for i in range(len(keys))])
+        assert root is not None
+        yield f"tree: {name}", f"{root.digest.hex()} {root.entries} {root.samples}"
+    for name, commit in commits().items():
+        yield f"record: {name}", commit.digest().hex()
+        yield f"tree digest: {name}", tree_digest(commit).hex()
+    yield "record: schema", record_digest("schema", b"any bytes").hex()
+    for name, values in ATTRIBUTES.items():
+        yield f"record: {name}", record_digest("attributes", encode_attributes(values)).hex()
+    yield "column id", column_id("labels", record_digest("schema", b"any bytes"), 0).hex()
+    for name, header in HEADERS.items():
+        yield f"header: {name}", header.encode().hex()
+        yield f"blob: {name}", blob_digest(header, b"logical bytes").hex()
+        yield f"checksum: {name}", f"{checksum(b'logical bytes', header.seed):016x}"
+
+
+if __name__ == "__main__":
+    PATH.write_text(json.dumps(dict(digests()), indent=1) + "\n")
