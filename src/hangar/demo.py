@@ -21,7 +21,7 @@ __all__ = ["DemoReport", "Narrator", "run_demo"]
 
 PHOTOGRAPHS: Final = ("china.jpg", "flower.jpg")
 WORDS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-RELABELLED: Final = {5: 9, 37: 3, 1553: 8}
+RELABELLED: Final = {5: 9, 37: 3, 905: 9}
 """Samples whose label is changed on a branch, and what to."""
 
 
@@ -180,7 +180,7 @@ def _relabel(repository: Repository, narrator: Narrator) -> None:
         """
         writer = repo.checkout(write=True, branch="relabel")
         with writer:
-            for key, label in {5: 9, 37: 3, 1553: 8}.items():
+            for key, label in {5: 9, 37: 3, 905: 9}.items():
                 writer["labels"][key] = np.array(label)
         writer.close()
         """,

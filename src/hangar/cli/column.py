@@ -10,10 +10,11 @@ import click
 from hangar.cli import complete
 from hangar.cli.groups import SuggestingGroup
 from hangar.cli.output import count, echo, json_option, table, visible, write_json
+from hangar.cli.records import column_record, place_record
 from hangar.cli.state import State, pass_state
 from hangar.cli.views import View, open_view
 
-__all__ = ["column_record", "command", "schema_text"]
+__all__ = ["command", "list_columns", "schema_text"]
 
 DTYPES: Final = (
     "BOOL",
@@ -45,30 +46,10 @@ def schema_text(column: Any) -> str:
     return f"{text} at most" if column.schema_type == "variable_shape" else text
 
 
-def column_record(name: str, column: Any) -> dict[str, Any]:
-    """What there is to say of a column, for JSON."""
-    return {
-        "name": name,
-        "type": column.column_type,
-        "layout": column.column_layout,
-        "dtype": None if column.dtype is None else str(column.dtype),
-        "shape": None if column.shape is None else list(column.shape),
-        "variable_shape": column.schema_type == "variable_shape",
-        "backend": column.backend,
-        "samples": len(column),
-    }
-
-
 def list_columns(view: View, as_json: bool) -> None:
     """Write the columns of ``view``."""
     if as_json:
-        write_json(
-            {
-                "branch": view.branch or None,
-                "commit": view.commit,
-                "columns": [column_record(name, column) for name, column in view.items()],
-            }
-        )
+        write_json(place_record(view) | {"columns": [column_record(name, column) for name, column in view.items()]})
         return
     rows = [(visible(name), schema_text(column), count(len(column), "sample")) for name, column in view.items()]
     for line in table(rows, right=(2,)):

@@ -10,6 +10,7 @@ import click
 
 from hangar.cli.groups import Command
 from hangar.cli.output import SHORT_DIGEST, count, echo, json_option, visible, write_json
+from hangar.cli.records import change_record
 from hangar.cli.state import State, pass_state
 from hangar.cli.status import status_lines
 from hangar.errors import InvalidInputError, InvalidStateError, NothingToDoError
@@ -93,17 +94,13 @@ def _tell(state: State, report: StatusReport, digest: str, as_json: bool) -> Non
     info = state.repository.commit_info(digest)
     changed = [column for column in report.columns if column.state != "unchanged"]
     if as_json:
-        changes = [
-            {"column": c.name, "state": c.state, "added": c.added, "deleted": c.deleted, "mutated": c.mutated}
-            for c in changed
-        ]
         write_json(
             {
                 "branch": report.branch,
                 "digest": digest,
                 "parents": info.parents,
                 "message": info.message,
-                "changes": changes,
+                "changes": [change_record(one) for one in changed],
             }
         )
         return

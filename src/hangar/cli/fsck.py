@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-
 import click
 
 from hangar.cli.groups import Command
@@ -24,17 +22,28 @@ def command(state: State, ctx: click.Context, data: bool, as_json: bool) -> None
 
     Nothing is changed. The exit code is 6 when something is wrong.
 
-    JSON: problems (kind, digest, file, detail), commits, columns, nodes, blobs (how many were checked), data.
+    JSON: problems (kind, digest, file, detail), commits, nodes, blobs (how many were checked), data.
     """
     report = state.repository.fsck(data=data)
     if as_json:
-        write_json(asdict(report))
+        write_json(
+            {
+                "problems": [
+                    {"kind": one.kind, "digest": one.digest, "file": one.file, "detail": one.detail}
+                    for one in report.problems
+                ],
+                "commits": report.commits,
+                "nodes": report.nodes,
+                "blobs": report.blobs,
+                "data": report.data,
+            }
+        )
     else:
         for problem in report.problems:
             where = f" in {visible(problem.file)}" if problem.file else ""
             digest = f" {problem.digest[:SHORT_DIGEST]}" if problem.digest else ""
             echo(f"{style(problem.kind, 'red')}{digest}{where}: {visible(problem.detail)}")
-        checked = ", ".join(count(getattr(report, noun + "s"), noun) for noun in ("commit", "column", "node", "blob"))
+        checked = ", ".join(count(getattr(report, noun + "s"), noun) for noun in ("commit", "node", "blob"))
         extra = "" if data else "; --data reads every blob too"
         verdict = (
             style(count(len(report.problems), "problem"), "red") if report.problems else style("All is well", "green")

@@ -42,7 +42,7 @@ def nearest(word: str, known: Mapping[str, object] | list[str]) -> list[str]:
     """Those of ``known`` that ``word`` may have been meant to be, the likeliest first."""
     import difflib
 
-    return difflib.get_close_matches(word, list(known), 3, 0.6)
+    return difflib.get_close_matches(word, list(known), 3, 0.65)
 
 
 class LazyCommands(MutableMapping[str, click.Command]):

@@ -12,6 +12,7 @@ from hangar.cli import complete
 from hangar.cli.column import list_columns
 from hangar.cli.groups import Command
 from hangar.cli.output import echo, json_option, style, visible, write_json
+from hangar.cli.records import place_record
 from hangar.cli.samples import sample_text
 from hangar.cli.state import State, pass_state
 from hangar.cli.views import View, open_view
@@ -75,7 +76,7 @@ def command(state: State, column: str | None, rev: str | None, changed: bool, as
         list_columns(view, as_json)
     elif as_json:
         keys = list(view[column])
-        write_json({"branch": view.branch or None, "commit": view.commit, "column": column, "samples": keys})
+        write_json(place_record(view) | {"column": column, "samples": keys})
     else:
         found = view[column]
         names = (sample_text(key, found) for key in found)
@@ -104,7 +105,7 @@ def _list_changes(state: State, view: View, column: str | None, as_json: bool) -
     found = changes_of(state, view, column)
     if as_json:
         changes = [{"column": one.column, "sample": one.key.sample, "change": one.kind} for one in found]
-        write_json({"branch": view.branch or None, "commit": view.commit, "changes": changes})
+        write_json(place_record(view) | {"changes": changes})
         return
     for one in found:
         mark, colour = _MARKS[one.kind]

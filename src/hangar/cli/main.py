@@ -100,6 +100,7 @@ def _coloured() -> bool | None:
 
 
 @click.group(
+    "hangar",
     cls=HangarGroup,
     sections=SECTIONS,
     hints=HINTS,

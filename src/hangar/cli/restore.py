@@ -122,7 +122,7 @@ def _apply(
         if name in here:
             checkout.columns.delete(name)
         _create_like(checkout, source, name)
-    column: FlatSampleWriter = checkout.columns[name]  # type: ignore[assignment]
+    column: FlatSampleWriter = checkout.columns[name]
     try:
         with checkout:
             for key in gone:

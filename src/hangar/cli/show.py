@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from hangar.cli import complete
-from hangar.cli.column import column_record, schema_text
+from hangar.cli.column import schema_text
 from hangar.cli.groups import Command
 from hangar.cli.output import count, echo, json_option, style, table, visible, visible_lines, write_json
+from hangar.cli.records import change_record, column_record, commit_record, place_record
 from hangar.cli.samples import existing_samples, sample_text
 from hangar.cli.state import State, pass_state
 from hangar.cli.status import staged_lines
@@ -21,7 +21,7 @@ from hangar.errors import RevisionNotFoundError
 if TYPE_CHECKING:
     import numpy as np
 
-    from hangar.describe import CommitInfo
+    from hangar.describe import ColumnStatus, CommitInfo
 
 __all__ = ["command"]
 
@@ -81,7 +81,7 @@ def _show_commit(state: State, rev: str, as_json: bool) -> None:
     info = state.repository.commit_info(view.commit) if view.commit else _nothing()
     changes = _changes(state, view, info.parents)
     if as_json:
-        write_json(asdict(info) | {"changes": changes})
+        write_json(commit_record(info, view) | {"changes": [change_record(one) for one in changes]})
     elif not view.commit:
         echo(f"Branch {state.repository.head().write_branch} has no commit yet")
     else:
@@ -95,24 +95,23 @@ def _nothing() -> CommitInfo:
     return CommitInfo()
 
 
-def _changes(state: State, view: View, parents: tuple[str, ...]) -> dict[str, dict[str, Any]]:
-    """For each column that differs from the first parent: its state, and how many samples changed in which way."""
+def _changes(state: State, view: View, parents: tuple[str, ...]) -> list[ColumnStatus]:
+    """How each column that differs from the first parent does."""
+    from hangar.describe import ColumnStatus
     from hangar.diff import count_changes, pair_columns
 
     before = open_commit(state, parents[0]).entries if parents else ()
     counts = count_changes(view.nodes, before, view.entries)
-    found: dict[str, dict[str, Any]] = {}
+    found = {}
     for pair in pair_columns(before, view.entries):
         if pair.before != pair.after:
-            what = "new" if pair.before is None else "deleted" if pair.after is None else "changed"
-            number = counts.get(pair.entry.name, (0, 0, 0))
-            found[pair.entry.name] = {"state": what} | dict(zip(("added", "deleted", "mutated"), number, strict=True))
-    return found
+            name = pair.entry.name
+            what: Any = "new" if pair.before is None else "deleted" if pair.after is None else "changed"
+            found[name] = ColumnStatus(name, what, *counts.get(name, (0, 0, 0)))
+    return list(found.values())
 
 
-def _commit_lines(state: State, info: CommitInfo, changes: dict[str, dict[str, Any]]) -> list[str]:
-    from hangar.describe import ColumnStatus
-
+def _commit_lines(state: State, info: CommitInfo, changes: list[ColumnStatus]) -> list[str]:
     heads = [head for head in state.repository.list_branches() if _stands_on(state, head, info.digest)]
     names = f" ({', '.join(heads)})" if heads else ""
     lines = [
@@ -126,7 +125,7 @@ def _commit_lines(state: State, info: CommitInfo, changes: dict[str, dict[str, A
         *(f"    {line}".rstrip() for line in visible_lines(info.message.strip("\n"))),
         "",
     ]
-    return [*lines, *staged_lines([ColumnStatus(name, **one) for name, one in sorted(changes.items())])]
+    return [*lines, *staged_lines(changes)]
 
 
 def _stands_on(state: State, branch: str, digest: str) -> bool:
@@ -141,7 +140,7 @@ def _stands_on(state: State, branch: str, digest: str) -> bool:
 def _show_column(view: View, name: str, as_json: bool) -> None:
     column = view[name]
     if as_json:
-        write_json({"branch": view.branch or None, "commit": view.commit} | column_record(name, column))
+        write_json(place_record(view) | column_record(name, column))
         return
     first = [sample_text(key, column) for key in islice(iter(column), FIRST_SAMPLES)]
     more = ", ..." if len(column) > len(first) else ""
@@ -165,8 +164,7 @@ def _show_sample(view: View, name: str, text: str, as_json: bool) -> None:
     value = column[key]
     record = _sample_record(column, value)
     if as_json:
-        place = {"branch": view.branch or None, "commit": view.commit, "column": name, "sample": key}
-        write_json(place | record)
+        write_json(place_record(view) | {"column": name, "sample": key} | record)
         return
     rows = [("Sample:", f"{visible(name)}/{sample_text(key, column)} of {view.label}")]
     if column.column_type == "ndarray":

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import asdict
 from typing import TYPE_CHECKING
 
 import click
 
 from hangar.cli.groups import Command
 from hangar.cli.output import count, echo, json_option, style, table, visible, write_json
+from hangar.cli.records import change_record, writer_record
 from hangar.cli.state import State, pass_state
 
 if TYPE_CHECKING:
@@ -65,12 +65,22 @@ def status_lines(report: StatusReport) -> list[str]:
 def command(state: State, as_json: bool) -> None:
     """Show the branch, what is staged on it, and who writes.
 
-    JSON: branch, head (digest, or "" before the first commit), clean, staged_branch, columns (name, state, added, deleted, mutated), writer
-    (pid, host, user, time) or null.
+    JSON: branch, head (digest, or "" before the first commit), clean, staged_branch, changes (column, state, added, deleted, mutated), columns
+    (names), writer (pid, host, user, time) or null.
     """
     report = state.repository.status()
     if as_json:
-        write_json(asdict(report))
+        write_json(
+            {
+                "branch": report.branch,
+                "head": report.head,
+                "clean": report.clean,
+                "staged_branch": report.staged_branch,
+                "changes": [change_record(one) for one in report.columns if one.state != "unchanged"],
+                "columns": [one.name for one in report.columns if one.state != "deleted"],
+                "writer": writer_record(report.writer),
+            }
+        )
         return
     for line in status_lines(report):
         echo(line)

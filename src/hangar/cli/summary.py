@@ -2,27 +2,16 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict
-from typing import TYPE_CHECKING
-
 import click
 
 from hangar.cli import complete
 from hangar.cli.groups import Command
 from hangar.cli.output import echo, json_option, visible, write_json
+from hangar.cli.records import commit_record
 from hangar.cli.state import State, pass_state
-
-if TYPE_CHECKING:
-    from hangar.digest import Digest
+from hangar.cli.views import open_commit
 
 __all__ = ["command"]
-
-
-def _commit(state: State, rev: str | None) -> Digest | None:
-    from hangar.revisions import resolve
-
-    stores = state.stores
-    return resolve(stores.db, stores.refs, rev or f"heads/{stores.refs.head().write_branch}").digest
 
 
 @click.command("summary", cls=Command)
@@ -32,13 +21,16 @@ def _commit(state: State, rev: str | None) -> Digest | None:
 def command(state: State, rev: str | None, as_json: bool) -> None:
     """Show where the repository is, its size on disk, and what the commit REV holds; by default the last of the branch to write.
 
-    JSON: path, nbytes (on disk), commit (digest, tree, parents, author, email, time, message, meta, columns).
+    JSON: path, nbytes (on disk), commit (as `show` says, without changes).
     """
     from hangar import describe
+    from hangar.digest import Digest
 
-    digest = _commit(state, rev)
+    repository = state.repository
+    view = open_commit(state, rev or f"heads/{repository.head().write_branch}")
+    digest = Digest(bytes.fromhex(view.commit)) if view.commit else None
     if as_json:
-        info = describe.commit_info(state.stores, digest)
-        write_json({"path": state.repository.path, "nbytes": state.repository.size_nbytes, "commit": asdict(info)})
+        record = commit_record(describe.commit_info(state.stores, digest), view)
+        write_json({"path": repository.path, "nbytes": repository.size_nbytes, "commit": record})
     else:
-        echo(visible(describe.summary(state.stores, state.repository.path, digest)).rstrip("\n"))
+        echo(visible(describe.summary(state.stores, repository.path, digest)).rstrip("\n"))

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import warnings
-from dataclasses import asdict
 
 import click
 
 from hangar.cli.groups import Command
 from hangar.cli.output import echo, json_option, visible, write_json
+from hangar.cli.records import writer_record
 from hangar.cli.state import State, pass_state
 
 __all__ = ["command"]
@@ -35,7 +35,7 @@ def command(state: State, force_release: bool, as_json: bool) -> None:
             state.repository.force_release_writer_lock()
     if as_json:
         held = found is not None and not force_release
-        write_json({"held": held, "writer": None if found is None else asdict(found), "released": force_release})
+        write_json({"held": held, "writer": writer_record(found), "released": force_release})
     elif found is None:
         echo("The writer lock is free")
     else:

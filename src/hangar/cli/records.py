@@ -1,0 +1,64 @@
+"""What JSON says of the things that commands report: the one place where its keys are chosen."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from hangar.cli.views import View
+    from hangar.describe import ColumnStatus, CommitInfo
+    from hangar.lock import Holder
+
+__all__ = ["change_record", "column_record", "commit_record", "place_record", "writer_record"]
+
+
+def place_record(view: View) -> dict[str, Any]:
+    """Which commit or staging area something was read from: ``branch`` is null for a commit."""
+    return {"branch": view.branch or None, "commit": view.commit}
+
+
+def column_record(name: str, column: Any) -> dict[str, Any]:
+    """A column."""
+    return {
+        "name": name,
+        "type": column.column_type,
+        "layout": column.column_layout,
+        "dtype": None if column.dtype is None else str(column.dtype),
+        "shape": None if column.shape is None else list(column.shape),
+        "variable_shape": column.schema_type == "variable_shape",
+        "backend": column.backend,
+        "samples": len(column),
+    }
+
+
+def commit_record(info: CommitInfo, view: View) -> dict[str, Any]:
+    """A commit and its columns; ``view`` shows it."""
+    return {
+        "digest": info.digest,
+        "tree": info.tree,
+        "parents": list(info.parents),
+        "author": info.author,
+        "email": info.email,
+        "time": info.time,
+        "message": info.message,
+        "meta": dict(info.meta),
+        "columns": [column_record(name, column) for name, column in view.items()],
+    }
+
+
+def change_record(column: ColumnStatus) -> dict[str, Any]:
+    """How a column differs from the commit before."""
+    return {
+        "column": column.name,
+        "state": column.state,
+        "added": column.added,
+        "deleted": column.deleted,
+        "mutated": column.mutated,
+    }
+
+
+def writer_record(writer: Holder | None) -> dict[str, Any] | None:
+    """Who holds the writer lock; null where nobody does."""
+    if writer is None:
+        return None
+    return {"pid": writer.pid, "host": writer.host, "user": writer.user, "time": writer.time}

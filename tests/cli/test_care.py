@@ -1,0 +1,98 @@
+"""fsck, writer-lock and completion."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hangar import Repository
+from tests.cli.shell import Shell
+
+
+def test_fsck_of_a_sound_repository(filled: Shell) -> None:
+    assert filled.ok("fsck").startswith("All is well: checked 1 commit, ")
+    document = filled.json("fsck", "--data")
+    assert document["problems"] == []
+    assert (document["commits"], document["blobs"], document["data"]) == (1, 3, True)
+
+
+def test_fsck_names_what_is_wrong(filled: Shell) -> None:
+    filled.ok("column", "create", "big", "UINT8", 5000)
+    with Repository(filled.path) as repository:
+        writer = repository.checkout(write=True)
+        writer["big"]["x"] = np.full(5000, 7, "uint8")
+        writer.commit("Big")
+        writer.close()
+    digest = filled.json("show", "master:big/x")["digest"]
+    (file,) = [path for path in (filled.path / ".hangar" / "blobs").iterdir() if b"\7" * 5000 in path.read_bytes()]
+    content = bytearray(file.read_bytes())
+    content[content.index(b"\7" * 5000) + 99] ^= 4
+    file.write_bytes(content)
+    result = filled.run("fsck", "--data")
+    assert result.exit_code == 6
+    assert digest[:12] in result.stdout
+    assert file.name in result.stdout
+    result = filled.run("fsck", "--data", "--json")
+    assert result.exit_code == 6
+    assert digest in result.stdout
+    filled.fails(6, "show", "master:big/x")
+    filled.fails(6, "export", "big", "-o", filled.path / "out")
+
+
+def test_writer_lock(filled: Shell) -> None:
+    assert filled.ok("writer-lock") == "The writer lock is free\n"
+    with Repository(filled.path) as repository:
+        writer = repository.checkout(write=True)
+        document = filled.json("writer-lock")
+        assert document["held"]
+        assert document["writer"]["pid"] == os.getpid()
+        assert str(os.getpid()) in filled.ok("writer-lock")
+        assert "was taken from" in filled.ok("writer-lock", "--force-release")
+        with pytest.raises(PermissionError):
+            writer["images"]["x"] = np.zeros((7, 5), "uint8")
+    assert filled.json("writer-lock", "--force-release") == {"held": False, "writer": None, "released": True}
+    filled.ok("rm", "images", "a")
+
+
+@pytest.mark.parametrize("shell_name", ["bash", "zsh", "fish"])
+def test_completion_scripts(shell: Shell, shell_name: str) -> None:
+    script = shell.ok("completion", shell_name)
+    assert f"_HANGAR_COMPLETE={shell_name}_complete" in script
+    assert "hangar" in script
+
+
+def test_the_bash_script_is_bash(shell: Shell) -> None:
+    subprocess.run(["bash", "-n"], input=shell.ok("completion", "bash"), text=True, check=True)
+
+
+def completed(path: Path, *words: str) -> list[str]:
+    """What the shell is offered for the last of ``words``."""
+    env = os.environ | {
+        "_HANGAR_COMPLETE": "bash_complete",
+        "COMP_WORDS": " ".join(("hangar", *words)),
+        "COMP_CWORD": str(len(words)),
+    }
+    done = subprocess.run(
+        [sys.executable, "-m", "hangar"], cwd=path, env=env, capture_output=True, text=True, check=True
+    )
+    assert done.stderr == ""
+    return [line.partition(",")[2] for line in done.stdout.split()]
+
+
+def test_names_are_completed(filled: Shell, tmp_path: Path) -> None:
+    filled.ok("column", "create", "labels", "INT64")
+    filled.ok("branch", "create", "other")
+    assert completed(filled.path, "sta") == ["status"]
+    assert completed(filled.path, "column", "") == ["create", "remove", "list"]
+    assert completed(filled.path, "ls", "") == ["images", "labels"]
+    assert completed(filled.path, "ls", "im") == ["images"]
+    assert completed(filled.path, "ls", "images", "o") == ["other"]
+    assert completed(filled.path, "checkout", "") == ["master", "other"]
+    assert completed(tmp_path, "-C", str(filled.path), "rm", "l") == ["labels"]
+    assert [word.upper() for word in completed(filled.path, "column", "create", "x", "UINT1")] == ["UINT16"]
+    assert completed(tmp_path, "ls", "") == []

@@ -1,0 +1,331 @@
+"""The command line itself: help, errors, exit codes, colours, pipes and interrupts."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import os
+import pty
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import click
+import numpy as np
+import pytest
+from click.testing import CliRunner
+
+import hangar
+from hangar import errors
+from hangar.cli import main
+from hangar.cli.groups import Command, SuggestingGroup
+from hangar.cli.main import HINTS, SECTIONS
+from tests.cli.shell import Shell
+
+COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
+
+
+def every(command: click.Command = main, path: tuple[str, ...] = ()) -> list[tuple[str, ...]]:
+    found = [path] if path else []
+    if isinstance(command, click.Group):
+        for name, child in command.commands.items():
+            found += every(child, (*path, name))
+    return found
+
+
+@pytest.mark.parametrize("name", COMMANDS)
+def test_the_table_says_what_each_command_says(name: str) -> None:
+    command = importlib.import_module(COMMANDS[name].module).command
+    assert command.name == name
+    assert isinstance(command, (Command, SuggestingGroup))
+    assert len(COMMANDS[name].summary) <= 60
+
+
+@pytest.mark.parametrize("path", every(), ids=" ".join)
+def test_every_command_has_help_and_examples_of_real_options(path: tuple[str, ...]) -> None:
+    result = CliRunner().invoke(main, [*path, "--help"])
+    assert result.exit_code == 0
+    assert "Usage: hangar " + " ".join(path) in result.stdout
+    options = {word.strip("[],.:") for word in result.stdout.split("Options:")[0].split() if word.startswith("--")}
+    known = result.stdout.split("Options:")[1]
+    foreign = {"--mode", "--frame", "--quality", "--data", "--keep-names", "--KEY"}
+    assert {option for option in options if option not in known} <= foreign
+
+
+def test_help_imports_no_command() -> None:
+    code = (
+        "import sys\nfrom hangar.cli import main\n"
+        "try:\n    main(['--help'])\nexcept SystemExit:\n    pass\n"
+        "print([m for m in sys.modules if m.startswith('hangar.cli.')], file=sys.stderr)"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert "hangar.cli.status" not in done.stderr
+    assert "hangar.cli.main" in done.stderr
+
+
+def test_status_imports_nothing_heavy(empty: Shell) -> None:
+    code = (
+        "import sys\nfrom hangar.cli import main\n"
+        f"try:\n    main(['-C', {str(empty.path)!r}, 'status'])\nexcept SystemExit:\n    pass\n"
+        "heavy = ('PIL', 'sklearn', 'rich', 'importlib.metadata', 'torch', 'tensorflow', 'grpc', 'h5py', 'hypothesis')\n"
+        "print([m for m in heavy if m in sys.modules])"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
+    assert done.stdout.endswith("[]\n"), done.stdout
+
+
+def test_version(shell: Shell) -> None:
+    assert shell.ok("--version") == f"hangar {hangar.__version__}\n"
+
+
+@pytest.mark.parametrize(
+    ("word", "text"),
+    [
+        ("stauts", "Did you mean status?"),
+        ("comit", "Did you mean commit?"),
+        ("xyzzy", "no command of 'hangar'."),
+        *HINTS.items(),
+    ],
+)
+def test_an_unknown_command_is_met_with_a_better_one(shell: Shell, word: str, text: str) -> None:
+    shell.fails(2, word, text=text)
+
+
+def test_unknown_subcommands(empty: Shell) -> None:
+    empty.fails(2, "column", "crate", text="Did you mean create?")
+    empty.fails(2, "column", "rm", text="remove")
+    empty.fails(2, "branch", "feature", text="hangar branch create feature")
+    empty.fails(2, "branch", "lst", text="Did you mean list?")
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ("status", "--nope"),
+        ("commit", "extra"),
+        ("column", "create"),
+        ("column", "create", "x", "FLOAT99"),
+        ("rm", "images"),
+    ],
+    ids=" ".join,
+)
+def test_usage_errors_exit_2(empty: Shell, words: tuple[str, ...]) -> None:
+    empty.fails(2, *words)
+
+
+ANYWHERE = ["init", "config", "demo", "completion"]
+
+
+@pytest.mark.parametrize("path", every(), ids=" ".join)
+def test_without_a_repository_every_command_says_so(shell: Shell, path: tuple[str, ...]) -> None:
+    if path[0] in ANYWHERE or path == ("column",):
+        return
+    words = {"rm": ["c", "s"], "import": ["c", "."], "export": ["c"], "restore": ["c"], "checkout": ["b"]}
+    more = {"column create": ["c", "STR"], "column remove": ["c"], "branch create": ["b"], "branch delete": ["b"]}
+    arguments = words.get(path[0], []) or more.get(" ".join(path), [])
+    shell.fails(3, *path, *arguments, text="no Hangar repository")
+
+
+def test_the_repository_of_a_directory_above(filled: Shell) -> None:
+    below = filled.path / "deep" / "er"
+    below.mkdir(parents=True)
+    assert Shell(below).ok("status") == filled.ok("status")
+
+
+def test_a_directory_that_is_none(shell: Shell) -> None:
+    Shell(shell.path / "missing").fails(3, "status", text="missing")
+    (shell.path / "file").write_text("")
+    Shell(shell.path / "file").fails(3, "status", text="is not a directory")
+
+
+def test_a_newer_format_is_refused_and_left_alone(empty: Shell) -> None:
+    file = empty.path / ".hangar" / "format"
+    file.write_text("hangar 9999\n")
+    before = {path: path.read_bytes() for path in empty.path.rglob("*") if path.is_file()}
+    empty.fails(10, "status")
+    assert {path: path.read_bytes() for path in empty.path.rglob("*") if path.is_file()} == before
+
+
+def test_a_damaged_repository(empty: Shell) -> None:
+    (empty.path / ".hangar" / "format").write_text("garbage")
+    empty.fails(6, "status")
+
+
+@pytest.mark.parametrize("error", list(errors.EXIT_CODES), ids=lambda error: error.__name__)
+def test_every_error_ends_in_its_exit_code(
+    empty: Shell, monkeypatch: pytest.MonkeyPatch, error: type[errors.HangarError]
+) -> None:
+    def fail(self: object) -> None:
+        raise error("it \x1b[31mfailed")
+
+    monkeypatch.setattr(hangar.Repository, "status", fail)
+    text = empty.fails(errors.EXIT_CODES[error], "status")
+    assert text == "Error: it \\x1b[31mfailed\n"
+
+
+def test_what_nobody_foresaw_is_a_line_too(empty: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: object) -> None:
+        raise ZeroDivisionError("oops")
+
+    monkeypatch.setattr(hangar.Repository, "status", fail)
+    empty.fails(1, "status", text="this should not have happened: ZeroDivisionError('oops')")
+    result = empty.run("status", env={"HANGAR_DEBUG": "1"})
+    assert "Traceback" in result.stderr
+    assert result.exit_code == 1
+
+
+def test_an_interrupt(empty: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def fail(self: object) -> None:
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(hangar.Repository, "status", fail)
+    result = empty.run("status")
+    assert result.exit_code == 130
+    assert "Traceback" not in result.output
+
+
+def test_ctrl_c_while_importing_changes_nothing(empty: Shell, tmp_path: Path) -> None:
+    empty.ok("column", "create", "notes", "BYTES")
+    folder = tmp_path / "many"
+    folder.mkdir()
+    for i in range(8_000):
+        (folder / f"{i}.txt").write_bytes(b"x%d" % i)
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hangar", "import", "notes", folder], cwd=empty.path, stderr=subprocess.PIPE, text=True
+    )
+    deadline = time.monotonic() + 30
+    while not empty.json("writer-lock")["held"] and time.monotonic() < deadline:
+        time.sleep(0.01)
+    time.sleep(0.3)
+    process.send_signal(signal.SIGINT)
+    _, stderr = process.communicate(timeout=30)
+    assert "Traceback" not in stderr
+    assert process.returncode == 130
+    assert empty.json("column", "list")["columns"][0]["samples"] == 0
+    assert not empty.json("writer-lock")["held"]
+
+
+def test_a_pipe_that_closes_is_quiet(empty: Shell) -> None:
+    empty.ok("column", "create", "labels", "INT64")
+    with hangar.Repository(empty.path) as repository:
+        writer = repository.checkout(write=True)
+        writer["labels"].write(range(50_000), np.arange(50_000))
+        writer.close()
+    command = f"{sys.executable} -m hangar ls labels | head -n 1; exit ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", command], cwd=empty.path, capture_output=True, text=True, check=False)
+    assert done.stdout == "0\n"
+    assert done.stderr == ""
+    assert done.returncode == 141
+
+
+def coloured(empty: Shell, **env: str) -> str:
+    """What ``status`` writes on a terminal."""
+    empty.run("column", "create", "x", "STR")
+    parent, child = pty.openpty()
+    environment = {k: v for k, v in os.environ.items() if k != "NO_COLOR"} | {"TERM": "xterm"} | env
+    process = subprocess.Popen(
+        [sys.executable, "-m", "hangar", "status"], stdout=child, stderr=child, cwd=empty.path, env=environment
+    )
+    process.wait(timeout=30)
+    os.close(child)
+    text = b""
+    try:
+        while chunk := os.read(parent, 65536):
+            text += chunk
+    except OSError:
+        pass  # how Linux says that the other side is closed
+    os.close(parent)
+    return text.decode()
+
+
+def test_colours_only_on_a_terminal_that_wants_them(empty: Shell) -> None:
+    assert "\x1b[" in coloured(empty)
+    assert "\x1b[" not in coloured(empty, NO_COLOR="1")
+    assert "\x1b[" not in coloured(empty, TERM="dumb")
+    assert "\x1b[" in coloured(empty, NO_COLOR="")
+    assert "\x1b[" not in empty.process("status").stdout
+
+
+def test_a_warning_is_a_line(filled: Shell) -> None:
+    name = filled.json("log")["head"][:8]
+    filled.ok("branch", "create", name)
+    done = filled.process("show", name)
+    assert done.returncode == 0
+    assert done.stderr.startswith("Warning: ")
+    assert done.stderr.count("\n") == 1
+
+
+def test_python_dash_m(shell: Shell) -> None:
+    done = shell.process("--help")
+    assert done.returncode == 0
+    assert done.stdout.startswith("Usage: hangar ")
+
+
+def test_json_is_one_document_of_plain_text(filled: Shell) -> None:
+    filled.ok("commit", "--amend", "-m", "Überschrift 猫")
+    for words in (["status"], ["log"], ["show"], ["ls"], ["branch"], ["summary"], ["config"], ["writer-lock"], ["fsck"]):
+        result = filled.run(*words, "--json")
+        json.loads(result.stdout)
+        assert result.stderr == ""
+        assert result.stdout.isascii()
+
+
+@pytest.mark.parametrize(
+    "words",
+    [
+        ["status"],
+        ["log"],
+        ["log", "--graph"],
+        ["log", "--oneline", "-n", "3"],
+        ["show"],
+        ["ls"],
+        ["ls", "--changed"],
+        ["branch"],
+        ["branch", "list"],
+        ["column", "list"],
+        ["summary"],
+        ["config"],
+        ["writer-lock"],
+        ["fsck"],
+        ["fsck", "--data"],
+        ["checkout", "master"],
+        ["column", "create", "x", "STR"],
+    ],
+    ids=" ".join,
+)
+@pytest.mark.parametrize("more", [[], ["--json"]], ids=["text", "json"])
+def test_an_empty_repository_works_with_every_command(empty: Shell, words: list[str], more: list[str]) -> None:
+    empty.ok(*words, *more)
+
+
+@pytest.mark.parametrize(
+    ("code", "words"),
+    [
+        (3, ["ls", "x"]),
+        (3, ["ls", "x", "master"]),
+        (3, ["show", "nope"]),
+        (3, ["show", "master:x"]),
+        (3, ["log", "nope"]),
+        (3, ["rm", "x", "a"]),
+        (1, ["restore", "x"]),
+        (3, ["export", "x"]),
+        (3, ["import", "x", "."]),
+        (9, ["commit", "-m", "x"]),
+        (1, ["commit", "--amend", "-m", "x"]),
+        (3, ["checkout", "nope"]),
+        (1, ["checkout", "-b", "new"]),
+        (1, ["branch", "create", "new"]),
+        (3, ["branch", "delete", "nope"]),
+        (5, ["branch", "delete", "master"]),
+        (3, ["column", "remove", "x"]),
+        (1, ["column", "create", "a/b", "STR"]),
+        (4, ["init", "--name", "a", "--email", "b"]),
+    ],
+    ids=lambda one: " ".join(one) if isinstance(one, list) else None,
+)
+def test_what_an_empty_repository_does_not_have(empty: Shell, code: int, words: list[str]) -> None:
+    empty.fails(code, *words)
+    assert empty.json("status")["clean"]
+    assert not empty.json("writer-lock")["held"]
