@@ -238,7 +238,7 @@ def test_log_and_summary(repo: Repository, capsys: pytest.CaptureFixture[str]) -
 def test_status_counts_what_is_staged(repo: Repository) -> None:
     fill(repo, 3)
     writer = repo.checkout(write=True)
-    writer["x"][0] = np.zeros(50, np.uint8)
+    writer["x"][0] = np.full(50, 77, np.uint8)
     writer["x"][9] = np.ones(50, np.uint8)
     del writer["x"][1]
     writer.add_str_column("t")["a"] = "b"

@@ -13,6 +13,7 @@ from typing import TypeVar
 
 import numpy as np
 
+from hangar.blobs.verify import Damage, verify_blobs, verify_files
 from hangar.db.tables import TABLES
 from hangar.digest import Digest, digest_array
 from hangar.errors import CorruptionError, HangarError
@@ -51,6 +52,7 @@ class FsckReport:
 
     problems: tuple[Problem, ...]
     commits: int
+    columns: int
     nodes: int
     blobs: int
     data: bool
@@ -94,6 +96,7 @@ class _Check:
         self._schemas: dict[Digest, ColumnSchema | None] = {}
         self._verifiers: dict[Digest, TreeVerifier] = {}
         self._walked: dict[Digest, set[Digest]] = {}
+        self._columns: set[bytes] = set()
         self._blobs = 0
 
     def run(self, data: bool, progress: Progress) -> FsckReport:
@@ -107,7 +110,7 @@ class _Check:
         if data:
             self._data(progress)
         nodes = sum(map(len, self._walked.values()))
-        return FsckReport(tuple(self._problems), len(self._commits), nodes, self._blobs, data)
+        return FsckReport(tuple(self._problems), len(self._commits), len(self._columns), nodes, self._blobs, data)
 
     # ------------------------------------------------------------------ what is wrong
 
@@ -184,6 +187,7 @@ class _Check:
         return self._schemas[digest]
 
     def _column(self, entry: ColumnEntry, where: str, reporter: Reporter, nodes: NodeStore | None = None) -> None:
+        self._columns.add(entry.id)
         if entry.attributes is not None:
             self._attributes(Digest(entry.attributes))
         schema = self._schema(Digest(entry.schema))
@@ -240,10 +244,13 @@ class _Check:
             self._column(entry, f"staging area, column {entry.name!r}", reporter, staging.nodes)
 
     def _files(self, reporter: Reporter) -> None:
-        for file, detail in self._stores.blobs.check_files():
+        for damage in verify_files(self._stores.blobs):
             reporter.advance()
-            self._found("file", detail, file=file)
+            self._damage("file", damage)
 
     def _data(self, progress: Progress) -> None:
-        for digest, file, detail in self._stores.blobs.verify(progress):
-            self._found("blob", detail, digest.hex(), file)
+        for damage in verify_blobs(self._stores.blobs, progress):
+            self._damage("blob", damage)
+
+    def _damage(self, kind: str, damage: Damage) -> None:
+        self._found(kind, damage.detail, "" if damage.digest is None else damage.digest.hex(), damage.file)

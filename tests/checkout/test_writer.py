@@ -14,6 +14,7 @@ import pytest
 from hangar import Repository
 from hangar.checkout import WriterCheckout
 from hangar.columns import FlatSampleWriter
+from hangar.db import Database
 from hangar.db.tables import STAGING
 from hangar.errors import (
     AccessError,
@@ -108,10 +109,14 @@ def test_columns_and_columns_collection_make_batches_too(writer: WriterCheckout,
 def test_a_batch_of_a_thousand_costs_one_transaction(
     writer: WriterCheckout, column: FlatSampleWriter, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    db = writer.session.stores.db
-    updates = []
-    real = type(db).update
-    monkeypatch.setattr(type(db), "update", lambda self, function: (updates.append(1), real(self, function))[1])
+    updates: list[object] = []
+    real = Database.update
+
+    def count(self: Database, function: Any) -> Any:
+        updates.append(function)
+        return real(self, function)
+
+    monkeypatch.setattr(Database, "update", count)
     data = np.random.default_rng(0).integers(0, 256, (1000, 40), np.uint8)
     column.write(range(1000), data)
     assert len(updates) == 1
@@ -389,9 +394,10 @@ def test_only_one_writer(repo: Repository, writer: WriterCheckout) -> None:
     )
     found = subprocess.run([sys.executable, "-c", code, repo.path], capture_output=True, text=True, check=True)
     assert "force-release" in found.stdout
-    assert repo.writer_lock_held
+    held = [repo.writer_lock_held]
     writer.close()
-    assert not repo.writer_lock_held
+    held.append(repo.writer_lock_held)
+    assert held == [True, False]
     repo.checkout(write=True).close()
 
 
@@ -429,10 +435,11 @@ def test_a_writer_whose_lock_was_taken_over_can_do_nothing(
 
 
 def test_unknown_branches(repo: Repository) -> None:
+    arguments: dict[str, Any]
     for arguments in ({"branch": "none"}, {"branch": "none", "write": True}, {"commit": "abcdef"}):
         with pytest.raises(RevisionNotFoundError):
-            repo.checkout(**arguments)  # type: ignore[arg-type]
+            repo.checkout(**arguments)
     for arguments in ({"write": True, "commit": "master"}, {"write": 1}, {"branch": "master", "commit": "master"}):
         with pytest.raises(InvalidInputError):
-            repo.checkout(**arguments)  # type: ignore[arg-type]
+            repo.checkout(**arguments)
     assert not repo.writer_lock_held

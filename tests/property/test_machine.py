@@ -1,0 +1,262 @@
+"""The whole repository follows a model of dicts (row 13 of the reliability table), with the rules that exist so far.
+
+After each step the staging area equals the model, whatever batches, reopenings and commits came before; at the end of each run every commit
+ever made is read back whole, and fsck finds nothing.
+"""
+
+from __future__ import annotations
+
+import shutil
+import tempfile
+from typing import Any
+
+import numpy as np
+import pytest
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from hangar import HangarError, NothingToDoError, Repository
+from hangar.checkout import WriterCheckout
+
+Samples = dict[int | str, Any]
+Content = dict[str, Samples]
+
+COLUMNS: dict[str, dict[str, Any]] = {
+    "label": {"shape": (), "dtype": np.int16},
+    "image": {"shape": (3, 15), "dtype": np.uint8},
+    "ragged": {"shape": (4, 30), "dtype": np.float32, "variable_shape": True},
+    "away": {"shape": (2,), "dtype": np.float64, "inline": False},
+    "text": {},
+    "raw": {},
+}
+NAMES = st.sampled_from(sorted(COLUMNS))
+KEYS = st.one_of(st.integers(0, 40), st.integers(0, 40).map(lambda i: f"k{i}"), st.sampled_from(["ü/" * 100, 2**64 - 1]))
+NUMBERS = st.integers(0, 30)
+
+
+def make(name: str, number: int) -> Any:
+    """One of some thirty values of a column, equal for equal numbers."""
+    if name == "label":
+        return np.array(number, np.int16)
+    if name == "image":
+        return np.random.default_rng(number).integers(0, 256, (3, 15), np.uint8)
+    if name == "ragged":
+        return np.full((number % 5, number), number, np.float32)
+    if name == "away":
+        return np.array([number, np.nan])
+    return "ä" * (number * 5) if name == "text" else b"\xff" * (number * 5)
+
+
+def plain(value: Any) -> Any:
+    return (value.dtype.str, value.shape, value.tobytes()) if isinstance(value, np.ndarray) else value
+
+
+def order(key: int | str) -> tuple[int, int, str]:
+    return (0, key, "") if isinstance(key, int) else (1, 0, key)
+
+
+def expect(checkout: Any, content: Content) -> None:
+    """``checkout`` holds ``content``, seen through every way to read it."""
+    assert list(checkout) == sorted(content)
+    for name, samples in content.items():
+        column = checkout[name]
+        keys = sorted(samples, key=order)
+        wanted = [plain(make(name, samples[key])) for key in keys]
+        assert list(column) == keys
+        assert len(column) == len(keys)
+        assert [plain(value) for value in column.values()] == wanted
+        assert [plain(value) for value in column[keys[::-1]]] == wanted[::-1]
+        assert [plain(column[key]) for key in keys[:3]] == wanted[:3]
+        if keys:
+            assert column.at(-1) == keys[-1]
+        if keys and name in ("label", "image", "away"):
+            stacked = np.stack([make(name, samples[key]) for key in keys])
+            assert column.read(slice(1, None)).tobytes() == stacked[1:].tobytes()
+            assert column.read(keys[::-1]).tobytes() == stacked[::-1].tobytes()
+
+
+class RepositoryMachine(RuleBasedStateMachine):
+    """Rules do one thing to the repository and the same to dicts."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.directory = tempfile.mkdtemp()
+        self.repo = Repository(self.directory, exists=False)
+        self.commits: dict[str, Content] = {}
+        self.heads: dict[str, str] = {"master": ""}
+        self.staged: Content = {}
+        self.branch = "master"
+        self.writer: WriterCheckout
+
+    @initialize()
+    def begin(self) -> None:
+        self.repo.init("Ada", "ada@example.org")
+        self.writer = self.repo.checkout(write=True)
+
+    def committed(self) -> Content:
+        return self.commits[self.heads[self.branch]] if self.heads[self.branch] else {}
+
+    @property
+    def dirty(self) -> bool:
+        return self.staged != self.committed()
+
+    # ------------------------------------------------------------------ rules
+
+    @rule(name=NAMES)
+    def add_column(self, name: str) -> None:
+        if name in self.staged:
+            return
+        if name == "text":
+            self.writer.add_str_column(name)
+        elif name == "raw":
+            self.writer.add_bytes_column(name)
+        else:
+            self.writer.add_ndarray_column(name, **COLUMNS[name])
+        self.staged[name] = {}
+
+    @rule(name=NAMES)
+    def remove_column(self, name: str) -> None:
+        if name in self.staged:
+            del self.writer.columns[name]
+            del self.staged[name]
+
+    @rule(name=NAMES, key=KEYS, number=NUMBERS)
+    def put(self, name: str, key: int | str, number: int) -> None:
+        if name in self.staged:
+            self.writer[name][key] = make(name, number)
+            self.staged[name][key] = number
+
+    @rule(name=NAMES, samples=st.dictionaries(KEYS, NUMBERS, max_size=40))
+    def update(self, name: str, samples: Samples) -> None:
+        if name in self.staged:
+            self.writer[name].update({key: make(name, number) for key, number in samples.items()})
+            self.staged[name].update(samples)
+
+    @rule(start=st.integers(0, 10_000), count=st.integers(4_097, 4_500))
+    def put_many_labels(self, start: int, count: int) -> None:
+        if "label" in self.staged:
+            self.writer["label"].write(range(start, start + count), np.arange(count).astype(np.int16) % 31)
+            self.staged["label"].update((start + i, i % 31) for i in range(count))
+
+    @rule(name=NAMES, data=st.data())
+    def delete(self, name: str, data: st.DataObject) -> None:
+        if self.staged.get(name):
+            key = data.draw(st.sampled_from(sorted(self.staged[name], key=order)[:50]))
+            del self.writer[name][key]
+            del self.staged[name][key]
+
+    @rule(steps=st.lists(st.tuples(NAMES, KEYS, NUMBERS | st.none()), max_size=15), fails=st.booleans())
+    def batch(self, steps: list[tuple[str, int | str, int | None]], fails: bool) -> None:
+        after = {name: dict(samples) for name, samples in self.staged.items()}
+        try:
+            with self.writer:
+                for name, key, number in steps:
+                    if name not in after:
+                        continue
+                    if number is not None:
+                        self.writer[name][key] = make(name, number)
+                        after[name][key] = number
+                    elif key in after[name]:
+                        del self.writer[name][key]
+                        del after[name][key]
+                if fails:
+                    raise ZeroDivisionError
+        except ZeroDivisionError:
+            return
+        self.staged = after
+
+    @rule()
+    def commit(self) -> None:
+        if not self.dirty:
+            with pytest.raises(NothingToDoError):
+                self.writer.commit("nothing")
+            return
+        digest = self.writer.commit(f"commit {len(self.commits)}")
+        self.commits[digest] = {name: dict(samples) for name, samples in self.staged.items()}
+        self.heads[self.branch] = digest
+
+    @rule()
+    def reset(self) -> None:
+        self.writer.reset_staging_area(force=True)
+        self.staged = {name: dict(samples) for name, samples in self.committed().items()}
+
+    @rule(anew=st.booleans())
+    def reopen(self, anew: bool) -> None:
+        self.writer.close()
+        if anew:
+            self.repo.close()
+            self.repo = Repository(self.directory)
+        self.writer = self.repo.checkout(write=True)
+        assert self.writer.branch_name == self.branch
+
+    @precondition(lambda self: self.commits)
+    @rule(name=st.sampled_from(["a", "b", "c"]), data=st.data())
+    def create_branch(self, name: str, data: st.DataObject) -> None:
+        base = data.draw(st.sampled_from(sorted(self.commits)))
+        if name in self.heads:
+            with pytest.raises(ValueError, match=name):
+                self.repo.create_branch(name, base)
+            return
+        assert self.repo.create_branch(name, base) == (name, base)
+        self.heads[name] = base
+
+    @rule(name=st.sampled_from(["a", "b", "c"]))
+    def remove_branch(self, name: str) -> None:
+        self.writer.close()
+        if name in self.heads and name != self.branch:
+            self.repo.remove_branch(name, force_delete=True)
+            del self.heads[name]
+        else:
+            with pytest.raises(HangarError):
+                self.repo.remove_branch(name, force_delete=True)
+        self.writer = self.repo.checkout(write=True)
+
+    @rule(name=st.sampled_from(["a", "b", "c", "master"]))
+    def switch(self, name: str) -> None:
+        if name not in self.heads:
+            return
+        self.writer.close()
+        if self.dirty and name != self.branch:
+            with pytest.raises(ValueError, match="uncommitted"):
+                self.repo.checkout(write=True, branch=name)
+            self.writer = self.repo.checkout(write=True)
+            return
+        self.writer = self.repo.checkout(write=True, branch=name)
+        if name == self.branch:
+            return
+        self.branch = name
+        self.staged = {column: dict(samples) for column, samples in self.committed().items()}
+
+    @precondition(lambda self: self.commits)
+    @rule(data=st.data())
+    def read_any_commit(self, data: st.DataObject) -> None:
+        digest = data.draw(st.sampled_from(sorted(self.commits)))
+        expect(self.repo.checkout(commit=digest), self.commits[digest])
+
+    # ------------------------------------------------------------------ what always holds
+
+    @invariant()
+    def the_staging_area_is_the_model(self) -> None:
+        if not hasattr(self, "writer"):
+            return
+        expect(self.writer, self.staged)
+        assert self.writer.diff.status() == ("DIRTY" if self.dirty else "CLEAN")
+        assert self.repo.list_branches() == sorted(self.heads)
+        assert self.repo.fsck().problems == ()
+
+    def teardown(self) -> None:
+        try:
+            for digest, content in self.commits.items():
+                expect(self.repo.checkout(commit=digest), content)
+            trees: dict[str, Content] = {}
+            for digest, content in self.commits.items():
+                assert trees.setdefault(self.repo.commit_info(digest).tree, content) == content
+            if hasattr(self, "writer"):
+                self.writer.close()
+                assert self.repo.verify_repo_integrity()
+        finally:
+            self.repo.close()
+            shutil.rmtree(self.directory)
+
+
+TestRepositoryMachine = RepositoryMachine.TestCase
