@@ -1,0 +1,133 @@
+"""What reading and committing cost, counted: calls, nodes, bytes. Counts are exact on any machine."""
+
+from __future__ import annotations
+
+import sys
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+import pytest
+
+from hangar import Repository
+from hangar.checkout import ReaderCheckout
+from hangar.columns import FlatSampleReader
+from hangar.objects.lookup import find_ints
+from hangar.objects.walk import walk
+from hangar.schema.keys import encode_int_array
+
+COUNT = 20_000
+SMALL, LARGE = 256, 2_048
+
+
+@pytest.fixture(scope="module")
+def reader(tmp_path_factory: pytest.TempPathFactory) -> ReaderCheckout:
+    repo = Repository(tmp_path_factory.mktemp("counts"), exists=False)
+    repo.init("Ada", "ada@example.org")
+    writer = repo.checkout(write=True)
+    rng = np.random.default_rng(0)
+    images = rng.integers(0, 256, (COUNT, 28, 28), np.uint8)
+    writer.add_ndarray_column("image", (28, 28), np.uint8).write(range(COUNT), images)
+    writer.add_ndarray_column("named", (28, 28), np.uint8).write([f"s{i:05}" for i in range(COUNT)], images)
+    writer.add_ndarray_column("label", (), np.int64).write(range(COUNT), rng.integers(0, 10, COUNT))
+    writer.commit("all")
+    writer.close()
+    return repo.checkout()
+
+
+def events(function: Callable[[], Any]) -> Counter[str]:
+    """Calls that ``function`` makes once everything it needs is in memory: of Python functions, and of C functions."""
+    function()
+    function()
+    seen: Counter[str] = Counter()
+
+    def note(frame: object, event: str, argument: object) -> None:
+        seen[event] += 1
+
+    sys.setprofile(note)
+    try:
+        function()
+    finally:
+        sys.setprofile(None)
+    return seen
+
+
+def leaves_of(column: FlatSampleReader, positions: npt.NDArray[np.int64]) -> int:
+    """Distinct leaves that hold the samples at ``positions``."""
+    root = column._source.root()
+    assert root is not None
+    sizes = [len(node.keys) for _, node in walk(column._nodes, root.digest) if not node.level]
+    return len(np.unique(np.searchsorted(np.cumsum(sizes), positions, side="right")))
+
+
+@pytest.mark.parametrize("how", ["array", "list", "positions"])
+@pytest.mark.parametrize("name", ["image", "label", "named"])
+def test_a_batch_costs_no_call_for_each_sample(reader: ReaderCheckout, name: str, how: str) -> None:
+    column = reader[name]
+    found = {}
+    for number in (SMALL, LARGE):
+        chosen = np.random.default_rng(number).permutation(COUNT)[:number]
+        keys: Any = chosen if how == "array" else chosen.tolist()
+        if name == "named":
+            keys = [f"s{i:05}" for i in chosen]
+        read = (lambda: column.read(positions=chosen)) if how == "positions" else (lambda: column.read(keys))  # noqa: B023
+        seen = events(read)
+        leaves = leaves_of(column, chosen)
+        calls = seen["call"] + seen["c_call"]
+        bound = 3 * leaves + 50
+        if how == "list" or name == "named":
+            bound = 3 * leaves + 2 * number
+        assert calls <= bound, (seen, leaves, number)
+        found[number] = seen["call"]
+    assert abs(found[SMALL] - found[LARGE]) <= 5, found
+
+
+def test_one_changed_sample_in_a_million(tmp_path: Path) -> None:
+    repo = Repository(tmp_path, exists=False)
+    repo.init("Ada", "ada@example.org")
+    writer = repo.checkout(write=True)
+    column = writer.add_ndarray_column("n", (), np.int64)
+    column.write(range(1_000_000), np.arange(1_000_000))
+    first = writer.commit("a million")
+
+    def nodes(rev: str) -> dict[bytes, int]:
+        stores = repo.checkout(commit=rev).session.stores
+        root = repo.checkout(commit=rev)["n"]._source.root()
+        assert root is not None
+        digests = [digest for digest, _ in walk(stores.nodes, root.digest)]
+        with stores.db.read() as transaction:
+            from hangar.db.tables import NODES
+
+            rows = transaction.get_many(NODES, digests)
+        return {digest: len(row or b"") for digest, row in zip(digests, rows, strict=True)}
+
+    before = nodes(first)
+    column[777_777] = np.int64(-1)
+    second = writer.commit("one changed")
+    fresh = {digest: size for digest, size in nodes(second).items() if digest not in before}
+    assert 1 <= len(fresh) <= 8
+    assert sum(fresh.values()) <= 24 * 1024
+    writer.close()
+
+    again = Repository(repo.path)
+    reader = again.checkout(commit=first)
+    stores = reader.session.stores
+    assert len(reader["n"]) == 1_000_000
+    assert stores.nodes.loads == 0
+    assert reader["n"][777_777] == 777_777
+    assert stores.nodes.loads <= 4
+    assert again.checkout()["n"][777_777] == -1
+
+
+def test_the_helpers_above_measure_something(reader: ReaderCheckout) -> None:
+    column = reader["image"]
+    seen = events(lambda: [column[i] for i in range(100)])
+    assert seen["call"] >= 100
+    root = column._source.root()
+    assert root is not None
+    found, refs = find_ints(column._nodes, column._schema.form, root.digest, np.arange(5, dtype=np.uint64))
+    assert found.all()
+    assert len(refs) == len(encode_int_array(np.arange(5, dtype=np.uint64))) == 5
