@@ -88,4 +88,3 @@ def test_broken_packages_are_named(
     monkeypatch.syspath_prepend(str(tmp_path))
     with pytest.raises(InvalidInputError, match="zz"):
         get_backend("zz")
-

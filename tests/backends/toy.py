@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Sequence
+from mmap import mmap
 from pathlib import Path
 from typing import ClassVar
 
@@ -35,9 +36,9 @@ class Toy(Backend):
         return ToyWriter(path, file_id, self.tag, end)
 
     def read_list(self, file: BlobFile, locations: Locations, headers: Sequence[Header]) -> list[Blob]:
-        file.need_all(locations.offset, locations.length)
+        mapped = file.need_all(locations.offset, locations.length)
         places = list(zip(locations.offset.tolist(), locations.length.tolist(), strict=True))
-        chunks = {place: self._chunk(file, *place) for place in set(places)}
+        chunks = {place: self._chunk(mapped.map, file.path, *place) for place in set(places)}
         try:
             blobs = [chunks[place][row] for place, row in zip(places, locations.row.tolist(), strict=True)]
         except IndexError:
@@ -45,11 +46,11 @@ class Toy(Backend):
         pairs = zip(blobs, headers, strict=True)
         return [np.frombuffer(bytearray(blob), np.uint8) if header.kind == NDARRAY else blob for blob, header in pairs]
 
-    def _chunk(self, file: BlobFile, offset: int, length: int) -> list[bytes]:
+    def _chunk(self, view: mmap, path: Path, offset: int, length: int) -> list[bytes]:
         try:
-            data = zlib.decompress(file.map[offset : offset + length])
+            data = zlib.decompress(view[offset : offset + length])
             count = struct.unpack_from("<Q", data)[0]
             ends = (8 + 8 * count + np.cumsum(np.frombuffer(data, "<u8", count, 8))).tolist()
         except (zlib.error, struct.error, ValueError) as error:
-            raise CorruptionError(f"a chunk of {file.path} cannot be decoded: {error}") from None
+            raise CorruptionError(f"a chunk of {path} cannot be decoded: {error}") from None
         return [data[start:end] for start, end in zip([8 + 8 * count, *ends], ends, strict=False)]

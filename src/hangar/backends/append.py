@@ -89,14 +89,14 @@ class RawBackend(Backend):
     def read_list(self, file: BlobFile, locations: Locations, headers: Sequence[Header]) -> list[Blob]:
         """Logical bytes of each location."""
         offsets, lengths = locations.offset, locations.length
-        file.need_all(offsets, lengths)
+        mapped = file.need_all(offsets, lengths)
         kinds = {header.kind for header in headers}
-        return gather_list(file, offsets, lengths, kinds, np.zeros(len(offsets), np.uint64))[0]
+        return gather_list(mapped, offsets, lengths, kinds, np.zeros(len(offsets), np.uint64))[0]
 
     def read_rows(self, file: BlobFile, locations: Locations, header: Header, out: Rows) -> None:
         """Logical bytes of locations of one size, into ``out``."""
         offsets, lengths = locations.offset, locations.length
         if not (lengths == out.shape[1]).all():
             raise CorruptionError(f"a blob in {file.path} does not have the {out.shape[1]} bytes that its header says")
-        file.need_all(offsets, lengths)
-        gather_rows(file, offsets, out.shape[1], out, 0)
+        mapped = file.need_all(offsets, lengths)
+        gather_rows(mapped, offsets, out.shape[1], out, 0)

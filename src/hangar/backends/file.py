@@ -12,7 +12,7 @@ import mmap
 import os
 import struct
 from pathlib import Path
-from typing import Any, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
@@ -21,13 +21,13 @@ from hangar import _fs
 from hangar.digest import checksum
 from hangar.errors import CorruptionError, UnsupportedVersionError
 
-__all__ = ["FILE_HEADER_BYTES", "BlobFile", "decode_file_header", "encode_file_header"]
+__all__ = ["FILE_HEADER_BYTES", "BlobFile", "Mapped", "decode_file_header", "encode_file_header"]
 
 _HEADER = struct.Struct("<8sII8s32sQ")
 _MAGIC = b"HANGARBF"
 _VERSION = 0
 FILE_HEADER_BYTES: Final = _HEADER.size
-_MAX_MAP_BYTES = 2**62
+_MAX_OFFSET = 2**62
 
 
 def encode_file_header(tag: str, file_id: int) -> bytes:
@@ -59,6 +59,27 @@ def decode_file_header(data: bytes, path: Path) -> tuple[str, int]:
         raise CorruptionError(f"blob file {path} names no backend") from None
 
 
+class Mapped:
+    """A blob file as it was mapped at one time; whoever holds it can read it, whatever becomes of the file's name.
+
+    Attributes
+    ----------
+    map
+        The mapped file; a slice is ``bytes``.
+    bytes
+        The same as an array: uint8, shape (size,), not writable.
+    size
+        Bytes that are mapped.
+    """
+
+    __slots__ = ("bytes", "map", "size")
+
+    def __init__(self, mapped: mmap.mmap) -> None:
+        self.map: Final = mapped
+        self.bytes: Final[npt.NDArray[np.uint8]] = np.frombuffer(mapped, np.uint8)
+        self.size: Final = len(mapped)
+
+
 class BlobFile:
     """One blob file, open for reading.
 
@@ -73,14 +94,10 @@ class BlobFile:
 
     Attributes
     ----------
-    map
-        The mapped file.
-    bytes
-        The same as an array: uint8, shape (size,), not writable.
-    size
-        Bytes that are mapped.
     descriptor
         Of the file, for reading.
+    mapped
+        The file as it was mapped last. Read from what :meth:`need` returns, which is checked.
 
     Raises
     ------
@@ -90,7 +107,7 @@ class BlobFile:
         It is not there, or cannot be read.
     """
 
-    __slots__ = ("bytes", "descriptor", "file_id", "map", "path", "size", "tag")
+    __slots__ = ("descriptor", "file_id", "mapped", "path", "tag")
 
     def __init__(self, path: Path, file_id: int, tag: str) -> None:
         self.descriptor = -1
@@ -98,55 +115,45 @@ class BlobFile:
         self.path = path
         self.file_id = file_id
         self.tag = tag
-        self.size = 0
         # gc takes this lock alone before it removes a file; where it has it, the file is about to go.
         if not _fs.try_lock(self.descriptor, shared=True):
             raise CorruptionError(f"blob file {path} is being removed")
-        self._map()
-        if decode_file_header(self.map[:FILE_HEADER_BYTES], path) != (tag, file_id):
+        self.mapped = self._map(FILE_HEADER_BYTES)
+        if decode_file_header(self.mapped.map[:FILE_HEADER_BYTES], path) != (tag, file_id):
             raise CorruptionError(f"blob file {path} has the header of another blob file")
 
-    def _map(self) -> None:
+    def _map(self, end: int) -> Mapped:
         try:
             size = os.fstat(self.descriptor).st_size
-            if size < FILE_HEADER_BYTES:
-                raise CorruptionError(f"blob file {self.path} is too short to have a header")
-            mapped = mmap.mmap(self.descriptor, min(size, _MAX_MAP_BYTES), access=mmap.ACCESS_READ)
-        except (OSError, ValueError) as error:
-            if not isinstance(error, OSError):
-                error = OSError(str(error))
+            if size < end:
+                raise CorruptionError(f"blob file {self.path} has {size} bytes, and should have {end} or more")
+            return Mapped(mmap.mmap(self.descriptor, size, access=mmap.ACCESS_READ))
+        except OSError as error:
             _fs.raise_for(error, "map", self.path)
-        # Another thread may be reading: what it sees of the size never runs ahead of what it sees of the map.
-        self.map = mapped
-        self.bytes: npt.NDArray[np.uint8] = np.frombuffer(mapped, np.uint8)
-        self.size = len(mapped)
 
-    def need(self, end: int) -> None:
-        """Make sure that bytes up to ``end`` are mapped.
+    def need(self, end: int) -> Mapped:
+        """The mapped file, with bytes up to ``end`` in it.
 
         Raises
         ------
         CorruptionError
-            The file is shorter.
+            The file is shorter than that, or than it was.
         """
-        if end > self.size:
-            self._map()
-            if end > self.size:
-                raise CorruptionError(f"blob file {self.path} ends at byte {self.size}, and a blob at byte {end}")
+        mapped = self.mapped
+        if end > mapped.size:
+            # Two threads may both map it again, and either result stay: each reads from its own.
+            mapped = self.mapped = self._map(end)
+        elif not self.whole(mapped):
+            raise CorruptionError(f"blob file {self.path} was cut: it had {mapped.size} bytes")
+        return mapped
 
-    def has(self, end: int) -> bool:
-        """Whether bytes up to ``end`` are mapped and still there."""
+    def whole(self, mapped: Mapped) -> bool:
+        """Whether the file is as long as when it was mapped: reading beyond its end would be a signal."""
         # The position of the descriptor is never used, and this is the cheapest way to ask for the length.
-        return end <= self.size <= os.lseek(self.descriptor, 0, os.SEEK_END)
+        return os.lseek(self.descriptor, 0, os.SEEK_END) >= mapped.size
 
-    def check_length(self) -> None:
-        """Raise CorruptionError where the file has become shorter than what is mapped of it."""
-        size = os.lseek(self.descriptor, 0, os.SEEK_END)
-        if size < self.size:
-            raise CorruptionError(f"blob file {self.path} was cut: it had {self.size} bytes and has {size}")
-
-    def need_all(self, offsets: npt.NDArray[Any], lengths: npt.NDArray[Any]) -> None:
-        """Make sure that all of ``offsets`` to ``offsets + lengths`` (uint64) is mapped.
+    def need_all(self, offsets: npt.NDArray[np.uint64], lengths: npt.NDArray[np.uint64]) -> Mapped:
+        """The mapped file, with all of ``offsets`` to ``offsets + lengths`` in it.
 
         Raises
         ------
@@ -154,12 +161,11 @@ class BlobFile:
             Some of it lies outside the file.
         """
         if not offsets.size:
-            return
-        self.check_length()
-        if int(offsets.max()) > _MAX_MAP_BYTES:
+            return self.need(0)
+        if int(offsets.max()) > _MAX_OFFSET:
             raise CorruptionError(f"a blob lies far behind the end of blob file {self.path}")
         # Lengths have 56 bits, so the sums cannot wrap around.
-        self.need(int((offsets + lengths).max()))
+        return self.need(int((offsets + lengths).max()))
 
     def __del__(self) -> None:
         if self.descriptor >= 0:

@@ -2,7 +2,7 @@
 
 A batch of one size is one gather over a view of the whole file in which a row begins at every byte, so rows need no alignment and files
 no single row size. Gathering and checksums go in blocks that stay in the processor's cache, without an interpreted call
-for each row. Whoever calls has made sure that all of it lies within the mapped file.
+for each row. Whoever calls has made sure (``BlobFile.need``) that all of it is mapped.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import numpy.typing as npt
 from xxhash import xxh3_64_intdigest
 
 from hangar.backends.base import Blob, Rows
-from hangar.backends.file import BlobFile
+from hangar.backends.file import Mapped
 from hangar.backends.location import Words
 from hangar.digest import NDARRAY
 
@@ -27,7 +27,7 @@ _LONG_ROW_BYTES: Final = 16 * 1024
 """Rows from this size on are copied one by one: the copy then costs more than the step."""
 
 
-def gather_rows(file: BlobFile, offsets: Words, size: int, out: Rows | None, seed: int) -> tuple[Rows, Words]:
+def gather_rows(mapped: Mapped, offsets: Words, size: int, out: Rows | None, seed: int) -> tuple[Rows, Words]:
     """Samples of one size, and the checksums of what was copied.
 
     Parameters
@@ -51,8 +51,8 @@ def gather_rows(file: BlobFile, offsets: Words, size: int, out: Rows | None, see
         rows = np.empty((count, 0), np.uint8) if out is None else out
         return rows, np.full(count, xxh3_64_intdigest(b"", seed), np.uint64)
     if size >= _LONG_ROW_BYTES:
-        return _copy_rows(file, offsets, size, out, seed)
-    every: npt.NDArray[Any] = np.ndarray((file.size - size + 1,), f"V{size}", file.map, strides=(1,))
+        return _copy_rows(mapped, offsets, size, out, seed)
+    every: npt.NDArray[Any] = np.ndarray((mapped.size - size + 1,), f"V{size}", mapped.map, strides=(1,))
     places = offsets.astype(np.int64)
     step = max(1, _BLOCK_BYTES // size)
     if count <= step:
@@ -73,9 +73,9 @@ def gather_rows(file: BlobFile, offsets: Words, size: int, out: Rows | None, see
     return rows, sums
 
 
-def _copy_rows(file: BlobFile, offsets: Words, size: int, out: Rows | None, seed: int) -> tuple[Rows, Words]:
+def _copy_rows(mapped: Mapped, offsets: Words, size: int, out: Rows | None, seed: int) -> tuple[Rows, Words]:
     count = len(offsets)
-    source = file.bytes
+    source = mapped.bytes
     rows = np.empty((count, size), np.uint8) if out is None else out
     sums = np.empty(count, np.uint64)
     step = max(1, _BLOCK_BYTES // size)
@@ -92,7 +92,7 @@ def _copy_rows(file: BlobFile, offsets: Words, size: int, out: Rows | None, seed
 
 
 def gather_list(
-    file: BlobFile, offsets: Words, lengths: Words, kinds: set[int], seeds: Words
+    mapped: Mapped, offsets: Words, lengths: Words, kinds: set[int], seeds: Words
 ) -> tuple[list[Blob], list[int]]:
     """Samples of any size, and the checksums of what was copied.
 
@@ -113,15 +113,15 @@ def gather_list(
     blobs: list[Blob] = []
     sums: list[int] = []
     if kinds == {NDARRAY}:
-        array = file.bytes
+        array = mapped.bytes
         for start, stop, seed in zip(starts, stops, seeds.tolist(), strict=True):
             rows = array[start:stop].copy()
             sums.append(xxh3_64_intdigest(rows, seed))
             blobs.append(rows)
         return blobs, sums
-    mapped = file.map
+    view = mapped.map
     for start, stop, seed in zip(starts, stops, seeds.tolist(), strict=True):
-        data = mapped[start:stop]
+        data = view[start:stop]
         sums.append(xxh3_64_intdigest(data, seed))
         blobs.append(data)
     return blobs, sums

@@ -174,14 +174,17 @@ class BlobStore:
                 offset, check, stored, number, place = found
                 file = self.files.raw.get(place)
                 header = self._headers.get(number)
-                if file is None or header is None or not file.has(offset + stored):
+                if file is None or header is None:
+                    break
+                mapped = file.mapped
+                if offset + stored > mapped.size or not file.whole(mapped):
                     break
                 if header.kind == NDARRAY:
-                    rows = file.bytes[offset : offset + stored].copy()
+                    rows = mapped.bytes[offset : offset + stored].copy()
                     if xxh3_64_intdigest(rows, number) == check:
                         return header, rows
                     break
-                data = file.map[offset : offset + stored]
+                data = mapped.map[offset : offset + stored]
                 if xxh3_64_intdigest(data, number) == check:
                     return header, data
                 break
@@ -274,9 +277,9 @@ class BlobStore:
             lengths = words[:, STORED]
             if int(lengths.max()) > LENGTH_MASK:
                 raise CorruptionError(f"a location in {file.path} names a codec, and nothing there is encoded")
-            file.need_all(words[:, OFFSET], lengths)
+            mapped = file.need_all(words[:, OFFSET], lengths)
             kinds = {header.kind for header in headers}
-            blobs, sums = gather_list(file, words[:, OFFSET], lengths, kinds, words[:, HEADER])
+            blobs, sums = gather_list(mapped, words[:, OFFSET], lengths, kinds, words[:, HEADER])
         else:
             blobs = backend.read_list(file, Locations(words), headers)
             sums = [checksum(blob, number) for blob, number in zip(blobs, numbers, strict=True)]  # type: ignore[arg-type]
@@ -298,11 +301,8 @@ class BlobStore:
 def _gather(file: BlobFile, words: Words, nbytes: int, out: Rows | None, seed: int) -> Rows:
     """Blobs of one size and file, checked."""
     offsets = words[:, OFFSET]
-    end = offsets.item(offsets.argmax()) + nbytes
-    if not file.has(end):
-        file.check_length()
-        file.need(end)
-    rows, sums = gather_rows(file, offsets, nbytes, out, seed)
+    mapped = file.need(offsets.item(offsets.argmax()) + nbytes)
+    rows, sums = gather_rows(mapped, offsets, nbytes, out, seed)
     right = sums == words[:, CHECK]
     if not right.item(right.argmin()):
         raise CorruptionError(f"its checksum does not match in {file.path}")
