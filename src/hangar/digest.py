@@ -62,10 +62,11 @@ _BLOB_CONTEXT: Final = "hangar 0 blob header"
 _LONG_ROW_BYTES: Final = 4_096
 _BLOCK_BYTES: Final = 2 * 2**20
 _RECORD_KEYS: Final[dict[str, bytes]] = {
-    name: blake3(name.encode(), derive_key_context=_RECORD_CONTEXT).digest()
-    for name in get_args(RecordClass)
+    name: blake3(name.encode(), derive_key_context=_RECORD_CONTEXT).digest() for name in get_args(RecordClass)
 }
-_finish: Final[Callable[[blake3], bytes]] = blake3.digest
+_finish: Final[Callable[[blake3], Any]] = (
+    blake3.digest
+)  # Any, because a call of `Digest` for each would cost as much again.
 
 
 def record_digest(record_class: RecordClass, data: Buffer) -> Digest:
@@ -78,13 +79,13 @@ def record_digest(record_class: RecordClass, data: Buffer) -> Digest:
     data
         The encoded record.
     """
-    return Digest(blake3(data, key=_RECORD_KEYS[record_class]).digest())
+    digest: Digest = _finish(blake3(data, key=_RECORD_KEYS[record_class]))
+    return digest
 
 
 def record_digests(record_class: RecordClass, records: Sequence[bytes]) -> list[Digest]:
     """Digests of many records of one class."""
-    hashers = map(partial(blake3, key=_RECORD_KEYS[record_class]), records)
-    return list(map(Digest, map(_finish, hashers)))
+    return list(map(_finish, map(partial(blake3, key=_RECORD_KEYS[record_class]), records)))
 
 
 @dataclass(frozen=True)
@@ -172,7 +173,8 @@ def _check_shape(shape: tuple[int, ...]) -> None:
 
 def blob_digest(header: Header, buffer: Buffer) -> Digest:
     """Digest of one blob: ``buffer`` holds its logical bytes."""
-    return Digest(blake3(buffer, key=header.key).digest())
+    digest: Digest = _finish(blake3(buffer, key=header.key))
+    return digest
 
 
 def blob_digests(header: Header, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:

@@ -109,8 +109,8 @@ class _Entries:
             return None
         return self._lasts[min(self._next + _TOGETHER, len(self._digests)) - 1]
 
-    def take(self, bound: bytes | None) -> dict[bytes, bytes]:
-        """The entries up to ``bound`` (None: all) that were not taken yet."""
+    def take(self, bound: bytes | None) -> tuple[list[bytes], list[bytes]]:
+        """Keys and cells up to ``bound`` (None: all) that were not taken yet."""
         # The leaf that holds the bound lies behind those that end before it.
         stop = len(self._digests) if bound is None else bisect_right(self._lasts, bound) + 1
         for leaf in load_level(self._store, self._digests[self._next : stop], 0):
@@ -118,7 +118,7 @@ class _Entries:
             self._cells += leaf.cells()
         self._next = max(self._next, min(stop, len(self._digests)))
         end = len(self._keys) if bound is None else bisect_right(self._keys, bound)
-        taken = dict(zip(self._keys[:end], self._cells[:end], strict=True))
+        taken = self._keys[:end], self._cells[:end]
         del self._keys[:end], self._cells[:end]
         return taken
 
@@ -127,8 +127,14 @@ def _compare(ours: _Entries, theirs: _Entries) -> Iterator[tuple[bytes, bytes | 
     while True:
         bounds = [bound for bound in (ours.bound(), theirs.bound()) if bound is not None]
         bound = min(bounds) if bounds else None
-        here, there = ours.take(bound), theirs.take(bound)
-        for key in sorted({key for key, _ in here.items() ^ there.items()}):
-            yield key, here.get(key), there.get(key)
+        (keys, cells), (other_keys, other_cells) = ours.take(bound), theirs.take(bound)
+        if keys == other_keys:
+            for key, here, there in zip(keys, cells, other_cells, strict=True):
+                if here != there:
+                    yield key, here, there
+        else:
+            first, second = dict(zip(keys, cells, strict=True)), dict(zip(other_keys, other_cells, strict=True))
+            for key in sorted({key for key, _ in first.items() ^ second.items()}):
+                yield key, first.get(key), second.get(key)
         if bound is None:
             return

@@ -107,7 +107,9 @@ class Node(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=T
 
     def child(self, index: int) -> Digest:
         """Digest of the child at ``index`` of an inner node."""
-        return Digest(self.refs[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES])
+        part: Any = self.refs[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES]
+        digest: Digest = part
+        return digest
 
     def children(self) -> list[Digest]:
         """Digests of all children of an inner node."""

@@ -89,7 +89,7 @@ class NodeStore:
         for digest in dict.fromkeys(digests):
             node = self._old.get(digest)
             if node is None:
-                data = self.pending.get(Digest(digest))
+                data = self.pending.get(digest)  # type: ignore[call-overload]
                 if data is None:
                     absent.append(digest)
                     continue
