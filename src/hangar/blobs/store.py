@@ -255,7 +255,10 @@ class BlobStore:
         return rows
 
     def _read_list(self, digests: Digests) -> list[tuple[Header, Blob]]:
-        words = self.locator.locate(digests)
+        return self.read_located(digests, self.locator.locate(digests))
+
+    def read_located(self, digests: Digests, words: Words) -> list[tuple[Header, Blob]]:
+        """As :meth:`read_list`, from locations that were looked up, and without a second attempt."""
         parts = _by_file(words)
         if len(parts) == 1:
             return self._list_of_file(parts[0][0], digests, words)

@@ -6,6 +6,7 @@ file. Blobs are read in the order in which they lie on disk, a few megabytes at 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,10 +15,10 @@ from typing import Final
 import numpy as np
 
 from hangar.backends.file import BlobFile
-from hangar.backends.location import LENGTH_MASK, OFFSET, PLACE, STORED, Locations, Words
+from hangar.backends.location import LENGTH_MASK, LOCATION_WORDS, OFFSET, PLACE, STORED, Words
 from hangar.backends.registry import get_backend
-from hangar.blobs.catalog import blob_file_path, run_path, scan_blob_files, scan_runs
-from hangar.blobs.index import Digests
+from hangar.blobs.catalog import blob_file_path, get_blob_file, run_path, scan_blob_files, scan_runs
+from hangar.blobs.index import Digests, Places
 from hangar.blobs.run import Run
 from hangar.blobs.store import BlobStore
 from hangar.db.tables import LOCATIONS
@@ -91,46 +92,60 @@ def verify_blobs(store: BlobStore, progress: Progress = None) -> Iterator[Damage
 
 def _verify(store: BlobStore, digests: Digests, reporter: Reporter) -> Iterator[Damage]:
     """Check some thousand blobs, in the order in which they lie on disk."""
-    try:
-        words = store.locator.locate(digests)
-    except HangarError:
-        for at in range(len(digests)):
-            yield from _verify_batch(store, digests[at : at + 1], None)
-            reporter.advance()
-        return
-    order = np.lexsort((words[:, OFFSET], words[:, PLACE] & np.uint64(0xFFFF_FFFF)))
-    lengths = (words[order, STORED] & np.uint64(LENGTH_MASK)).astype(np.float64)
+    places = _locate(store, digests)
+    order = np.lexsort((places[:, OFFSET], places[:, PLACE] & np.uint64(0xFFFF_FFFF)))
+    lengths = (places[order, STORED] & np.uint64(LENGTH_MASK)).astype(np.float64)
     chunk_of = (np.cumsum(lengths) // _CHUNK_BYTES).astype(np.int64)
-    cuts = np.flatnonzero(np.diff(chunk_of)) + 1
-    for part in np.split(order, cuts):
-        yield from _verify_batch(store, digests[part], words[part])
+    suspects: list[int] = []
+    for part in np.split(order, np.flatnonzero(np.diff(chunk_of)) + 1):
+        suspects += [at for at, _ in _failing(store, digests, places, part)]
         reporter.advance(len(part))
+    if suspects:
+        # Their files may have been moved meanwhile: only what fails when it is looked up again is damaged.
+        store.refresh()
+        places = _locate(store, digests)
+        for at, reason in _failing(store, digests, places, np.array(suspects)):
+            digest = digests[at].tobytes()
+            file = _file_of(store, int(places[at, PLACE] & np.uint64(0xFFFF_FFFF)))
+            yield Damage(digest, file, f"blob {digest.hex()}: {reason}")
 
 
-def _verify_batch(store: BlobStore, digests: Digests, words: Words | None) -> Iterator[Damage]:
-    names = [digest.tobytes() for digest in digests]
+def _locate(store: BlobStore, digests: Digests) -> Words:
+    """Locations of blobs; all zero where there is none."""
     try:
-        blobs = store.read_list(names)
-    except HangarError as error:
-        if len(names) == 1:
-            yield Damage(names[0], "" if words is None else _file_of(store, words), str(error))
-            return
-        for at in range(len(names)):
-            yield from _verify_batch(store, digests[at : at + 1], None if words is None else words[at : at + 1])
-        return
-    for at, (name, (header, blob)) in enumerate(zip(names, blobs, strict=True)):
-        if blob_digest(header, blob) != name:  # type: ignore[arg-type]
-            file = "" if words is None else _file_of(store, words[at : at + 1])
-            yield Damage(name, file, f"blob {name.hex()} does not have the content that its digest names")
-
-
-def _file_of(store: BlobStore, words: Words) -> str:
-    """The file that a location names."""
-    file_id = int(Locations(words).file[0])
-    try:
-        return _below(store.files.get(file_id)[0].path, store)
+        return store.locator.locate(digests)
     except HangarError:
-        return f"blobs/{file_id:08x}"
+        places = np.zeros((len(digests), LOCATION_WORDS), np.uint64)
+        for at in range(len(digests)):
+            with contextlib.suppress(HangarError):
+                places[at] = store.locator.locate(digests[at : at + 1])[0]
+        return places
+
+
+def _failing(store: BlobStore, digests: Digests, places: Words, part: Places) -> Iterator[tuple[int, str]]:
+    """Which of a part of the blobs do not read, or not as their digests say; found by halving."""
+    try:
+        blobs = store.read_located(digests[part], places[part])
+    except HangarError as error:
+        if len(part) == 1:
+            yield int(part[0]), str(error)
+        else:
+            yield from _failing(store, digests, places, part[: len(part) // 2])
+            yield from _failing(store, digests, places, part[len(part) // 2 :])
+        return
+    for at, (header, blob) in zip(part.tolist(), blobs, strict=True):
+        if blob_digest(header, blob) != digests[at].tobytes():  # type: ignore[arg-type]
+            yield at, "its content is not what the digest names"
+
+
+def _file_of(store: BlobStore, file_id: int) -> str:
+    """The name of a blob file below ``.hangar``, as far as it is known."""
+    try:
+        with store.db.read() as transaction:
+            row = get_blob_file(transaction, file_id)
+        return "" if row is None else _below(blob_file_path(store.directory, file_id, row.tag), store)
+    except HangarError:
+        return ""
 
 
 def _below(path: Path, store: BlobStore) -> str:
