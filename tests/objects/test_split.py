@@ -55,6 +55,11 @@ def test_the_bound_of_key_bytes_is_met_exactly() -> None:
     assert cuts(much_heavier, marks(much_heavier, 0))[0] < 150
 
 
+def test_key_bytes_cut_where_they_exceed_the_bound_and_not_where_they_meet_it() -> None:
+    keys = [key for i in range(2_000) if xxh3_64_intdigest(key := b"%0512d" % i) >= 2**60][:200]
+    assert cuts(keys, marks(keys, 0)) == plain_cuts(keys, 0) == [65, 130, 195]
+
+
 def test_no_keys_no_cuts() -> None:
     assert cuts([], marks([], 0)) == []
 

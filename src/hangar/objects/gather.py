@@ -5,7 +5,7 @@ A *spot* is the place of an entry among those of several nodes laid end to end.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,10 +14,20 @@ import numpy.typing as npt
 from hangar.digest import DIGEST_BYTES, Digest
 from hangar.objects.node import Node
 
-__all__ = ["as_asked", "gather_rows", "in_order", "reached_children", "split_spots"]
+__all__ = [
+    "MOST_TOGETHER",
+    "as_asked",
+    "gather_rows",
+    "in_order",
+    "parts_in_order",
+    "reached_children",
+    "split_spots",
+]
 
 Spots = npt.NDArray[np.intp]
 
+MOST_TOGETHER = 2**14
+"""Entries of a batch that are looked for at once: the leaves that hold them are in memory together."""
 _FEW = 1_000
 
 
@@ -64,3 +74,10 @@ def as_asked(values: npt.NDArray[Any], order: Spots | None) -> npt.NDArray[Any]:
     restored = np.empty_like(values)
     restored[order] = values
     return restored
+
+
+def parts_in_order(values: npt.NDArray[Any]) -> Iterator[Spots]:
+    """Indexes of all ``values`` in the order of the values, as many at a time as should be looked for at once."""
+    order = values.argsort()
+    for start in range(0, len(order), MOST_TOGETHER):
+        yield order[start : start + MOST_TOGETHER]

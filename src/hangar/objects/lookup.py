@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from hangar.digest import DIGEST_BYTES
 from hangar.errors import CorruptionError
-from hangar.objects.gather import as_asked, gather_rows, in_order, reached_children
+from hangar.objects.gather import MOST_TOGETHER, as_asked, gather_rows, in_order, parts_in_order, reached_children
 from hangar.objects.node import MIXED, Node, TreeForm
 from hangar.objects.store import NodeStore
 
@@ -60,6 +60,18 @@ def get_many(store: NodeStore, form: TreeForm, root: bytes, keys: Sequence[bytes
     keys
         In any order, twice if you like.
     """
+    if len(keys) > MOST_TOGETHER:
+        cells: list[bytes | None] = [None] * len(keys)
+        order = sorted(range(len(keys)), key=keys.__getitem__)
+        for start in range(0, len(keys), MOST_TOGETHER):
+            part = order[start : start + MOST_TOGETHER]
+            for i, cell in zip(part, get_many(store, form, root, [keys[i] for i in part]), strict=True):
+                cells[i] = cell
+        return cells
+    return _get_some(store, form, root, keys)
+
+
+def _get_some(store: NodeStore, form: TreeForm, root: bytes, keys: Sequence[bytes]) -> list[bytes | None]:
     leaves, spots, found = _find(store, root, keys)
     _check_form(leaves, form)
     if form.kind == MIXED:
@@ -78,6 +90,12 @@ def get_many(store: NodeStore, form: TreeForm, root: bytes, keys: Sequence[bytes
 
 def find_keys(store: NodeStore, form: TreeForm, root: bytes, keys: Sequence[bytes]) -> tuple[Found, Rows]:
     """As :func:`find_ints`, for encoded ``keys`` of any kind."""
+    if len(keys) > MOST_TOGETHER:
+        cells = get_many(store, form, root, keys)
+        mask = np.array([cell is not None for cell in cells])
+        nothing = bytes(form.width)
+        joined = b"".join([nothing if cell is None else cell for cell in cells])
+        return mask, np.frombuffer(joined, np.uint8).reshape(len(keys), form.width)
     leaves, spots, found = _find(store, root, keys)
     _check_form(leaves, form)
     width = form.width
@@ -131,6 +149,11 @@ def find_ints(store: NodeStore, form: TreeForm, root: bytes, keys: npt.NDArray[n
     rows : numpy.ndarray
         uint8, shape (n, width): what it holds; zeros where there is none. Not writable.
     """
+    if len(keys) > MOST_TOGETHER:
+        found, rows = np.empty(len(keys), np.bool_), np.empty((len(keys), form.width), np.uint8)
+        for part in parts_in_order(keys):
+            found[part], rows[part] = find_ints(store, form, root, keys[part])
+        return found, rows
     wanted, order = in_order(keys)
     nodes = [store.load(root)]
     for _ in range(nodes[0].level):

@@ -7,14 +7,22 @@ nested columns the same holds for distinct samples.
 from __future__ import annotations
 
 from bisect import bisect_left, bisect_right
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from itertools import accumulate, chain
 
 import numpy as np
 import numpy.typing as npt
 
 from hangar.errors import CorruptionError, InvalidInputError
-from hangar.objects.gather import as_asked, gather_rows, in_order, reached_children, split_spots
+from hangar.objects.gather import (
+    MOST_TOGETHER,
+    as_asked,
+    gather_rows,
+    in_order,
+    parts_in_order,
+    reached_children,
+    split_spots,
+)
 from hangar.objects.locate import load_child
 from hangar.objects.node import Node, TreeForm
 from hangar.objects.samples import sample_of
@@ -108,22 +116,40 @@ def select_refs(
     InvalidInputError
         The tree has no such position.
     """
+    if len(positions) > MOST_TOGETHER:
+        places = np.asarray(positions, np.int64)
+        rows = np.empty((len(places), form.width), np.uint8)
+        for part in parts_in_order(places):
+            rows[part] = select_refs(store, form, root, places[part])
+        return rows
     leaves, spots = _select(store, root, positions)
     return gather_rows(leaves, spots, form.width)
 
 
 def select_keys(store: NodeStore, root: bytes, positions: Sequence[int] | npt.NDArray[np.int64]) -> list[bytes]:
     """Encoded keys at ``positions`` (see :func:`select_refs`)."""
-    leaves, spots = _select(store, root, positions)
-    which, places = split_spots(leaves, spots)
-    return [leaves[i].keys[place] for i, place in zip(which, places.tolist(), strict=True)]
+    return _select_each(store, root, positions, lambda leaf, place: leaf.keys[place])
 
 
 def select_cells(store: NodeStore, root: bytes, positions: Sequence[int] | npt.NDArray[np.int64]) -> list[bytes]:
     """Cells at ``positions`` (see :func:`select_refs`) of a tree of any kind."""
-    leaves, spots = _select(store, root, positions)
-    which, places = split_spots(leaves, spots)
-    return [leaves[i].cell(place) for i, place in zip(which, places.tolist(), strict=True)]
+    return _select_each(store, root, positions, Node.cell)
+
+
+def _select_each(
+    store: NodeStore,
+    root: bytes,
+    positions: Sequence[int] | npt.NDArray[np.int64],
+    take: Callable[[Node, int], bytes],
+) -> list[bytes]:
+    wanted = np.asarray(positions, np.int64)
+    taken: list[bytes] = [b""] * len(wanted)
+    for part in parts_in_order(wanted):
+        leaves, spots = _select(store, root, wanted[part])
+        which, places = split_spots(leaves, spots)
+        for i, leaf, place in zip(part.tolist(), which, places.tolist(), strict=True):
+            taken[i] = take(leaves[leaf], place)
+    return taken
 
 
 def _select(
