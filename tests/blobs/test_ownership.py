@@ -1,0 +1,312 @@
+from __future__ import annotations
+
+import os
+import resource
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hangar import _fs, limits
+from hangar.backends import Payload
+from hangar.blobs import BlobStore, BlobWriter, verify_blobs, verify_files
+from hangar.blobs.catalog import scan_blob_files
+from hangar.db.tables import FILES, LOCATIONS
+from hangar.errors import CorruptionError, DiskFullError, LockedError, StorageError
+from hangar.lock import WriterLock, force_release
+from tests.blobs.maker import IMAGE, Bench, Blob, check_reads, images, texts
+from tests.processes import in_child
+
+
+def sound(store: BlobStore) -> bool:
+    return not [*verify_files(store), *verify_blobs(store, progress=False)]
+
+
+def successor(bench: Bench) -> Bench:
+    """A writer beside the first, which does not know yet that its lock was taken from it."""
+    assert force_release(bench.db)
+    lock = WriterLock(bench.db)
+    lock.acquire()
+    store = BlobStore(bench.db, bench.directory)
+    return Bench(bench.directory, bench.db, lock, store, BlobWriter(store, lock))
+
+
+def test_two_writers_never_write_one_file(bench: Bench) -> None:
+    """The lock is forced while its holder lives on and goes on writing."""
+    old, lost, new, last = (texts(30, seed)[1:] for seed in range(4))
+    bench.add(old)
+    bench.publish()
+    second = successor(bench)
+    bench.writer.pending.clear()
+    with pytest.raises(LockedError):
+        bench.add(lost)
+    # What the first had appended before it found out, at the end of its own file.
+    bench.writer._appender.file("31").write(_payload(lost), {})
+    second.add(new)
+    second.publish()
+    assert len(bench.files()) == 2
+    with pytest.raises(LockedError):
+        bench.publish()
+    check_reads(second.store, old + new)
+    bench.writer.close()
+    bench.lock.release()
+    second.writer.close()
+    second.lock.release()
+    # Both are gone now, and the next writer may go on with either file.
+    third = Bench.open(bench.directory)
+    third.add(last)
+    third.publish()
+    assert len(third.files()) == 2
+    check_reads(third.store, old + new + last)
+    assert sound(third.store)
+    third.close()
+
+
+def _payload(blobs: list[Blob]) -> Payload:
+    data = [blob.data for blob in blobs]
+    return Payload(data, np.array([len(part) for part in data], np.int64), [])
+
+
+def test_a_publishing_that_comes_too_late_is_refused(bench: Bench) -> None:
+    bench.add(texts(30, 0))
+    bench.writer.prepare()
+    second = successor(bench)
+    with pytest.raises(LockedError):
+        bench.db.update(bench.writer.publish)
+    second.add(texts(30, 1))
+    second.publish()
+    check_reads(second.store, texts(30, 1))
+    with bench.db.read() as transaction:
+        assert len(scan_blob_files(transaction)) == 1
+    second.writer.close()
+    second.lock.release()
+
+
+def test_a_forked_child_never_publishes(bench: Bench) -> None:
+    kept, waiting = texts(30, 0)[1:], texts(2000, 1)
+    bench.add(kept)
+    bench.publish()
+    bench.add(waiting)
+    bench.writer.prepare()
+
+    def child() -> list[str]:
+        refused = []
+        bench.add_singly(texts(5, 8))
+        attempts: list[Callable[[], None]] = [
+            lambda: bench.add(texts(5, 7)),
+            bench.writer.prepare,
+            bench.publish,
+        ]
+        for attempt in attempts:
+            with pytest.raises(LockedError):
+                attempt()
+            refused.append(str(attempt))
+        bench.writer.rollback()
+        bench.writer.close()
+        return refused
+
+    files, runs = bench.files(), bench.runs()
+    assert len(in_child(child)) == 3
+    assert (bench.files(), bench.runs()) == (files, runs)
+    bench.db.update(bench.writer.publish)
+    bench.writer.published()
+    check_reads(bench.store, kept + waiting)
+    assert sound(bench.store)
+
+
+def test_strays_are_passed_over(bench: Bench) -> None:
+    """What a crashed writer left under ids that come next is neither touched nor used."""
+    strays = [bench.directory / name for name in ("blobs/00000001.10", "blobs/00000002.31", "runs/00000003.run")]
+    for path in strays:
+        path.parent.mkdir(exist_ok=True)
+        path.write_bytes(b"left behind")
+    blobs = texts(2000)
+    bench.add(blobs)
+    bench.publish()
+    assert bench.files() == ["00000001.10", "00000002.31", "00000004.31"]
+    assert bench.runs() == ["00000003.run", "00000005.run"]
+    assert [path.read_bytes() for path in strays] == [b"left behind"] * 3
+    check_reads(bench.store, blobs)
+
+
+def test_ids_are_never_used_again(bench: Bench) -> None:
+    bench.add(texts(20, 0))
+    bench.publish()
+    bench.writer.close()
+    (path,) = bench.directory.glob("blobs/*")
+    path.unlink()
+    bench.db.update(lambda transaction: transaction.delete_prefix(FILES, b""))
+    bench.db.update(lambda transaction: transaction.delete_prefix(LOCATIONS, b""))
+    again = bench.reopen()
+    again.add(texts(20, 1))
+    again.publish()
+    assert again.files() != [path.name]
+    again.close()
+
+
+def test_what_a_crash_left_behind_the_end_is_overwritten(bench: Bench) -> None:
+    first, second = texts(30, 0)[1:], texts(30, 1)[1:]
+    bench.add(first)
+    bench.publish()
+    (path,) = bench.directory.glob("blobs/*")
+    end = path.stat().st_size
+    again = bench.reopen()
+    with path.open("ab") as file:
+        file.write(bytes(100_000))
+    again.add(second)
+    again.publish()
+    assert path.read_bytes()[end:].startswith(second[0].data + second[1].data)
+    check_reads(again.store, first + second)
+    again.close()
+
+
+@pytest.mark.parametrize("damage", ["header", "short", "missing", "garbage"])
+def test_a_damaged_file_is_not_continued(bench: Bench, damage: str) -> None:
+    bench.add(texts(30, 0))
+    bench.publish()
+    bench.writer.close()
+    (path,) = bench.directory.glob("blobs/*")
+    data = path.read_bytes()
+    if damage == "missing":
+        path.unlink()
+    else:
+        path.write_bytes({"header": b"\0" + data[1:], "short": data[:-1], "garbage": b"x"}[damage])
+    before = path.read_bytes() if path.exists() else None
+    again = bench.reopen()
+    again.add(texts(30, 1))
+    again.publish()
+    assert len(again.files()) == 1 + path.exists()
+    check_reads(again.store, texts(30, 1)[1:])
+    assert (path.read_bytes() if path.exists() else None) == before
+    again.close()
+
+
+# ---------------------------------------------------------------------- errors of the system
+
+
+def test_a_failed_sync_ends_the_writer(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    kept, lost, later = (texts(30, seed)[1:] for seed in range(3))
+    bench.add(kept)
+    bench.publish()
+
+    def fail(descriptor: int, path: Path) -> None:
+        raise StorageError(f"cannot sync {path}")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_fs, "sync_file", fail)
+        bench.add(lost)
+        with pytest.raises(StorageError):
+            bench.writer.prepare()
+    attempts: list[Callable[[], None]] = [
+        lambda: bench.add(later),
+        lambda: bench.add_singly(later),
+        bench.writer.prepare,
+    ]
+    for attempt in attempts:
+        with pytest.raises(StorageError, match="Open a new one"):
+            attempt()
+    bench.writer.rollback()
+    with pytest.raises(StorageError):
+        bench.add(later)
+    again = bench.reopen()
+    check_reads(again.store, kept)
+    again.add(later)
+    again.publish()
+    check_reads(again.store, kept + later)
+    again.close()
+
+
+@pytest.mark.parametrize("count", [50, 2000])
+def test_a_full_disk_loses_nothing(bench: Bench, count: int) -> None:
+    """The limit on file size is met in every file that a publishing writes, in turn."""
+    kept = texts(30, 0)[1:]
+    bench.add(kept)
+    bench.publish()
+    more = texts(count, 1)[1:]
+
+    failures = 0
+    for limit in (0, 60, 70, 5_000, 20_000, 100_000, 300_000):
+        soft, hard = resource.getrlimit(resource.RLIMIT_FSIZE)
+        resource.setrlimit(resource.RLIMIT_FSIZE, (limit, hard))
+        try:
+            bench.add(more)
+            bench.writer.prepare()
+        except DiskFullError:
+            failures += 1
+        finally:
+            resource.setrlimit(resource.RLIMIT_FSIZE, (soft, hard))
+        bench.writer.rollback()
+        check_reads(bench.store, kept)
+    assert failures >= 3
+    bench.add(more)
+    bench.publish()
+    check_reads(bench.store, kept + more)
+    assert sound(bench.store)
+
+
+def test_a_failed_append_may_be_tried_again(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, digests = images(100)
+    bench.writer.add_rows("10", IMAGE, rows[:50], digests[:50])
+
+    def full(descriptor: int, buffers: object, offset: int, path: Path) -> int:
+        os.pwrite(descriptor, b"half", offset)
+        raise DiskFullError("no space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_fs, "write_at", full)
+        with pytest.raises(DiskFullError):
+            bench.writer.add_rows("10", IMAGE, rows[50:], digests[50:])
+    assert not bench.store.known(digests[50:]).any()
+    bench.writer.add_rows("10", IMAGE, rows[50:], digests[50:])
+    bench.publish()
+    assert np.array_equal(bench.store.read_rows(digests, IMAGE, 784), rows)
+    with pytest.raises(CorruptionError):
+        bench.store.read_one(bytes(32))
+
+
+# ---------------------------------------------------------------------- what is synced, and when
+
+
+class Listener:
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory
+        self.events: list[str] = []
+
+    def point(self, name: str) -> None:
+        if name == "db.commit.before":
+            self.events.append("commit")
+
+    def synced_file(self, path: str) -> None:
+        self.events.append(Path(path).relative_to(self._directory).as_posix())
+
+    def synced_directory(self, path: str) -> None:
+        self.events.append(Path(path).relative_to(self._directory).as_posix() + "/")
+
+
+@pytest.mark.parametrize(
+    ("count", "expected"),
+    [
+        (1_000, ["blobs/00000001.10", "blobs/", "commit", "db/data.mdb"]),
+        (2_000, ["blobs/00000001.10", "blobs/", "runs/00000002.run", "runs/", "commit", "db/data.mdb"]),
+    ],
+)
+def test_a_batch_is_synced_in_order_and_seldom(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, count: int, expected: list[str]
+) -> None:
+    for name in ("blobs", "runs"):
+        (bench.directory / name).mkdir(exist_ok=True)
+    rows, digests = images(2 * count)
+    listener = Listener(bench.directory)
+    monkeypatch.setattr(_fs, "observer", listener)
+    bench.writer.add_rows("10", IMAGE, rows[:count], digests[:count])
+    assert listener.events == []
+    bench.publish()
+    assert listener.events == expected
+    listener.events.clear()
+    bench.writer.add_rows("10", IMAGE, rows[count:], digests[count:])
+    bench.publish()
+    again = [event.replace("00000002.run", "00000003.run") for event in expected if event != "blobs/"]
+    assert listener.events == again
+    assert len(again) - 2 <= 4
+    assert limits.RUN_BLOBS > 1_000
