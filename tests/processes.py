@@ -45,13 +45,19 @@ class Child:
     def send(self, value: object) -> None:
         self._talk.send(value)
 
+    def messages(self) -> Iterator[Any]:
+        """What the child says, until it has ended."""
+        with contextlib.suppress(EOFError):
+            while True:
+                yield self.receive()
+
     def receive(self, timeout: float = TIMEOUT_SECONDS) -> Any:
         if not self._talk.poll(timeout):
             raise TimeoutError(f"child {self.pid} said nothing for {timeout:.0f} s")
         try:
             return self._talk.recv()
         except EOFError:
-            raise AssertionError(f"child {self.pid} ended: {self._failure()}") from None
+            raise EOFError(f"child {self.pid} ended: {self._failure()}") from None
 
     def _failure(self) -> str:
         try:
@@ -82,16 +88,20 @@ class Child:
     def wait(self, timeout: float = TIMEOUT_SECONDS) -> int:
         """The status as ``os.waitpid`` gives it."""
         deadline = time.monotonic() + timeout
-        while self.status is None:
-            pid, status = os.waitpid(self.pid, os.WNOHANG)
-            if pid:
-                self.status = status
-            elif time.monotonic() > deadline:
+        while (status := self.poll()) is None:
+            if time.monotonic() > deadline:
                 os.kill(self.pid, signal.SIGKILL)
                 os.waitpid(self.pid, 0)
                 raise TimeoutError(f"child {self.pid} did not end within {timeout:.0f} s")
-            else:
-                time.sleep(0.001)
+            time.sleep(0.001)
+        return status
+
+    def poll(self) -> int | None:
+        """The status, or None while it runs."""
+        if self.status is None:
+            pid, status = os.waitpid(self.pid, os.WNOHANG)
+            if pid:
+                self.status = status
         return self.status
 
     def close(self) -> None:

@@ -262,13 +262,13 @@ def write_new_file(path: AnyPath, buffers: Sequence[Buffer]) -> None:
     try:
         write_at(descriptor, buffers, 0, path)
         sync_file(descriptor, path)
+        sync_directory(os.path.dirname(path) or ".")
     except HangarError:
         with contextlib.suppress(OSError):
             os.unlink(path)
         raise
     finally:
         os.close(descriptor)
-    sync_directory(os.path.dirname(path) or ".")
 
 
 def replace_file(path: AnyPath, data: bytes) -> None:

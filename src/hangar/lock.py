@@ -26,6 +26,7 @@ from hangar.db.environment import Database
 from hangar.db.tables import META
 from hangar.db.transaction import ReadTransaction, WriteTransaction
 from hangar.errors import (
+    AccessError,
     CorruptionError,
     DiskFullError,
     InvalidStateError,
@@ -99,15 +100,19 @@ class WriterLock:
             Another writer holds it (the message says who), or the lock file is missing.
         InvalidStateError
             This object holds it.
+        AccessError
+            The repository is read-only.
         """
         if self.held:
             raise InvalidStateError("this writer lock is held")
+        if self._db.readonly:
+            raise AccessError(f"the repository in {self._db.directory} is read-only")
         for attempt in range(_ATTEMPTS):
             # A look at the lock holds it for an instant, and a forced release may change the epoch under us.
             if attempt:
                 time.sleep(_PAUSE_SECONDS)
             epoch, token = _current(self._db)
-            descriptor = _open_lock(self._db, epoch, token)
+            descriptor = _open_lock(self._db, epoch, token, write=True)
             if _fs.try_lock(descriptor, shared=False) and self._still(epoch, token, descriptor):
                 self._descriptor = _fs.close_in_child(descriptor)
                 self._pid = os.getpid()
@@ -234,10 +239,10 @@ def _current(db: Database) -> tuple[int, bytes]:
         return _parse(transaction.get(META, _EPOCH))
 
 
-def _open_lock(db: Database, epoch: int, token: bytes) -> int:
+def _open_lock(db: Database, epoch: int, token: bytes, write: bool = False) -> int:
     path = _lock_path(db, epoch)
     try:
-        descriptor = _fs.open_file(path, write=not db.readonly)
+        descriptor = _fs.open_file(path, write)
     except PathNotFoundError:
         raise LockedError(
             f"the lock file {path} is missing, so nobody can tell whether a writer is at work: make sure that none "

@@ -1,0 +1,239 @@
+"""Take each sync and each ordering step out of the source, one at a time, and see that a test goes red.
+
+``python -m tests.crash.mutants`` copies the tree for each mutant, disables one site in it, runs the tests that guard it and prints a
+table; the exit code is 1 when a mutant survives, and 2 when the tests fail without any. Sites are found in the source (calls of
+what syncs, options of LMDB), or named in ``STEPS``, where each text must be found; so a new sync is a new mutant. With words as
+arguments only the sites that contain one of them are tried; ``--list`` shows the sites, ``--jobs N`` runs N at a time.
+"""
+
+from __future__ import annotations
+
+import argparse
+import ast
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parents[2]
+SOURCE = Path("src/hangar")
+TIMEOUT_SECONDS = 900
+
+SYNCS = frozenset(("fsync", "_sync", "sync_file", "sync_directory", "sync"))
+"""Functions and methods whose call, as a statement, is a sync."""
+
+OPTIONS = frozenset(("sync", "metasync"))
+"""Keyword arguments of ``lmdb.open`` that must be True."""
+
+GUARDS: dict[str, tuple[str, ...]] = {
+    "src/hangar/_fs.py": ("tests/test_fs.py", "tests/crash"),
+    "src/hangar/db": ("tests/db/test_environment.py", "tests/crash"),
+    "src/hangar/lock.py": ("tests/test_lock.py", "tests/crash"),
+    "src/hangar": ("tests/crash",),
+}
+"""The tests of a path; the longest prefix counts."""
+
+
+@dataclass(frozen=True)
+class Mutant:
+    """One change: the characters from ``start`` to ``end`` of a file become ``text``."""
+
+    name: str
+    path: str
+    start: int
+    end: int
+    text: str
+
+    def apply(self, tree: Path) -> None:
+        """Change the copy in ``tree``."""
+        source = (tree / self.path).read_text()
+        (tree / self.path).write_text(source[: self.start] + self.text + source[self.end :])
+
+    def guards(self) -> tuple[str, ...]:
+        """The tests to run."""
+        return GUARDS[max((prefix for prefix in GUARDS if self.path.startswith(prefix)), key=len)]
+
+
+@dataclass(frozen=True)
+class Step:
+    """A step that is no call of a sync: its text, found once in a file, and what a mutant has in its place."""
+
+    name: str
+    path: str
+    old: str
+    new: str
+
+
+STEPS: tuple[Step, ...] = (
+    Step(
+        "a new file is not removed when it fails",
+        "src/hangar/_fs.py",
+        "            os.unlink(path)\n        raise\n    finally:",
+        "            pass\n        raise\n    finally:",
+    ),
+    Step(
+        "a replaced file is written in place",
+        "src/hangar/_fs.py",
+        'temporary = f"{os.fspath(path)}.{os.getpid()}-{next(_temporary_names)}.tmp"\n    descriptor = create_file(temporary)',
+        "temporary = path\n    descriptor = open_file(path, write=True)",
+    ),
+    Step(
+        "a short write is taken for a whole one",
+        "src/hangar/_fs.py",
+        "            views[first] = views[first][written:]",
+        "            first += 1",
+    ),
+    Step(
+        "the rows of counted tables are not recorded",
+        "src/hangar/db/environment.py",
+        "            transaction.finish()\n",
+        "",
+    ),
+    Step(
+        "an exception commits",
+        "src/hangar/db/environment.py",
+        "            transaction.abandon()\n",
+        "            transaction.commit()\n",
+    ),
+    Step(
+        "the environment lives on after a failed commit",
+        "src/hangar/db/environment.py",
+        "                handle.renew()\n",
+        "                pass\n",
+    ),
+    Step(
+        "the lock is taken without looking at the epoch again",
+        "src/hangar/lock.py",
+        "return same and _current(self._db) == (epoch, token)",
+        "return same",
+    ),
+    Step(
+        "a lock file that was put in its place is taken",
+        "src/hangar/lock.py",
+        "return same and _current",
+        "return _current",
+    ),
+    Step(
+        "a child keeps the descriptors of locks",
+        "src/hangar/_fs.py",
+        "        with contextlib.suppress(OSError):\n            os.close(descriptor)\n    _private.clear()",
+        "        pass\n    _private.clear()",
+    ),
+)
+
+
+def sites(root: Path) -> list[Mutant]:
+    """All mutants of the tree in ``root``."""
+    found: list[Mutant] = []
+    for path in sorted(set((root / SOURCE).rglob("*.py")) - set((root / SOURCE / "testing").rglob("*.py"))):
+        source = path.read_text()
+        name = str(path.relative_to(root))
+        for node, function in _statements(ast.parse(source)):
+            found.extend(_of_statement(node, function, name, source))
+    return found + [_of_step(step, root) for step in STEPS]
+
+
+def _statements(tree: ast.AST, function: str = "the module") -> Iterator[tuple[ast.AST, str]]:
+    for node in ast.iter_child_nodes(tree):
+        inside = f"{node.name}()" if isinstance(node, (ast.FunctionDef, ast.ClassDef)) else function
+        yield node, inside
+        yield from _statements(node, inside)
+
+
+def _of_statement(node: ast.AST, function: str, path: str, source: str) -> Iterator[Mutant]:
+    if isinstance(node, ast.Expr) and isinstance(node.value, ast.Call) and _called(node.value) in SYNCS:
+        start, end = _span(node, source)
+        yield Mutant(f"{path}:{node.lineno} {function}: {source[start:end]}", path, start, end, "pass")
+    if isinstance(node, ast.Call) and _called(node) == "open":
+        for keyword in node.keywords:
+            if keyword.arg in OPTIONS:
+                start, end = _span(keyword, source)
+                text = f"{keyword.arg}=False"
+                yield Mutant(f"{path}:{keyword.lineno} {function}: {text}", path, start, end, text)
+
+
+def _called(call: ast.Call) -> str:
+    if isinstance(call.func, ast.Attribute):
+        return call.func.attr
+    return call.func.id if isinstance(call.func, ast.Name) else ""
+
+
+def _span(node: ast.expr | ast.stmt | ast.keyword, source: str) -> tuple[int, int]:
+    """Offsets in characters; the syntax tree counts lines, and columns in bytes."""
+    lines = source.splitlines(keepends=True)
+
+    def offset(line: int, column: int) -> int:
+        return sum(map(len, lines[: line - 1])) + len(lines[line - 1].encode()[:column].decode())
+
+    assert node.end_lineno is not None
+    assert node.end_col_offset is not None
+    return offset(node.lineno, node.col_offset), offset(node.end_lineno, node.end_col_offset)
+
+
+def _of_step(step: Step, root: Path) -> Mutant:
+    source = (root / step.path).read_text()
+    if source.count(step.old) != 1:
+        raise LookupError(f"{step.path} has the text of step {step.name!r} {source.count(step.old)} times, not once")
+    start = source.index(step.old)
+    return Mutant(f"{step.path}: {step.name}", step.path, start, start + len(step.old), step.new)
+
+
+def run(mutant: Mutant | None, guards: tuple[str, ...]) -> tuple[bool, float]:
+    """Whether the tests stayed green, and how long they took."""
+    with tempfile.TemporaryDirectory(prefix="mutant-") as name:
+        tree = Path(name)
+        ignored = shutil.ignore_patterns("__pycache__", ".*", "*.egg-info")
+        for part in ("src", "tests"):
+            shutil.copytree(ROOT / part, tree / part, ignore=ignored)
+        shutil.copy(ROOT / "pyproject.toml", tree)
+        if mutant is not None:
+            mutant.apply(tree)
+        start = time.monotonic()
+        existing = [guard for guard in guards if (tree / guard).exists()]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *existing]
+        environment = {
+            **os.environ,
+            "PYTHONPATH": str(tree / "src"),
+            "HANGAR_MUTANT": "1",
+            "PYTHONDONTWRITEBYTECODE": "1",
+        }
+        process = subprocess.run(
+            command, cwd=tree, env=environment, capture_output=True, timeout=TIMEOUT_SECONDS, check=False
+        )
+        if process.returncode not in (0, 1):
+            raise RuntimeError(process.stdout.decode() + process.stderr.decode())
+        return process.returncode == 0, time.monotonic() - start
+
+
+def main() -> int:
+    """Run the mutants that were asked for."""
+    parser = argparse.ArgumentParser(description="Disable each sync and ordering step; a test must go red.")
+    parser.add_argument("words", nargs="*", help="try only the sites that contain one of these")
+    parser.add_argument("--list", action="store_true", help="show the sites and do nothing")
+    parser.add_argument("--jobs", type=int, default=2)
+    arguments = parser.parse_args()
+    mutants = [m for m in sites(ROOT) if not arguments.words or any(word in m.name for word in arguments.words)]
+    if arguments.list:
+        print("\n".join(mutant.name for mutant in mutants))
+        return 0
+    guards = tuple(sorted({guard for mutant in mutants for guard in mutant.guards()}))
+    if not run(None, guards)[0]:
+        print("the tests fail without a mutant")
+        return 2
+    survivors = 0
+    with ThreadPoolExecutor(arguments.jobs) as pool:
+        for mutant, (green, seconds) in zip(mutants, pool.map(lambda m: run(m, m.guards()), mutants), strict=True):
+            survivors += green
+            print(f"{'SURVIVED' if green else 'found':9}{seconds:6.1f} s  {mutant.name}", flush=True)
+    print(f"{len(mutants)} mutants, {survivors} survived")
+    return 1 if survivors else 0
+
+
+if __name__ == "__main__":
+    raise SystemExit(main())

@@ -1,0 +1,8 @@
+"""The scenarios that are tried against every crash. A new module adds its ``Scenario``s to ``SCENARIOS`` below."""
+
+from __future__ import annotations
+
+from tests.crash.harness import Scenario
+from tests.crash.scenarios import database, files, locks
+
+SCENARIOS: tuple[Scenario, ...] = (*files.SCENARIOS, *database.SCENARIOS, *locks.SCENARIOS)
