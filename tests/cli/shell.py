@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 import os
 import subprocess
@@ -16,6 +17,14 @@ from PIL import Image
 from hangar.cli import main
 
 
+def runner() -> CliRunner:
+    """A runner that keeps stdout and stderr apart, which older versions of click do only when asked."""
+    options: dict[str, Any] = {}
+    if "mix_stderr" in inspect.signature(CliRunner.__init__).parameters:
+        options["mix_stderr"] = False
+    return CliRunner(**options)
+
+
 class Shell:
     """Commands in one directory."""
 
@@ -24,7 +33,7 @@ class Shell:
 
     def run(self, *words: object, input: str | None = None, env: dict[str, str] | None = None) -> Result:  # noqa: A002
         """Run a command in this process."""
-        return CliRunner().invoke(main, ["-C", str(self.path), *map(str, words)], input=input, env=env)
+        return runner().invoke(main, ["-C", str(self.path), *map(str, words)], input=input, env=env)
 
     def ok(self, *words: object, input: str | None = None) -> str:  # noqa: A002
         """Run a command that succeeds; its stdout."""

@@ -15,14 +15,13 @@ from pathlib import Path
 import click
 import numpy as np
 import pytest
-from click.testing import CliRunner
 
 import hangar
 from hangar import errors
 from hangar.cli import main
 from hangar.cli.groups import Command, SuggestingGroup
 from hangar.cli.main import HINTS, SECTIONS
-from tests.cli.shell import Shell
+from tests.cli.shell import Shell, runner
 
 COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 
@@ -45,7 +44,7 @@ def test_the_table_says_what_each_command_says(name: str) -> None:
 
 @pytest.mark.parametrize("path", every(), ids=" ".join)
 def test_every_command_has_help_and_examples_of_real_options(path: tuple[str, ...]) -> None:
-    result = CliRunner().invoke(main, [*path, "--help"])
+    result = runner().invoke(main, [*path, "--help"])
     assert result.exit_code == 0
     assert "Usage: hangar " + " ".join(path) in result.stdout
     options = {word.strip("[],.:") for word in result.stdout.split("Options:")[0].split() if word.startswith("--")}
@@ -265,7 +264,17 @@ def test_python_dash_m(shell: Shell) -> None:
 
 def test_json_is_one_document_of_plain_text(filled: Shell) -> None:
     filled.ok("commit", "--amend", "-m", "Überschrift 猫")
-    for words in (["status"], ["log"], ["show"], ["ls"], ["branch"], ["summary"], ["config"], ["writer-lock"], ["fsck"]):
+    for words in (
+        ["status"],
+        ["log"],
+        ["show"],
+        ["ls"],
+        ["branch"],
+        ["summary"],
+        ["config"],
+        ["writer-lock"],
+        ["fsck"],
+    ):
         result = filled.run(*words, "--json")
         json.loads(result.stdout)
         assert result.stderr == ""

@@ -18,6 +18,14 @@ from hangar.external.naming import Source, find_files, key_text
 from tests.external.fakes import FakeColumn, picture, write_png
 
 
+@pytest.fixture(autouse=True, params=["threads", "one thread"])
+def _threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Every test holds whether files are decoded on threads or not."""
+    monkeypatch.setattr(importer, "THREAD_BYTES", 0)
+    monkeypatch.setattr(importer, "MAX_THREADS", 4 if request.param == "threads" else 1)
+    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+
+
 def run(column: FakeColumn, path: Path, **options: Any) -> ImportReport:
     jobs, _ = plan_import(find_files(path), column.column_type, options.pop("plugin", None))
     return import_files(column, jobs, progress=False, **options)
@@ -242,9 +250,10 @@ class Odd(BasePlugin):
         self.given = given
 
     def load(self, fpath: str) -> Any:
-        if isinstance(self.given, Exception):
-            raise self.given
-        return self.given
+        given = self.given() if callable(self.given) else self.given
+        if isinstance(given, Exception):
+            raise given
+        return given
 
 
 def failing() -> Iterator[Any]:
@@ -256,11 +265,11 @@ def failing() -> Iterator[Any]:
     ("given", "text"),
     [
         (KeyError("bug"), r"x\.odd cannot be read: KeyError"),
-        (failing(), r"x\.odd cannot be read: ZeroDivisionError"),
+        (failing, r"x\.odd cannot be read: ZeroDivisionError"),
         (picture(1), "gave ndarray, not a value and a name"),
-        (iter([1]), "gave int, not a value and a name"),
+        (lambda: iter([1]), "gave int, not a value and a name"),
         (("value", "name"), r"x\.odd holds str, and column 'images' holds ndarray"),
-        (iter([(picture(1), "a"), (picture(1), "a")]), "holds the sample 'a' twice"),
+        (lambda: iter([(picture(1), "a"), (picture(1), "a")]), "holds the sample 'a' twice"),
         ((picture(1), ""), "cannot name a sample"),
     ],
     ids=["raises", "raises later", "no pair", "no pairs", "wrong kind", "twice", "no name"],

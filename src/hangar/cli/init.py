@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 
 import click
@@ -9,20 +10,23 @@ import click
 from hangar.cli.groups import Command
 from hangar.cli.output import echo, json_option, visible, write_json
 from hangar.cli.state import State, pass_state
-from hangar.errors import PathNotDirectoryError
+from hangar.errors import InvalidInputError, PathNotDirectoryError
 
 __all__ = ["command"]
 
 
 def _ask(question: str, default: str | None) -> str:
-    """An answer from whoever types; the default where nobody does."""
-    try:
-        return str(click.prompt(question, default=default, err=True))
-    except click.Abort as error:
-        if default is None or isinstance(error.__context__, KeyboardInterrupt):
-            raise
-        echo(err=True)
-        return default
+    """An answer from whoever types; the default where that is an empty line, or nobody there."""
+    offered = f" [{visible(default)}]" if default else ""
+    while True:
+        click.echo(f"{question}{offered}: ", nl=False, err=True)
+        line = sys.stdin.readline()
+        answer = line.strip() or default
+        if answer:
+            return answer
+        if not line:
+            echo(err=True)
+            raise InvalidInputError(f"no answer was given to {question!r}: see `hangar init --help`")
 
 
 @click.command("init", cls=Command)

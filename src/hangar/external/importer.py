@@ -11,7 +11,6 @@ import os
 from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
-from contextlib import suppress
 from dataclasses import dataclass
 from math import prod
 from pathlib import Path
@@ -34,6 +33,8 @@ CHUNK_BYTES: Final = 2**20
 """Bytes of files that one task of a thread decodes."""
 CHUNK_FILES: Final = 32
 MAX_THREADS: Final = 8
+THREAD_BYTES: Final = 32 * 1024
+"""Files smaller than this on average are decoded faster than threads can be told to."""
 
 
 class WritableColumn(Column, Protocol):
@@ -248,7 +249,7 @@ def load_values(jobs: Sequence[Job], options: Mapping[str, Any]) -> Iterator[tup
         A file cannot be understood, or a plugin gives something that is no value and name.
     """
     threads = min(MAX_THREADS, os.cpu_count() or 1)
-    if threads == 1 or len(jobs) < CHUNK_FILES or not all(job.plugin.thread_safe for job in jobs):
+    if threads == 1 or not _worth_threads(jobs):
         for job in jobs:
             yield job, _load(job, options)
         return
@@ -266,6 +267,20 @@ def load_values(jobs: Sequence[Job], options: Mapping[str, Any]) -> Iterator[tup
         pool.shutdown(cancel_futures=True)
 
 
+def _worth_threads(jobs: Sequence[Job]) -> bool:
+    if len(jobs) < CHUNK_FILES or not all(job.plugin.thread_safe for job in jobs):
+        return False
+    some = jobs[:: max(1, len(jobs) // CHUNK_FILES)]
+    return sum(_size(job) for job in some) >= THREAD_BYTES * len(some)
+
+
+def _size(job: Job) -> int:
+    try:
+        return Path(job.source.path).stat().st_size
+    except OSError:
+        return 0  # the plugin will tell
+
+
 def _finished(running: deque[_Running]) -> Iterator[tuple[Job, _Pairs]]:
     chunk, future = running.popleft()
     loaded, error = future.result()
@@ -279,8 +294,7 @@ def _chunks(jobs: Sequence[Job]) -> Iterator[list[Job]]:
     held = 0
     for job in jobs:
         chunk.append(job)
-        with suppress(OSError):  # the plugin will tell
-            held += Path(job.source.path).stat().st_size
+        held += _size(job)
         if held >= CHUNK_BYTES or len(chunk) >= CHUNK_FILES:
             yield chunk
             chunk, held = [], 0

@@ -215,8 +215,9 @@ class OutputDirectory:
             raise file_error("write", self.path.joinpath(*parts), error) from error
         try:
             return self.place(temporary, parts)
-        finally:
+        except BaseException:
             temporary.unlink(missing_ok=True)
+            raise
 
     def place(self, source: Path, parts: tuple[str, ...]) -> Path:
         """Move the regular file ``source``, from the staging directory, to its place; directories on the way are made.

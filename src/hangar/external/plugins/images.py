@@ -53,6 +53,8 @@ _HOLDS: Final[dict[str, dict[str, tuple[int, ...]]]] = {
 }
 """What each format gives back as it was (JPEG: as near as it can): dtype, then channels."""
 _SAVE_OPTIONS: Final[dict[str, dict[str, Any]]] = {
+    # The effort beyond this costs more time than it saves space.
+    "PNG": {"compress_level": 2},
     "WEBP": {"lossless": True, "exact": True},
     "JPEG": {"quality": 95, "subsampling": 0},
 }
