@@ -8,14 +8,15 @@ again, from the newest run to the oldest.
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import numpy as np
 
-from hangar.backends.location import LOCATION_WORDS, Locations, Words
+from hangar.backends.location import LOCATION, LOCATION_WORDS, Locations, Words
 from hangar.blobs.catalog import run_path, scan_runs
-from hangar.blobs.index import Digests, Index, Mask, Places, Sought
+from hangar.blobs.index import Digests, Found, Index, Mask, Places, Sought
 from hangar.blobs.pending import Pending
 from hangar.blobs.run import Run
 from hangar.db import Database, ReadTransaction
@@ -27,6 +28,8 @@ __all__ = ["IN_MEMORY", "Locator"]
 
 IN_MEMORY: Final = 0
 """File id in the location of a blob that lies in ``Pending.buffers``."""
+
+_unpack: Final[Callable[[bytes], Found]] = LOCATION.unpack
 
 
 class Locator:
@@ -181,6 +184,19 @@ class Locator:
             + "".join(f"; {reason}" for reason in reasons)
             + ": run `hangar fsck --data` to see what is affected"
         )
+
+    def find(self, digest: bytes) -> Found | None:
+        """Location of one blob: its five words, or None where it takes more to find it."""
+        prefix = int.from_bytes(digest[:8], "big")
+        for index in self.indexes:
+            found = index.find(digest, prefix)
+            if found is not None:
+                return found
+        if digest in self._pending.buffers:
+            return None
+        with self._db.read() as transaction:
+            row = transaction.get(LOCATIONS, digest)
+        return None if row is None or len(row) != LOCATION.size else _unpack(row)
 
     # ------------------------------------------------------------------ whether there is a location
 

@@ -167,27 +167,24 @@ class BlobStore:
 
     def read_one(self, digest: bytes) -> tuple[Header, Blob]:
         """One blob: header and logical bytes, as :meth:`read_list` gives them."""
-        prefix = int.from_bytes(digest[:8], "big")
-        for index in self.locator.indexes:
-            found = index.find(digest, prefix)
-            if found is not None:
-                offset, check, stored, number, place = found
-                file = self.files.raw.get(place)
-                header = self._headers.get(number)
-                if file is None or header is None:
-                    break
+        found = self.locator.find(digest)
+        if found is not None:
+            offset, check, stored, number, place = found
+            file = self.files.raw.get(place)
+            header = self._headers.get(number)
+            if file is not None and header is not None:
                 mapped = file.mapped
-                if offset + stored > mapped.size or not file.whole(mapped):
-                    break
-                if header.kind == NDARRAY:
-                    rows = mapped.bytes[offset : offset + stored].copy()
-                    if xxh3_64_intdigest(rows, number) == check:
-                        return header, rows
-                    break
-                data = mapped.map[offset : offset + stored]
-                if xxh3_64_intdigest(data, number) == check:
-                    return header, data
-                break
+                end = offset + stored
+                if end <= mapped.size and file.whole(mapped):
+                    if header.kind == NDARRAY:
+                        rows = mapped.bytes[offset:end].copy()
+                        if xxh3_64_intdigest(rows, number) == check:
+                            return header, rows
+                    else:
+                        data = mapped.map[offset:end]
+                        if xxh3_64_intdigest(data, number) == check:
+                            return header, data
+        # Whatever was not as expected, and an error where there is one.
         return self.read_list([digest])[0]
 
     # ------------------------------------------------------------------ where a read failed

@@ -3,6 +3,6 @@
 from __future__ import annotations
 
 from tests.crash.harness import Scenario
-from tests.crash.scenarios import database, files, locks
+from tests.crash.scenarios import blobs, database, files, locks
 
-SCENARIOS: tuple[Scenario, ...] = (*files.SCENARIOS, *database.SCENARIOS, *locks.SCENARIOS)
+SCENARIOS: tuple[Scenario, ...] = (*files.SCENARIOS, *database.SCENARIOS, *locks.SCENARIOS, *blobs.SCENARIOS)
