@@ -1,0 +1,270 @@
+"""A second reader of repositories, written from ``docs/format.rst`` alone; it never imports ``hangar``.
+
+It reads everything at once (so: small repositories) and believes nothing: row checksums and counts, digests and canonical encodings,
+the order of keys, the cuts of every level, the counts of inner nodes, headers and checksums of every blob, column ids and generations. What
+it cannot agree with is a :class:`FormatError`. What the specification leaves out, this reader cannot know; that is its use.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from tests.compat.independent_blobs import BYTES, ITEM_BYTES, NDARRAY, STR, Blobs, Value
+from tests.compat.independent_tables import FormatError, Tables, decode, read_record, record_digest, require
+from tests.compat.independent_trees import Key, Trees, cuts, decode_key
+
+_encode = msgspec.msgpack.encode
+
+
+@dataclass(frozen=True)
+class Schema:
+    kind: int
+    dtype: int
+    variable: bool
+    shape: tuple[int, ...]
+    nested: bool
+    inline: bool
+
+    @property
+    def inline_width(self) -> int:
+        """Bytes of one value of a fixed-shape array."""
+        width = ITEM_BYTES[self.dtype]
+        for extent in self.shape:
+            width *= extent
+        return width
+
+    @property
+    def leaf(self) -> tuple[int, int]:
+        """Kind of the leaves, and the width of their entries (0: by entry)."""
+        if not self.inline:
+            return 0, 32
+        return (1, self.inline_width) if self.kind == NDARRAY else (2, 0)
+
+    def admits(self, value: Value) -> bool:
+        if (value.kind, value.dtype) != (self.kind, self.dtype) or len(value.shape) != len(self.shape):
+            return False
+        if self.variable:
+            return all(n <= most for n, most in zip(value.shape, self.shape, strict=True))
+        return value.shape == self.shape
+
+
+@dataclass
+class Column:
+    id: bytes
+    schema: Schema
+    schema_digest: bytes
+    attributes: dict[str, Any]
+    samples: int
+    values: dict[Key, Value] = field(default_factory=dict)
+
+
+@dataclass
+class Commit:
+    parents: list[bytes]
+    columns: dict[str, Column]
+    attributes: dict[str, Any]
+    author: str
+    email: str
+    message: str
+    meta: dict[str, Any]
+    tree_digest: bytes
+
+
+@dataclass
+class Staged:
+    branch: str
+    base: bytes | None
+    attributes: dict[str, Any]
+    columns: dict[str, Column]
+
+
+class Repository:
+    """Everything that the ``.hangar`` directory ``directory`` holds, verified."""
+
+    def __init__(self, directory: Path) -> None:
+        self.features = _read_format(directory / "format")
+        self.tables = Tables(directory / "db")
+        self.blobs = Blobs(directory, self.tables)
+        self.refs: dict[str, bytes | None] = {}
+        self._read_refs()
+        self.commits: dict[bytes, Commit] = {}
+        for digest in self.tables["commits"]:
+            self.commits[digest] = self._commit(digest)
+        for standing in self.refs.values():
+            require(standing is None or standing in self.commits, "a ref names a commit that is not here")
+        self._check_graph()
+        self.staged = self._read_staged()
+
+    # ------------------------------------------------------------------ refs
+
+    def _read_refs(self) -> None:
+        rows = dict(self.tables["refs"])
+        self.write_branch, self.last_written = decode(rows.pop(b"HEAD"), "HEAD")
+        for key, row in rows.items():
+            name = key.decode()
+            require(name.split("/")[0] in ("heads", "tags", "remotes"), f"{name} names no ref")
+            digest, annotation = decode(row, name)
+            require(annotation is None or len(annotation) == 5, f"{name} has a bad annotation")
+            self.refs[name] = digest
+        self.reflog: dict[str, list[list[Any]]] = {}
+        for key, row in self.tables["reflog"].items():
+            name, separator, number = key[:-9].decode(), key[-9], int.from_bytes(key[-8:], "big")
+            moves = self.reflog.setdefault(name, [])
+            require(separator == 0 and number == len(moves), f"the reflog of {name} has a gap")
+            moves.append(decode(row, f"reflog of {name}"))
+        for name, moves in self.reflog.items():
+            require(self.refs.get(name) == moves[-1][1], f"{name} does not stand where its reflog ends")
+
+    def _check_graph(self) -> None:
+        for digest, commit in self.commits.items():
+            generation, changes = decode(self.tables["graph"][digest], "a graph row")
+            parents = [decode(self.tables["graph"][parent], "a graph row")[0] for parent in commit.parents]
+            require(generation == 1 + max(parents, default=0), f"commit {digest.hex()} has the wrong generation")
+            require(changes is None or len(changes) == 3, "a graph row has bad change counts")
+
+    # ------------------------------------------------------------------ records
+
+    def _schema(self, digest: bytes) -> Schema:
+        version, *fields = read_record(self.tables, "schemas", "schema", digest)
+        require(version == 0, f"schema of version {version}")
+        kind, dtype, variable, shape, nested, inline = fields
+        if kind != NDARRAY:
+            require(dtype == 0 and not shape and variable, "a str or bytes schema has a dtype or a shape")
+        schema = Schema(kind, dtype, variable, tuple(shape), nested, inline)
+        if inline and kind == NDARRAY:
+            require(not variable and schema.inline_width <= 32, "an inline column of large values")
+        return schema
+
+    def _attributes(self, digest: bytes | None) -> dict[str, Any]:
+        if digest is None:
+            return {}
+        values: dict[str, Any] = read_record(self.tables, "attributes", "attributes", digest)
+        _check_sorted(values)
+        return values
+
+    def _commit(self, digest: bytes) -> Commit:
+        version, parents, columns, attributes, author, email, _, _, message, meta = read_record(
+            self.tables, "commits", "commit", digest
+        )
+        require(version == 0, f"commit of version {version}")
+        _check_sorted(meta)
+        names = [column[0] for column in columns]
+        require(names == sorted(set(names)), "columns are not sorted by name")
+        without_ids = [[name, *rest] for name, _, *rest in columns]
+        return Commit(
+            parents=parents,
+            columns={column[0]: self._column(*column[1:]) for column in columns},
+            attributes=self._attributes(attributes),
+            author=author,
+            email=email,
+            message=message,
+            meta=meta,
+            tree_digest=record_digest("tree", _encode([without_ids, attributes])),
+        )
+
+    def _column(
+        self,
+        column_id: bytes,
+        schema_digest: bytes,
+        attributes: bytes | None,
+        layout: int,
+        root: bytes | None,
+        entries: int,
+        samples: int,
+        *,
+        overlay: dict[bytes, bytes | None] | None = None,
+    ) -> Column:
+        schema = self._schema(schema_digest)
+        require(layout == int(schema.nested) and len(column_id) == 16, "a column contradicts its schema")
+        cells = dict(Trees(self.tables, *schema.leaf, schema.nested).entries(root, entries, samples))
+        for key, cell in (overlay or {}).items():
+            cells.pop(key, None)
+            if cell is not None:
+                cells[key] = cell
+        column = Column(column_id, schema, schema_digest, self._attributes(attributes), samples)
+        for key in sorted(cells):
+            value = self._value(schema, cells[key])
+            require(schema.admits(value), "a sample is not what its column holds")
+            column.values[decode_key(key, schema.nested)] = value
+        return column
+
+    def _value(self, schema: Schema, cell: bytes) -> Value:
+        kind, _ = schema.leaf
+        if kind == 1:
+            return Value(schema.kind, schema.dtype, schema.shape, cell)
+        if kind == 2 and cell[0] != 0xFF:
+            require(cell[0] == len(cell) - 1 <= 64, "an inline value has the wrong length")
+            return Value(schema.kind, 0, (), cell[1:])
+        value = self.blobs.read(cell[-32:])
+        require(kind == 0 or len(value.data) > 64, "a short value of a mixed leaf is a blob")
+        return value
+
+    # ------------------------------------------------------------------ trees
+
+    # ------------------------------------------------------------------ staging
+
+    def _read_staged(self) -> Staged | None:
+        rows = dict(self.tables["staging"])
+        if not rows:
+            return None
+        version, branch, base, next_number, attributes = decode(rows.pop(b"\x00"), "the staging head")
+        require(version == 0, f"staging of version {version}")
+        require(self.refs[f"heads/{branch}"] == base, "the staging area does not stand on its branch")
+        listed: dict[int, list[Any]] = {}
+        overlays: dict[int, dict[bytes, bytes | None]] = {}
+        for key, row in rows.items():
+            number = int.from_bytes(key[1:5], "big")
+            require(0 < number < next_number, f"staging row of column number {number}")
+            if key[0] == 1:
+                listed[number] = decode(row, "a staged column")
+                continue
+            require(number in listed, f"staging row of column {number}, which is not listed")
+            full, value = (key[5:], row) if key[0] == 2 else decode(row, "a long staging row")
+            require(key[0] == 2 or (len(full) > 506 and key[5:] == record_digest("key", full)), "a bad long row")
+            require(value[0] == 1 or value == b"\x00", "a staging row of unknown form")
+            overlays.setdefault(number, {})[full] = value[1:] if value[0] == 1 else None
+        columns = dict(self.commits[base].columns) if base is not None else {}
+        replaced = {row[0] for row in listed.values()}
+        columns = {name: column for name, column in columns.items() if column.id not in replaced}
+        for number, (column_id, removed, name, schema, column_attributes, *tree) in listed.items():
+            if not removed:
+                layout = int(self._schema(schema).nested)
+                columns[name] = self._column(
+                    column_id, schema, column_attributes, layout, *tree, overlay=overlays.get(number)
+                )
+        return Staged(branch, base, self._attributes(attributes), columns)
+
+
+def _read_format(path: Path) -> list[str]:
+    first, *flags = path.read_text("ascii").splitlines()
+    require(first == "hangar 0", f"{first!r} is not the format that this reader knows")
+    require(not flags, f"unknown feature flags: {flags}")
+    return flags
+
+
+def _check_sorted(value: Any) -> None:
+    """Maps are sorted by key, at any depth."""
+    if isinstance(value, dict):
+        require(list(value) == sorted(value), "a map is not sorted")
+    for item in value.values() if isinstance(value, dict) else value if isinstance(value, list) else ():
+        _check_sorted(item)
+
+
+__all__ = [
+    "BYTES",
+    "STR",
+    "Column",
+    "Commit",
+    "FormatError",
+    "Repository",
+    "Schema",
+    "Staged",
+    "Value",
+    "cuts",
+    "decode_key",
+    "record_digest",
+]

@@ -1,0 +1,262 @@
+"""The format specification is run: its examples compute what they show, and its tables agree with the code."""
+
+from __future__ import annotations
+
+import ast
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, get_args
+
+import msgspec
+import pytest
+
+from hangar import digest, errors, limits, names, staging
+from hangar.backends.registry import backend_tags, default_backend, get_backend
+from hangar.blobs.catalog import BlobFileRow, RunRow
+from hangar.blobs.merging import TABLE_ROWS
+from hangar.db import format as format_file
+from hangar.db.tables import TABLES
+from hangar.objects import attributes, commit, graph, node
+from hangar.objects.node import FAR_SIZE, TreeForm
+from hangar.refs import reflog
+from hangar.refs import rows as refs
+from hangar.schema import BytesSchema, ColumnSchema, NdarraySchema, StrSchema, base
+from hangar.schema.base import SchemaRecord
+from hangar.schema.dtypes import DTYPE_NAMES, dtype_of
+from tests.compat.pages import list_tables, run_examples
+
+PAGE = "docs/format.rst"
+TABLES_OF_PAGE = list_tables(PAGE)
+PAGE_NAMES, EXAMPLES, REPORT = run_examples(PAGE)
+HERE = Path(__file__).parent
+
+
+def column(table: str, heading: str) -> list[str]:
+    return [row[heading] for row in TABLES_OF_PAGE[f"spec-{table}"]]
+
+
+# ---------------------------------------------------------------------------------------------------------- the page
+
+
+def test_examples_show_what_they_compute() -> None:
+    assert REPORT == ""
+    assert EXAMPLES >= 50
+
+
+def imports(path: Path) -> set[str]:
+    tree = ast.parse(path.read_text("utf-8"))
+    found = [alias.name for step in ast.walk(tree) if isinstance(step, ast.Import) for alias in step.names]
+    found += [step.module or "" for step in ast.walk(tree) if isinstance(step, ast.ImportFrom)]
+    return {name if name.startswith("tests") else name.split(".")[0] for name in found}
+
+
+def test_nothing_of_hangar_is_used_to_say_what_its_format_is() -> None:
+    standard = {"__future__", "collections", "dataclasses", "functools", "itertools", "pathlib", "struct", "typing"}
+    packages = {"blake3", "lmdb", "msgspec", "xxhash"}
+    parts = list(HERE.glob("independent_*.py"))
+    for path in parts:
+        assert imports(path) <= standard | packages | {f"tests.compat.{part.stem}" for part in parts}
+    modules = {str(getattr(value, "__module__", "")) for value in PAGE_NAMES.values()}
+    assert not any(module.startswith("hangar") for module in modules)
+
+
+def test_every_titled_table_is_tested() -> None:
+    """A table that no test asks for could say anything."""
+    source = "".join(path.read_text("utf-8") for path in HERE.glob("test_*.py"))
+    stated = [name.removeprefix("spec-") for name in TABLES_OF_PAGE]
+    assert [name for name in stated if f'"spec-{name}"' not in source and f'"{name}"' not in source] == []
+
+
+# ---------------------------------------------------------------------------------------------------------- records
+
+RECORDS: dict[str, type[msgspec.Struct]] = {
+    "node": node.Node,
+    "schema": SchemaRecord,
+    "commit": commit.Commit,
+    "column": commit.ColumnEntry,
+    "graph": graph.GraphRow,
+    "head": refs.Head,
+    "ref": refs.RefRow,
+    "annotation": refs.Annotation,
+    "reflog": refs.ReflogEntry,
+    "staging-head": staging._Head,
+    "staging-column": staging._ColumnRow,
+    "blob-file-row": BlobFileRow,
+    "run-row": RunRow,
+}
+VALUES: dict[str, Any] = {
+    "int": 1,
+    "bool": True,
+    "str": "a",
+    "bytes": b"a",
+    "map": {},
+    "array of int": [1, 1, 1],
+    "array of bytes": [b"a"],
+    "array of columns": [["a", b"a", b"a", None, 0, None, 0, 0]],
+    "annotation": ["a", "a", "a", 1, 1],
+}
+
+
+def decodes(record: type[msgspec.Struct], values: Sequence[Any]) -> bool:
+    try:
+        msgspec.msgpack.decode(msgspec.msgpack.encode(values), type=record)
+    except msgspec.ValidationError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("name", RECORDS)
+def test_record_is_what_its_table_says(name: str) -> None:
+    """Its fields, in order; each of the type that is stated, nil where that is stated, and none beside them."""
+    rows, record = TABLES_OF_PAGE[f"spec-{name}"], RECORDS[name]
+    assert [row["field"] for row in rows] == list(record.__struct_fields__)
+    good = [VALUES[row["type"].removesuffix(" | nil")] for row in rows]
+    assert decodes(record, good)
+    assert not decodes(record, [*good, 1])
+    for place, row in enumerate(rows):
+        for kind, value in {**VALUES, "nil": None, "float": 1.5}.items():
+            if isinstance(value, list) and row["type"].startswith(("array", "annotation")):
+                continue
+            stated = kind in row["type"].split(" | ")
+            assert decodes(record, [*good[:place], value, *good[place + 1 :]]) == stated, (row["field"], kind)
+
+
+def test_versions_are_zero() -> None:
+    encoded_schema = msgspec.msgpack.decode(StrSchema().data)
+    versions = [format_file.FORMAT_VERSION, node.NODE_VERSION, commit.COMMIT_VERSION, staging.STAGING_VERSION]
+    assert [*versions, encoded_schema[0]] == [0] * 5
+    assert not format_file.KNOWN_FEATURES
+
+
+# ------------------------------------------------------------------------------------------------------ other tables
+
+
+def test_tables() -> None:
+    yes = {True: "yes", False: "no"}
+    stated = [tuple(row.values())[:4] for row in TABLES_OF_PAGE["spec-tables"]]
+    assert stated == [(str(t.number), t.name, yes[t.checked], yes[t.counted]) for t in TABLES]
+
+
+def test_reserved_tables_are_those_that_nothing_uses() -> None:
+    reserved = [row["table"] for row in TABLES_OF_PAGE["spec-tables"] if row["a row"].startswith("`Reserved`_")]
+    assert column("reserved", "table") == reserved
+    source = "".join(path.read_text("utf-8") for path in (Path(staging.__file__).parent).rglob("*.py"))
+    for name in reserved:
+        assert f"tables import {name.upper()}" not in source
+        assert f"put({name.upper()}" not in source
+
+
+def test_record_classes() -> None:
+    assert column("record-classes", "class") == list(get_args(digest.RecordClass))
+
+
+def test_blob_kinds() -> None:
+    kinds = {int(row["code"]): row["kind"] for row in TABLES_OF_PAGE["spec-blob-kinds"]}
+    assert kinds == {digest.NDARRAY: "ndarray", digest.STR: "str", digest.BYTES: "bytes"}
+    assert {kind: name for kind, name in kinds.items() if kind in base._KINDS} == kinds
+    assert len(base._KINDS) == len(kinds)
+
+
+def test_dtypes() -> None:
+    stated = {int(row["code"]): row["type"] for row in TABLES_OF_PAGE["spec-dtypes"]}
+    assert stated == DTYPE_NAMES
+    for row in TABLES_OF_PAGE["spec-dtypes"]:
+        if int(row["code"]) < 32:
+            assert dtype_of(int(row["code"])).itemsize == int(row["bytes"])
+
+
+def test_node_kinds() -> None:
+    assert column("node-kinds", "kind") == [str(node.BY_DIGEST), str(node.FIXED_INLINE), str(node.MIXED)]
+    assert FAR_SIZE == 255
+
+
+@pytest.mark.parametrize(
+    ("schema", "form"),
+    [
+        (NdarraySchema(dtype_of(12), (4,)), TreeForm(1, 32, False)),
+        (NdarraySchema(dtype_of(12), (5,)), TreeForm(0, 32, False)),
+        (NdarraySchema(dtype_of(6), (0,)), TreeForm(1, 0, False)),
+        (NdarraySchema(dtype_of(6), (), nested=True), TreeForm(1, 1, True)),
+        (NdarraySchema(dtype_of(6), (), inline=False), TreeForm(0, 32, False)),
+        (NdarraySchema(dtype_of(6), (1,), variable=True), TreeForm(0, 32, False)),
+        (StrSchema(), TreeForm(2, 0, False)),
+        (StrSchema(inline=False), TreeForm(0, 32, False)),
+        (BytesSchema(nested=True), TreeForm(2, 0, True)),
+    ],
+)
+def test_what_lies_in_the_tree(schema: ColumnSchema, form: TreeForm) -> None:
+    assert schema.form == form
+    assert schema.inline == (form.kind != 0)
+
+
+def test_backends() -> None:
+    kinds = {"ndarray": digest.NDARRAY, "str": digest.STR, "bytes": digest.BYTES}
+    stated = TABLES_OF_PAGE["spec-backends"]
+    built = [row for row in stated if not row["its files"].startswith("Reserved")]
+    assert [row["tag"] for row in built] == backend_tags()
+    for row in built:
+        capabilities = get_backend(row["tag"]).capabilities
+        assert set(capabilities.kinds) == {kinds[row["holds"]]}
+        assert capabilities.raw == (row["its files"] == "*Raw*")
+        assert default_backend(kinds[row["holds"]]) == row["tag"]
+
+
+LIMITS = {
+    "bytes of an encoded key in a node": limits.MAX_KEY_BYTES,
+    "keys of a node": limits.NODE_MAX_ENTRIES,
+    "bytes of keys after which a node ends": limits.NODE_MAX_KEY_BYTES,
+    "bytes of an encoded node": limits.NODE_MAX_BYTES,
+    "level of a node": node.MAX_LEVEL,
+    "entries or samples below one child": 2**53,
+    "bytes of an inline array": limits.INLINE_FIXED_BYTES,
+    "bytes of an inline str or bytes value": limits.INLINE_TEXT_BYTES,
+    "dimensions of an array": limits.MAX_RANK,
+    "product of the extents of a header (0 counts as 1)": limits.MAX_ARRAY_BYTES,
+    "bytes of an array, exclusively": limits.MAX_ARRAY_BYTES,
+    "bytes of a str or bytes value": limits.MAX_TEXT_BYTES,
+    "bytes of an attributes record, or of the meta map of a commit": limits.MAX_ATTRIBUTES_BYTES,
+    "depth of maps and arrays in attributes": attributes.MAX_DEPTH,
+    "columns of a commit": limits.MAX_COLUMNS,
+    "parents of a commit": limits.MAX_PARENTS,
+    "entries of a column": commit._MOST_ENTRIES,
+    "bytes of the message of a commit": limits.MAX_MESSAGE_BYTES,
+    "bytes of a column's name, an author's name or an email address": commit._TEXT_BYTES,
+    "characters of a name that a user gives": limits.MAX_NAME_CHARACTERS,
+    "characters of a sample key that a user gives": limits.MAX_KEY_CHARACTERS,
+    "bytes of a row's key": limits.DATABASE_MAX_KEY_BYTES,
+    "bytes of the format file": format_file._MAX_BYTES,
+}
+
+
+def test_limits() -> None:
+    stated = {row["of what"]: row["at most"].split(" ") for row in TABLES_OF_PAGE["spec-limits"]}
+    assert list(stated) == list(LIMITS)
+    for what, words in stated.items():
+        value = 1
+        for word in "".join(words).replace("**", "^").split("*"):
+            factor, _, power = word.partition("^")
+            value *= int(factor) ** int(power or 1)
+        assert value == LIMITS[what], what
+
+
+def test_numbers_that_the_text_states() -> None:
+    text = " ".join((HERE.parent.parent / PAGE).read_text("utf-8").split())
+    for number, sentence in {
+        limits.DATABASE_MAX_TABLES: "It has 19 named databases without flags, called *tables* here, and room for {}",
+        len(TABLES): "has {} named databases",
+        limits.MAX_RUNS - 1: "At most {} are registered",
+        limits.RUN_BLOBS: "publishes {:,} new blobs or more",
+        TABLE_ROWS: "where the table would have {:,} rows",
+        staging._LONGEST_ROW_KEY: "a sample key of more than {} bytes",
+        reflog.MESSAGE_CHARACTERS: "at most {} characters",
+        limits.NODE_MAX_KEY_BYTES: "are more than {:,}",
+    }.items():
+        assert sentence.format(number) in text
+    assert limits.BLOB_FILE_BYTES == 2**30
+    assert r"shorter than 2\ :sup:`30` bytes" in text
+    assert names.check_key("a" * limits.MAX_KEY_CHARACTERS)
+
+
+def test_refusals_name_errors_and_their_exit_codes() -> None:
+    for row in TABLES_OF_PAGE["spec-refusals"]:
+        assert errors.exit_code(getattr(errors, row["error"])()) == int(row["exit code"]), row
