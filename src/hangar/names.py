@@ -22,8 +22,8 @@ __all__ = ["NameKind", "SampleKey", "check_key", "check_name", "normal_key"]
 SampleKey: TypeAlias = "int | str"
 NameKind = Literal["branch", "tag", "remote", "column"]
 
-_NAME = re.compile(r"[A-Za-z0-9_.-]{1,%d}\Z" % limits.MAX_NAME_CHARACTERS)
-_ASCII_KEY = re.compile(r"[A-Za-z0-9_./+-]{1,%d}\Z" % limits.MAX_KEY_CHARACTERS)
+_NAME = re.compile(rf"[A-Za-z0-9_.-]{{1,{limits.MAX_NAME_CHARACTERS}}}\Z")
+_ASCII_KEY = re.compile(rf"[A-Za-z0-9_./+-]{{1,{limits.MAX_KEY_CHARACTERS}}}\Z")
 _KEY_PUNCTUATION = frozenset("_.-/+")
 _KEY_CATEGORIES = frozenset(("Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd"))
 
