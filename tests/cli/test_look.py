@@ -230,15 +230,20 @@ def test_export_options(filled: Shell, tmp_path: Path) -> None:
     filled.fails(1, "export", "images", "-f", "png", "--quality", "50", "-o", tmp_path / "out", text="for JPEG")
 
 
-def test_export_goes_to_a_folder_of_the_columns_name(
-    filled: Shell, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
-) -> None:
-    monkeypatch.chdir(tmp_path)
+def test_export_goes_to_a_folder_of_the_columns_name(filled: Shell) -> None:
     filled.ok("export", "images", "-s", "a")
-    assert (tmp_path / "images" / "a.png").is_file()
+    assert (filled.path / "images" / "a.png").is_file()
     filled.ok("column", "create", "..", "STR")
     filled.ok("export", "..")
-    assert (tmp_path / "__").is_dir()
+    assert (filled.path / "__").is_dir()
+
+
+def test_paths_are_taken_from_where_c_points(filled: Shell) -> None:
+    filled.ok("export", "images", "-o", "deep/out")
+    assert files_below(filled.path / "deep" / "out") == ["a.png", "b.png", "c/d.png"]
+    filled.ok("column", "create", "again", "UINT8", 7, 5)
+    filled.ok("import", "again", "deep/out")
+    assert filled.json("ls", "again")["samples"] == ["a", "b", "c/d"]
 
 
 HOSTILE = [

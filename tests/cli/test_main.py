@@ -219,6 +219,26 @@ def test_a_pipe_that_closes_is_quiet(empty: Shell) -> None:
     assert done.returncode == 141
 
 
+def test_output_that_cannot_be_written(filled: Shell) -> None:
+    run = ["bash", "-c", f"{sys.executable} -m hangar log > /dev/full"]
+    done = subprocess.run(run, cwd=filled.path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (1, "Error: No space left on device\n")
+    run = ["bash", "-c", f"{sys.executable} -m hangar log >&-"]
+    done = subprocess.run(run, cwd=filled.path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
+def test_words_that_are_no_utf8(filled: Shell) -> None:
+    done = subprocess.run(
+        [sys.executable.encode(), b"-m", b"hangar", b"show", b"\xff\xfe"],
+        cwd=filled.path,
+        capture_output=True,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert b"Traceback" not in done.stderr
+
+
 def coloured(empty: Shell, **env: str) -> str:
     """What ``status`` writes on a terminal."""
     empty.run("column", "create", "x", "STR")

@@ -12,7 +12,7 @@ import pytest
 
 from hangar.errors import ConflictError, InvalidInputError, PathNotFoundError
 from hangar.external import BasePlugin, importer
-from hangar.external.fit import create_command, mismatch
+from hangar.external.fit import Needs, create_command
 from hangar.external.importer import ImportReport, Job, import_files, plan_import
 from hangar.external.naming import Source, find_files, key_text
 from tests.external.fakes import FakeColumn, picture, write_png
@@ -312,6 +312,6 @@ def test_the_command_that_makes_a_column() -> None:
 
 def test_byte_order_is_no_difference() -> None:
     column = FakeColumn(dtype="int32", shape=(2,))
-    assert mismatch(np.zeros(2, ">i4"), column) is None
-    assert mismatch(np.zeros(2, "<i4"), column) is None
-    assert mismatch(np.zeros(2, "<u4"), column) is not None
+    assert Needs.of(column).mismatch(np.zeros(2, ">i4")) is None
+    assert Needs.of(column).mismatch(np.zeros(2, "<i4")) is None
+    assert Needs.of(column).mismatch(np.zeros(2, "<u4")) is not None

@@ -74,7 +74,7 @@ def command(
     keys = existing_samples(samples, found, column) if samples else list(found)
     remembered = f"{column}_path"
     paths = view[remembered] if remembered in view and view[remembered].column_type == "str" else None
-    directory = Path(safe_component(column)) if out is None else out.expanduser()
+    directory = state.resolve(Path(safe_component(column)) if out is None else out)
     with OutputDirectory(directory) as folder:
         report = export_samples(
             found, keys, folder, extension=extension, plugin=plugin, options=plugin_options, paths=paths

@@ -70,6 +70,7 @@ def command(
     from hangar.external.importer import import_files, plan_import
     from hangar.external.naming import find_files
 
+    path = state.resolve(path)
     sources = find_files(path)
     with state.writer(branch) as checkout:
         if column not in checkout.columns:

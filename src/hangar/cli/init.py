@@ -58,7 +58,7 @@ def command(
     email = _ask("Your email address", config.get("user.email")) if email is None else email
     check_value("user.name", name)
     check_value("user.email", email)
-    path = state.directory if directory is None else state.directory / directory.expanduser()
+    path = state.directory if directory is None else state.resolve(directory)
     if path.exists() and not path.is_dir():
         raise PathNotDirectoryError(f"{path} is not a directory")
     path.mkdir(parents=True, exist_ok=True)

@@ -9,7 +9,7 @@ import click
 
 from hangar.cli import complete
 from hangar.cli.groups import Command
-from hangar.cli.output import SHORT_DIGEST, echo, json_option, style, visible, visible_lines, write_json
+from hangar.cli.output import SHORT_DIGEST, echo, echo_lines, json_option, style, visible, visible_lines, write_json
 from hangar.cli.samples import parse_sample
 from hangar.cli.state import State, pass_state
 from hangar.cli.views import open_commit
@@ -70,9 +70,7 @@ def command(
         if text:
             echo(text.rstrip("\n"))
     else:
-        for record in _records(contents):
-            for line in _lines(record, oneline):
-                echo(line)
+        echo_lines(line for record in _records(contents) for line in _lines(record, oneline))
 
 
 def _records(contents: LogContents) -> Iterator[dict[str, Any]]:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING
 
 import click
@@ -11,7 +10,7 @@ import click
 from hangar.cli import complete
 from hangar.cli.column import list_columns
 from hangar.cli.groups import Command
-from hangar.cli.output import echo, json_option, style, visible, write_json
+from hangar.cli.output import echo_lines, json_option, style, visible, write_json
 from hangar.cli.records import place_record
 from hangar.cli.samples import sample_text
 from hangar.cli.state import State, pass_state
@@ -24,7 +23,6 @@ if TYPE_CHECKING:
 
 __all__ = ["changes_of", "command"]
 
-LINES_AT_ONCE = 1000
 _MARKS = {"added": ("+", "green"), "deleted": ("-", "red"), "mutated": ("~", "yellow")}
 
 
@@ -79,9 +77,7 @@ def command(state: State, column: str | None, rev: str | None, changed: bool, as
         write_json(place_record(view) | {"column": column, "samples": keys})
     else:
         found = view[column]
-        names = (sample_text(key, found) for key in found)
-        while lines := list(islice(names, LINES_AT_ONCE)):
-            echo("\n".join(lines))
+        echo_lines(sample_text(key, found) for key in found)
 
 
 def _check(state: State, view: View, column: str, rev: str | None, changed: bool) -> None:
@@ -107,7 +103,10 @@ def _list_changes(state: State, view: View, column: str | None, as_json: bool) -
         changes = [{"column": one.column, "sample": one.key.sample, "change": one.kind} for one in found]
         write_json(place_record(view) | {"changes": changes})
         return
-    for one in found:
-        mark, colour = _MARKS[one.kind]
-        held = view.get(one.column, ())
-        echo(style(f"{mark} {visible(one.column)}/{sample_text(one.key.sample, held)}", colour))
+    echo_lines(_change_line(view, one) for one in found)
+
+
+def _change_line(view: View, one: Change) -> str:
+    mark, colour = _MARKS[one.kind]
+    held = view.get(one.column, ())
+    return style(f"{mark} {visible(one.column)}/{sample_text(one.key.sample, held)}", colour)

@@ -34,7 +34,8 @@ def conclude(call: Callable[[], Any]) -> int:
     try:
         with _plain_warnings():
             result = call()
-            sys.stdout.flush()
+            if sys.stdout is not None:  # it is None where there is no stdout at all
+                sys.stdout.flush()
     except click.exceptions.Exit as error:
         return error.exit_code
     except click.ClickException as error:
@@ -47,6 +48,13 @@ def conclude(call: Callable[[], Any]) -> int:
         return PIPE_BROKEN
     except KeyboardInterrupt:
         return INTERRUPTED
+    except OSError as error:
+        code = _failed(error)
+        try:
+            sys.stdout.flush()
+        except OSError:
+            _drop_output()  # it is the output that cannot be written: the interpreter would complain once more
+        return code
     except Exception as error:  # noqa: BLE001 - never a traceback: what nobody foresaw is said in a line too
         return _failed(error)
     return result if type(result) is int else 0

@@ -11,14 +11,27 @@ import math
 import os
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
+from itertools import islice
 from typing import Any, TypeVar
 
 import click
 
-__all__ = ["count", "echo", "json_option", "note", "style", "table", "visible", "visible_lines", "write_json"]
+__all__ = [
+    "count",
+    "echo",
+    "echo_lines",
+    "json_option",
+    "note",
+    "style",
+    "table",
+    "visible",
+    "visible_lines",
+    "write_json",
+]
 
 F = TypeVar("F", bound=Callable[..., Any])
 SHORT_DIGEST = 12
+LINES_AT_ONCE = 1000
 
 
 def json_option(function: F) -> F:
@@ -67,6 +80,13 @@ def visible_lines(text: str) -> list[str]:
 def echo(text: str = "", *, err: bool = False) -> None:
     """Write a line."""
     click.echo(text, err=err)
+
+
+def echo_lines(lines: Iterable[str]) -> None:
+    """Write many lines, a thousand at a time."""
+    iterator = iter(lines)
+    while some := list(islice(iterator, LINES_AT_ONCE)):
+        click.echo("\n".join(some))
 
 
 def note(text: str) -> None:

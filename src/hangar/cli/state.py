@@ -51,6 +51,10 @@ class State:
             raise PathNotDirectoryError(f"{self.path} is not a directory")
         return self.path
 
+    def resolve(self, path: Path) -> Path:
+        """``path`` as it was typed: below the directory to work in, unless it is absolute or begins with ``~``."""
+        return self.directory / path.expanduser()
+
     @property
     def repository(self) -> Repository:
         """The repository of the directory or of one above it.

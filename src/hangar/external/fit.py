@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-__all__ = ["Column", "Value", "create_command", "mismatch"]
+__all__ = ["Column", "Needs", "Value", "create_command"]
 
 Value: TypeAlias = "np.ndarray[Any, Any] | str | bytes"
 
@@ -35,23 +36,45 @@ def _kind(value: object) -> str:
     return "ndarray" if isinstance(value, np.ndarray) else type(value).__name__
 
 
-def mismatch(value: object, column: Column) -> str | None:
-    """Why ``value`` does not fit ``column``, as the rest of a sentence about it; None when it does."""
-    kind, name = _kind(value), column.column
-    if kind != column.column_type:
-        return f"holds {kind}, and column {name!r} holds {column.column_type}"
-    if not isinstance(value, np.ndarray):
-        return None
-    dtype = np.dtype(column.dtype)
-    if value.dtype.newbyteorder("=") != dtype.newbyteorder("="):
-        return f"has dtype {value.dtype}, and column {name!r} holds {dtype}"
-    if _shape_fits(value.shape, tuple(column.shape), column.schema_type == "variable_shape"):
-        return None
-    wanted = "shapes up to" if column.schema_type == "variable_shape" else "shape"
-    text = f"has shape {_times(value.shape)}, and column {name!r} holds {wanted} {_times(column.shape)}"
-    if value.shape[1:] == tuple(column.shape):
-        text += " (each row a sample? Write them from Python: `column.write(range(len(array)), array)`)"
-    return text
+@dataclass(frozen=True, slots=True)
+class Needs:
+    """What a column holds, asked once: a writer's column looks at the writer lock each time it is asked."""
+
+    column: str
+    kind: str
+    dtype: np.dtype[Any] | None
+    shape: tuple[int, ...]
+    variable: bool
+
+    @classmethod
+    def of(cls, column: Column) -> Needs:
+        """What ``column`` holds."""
+        kind = column.column_type
+        array = kind == "ndarray"
+        return cls(
+            column=column.column,
+            kind=kind,
+            dtype=np.dtype(column.dtype).newbyteorder("=") if array else None,
+            shape=tuple(column.shape) if array else (),
+            variable=column.schema_type == "variable_shape",
+        )
+
+    def mismatch(self, value: object) -> str | None:
+        """Why ``value`` does not fit, as the rest of a sentence about it; None when it does."""
+        kind = _kind(value)
+        if kind != self.kind:
+            return f"holds {kind}, and column {self.column!r} holds {self.kind}"
+        if not isinstance(value, np.ndarray):
+            return None
+        if value.dtype.newbyteorder("=") != self.dtype:
+            return f"has dtype {value.dtype}, and column {self.column!r} holds {self.dtype}"
+        if _shape_fits(value.shape, self.shape, self.variable):
+            return None
+        wanted = "shapes up to" if self.variable else "shape"
+        text = f"has shape {_times(value.shape)}, and column {self.column!r} holds {wanted} {_times(self.shape)}"
+        if value.shape[1:] == self.shape:
+            text += " (each row a sample? Write them from Python: `column.write(range(len(array)), array)`)"
+        return text
 
 
 def _shape_fits(shape: Sequence[int], wanted: Sequence[int], variable: bool) -> bool:

@@ -20,7 +20,7 @@ import numpy as np
 
 from hangar.errors import ConflictError, HangarError, InvalidInputError
 from hangar.external.base import BasePlugin
-from hangar.external.fit import Column, Value, mismatch
+from hangar.external.fit import Column, Needs, Value
 from hangar.external.manager import manager
 from hangar.external.naming import Source, key_text
 from hangar.progress import Progress, report
@@ -123,11 +123,12 @@ def import_files(
         name = job.plugin.single_name(job.source.path)
         if name is not None:
             keys.reserve(name, job.source)
-    batch = _Batch(column, paths, len(jobs))
+    needs = Needs.of(column)
+    batch = _Batch(column, needs, paths, len(jobs))
     with report(progress, len(jobs), "files", f"importing {column.column}") as reporter:
         for job, pairs in load_values(jobs, options or {}):
             for value, name in pairs:
-                problem = mismatch(value, column)
+                problem = needs.mismatch(value)
                 if problem is not None:
                     raise InvalidInputError(f"{job.source.path} {problem}")
                 batch.add(keys.take(name, job.source), value, job.source)
@@ -178,11 +179,12 @@ class _Keys:
 class _Batch:
     """Values that are written together."""
 
-    def __init__(self, column: WritableColumn, paths: WritableColumn | None, expected: int) -> None:
+    def __init__(self, column: WritableColumn, needs: Needs, paths: WritableColumn | None, expected: int) -> None:
         self._column = column
+        self._needs = needs
         self._paths = paths
         self._expected = expected
-        self._stacked = column.column_type == "ndarray" and column.schema_type == "fixed_shape"
+        self._stacked = needs.kind == "ndarray" and not needs.variable
         self._rows: np.ndarray[Any, Any] | None = None
         self._capacity = BATCH_SAMPLES
         self._keys: list[str] = []
@@ -220,11 +222,11 @@ class _Batch:
 
     def _allocate(self) -> np.ndarray[Any, Any]:
         """Room for one batch of equal shapes: decoded straight into it, they are not copied again."""
-        dtype, shape = np.dtype(self._column.dtype), tuple(self._column.shape)
-        nbytes = max(1, prod(shape) * dtype.itemsize)
+        shape = self._needs.shape
+        nbytes = max(1, prod(shape) * np.dtype(self._needs.dtype).itemsize)
         expected = max(1, self._expected - self.samples)
         self._capacity = max(1, min(BATCH_BYTES // nbytes, BATCH_SAMPLES, expected))
-        return np.empty((self._capacity, *shape), dtype)
+        return np.empty((self._capacity, *shape), self._needs.dtype)
 
 
 def _is_text(path: str) -> bool:
