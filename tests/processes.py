@@ -41,6 +41,8 @@ class Child:
         talk.close()
         outcome.close()
         self.status: int | None = None
+        self._read = False
+        self._said: tuple[bool, Any] | None = None
 
     def send(self, value: object) -> None:
         self._talk.send(value)
@@ -49,31 +51,40 @@ class Child:
         """What the child says, until it has ended."""
         with contextlib.suppress(EOFError):
             while True:
-                yield self.receive()
+                # The outcome is left for ``result``.
+                yield self._receive()
 
     def receive(self, timeout: float = TIMEOUT_SECONDS) -> Any:
-        if not self._talk.poll(timeout):
-            raise TimeoutError(f"child {self.pid} said nothing for {timeout:.0f} s")
         try:
-            return self._talk.recv()
+            return self._receive(timeout)
         except EOFError:
             raise EOFError(f"child {self.pid} ended: {self._failure()}") from None
 
+    def _receive(self, timeout: float = TIMEOUT_SECONDS) -> Any:
+        if not self._talk.poll(timeout):
+            raise TimeoutError(f"child {self.pid} said nothing for {timeout:.0f} s")
+        return self._talk.recv()
+
     def _failure(self) -> str:
-        try:
-            return str(pickle.loads(self._outcome.recv_bytes())[1])
-        except EOFError:
-            return f"without a word, status {self.wait()}"
+        outcome = self._read_outcome()
+        return f"without a word, status {self.wait()}" if outcome is None else str(outcome[1])
+
+    def _read_outcome(self) -> tuple[bool, Any] | None:
+        if not self._read:
+            self._read = True
+            with contextlib.suppress(EOFError):
+                self._said = pickle.loads(self._outcome.recv_bytes())
+        return self._said
 
     def result(self, timeout: float = TIMEOUT_SECONDS) -> Any:
         """What the function returned; an error in the child fails the test that asks."""
-        if not self._outcome.poll(timeout):
+        if not self._read and not self._outcome.poll(timeout):
             self.kill()
             raise TimeoutError(f"child {self.pid} did not end within {timeout:.0f} s")
-        try:
-            worked, value = pickle.loads(self._outcome.recv_bytes())
-        except EOFError:
-            raise AssertionError(f"child ended without a result, status {self.wait()}") from None
+        outcome = self._read_outcome()
+        if outcome is None:
+            raise AssertionError(f"child ended without a result, status {self.wait()}")
+        worked, value = outcome
         self.wait()
         if not worked:
             raise AssertionError(f"in the child:\n{value}")

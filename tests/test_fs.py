@@ -92,7 +92,7 @@ def test_short_writes_are_gone_on_with(tmp_path: Path, monkeypatch: pytest.Monke
 def test_a_buffer_that_is_not_contiguous_is_refused(tmp_path: Path) -> None:
     descriptor = _fs.create_file(tmp_path / "file")
     with pytest.raises((TypeError, BufferError)):
-        _fs.write_at(descriptor, [memoryview(np.arange(10, dtype=np.int32)[::2])], 0, tmp_path / "file")
+        _fs.write_at(descriptor, [memoryview(b"abcdefgh")[::2]], 0, tmp_path / "file")
     os.close(descriptor)
 
 
@@ -248,10 +248,11 @@ def file_size_limit() -> Iterator[Callable[[int], None]]:
 def test_a_full_disk_leaves_what_was(tmp_path: Path, file_size_limit: Callable[[int], None]) -> None:
     (tmp_path / "old").write_bytes(b"old")
     file_size_limit(1000)
-    for operation in (
+    operations: list[Callable[[], object]] = [
         lambda: _fs.write_new_file(tmp_path / "new", [b"x" * 600, b"x" * 600]),
         lambda: _fs.replace_file(tmp_path / "old", b"x" * 1200),
-    ):
+    ]
+    for operation in operations:
         with pytest.raises(DiskFullError, match="free space and try again") as caught:
             operation()
         assert caught.value.errno == errno.EFBIG

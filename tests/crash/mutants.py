@@ -32,9 +32,9 @@ OPTIONS = frozenset(("sync", "metasync"))
 """Keyword arguments of ``lmdb.open`` that must be True."""
 
 GUARDS: dict[str, tuple[str, ...]] = {
-    "src/hangar/_fs.py": ("tests/test_fs.py", "tests/crash"),
-    "src/hangar/db": ("tests/db/test_environment.py", "tests/crash"),
-    "src/hangar/lock.py": ("tests/test_lock.py", "tests/crash"),
+    "src/hangar/_fs.py": ("tests/crash", "tests/test_fs.py"),
+    "src/hangar/db": ("tests/crash", "tests/db/test_environment.py"),
+    "src/hangar/lock.py": ("tests/crash", "tests/test_lock.py"),
     "src/hangar": ("tests/crash",),
 }
 """The tests of a path; the longest prefix counts."""
@@ -184,8 +184,8 @@ def _of_step(step: Step, root: Path) -> Mutant:
     return Mutant(f"{step.path}: {step.name}", step.path, start, start + len(step.old), step.new)
 
 
-def run(mutant: Mutant | None, guards: tuple[str, ...]) -> tuple[bool, float]:
-    """Whether the tests stayed green, and how long they took."""
+def run(mutant: Mutant | None, guards: tuple[str, ...]) -> tuple[str, float]:
+    """The test that went red, or "" where all stayed green, and how long they took."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as name:
         tree = Path(name)
         ignored = shutil.ignore_patterns("__pycache__", ".*", "*.egg-info")
@@ -208,7 +208,11 @@ def run(mutant: Mutant | None, guards: tuple[str, ...]) -> tuple[bool, float]:
         )
         if process.returncode not in (0, 1):
             raise RuntimeError(process.stdout.decode() + process.stderr.decode())
-        return process.returncode == 0, time.monotonic() - start
+        failed = [
+            line.split()[1] for line in process.stdout.decode().splitlines() if line.startswith(("FAILED", "ERROR"))
+        ]
+        red = "" if process.returncode == 0 else failed[0] if failed else "?"
+        return red, time.monotonic() - start
 
 
 def main() -> int:
@@ -223,14 +227,16 @@ def main() -> int:
         print("\n".join(mutant.name for mutant in mutants))
         return 0
     guards = tuple(sorted({guard for mutant in mutants for guard in mutant.guards()}))
-    if not run(None, guards)[0]:
-        print("the tests fail without a mutant")
+    red = run(None, guards)[0]
+    if red:
+        print(f"without a mutant {red} fails")
         return 2
     survivors = 0
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        for mutant, (green, seconds) in zip(mutants, pool.map(lambda m: run(m, m.guards()), mutants), strict=True):
-            survivors += green
-            print(f"{'SURVIVED' if green else 'found':9}{seconds:6.1f} s  {mutant.name}", flush=True)
+        for mutant, (red, seconds) in zip(mutants, pool.map(lambda m: run(m, m.guards()), mutants), strict=True):
+            survivors += not red
+            print(f"{'found' if red else 'SURVIVED':9}{seconds:6.1f} s  {mutant.name}", flush=True)
+            print(f"{'':19}{red}", flush=True)
     print(f"{len(mutants)} mutants, {survivors} survived")
     return 1 if survivors else 0
 

@@ -502,7 +502,9 @@ def test_a_full_disk_changes_nothing(db: Database, file_size_limit: Callable[[in
 def test_after_a_failed_commit_the_environment_is_opened_anew(
     db: Database, file_size_limit: Callable[[int], None]
 ) -> None:
+    db.update(lambda t: t.put(REFS, b"a", b"1"))
     before = db._handle.environment  # type: ignore[union-attr]
+    assert before is not None
     file_size_limit(db.size_bytes())
     with pytest.raises(DiskFullError):
         db.update(lambda t: t.put(NODES, b"a", bytes(100_000)))

@@ -105,8 +105,8 @@ class Database:
         finally:
             os.close(lock)
         handle = registry.acquire(path, create_size=map_size)
+        # What was made in `directory` itself is synced with the format file, without which there is no repository.
         _fs.sync_directory(path)
-        _fs.sync_directory(directory)
         _fs.crash_point(_CREATE_AFTER)
         return cls(directory, handle, readonly=False)
 
