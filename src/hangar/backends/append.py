@@ -8,8 +8,10 @@ from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Sequence
 from pathlib import Path
+from typing import Final
 
 import numpy as np
 
@@ -23,6 +25,9 @@ from hangar.errors import CorruptionError, HangarError
 
 __all__ = ["AppendWriter", "RawBackend"]
 
+_EARLY_BYTES: Final = 4 * 2**20
+"""An append of this size is worth a thread."""
+
 
 class AppendWriter(FileWriter):
     """Appends to one blob file; see :class:`~hangar.backends.base.FileWriter`."""
@@ -30,6 +35,7 @@ class AppendWriter(FileWriter):
     def __init__(self, path: Path, file_id: int, tag: str, end: int | None) -> None:
         self.path = path
         self.file_id = file_id
+        self._early = threading.Thread()
         self._descriptor = _fs.create_file(path) if end is None else _fs.open_file(path, write=True)
         try:
             # The lease of whoever has the file open: a file that is being written is not removed.
@@ -66,16 +72,34 @@ class AppendWriter(FileWriter):
         if len(ends) and self.end + written != int(ends[-1]):
             raise ValueError(f"a batch whose samples have {int(ends[-1]) - self.end} bytes came as {written}")
         self.end += written
+        if written >= _EARLY_BYTES and not self._early.is_alive():
+            self._early = threading.Thread(target=_write_back, args=(self.path,), daemon=True, name="hangar-write-back")
+            self._early.start()
         return Locations.place(file=self.file_id, offset=offsets, length=payload.lengths)
 
     def sync(self) -> None:
         """Bring what was appended to disk."""
+        if self._early.ident is not None:
+            self._early.join()
         _fs.sync_file(self._descriptor, self.path)
 
     def close(self) -> None:
         """Let go of the file."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
+            os.close(descriptor)
+
+
+def _write_back(path: Path) -> None:
+    """Have the system begin to write: what is computed until the file is synced then costs no time of its own.
+
+    A descriptor of its own, so that an error is told to the sync that counts as well.
+    """
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        try:
+            os.fsync(descriptor)
+        finally:
             os.close(descriptor)
 
 

@@ -91,7 +91,8 @@ class Publication:
 
     def record(self, transaction: WriteTransaction) -> None:
         """Record it all; may be done again in another transaction where the first did not commit."""
-        put_headers(transaction, self.headers)
+        if self.headers:
+            put_headers(transaction, self.headers)
         if self._rows:
             transaction.put_many(LOCATIONS, self._rows)
         run = self._run

@@ -10,22 +10,21 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from itertools import repeat
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
-import numpy.typing as npt
-from xxhash import xxh3_64_intdigest
 
 from hangar import limits
-from hangar.backends.base import Options, Payload, Rows
+from hangar.backends.base import Options, Rows
 from hangar.blobs.appender import Appender
+from hangar.blobs.batch import Batch, batch_of_list, batch_of_rows
 from hangar.blobs.index import Digests, Index, Places, Sought, sort_digests
+from hangar.blobs.overlap import both
 from hangar.blobs.pending import Buffered, Pending
 from hangar.blobs.publication import Publication
 from hangar.blobs.store import BlobStore
 from hangar.db import WriteTransaction
-from hangar.digest import DIGEST_BYTES, Header, checksums, digest_array
+from hangar.digest import DIGEST_BYTES, Header, digest_array
 from hangar.errors import HangarError, InvalidInputError, InvalidStateError, StorageError
 from hangar.lock import WriterLock
 
@@ -37,10 +36,8 @@ __all__ = ["BlobWriter"]
 _NO_OPTIONS: Final[Options] = {}
 _LARGE_BYTES: Final = 2**20
 """A single blob from this size on goes to its file at once, without a copy in memory."""
-_SEGMENT_BYTES: Final = 2048
-"""Rows that are kept are written where they lie if the pieces between those dropped have at least this size."""
-_JOINED_BYTES: Final = 16 * 1024
-"""Buffers smaller than this on average are joined into one before they are written."""
+_OVERLAPPED_BYTES: Final = 4 * 2**20
+"""Checksums of a batch of this size are computed while it is being written."""
 
 
 class BlobWriter:
@@ -105,17 +102,8 @@ class BlobWriter:
         self._begin_adding()
         self._flush()
         fresh, sought = self._fresh(np.ascontiguousarray(digests))
-        if not len(fresh):
-            return
-        if len(fresh) == len(rows):
-            payload, sums = Payload.of_rows(rows, header), checksums(rows, header.seed)
-            places = fresh
-        else:
-            kept = np.sort(fresh)
-            payload, sums = _kept_rows(rows, header, kept)
-            places = np.searchsorted(kept, fresh)
-        self.pending.headers[header.seed] = header
-        self._append(tag, options, payload, header.seed, sums, sought, places)
+        if len(fresh):
+            self._append(tag, options, batch_of_rows(rows, header, fresh, sought))
 
     def add_list(
         self,
@@ -212,39 +200,21 @@ class BlobWriter:
     ) -> None:
         if not digests:
             return
-        array = digest_array(digests)
-        fresh, sought = self._fresh(array)
-        if not len(fresh):
-            return
-        kept = np.sort(fresh)
-        chosen = [buffers[at] for at in kept.tolist()]
-        many = repeat(headers, len(kept)) if isinstance(headers, Header) else map(headers.__getitem__, kept.tolist())
-        own = list(many)
-        lengths = np.fromiter((memoryview(buffer).nbytes for buffer in chosen), np.int64, len(chosen))
-        seeds = [header.seed for header in own]
-        sums = np.fromiter(map(xxh3_64_intdigest, chosen, seeds), np.uint64, len(chosen))
-        if len(chosen) > 1 and int(lengths.sum()) < _JOINED_BYTES * len(chosen):
-            chosen = [b"".join(chosen)]
-        payload = Payload(chosen, lengths, headers if isinstance(headers, Header) else own)
-        numbers = np.array(seeds, np.uint64)
-        self.pending.headers.update(zip(seeds, own, strict=True))
-        self._append(tag, options, payload, numbers, sums, sought, np.searchsorted(kept, fresh))
+        fresh, sought = self._fresh(digest_array(digests))
+        if len(fresh):
+            self._append(tag, options, batch_of_list(headers, buffers, fresh, sought))
 
-    def _append(
-        self,
-        tag: str,
-        options: Options,
-        payload: Payload,
-        numbers: int | npt.NDArray[np.uint64],
-        sums: npt.NDArray[np.uint64],
-        sought: Sought,
-        places: Places,
-    ) -> None:
-        """Write a batch, and index it: ``sought`` are its digests sorted, ``places`` says which of the batch each names."""
+    def _append(self, tag: str, options: Options, batch: Batch) -> None:
+        """Write a batch, and index it."""
         self._lock.check()
-        locations = self._appender.file(tag).write(payload, options)
-        locations.seal(numbers, sums)
-        self.pending.add(Index.build(sought, locations.take(places)))
+        file = self._appender.file(tag)
+        if batch.payload.nbytes < _OVERLAPPED_BYTES:
+            locations, sums = file.write(batch.payload, options), batch.sums()
+        else:
+            locations, sums = both(lambda: file.write(batch.payload, options), batch.sums)
+        locations.seal(batch.numbers, sums)
+        self.pending.headers.update(batch.headers)
+        self.pending.add(Index.build(batch.sought, locations.take(batch.places)))
         self._store.locator.arrange()
 
     # ------------------------------------------------------------------ publishing
@@ -325,17 +295,3 @@ class BlobWriter:
         self._appender.close()
         self.pending.clear()
         self._store.locator.arrange()
-
-
-def _kept_rows(rows: Rows, header: Header, kept: Places) -> tuple[Payload, npt.NDArray[np.uint64]]:
-    """The payload of some rows, and their checksums."""
-    size = rows.shape[1]
-    cuts = np.flatnonzero(np.diff(kept) != 1) + 1
-    if size * len(kept) < _SEGMENT_BYTES * (len(cuts) + 1):
-        chosen = rows[kept]
-        return Payload.of_rows(chosen, header), checksums(chosen, header.seed)
-    starts = kept[np.concatenate(([0], cuts))].tolist()
-    stops = (kept[np.concatenate((cuts - 1, [len(kept) - 1]))] + 1).tolist()
-    pieces = [rows[start:stop].data for start, stop in zip(starts, stops, strict=True)]
-    sums = checksums(rows, header.seed)[kept]
-    return Payload(pieces, np.full(len(kept), size, np.int64), header), sums

@@ -1,0 +1,112 @@
+"""What is left of a batch when what is stored already is taken out: ready for a backend, and for the index afterwards.
+
+Bytes are copied only where many small pieces would cost more than the copy. Checksums are computed when they are asked for, so
+that it can be done while the bytes are being written.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from itertools import repeat
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from xxhash import xxh3_64_intdigest
+
+from hangar.backends.base import Payload, Rows
+from hangar.backends.location import Words
+from hangar.blobs.index import Places, Sought
+from hangar.digest import Header, checksums
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["Batch", "batch_of_list", "batch_of_rows"]
+
+_SEGMENT_BYTES: Final = 2048
+"""Rows that are kept are written where they lie if the pieces between those dropped have this size on average."""
+_JOINED_BYTES: Final = 16 * 1024
+"""Buffers smaller than this on average are joined into one before they are written."""
+
+
+@dataclass(frozen=True, slots=True)
+class Batch:
+    """New blobs, none of them twice.
+
+    Attributes
+    ----------
+    payload
+        What is written.
+    headers
+        Their headers, by number.
+    numbers
+        Number of the header of each, or the one of all.
+    sums
+        Computes the checksum of each.
+    sought
+        Their digests, sorted.
+    places
+        Which blob of the payload each of these names.
+    """
+
+    payload: Payload
+    headers: dict[int, Header]
+    numbers: Words | int
+    sums: Callable[[], Words]
+    sought: Sought
+    places: Places
+
+
+def batch_of_rows(rows: Rows, header: Header, fresh: Places, sought: Sought) -> Batch:
+    """The batch of those ``rows`` that are ``fresh``: positions in the order of the digests ``sought``."""
+    headers = {header.seed: header}
+    if len(fresh) == len(rows):
+        payload = Payload.of_rows(rows, header)
+        return Batch(payload, headers, header.seed, lambda: checksums(rows, header.seed), sought, fresh)
+    size = rows.shape[1]
+    kept = np.sort(fresh)
+    places = np.searchsorted(kept, fresh)
+    cuts = np.flatnonzero(np.diff(kept) != 1) + 1
+    if size * len(kept) < _SEGMENT_BYTES * (len(cuts) + 1):
+        chosen = rows.take(kept, axis=0)
+        payload = Payload.of_rows(chosen, header)
+        return Batch(payload, headers, header.seed, lambda: checksums(chosen, header.seed), sought, places)
+    starts = kept[np.concatenate(([0], cuts))].tolist()
+    stops = (kept[np.concatenate((cuts - 1, [len(kept) - 1]))] + 1).tolist()
+    pieces = [rows[start:stop] for start, stop in zip(starts, stops, strict=True)]
+    payload = Payload([piece.data for piece in pieces], np.full(len(kept), size, np.int64), header)
+    return Batch(
+        payload,
+        headers,
+        header.seed,
+        lambda: np.concatenate([checksums(piece, header.seed) for piece in pieces]),
+        sought,
+        places,
+    )
+
+
+def batch_of_list(
+    headers: Header | Sequence[Header], buffers: Sequence[Buffer], fresh: Places, sought: Sought
+) -> Batch:
+    """The batch of those ``buffers`` that are ``fresh``: positions in the order of the digests ``sought``."""
+    kept = np.sort(fresh)
+    positions = kept.tolist()
+    chosen = [buffers[at] for at in positions]
+    if isinstance(headers, Header):
+        own: Header | list[Header] = headers
+        named = {headers.seed: headers}
+        seeds = [headers.seed]
+    else:
+        own = [headers[at] for at in positions]
+        named = {header.seed: header for header in own}
+        seeds = [header.seed for header in own]
+    lengths = np.fromiter((memoryview(buffer).nbytes for buffer in chosen), np.int64, len(chosen))
+    joined = [b"".join(chosen)] if len(chosen) > 1 and int(lengths.sum()) < _JOINED_BYTES * len(chosen) else chosen
+
+    def sums() -> Words:
+        seed_of = repeat(seeds[0]) if len(seeds) == 1 else iter(seeds)
+        return np.fromiter(map(xxh3_64_intdigest, chosen, seed_of), np.uint64, len(chosen))
+
+    numbers = seeds[0] if isinstance(headers, Header) else np.array(seeds, np.uint64)
+    return Batch(Payload(joined, lengths, own), named, numbers, sums, sought, np.searchsorted(kept, fresh))

@@ -1,0 +1,67 @@
+from __future__ import annotations
+
+import threading
+
+import numpy as np
+import pytest
+
+from hangar import _fs
+from hangar.blobs.overlap import both
+from hangar.errors import DiskFullError
+from tests.blobs.maker import IMAGE, Bench, images
+
+
+def test_both_are_done_at_once() -> None:
+    barrier = threading.Barrier(2, timeout=10)
+    assert both(barrier.wait, barrier.wait) in {(0, 1), (1, 0)}
+
+
+def test_errors_come_out_when_both_are_over() -> None:
+    ended = []
+
+    def fail(name: str) -> None:
+        ended.append(name)
+        raise ValueError(name)
+
+    with pytest.raises(ValueError, match="one"):
+        both(lambda: fail("one"), lambda: ended.append("two"))
+    with pytest.raises(ValueError, match="two"):
+        both(lambda: ended.append("one"), lambda: fail("two"))
+    with pytest.raises(ValueError, match="one"):
+        both(lambda: fail("one"), lambda: fail("two"))
+    assert sorted(ended) == ["one"] * 3 + ["two"] * 3
+
+
+def test_a_large_batch_is_written_while_it_is_summed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, digests = images(8_000)
+    threads = []
+    original = _fs.write_at
+
+    def watched(descriptor: int, buffers: list[bytes], offset: int, path: str) -> int:
+        threads.append(threading.current_thread().name)
+        return original(descriptor, buffers, offset, path)
+
+    monkeypatch.setattr(_fs, "write_at", watched)
+    bench.writer.add_rows("10", IMAGE, rows, digests)
+    assert threads == ["MainThread", "hangar-write"]
+    assert np.array_equal(bench.store.read_rows(digests, IMAGE, 784), rows)
+    bench.publish()
+    assert [thread for thread in threading.enumerate() if thread.name.startswith("hangar")] == []
+    assert np.array_equal(bench.store.read_rows(digests, IMAGE, 784), rows)
+
+
+def test_a_full_disk_under_a_large_batch(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, digests = images(8_000)
+    bench.writer.add_rows("10", IMAGE, rows[:1], digests[:1])
+
+    def full(*arguments: object) -> int:
+        raise DiskFullError("no space")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(_fs, "write_at", full)
+        with pytest.raises(DiskFullError):
+            bench.writer.add_rows("10", IMAGE, rows, digests)
+    assert bench.store.known(digests).sum() == 1
+    bench.writer.add_rows("10", IMAGE, rows, digests)
+    bench.publish()
+    assert np.array_equal(bench.store.read_rows(digests, IMAGE, 784), rows)
