@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import os
 import threading
 
 import numpy as np
@@ -65,3 +66,16 @@ def test_a_full_disk_under_a_large_batch(bench: Bench, monkeypatch: pytest.Monke
     bench.writer.add_rows("10", IMAGE, rows, digests)
     bench.publish()
     assert np.array_equal(bench.store.read_rows(digests, IMAGE, 784), rows)
+
+
+def test_a_large_batch_begins_to_reach_the_disk_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a sync in a thread, which is over when the one that counts begins; a small batch takes none."""
+    synced: list[str] = []
+    monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(threading.current_thread().name))
+    rows, digests = images(8_000)
+    bench.writer.add_rows("10", IMAGE, rows[:1_000], digests[:1_000])
+    assert synced == []
+    bench.writer.add_rows("10", IMAGE, rows, digests)
+    bench.publish()
+    assert synced[0] == "hangar-write-back"
+    assert set(synced[1:]) == {"MainThread"}

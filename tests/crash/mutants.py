@@ -35,6 +35,18 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "src/hangar/_fs.py": ("tests/crash", "tests/test_fs.py"),
     "src/hangar/db": ("tests/crash", "tests/db/test_environment.py"),
     "src/hangar/lock.py": ("tests/crash", "tests/test_lock.py"),
+    "src/hangar/blobs": (
+        "tests/blobs/test_ownership.py",
+        "tests/blobs/test_damage.py",
+        "tests/blobs/test_writer.py",
+        "tests/crash",
+    ),
+    "src/hangar/backends": (
+        "tests/backends",
+        "tests/blobs/test_overlap.py",
+        "tests/blobs/test_damage.py",
+        "tests/crash",
+    ),
     "src/hangar": ("tests/crash",),
 }
 """The tests of a path; the longest prefix counts."""
@@ -124,6 +136,66 @@ STEPS: tuple[Step, ...] = (
         "src/hangar/_fs.py",
         "        with contextlib.suppress(OSError):\n            os.close(descriptor)\n    _private.clear()",
         "        pass\n    _private.clear()",
+    ),
+    Step(
+        "a living writer's file is continued",
+        "src/hangar/blobs/appender.py",
+        "if row.owner != self._lock.epoch and owner_alive(self._db, row.owner):",
+        "if False:",
+    ),
+    Step(
+        "a file that another writer took over is published",
+        "src/hangar/blobs/appender.py",
+        "if get_blob_file(transaction, file_id) != growing.recorded:",
+        "if False:",
+    ),
+    Step(
+        "a file is continued behind an end whose publishing is doubtful",
+        "src/hangar/blobs/appender.py",
+        "if growing.attempted or growing.sealed:",
+        "if growing.sealed:",
+    ),
+    Step(
+        "a fork of the writer removes its files",
+        "src/hangar/blobs/appender.py",
+        "and not growing.attempted and self._lock.held:",
+        "and not growing.attempted:",
+    ),
+    Step(
+        "ids of published files are given again",
+        "src/hangar/blobs/appender.py",
+        "                claim_ids(transaction, file_id)\n",
+        "                pass\n",
+    ),
+    Step(
+        "the lock is not looked at in the publishing transaction",
+        "src/hangar/blobs/writer.py",
+        "        self._lock.check(transaction)\n",
+        "        pass\n",
+    ),
+    Step(
+        "a writer goes on after a failed sync",
+        "src/hangar/blobs/writer.py",
+        "            self._dead = str(error)\n",
+        "            pass\n",
+    ),
+    Step(
+        "the checksum of a batch is not compared",
+        "src/hangar/blobs/store.py",
+        '    if not right.item(right.argmin()):\n        raise CorruptionError(f"its checksum',
+        '    if False:\n        raise CorruptionError(f"its checksum',
+    ),
+    Step(
+        "the checksums of a list are not compared",
+        "src/hangar/blobs/store.py",
+        "        if sums != words[:, CHECK].tolist():\n",
+        "        if False:\n",
+    ),
+    Step(
+        "the length of a file is not looked at before a read",
+        "src/hangar/backends/file.py",
+        "        return os.lseek(self.descriptor, 0, os.SEEK_END) >= mapped.size\n",
+        "        return True\n",
     ),
 )
 
