@@ -104,6 +104,8 @@ class Repository:
     def _read_refs(self) -> None:
         rows = dict(self.tables["refs"])
         self.write_branch, self.last_written = decode(rows.pop(b"HEAD"), "HEAD")
+        for branch in (self.write_branch, self.last_written):
+            require(f"heads/{branch}".encode() in rows, "HEAD names a branch that does not exist")
         for key, row in rows.items():
             name = key.decode()
             require(name.split("/")[0] in ("heads", "tags", "remotes"), f"{name} names no ref")
@@ -120,11 +122,15 @@ class Repository:
             require(self.refs.get(name) == moves[-1][1], f"{name} does not stand where its reflog ends")
 
     def _check_graph(self) -> None:
-        for digest, commit in self.commits.items():
-            generation, changes = decode(self.tables["graph"][digest], "a graph row")
-            parents = [decode(self.tables["graph"][parent], "a graph row")[0] for parent in commit.parents]
-            require(generation == 1 + max(parents, default=0), f"commit {digest.hex()} has the wrong generation")
-            require(changes is None or len(changes) == 3, "a graph row has bad change counts")
+        for digest in self.commits:
+            row = self.tables["graph"].get(digest)  # derived, so it may be missing
+            if row is not None:
+                generation, changes = decode(row, "a graph row")
+                require(generation == self._generation(digest), f"commit {digest.hex()} has the wrong generation")
+                require(changes is None or len(changes) == 3, "a graph row has bad change counts")
+
+    def _generation(self, digest: bytes) -> int:
+        return 1 + max(map(self._generation, self.commits[digest].parents), default=0)
 
     # ------------------------------------------------------------------ records
 
@@ -154,6 +160,7 @@ class Repository:
         _check_sorted(meta)
         names = [column[0] for column in columns]
         require(names == sorted(set(names)), "columns are not sorted by name")
+        require(len({column[1] for column in columns}) == len(columns), "two columns have one id")
         without_ids = [[name, *rest] for name, _, *rest in columns]
         return Commit(
             parents=parents,

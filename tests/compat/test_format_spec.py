@@ -10,7 +10,8 @@ from typing import Any, get_args
 import msgspec
 import pytest
 
-from hangar import digest, errors, limits, names, staging
+import hangar
+from hangar import digest, errors, limits, names
 from hangar.backends.registry import backend_tags, default_backend, get_backend
 from hangar.blobs.catalog import BlobFileRow, RunRow
 from hangar.blobs.merging import TABLE_ROWS
@@ -23,6 +24,7 @@ from hangar.refs import rows as refs
 from hangar.schema import BytesSchema, ColumnSchema, NdarraySchema, StrSchema, base
 from hangar.schema.base import SchemaRecord
 from hangar.schema.dtypes import DTYPE_NAMES, dtype_of
+from hangar.staging import rows as staged_rows
 from tests.compat.pages import list_tables, run_examples
 
 PAGE = "docs/format.rst"
@@ -79,8 +81,8 @@ RECORDS: dict[str, type[msgspec.Struct]] = {
     "ref": refs.RefRow,
     "annotation": refs.Annotation,
     "reflog": refs.ReflogEntry,
-    "staging-head": staging._Head,
-    "staging-column": staging._ColumnRow,
+    "staging-head": staged_rows.HeadRow,
+    "staging-column": staged_rows.ColumnRow,
     "blob-file-row": BlobFileRow,
     "run-row": RunRow,
 }
@@ -123,7 +125,7 @@ def test_record_is_what_its_table_says(name: str) -> None:
 
 def test_versions_are_zero() -> None:
     encoded_schema = msgspec.msgpack.decode(StrSchema().data)
-    versions = [format_file.FORMAT_VERSION, node.NODE_VERSION, commit.COMMIT_VERSION, staging.STAGING_VERSION]
+    versions = [format_file.FORMAT_VERSION, node.NODE_VERSION, commit.COMMIT_VERSION, staged_rows.STAGING_VERSION]
     assert [*versions, encoded_schema[0]] == [0] * 5
     assert not format_file.KNOWN_FEATURES
 
@@ -140,7 +142,7 @@ def test_tables() -> None:
 def test_reserved_tables_are_those_that_nothing_uses() -> None:
     reserved = [row["table"] for row in TABLES_OF_PAGE["spec-tables"] if row["a row"].startswith("`Reserved`_")]
     assert column("reserved", "table") == reserved
-    source = "".join(path.read_text("utf-8") for path in (Path(staging.__file__).parent).rglob("*.py"))
+    source = "".join(path.read_text("utf-8") for path in (Path(hangar.__file__).parent).rglob("*.py"))
     for name in reserved:
         assert f"tables import {name.upper()}" not in source
         assert f"put({name.upper()}" not in source
@@ -247,7 +249,7 @@ def test_numbers_that_the_text_states() -> None:
         limits.MAX_RUNS - 1: "At most {} are registered",
         limits.RUN_BLOBS: "publishes {:,} new blobs or more",
         TABLE_ROWS: "where the table would have {:,} rows",
-        staging._LONGEST_ROW_KEY: "a sample key of more than {} bytes",
+        staged_rows._LONGEST_ROW_KEY: "a sample key of more than {} bytes",
         reflog.MESSAGE_CHARACTERS: "at most {} characters",
         limits.NODE_MAX_KEY_BYTES: "are more than {:,}",
     }.items():

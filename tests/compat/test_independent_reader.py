@@ -65,7 +65,7 @@ def test_ids_of_columns(everything: Everything) -> None:
             assert column.id == independent.record_digest("column", parts)[:16]
 
 
-@pytest.mark.parametrize("seed", range(4))
+@pytest.mark.parametrize("seed", range(3))
 def test_any_history_is_read_as_hangar_reads_it(seed: int, tmp_path: Path) -> None:
     """Random changes and commits, with the real bounds: staged rows, staged trees, rows of locations and runs."""
     chance = random.Random(seed)
@@ -75,7 +75,7 @@ def test_any_history_is_read_as_hangar_reads_it(seed: int, tmp_path: Path) -> No
     writer.add_ndarray_column("image", (5, 9), np.uint8)
     writer.add_ndarray_column("label", (2,), np.int16)
     writer.add_str_column("text")
-    for step in range(8):
+    for step in range(6):
         rows = np.random.default_rng([seed, step])
         keys = chance.sample(range(9_000), chance.choice([1, 40, 1_500, 5_000]))
         name = chance.choice(["image", "label", "text"])
@@ -87,7 +87,7 @@ def test_any_history_is_read_as_hangar_reads_it(seed: int, tmp_path: Path) -> No
             writer[name].write(keys, rows.integers(0, 3, (len(keys), 5, 9)).astype(np.uint8))
         present = list(writer[name])
         writer[name].delete(chance.sample(present, len(present) // 3))
-        if chance.random() < 0.4 and step < 7:
+        if chance.random() < 0.4 and step < 5:
             writer.commit(f"step {step}")
     repo.close()
     found = read(tmp_path)
@@ -225,6 +225,8 @@ LIES: dict[str, Any] = {
     "a lost run": lambda rows: rows.delete("files", rows.keys("files")[-1]),
     "a ref to nowhere": lambda rows: rows.put("refs", b"heads/master", encode([bytes(32), None])),
     "a wrong generation": lambda rows: rows.put("graph", rows.head(), encode([99, None])),
+    "two columns of one id": lambda rows: rows.replace_column("label", id=rows.column("image")[1]),
+    "a head that names no branch": lambda rows: rows.put("refs", b"HEAD", encode(["master", "none"])),
     "a row under another key": lambda rows: rows.raw("refs", b"heads/other", rows.get("refs", b"HEAD") + bytes(8)),
     "a header of another number": lambda rows: rows.put("headers", rows.keys("headers")[0], b"\x02\x00\x00"),
 }

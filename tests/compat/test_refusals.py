@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import hashlib
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 import pytest
+from _pytest.mark.structures import ParameterSet
 from xxhash import xxh3_64_intdigest
 
 from hangar import Repository, errors
@@ -127,6 +128,20 @@ def lose_a_location(rows: Rows) -> None:
     rows.put("meta", b"rows:locations", count.to_bytes(8, "little"))
 
 
+def newer_staging(rows: Rows) -> None:
+    rows.put("staging", b"\x00", encode([1, *decode(rows.get("staging", b"\x00"))[1:]]))
+
+
+def unknown_staged_row(rows: Rows) -> None:
+    rows.put("staging", b"\x04\x00\x00\x00\x01a", b"what is new")
+    rows.put("meta", b"rows:staging", len(rows.keys("staging")).to_bytes(8, "little"))
+
+
+def unknown_changed_entry(rows: Rows) -> None:
+    key = next(key for key in rows.keys("staging") if key[:1] == b"\x02")
+    rows.put("staging", key, b"\x02" + rows.get("staging", key)[1:])
+
+
 DAMAGE: dict[str, Callable[[Path], None]] = {
     "no format file": lambda path: (path / ".hangar" / "format").unlink(),
     "a format file of another form": in_format_file("hangar  0\n"),
@@ -138,12 +153,16 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
     "a schema of a newer version": label_schema([1, 1, 5, False, [], False, True]),
     "a schema of an unknown kind": label_schema([0, 4, 0, True, [], False, True]),
     "a schema of an unknown element type": label_schema([0, 1, 41, False, [], False, True]),
+    "a schema of a newer version, with further fields": label_schema([1, 1, 5, False, [], False, True, "new"]),
+    "a staging area of a newer version": in_rows(newer_staging),
     "a blob file of a newer version": in_file("blobs/*.10", newer),
     "a run of a newer version": in_file("runs/*.run", newer),
     "a row with a wrong checksum": in_rows(damage_a_row),
     "a counted table that lost a row": in_rows(lambda rows: rows.delete("refs", b"heads/relabel")),
     "a record that is missing": in_rows(lambda rows: rows.delete("nodes", rows.column("label")[5])),
     "a record with another digest than its key": in_rows(swapped_node),
+    "a row of the staging area of an unknown kind": in_rows(unknown_staged_row),
+    "a changed entry of an unknown form": in_rows(unknown_changed_entry),
     "a commit that is not canonical": in_rows(commit_in_longer_form),
     "a node beyond a limit": label_root([*LEAF[:3], [b"\x20" + b"a" * 2100], *LEAF[4:]]),
     "a blob without a location": in_rows(lose_a_location),
@@ -153,7 +172,24 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
     "a blob file with a damaged header": in_file("blobs/*.10", lambda data: data[:40] + b"\x01" + data[41:]),
     "a run of the wrong length": in_file("runs/*.run", lambda data: data[:-1]),
 }
+IN_STAGING = {
+    "a staging area of a newer version",
+    "a row of the staging area of an unknown kind",
+    "a changed entry of an unknown form",
+}
+"""What a writer alone meets."""
+NOT_YET_REFUSED = {
+    "a schema of a newer version, with further fields",
+    "a row of the staging area of an unknown kind",
+    "a changed entry of an unknown form",
+}
+"""Faults of the code that are known; when one is mended, the strict mark turns red until its line goes."""
 REFUSALS = {row["what is found"]: row for row in TABLES_OF_PAGE["spec-refusals"]}
+
+
+def cases(names: Iterable[str]) -> list[ParameterSet]:
+    fault = pytest.mark.xfail(reason="the code does not refuse it yet", strict=True)
+    return [pytest.param(name, marks=[fault] if name in NOT_YET_REFUSED else []) for name in names]
 
 
 def test_every_refusal_of_the_page_is_tried() -> None:
@@ -164,15 +200,15 @@ def test_the_repository_can_be_read_before_it_is_damaged(copied: Path) -> None:
     read_everything(copied)
 
 
-@pytest.mark.parametrize("what", DAMAGE)
+@pytest.mark.parametrize("what", cases(DAMAGE))
 def test_refusal(what: str, copied: Path) -> None:
     DAMAGE[what](copied)
-    before = files(copied, "lock.mdb")
+    before = files(copied, "lock.mdb", "lock.1")
     with pytest.raises(errors.HangarError) as caught:
-        read_everything(copied)
+        read_everything(copied, write=what in IN_STAGING)
     assert type(caught.value).__name__ == REFUSALS[what]["error"], caught.value
     assert errors.exit_code(caught.value) == int(REFUSALS[what]["exit code"])
-    assert files(copied, "lock.mdb") == before
+    assert files(copied, "lock.mdb", "lock.1") == before
 
 
 @pytest.mark.parametrize("what", ["a newer version in format", "an unknown feature flag"])
@@ -191,7 +227,7 @@ def test_nothing_of_a_newer_format_is_touched(what: str, copied: Path) -> None:
     assert files(copied) == before
 
 
-@pytest.mark.parametrize("what", [what for what, row in REFUSALS.items() if row["exit code"] == "10"])
+@pytest.mark.parametrize("what", cases(what for what, row in REFUSALS.items() if row["exit code"] == "10"))
 def test_a_writer_refuses_what_is_newer(what: str, copied: Path) -> None:
     """It may take the lock to look, but it leaves the data as it was, and the lock free."""
     DAMAGE[what](copied)
