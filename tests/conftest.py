@@ -12,8 +12,13 @@ from typing import TYPE_CHECKING
 import pytest
 from hypothesis import HealthCheck, settings
 
+from hangar import Repository
+
 if TYPE_CHECKING:
     from collections.abc import Iterator
+    from pathlib import Path
+
+    from hangar.checkout import WriterCheckout
 
 settings.register_profile("quick", max_examples=60, stateful_step_count=25, derandomize=True, deadline=None)
 settings.register_profile(
@@ -35,3 +40,18 @@ def _no_ones_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("HOME", str(home))
         patch.delenv("XDG_CONFIG_HOME", raising=False)
         yield
+
+
+@pytest.fixture
+def repo(tmp_path: Path) -> Iterator[Repository]:
+    """An empty repository of Ada's."""
+    repository = Repository(tmp_path, exists=False)
+    repository.init("Ada", "ada@example.org")
+    yield repository
+    repository.close()
+
+
+@pytest.fixture
+def writer(repo: Repository) -> WriterCheckout:
+    """The writer of ``repo``, on ``master``."""
+    return repo.checkout(write=True)

@@ -33,13 +33,6 @@ from hangar import (
 )
 
 
-@pytest.fixture
-def repo(tmp_path: Path) -> Repository:
-    repository = Repository(tmp_path, exists=False)
-    repository.init("Ada", "ada@example.org")
-    return repository
-
-
 def fill(repo: Repository, commits: int = 2, branch: str = "master") -> list[str]:
     writer = repo.checkout(write=True, branch=branch)
     column = writer["x"] if "x" in writer else writer.add_ndarray_column("x", (50,), np.uint8)

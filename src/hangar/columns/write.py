@@ -81,6 +81,7 @@ class FlatSampleWriter(FlatSampleReader):
                 session.blobs.add_one(to.tag, header, bytes(buffer), digest, to.options)
                 cell = schema.digest_cell(digest)
             self._source.working.set(encoded, cell)
+            session.grown()
 
     def _to(self) -> Preference:
         return self._session.preference(self._source.id, self._schema)

@@ -1,0 +1,16 @@
+"""What a writer has changed and not yet committed.
+
+The staging area is a list of columns, as a commit has, where each column is a tree with an overlay of changed entries on it. Few
+changes stay in the overlay, a row each; many are folded into the tree, whose nodes are then stored at once: the same nodes
+that the commit will name, so a large batch is not written twice. It is dirty when its columns differ from those of the commit
+it stands on, whatever was done in between. Everything acknowledged survives the process; what is not yet acknowledged lives in memory
+alone, and ``reload`` forgets it.
+"""
+
+from __future__ import annotations
+
+from hangar.staging.area import Staging
+from hangar.staging.column import WorkingColumn, tree_of
+from hangar.staging.rows import clear_staging, staged_on
+
+__all__ = ["Staging", "WorkingColumn", "clear_staging", "staged_on", "tree_of"]

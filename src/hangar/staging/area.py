@@ -1,0 +1,292 @@
+"""The staging area of the one writer: a list of columns on a commit, in memory and in the database."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+import msgspec
+
+from hangar import limits
+from hangar.db import Database, ReadTransaction, WriteTransaction
+from hangar.db.tables import SCHEMAS, STAGING
+from hangar.digest import Digest
+from hangar.errors import CorruptionError
+from hangar.objects.commit import FLAT, NESTED, ColumnEntry, Commit
+from hangar.objects.records import load_commit, load_record
+from hangar.objects.store import NodeStore
+from hangar.schema import ColumnSchema, load_schema
+from hangar.staging.column import WorkingColumn
+from hangar.staging.rows import (
+    COLUMN,
+    HEAD,
+    LONG_ROW,
+    ROW,
+    STAGING_VERSION,
+    ColumnRow,
+    HeadRow,
+    clear_staging,
+    column_key,
+    decode_column,
+    decode_entry,
+    decode_head,
+    delete_entries,
+    encode_entries,
+    number_of,
+)
+
+__all__ = ["Staging"]
+
+
+class Staging:
+    """The staging area of the one writer, on ``branch``.
+
+    Parameters
+    ----------
+    db
+        Database of the repository.
+    nodes
+        The writer's own node store: its pending nodes are those of the staging area.
+    branch
+        Branch the writer stands on; rows staged on another must not exist (see :func:`staged_on`).
+    head
+        Commit of that branch, None before the first.
+    """
+
+    def __init__(self, db: Database, nodes: NodeStore, branch: str, head: Digest | None) -> None:
+        self._db = db
+        self.nodes = nodes
+        self.branch = branch
+        # Readers of a writer's columns fold trees too, and may do so on threads of their own.
+        self._lock = threading.RLock()
+        self._load(head)
+
+    # ------------------------------------------------------------------ state
+
+    def _load(self, head: Digest | None) -> None:
+        self.base = head
+        self.base_commit: Commit | None = None if head is None else load_commit(self._db, head)
+        self.columns: dict[str, WorkingColumn] = {}
+        self.by_id: dict[bytes, WorkingColumn] = {}
+        self.attributes = None if self.base_commit is None else self.base_commit.attributes
+        self._schemas: dict[Digest, bytes] = {}
+        self._next_number = 1
+        self._removed: dict[bytes, int | None] = {}
+        self._retired: set[int] = set()
+        for entry in () if self.base_commit is None else self.base_commit.columns:
+            self.columns[entry.name] = WorkingColumn(self.nodes, entry, self._schema(Digest(entry.schema)), self._lock)
+        with self._db.read() as transaction:
+            self._load_rows(transaction)
+        self.by_id = {column.id: column for column in self.columns.values()}
+
+    def _schema(self, digest: Digest) -> ColumnSchema:
+        return load_schema(load_record(self._db, "schema", digest))
+
+    def _load_rows(self, transaction: ReadTransaction) -> None:
+        data = transaction.get(STAGING, HEAD)
+        if data is None:
+            return
+        head = decode_head(data)
+        if head.branch != self.branch or head.base != self.base:
+            raise CorruptionError(
+                f"the staging area stands on branch {head.branch!r} at {_short(head.base)}, "
+                f"but the branch is at {_short(self.base)}"
+            )
+        self._next_number = head.next_number
+        self.attributes = None if head.attributes is None else Digest(head.attributes)
+        numbers: dict[int, WorkingColumn] = {}
+        for key, value in transaction.scan(STAGING):
+            number = number_of(key)
+            if key[:1] == COLUMN:
+                self._load_column(number, decode_column(value), numbers)
+            elif key[:1] in (ROW, LONG_ROW):
+                if number not in numbers:
+                    raise CorruptionError(
+                        f"the staging area has rows of column number {number}, which it does not list"
+                    )
+                entry, cell = decode_entry(key, value)
+                numbers[number].overlay[entry] = cell
+
+    def _load_column(self, number: int, row: ColumnRow, numbers: dict[int, WorkingColumn]) -> None:
+        for name, column in list(self.columns.items()):
+            if column.id == row.id:
+                del self.columns[name]
+        if row.removed:
+            self._removed[row.id] = number
+            return
+        schema = self._schema(Digest(row.schema))
+        entry = ColumnEntry(
+            name=row.name,
+            id=row.id,
+            schema=Digest(row.schema),
+            attributes=None if row.attributes is None else Digest(row.attributes),
+            layout=NESTED if schema.nested else FLAT,
+            root=None if row.root is None else Digest(row.root),
+            entries=row.entries,
+            samples=row.samples,
+        )
+        column = WorkingColumn(self.nodes, entry, schema, self._lock)
+        column.number = number
+        self.columns[row.name] = numbers[number] = column
+
+    def reload(self) -> None:
+        """Forget what was not published: the state becomes that of the database."""
+        self.rebase(self.base)
+
+    # ------------------------------------------------------------------ what is in it
+
+    def entries(self) -> list[ColumnEntry]:
+        """The columns as the next commit would list them, by name."""
+        with self._lock:
+            return [self.columns[name].entry() for name in sorted(self.columns)]
+
+    def changed(self) -> bool:
+        """Whether a commit would differ from the one that the staging area stands on."""
+        base = self._base_entries()
+        attributes = None if self.base_commit is None else self.base_commit.attributes
+        return self.attributes != attributes or len(base) != len(self.columns) or list(base) != self.entries()
+
+    def unpublished(self) -> bool:
+        """Whether there is something that the database does not hold yet."""
+        return (
+            bool(self._retired)
+            or None in self._removed.values()
+            or any(c.unsaved or c.replaced or c.row_changed for c in self.columns.values())
+        )
+
+    def add(self, name: str, column_id: bytes, schema: ColumnSchema) -> WorkingColumn:
+        """Put in a new, empty column."""
+        entry = ColumnEntry(
+            name=name,
+            id=column_id,
+            schema=schema.digest,
+            attributes=None,
+            layout=NESTED if schema.nested else FLAT,
+            root=None,
+            entries=0,
+            samples=0,
+        )
+        column = WorkingColumn(self.nodes, entry, schema, self._lock)
+        column.row_changed = True
+        number = self._removed.pop(column_id, None)
+        if number is not None:
+            self._retired.add(number)
+        self.columns[name] = self.by_id[column_id] = column
+        self._schemas[schema.digest] = schema.data
+        return column
+
+    def remove(self, name: str) -> None:
+        """Take a column out."""
+        column = self.columns.pop(name)
+        del self.by_id[column.id]
+        if column.number is not None:
+            self._retired.add(column.number)
+        if any(entry.id == column.id for entry in self._base_entries()):
+            self._removed[column.id] = None
+
+    def _base_entries(self) -> Sequence[ColumnEntry]:
+        return () if self.base_commit is None else self.base_commit.columns
+
+    # ------------------------------------------------------------------ to the database
+
+    def write(self, transaction: WriteTransaction) -> None:
+        """Store what is not stored yet. May run again when the transaction is repeated; :meth:`written` concludes it."""
+        with self._lock:
+            self._write(transaction)
+
+    def _write(self, transaction: WriteTransaction) -> None:
+        self.write_schemas(transaction)
+        for number in self._retired:
+            delete_entries(transaction, number)
+            transaction.delete(STAGING, column_key(number))
+        for column_id, known in self._removed.items():
+            number = self._take_number() if known is None else known
+            self._removed[column_id] = number
+            row = ColumnRow(column_id, True, "", b"", None, None, 0, 0)
+            transaction.put(STAGING, column_key(number), msgspec.msgpack.encode(row))
+        for column in self.columns.values():
+            if column.unsaved or column.replaced or column.row_changed:
+                self._write_column(transaction, column)
+        head = HeadRow(STAGING_VERSION, self.branch, self.base, self._next_number, self.attributes)
+        transaction.put(STAGING, HEAD, msgspec.msgpack.encode(head))
+
+    def _take_number(self) -> int:
+        self._next_number += 1
+        return self._next_number - 1
+
+    def _write_column(self, transaction: WriteTransaction, column: WorkingColumn) -> None:
+        if len(column.overlay) > limits.STAGED_ROWS:
+            column.adopt()
+        if column.number is None:
+            column.number = self._take_number()
+            column.row_changed = True
+        rows = column.unsaved
+        if column.replaced:
+            delete_entries(transaction, column.number)
+            rows = column.overlay
+            if column.root is not None:
+                self.nodes.flush(transaction, [column.root.digest])
+        if column.replaced or column.row_changed:
+            root = column.root
+            row = ColumnRow(
+                column.id,
+                False,
+                column.name,
+                column.schema.digest,
+                column.attributes,
+                None if root is None else root.digest,
+                0 if root is None else root.entries,
+                0 if root is None else root.samples,
+            )
+            transaction.put(STAGING, column_key(column.number), msgspec.msgpack.encode(row))
+        if rows:
+            transaction.put_many(STAGING, encode_entries(column.number, rows))
+
+    def write_schemas(self, transaction: WriteTransaction) -> None:
+        """Store the schemas of new columns."""
+        for digest, data in self._schemas.items():
+            transaction.put(SCHEMAS, digest, data)
+
+    def written(self) -> None:
+        """What :meth:`write` stored is durable."""
+        with self._lock:
+            self._schemas.clear()
+            self._retired.clear()
+            stored = False
+            for column in self.columns.values():
+                stored |= column.replaced
+                column.unsaved = {}
+                column.replaced = column.row_changed = False
+            if stored or self.nodes.pending_bytes > limits.STAGED_NODE_BYTES:
+                self._forget_folds()
+
+    def _forget_folds(self) -> None:
+        """Let go of nodes of trees that were folded in between, which no row names."""
+        for column in self.columns.values():
+            column.forget_fold()
+        self.nodes.written()
+
+    def spill(self) -> None:
+        """Store the nodes of a batch that has grown large, so that they need not stay in memory; no row names them yet."""
+        if self.nodes.pending_bytes <= limits.BATCH_SPILL_BYTES:
+            return
+        with self._lock:
+            for column in self.columns.values():
+                column.adopt()
+            roots = [column.root.digest for column in self.columns.values() if column.root is not None]
+            self._db.update(lambda transaction: self.nodes.flush(transaction, roots))
+            self._forget_folds()
+
+    def clear(self, transaction: WriteTransaction) -> None:
+        """Delete every row: a commit holds the content now, or it is given up."""
+        clear_staging(transaction)
+
+    def rebase(self, digest: Digest | None) -> None:
+        """Stand on a commit, with what the database has staged on it; what is here is forgotten."""
+        with self._lock:
+            self.nodes.written()
+            self._load(digest)
+
+
+def _short(digest: bytes | None) -> str:
+    return "no commit" if digest is None else digest.hex()[:12]

@@ -1,0 +1,131 @@
+"""One column of the staging area: a tree, and an overlay of changed entries on it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+from itertools import islice
+from operator import lt
+
+from hangar import limits
+from hangar.digest import Digest
+from hangar.objects.apply import apply
+from hangar.objects.commit import FLAT, NESTED, ColumnEntry
+from hangar.objects.lookup import get
+from hangar.objects.node import Root
+from hangar.objects.store import NodeStore
+from hangar.schema import ColumnSchema
+
+__all__ = ["WorkingColumn", "tree_of"]
+
+_FOLD_ROWS = 16 * limits.STAGED_ROWS
+"""An overlay in memory is folded when it has outgrown this, so that a batch without end is bounded."""
+
+
+def tree_of(entry: ColumnEntry) -> Root | None:
+    """The tree of a column."""
+    return None if entry.root is None else Root(Digest(entry.root), entry.entries, entry.samples)
+
+
+class WorkingColumn:
+    """One column of the staging area: a tree, and an overlay of encoded key -> cell (None: deleted) on it."""
+
+    __slots__ = (
+        "_folded",
+        "_lock",
+        "_nodes",
+        "attributes",
+        "id",
+        "name",
+        "number",
+        "overlay",
+        "replaced",
+        "root",
+        "row_changed",
+        "schema",
+        "unsaved",
+    )
+
+    def __init__(
+        self, nodes: NodeStore, entry: ColumnEntry, schema: ColumnSchema, lock: threading.RLock | None = None
+    ) -> None:
+        self._nodes = nodes
+        self._lock = lock or threading.RLock()
+        self.id, self.name, self.schema, self.attributes = entry.id, entry.name, schema, entry.attributes
+        self.root = tree_of(entry)
+        self.overlay: dict[bytes, bytes | None] = {}
+        self.unsaved: dict[bytes, bytes | None] = {}
+        self.number: int | None = None
+        self.replaced = False
+        self.row_changed = False
+        self._folded: tuple[Root | None] | None = None
+
+    def cell(self, key: bytes) -> bytes | None:
+        """What the column holds under the encoded ``key``."""
+        overlay = self.overlay
+        if key in overlay:
+            return overlay[key]
+        return None if self.root is None else get(self._nodes, self.root.digest, key)
+
+    def set(self, key: bytes, cell: bytes | None) -> None:
+        """Change one entry; None deletes it."""
+        with self._lock:
+            self.overlay[key] = self.unsaved[key] = cell
+            self._folded = None
+            if len(self.overlay) > _FOLD_ROWS:
+                self.adopt()
+
+    def set_many(self, keys: Sequence[bytes], cells: Sequence[bytes | None]) -> None:
+        """Change many entries; the last of several for one key counts. A large batch goes straight into the tree."""
+        with self._lock:
+            if len(keys) <= limits.STAGED_ROWS:
+                batch = dict(zip(keys, cells, strict=True))
+                self.overlay.update(batch)
+                self.unsaved.update(batch)
+                self._folded = None
+                return
+            self.adopt()
+            if not all(map(lt, keys, islice(keys, 1, None))):
+                batch = dict(zip(keys, cells, strict=True))
+                keys = sorted(batch)
+                cells = [batch[key] for key in keys]
+            self.root = apply(self._nodes, self.schema.form, self.root, keys, cells)
+            self.replaced = True
+
+    def fold(self) -> Root | None:
+        """The tree with the overlay applied (kept until the next change)."""
+        if not self.overlay:
+            return self.root
+        with self._lock:
+            if self._folded is None:
+                ordered = sorted(self.overlay)
+                cells = [self.overlay[key] for key in ordered]
+                self._folded = (apply(self._nodes, self.schema.form, self.root, ordered, cells),)
+            return self._folded[0]
+
+    def adopt(self) -> None:
+        """Make the folded tree the column's tree, and begin a new overlay."""
+        with self._lock:
+            if self.overlay:
+                self.root = self.fold()
+                self.overlay, self.unsaved = {}, {}
+                self.replaced = True
+            self._folded = None
+
+    def forget_fold(self) -> None:
+        """Let the folded tree be made again when it is asked for."""
+        self._folded = None
+
+    def entry(self) -> ColumnEntry:
+        """The column as a commit would list it."""
+        root = self.fold()
+        return ColumnEntry(
+            name=self.name,
+            id=self.id,
+            schema=self.schema.digest,
+            attributes=self.attributes,
+            layout=NESTED if self.schema.nested else FLAT,
+            root=None if root is None else root.digest,
+            entries=0 if root is None else root.entries,
+            samples=0 if root is None else root.samples,
+        )

@@ -1,0 +1,155 @@
+"""The staging area in the database: its head, a row a changed column, a row a changed entry.
+
+Keys of the table begin with a byte: 00 is the head, 01 and a column's number the column, 02, the number and the encoded key an entry. A key too long
+for LMDB is 03, the number and its digest, and stands in the value.
+"""
+
+from __future__ import annotations
+
+from typing import Final, TypeVar
+
+import msgspec
+
+from hangar import limits
+from hangar.db import Database, WriteTransaction
+from hangar.db.tables import STAGING
+from hangar.digest import Digest, record_digest
+from hangar.errors import CorruptionError, UnsupportedVersionError
+
+__all__ = [
+    "COLUMN",
+    "HEAD",
+    "LONG_ROW",
+    "ROW",
+    "STAGING_VERSION",
+    "ColumnRow",
+    "HeadRow",
+    "clear_staging",
+    "column_key",
+    "decode_column",
+    "decode_entry",
+    "decode_head",
+    "delete_entries",
+    "encode_entries",
+    "number_of",
+    "staged_on",
+]
+
+T = TypeVar("T")
+
+STAGING_VERSION: Final = 0
+HEAD: Final = b"\x00"
+COLUMN: Final = b"\x01"
+ROW: Final = b"\x02"
+LONG_ROW: Final = b"\x03"
+_NUMBER_BYTES: Final = 4
+_LONGEST_ROW_KEY: Final = limits.DATABASE_MAX_KEY_BYTES - 1 - _NUMBER_BYTES
+_TOMBSTONE: Final = b"\x00"
+_PRESENT: Final = b"\x01"
+
+
+class HeadRow(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """What the staging area stands on, the number of the next changed column, and the attributes of the whole."""
+
+    version: int
+    branch: str
+    base: bytes | None
+    next_number: int
+    attributes: bytes | None
+
+
+class ColumnRow(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """A changed column: the tree that the rows of its entries lie on, or that it was removed."""
+
+    id: bytes
+    removed: bool
+    name: str
+    schema: bytes
+    attributes: bytes | None
+    root: bytes | None
+    entries: int
+    samples: int
+
+
+_head_decoder = msgspec.msgpack.Decoder(HeadRow)
+_column_decoder = msgspec.msgpack.Decoder(ColumnRow)
+_long_decoder = msgspec.msgpack.Decoder(tuple[bytes, bytes])
+
+
+def decode_head(data: bytes) -> HeadRow:
+    """The head that ``data`` encodes."""
+    head = _decode(_head_decoder, data)
+    if head.version != STAGING_VERSION:
+        raise UnsupportedVersionError(f"a staging area of version {head.version} needs a newer Hangar than this one")
+    return head
+
+
+def decode_column(data: bytes) -> ColumnRow:
+    """The column that ``data`` encodes."""
+    return _decode(_column_decoder, data)
+
+
+def decode_entry(key: bytes, value: bytes) -> tuple[bytes, bytes | None]:
+    """Encoded key and cell (None: deleted) of a row of an entry."""
+    if key[:1] == LONG_ROW:
+        full, value = _decode(_long_decoder, value)
+    else:
+        full = key[1 + _NUMBER_BYTES :]
+    return full, value[1:] if value[:1] == _PRESENT else None
+
+
+def encode_entries(number: int, overlay: dict[bytes, bytes | None]) -> list[tuple[bytes, bytes]]:
+    """Rows of changed entries of a column, sorted."""
+    short, long = ROW + _number(number), LONG_ROW + _number(number)
+    return sorted(
+        (short + key, _TOMBSTONE if cell is None else _PRESENT + cell)
+        if len(key) <= _LONGEST_ROW_KEY
+        else (
+            long + record_digest("key", key),
+            msgspec.msgpack.encode((key, _TOMBSTONE if cell is None else _PRESENT + cell)),
+        )
+        for key, cell in overlay.items()
+    )
+
+
+def column_key(number: int) -> bytes:
+    """Key of the row of a column."""
+    return COLUMN + _number(number)
+
+
+def number_of(key: bytes) -> int:
+    """Number of the column that a row belongs to."""
+    return int.from_bytes(key[1 : 1 + _NUMBER_BYTES], "big")
+
+
+def delete_entries(transaction: WriteTransaction, number: int) -> None:
+    """Delete the rows of all entries of a column."""
+    for kind in (ROW, LONG_ROW):
+        transaction.delete_prefix(STAGING, kind + _number(number))
+
+
+def staged_on(db: Database) -> tuple[str, Digest | None] | None:
+    """Branch and commit that the rows of the staging area stand on; None where there are none."""
+    with db.read() as transaction:
+        data = transaction.get(STAGING, HEAD)
+        if data is None:
+            transaction.check_count(STAGING)
+            return None
+    head = decode_head(data)
+    return head.branch, None if head.base is None else Digest(head.base)
+
+
+def clear_staging(transaction: WriteTransaction) -> None:
+    """Delete every row of the staging area."""
+    transaction.delete_prefix(STAGING, b"")
+
+
+def _number(number: int) -> bytes:
+    return number.to_bytes(_NUMBER_BYTES, "big")
+
+
+def _decode(decoder: msgspec.msgpack.Decoder[T], data: bytes) -> T:
+    try:
+        return decoder.decode(data)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise CorruptionError(f"a row of the staging area cannot be read: {error}") from None
