@@ -29,6 +29,7 @@ __all__ = [
     "crash_point",
     "create_file",
     "make_directory",
+    "move_directory",
     "open_file",
     "points",
     "raise_for",
@@ -107,6 +108,8 @@ _REMOVE_BEFORE = register_point("fs.remove_file.before")
 _REMOVE_AFTER = register_point("fs.remove_file.after")
 _MAKE_DIRECTORY_BEFORE = register_point("fs.make_directory.before")
 _MAKE_DIRECTORY_AFTER = register_point("fs.make_directory.after")
+_MOVE_BEFORE = register_point("fs.move_directory.before")
+_MOVE_AFTER = register_point("fs.move_directory.after")
 
 
 # ---------------------------------------------------------------------------------------------------------- errors
@@ -317,6 +320,15 @@ def make_directory(path: AnyPath) -> None:
                 raise
     crash_point(_MAKE_DIRECTORY_AFTER)
     sync_directory(os.path.dirname(path) or ".")
+
+
+def move_directory(path: AnyPath, target: AnyPath) -> None:
+    """Give a directory another name in the same place, durably; ``target`` must not exist, or be an empty directory."""
+    crash_point(_MOVE_BEFORE)
+    with _errors("move", path):
+        os.rename(path, target)
+    crash_point(_MOVE_AFTER)
+    sync_directory(os.path.dirname(target) or ".")
 
 
 # ----------------------------------------------------------------------------------------------------------- locks

@@ -6,15 +6,24 @@ or a whole one.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
 
 from hangar import _fs
 from hangar.config import ConfigFile, check_value
 from hangar.db import Database
 from hangar.db.format import FILE_NAME, write_format
-from hangar.errors import AccessError, InvalidTypeError, RepositoryExistsError, StorageError
+from hangar.errors import (
+    AccessError,
+    HangarError,
+    InvalidTypeError,
+    LockedError,
+    RepositoryExistsError,
+    StorageError,
+)
 from hangar.lock import create_lock, holder
 from hangar.refs import Refs
 
@@ -39,30 +48,49 @@ def initialize(directory: Path, user_name: str, user_email: str, *, remove_old: 
         if not isinstance(value, str):
             raise InvalidTypeError(f"{key} must be a str, not {type(value).__name__}")
         check_value(key, value)
+    with _alone(directory.parent):
+        _require_free(directory, remove_old)
+        if not os.access(directory.parent, os.W_OK):
+            raise AccessError(f"{directory.parent} is not writable")
+        fresh = directory.with_name(f"{directory.name}.new")
+        try:
+            _remove(fresh)
+            _build(fresh, user_name, user_email)
+            _put_in_place(fresh, directory)
+        except OSError as error:
+            _remove(fresh)
+            if isinstance(error, HangarError):
+                raise
+            raise StorageError(f"{directory} cannot be made: {error}") from error
+        except BaseException:
+            _remove(fresh)
+            raise
+
+
+@contextlib.contextmanager
+def _alone(parent: Path) -> Iterator[None]:
+    """Keep others from making a repository in the same place: what one builds, another would put in place half made."""
+    descriptor = _fs.open_file(parent)
+    try:
+        free = True
+        with contextlib.suppress(StorageError):  # Not every file system can lock a directory.
+            free = _fs.try_lock(descriptor, shared=False)
+        if not free:
+            raise LockedError(f"another process is making a repository in {parent}: wait for it, or look what it made")
+        yield
+    finally:
+        os.close(descriptor)
+
+
+def _require_free(directory: Path, remove_old: bool) -> None:
     exists = (directory / FILE_NAME).exists()
     if directory.exists() and not remove_old:
         what = "a repository" if exists else "something that is no sound repository"
         raise RepositoryExistsError(
             f"there is {what} in {directory}: use remove_old=True (`--overwrite`) to replace it"
         )
-    if not os.access(directory.parent, os.W_OK):
-        raise AccessError(f"{directory.parent} is not writable")
     if exists:
         _refuse_live_writer(directory)
-    fresh = directory.with_name(f"{directory.name}.new")
-    try:
-        _remove(fresh)
-        _build(fresh, user_name, user_email)
-        if directory.exists():
-            _retire(directory)
-        fresh.rename(directory)
-    except OSError as error:
-        _remove(fresh)
-        raise StorageError(f"{directory} cannot be made: {error}") from error
-    except BaseException:
-        _remove(fresh)
-        raise
-    _fs.sync_directory(directory.parent)
 
 
 def _build(directory: Path, user_name: str, user_email: str) -> None:
@@ -93,11 +121,18 @@ def _refuse_live_writer(directory: Path) -> None:
         )
 
 
-def _retire(directory: Path) -> None:
-    """Move an old repository away before it is deleted, so that no half of it is ever in place."""
+def _put_in_place(fresh: Path, directory: Path) -> None:
+    """Move a new repository to its place. An old one is moved away first, whole, and deleted when the new one is there."""
     old = directory.with_name(f"{directory.name}.old")
     _remove(old)
-    directory.rename(old)
+    if directory.exists():
+        _fs.move_directory(directory, old)
+    try:
+        _fs.move_directory(fresh, directory)
+    except BaseException:
+        if old.exists() and not directory.exists():
+            _fs.move_directory(old, directory)
+        raise
     _remove(old)
 
 

@@ -3,6 +3,12 @@
 from __future__ import annotations
 
 from tests.crash.harness import Scenario
-from tests.crash.scenarios import blobs, database, files, locks
+from tests.crash.scenarios import blobs, database, files, locks, repositories
 
-SCENARIOS: tuple[Scenario, ...] = (*files.SCENARIOS, *database.SCENARIOS, *locks.SCENARIOS, *blobs.SCENARIOS)
+SCENARIOS: tuple[Scenario, ...] = (
+    *files.SCENARIOS,
+    *database.SCENARIOS,
+    *locks.SCENARIOS,
+    *blobs.SCENARIOS,
+    *repositories.SCENARIOS,
+)

@@ -1,0 +1,318 @@
+"""A repository and a model of it in dicts, told to do the same things.
+
+A step is a function of ``Actions``. Run against a ``Live`` repository it does something; run against a ``Model`` it says what must be
+there afterwards. ``observe`` reads all of a repository through its public interface, in the form of ``Model.state``, so that what is
+found after a crash is compared with the states before and after the step that was under way, whole.
+"""
+
+from __future__ import annotations
+
+import copy
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from functools import lru_cache
+from pathlib import Path
+from typing import Any, Protocol
+
+import numpy as np
+
+from hangar import Repository
+from hangar.backends import registry
+from hangar.checkout import WriterCheckout
+from hangar.config import Config
+from hangar.lock import force_release
+from hangar.stores import Stores
+from tests.backends.toy import Toy
+
+Key = int | str
+Content = dict[str, dict[Key, int]]
+"""Column to sample key to the number of a value."""
+Change = tuple[str, Key, "int | None"]
+"""Column, key, and the number of the new value or None to delete."""
+
+COLUMNS: Mapping[str, dict[str, Any]] = {
+    "label": {"shape": (), "dtype": np.int16},
+    "image": {"shape": (3, 15), "dtype": np.uint8},
+    "ragged": {"shape": (4, 30), "dtype": np.float32, "variable_shape": True},
+    "text": {},
+    "raw": {},
+}
+"""Every backend, every form of a tree entry."""
+
+LONG_KEY = "ü/" * 100
+"""Longer than a key of the database can be."""
+
+
+@lru_cache(maxsize=4096)
+def plain(column: str, number: int) -> Any:
+    """What ``make`` gives, in a form that compares."""
+    return comparable(make(column, number))
+
+
+def make(column: str, number: int) -> Any:
+    """The value of a column with a number: unlike all others of it."""
+    if column == "label":
+        return np.array(number, np.int16)
+    if column == "image":
+        return np.random.default_rng(number).integers(0, 256, (3, 15), np.uint8)
+    if column == "ragged":
+        return np.full((1 + number % 4, 1 + number % 30), number, np.float32)
+    # Short ones lie in the tree, long ones in a file.
+    text = f"{number} " * (1 if number % 2 else 40)
+    return text if column == "text" else text.encode()
+
+
+def comparable(value: Any) -> Any:
+    return (value.dtype.str, value.shape, value.tobytes()) if isinstance(value, np.ndarray) else value
+
+
+class Actions(Protocol):
+    """What a step can do. Numbers stand for values, messages for commits: each is used once."""
+
+    def add_column(self, name: str) -> None: ...
+    def remove_column(self, name: str) -> None: ...
+    def put(self, column: str, key: Key, number: int) -> None: ...
+    def write(self, column: str, numbers: Mapping[Key, int]) -> None: ...
+    def delete(self, column: str, keys: Sequence[Key]) -> None: ...
+    def batch(self, changes: Iterable[Change], fails: bool = False) -> None: ...
+    def commit(self, message: str) -> None: ...
+    def amend(self, message: str) -> None: ...
+    def reset(self) -> None: ...
+    def create_branch(self, name: str) -> None: ...
+    def remove_branch(self, name: str) -> None: ...
+    def switch(self, name: str) -> None: ...
+    def change_backend(self, column: str, tag: str) -> None: ...
+    def configure(self, email: str) -> None: ...
+    def reopen(self) -> None: ...
+    def force(self) -> None: ...
+
+
+Step = Callable[[Actions], None]
+
+
+class Model:
+    """What a repository must hold."""
+
+    def __init__(self) -> None:
+        self.last_written = "master"
+        self.heads: dict[str, tuple[str, ...]] = {"master": ()}
+        self.commits: dict[str, Content] = {}
+        self.staged: Content = {}
+        self.backends: dict[str, str] = {}
+        self.email = "ada@example.org"
+
+    def state(self) -> dict[str, Any]:
+        """Everything, as ``observe`` shows it."""
+        reachable = {message for messages in self.heads.values() for message in messages}
+        return {
+            "last written": self.last_written,
+            "branches": self.heads.copy(),
+            "commits": {message: _plain_content(self.commits[message]) for message in sorted(reachable)},
+            "staged": _plain_content(self.staged),
+            "backends": {name: self.backends.get(name, _DEFAULT_BACKENDS.get(name, "10")) for name in self.staged},
+            "email": self.email,
+        }
+
+    def _head(self) -> Content:
+        messages = self.heads[self.last_written]
+        return copy.deepcopy(self.commits[messages[0]]) if messages else {}
+
+    def add_column(self, name: str) -> None:
+        self.staged[name] = {}
+
+    def remove_column(self, name: str) -> None:
+        del self.staged[name]
+
+    def put(self, column: str, key: Key, number: int) -> None:
+        self.staged[column][key] = number
+
+    def write(self, column: str, numbers: Mapping[Key, int]) -> None:
+        self.staged[column].update(numbers)
+
+    def delete(self, column: str, keys: Sequence[Key]) -> None:
+        for key in keys:
+            del self.staged[column][key]
+
+    def batch(self, changes: Iterable[Change], fails: bool = False) -> None:
+        for column, key, number in () if fails else changes:
+            if number is None:
+                del self.staged[column][key]
+            else:
+                self.staged[column][key] = number
+
+    def commit(self, message: str) -> None:
+        self.heads[self.last_written] = (message, *self.heads[self.last_written])
+        self.commits[message] = copy.deepcopy(self.staged)
+
+    def amend(self, message: str) -> None:
+        self.heads[self.last_written] = self.heads[self.last_written][1:]
+        self.commit(message)
+
+    def reset(self) -> None:
+        self.staged = self._head()
+
+    def create_branch(self, name: str) -> None:
+        self.heads[name] = self.heads[self.last_written]
+
+    def remove_branch(self, name: str) -> None:
+        del self.heads[name]
+
+    def switch(self, name: str) -> None:
+        self.last_written = name
+        self.staged = self._head()
+
+    def change_backend(self, column: str, tag: str) -> None:
+        self.backends[column] = tag
+
+    def configure(self, email: str) -> None:
+        self.email = email
+
+    def reopen(self) -> None:
+        pass
+
+    def force(self) -> None:
+        pass
+
+
+_DEFAULT_BACKENDS = {"text": "30", "raw": "31"}
+
+
+def _plain_content(content: Content) -> dict[str, dict[Key, Any]]:
+    return {name: {key: plain(name, number) for key, number in samples.items()} for name, samples in content.items()}
+
+
+class Live:
+    """The repository in a directory, with a writer."""
+
+    def __init__(self, directory: Path) -> None:
+        install_toy()
+        self.repo = Repository(directory)
+        self.writer: WriterCheckout = self.repo.checkout(write=True)
+
+    def add_column(self, name: str) -> None:
+        if name == "text":
+            self.writer.add_str_column(name)
+        elif name == "raw":
+            self.writer.add_bytes_column(name)
+        else:
+            self.writer.add_ndarray_column(name, **COLUMNS[name])
+
+    def remove_column(self, name: str) -> None:
+        self.writer.columns.delete(name)
+
+    def put(self, column: str, key: Key, number: int) -> None:
+        self.writer[column][key] = make(column, number)
+
+    def write(self, column: str, numbers: Mapping[Key, int]) -> None:
+        self.writer[column].write(list(numbers), [make(column, number) for number in numbers.values()])
+
+    def delete(self, column: str, keys: Sequence[Key]) -> None:
+        self.writer[column].delete(keys)
+
+    def batch(self, changes: Iterable[Change], fails: bool = False) -> None:
+        try:
+            with self.writer:
+                for column, key, number in changes:
+                    if number is None:
+                        del self.writer[column][key]
+                    else:
+                        self.put(column, key, number)
+                if fails:
+                    raise ZeroDivisionError
+        except ZeroDivisionError:
+            assert fails
+
+    def commit(self, message: str) -> None:
+        self.writer.commit(message)
+
+    def amend(self, message: str) -> None:
+        self.writer.commit(message, amend=True)
+
+    def reset(self) -> None:
+        self.writer.reset_staging_area(force=True)
+
+    def create_branch(self, name: str) -> None:
+        self.repo.create_branch(name)
+
+    def remove_branch(self, name: str) -> None:
+        self.writer.close()
+        self.repo.remove_branch(name, force_delete=True)
+        self.writer = self.repo.checkout(write=True)
+
+    def switch(self, name: str) -> None:
+        self.writer.close()
+        self.writer = self.repo.checkout(write=True, branch=name)
+
+    def change_backend(self, column: str, tag: str) -> None:
+        self.writer[column].change_backend(tag)
+
+    def configure(self, email: str) -> None:
+        Config(Path(self.repo.path) / ".hangar").file("repository").set("user.email", email)
+
+    def reopen(self) -> None:
+        path = self.repo.path
+        self.close()
+        self.repo = Repository(path)
+        self.writer = self.repo.checkout(write=True)
+
+    def force(self) -> None:
+        """Another takes the lock away and writes from then on."""
+        stores = Stores(Path(self.repo.path) / ".hangar")
+        force_release(stores.db)
+        stores.close()
+        self.writer = self.repo.checkout(write=True)
+
+    def close(self) -> None:
+        self.writer.close()
+        self.repo.close()
+
+
+def observe(live: Live) -> dict[str, Any]:
+    """All that the repository shows, in the form of ``Model.state``."""
+    repo, writer = live.repo, live.writer
+    branches: dict[str, tuple[str, ...]] = {}
+    commits: dict[str, Any] = {}
+    for name in repo.list_branches():
+        log = repo.log(branch=name, return_contents=True)
+        assert log is not None
+        messages = []
+        for digest in log["order"]:
+            message = log["specs"][digest]["commit_message"]
+            messages.append(message)
+            if message not in commits:
+                commits[message] = _read(repo.checkout(commit=digest))
+        branches[name] = tuple(messages)
+    return {
+        "last written": repo.head().last_written,
+        "branches": branches,
+        "commits": commits,
+        "staged": _read(writer),
+        "backends": {name: writer[name].backend for name in writer},
+        "email": Config(Path(repo.path) / ".hangar").person().email,
+    }
+
+
+def _read(checkout: Any) -> dict[str, dict[Key, Any]]:
+    return {name: {key: comparable(value) for key, value in checkout[name].items()} for name in checkout}
+
+
+def require(found: Mapping[str, Any], *expected: Mapping[str, Any]) -> None:
+    """``found`` is one of ``expected``; else say in which parts it is not."""
+    if found in expected:
+        return
+    parts = [
+        f"against state {number}, {part}: {_shorten(found[part])} is not {_shorten(state[part])}"
+        for number, state in enumerate(expected)
+        for part in state
+        if found[part] != state[part]
+    ]
+    raise AssertionError("\n".join(parts))
+
+
+def _shorten(value: object) -> str:
+    text = repr(value)
+    return text if len(text) < 2000 else f"{text[:2000]} ..."
+
+
+def install_toy() -> None:
+    """Make the backend of the tests known to this process, which is a child of the test or ends with it."""
+    registry._loaded.setdefault("toy", Toy())
