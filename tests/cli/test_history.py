@@ -183,6 +183,15 @@ def test_branches(filled: Shell) -> None:
     filled.fails(5, "branch", "delete", "master")
 
 
+def test_branches_as_git_spells_them(filled: Shell) -> None:
+    assert "Created branch relabel" in filled.ok("branch", "relabel")
+    filled.ok("branch", "third", "master~0")
+    assert "Deleted branch relabel" in filled.ok("branch", "-d", "relabel")
+    assert "Deleted branch third" in filled.ok("branch", "-D", "third")
+    change(filled)
+    filled.ok("commit", "-am", "Everything is staged anyway")
+
+
 def test_commits_that_would_be_lost(filled: Shell) -> None:
     filled.ok("checkout", "-b", "other")
     change(filled)

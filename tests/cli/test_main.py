@@ -95,7 +95,7 @@ def test_an_unknown_command_is_met_with_a_better_one(shell: Shell, word: str, te
 def test_unknown_subcommands(empty: Shell) -> None:
     empty.fails(2, "column", "crate", text="Did you mean create?")
     empty.fails(2, "column", "rm", text="remove")
-    empty.fails(2, "branch", "feature", text="hangar branch create feature")
+    empty.fails(2, "branch", "rm", text="Did you mean delete?")
     empty.fails(2, "branch", "lst", text="Did you mean list?")
 
 

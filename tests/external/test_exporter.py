@@ -12,7 +12,8 @@ from hangar import external
 from hangar.errors import InvalidInputError
 from hangar.external import BasePlugin, exporter
 from hangar.external.exporter import ExportReport, export_samples
-from hangar.external.importer import import_files, plan_import
+from hangar.external.importer import import_files
+from hangar.external.loading import plan_import
 from hangar.external.manager import manager
 from hangar.external.naming import find_files
 from hangar.external.safe_io import OutputDirectory

@@ -11,9 +11,10 @@ import numpy as np
 import pytest
 
 from hangar.errors import ConflictError, InvalidInputError, PathNotFoundError
-from hangar.external import BasePlugin, importer
+from hangar.external import BasePlugin, importer, loading
 from hangar.external.fit import Needs, create_command
-from hangar.external.importer import ImportReport, Job, import_files, plan_import
+from hangar.external.importer import ImportReport, import_files
+from hangar.external.loading import Job, plan_import
 from hangar.external.naming import Source, find_files, key_text
 from tests.external.fakes import FakeColumn, picture, write_png
 
@@ -21,8 +22,8 @@ from tests.external.fakes import FakeColumn, picture, write_png
 @pytest.fixture(autouse=True, params=["threads", "one thread"])
 def _threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test holds whether files are decoded on threads or not."""
-    monkeypatch.setattr(importer, "THREAD_BYTES", 0)
-    monkeypatch.setattr(importer, "MAX_THREADS", 4 if request.param == "threads" else 1)
+    monkeypatch.setattr(loading, "THREAD_BYTES", 0)
+    monkeypatch.setattr(loading, "MAX_THREADS", 4 if request.param == "threads" else 1)
     monkeypatch.setattr(os, "cpu_count", lambda: 4)
 
 

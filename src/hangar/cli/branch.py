@@ -13,13 +13,21 @@ __all__ = ["command"]
 
 
 class BranchGroup(SuggestingGroup):
-    """Tells those who type ``branch NAME`` how a branch is created here."""
+    """Takes ``branch NAME [REV]`` as git does: what is no command, nor like one, is the name of a new branch."""
 
-    def unknown(self, ctx: click.Context, name: str) -> str:
-        """What to say of the unknown command ``name``."""
-        if nearest(name, self.list_commands(ctx)):
-            return super().unknown(ctx, name)
-        return f"{name!r} is no command of {ctx.command_path!r}. A branch of this name is created by `hangar branch create {name}`."
+    def resolve_command(
+        self, ctx: click.Context, args: list[str]
+    ) -> tuple[str | None, click.Command | None, list[str]]:
+        """The command, or ``create``."""
+        name = args[0]
+        if (
+            name in self.commands
+            or name in self.hints
+            or name.startswith("-")
+            or nearest(name, self.list_commands(ctx))
+        ):
+            return super().resolve_command(ctx, args)
+        return "create", self.commands["create"], args
 
 
 @click.group(
@@ -28,17 +36,24 @@ class BranchGroup(SuggestingGroup):
     invoke_without_command=True,
     hints={"rm": "Did you mean delete?", "remove": "Did you mean delete?"},
 )
+@click.option(
+    "-d", "gone", metavar="NAME", hidden=True, help="As `branch delete NAME`, for those whose fingers know git."
+)
+@click.option("-D", "gone_for_sure", metavar="NAME", hidden=True, help="As `branch delete -f NAME`.")
 @json_option
 @click.pass_context
-def command(ctx: click.Context, as_json: bool) -> None:
-    """List, create and delete branches. Alone it lists them.
+def command(ctx: click.Context, gone: str | None, gone_for_sure: str | None, as_json: bool) -> None:
+    """List, create and delete branches. Alone it lists them, and with a NAME it creates one.
 
     For example:
       hangar branch
       hangar branch create relabel
       hangar branch delete relabel
     """
-    if ctx.invoked_subcommand is None:
+    name = gone or gone_for_sure
+    if ctx.invoked_subcommand is None and name is not None:
+        ctx.invoke(delete, name=name, force=gone is None, as_json=as_json)
+    elif ctx.invoked_subcommand is None:
         ctx.invoke(list_, as_json=as_json)
 
 

@@ -42,6 +42,9 @@ def _meta(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...
 @click.option(
     "-m", "--message", "messages", multiple=True, metavar="TEXT", help="The message; several are its paragraphs."
 )
+@click.option(
+    "-a", "--all", is_flag=True, hidden=True, expose_value=False, help="Nothing: whatever is written is staged."
+)
 @click.option("--amend", is_flag=True, help="Replace the last commit of the branch.")
 @click.option("--no-edit", is_flag=True, help="With --amend: keep the message.")
 @click.option("--meta", multiple=True, metavar="KEY=VALUE", callback=_meta, help="A fact to store with the commit.")

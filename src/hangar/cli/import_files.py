@@ -67,7 +67,8 @@ def command(
 
     JSON: column, branch, samples, overwritten, files, nbytes, skipped (paths).
     """
-    from hangar.external.importer import import_files, plan_import
+    from hangar.external.importer import import_files
+    from hangar.external.loading import plan_import
     from hangar.external.naming import find_files
 
     path = state.resolve(path)
@@ -127,7 +128,7 @@ def _paths_column(checkout: WriterCheckout, column: str, wanted: bool) -> Iterat
 def _no_column(checkout: WriterCheckout, name: str, sources: Sequence[Source]) -> ColumnNotFoundError:
     """The error for a missing column, with the command that makes one for the first file that can be read."""
     from hangar.external.fit import create_command
-    from hangar.external.importer import load_values, plan_import
+    from hangar.external.loading import load_values, plan_import
 
     text = f"there is no column {name!r} on branch {checkout.branch_name}"
     for kind in ("ndarray", "str"):

@@ -51,6 +51,8 @@ SECTIONS: Final = {
 HINTS: Final = {
     "add": "Files are brought in by `hangar import COLUMN PATH`.",
     "switch": "The branch to write is chosen by `hangar checkout BRANCH`.",
+    "diff": "Staged changes are listed by `hangar ls --changed`.",
+    "reset": "Staged changes are dropped by `hangar restore COLUMN`.",
     "unstage": "Staged changes are dropped by `hangar restore COLUMN`.",
     "remove": "Samples are removed by `hangar rm`, columns by `hangar column remove`.",
     "delete": "Samples are removed by `hangar rm`, columns by `hangar column remove`.",
