@@ -172,6 +172,10 @@ def test_wrong_arguments_are_refused(bench: Bench) -> None:
     for out in wrong:
         with pytest.raises(InvalidInputError):
             bench.store.read_rows(digests, IMAGE, 784, out)
+    fixed = np.empty((10, 784), np.uint8)
+    fixed.flags.writeable = False
+    with pytest.raises(InvalidInputError):
+        bench.store.read_rows(digests, IMAGE, 784, fixed)
     with pytest.raises(InvalidInputError):
         bench.store.read_list([b"short"])
     assert bench.store.read_list([]) == []

@@ -8,7 +8,7 @@ import pytest
 from hangar import limits
 from hangar.blobs import merging
 from hangar.blobs.merging import runs_to_merge
-from hangar.db.tables import HEADERS, LOCATIONS
+from hangar.db.tables import FILES, HEADERS, LOCATIONS
 from hangar.digest import NDARRAY, Header, blob_digests
 from hangar.errors import CorruptionError, InvalidInputError, InvalidStateError
 from tests.blobs.maker import IMAGE, RAW, UINT8, Bench, Blob, arrays, check_reads, images, mixed, texts
@@ -122,6 +122,9 @@ def test_publishing_what_was_not_prepared_is_refused(bench: Bench) -> None:
 
 
 def test_publishing_nothing_is_fine(bench: Bench) -> None:
+    rows, digests = images(0)
+    bench.writer.add_rows("10", IMAGE, rows, digests)
+    bench.writer.add_list("31", RAW, [], [])
     bench.publish()
     bench.publish()
     assert bench.files() == bench.runs() == []
@@ -181,6 +184,20 @@ def test_wrong_arguments_are_refused(bench: Bench) -> None:
     bench.writer.rollback()
     bench.publish()
     assert bench.files() == []
+    with bench.db.read() as transaction:
+        assert transaction.count(FILES) == 0
+
+
+def test_a_dropped_file_is_not_recorded(bench: Bench) -> None:
+    bench.add(texts(20))
+    bench.writer.rollback()
+    bench.publish()
+    with bench.db.read() as transaction:
+        assert transaction.count(FILES) == 0
+    bench.add(texts(20))
+    bench.publish()
+    assert bench.files() == ["00000001.31"]
+    check_reads(bench.store, texts(20))
 
 
 # ---------------------------------------------------------------------- each content once

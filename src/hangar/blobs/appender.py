@@ -52,7 +52,7 @@ class _Growing:
         """The row that is to be published, or None where nothing was appended."""
         row = BlobFileRow(self.tag, self.writer.end, owner, self.sealed)
         if self.recorded is None:
-            return row
+            return row if row.end != self.first_end else None
         return row if (row.end, row.sealed) != (self.recorded.end, self.recorded.sealed) else None
 
 

@@ -119,6 +119,7 @@ class Index:
         """One index of all that ``indexes`` hold; where two hold one digest, the earlier in the sequence counts."""
         if len(indexes) == 1:
             return indexes[0]
+        # Sorting sorted parts stably is merging them.
         prefixes = np.concatenate([np.empty(0, np.uint64), *(index.prefixes for index in indexes)])
         entries = np.concatenate([np.empty((0, ENTRY_WORDS), np.uint64), *(index.entries for index in indexes)])
         order = np.argsort(prefixes, kind="stable")
@@ -133,6 +134,10 @@ class Index:
             keep[1:] = (prefixes[1:] != prefixes[:-1]) | (rest[1:] != rest[:-1]).any(axis=1)
             prefixes, entries = prefixes[keep], entries[keep]
         return cls(prefixes, entries)
+
+    def part(self, start: int, stop: int) -> Index:
+        """The entries from ``start`` to ``stop``."""
+        return Index(self.prefixes[start:stop], self.entries[start:stop])
 
     def digests(self) -> Digests:
         """The digests, ascending: uint8, shape (n, 32)."""

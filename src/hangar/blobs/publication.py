@@ -82,7 +82,7 @@ class Publication:
             folds = list(transaction.scan(LOCATIONS)) if present and (many or crowded) else []
         if many or folds:
             table = [_index_of(folds)] if folds else []
-            run = _write_run(db, directory, locator, Index.merge([fresh, *table]), folds)
+            run = _write_run(db, directory, locator, [fresh, *table], folds)
             return cls(headers, directory, [], run)
         rows: Rows = []
         if fresh.count:
@@ -128,17 +128,17 @@ def _index_of(rows: Rows) -> Index:
     return Index.build(sought, Locations.from_rows([row for _, row in rows]))
 
 
-def _write_run(db: Database, directory: Path, locator: Locator, fresh: Index, folds: Rows) -> _NewRun:
-    old = _runs_to_merge(locator, fresh.count)
-    merged = Index.merge([fresh, *(run.index for run in old)])
+def _write_run(db: Database, directory: Path, locator: Locator, fresh: Sequence[Index], folds: Rows) -> _NewRun:
+    old = _runs_to_merge(locator, sum(index.count for index in fresh))
+    indexes = [*fresh, *(run.index for run in old)]
     for run_id in free_ids(db, directory):
         try:
-            write_run(run_path(directory, run_id), run_id, merged)
+            count = write_run(run_path(directory, run_id), run_id, indexes)
         except StorageError as error:
             if error.errno != errno.EEXIST:
                 raise
             continue
-        return _NewRun(run_id, merged.count, frozenset(run.run_id for run in old), folds)
+        return _NewRun(run_id, count, frozenset(run.run_id for run in old), folds)
     raise AssertionError("ids do not end")
 
 

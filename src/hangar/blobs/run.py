@@ -8,18 +8,21 @@ not match is not found, and a location that does not belong to its digest fails 
 
 from __future__ import annotations
 
+import contextlib
 import mmap
 import os
 import struct
+from collections.abc import Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
 import numpy as np
+from xxhash import xxh3_64
 
 from hangar import _fs
 from hangar.blobs.index import ENTRY_BYTES, ENTRY_WORDS, Index
 from hangar.digest import checksum
-from hangar.errors import CorruptionError, UnsupportedVersionError
+from hangar.errors import CorruptionError, HangarError, UnsupportedVersionError
 
 __all__ = ["Run", "run_bytes", "write_run"]
 
@@ -27,6 +30,8 @@ _HEADER = struct.Struct("<8sIIQQQ16sQ")
 _MAGIC = b"HANGARRN"
 _VERSION = 0
 _RUN_HEADER_BYTES: Final = _HEADER.size
+_PIECE_BLOBS: Final = 2**20
+"""Blobs of runs that are merged in memory at a time."""
 
 
 def run_bytes(count: int) -> int:
@@ -34,13 +39,74 @@ def run_bytes(count: int) -> int:
     return _RUN_HEADER_BYTES + (8 + ENTRY_BYTES) * count
 
 
-def write_run(path: Path, run_id: int, index: Index) -> None:
-    """Write ``index`` as a run file, durably."""
-    prefixes = np.ascontiguousarray(index.prefixes, "<u8")
-    entries = np.ascontiguousarray(index.entries, "<u8")
-    sums = checksum(prefixes.data, 0), checksum(entries.data, 0)
-    head = _HEADER.pack(_MAGIC, _VERSION, run_id, index.count, *sums, bytes(16), 0)[:-8]
-    _fs.write_new_file(path, [head, struct.pack("<Q", checksum(head, 0)), prefixes.data, entries.data])
+def write_run(path: Path, run_id: int, indexes: Sequence[Index]) -> int:
+    """Write what ``indexes`` hold as one run, durably, and return how many blobs that is.
+
+    Where two of them hold one digest, the earlier in the sequence counts. What is in memory at a time is bounded, however
+    large the runs that are merged; they are read twice then, because the size of the columns must be known first.
+    """
+    total = sum(index.count for index in indexes)
+    if total <= _PIECE_BLOBS:
+        index = Index.merge(indexes)
+        prefixes, entries = _columns(index)
+        sums = checksum(prefixes, 0), checksum(entries, 0)
+        _fs.write_new_file(path, [_header(run_id, index.count, *sums), prefixes, entries])
+        return index.count
+    count = total - sum(map(_repeats, _pieces(indexes)))
+    descriptor = _fs.create_file(path)
+    try:
+        _write_columns(descriptor, path, run_id, count, map(Index.merge, _pieces(indexes)))
+        _fs.sync_file(descriptor, path)
+    except BaseException:
+        with contextlib.suppress(HangarError):
+            _fs.remove_file(path)
+        raise
+    finally:
+        os.close(descriptor)
+    _fs.sync_directory(path.parent)
+    return count
+
+
+def _write_columns(descriptor: int, path: Path, run_id: int, count: int, pieces: Iterable[Index]) -> None:
+    ends = [_RUN_HEADER_BYTES, _RUN_HEADER_BYTES + 8 * count]
+    hashers = [xxh3_64(seed=0), xxh3_64(seed=0)]
+    for piece in pieces:
+        for column, data in enumerate(_columns(piece)):
+            hashers[column].update(data)
+            ends[column] += _fs.write_at(descriptor, [data], ends[column], path)
+    if ends[1] != run_bytes(count):
+        raise CorruptionError(f"runs that are merged into {path} are not in order")
+    _fs.write_at(descriptor, [_header(run_id, count, *(hasher.intdigest() for hasher in hashers))], 0, path)
+
+
+def _pieces(indexes: Sequence[Index]) -> Iterator[list[Index]]:
+    """Parts of sorted indexes that cover the same digests, some hundred thousand blobs at a time."""
+    largest = max(indexes, key=lambda index: index.count)
+    step = max(1, _PIECE_BLOBS * largest.count // sum(index.count for index in indexes))
+    starts = [0] * len(indexes)
+    for place in [*range(step, largest.count, step), None]:
+        bound = None if place is None else largest.prefixes[place]
+        stops = [index.count if bound is None else int(index.prefixes.searchsorted(bound)) for index in indexes]
+        yield [index.part(start, stop) for index, start, stop in zip(indexes, starts, stops, strict=True)]
+        starts = stops
+
+
+def _repeats(piece: Sequence[Index]) -> int:
+    """How many entries of a piece repeat a digest."""
+    prefixes = np.concatenate([index.prefixes for index in piece])
+    prefixes.sort()
+    if not (prefixes[1:] == prefixes[:-1]).any():
+        return 0
+    return len(prefixes) - Index.merge(piece).count
+
+
+def _columns(index: Index) -> tuple[memoryview, memoryview]:
+    return np.ascontiguousarray(index.prefixes, "<u8").data, np.ascontiguousarray(index.entries, "<u8").data
+
+
+def _header(run_id: int, count: int, prefix_sum: int, entry_sum: int) -> bytes:
+    data = _HEADER.pack(_MAGIC, _VERSION, run_id, count, prefix_sum, entry_sum, bytes(16), 0)[:-8]
+    return data + struct.pack("<Q", checksum(data, 0))
 
 
 class Run:

@@ -133,8 +133,8 @@ class BlobStore:
         """
         digests = _checked_digests(digests)
         count = digests.shape[0]
-        if out is not None and (out.shape != (count, nbytes) or out.dtype != np.uint8 or not out.flags.c_contiguous):
-            raise InvalidInputError(f"`out` must be a uint8 array in C order of shape {(count, nbytes)}")
+        if out is not None and (out.shape != (count, nbytes) or out.dtype != np.uint8 or not out.flags.carray):
+            raise InvalidInputError(f"`out` must be a writable uint8 array in C order of shape {(count, nbytes)}")
         if not count:
             return np.empty((0, nbytes), np.uint8) if out is None else out
         try:

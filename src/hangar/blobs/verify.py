@@ -78,16 +78,18 @@ def verify_blobs(store: BlobStore, progress: Progress = None) -> Iterator[Damage
         rows = list(transaction.scan(LOCATIONS))
     try:
         store.refresh()
-        parts = [run.index.digests() for run in store.locator.runs()]
+        indexes = [run.index for run in store.locator.runs()]
     except HangarError as error:
         yield Damage(None, "", str(error))
-        parts = []
+        indexes = []
     keys = [key for key, _ in rows if len(key) == DIGEST_BYTES]
-    parts.append(digest_array(keys))
-    with report(progress, sum(map(len, parts)), "blobs", "checking") as reporter:
-        for digests in parts:
-            for start in range(0, len(digests), _CHUNK_BLOBS):
-                yield from _verify(store, digests[start : start + _CHUNK_BLOBS], reporter)
+    total = len(keys) + sum(index.count for index in indexes)
+    with report(progress, total, "blobs", "checking") as reporter:
+        for index in indexes:
+            for start in range(0, index.count, _CHUNK_BLOBS):
+                yield from _verify(store, index.part(start, start + _CHUNK_BLOBS).digests(), reporter)
+        for start in range(0, len(keys), _CHUNK_BLOBS):
+            yield from _verify(store, digest_array(keys[start : start + _CHUNK_BLOBS]), reporter)
 
 
 def _verify(store: BlobStore, digests: Digests, reporter: Reporter) -> Iterator[Damage]:
