@@ -11,7 +11,7 @@ import lmdb
 import msgspec
 
 from tests.compat.independent_tables import CONTENT_ADDRESSED, NAMES
-from tests.compat.test_format_spec import PAGE_NAMES
+from tests.compat.specification import PAGE_NAMES
 
 _row = PAGE_NAMES["row"]
 record_digest = PAGE_NAMES["record_digest"]

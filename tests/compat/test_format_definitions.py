@@ -27,7 +27,7 @@ from hangar.refs.rows import encode as encode_ref
 from hangar.schema import NdarraySchema
 from hangar.schema.keys import encode_key, encode_nested_key
 from tests.compat import independent_reader as independent
-from tests.compat.test_format_spec import PAGE_NAMES, column
+from tests.compat.specification import PAGE_NAMES, column
 from tests.objects.memory import FORMS, cell_of, memory_store
 
 page: Any = type(
@@ -128,7 +128,7 @@ def test_runs(tmp_path_factory: pytest.TempPathFactory, names: list[bytes], rand
     assert rows == list(stated.values())
     order, sought, _ = sort_digests(digest_array(names))
     path = tmp_path_factory.mktemp("runs") / "run"
-    write_run(path, 9, Index.build(sought, Locations.from_rows(rows).take(order)))
+    write_run(path, 9, [Index.build(sought, Locations.from_rows(rows).take(order))])
     assert path.read_bytes() == page.run(9, stated)
     assert len(path.read_bytes()) == run_bytes(len(names))
 

@@ -16,7 +16,7 @@ from hangar.blobs.index import ENTRY_BYTES
 from hangar.blobs.run import run_bytes
 from tests.compat.independent_reader import Repository as IndependentRepository
 from tests.compat.pages import Row
-from tests.compat.test_format_spec import PAGE_NAMES, TABLES_OF_PAGE, column
+from tests.compat.specification import PAGE_NAMES, TABLES_OF_PAGE, column
 
 Everything = tuple[Path, dict[str, Any]]
 

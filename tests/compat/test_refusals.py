@@ -14,7 +14,7 @@ from xxhash import xxh3_64_intdigest
 from hangar import Repository, errors
 from tests.cli.shell import Shell
 from tests.compat.rewriting import Rows, decode, encode, rewriting
-from tests.compat.test_format_spec import TABLES_OF_PAGE
+from tests.compat.specification import TABLES_OF_PAGE
 
 LEAF = [0, 0, 1, [b"\x10" + bytes(8)], bytes(8), b"\x08", [], []]
 """A leaf of the column ``label``, as a record."""
