@@ -13,8 +13,9 @@ import numpy as np
 import pytest
 
 from hangar.errors import CorruptionError, InvalidInputError
+from hangar.objects.apply import apply
 from hangar.objects.build import build
-from hangar.objects.node import FIXED_INLINE, TreeForm
+from hangar.objects.node import BY_DIGEST, FIXED_INLINE, Node, Root, TreeForm
 from hangar.objects.read import (
     find_ints,
     find_keys,
@@ -282,6 +283,58 @@ def test_leaves_of_another_form_are_refused() -> None:
         find_ints(tree.store, form, tree.root, np.arange(3, dtype=np.uint64))
     with pytest.raises(CorruptionError):
         get_many(tree.store, form, tree.root, tree.keys[:3])
+
+
+def test_a_tree_whose_levels_do_not_follow_each_other_is_an_error_of_ours() -> None:
+    store = memory_store()
+    leaf = store.add(Node(0, 0, BY_DIGEST, [int_key(1), int_key(2)], b"d" * 64, b"", [], []))
+    for level in (2, 3):
+        root = store.add(Node(0, level, BY_DIGEST, [int_key(2)], leaf, b"", [2], []))
+        nested = store.add(Node(0, level, BY_DIGEST, [nested_key(1, 2)], leaf, b"", [2], [1]))
+        form = FORMS["digest"]
+        reads: list[Callable[..., Any]] = [
+            get,
+            rank,
+            select,
+            select_keys,
+            leaves_at,
+            scan,
+            get_many,
+            find_keys,
+            find_ints,
+        ]
+        arguments: list[tuple[Any, ...]] = [
+            (root, int_key(1)),
+            (root, int_key(1)),
+            (root, 0),
+            (root, [0]),
+            (root, 0, 1),
+            (root,),
+            (form, root, [int_key(1)]),
+            (form, root, [int_key(1)]),
+            (form, root, np.ones(1, np.uint64)),
+            (form, Root(root, 2, 2), [int_key(1)], [b"x" * 32]),
+            (nested, 0),
+            (nested, int_key(1)),
+        ]
+        for read, given in zip(reads, arguments, strict=True):
+            with pytest.raises(CorruptionError):
+                pytest.fail(f"{read.__name__} at level {level} gave {list(read(store, *given))}")
+
+
+def test_counts_that_are_wrong_are_an_error_of_ours() -> None:
+    store = memory_store()
+    leaf = store.add(Node(0, 0, BY_DIGEST, [int_key(1), int_key(2)], b"d" * 64, b"", [], []))
+    for counts in ([9], [2**53]):
+        root = store.add(Node(0, 1, BY_DIGEST, [int_key(2)], leaf, b"", counts, []))
+        for read in (
+            lambda root=root: select(store, root, 5),
+            lambda root=root: select_keys(store, root, [5]),
+            lambda root=root: select_refs(store, FORMS["digest"], root, [0, 5]),
+            lambda root=root: slice_refs(store, FORMS["digest"], root, 0, 6),
+        ):
+            with pytest.raises(CorruptionError):
+                read()
 
 
 # ---------------------------------------------------------------------- calls

@@ -172,8 +172,8 @@ def test_a_node_that_is_used_again_and_again_stays() -> None:
     store = memory_store(database, cache_bytes=200_000)
     for number in range(0, 30_000, 10):
         get(store, root, int_key(number))
-    # Each leaf once, and the nodes above them no more often than the cache turns over.
-    assert store.loads < 1.5 * len(database.rows[NODES.name])
+    # Each leaf once; and the nodes above them once too, however often the cache turned over meanwhile.
+    assert store.loads == len(database.rows[NODES.name])
 
 
 def test_many_threads_read_one_store() -> None:

@@ -13,7 +13,7 @@ from hangar.errors import InvalidInputError
 from hangar.objects.apply import apply
 from hangar.objects.build import build
 from hangar.objects.node import Root, TreeForm
-from hangar.objects.read import scan
+from hangar.objects.read import leaves, scan
 from hangar.objects.samples import sample_of
 from hangar.objects.store import NodeStore
 from hangar.objects.verify import verify
@@ -162,7 +162,32 @@ def test_what_changes_nothing_gives_the_same_root_and_makes_no_node() -> None:
     same = {int_key(i): model[int_key(i)] for i in range(0, 5_000, 50)}
     assert applied(store, form, root, {**same, int_key(9_999): None}) is root
     assert applied(store, form, root, {}) is root
+    assert applied(store, form, root, {**model, int_key(9_999): None}) is root
     assert not store.pending
+
+
+@pytest.mark.parametrize("subsamples", [5, 100, 700])
+def test_samples_are_counted_right_when_the_neighbours_of_a_node_change(subsamples: int) -> None:
+    form = FORMS["nested label"]
+    store = memory_store()
+    model = {nested_key(i // subsamples, i): cell_of(form, i) for i in range(5_000)}
+    root = built(form, model, store)
+    assert root is not None
+    ranges = [(leaf.keys[first], leaf.keys[last - 1]) for leaf, first, last in leaves(store, root.digest)]
+    rng = random.Random(subsamples)
+    for low, high in rng.sample(ranges, 15):
+        # A leaf goes, or the part of it that belongs to its last sample, which the next leaf may continue.
+        sample = sample_of(high)
+        whole = rng.random() < 0.5
+        gone = [key for key in model if low <= key <= high and (whole or key.startswith(sample))]
+        assert applied(store, form, root, dict.fromkeys(gone)) == built(form, changed(model, dict.fromkeys(gone)))
+        # The leaf before it gets a last sample of its own.
+        more: dict[bytes, bytes | None] = {sample_of(low) + b"\x00": b"abc"}
+        assert applied(store, form, root, more) == built(form, changed(model, more))
+    # Leaf after leaf goes, so that on every level other nodes come first.
+    for start in (0, 20):
+        gone = [key for low, high in ranges[start : start + 40] for key in model if low <= key <= high]
+        assert applied(store, form, root, dict.fromkeys(gone)) == built(form, changed(model, dict.fromkeys(gone)))
 
 
 def test_an_empty_tree_has_no_root() -> None:
@@ -259,8 +284,11 @@ def test_a_hundred_changes_in_a_million_write_less_than_a_megabyte(million: tupl
     database, root = million
     store = memory_store(database)
     picked = random.Random(1).sample(range(1_000_000), 100)
+    reads = database.reads
     applied(store, FORMS["label"], root, {int_key(number): b"changed!" for number in picked})
     assert store.pending_bytes <= 1_000_000
+    # The paths to all of them are loaded together, a level at a time; only a node that follows may be loaded alone.
+    assert database.reads - reads <= 20
 
 
 def test_appends_cost_little_a_key(million: tuple[MemoryDatabase, Root]) -> None:

@@ -10,8 +10,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import chain
 
-from hangar.errors import CorruptionError
-from hangar.objects.node import Node
+from hangar.objects.locate import load_level
 from hangar.objects.store import NodeStore
 
 __all__ = ["diff"]
@@ -80,15 +79,6 @@ class _Frontier:
         kept = [i for i, digest in enumerate(self.digests) if digest not in shared]
         self.digests = [self.digests[i] for i in kept]
         self.lasts = [self.lasts[i] for i in kept]
-
-
-def load_level(store: NodeStore, digests: list[bytes], level: int) -> list[Node]:
-    """Nodes that must stand on ``level``; CorruptionError where one does not."""
-    nodes = store.load_many(digests)
-    for digest, node in zip(digests, nodes, strict=True):
-        if node.level != level:
-            raise CorruptionError(f"tree node {digest.hex()} of level {node.level} lies where level {level} is due")
-    return nodes
 
 
 class _Entries:

@@ -13,7 +13,7 @@ from hangar.errors import CorruptionError
 from hangar.objects.node import Node
 from hangar.objects.store import NodeStore
 
-__all__ = ["Cursor", "load_child", "warm"]
+__all__ = ["Cursor", "load_child", "load_level", "warm"]
 
 
 def load_child(store: NodeStore, node: Node, index: int) -> Node:
@@ -27,14 +27,30 @@ def load_child(store: NodeStore, node: Node, index: int) -> Node:
     digest = node.child(index)
     child = store.load(digest)
     if child.level != node.level - 1:
-        raise CorruptionError(f"tree node {digest.hex()} of level {child.level} lies below one of level {node.level}")
+        raise CorruptionError(f"tree node {digest.hex()} of level {child.level} lies where {node.level - 1} is due")
     return child
+
+
+def load_level(store: NodeStore, digests: Sequence[bytes], level: int) -> list[Node]:
+    """Many nodes of one level.
+
+    Raises
+    ------
+    CorruptionError
+        One of them does not stand on ``level``.
+    """
+    nodes = store.load_many(digests)
+    levels = [node.level for node in nodes]
+    if levels.count(level) != len(levels):
+        digest, wrong = next((digest, at) for digest, at in zip(digests, levels, strict=True) if at != level)
+        raise CorruptionError(f"tree node {digest.hex()} of level {wrong} lies where level {level} is due")
+    return nodes
 
 
 def warm(store: NodeStore, top: Node, keys: Sequence[bytes]) -> None:
     """Load the nodes on the way to every one of ``keys`` (ascending), level by level."""
     groups = [(top, 0, len(keys))]
-    for _ in range(top.level):
+    for level in reversed(range(top.level)):
         digests: list[bytes] = []
         ranges: list[tuple[int, int]] = []
         for node, start, stop in groups:
@@ -45,7 +61,7 @@ def warm(store: NodeStore, top: Node, keys: Sequence[bytes]) -> None:
                 digests.append(node.child(index))
                 ranges.append((start, end))
                 start = end
-        nodes = store.load_many(digests)
+        nodes = load_level(store, digests, level)
         groups = [(node, *bounds) for node, bounds in zip(nodes, ranges, strict=True)]
 
 

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from hangar.digest import DIGEST_BYTES
 from hangar.errors import CorruptionError
 from hangar.objects.gather import MOST_TOGETHER, as_asked, gather_rows, in_order, parts_in_order, reached_children
+from hangar.objects.locate import load_level
 from hangar.objects.node import MIXED, Node, TreeForm
 from hangar.objects.store import NodeStore
 
@@ -113,9 +114,9 @@ def _find(store: NodeStore, root: bytes, keys: Sequence[bytes]) -> tuple[list[No
     wanted = keys if all(inside) else list(compress(keys, inside))
     nodes = [top] * len(wanted)
     spots = list(map(bisect_left, [node.keys for node in nodes], wanted))
-    for _ in range(top.level):
+    for level in reversed(range(top.level)):
         digests = [node.refs[i * 32 : i * 32 + 32] for node, i in zip(nodes, spots, strict=True)]
-        nodes = store.load_many(digests)
+        nodes = load_level(store, digests, level)
         spots = list(map(bisect_left, [node.keys for node in nodes], wanted))
     hits = [node.keys[i : i + 1] == [key] for node, i, key in zip(nodes, spots, wanted, strict=True)]
     if len(wanted) < len(keys):
@@ -156,11 +157,11 @@ def find_ints(store: NodeStore, form: TreeForm, root: bytes, keys: npt.NDArray[n
         return found, rows
     wanted, order = in_order(keys)
     nodes = [store.load(root)]
-    for _ in range(nodes[0].level):
+    for level in reversed(range(nodes[0].level)):
         digests = reached_children(nodes, _integers(nodes).searchsorted(wanted))
         if not digests:
             return _nothing(len(keys), form.width)
-        nodes = store.load_many(digests)
+        nodes = load_level(store, digests, level)
     _check_form(nodes, form)
     integers = _integers(nodes)
     if not len(integers):

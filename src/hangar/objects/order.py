@@ -23,7 +23,7 @@ from hangar.objects.gather import (
     reached_children,
     split_spots,
 )
-from hangar.objects.locate import load_child
+from hangar.objects.locate import load_child, load_level
 from hangar.objects.node import Node, TreeForm
 from hangar.objects.samples import sample_of
 from hangar.objects.store import NodeStore
@@ -161,13 +161,13 @@ def _select(
     if not len(places):
         return nodes[:0], places
     _check_positions(nodes[0], int(places.min()), int(places.max()))
-    for _ in range(nodes[0].level):
+    for level in reversed(range(nodes[0].level)):
         counts = np.concatenate([node.count_array for node in nodes])
         ends = counts.cumsum()
         spots = ends.searchsorted(places, side="right")
         if spots.max() == len(counts):
             raise _miscounted(root)
-        nodes = store.load_many(reached_children(nodes, spots))
+        nodes = load_level(store, reached_children(nodes, spots), level)
         # Children that nothing reached are left out, so what comes behind them moves up.
         counts[spots] = 0
         places = places - counts.cumsum()[spots]
@@ -188,15 +188,15 @@ def leaves_at(store: NodeStore, root: bytes, start: int, stop: int) -> Iterator[
         return
     nodes = [store.load(root)]
     _check_positions(nodes[0], start, stop - 1)
-    while nodes[0].level > 1:
-        digests, start, stop = _children_at(nodes, start, stop)
-        nodes = store.load_many(digests)
     if not nodes[0].level:
         yield nodes[0], start, stop
         return
+    for level in range(nodes[0].level - 1, 0, -1):
+        digests, start, stop = _children_at(nodes, start, stop)
+        nodes = load_level(store, digests, level)
     digests, start, stop = _children_at(nodes, start, stop)
     for i in range(0, len(digests), _TOGETHER):
-        nodes = store.load_many(digests[i : i + _TOGETHER])
+        nodes = load_level(store, digests[i : i + _TOGETHER], 0)
         for leaf, count in zip(nodes, map(len, [node.keys for node in nodes]), strict=True):
             yield leaf, start, min(stop, count)
             start = 0

@@ -5,6 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 
+from hangar.objects.locate import load_level
 from hangar.objects.node import Node
 from hangar.objects.store import NodeStore
 
@@ -42,7 +43,7 @@ def _leaves_of(store: NodeStore, nodes: list[Node], start: bytes, stop: bytes | 
         ahead = 1
         while children:
             # A scan that is given up early has loaded little, one that goes on loads many at once.
-            yield from _leaves_of(store, store.load_many(children[:ahead]), start, stop)
+            yield from _leaves_of(store, load_level(store, children[:ahead], node.level - 1), start, stop)
             del children[:ahead]
             ahead = min(4 * ahead, _READ_AHEAD)
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hangar.digest import Digest
-from hangar.errors import CorruptionError
+from hangar.objects.locate import load_level
 from hangar.objects.node import Node
 from hangar.objects.store import NodeStore
 
@@ -39,8 +39,9 @@ def walk(store: NodeStore, root: bytes, seen: set[Digest] | None = None) -> Iter
         A node is missing, damaged, or on another level than its parent says.
     """
     met = set() if seen is None else seen
-    # A stack of pieces of levels; what is waiting is bounded by height times entries of a node times nodes of a piece.
-    stack: list[tuple[list[Digest], int | None]] = [([Digest(root)], None)]
+    level = store.load(root).level
+    # A stack of pieces of levels; what waits in it is bounded by the height times the entries below one piece.
+    stack: list[tuple[list[Digest], int]] = [([Digest(root)], level)]
     while stack:
         digests, level = stack.pop()
         rest = digests[_TOGETHER:]
@@ -49,11 +50,9 @@ def walk(store: NodeStore, root: bytes, seen: set[Digest] | None = None) -> Iter
         fresh = [digest for digest in dict.fromkeys(digests[:_TOGETHER]) if digest not in met]
         met.update(fresh)
         below: list[Digest] = []
-        for digest, node in zip(fresh, store.load_many(fresh), strict=True):
-            if level is not None and node.level != level:
-                raise CorruptionError(f"tree node {digest.hex()} of level {node.level} lies where level {level} is due")
+        for digest, node in zip(fresh, load_level(store, fresh, level), strict=True):
             yield digest, node
-            if node.level:
+            if level:
                 below += node.children()
         if below:
-            stack.append((below, level - 1 if level is not None else store.load(root).level - 1))
+            stack.append((below, level - 1))
