@@ -302,6 +302,9 @@ def test_a_tree_whose_levels_do_not_follow_each_other_is_an_error_of_ours() -> N
             get_many,
             find_keys,
             find_ints,
+            apply,
+            select_sample,
+            rank_sample,
         ]
         arguments: list[tuple[Any, ...]] = [
             (root, int_key(1)),
