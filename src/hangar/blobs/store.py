@@ -10,7 +10,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import TypeVar
+from typing import Final, TypeVar
 
 import numpy as np
 from xxhash import xxh3_64_intdigest
@@ -31,6 +31,7 @@ __all__ = ["BlobStore"]
 
 _T = TypeVar("_T")
 _FILE_MASK = np.uint64(0xFFFF_FFFF)
+_CACHED_HEADERS: Final = 65_536
 _FAILURES = (CorruptionError, PathNotFoundError)
 """What a stale location shows as."""
 
@@ -102,6 +103,8 @@ class BlobStore:
         if found is None:
             with self.db.read() as transaction:
                 found = get_header(transaction, number)
+            if len(self._headers) >= _CACHED_HEADERS:
+                self._headers.clear()
             self._headers[number] = found
         return found
 
