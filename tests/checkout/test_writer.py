@@ -27,6 +27,7 @@ from hangar.errors import (
     LockedError,
     NothingToDoError,
     RevisionNotFoundError,
+    SampleNotFoundError,
 )
 
 
@@ -443,3 +444,36 @@ def test_unknown_branches(repo: Repository) -> None:
         with pytest.raises(InvalidInputError):
             repo.checkout(**arguments)
     assert not repo.writer_lock_held
+
+
+def test_restore(repo: Repository, writer: WriterCheckout, column: FlatSampleWriter) -> None:
+    column.update({i: value(i) for i in range(5)})
+    first = writer.commit("first")
+    column[1] = value(11)
+    column[9] = value(9)
+    del column[2]
+    writer.restore("x", [1, 2, 9, 3], commit=first)
+    assert numbers(column) == {0: 0, 1: 1, 2: 2, 3: 3, 4: 4}
+    assert writer.diff.status() == "CLEAN"
+    with pytest.raises(SampleNotFoundError):
+        writer.restore("x", [1, 77], commit=first)
+    column[1] = value(11)
+    second = writer.commit("second")
+    del writer.columns["x"]
+    writer.add_ndarray_column("x", (2,), np.int32)[1] = np.zeros(2, np.int32)
+    with pytest.raises(InvalidInputError):
+        writer.restore("x", [1], commit=first)
+    with writer, pytest.raises(InvalidStateError):
+        writer.restore("x", commit=second)
+    writer.restore("x", commit=second)
+    assert writer.diff.status() == "CLEAN"
+    writer.restore("x", commit="master~1")
+    assert numbers(writer["x"]) == {i: i for i in range(5)}
+    writer.close()
+    again = repo.checkout(write=True)
+    assert numbers(again["x"]) == {i: i for i in range(5)}
+    again.commit("third")
+    assert repo.commit_info("master").tree == repo.commit_info(first).tree
+    for error, name, rev in ((ColumnNotFoundError, "y", first), (RevisionNotFoundError, "x", "none")):
+        with pytest.raises(error):
+            again.restore(name, commit=rev)

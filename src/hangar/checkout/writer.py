@@ -6,7 +6,7 @@ makes it history.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from hangar.checkout.base import CheckoutBase
 from hangar.checkout.commit import commit_staging
+from hangar.checkout.restore import restore_column, restore_samples
 from hangar.checkout.session import WriterSession
 from hangar.columns.base import StagedSource
 from hangar.columns.collection import Columns
@@ -35,6 +36,7 @@ from hangar.lock import WriterLock
 from hangar.names import check_name
 from hangar.objects.commit import column_id
 from hangar.objects.store import NodeStore
+from hangar.revisions import resolve_commit
 from hangar.schema import BytesSchema, ColumnSchema, NdarraySchema, StrSchema
 from hangar.schema.ndarray import as_array
 from hangar.staging import Staging, clear_staging, staged_on
@@ -288,6 +290,36 @@ class WriterCheckout(CheckoutBase[FlatSampleWriter]):
         self._owner.retire_all()
         staging.rebase(staging.base)
         return self.commit_hash
+
+    def restore(self, column: str, samples: Sequence[int | str] | None = None, *, commit: str) -> None:
+        """Stage a column, or some of its samples, as a commit has them. Bytes are neither read nor written.
+
+        Parameters
+        ----------
+        column
+            Its name in the commit. A column of that name here that is another one is replaced.
+        samples
+            Keys; a sample that the commit does not have is removed. None: the whole column.
+        commit
+            A revision.
+
+        Raises
+        ------
+        RevisionNotFoundError, ColumnNotFoundError, SampleNotFoundError
+            There is no such commit, column or sample.
+        InvalidInputError
+            (a ``ValueError``) samples of a column that is another one in the commit.
+        """
+        self.session.check()
+        stores = self.session.stores
+        digest = resolve_commit(stores.db, stores.refs, commit)
+        if samples is not None:
+            restore_samples(self.session, column, samples, digest)
+            return
+        if self.session.in_batch:
+            raise InvalidStateError("a whole column cannot be restored inside a `with` block")
+        restore_column(self.session, column, digest)
+        self._owner.retire_all()
 
     def close(self) -> None:
         """Free the writer lock; refuse everything from now on. What is staged stays staged."""

@@ -2,11 +2,10 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Sequence
+from typing import Any
 
 import click
-import numpy as np
 
 from hangar.cli import complete
 from hangar.cli.groups import Command
@@ -17,14 +16,7 @@ from hangar.cli.views import View, open_commit, open_view
 from hangar.errors import ColumnNotFoundError, InvalidInputError, InvalidStateError, SampleNotFoundError
 from hangar.names import SampleKey
 
-if TYPE_CHECKING:
-    from hangar.checkout import WriterCheckout
-    from hangar.columns import FlatSampleWriter
-
 __all__ = ["command"]
-
-BATCH_SAMPLES: Final = 1024
-BATCH_BYTES: Final = 32 * 2**20
 
 
 @click.command("restore", cls=Command)
@@ -60,7 +52,7 @@ def command(state: State, column: str, samples: tuple[str, ...], rev: str | None
         raise ColumnNotFoundError(f"there is no column {column!r} in {source.label}{hint}")
     wanted, gone = _plan(source, here, column, samples)
     with state.writer() as checkout:
-        _apply(checkout, source, here, column, wanted, gone)
+        checkout.restore(column, [*wanted, *gone] if samples else None, commit=source.commit)
     if as_json:
         write_json({"column": column, "commit": source.commit, "restored": wanted, "removed": gone})
         return
@@ -107,54 +99,3 @@ def _differences(source: View, here: View, name: str) -> tuple[list[SampleKey], 
     for change in changes(here.nodes, [here.entry(name)], [source.entry(name)]):
         (gone if change.kind == "deleted" else wanted).append(change.key.sample)
     return wanted, gone
-
-
-def _apply(
-    checkout: WriterCheckout,
-    source: View,
-    here: View,
-    name: str,
-    wanted: Iterable[SampleKey],
-    gone: Iterable[SampleKey],
-) -> None:
-    made = not _same_column(source, here, name)
-    if made:
-        if name in here:
-            checkout.columns.delete(name)
-        _create_like(checkout, source, name)
-    column: FlatSampleWriter = checkout.columns[name]
-    try:
-        with checkout:
-            for key in gone:
-                del column[key]
-            for keys in _batches(source[name], list(wanted)):
-                column.write(keys, source[name][keys])
-    except BaseException:
-        if made:
-            checkout.columns.delete(name)
-        raise
-
-
-def _batches(column: Any, keys: list[SampleKey]) -> Iterator[list[SampleKey]]:
-    """Keys of so many samples as are read at once."""
-    size = BATCH_SAMPLES
-    if column.column_type == "ndarray":
-        nbytes = int(np.dtype(column.dtype).itemsize)
-        for extent in column.shape:
-            nbytes *= int(extent)
-        size = max(1, min(size, BATCH_BYTES // max(1, nbytes)))
-    for start in range(0, len(keys), size):
-        yield keys[start : start + size]
-
-
-def _create_like(checkout: WriterCheckout, source: View, name: str) -> None:
-    """Make the column ``name`` as ``source`` has it, without samples."""
-    column = source[name]
-    schema = column._schema
-    options: dict[str, Any] = {"contains_subsamples": schema.nested, "inline": None if schema.inline else False}
-    if column.column_type == "str":
-        checkout.add_str_column(name, **options)
-    elif column.column_type == "bytes":
-        checkout.add_bytes_column(name, **options)
-    else:
-        checkout.add_ndarray_column(name, schema.shape, schema.dtype, variable_shape=schema.variable, **options)

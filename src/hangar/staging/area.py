@@ -16,7 +16,7 @@ from hangar.objects.commit import FLAT, NESTED, ColumnEntry, Commit
 from hangar.objects.records import load_commit, load_record
 from hangar.objects.store import NodeStore
 from hangar.schema import ColumnSchema, load_schema
-from hangar.staging.column import WorkingColumn
+from hangar.staging.column import WorkingColumn, tree_of
 from hangar.staging.rows import (
     COLUMN,
     HEAD,
@@ -183,6 +183,16 @@ class Staging:
             self._retired.add(column.number)
         if any(entry.id == column.id for entry in self._base_entries()):
             self._removed[column.id] = None
+
+    def restore(self, entry: ColumnEntry, schema: ColumnSchema) -> None:
+        """Put in a column as a commit lists it, in place of the one of its name or id."""
+        with self._lock:
+            for name in {entry.name, *(column.name for column in self.columns.values() if column.id == entry.id)}:
+                if name in self.columns:
+                    self.remove(name)
+            column = self.add(entry.name, entry.id, schema)
+            column.attributes, column.root = entry.attributes, tree_of(entry)
+            column.replaced = True
 
     def _base_entries(self) -> Sequence[ColumnEntry]:
         return () if self.base_commit is None else self.base_commit.columns
