@@ -116,6 +116,10 @@ class Model:
         messages = self.heads[self.last_written]
         return copy.deepcopy(self.commits[messages[0]]) if messages else {}
 
+    def clean(self) -> bool:
+        """Whether nothing is staged."""
+        return self.staged == self._head()
+
     def add_column(self, name: str) -> None:
         self.staged[name] = {}
 

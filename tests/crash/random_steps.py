@@ -1,0 +1,139 @@
+"""Random steps that fit what a repository holds: chosen by a seed, so that whoever knows the seed and the model knows them too."""
+
+from __future__ import annotations
+
+import random
+from collections.abc import Callable
+
+from tests.crash.world import COLUMNS, LONG_KEY, Actions, Change, Key, Model, Step
+
+BRANCHES = ("side", "other", "third")
+
+
+def choose(generator: random.Random, model: Model, name: str, large: int) -> Step:
+    """A step that can be taken on ``model``.
+
+    Parameters
+    ----------
+    name
+        The message, if it is a commit.
+    large
+        Samples of a large batch.
+    """
+    makers = [maker for weight, maker in _MAKERS for _ in range(weight)]
+    while True:
+        step = generator.choice(makers)(generator, model, name, large)
+        if step is not None:
+            return step
+
+
+Maker = Callable[[random.Random, Model, str, int], "Step | None"]
+
+
+def _key(generator: random.Random) -> Key:
+    number = generator.randrange(400)
+    return generator.choice((number, f"k{number}", LONG_KEY, 2**64 - 1 - number))
+
+
+def _number(generator: random.Random) -> int:
+    return generator.randrange(30_000)
+
+
+def _columns(model: Model) -> list[str]:
+    return sorted(model.staged)
+
+
+def _put(generator: random.Random, model: Model, name: str, large: int) -> Step | None:
+    if not model.staged:
+        return None
+    column, key, number = generator.choice(_columns(model)), _key(generator), _number(generator)
+    return lambda world: world.put(column, key, number)
+
+
+def _write(generator: random.Random, model: Model, name: str, large: int) -> Step | None:
+    if not model.staged:
+        return None
+    column = generator.choice(_columns(model))
+    count, first, number = generator.choice((3, 20, large)), generator.randrange(5_000), _number(generator)
+    numbers: dict[Key, int] = {first + i: (number + i) % 30_000 for i in range(count)}
+    return lambda world: world.write(column, numbers)
+
+
+def _batch(generator: random.Random, model: Model, name: str, large: int) -> Step | None:
+    if not model.staged:
+        return None
+    changes: list[Change] = []
+    for _ in range(generator.randrange(1, 15)):
+        column = generator.choice(_columns(model))
+        present = [key for key in model.staged[column] if not any(change[:2] == (column, key) for change in changes)]
+        if present and generator.random() < 0.3:
+            changes.append((column, generator.choice(present), None))
+        else:
+            changes.append((column, _key(generator), _number(generator)))
+    fails = generator.random() < 0.2
+    return lambda world: world.batch(changes, fails)
+
+
+def _delete(generator: random.Random, model: Model, name: str, large: int) -> Step | None:
+    filled = [column for column in _columns(model) if model.staged[column]]
+    if not filled:
+        return None
+    column = generator.choice(filled)
+    keys = generator.sample(list(model.staged[column]), min(len(model.staged[column]), generator.choice((1, 10))))
+    return lambda world: world.delete(column, keys)
+
+
+def _columns_step(generator: random.Random, model: Model, name: str, large: int) -> Step | None:
+    column = generator.choice(sorted(COLUMNS))
+    if column not in model.staged:
+        return lambda world: world.add_column(column)
+    return (lambda world: world.remove_column(column)) if generator.random() < 0.15 else None
+
+
+def _commit(generator: random.Random, model: Model, name: str, large: int) -> Step | None:
+    if model.clean():
+        return None
+    if model.heads[model.last_written] and generator.random() < 0.1:
+        return lambda world: world.amend(name)
+    return lambda world: world.commit(name)
+
+
+def _branches(generator: random.Random, model: Model, name: str, large: int) -> Step | None:
+    if not model.heads[model.last_written]:
+        return None
+    branch = generator.choice(("master", *BRANCHES))
+    if branch not in model.heads:
+        return lambda world: world.create_branch(branch)
+    if branch == model.last_written:
+        return None
+    if model.clean() and generator.random() < 0.6:
+        return lambda world: world.switch(branch)
+    # The branch that the command line writes to cannot be removed.
+    return None if branch == "master" else (lambda world: world.remove_branch(branch))
+
+
+def _backend(generator: random.Random, model: Model, name: str, large: int) -> Step | None:
+    if not model.staged:
+        return None
+    column = generator.choice(_columns(model))
+    tag = generator.choice(("toy", {"text": "30", "raw": "31"}.get(column, "10")))
+    return lambda world: world.change_backend(column, tag)
+
+
+def _simple(method: Callable[[Actions], None]) -> Maker:
+    return lambda generator, model, name, large: method
+
+
+_MAKERS: tuple[tuple[int, Maker], ...] = (
+    (25, _put),
+    (15, _write),
+    (15, _batch),
+    (10, _delete),
+    (10, _columns_step),
+    (15, _commit),
+    (8, _branches),
+    (3, _backend),
+    (1, _simple(lambda world: world.reset())),
+    (2, _simple(lambda world: world.reopen())),
+    (1, _simple(lambda world: world.force())),
+)
