@@ -77,17 +77,45 @@ class Scenario:
     """Torn variants of a power loss, for each crash point, beside the four regular ones."""
 
 
-def crashes(scenario: Scenario, place: Path) -> Iterator[State]:
-    """A process killed at each crash point in turn, and once not at all."""
+def crashes(scenario: Scenario, place: Path, kills: int | None = None) -> Iterator[State]:
+    """A process killed at each crash point in turn, and once not at all.
+
+    Parameters
+    ----------
+    kills
+        How many real kills, spread over the points, since each runs the scenario anew; None for all. The files at the other
+        points are those of one recorded run (equal states once).
+    """
+    moments = [moment for moment in record(scenario, place).moments if moment.name in _fs.points]
+    total = len(moments)
+    killed = set(range(total)) if kills is None else {total * i // kills for i in range(kills)}
+    yield from _recorded_kills(scenario, place, [moment for i, moment in enumerate(moments) if i not in killed])
+    yield from _real_kills(scenario, place, [*sorted(killed), total])
+
+
+def _recorded_kills(scenario: Scenario, place: Path, moments: list[power.Moment]) -> Iterator[State]:
+    seen: set[bytes] = set()
+    directory = place / "killed"
+    for moment in moments:
+        files = power.play_back(moment, power.KILL)
+        identity = power.identity(files, len(moment.acknowledged))
+        if identity not in seen:
+            seen.add(identity)
+            shutil.rmtree(directory, ignore_errors=True)
+            power.materialize(files, directory)
+            yield State(directory, moment.acknowledged, f"killed at {moment.name}, played back")
+
+
+def _real_kills(scenario: Scenario, place: Path, numbers: list[int]) -> Iterator[State]:
     template = _prepared(scenario, place)
-    number = 0
     finished = False
-    while not finished:
-        number += 1
+    for number in numbers:
+        if finished:
+            break
         directory = place / "killed"
         shutil.rmtree(directory, ignore_errors=True)
         shutil.copytree(template, directory)
-        with child(lambda talk, n=number, d=directory: _run_to(scenario, d, n, talk)) as process:  # type: ignore[misc]
+        with child(lambda talk, n=number, d=directory: _run_to(scenario, d, n + 1, talk)) as process:  # type: ignore[misc]
             messages = list(process.messages())
             status = os.waitstatus_to_exitcode(process.wait())
             if status not in (0, KILLED):
@@ -95,7 +123,7 @@ def crashes(scenario: Scenario, place: Path) -> Iterator[State]:
             finished = status == 0
         point = next((value for kind, value in messages if kind == "point"), "the end")
         acknowledged = tuple(value for kind, value in messages if kind == "acknowledged")
-        yield State(directory, acknowledged, f"killed at hit {number}, {point}", finished)
+        yield State(directory, acknowledged, f"killed at hit {number + 1}, {point}", finished)
 
 
 class _Stop:
@@ -132,16 +160,15 @@ def power_losses(scenario: Scenario, place: Path, seed: int = 0) -> Iterator[Sta
         for variant in power.variants(scenario.variants, f"{scenario.name} {seed} {index}"):
             files = power.play_back(moment, variant)
             finished = moment.name == power.END
-            identity = power.identity(files, moment.acknowledged)
+            identity = power.identity(files, len(moment.acknowledged))
             if identity in seen and not finished:
                 continue
             seen.add(identity)
             directory = place / "power"
             shutil.rmtree(directory, ignore_errors=True)
             power.materialize(files, directory)
-            acknowledged = tuple(recording.acknowledged[: moment.acknowledged])
             crash = f"power lost at moment {index}, {moment.name}; {variant.name}"
-            yield State(directory, acknowledged, crash, finished)
+            yield State(directory, moment.acknowledged, crash, finished)
 
 
 def record(scenario: Scenario, place: Path) -> power.Recording:

@@ -32,9 +32,9 @@ OPTIONS = frozenset(("sync", "metasync"))
 """Keyword arguments of ``lmdb.open`` that must be True."""
 
 GUARDS: dict[str, tuple[str, ...]] = {
-    "src/hangar/_fs.py": ("tests/crash", "tests/test_fs.py"),
-    "src/hangar/db": ("tests/crash", "tests/db/test_environment.py"),
-    "src/hangar/lock.py": ("tests/crash", "tests/test_lock.py"),
+    "src/hangar/_fs.py": ("tests/crash/test_crashes.py", "tests/test_fs.py"),
+    "src/hangar/db": ("tests/crash/test_crashes.py", "tests/db/test_environment.py"),
+    "src/hangar/lock.py": ("tests/crash/test_crashes.py", "tests/test_lock.py"),
     "src/hangar/blobs": (
         "tests/blobs/test_ownership.py",
         "tests/blobs/test_damage.py",
@@ -50,6 +50,14 @@ GUARDS: dict[str, tuple[str, ...]] = {
     "src/hangar": ("tests/crash",),
 }
 """The tests of a path; the longest prefix counts."""
+
+SMALL_SCENARIOS = "not test_crashes or file or database or lock"
+KEYWORDS = {
+    "src/hangar/_fs.py": SMALL_SCENARIOS,
+    "src/hangar/db": SMALL_SCENARIOS,
+    "src/hangar/lock.py": SMALL_SCENARIOS,
+}
+"""Which of those tests (pytest's ``-k``), where fewer will do."""
 
 
 @dataclass(frozen=True)
@@ -69,7 +77,14 @@ class Mutant:
 
     def guards(self) -> tuple[str, ...]:
         """The tests to run."""
-        return GUARDS[max((prefix for prefix in GUARDS if self.path.startswith(prefix)), key=len)]
+        return GUARDS[self._nearest()]
+
+    def keywords(self) -> str:
+        """Which of them."""
+        return KEYWORDS.get(self._nearest(), "")
+
+    def _nearest(self) -> str:
+        return max((prefix for prefix in GUARDS if self.path.startswith(prefix)), key=len)
 
 
 @dataclass(frozen=True)
@@ -256,7 +271,7 @@ def _of_step(step: Step, root: Path) -> Mutant:
     return Mutant(f"{step.path}: {step.name}", step.path, start, start + len(step.old), step.new)
 
 
-def run(mutant: Mutant | None, guards: tuple[str, ...]) -> tuple[str, float]:
+def run(mutant: Mutant | None, guards: tuple[str, ...], keywords: str) -> tuple[str, float]:
     """The test that went red, or "" where all stayed green, and how long they took."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as name:
         tree = Path(name)
@@ -268,7 +283,7 @@ def run(mutant: Mutant | None, guards: tuple[str, ...]) -> tuple[str, float]:
             mutant.apply(tree)
         start = time.monotonic()
         existing = [guard for guard in guards if (tree / guard).exists()]
-        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", *existing]
+        command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-k", keywords, *existing]
         environment = {
             **os.environ,
             "PYTHONPATH": str(tree / "src"),
@@ -299,13 +314,15 @@ def main() -> int:
         print("\n".join(mutant.name for mutant in mutants))
         return 0
     guards = tuple(sorted({guard for mutant in mutants for guard in mutant.guards()}))
-    red = run(None, guards)[0]
+    keywords = KEYWORDS["src/hangar/db"] if all(mutant.keywords() for mutant in mutants) else ""
+    red = run(None, guards, keywords)[0]
     if red:
         print(f"without a mutant {red} fails")
         return 2
     survivors = 0
     with ThreadPoolExecutor(arguments.jobs) as pool:
-        for mutant, (red, seconds) in zip(mutants, pool.map(lambda m: run(m, m.guards()), mutants), strict=True):
+        results = pool.map(lambda m: run(m, m.guards(), m.keywords()), mutants)
+        for mutant, (red, seconds) in zip(mutants, results, strict=True):
             survivors += not red
             print(f"{'found' if red else 'SURVIVED':9}{seconds:6.1f} s  {mutant.name}", flush=True)
             print(f"{'':19}{red}", flush=True)

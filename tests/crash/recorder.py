@@ -24,6 +24,7 @@ class Recorder:
         self._directories: dict[int, dict[str, int]] = {}
         self._contents: dict[int, bytes] = {}
         self._names: dict[int, str] = {}
+        self._acknowledged: tuple[Any, ...] = ()
         self._recording = Recording(os.stat(root).st_ino)
         self._scan(self._root)
         self._disk_directories = {inode: dict(entries) for inode, entries in self._directories.items()}
@@ -57,7 +58,7 @@ class Recorder:
 
     def acknowledge(self, value: Any) -> None:
         """Note what the scenario promises from here on."""
-        self._recording.acknowledged.append(value)
+        self._acknowledged = (*self._acknowledged, value)
         self._scan(self._root)
         self._note("acknowledged")
 
@@ -75,7 +76,7 @@ class Recorder:
         self._recording.moments.append(
             Moment(
                 name=name,
-                acknowledged=len(self._recording.acknowledged),
+                acknowledged=self._acknowledged,
                 root=self._recording.root,
                 directories={inode: dict(entries) for inode, entries in self._directories.items()},
                 contents=dict(self._contents),

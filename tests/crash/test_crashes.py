@@ -32,9 +32,10 @@ def check_all(scenario: Scenario, states: Iterator[State]) -> tuple[int, bool]:
     return number, finished
 
 
+@pytest.mark.parametrize("kills", [6, pytest.param(None, marks=pytest.mark.nightly)], ids=["some", "all"])
 @every_scenario
-def test_a_process_killed_at_any_point(scenario: Scenario, place: Path) -> None:
-    number, finished = check_all(scenario, harness.crashes(scenario, place))
+def test_a_process_killed_at_any_point(scenario: Scenario, kills: int | None, place: Path) -> None:
+    number, finished = check_all(scenario, harness.crashes(scenario, place, kills))
     assert finished
     assert number > 3
 

@@ -142,6 +142,10 @@ def test_kills_are_at_every_point_and_acknowledgements_arrive(place: Path) -> No
     scenario = Scenario("test", run, lambda state: None)
     found = [(state.crash, state.acknowledged, state.finished) for state in harness.crashes(scenario, place)]
     assert len(found) == 3 * 4 + 1
+    some = [(state.crash, state.acknowledged, state.finished) for state in harness.crashes(scenario, place, kills=3)]
+    assert sum("played back" in crash for crash, _, _ in some) == 3
+    assert sum("hit" in crash for crash, _, _ in some) == 3 + 1
+    assert {acknowledged for _, acknowledged, _ in some} == {(0,), (0, 1), (0, 1, 2)}
     assert found[0] == ("killed at hit 1, fs.make_directory.before", (0,), False)
     assert found[4] == ("killed at hit 5, fs.make_directory.before", (0, 1), False)
     assert found[-1] == ("killed at hit 13, the end", (0, 1, 2), True)
@@ -172,7 +176,7 @@ def test_torn_files_have_sectors_of_either(old_size: int, new_size: int, seed: i
 def test_a_torn_database_keeps_its_old_meta_pages() -> None:
     old, new = b"O" * 12_288, b"N" * 16_384
     moment = power.Moment(
-        "test", 0, 1, {1: {power.LMDB_DATA: 2}}, {2: new}, {2: power.LMDB_DATA}, {1: {power.LMDB_DATA: 2}}, {2: old}
+        "test", (), 1, {1: {power.LMDB_DATA: 2}}, {2: new}, {2: power.LMDB_DATA}, {1: {power.LMDB_DATA: 2}}, {2: old}
     )
     contents = [power.play_back(moment, variant)[power.LMDB_DATA] or b"" for variant in power.variants(20, "seed")]
     assert len(set(contents)) > 10

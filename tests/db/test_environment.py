@@ -15,6 +15,7 @@ import lmdb
 import pytest
 
 from hangar.db import Database, ReadTransaction, WriteTransaction, handle
+from hangar.db.compaction import compact
 from hangar.db.format import FILE_NAME, write_format
 from hangar.db.tables import NODES, REFS, STAGING
 from hangar.errors import (
@@ -602,14 +603,19 @@ def test_a_readonly_mount_opens(directory: Path, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("rounds", [50, pytest.param(500, marks=pytest.mark.nightly)])
-def test_row_35_two_processes_open_commit_and_close_in_any_order(directory: Path, rounds: int) -> None:
-    def work(seed: int) -> list[int]:
+def test_row_35_two_processes_open_commit_compact_and_close_in_any_order(directory: Path, rounds: int) -> None:
+    def work(seed: int) -> tuple[list[int], int]:
         generator = random.Random(seed)
         acknowledged: list[int] = []
         open_now: list[Database] = []
+        compacted = 0
         for turn in range(rounds):
-            action = generator.choice(("open", "commit", "commit", "close"))
-            if action == "open" or not open_now:
+            action = generator.choice(("open", "commit", "commit", "close", "compact"))
+            if action == "compact":
+                while open_now:
+                    open_now.pop().close()
+                compacted += compact(directory)
+            elif action == "open" or not open_now:
                 open_now.append(Database.open(directory))
             elif action == "close":
                 open_now.pop(generator.randrange(len(open_now))).close()
@@ -619,11 +625,14 @@ def test_row_35_two_processes_open_commit_and_close_in_any_order(directory: Path
                 acknowledged.append(key)
         for db in open_now:
             db.close()
-        return acknowledged
+        return acknowledged, compacted
 
     with child(lambda _: work(1)) as one, child(lambda _: work(2)) as two:
-        expected = sorted(one.result() + two.result())
-    assert len(expected) > rounds / 2
+        results = one.result(), two.result()
+    expected = sorted(results[0][0] + results[1][0])
+    compacted = results[0][1] + results[1][1] + compact(directory)
+    assert compacted
+    assert len(expected) > rounds / 3
     db = Database.open(directory)
     with db.read() as transaction:
         assert [int.from_bytes(key, "big") for key, _ in transaction.scan(STAGING)] == expected

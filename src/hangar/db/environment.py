@@ -31,7 +31,7 @@ from hangar.errors import (
     RepositoryExistsError,
 )
 
-__all__ = ["DATABASE_DIRECTORY", "Database"]
+__all__ = ["DATABASE_DIRECTORY", "Database", "database_path"]
 
 T = TypeVar("T")
 
@@ -75,7 +75,7 @@ class Database:
             The database is missing, cut short or no database.
         """
         check_format(directory)
-        path = _database_path(directory)
+        path = database_path(directory)
         if not (path / DATA_FILE).exists():
             raise CorruptionError(
                 f"{path / DATA_FILE} is missing: restore it from a copy, or clone the repository again"
@@ -97,7 +97,7 @@ class Database:
         if (directory / FILE_NAME).exists():
             raise RepositoryExistsError(f"there is a repository in {directory}")
         _fs.crash_point(_CREATE_BEFORE)
-        path = _database_path(directory)
+        path = database_path(directory)
         _fs.make_directory(path)
         lock = _exclusive(directory / DATABASE_LOCK)
         try:
@@ -187,7 +187,7 @@ class Database:
     def size_bytes(self) -> int:
         """Bytes of the data file."""
         try:
-            return (_database_path(self.directory) / DATA_FILE).stat().st_size
+            return (database_path(self.directory) / DATA_FILE).stat().st_size
         except OSError as error:
             _fs.raise_for(error, "measure", self.directory)
 
@@ -195,7 +195,8 @@ class Database:
         raise ClosedError(f"the database in {self.directory} was closed: open the repository again")
 
 
-def _database_path(directory: Path) -> Path:
+def database_path(directory: Path) -> Path:
+    """LMDB's directory in the repository whose ``.hangar`` is ``directory``, resolved."""
     return Path(os.path.realpath(directory)) / DATABASE_DIRECTORY
 
 

@@ -83,7 +83,11 @@ def closed_for(path: Path, function: Callable[[], bool]) -> bool:
     """Run ``function`` while this process has no handle on ``path``; False, without running it, where it has one."""
     with _lock:
         _close_released()
-        return False if _find(path) is not None else function()
+        handle = _find(path)
+        if handle is not None and not handle.users and handle.close():
+            _handles.remove(handle)
+            handle = None
+        return function() if handle is None else False
 
 
 def _find(path: Path) -> Handle | None:

@@ -6,6 +6,7 @@ import random
 from pathlib import Path
 
 from hangar.db import Database, ReadTransaction, WriteTransaction
+from hangar.db.compaction import compact
 from hangar.db.format import write_format
 from hangar.db.tables import LOCATIONS, NODES, REFS, STAGING, TABLES
 from hangar.errors import RepositoryNotFoundError
@@ -140,8 +141,34 @@ def check_grown(state: State) -> None:
     db.close()
 
 
+# ----------------------------------------------------------------------------------------------------- compacting
+
+
+def prepare_bloated(directory: Path) -> None:
+    prepare(directory)
+    db = Database.open(directory)
+    db.update(
+        lambda transaction: transaction.put_many(NODES, [(b"filler" + number(i), bytes(3_000)) for i in range(50)])
+    )
+    db.update(lambda transaction: transaction.delete_prefix(NODES, b"filler"))
+    db.close()
+
+
+def compact_and_update(directory: Path, acknowledge: Acknowledge) -> None:
+    for turn in range(1, 3):
+        before = (directory / "db" / "data.mdb").stat().st_size
+        assert compact(directory)
+        after = (directory / "db" / "data.mdb").stat().st_size
+        assert after < before
+        db = Database.open(directory)
+        db.update(lambda transaction, turn=turn: change(transaction, turn))  # type: ignore[misc]
+        acknowledge(turn)
+        db.close()
+
+
 SCENARIOS = (
     Scenario("database made", make, check_made),
     Scenario("database updated", update, check_updated, prepare),
     Scenario("database grown", grow, check_grown, prepare),
+    Scenario("database compacted", compact_and_update, check_updated, prepare_bloated),
 )
