@@ -8,7 +8,6 @@ Nothing here is read before it is asked for, and nothing is kept: another proces
 
 from __future__ import annotations
 
-import difflib
 import os
 import re
 import unicodedata
@@ -57,6 +56,8 @@ def check_key(key: str) -> str:
     """
     if key in KEYS:
         return key
+    import difflib  # slow to import, and needed for a typing error alone
+
     near = difflib.get_close_matches(str(key), KEYS, 1)
     hint = f"did you mean {near[0]!r}?" if near else f"the keys are {', '.join(KEYS)}"
     raise InvalidInputError(f"no configuration key {key!r}: {hint}")

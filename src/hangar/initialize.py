@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -138,4 +137,6 @@ def _put_in_place(fresh: Path, directory: Path) -> None:
 
 def _remove(directory: Path) -> None:
     if directory.exists():
+        import shutil  # slow to import, and needed when a repository is made alone
+
         shutil.rmtree(directory)

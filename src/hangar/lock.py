@@ -10,16 +10,14 @@ guards is up to the callers.
 from __future__ import annotations
 
 import contextlib
-import getpass
-import json
 import os
-import secrets
-import socket
 import time
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from typing import Final
+
+import msgspec
 
 from hangar import _fs
 from hangar.db.environment import Database
@@ -211,7 +209,7 @@ def force_release(db: Database) -> bool:
 def _raise_epoch(db: Database, transaction: WriteTransaction) -> None:
     row = transaction.get(META, _EPOCH)
     epoch = _parse(row)[0] + 1 if row is not None else 1
-    token = secrets.token_bytes(_TOKEN_BYTES)
+    token = os.urandom(_TOKEN_BYTES)
     path = _lock_path(db, epoch)
     # A file of an epoch that was never reached is the leftover of a crash in this place: nobody can have locked it.
     if path.exists():
@@ -258,14 +256,16 @@ def _open_lock(db: Database, epoch: int, token: bytes, write: bool = False) -> i
 
 def _introduce(descriptor: int, path: Path) -> None:
     """Say who holds the lock: for people to read, so neither durable nor needed."""
-    text = json.dumps({"pid": os.getpid(), "host": socket.gethostname(), "user": _user(), "time": time.time()})
-    data = text.encode()[: _HOLDER_BYTES - 1] + b"\n"
+    text = msgspec.json.encode({"pid": os.getpid(), "host": os.uname().nodename, "user": _user(), "time": time.time()})
+    data = text[: _HOLDER_BYTES - 1] + b"\n"
     with contextlib.suppress(DiskFullError, StorageError):
         _fs.write_at(descriptor, [data.ljust(_HOLDER_BYTES)], _HOLDER_OFFSET, path)
 
 
 def _user() -> str:
     try:
+        import getpass  # slow to import, and needed by writers alone
+
         return getpass.getuser()
     except (KeyError, OSError):
         return str(os.getuid())
@@ -278,9 +278,9 @@ def _read_holder(db: Database, epoch: int) -> Holder:
             text = os.pread(descriptor, _HOLDER_BYTES, _HOLDER_OFFSET)
         finally:
             os.close(descriptor)
-        fields = json.loads(text)
+        fields = msgspec.json.decode(text)
         return Holder(int(fields["pid"]), str(fields["host"]), str(fields["user"]), float(fields["time"]))
-    except (OSError, ValueError, KeyError, TypeError):
+    except (OSError, ValueError, KeyError, TypeError, msgspec.DecodeError):
         return Holder()
 
 

@@ -12,7 +12,6 @@ Work tells a :class:`Reporter` once a batch, never once an item. A terminal that
 
 from __future__ import annotations
 
-import shutil
 import sys
 import time
 from collections import deque
@@ -140,6 +139,12 @@ class _Callback(_Listener):
             self.tell(reporter, seconds)
 
 
+def _terminal_width() -> int:
+    import shutil  # slow to import, and needed by a bar alone
+
+    return shutil.get_terminal_size().columns
+
+
 class _Bar(_Listener):
     """One line on stderr, drawn over itself."""
 
@@ -151,7 +156,7 @@ class _Bar(_Listener):
     def tell(self, reporter: Reporter, seconds: float) -> None:
         self._recent.append((seconds, reporter.done))
         if self._terminal:
-            width = shutil.get_terminal_size().columns - 1
+            width = _terminal_width() - 1
             first_seconds, first_done = self._recent[0]
             rate = (reporter.done - first_done) / (seconds - first_seconds) if seconds > first_seconds else 0.0
             self._draw(_line(reporter, rate, None)[: max(width, 1)])
@@ -159,7 +164,7 @@ class _Bar(_Listener):
     def finish(self, reporter: Reporter, seconds: float, *, failed: bool) -> None:
         if self._drawn or not self._terminal:
             rate = reporter.done / seconds if seconds > 0 else 0.0
-            width = shutil.get_terminal_size().columns - 1 if self._terminal else 1000
+            width = _terminal_width() - 1 if self._terminal else 1000
             self._draw(_line(reporter, rate, seconds)[: max(width, 1)])
             self._write("\n")
 

@@ -17,7 +17,7 @@ from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 import hangar
-from hangar import describe, fsck, history
+from hangar import describe, history
 from hangar.checkout import ReaderCheckout, WriterCheckout
 from hangar.checkout.session import ReaderSession, WriterSession
 from hangar.config import Config
@@ -45,6 +45,8 @@ from hangar.stores import Stores
 
 if TYPE_CHECKING:
     from typing_extensions import Self
+
+    from hangar.fsck import FsckReport
 
 __all__ = ["Repository"]
 
@@ -394,9 +396,11 @@ class Repository:
         stores = self._open()
         if holder(stores.db) is not None:
             raise LockedError("a writer holds the writer lock: close it before the repository is verified")
+        from hangar import fsck
+
         return fsck.require_sound(fsck.check(stores, data=True))
 
-    def fsck(self, *, data: bool = False, progress: Progress = None) -> fsck.FsckReport:
+    def fsck(self, *, data: bool = False, progress: Progress = None) -> FsckReport:
         """Check the structure of all history and of the staging area.
 
         Parameters
@@ -411,6 +415,8 @@ class Repository:
         FsckReport
             What was checked, and every problem by digest and file.
         """
+        from hangar import fsck
+
         return fsck.check(self._open(), data=data, progress=progress)
 
 

@@ -8,7 +8,6 @@ stand ``@{N}`` (where that ref stood N moves ago), and then any number of ``~N``
 
 from __future__ import annotations
 
-import difflib
 import re
 import warnings
 from collections.abc import Iterable
@@ -142,6 +141,8 @@ def _only(commits: list[Digest], base: str, refs: Refs, transaction: ReadTransac
 
 def did_you_mean(name: str, known: Iterable[str], commands: str) -> str:
     """The end of a message about a ``name`` that is not known: those of ``known`` that are like it, and where to look."""
+    import difflib  # slow to import, and needed for a typing error alone
+
     near = difflib.get_close_matches(name, known, 3)
     return f", did you mean {' or '.join(map(repr, near))}? If not, see {commands}" if near else f": see {commands}"
 
