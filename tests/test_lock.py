@@ -11,6 +11,7 @@ import time
 from collections.abc import Callable, Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
+from types import SimpleNamespace
 
 import pytest
 
@@ -118,13 +119,13 @@ def test_a_long_host_name_and_an_unknown_user(db: Database, monkeypatch: pytest.
         raise KeyError("nobody")
 
     monkeypatch.setattr("getpass.getuser", unknown)
-    monkeypatch.setattr("socket.gethostname", lambda: "h" * 5_000)
+    monkeypatch.setattr("os.uname", lambda: SimpleNamespace(nodename="h" * 5_000))
     lock = WriterLock(db)
     lock.acquire()
     assert holder(db) == Holder()
     assert "an unknown process" in str(holder(db))
     lock.release()
-    monkeypatch.setattr("socket.gethostname", lambda: "short")
+    monkeypatch.setattr("os.uname", lambda: SimpleNamespace(nodename="short"))
     lock.acquire()
     who = holder(db)
     assert who is not None
