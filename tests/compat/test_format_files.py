@@ -10,6 +10,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+from xxhash import xxh3_64_intdigest
 
 from hangar import Repository, _fs
 from hangar.blobs.index import ENTRY_BYTES
@@ -90,21 +91,27 @@ def test_meta(everything: Everything) -> None:
 def test_blob_file_header(everything: Everything) -> None:
     for file in (everything[0] / ".hangar" / "blobs").glob("0000000?.*"):
         data = file.read_bytes()
-        rest = list(check_parts(TABLES_OF_PAGE["spec-blob-file-header"], data[:64]).values())
-        assert int.from_bytes(rest[0], "little") == int(file.stem, 16)
-        assert rest[1].rstrip(b"\0").decode() == file.suffix[1:]
+        assert check_parts(TABLES_OF_PAGE["spec-blob-file-header"], data[:64]) == {
+            "u32: id of the file": int(file.stem, 16).to_bytes(4, "little"),
+            "tag of the backend in ASCII, then 00": file.suffix[1:].encode().ljust(8, b"\0"),
+        }
 
 
 def test_run_header_and_entries(everything: Everything) -> None:
     for file in (everything[0] / ".hangar" / "runs").glob("0000000?.run"):
         data = file.read_bytes()
         header, entry = TABLES_OF_PAGE["spec-run-header"], TABLES_OF_PAGE["spec-run-entry"]
-        rest = [int.from_bytes(part, "little") for part in check_parts(header, data[:64]).values()]
-        count = rest[1]
-        assert rest[0] == int(file.stem, 16)
+        rest = check_parts(header, data[:64])
+        count = int.from_bytes(rest.pop("u64: number of blobs"), "little")
+        prefixes, entries = data[64 : 64 + 8 * count], data[64 + 8 * count :]
+        assert {content: int.from_bytes(part, "little") for content, part in rest.items()} == {
+            "u32: id of the run": int(file.stem, 16),
+            "u64: xxh3 of the prefixes": xxh3_64_intdigest(prefixes),
+            "u64: xxh3 of the entries": xxh3_64_intdigest(entries),
+        }
         assert len(data) == run_bytes(count) == 64 + count * (8 + ENTRY_BYTES)
         assert sum(int(row["bytes"]) for row in entry) == ENTRY_BYTES
-        assert [len(part) for part, _ in parts(entry, data[64 + 8 * count :])] == [24, 40]
+        assert [len(part) for part, _ in parts(entry, entries)] == [24, 40]
 
 
 def test_location() -> None:

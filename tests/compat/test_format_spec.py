@@ -166,7 +166,10 @@ def test_dtypes() -> None:
 
 def test_node_kinds() -> None:
     assert column("node-kinds", "kind") == [str(node.BY_DIGEST), str(node.FIXED_INLINE), str(node.MIXED)]
-    assert FAR_SIZE == 255
+    _, fixed, mixed = column("node-kinds", "sizes")
+    assert fixed == f"1 byte: the width, 0 to {limits.INLINE_FIXED_BYTES}"
+    stated = f"0 to {limits.INLINE_TEXT_BYTES} is the length of an inline value, {FAR_SIZE} stands for a digest"
+    assert mixed == f"1 byte an entry: {stated}"
 
 
 @pytest.mark.parametrize(
@@ -191,6 +194,7 @@ def test_what_lies_in_the_tree(schema: ColumnSchema, form: TreeForm) -> None:
 def test_backends() -> None:
     kinds = {"ndarray": digest.NDARRAY, "str": digest.STR, "bytes": digest.BYTES}
     stated = TABLES_OF_PAGE["spec-backends"]
+    assert [row["tag"] for row in stated] == ["00", "01", "10", "30", "31", "50"]
     built = [row for row in stated if not row["its files"].startswith("Reserved")]
     assert [row["tag"] for row in built] == backend_tags()
     for row in built:
