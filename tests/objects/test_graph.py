@@ -147,6 +147,10 @@ def test_the_first_commits_are_met_without_reading_all() -> None:
     reads = graph.database.reads
     assert is_ancestor(graph.database, graph.digests["295"], graph.digests["299"])
     assert not is_ancestor(graph.database, graph.digests["299"], graph.digests["295"])
+    graph.add("apart")
+    graph.add("apart 2", "apart")
+    graph.add("side", "297")
+    assert not is_ancestor(graph.database, graph.digests["298"], graph.digests["side"])
     merge_bases(graph.database, graph.digests["295"], graph.digests["299"])
     assert graph.database.reads - reads < 30
 

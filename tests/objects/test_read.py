@@ -106,7 +106,7 @@ def test_many_integers_in_any_order(name: str, size: int, strings: bool) -> None
     tree = Tree(FORMS[name], mixed_keys(size)) if strings else int_tree(name, size)
     rng = np.random.default_rng(size)
     for high in (3 * size, 10 * size + 5):
-        for count in (0, 1, 700):
+        for count in (0, 1, 700, 2_500):
             wanted = rng.integers(0, high, count, dtype=np.uint64)
             if count > 1:
                 wanted[::3] -= wanted[::3] % np.uint64(3)
@@ -149,6 +149,8 @@ def test_positions(name: str, size: int) -> None:
         rows = select_refs(tree.store, form, tree.root, np.array(positions))
         assert rows.shape == (300, form.width)
         assert rows.tobytes() == b"".join([tree.cells[i] for i in positions])
+        many = np.random.default_rng(0).integers(0, size, 2_500)
+        assert select_refs(tree.store, form, tree.root, many).tobytes() == b"".join([tree.cells[i] for i in many])
         everything = select_refs(tree.store, form, tree.root, range(size))
         assert everything.tobytes() == b"".join(tree.cells)
 

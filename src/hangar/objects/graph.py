@@ -104,19 +104,17 @@ class _Frontier:
     def __bool__(self) -> bool:
         return bool(self._heap)
 
-    def push(self, digests: Iterable[bytes], least: int = 0) -> None:
-        """Add commits that were not added before and whose generation is ``least`` or more."""
+    def push(self, digests: Iterable[bytes]) -> None:
+        """Add commits that were not added before."""
         fresh = [Digest(digest) for digest in dict.fromkeys(digests) if digest not in self.seen]
         if not fresh:
             return
         self.seen.update(fresh)
         with self._db.read() as transaction:
             for digest in fresh:
-                number = generation(transaction, digest)
-                if number >= least:
-                    commit = read_commit(transaction, digest)
-                    # Among equals the later one comes first: a matter of display.
-                    heappush(self._heap, (-number, -commit.time_ns, digest, commit))
+                commit = read_commit(transaction, digest)
+                # Among equals the later one comes first: a matter of display.
+                heappush(self._heap, (-generation(transaction, digest), -commit.time_ns, digest, commit))
 
     def any_other_than(self, marks: dict[bytes, int], mark: int) -> bool:
         """Whether a commit that waits is marked in another way."""
@@ -149,13 +147,13 @@ def is_ancestor(db: Database, ancestor: Digest, descendant: Digest) -> bool:
     with db.read() as transaction:
         least = generation(transaction, ancestor)
     frontier = _Frontier(db)
-    frontier.push([descendant], least)
+    frontier.push([descendant])
     while frontier:
         number, digest, commit = frontier.pop()
         if digest == ancestor:
             return True
         if number > least:
-            frontier.push(commit.parents, least)
+            frontier.push(commit.parents)
     return False
 
 
