@@ -8,6 +8,7 @@ reader would have to wait as long as another process commits.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import time
 import warnings
@@ -30,6 +31,8 @@ DATABASE_LOCK: Final = "db.lock"
 
 _LEAST_BYTES: Final = 2 * 4096
 """LMDB's two meta pages."""
+_READER_BYTES: Final = 64
+"""What LMDB needs in its lock file for each reader; the head is smaller than eight of them."""
 _JOIN_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.001
 
@@ -81,6 +84,8 @@ def create_environment(path: Path, map_size: int) -> tuple[lmdb.Environment, lis
 
 
 def _open(path: Path, *, map_size: int, readonly: bool, lock: bool) -> lmdb.Environment:
+    if lock:
+        _reserve_lock_file(path / LOCK_FILE)
     try:
         return lmdb.open(
             os.fspath(path),
@@ -99,6 +104,29 @@ def _open(path: Path, *, map_size: int, readonly: bool, lock: bool) -> lmdb.Envi
         raise translate(error, path) from error
     except OSError as error:
         _fs.raise_for(error, "open the database in", path)
+
+
+def _reserve_lock_file(path: Path) -> None:
+    """Make LMDB's lock file where it is missing, with all of its blocks.
+
+    LMDB makes it as one long hole and maps it: on a full disk the first reader in it would end with SIGBUS.
+    """
+    if path.exists():
+        return
+    temporary = path.with_name(f"{LOCK_FILE}.{os.getpid()}.tmp")
+    try:
+        temporary.unlink(missing_ok=True)
+        try:
+            temporary.write_bytes(bytes(_READER_BYTES * (limits.DATABASE_MAX_READERS + 8)))
+            # Whole or not at all: another process may be making it too.
+            with contextlib.suppress(FileExistsError):
+                os.link(temporary, path)
+        finally:
+            temporary.unlink(missing_ok=True)
+    except OSError as error:
+        # Without hard links there is no such care.
+        if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
+            _fs.raise_for(error, "create", path)
 
 
 def _check_length(path: Path, needed: int) -> None:
