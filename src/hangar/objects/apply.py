@@ -167,6 +167,8 @@ def _merge(
 def _merge_many(
     keys: list[bytes], values: list[Any], changed_keys: Sequence[bytes], changed_values: Sequence[Any]
 ) -> tuple[list[bytes], list[Any]] | None:
+    if changed_keys[0] > keys[-1] and None not in changed_values:
+        return [*keys, *changed_keys], [*values, *changed_values]
     merged = dict(zip(keys, values, strict=True))
     merged.update(zip(changed_keys, changed_values, strict=True))
     ordered = sorted(merged)
