@@ -13,12 +13,14 @@ from typing import TypeVar
 
 import numpy as np
 
+from hangar.blobs.places import verify_places
 from hangar.blobs.verify import Damage, verify_blobs, verify_files
 from hangar.db.tables import TABLES
 from hangar.digest import Digest, digest_array
 from hangar.errors import CorruptionError, HangarError
 from hangar.objects.attributes import load_attributes
 from hangar.objects.commit import ColumnEntry, Commit
+from hangar.objects.graph import generation
 from hangar.objects.node import Node
 from hangar.objects.records import load_commit, load_record
 from hangar.objects.store import NodeStore
@@ -168,7 +170,19 @@ class _Check:
             commit = self._try("commit", lambda digest=digest: load_commit(self._stores.db, digest), digest.hex())  # type: ignore[misc]
             if commit is not None:
                 stack += [Digest(parent) for parent in commit.parents]
+                self._generation(digest, commit)
                 self._commit(digest, commit, reporter)
+
+    def _generation(self, digest: Digest, commit: Commit) -> None:
+        """Make sure that the stored generation, which orders history, is one more than the parents' highest."""
+
+        def compare() -> None:
+            with self._stores.db.read() as transaction:
+                below = max((generation(transaction, Digest(parent)) for parent in commit.parents), default=0)
+                if generation(transaction, digest) != below + 1:
+                    raise CorruptionError("the stored generation is not one more than the highest of its parents'")
+
+        self._try("commit", compare, digest.hex())
 
     def _commit(self, digest: Digest, commit: Commit, reporter: Reporter) -> None:
         if commit.attributes is not None:
@@ -247,6 +261,8 @@ class _Check:
         for damage in verify_files(self._stores.blobs):
             reporter.advance()
             self._damage("file", damage)
+        for detail in self._try("location", lambda: list(verify_places(self._stores.blobs))) or []:
+            self._found("location", detail, file="db/data.mdb")
 
     def _data(self, progress: Progress) -> None:
         for damage in verify_blobs(self._stores.blobs, progress):

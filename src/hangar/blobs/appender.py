@@ -35,7 +35,7 @@ __all__ = ["Appender"]
 class _Growing:
     """A blob file that is being written, and what the database says of it."""
 
-    __slots__ = ("attempted", "dirty", "first_end", "new_entry", "prepared", "recorded", "sealed", "tag", "writer")
+    __slots__ = ("attempted", "dirty", "first_end", "new_entry", "prepared", "recorded", "sealed", "tag", "used", "writer")
 
     def __init__(self, tag: str, writer: FileWriter, recorded: BlobFileRow | None) -> None:
         self.tag = tag
@@ -47,12 +47,14 @@ class _Growing:
         self.new_entry = recorded is None
         self.dirty = recorded is None
         self.sealed = False
+        self.used = False
 
     def changed(self, owner: int) -> BlobFileRow | None:
         """The row that is to be published, or None where nothing was appended."""
         row = BlobFileRow(self.tag, self.writer.end, owner, self.sealed)
         if self.recorded is None:
-            return row if row.end != self.first_end else None
+            # Blobs without bytes need their file too.
+            return row if self.used else None
         return row if (row.end, row.sealed) != (self.recorded.end, self.recorded.sealed) else None
 
 
@@ -93,7 +95,7 @@ class Appender:
         if growing is None:
             growing = self._open[tag] = self._continue(tag) or self._begin(tag)
             self._written[growing.writer.file_id] = tag
-        growing.dirty = True
+        growing.dirty = growing.used = True
         return growing.writer
 
     def _continue(self, tag: str) -> _Growing | None:
@@ -184,6 +186,7 @@ class Appender:
         """Drop what was appended since the last publishing."""
         for growing in self._growing():
             growing.prepared = None
+            growing.used = False
             if growing.attempted or growing.sealed:
                 self._drop(growing)
             else:

@@ -16,7 +16,13 @@ import numpy.typing as npt
 from hangar.columns.base import ColumnBase, Session, Source
 from hangar.columns.lookup import KeyBatch, position_batch
 from hangar.columns.values import ValueReader
-from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundError, SampleNotFoundError
+from hangar.errors import (
+    InvalidInputError,
+    InvalidTypeError,
+    PositionNotFoundError,
+    SampleNotFoundError,
+    UnsupportedVersionError,
+)
 from hangar.names import SampleKey
 from hangar.objects.lookup import find_ints, find_keys, get_many
 from hangar.objects.order import select, select_cells, select_refs, slice_refs
@@ -38,6 +44,10 @@ class FlatSampleReader(ColumnBase):
 
     def __init__(self, session: Session, source: Source) -> None:
         super().__init__(session, source)
+        if self._schema.nested:
+            raise UnsupportedVersionError(
+                f"column {source.name!r} holds subsamples, which this version of Hangar cannot open: install a newer one"
+            )
         self._nodes = session.nodes
         self._values = ValueReader(session.stores.blobs, self._schema)
 
@@ -154,14 +164,14 @@ class FlatSampleReader(ColumnBase):
         keys
             Sample keys in any order, twice if you like: a sequence or an integer array. A ``slice`` selects by position in key order.
         out
-            Array of shape (n, *shape) and the column's dtype to read into.
+            Array of shape ``(n, *shape)`` and the column's dtype to read into.
         positions
             Instead of ``keys``: positions in key order, negative ones from the end.
 
         Returns
         -------
         numpy.ndarray or list
-            Arrays stacked to shape (n, *shape of a sample), fresh memory or ``out``; str and bytes as a list.
+            Arrays stacked to ``(n, *shape of a sample)``, fresh memory or ``out``; str and bytes as a list.
 
         Raises
         ------

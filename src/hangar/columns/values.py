@@ -90,12 +90,12 @@ class ValueReader:
         refs
             Tree entries, uint8, shape (n, width of an entry).
         out
-            Array of shape (n, *shape) and the column's dtype to read into, or None.
+            Array of shape ``(n, *shape)`` and the column's dtype to read into, or None.
 
         Returns
         -------
         numpy.ndarray
-            Shape (n, *shape): ``out``, or fresh memory.
+            Shape ``(n, *shape)``: ``out``, or fresh memory.
         """
         schema = self._fixed
         if schema is None:

@@ -94,7 +94,7 @@ class FlatSampleWriter(FlatSampleReader):
         keys
             Sample keys; the last of two equal ones counts.
         values
-            Arrays stacked to shape (n, *shape of a sample), or a sequence of n values.
+            Arrays stacked to ``(n, *shape of a sample)``, or a sequence of n values.
 
         Raises
         ------

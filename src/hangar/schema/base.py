@@ -158,6 +158,16 @@ def register_kind(kind: int, make: Callable[[SchemaRecord], ColumnSchema]) -> No
 _decoder = msgspec.msgpack.Decoder(SchemaRecord)
 
 
+def _refuse_newer(data: bytes) -> None:
+    """Raise UnsupportedVersionError where bytes that are no schema of this version look like one of a newer."""
+    try:
+        parts = msgspec.msgpack.decode(data)
+    except (msgspec.DecodeError, ValueError, RecursionError):
+        return
+    if isinstance(parts, list) and parts and type(parts[0]) is int and parts[0] > SCHEMA_VERSION:
+        raise UnsupportedVersionError(f"a column schema of version {parts[0]} needs a newer Hangar than this one")
+
+
 def load_schema(data: bytes) -> ColumnSchema:
     """The schema of a stored record.
 
@@ -171,6 +181,7 @@ def load_schema(data: bytes) -> ColumnSchema:
     try:
         record = _decoder.decode(data)
     except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        _refuse_newer(data)
         raise CorruptionError(f"a column schema cannot be read: {error}") from None
     if record.version != SCHEMA_VERSION or record.kind not in _KINDS:
         raise UnsupportedVersionError(

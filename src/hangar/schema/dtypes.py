@@ -85,8 +85,9 @@ def dtype_of(code: int) -> np.dtype[Any]:
     else:
         try:
             import ml_dtypes
-        except ImportError:
-            raise InvalidStateError(f"dtype {name} needs the package ml_dtypes: pip install ml_dtypes") from None
-        dtype = np.dtype(getattr(ml_dtypes, name))
+
+            dtype = np.dtype(getattr(ml_dtypes, name))
+        except (ImportError, AttributeError):
+            raise InvalidStateError(f"dtype {name} needs a newer ml_dtypes: pip install --upgrade ml_dtypes") from None
     _DTYPES[code] = dtype
     return dtype

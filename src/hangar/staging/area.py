@@ -106,6 +106,8 @@ class Staging:
                     )
                 entry, cell = decode_entry(key, value)
                 numbers[number].overlay[entry] = cell
+            elif key != HEAD:
+                raise CorruptionError("the staging area has a row of a kind that is none")
 
     def _load_column(self, number: int, row: ColumnRow, numbers: dict[int, WorkingColumn]) -> None:
         for name, column in list(self.columns.items()):

@@ -95,7 +95,11 @@ def decode_entry(key: bytes, value: bytes) -> tuple[bytes, bytes | None]:
         full, value = _decode(_long_decoder, value)
     else:
         full = key[1 + _NUMBER_BYTES :]
-    return full, value[1:] if value[:1] == _PRESENT else None
+    if value == _TOMBSTONE:
+        return full, None
+    if value[:1] != _PRESENT:
+        raise CorruptionError("the staging area has a changed entry of a form that is none")
+    return full, value[1:]
 
 
 def encode_entries(number: int, overlay: dict[bytes, bytes | None]) -> list[tuple[bytes, bytes]]:

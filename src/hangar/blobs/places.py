@@ -1,0 +1,69 @@
+"""Checking what is recorded of blobs, without reading one: locations, the ends of files, ids, headers.
+
+A file whose recorded end lies before a location would be written over by the next writer, and an id that is given twice would lose a file; so
+neither may go unseen.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from hangar.backends.location import HEADER, LENGTH_MASK, OFFSET, PLACE, STORED, Locations, Words
+from hangar.backends.registry import get_backend
+from hangar.blobs.catalog import BlobFileRow, first_free_id, get_header, scan_blob_files, scan_runs
+from hangar.blobs.store import BlobStore
+from hangar.db.tables import LOCATIONS
+from hangar.errors import HangarError
+
+__all__ = ["verify_places"]
+
+
+def verify_places(store: BlobStore) -> Iterator[str]:
+    """What is wrong with the records of blobs, a sentence each.
+
+    Raises
+    ------
+    CorruptionError
+        A row of the database is damaged.
+    """
+    with store.db.read() as transaction:
+        files = dict(scan_blob_files(transaction))
+        highest = max([*files, *(run_id for run_id, _ in scan_runs(transaction))], default=0)
+        if first_free_id(transaction) <= highest:
+            yield f"the next id of a file is not above {highest:08x}, which is taken"
+        rows = [row for _, row in transaction.scan(LOCATIONS)]
+    headers: dict[int, bool] = {}
+    tables = [Locations.from_rows(rows).words] if rows else []
+    for words in (*tables, *(run.index.locations().words for run in store.locator.runs())):
+        for number in np.unique(words[:, HEADER]).tolist():
+            if number not in headers:
+                headers[number] = _has_header(store, number)
+                if not headers[number]:
+                    yield f"locations name the blob header {number:016x}, which is missing or damaged"
+        file_ids = words[:, PLACE] & np.uint64(0xFFFF_FFFF)
+        for file_id in np.unique(file_ids).tolist():
+            yield from _of_file(file_id, files.get(file_id), words[file_ids == file_id])
+
+
+def _of_file(file_id: int, row: BlobFileRow | None, words: Words) -> Iterator[str]:
+    if row is None:
+        yield f"{len(words):,} blobs lie in blob file {file_id:08x}, which is not recorded"
+        return
+    # Offsets of damaged rows may be near 2^64: as Python's ints, the sums are right.
+    lengths = words[:, STORED] & np.uint64(LENGTH_MASK)
+    last = max(map(sum, zip(words[:, OFFSET].tolist(), lengths.tolist(), strict=True)))
+    if last > row.end:
+        yield f"blob file {file_id:08x} is recorded to end at {row.end:,}, and blobs lie up to {last:,}"
+    if get_backend(row.tag).capabilities.raw and bool((words[:, PLACE] >> np.uint64(32)).any()):
+        yield f"blob file {file_id:08x} has no chunks, and a location names a row in one"
+
+
+def _has_header(store: BlobStore, number: int) -> bool:
+    try:
+        with store.db.read() as transaction:
+            get_header(transaction, number)
+    except HangarError:
+        return False
+    return True

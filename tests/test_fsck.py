@@ -1,0 +1,109 @@
+"""What fsck sees of records that no digest covers. Damage to blobs, nodes and rows is tested where those live."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import msgspec
+import numpy as np
+import pytest
+
+from hangar import Repository
+from hangar.db import WriteTransaction
+from hangar.db.tables import COMMITS, FILES, GRAPH, HEADERS, LOCATIONS, META, REFS, TABLES
+from hangar.fsck import FsckReport
+
+
+@pytest.fixture
+def filled(repo: Repository) -> Repository:
+    writer = repo.checkout(write=True)
+    column = writer.add_ndarray_column("x", (50,), np.uint8)
+    writer.add_str_column("t")["a"] = "text"
+    column.write(range(2000), np.random.default_rng(0).integers(0, 256, (2000, 50), np.uint8))
+    writer.commit("one")
+    column[5] = np.zeros(50, np.uint8)
+    writer.commit("two")
+    column[6] = np.ones(50, np.uint8)
+    writer.close()
+    return repo
+
+
+def after(repo: Repository, change: Callable[[WriteTransaction], object]) -> FsckReport:
+    repo.checkout().session.stores.db.update(change)
+    return Repository(repo.path).fsck()
+
+
+def test_a_sound_repository(filled: Repository) -> None:
+    report = filled.fsck(data=True)
+    assert report.sound
+    assert (report.commits, report.columns, report.data) == (2, 2, True)
+    assert report.blobs >= 2000
+    assert report.nodes > 10
+
+
+def set_end(transaction: WriteTransaction) -> None:
+    for key, row in list(transaction.scan(FILES, prefix=b"b")) or list(transaction.scan(FILES)):
+        fields = msgspec.msgpack.decode(row)
+        if len(fields) == 4:
+            transaction.put(FILES, key, msgspec.msgpack.encode([fields[0], 70, *fields[2:]]))
+
+
+def drop_next_id(transaction: WriteTransaction) -> None:
+    for key, _ in list(transaction.scan(META)):
+        if b"file" in key and not key.startswith(b"rows"):
+            transaction.delete(META, key)
+
+
+def shift_generation(transaction: WriteTransaction) -> None:
+    for key, _ in list(transaction.scan(GRAPH)):
+        transaction.put(GRAPH, key, msgspec.msgpack.encode([7, None]))
+
+
+def drop_headers(transaction: WriteTransaction) -> None:
+    transaction.delete_prefix(HEADERS, b"")
+
+
+def drop_locations(transaction: WriteTransaction) -> None:
+    assert transaction.delete_prefix(LOCATIONS, b"")
+
+
+def drop_a_commit(transaction: WriteTransaction) -> None:
+    assert transaction.delete(COMMITS, next(iter(transaction.scan(COMMITS)))[0])
+
+
+def drop_the_branch(transaction: WriteTransaction) -> None:
+    assert transaction.delete(REFS, b"heads/master")
+
+
+@pytest.mark.parametrize(
+    ("damage", "kind", "text"),
+    [
+        (set_end, "location", "recorded to end at 70"),
+        (drop_next_id, "location", "next id"),
+        (shift_generation, "commit", "generation"),
+        (drop_headers, "location", "header"),
+        (drop_locations, "blob", "no place of it is known"),
+        (drop_a_commit, "commit", "missing"),
+        (drop_the_branch, "ref", "does not exist"),
+    ],
+)
+def test_damage_to_records_is_found(
+    filled: Repository, damage: Callable[[WriteTransaction], None], kind: str, text: str
+) -> None:
+    report = after(filled, damage)
+    assert any(problem.kind == kind and text in problem.detail for problem in report.problems), report.problems
+
+
+def test_rows_that_vanish_beside_their_count_are_found(filled: Repository) -> None:
+    db = filled.checkout().session.stores.db
+    counted = [table for table in TABLES if table.counted]
+
+    def forge(transaction: WriteTransaction) -> None:
+        for key, value in list(transaction.scan(META)):
+            if key.endswith(tuple(table.name.encode() for table in counted)):
+                wrong = int.from_bytes(value, "little") + 1
+                transaction.put(META, key, wrong.to_bytes(len(value), "little"))
+
+    db.update(forge)
+    report = Repository(filled.path).fsck()
+    assert {"table"} <= {problem.kind for problem in report.problems}
