@@ -125,8 +125,8 @@ STEPS: tuple[Step, ...] = (
     Step(
         "an exception commits",
         "src/hangar/db/environment.py",
-        "            transaction.abandon()\n",
-        "            transaction.commit()\n",
+        "                begun.abandon()\n",
+        "                begun.commit()\n",
     ),
     Step(
         "the environment lives on after a failed commit",
@@ -271,14 +271,19 @@ def _of_step(step: Step, root: Path) -> Mutant:
     return Mutant(f"{step.path}: {step.name}", step.path, start, start + len(step.old), step.new)
 
 
-def run(mutant: Mutant | None, guards: tuple[str, ...], keywords: str) -> tuple[str, float]:
+def copy(root: Path, tree: Path) -> None:
+    """What the tests need of a tree."""
+    ignored = shutil.ignore_patterns("__pycache__", ".*", "*.egg-info")
+    for part in ("src", "tests"):
+        shutil.copytree(root / part, tree / part, ignore=ignored)
+    shutil.copy(root / "pyproject.toml", tree)
+
+
+def run(root: Path, mutant: Mutant | None, guards: tuple[str, ...], keywords: str) -> tuple[str, float]:
     """The test that went red, or "" where all stayed green, and how long they took."""
     with tempfile.TemporaryDirectory(prefix="mutant-") as name:
         tree = Path(name)
-        ignored = shutil.ignore_patterns("__pycache__", ".*", "*.egg-info")
-        for part in ("src", "tests"):
-            shutil.copytree(ROOT / part, tree / part, ignore=ignored)
-        shutil.copy(ROOT / "pyproject.toml", tree)
+        copy(root, tree)
         if mutant is not None:
             mutant.apply(tree)
         start = time.monotonic()
@@ -309,19 +314,28 @@ def main() -> int:
     parser.add_argument("--list", action="store_true", help="show the sites and do nothing")
     parser.add_argument("--jobs", type=int, default=2)
     arguments = parser.parse_args()
-    mutants = [m for m in sites(ROOT) if not arguments.words or any(word in m.name for word in arguments.words)]
-    if arguments.list:
-        print("\n".join(mutant.name for mutant in mutants))
-        return 0
+    with tempfile.TemporaryDirectory(prefix="mutants-") as name:
+        # One copy for all: the tree may be worked on meanwhile.
+        root = Path(name)
+        copy(ROOT, root)
+        mutants = [m for m in sites(root) if not arguments.words or any(word in m.name for word in arguments.words)]
+        if arguments.list:
+            print("\n".join(mutant.name for mutant in mutants))
+            return 0
+        return try_all(root, mutants, arguments.jobs)
+
+
+def try_all(root: Path, mutants: list[Mutant], jobs: int) -> int:
+    """Run the mutants of the tree in ``root`` and print what became of them: the exit code."""
     guards = tuple(sorted({guard for mutant in mutants for guard in mutant.guards()}))
     keywords = KEYWORDS["src/hangar/db"] if all(mutant.keywords() for mutant in mutants) else ""
-    red = run(None, guards, keywords)[0]
+    red = run(root, None, guards, keywords)[0]
     if red:
         print(f"without a mutant {red} fails")
         return 2
     survivors = 0
-    with ThreadPoolExecutor(arguments.jobs) as pool:
-        results = pool.map(lambda m: run(m, m.guards(), m.keywords()), mutants)
+    with ThreadPoolExecutor(jobs) as pool:
+        results = pool.map(lambda m: run(root, m, m.guards(), m.keywords()), mutants)
         for mutant, (red, seconds) in zip(mutants, results, strict=True):
             survivors += not red
             print(f"{'found' if red else 'SURVIVED':9}{seconds:6.1f} s  {mutant.name}", flush=True)

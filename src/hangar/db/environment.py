@@ -144,17 +144,20 @@ class Database:
             self._closed()
         if self.readonly:
             raise AccessError(f"the repository in {self.directory} is read-only")
+        nested = handle.is_writing()
         with handle.writing:
-            if handle.busy():
+            if nested or handle.is_reading():
                 raise InvalidStateError("the database cannot be written inside another transaction of the same thread")
+            handle.drop_leftover()
             while True:
                 with contextlib.suppress(FullMapError):
                     return self._try_update(handle, function)
                 handle.grow()
 
     def _try_update(self, handle: Handle, function: Callable[[WriteTransaction], T]) -> T:
-        transaction = handle.writer = WriteTransaction(handle, handle.begin_write())
         try:
+            # All of it inside: an interrupt must not leave LMDB's writer lock behind.
+            transaction = handle.writer = WriteTransaction(handle, handle.begin_write())
             result = function(transaction)
             transaction.finish()
             if transaction.full:
@@ -162,10 +165,12 @@ class Database:
             _fs.crash_point(_COMMIT_BEFORE)
             self._commit(handle, transaction)
         except BaseException as error:
-            transaction.abandon()
+            begun = handle.writer
+            if begun is not None:
+                begun.abandon()
             if handle.failed:
                 handle.renew()
-            if transaction.full and isinstance(error, Exception):
+            if begun is not None and begun.full and isinstance(error, Exception):
                 # Whatever the function made of it.
                 raise FullMapError from error
             raise

@@ -33,9 +33,15 @@ class Fork:
         self._handle = handle
         self._environment: lmdb.Environment | None = None
         self._spare: lmdb.Transaction[bytes] | None = None
-        self._writing = handle.writing.acquire(timeout=FORK_WAIT_SECONDS)
-        self._gate = self._writing and handle.gate.acquire(timeout=FORK_WAIT_SECONDS)
-        self._at_rest = self._gate and self._rest(handle)
+        self._writing = False
+        self._gate = False
+        self._at_rest = False
+
+    def begin(self) -> None:
+        """Bring the database to rest, as far as that can be had in a bounded time."""
+        self._writing = self._handle.writing.acquire(timeout=FORK_WAIT_SECONDS)
+        self._gate = self._writing and self._handle.gate.acquire(timeout=FORK_WAIT_SECONDS)
+        self._at_rest = self._gate and self._rest(self._handle)
 
     def _rest(self, handle: Handle) -> bool:
         self._environment, handle.environment = handle.environment, None

@@ -9,6 +9,7 @@ transactions do is in ``transaction``, how a fork goes in ``fork``.
 from __future__ import annotations
 
 import contextlib
+import sys
 import threading
 import time
 from collections.abc import Iterator
@@ -89,9 +90,12 @@ class Handle:
 
     def close(self) -> bool:
         """Close the environment, when the transactions of other threads have ended; False where this thread is in one."""
+        if self.is_writing() or self.is_reading():
+            return False
         with self.writing, self.gate:
-            if self.taken is not None or self.busy():
+            if self.taken is not None:
                 return False
+            self.drop_leftover()
             self._put_away()
             if self.presence is not None:
                 _fs.close_private(self.presence)
@@ -108,11 +112,11 @@ class Handle:
         environment = self.environment
         if environment is None:
             return
-        self.taken, self.environment = environment, None
         try:
+            self.taken, self.environment = environment, None
             self.wait_for_readers(WAIT_SECONDS)
         finally:
-            self.taken = None
+            self.taken = self.environment = None
             environment.close()
 
     # -------------------------------------------------------------------------------------------------- transactions
@@ -187,9 +191,19 @@ class Handle:
                 self.writable = False
                 raise
 
-    def busy(self) -> bool:
-        """Whether this thread is in a transaction; the caller holds ``writing``."""
-        return self.writer is not None or bool(self._own())
+    def is_writing(self) -> bool:
+        """Whether this thread holds ``writing``."""
+        return bool(self.writing._is_owned())  # type: ignore[attr-defined]
+
+    def is_reading(self) -> bool:
+        """Whether this thread is in a read transaction."""
+        return bool(self._own())
+
+    def drop_leftover(self) -> None:
+        """End the writing transaction that an interrupt, striking as it ended, left; the caller holds ``writing``."""
+        leftover, self.writer = self.writer, None
+        if leftover is not None:
+            leftover.abandon()
 
     # ---------------------------------------------------------------------------------------------- to be alone
 
@@ -212,13 +226,14 @@ class Handle:
     def quiet(self) -> Iterator[None]:
         """A time without transactions of other threads, or nearly: it does not wait for long."""
         with self.gate:
-            self.taken, self.environment = self.environment, None
+            environment = self.environment
             try:
+                self.taken, self.environment = environment, None
                 with contextlib.suppress(StorageError):
                     self.wait_for_readers(QUIET_WAIT_SECONDS)
                 yield
             finally:
-                self.taken, self.environment = None, self.taken
+                self.taken, self.environment = None, environment
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[lmdb.Environment]:
@@ -228,24 +243,41 @@ class Handle:
                 raise InvalidStateError(
                     "the map of the database cannot change in a read transaction of the same thread"
                 )
-            self.taken, self.environment = environment, None
             try:
+                self.taken, self.environment = environment, None
                 self.wait_for_readers(WAIT_SECONDS)
                 yield environment
             finally:
                 self.taken, self.environment = None, environment
 
+    def _readers(self) -> list[ReadTransaction]:
+        """The read transactions; one that nobody holds any more (an interrupt struck as it began) ends here."""
+        for reader in _abandoned(self.live):
+            reader.__exit__(None, None, None)
+        return list(self.live)
+
     def _own(self) -> list[ReadTransaction]:
         thread = threading.get_ident()
-        return [reader for reader in list(self.live) if reader.thread == thread]
+        return [reader for reader in self._readers() if reader.thread == thread]
 
     def wait_for_readers(self, seconds: float) -> None:
         """Wait until no other thread is in a read transaction; the caller holds ``gate`` and has taken the environment."""
         deadline = time.monotonic() + seconds
         thread = threading.get_ident()
-        while any(reader.thread != thread for reader in list(self.live)):
+        while any(reader.thread != thread for reader in self._readers()):
             if time.monotonic() > deadline:
                 raise StorageError(
                     f"a read transaction on the database in {self.path} did not end within {seconds:.0f} s"
                 )
             time.sleep(_POLL_SECONDS)
+
+
+def _reference_counts(things: set[Any]) -> list[tuple[int, Any]]:
+    return [(sys.getrefcount(thing), thing) for thing in list(things)]
+
+
+_HELD_BY_THE_SET_ALONE: Final = _reference_counts({object()})[0][0]
+
+
+def _abandoned(live: set[ReadTransaction]) -> list[ReadTransaction]:
+    return [reader for count, reader in _reference_counts(live) if count <= _HELD_BY_THE_SET_ALONE] if live else []

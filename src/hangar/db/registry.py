@@ -104,7 +104,9 @@ def _find(path: Path) -> Handle | None:
 
 def _before_fork() -> None:
     _lock.acquire()
-    _forks.extend(map(Fork, _handles))
+    for handle in _handles:
+        _forks.append(Fork(handle))
+        _forks[-1].begin()
 
 
 def _after_fork_in_parent() -> None:

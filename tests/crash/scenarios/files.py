@@ -101,7 +101,30 @@ def check_removed(state: State) -> None:
     assert left in (ROUNDS - len(state.acknowledged) // 2 - 1, ROUNDS - (len(state.acknowledged) + 1) // 2)
 
 
+# ------------------------------------------------------------------------------------------- moving a directory
+
+
+def prepare_moved(directory: Path) -> None:
+    (directory / "place").mkdir()
+    (directory / "place" / "file").write_bytes(content("inside"))
+
+
+def move(directory: Path, acknowledge: Acknowledge) -> None:
+    names = ["place", *(f"place {number}" for number in range(ROUNDS))]
+    for number in range(ROUNDS):
+        _fs.move_directory(directory / names[number], directory / names[number + 1])
+        acknowledge(names[number + 1])
+
+
+def check_moved(state: State) -> None:
+    (place,) = state.directory.iterdir()
+    assert (place / "file").read_bytes() == content("inside")
+    latest = len(state.acknowledged)
+    assert place.name in ["place", *(f"place {number}" for number in range(ROUNDS))][latest : latest + 2]
+
+
 SCENARIOS = (
+    Scenario("moved directory (file)", move, check_moved, prepare_moved),
     Scenario("new files", write_new_files, check_new_files),
     Scenario("replaced file", replace, check_replaced, prepare_replaced),
     Scenario("appended file", append, check_appended),
