@@ -11,7 +11,7 @@ import pytest
 from hangar import _fs, limits
 from hangar.backends import Payload
 from hangar.blobs import BlobStore, BlobWriter, verify_blobs, verify_files
-from hangar.blobs.catalog import scan_blob_files
+from hangar.blobs.catalog import BlobFileRow, put_blob_file, scan_blob_files
 from hangar.db.tables import FILES, LOCATIONS
 from hangar.errors import CorruptionError, DiskFullError, LockedError, StorageError
 from hangar.lock import WriterLock, force_release
@@ -113,6 +113,41 @@ def test_a_forked_child_never_publishes(bench: Bench) -> None:
     bench.writer.published()
     check_reads(bench.store, kept + waiting)
     assert sound(bench.store)
+
+
+def test_a_forked_child_removes_nothing(bench: Bench) -> None:
+    """A file and a run that are new, and that a writer who gives up would remove."""
+    waiting = texts(2000)
+    bench.add(waiting)
+    bench.writer.prepare()
+    files, runs = bench.files(), bench.runs()
+    assert files
+    assert runs
+
+    def child() -> None:
+        bench.writer.rollback()
+        bench.writer.close()
+
+    in_child(child)
+    assert (bench.files(), bench.runs()) == (files, runs)
+    bench.db.update(bench.writer.publish)
+    bench.writer.published()
+    check_reads(bench.store, waiting)
+    assert sound(bench.store)
+
+
+def test_a_file_whose_record_changed_is_not_published(bench: Bench) -> None:
+    """The lock should prevent it; if it does not, nothing is written over."""
+    bench.add(texts(30, 0))
+    bench.publish()
+    with bench.db.read() as transaction:
+        ((file_id, row),) = scan_blob_files(transaction)
+    bench.add(texts(30, 1))
+    bench.writer.prepare()
+    other = BlobFileRow(row.tag, row.end + 1, row.owner, row.sealed)
+    bench.db.update(lambda transaction: put_blob_file(transaction, file_id, other))
+    with pytest.raises(LockedError, match="taken over"):
+        bench.db.update(bench.writer.publish)
 
 
 def test_strays_are_passed_over(bench: Bench) -> None:

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from hangar import limits
-from hangar.blobs import merging
+from hangar.blobs import BlobStore, merging, verify_blobs, verify_files
 from hangar.blobs.merging import runs_to_merge
 from hangar.db.tables import FILES, HEADERS, LOCATIONS
 from hangar.digest import NDARRAY, Header, blob_digests
@@ -16,6 +16,10 @@ from tests.blobs.maker import IMAGE, RAW, UINT8, Bench, Blob, arrays, check_read
 
 def size_of(bench: Bench) -> int:
     return sum(path.stat().st_size for path in bench.directory.glob("blobs/*"))
+
+
+def sound(store: BlobStore) -> bool:
+    return not [*verify_files(store), *verify_blobs(store, progress=False)]
 
 
 def rows_in(bench: Bench) -> int:
@@ -72,6 +76,20 @@ def test_what_is_added_may_be_changed_afterwards(bench: Bench) -> None:
     rows[...] = 0
     check_reads(bench.store, [blob])
     assert np.array_equal(bench.store.read_rows(digests, IMAGE, 784), kept)
+
+
+def test_blobs_without_bytes_have_a_file(bench: Bench) -> None:
+    """Also where there is nothing else in it."""
+    header = Header(NDARRAY, UINT8, (0, 3))
+    rows = np.empty((5, 0), np.uint8)
+    digests = blob_digests(header, rows)
+    bench.writer.add_rows("10", header, rows, digests)
+    bench.publish()
+    again = bench.reopen()
+    assert again.store.read_rows(digests, header, 0).shape == (5, 0)
+    assert again.store.read_one(digests[0].tobytes())[0] == header
+    assert sound(again.store)
+    again.close()
 
 
 def test_rollback_forgets_what_was_not_published(bench: Bench) -> None:

@@ -41,7 +41,7 @@ class Locator:
         What is in memory, in the order of asking; replaced, never changed.
     """
 
-    __slots__ = ("_damaged", "_db", "_directory", "_hints", "_listed", "_pending", "_runs", "indexes")
+    __slots__ = ("_damaged", "_db", "_directory", "_hints", "_likely", "_listed", "_pending", "_runs", "indexes")
 
     def __init__(self, db: Database, directory: Path) -> None:
         self._db = db
@@ -51,6 +51,7 @@ class Locator:
         self._damaged: tuple[str, ...] = ()
         self._pending = Pending()
         self._hints: dict[int, Index] = {}
+        self._likely: Index | None = None
         self.indexes: tuple[Index, ...] = ()
 
     # ------------------------------------------------------------------ what is searched
@@ -69,6 +70,7 @@ class Locator:
         """Take up what changed in :attr:`pending` or in the list of runs."""
         self.indexes = (*self._pending.indexes, *(run.index for run in self._runs or ()))
         self._hints = {}
+        self._likely = None
 
     def runs(self) -> tuple[Run, ...]:
         """The registered runs that can be opened, as far as they are known, newest first."""
@@ -188,9 +190,15 @@ class Locator:
     def find(self, digest: bytes) -> Found | None:
         """Location of one blob: its five words, or None where it takes more to find it."""
         prefix = int.from_bytes(digest[:8], "big")
+        likely = self._likely
+        if likely is not None:
+            found = likely.find(digest, prefix)
+            if found is not None:
+                return found
         for index in self.indexes:
             found = index.find(digest, prefix)
             if found is not None:
+                self._likely = index
                 return found
         if digest in self._pending.buffers:
             return None

@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from hangar import limits
-from hangar.blobs import merging, publication, verify_blobs, verify_files
+from hangar.blobs import merging, publication, run, verify_blobs, verify_files
 from tests.blobs.maker import Bench, Blob, arrays, check_reads, texts
 from tests.crash.harness import Acknowledge, Scenario, State
 
@@ -20,6 +20,7 @@ RUN_BLOBS = 12
 MOST_RUNS = 2
 TABLE_ROWS = 20
 FILE_BYTES = 3_000
+PIECE_BLOBS = 25
 
 
 def lower_limits() -> None:
@@ -27,6 +28,7 @@ def lower_limits() -> None:
     limits.RUN_BLOBS = RUN_BLOBS  # type: ignore[misc]
     limits.BLOB_FILE_BYTES = FILE_BYTES  # type: ignore[misc]
     merging._MOST = MOST_RUNS  # type: ignore[misc]
+    run._PIECE_BLOBS = PIECE_BLOBS  # type: ignore[misc]
     publication.TABLE_ROWS = TABLE_ROWS  # type: ignore[attr-defined]
 
 
