@@ -33,7 +33,7 @@ OPTIONS = frozenset(("sync", "metasync"))
 
 GUARDS: dict[str, tuple[str, ...]] = {
     "src/hangar/_fs.py": ("tests/crash/test_crashes.py", "tests/test_fs.py"),
-    "src/hangar/db": ("tests/crash/test_crashes.py", "tests/db/test_environment.py"),
+    "src/hangar/db": ("tests/crash/test_crashes.py", "tests/db"),
     "src/hangar/lock.py": ("tests/crash/test_crashes.py", "tests/test_lock.py"),
     "src/hangar/blobs": (
         "tests/blobs/test_ownership.py",

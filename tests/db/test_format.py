@@ -57,7 +57,7 @@ def test_a_newer_format_is_refused_and_no_byte_changes(directory: Path, text: by
         b"hangar 0\n\xff\n",
         b"hangar 0\n" + b"a\n" * 5000,
         b"\x00" * 512,
-        os.urandom(64),
+        bytes(range(64)),
     ],
 )
 def test_garbage_is_corruption_and_no_byte_changes(directory: Path, text: bytes) -> None:
