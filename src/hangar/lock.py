@@ -24,7 +24,6 @@ from hangar.db.environment import Database
 from hangar.db.tables import META
 from hangar.db.transaction import ReadTransaction, WriteTransaction
 from hangar.errors import (
-    AccessError,
     CorruptionError,
     DiskFullError,
     InvalidStateError,
@@ -103,8 +102,7 @@ class WriterLock:
         """
         if self.held:
             raise InvalidStateError("this writer lock is held")
-        if self._db.readonly:
-            raise AccessError(f"the repository in {self._db.directory} is read-only")
+        self._db.require_writable()
         for attempt in range(_ATTEMPTS):
             # A look at the lock holds it for an instant, and a forced release may change the epoch under us.
             if attempt:

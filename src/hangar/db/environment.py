@@ -19,6 +19,7 @@ from hangar.db import registry
 from hangar.db.failures import translate
 from hangar.db.format import FILE_NAME, check_format
 from hangar.db.handle import Handle
+from hangar.db.network import FORCE_NETWORK, network_file_system
 from hangar.db.opening import DATA_FILE, DATABASE_LOCK, LOCK_FILE
 from hangar.db.tables import COMMITS, REFS, STAGING
 from hangar.db.transaction import FullMapError, ReadTransaction, WriteTransaction
@@ -56,10 +57,16 @@ class Database:
         Whether ``update`` is refused: it was asked for, or this user cannot write there.
     """
 
-    def __init__(self, directory: Path, handle: Handle, readonly: bool) -> None:
+    def __init__(self, directory: Path, handle: Handle, readonly: bool, network: str | None = None) -> None:
         self.directory = directory
         self.readonly = readonly
         self._handle: Handle | None = handle
+        self._reason = (
+            f": it lies on a network file system ({network}), where locks cannot be trusted; "
+            f"set {FORCE_NETWORK}=1 to write all the same"
+            if network
+            else ""
+        )
 
     @classmethod
     def open(cls, directory: Path, *, readonly: bool = False) -> Database:
@@ -81,7 +88,10 @@ class Database:
                 f"{path / DATA_FILE} is missing: restore it from a copy, or clone the repository again"
             )
         writable = os.access(path / DATA_FILE, os.W_OK) and os.access(path, os.W_OK)
-        return cls(directory, registry.acquire(path), readonly or not writable)
+        network = network_file_system(path)
+        if os.environ.get(FORCE_NETWORK) == "1":
+            network = None
+        return cls(directory, registry.acquire(path), readonly or not writable or network is not None, network)
 
     @classmethod
     def create(cls, directory: Path, *, map_size: int = limits.DATABASE_INITIAL_BYTES) -> Database:
@@ -142,8 +152,7 @@ class Database:
         handle = self._handle
         if handle is None:
             self._closed()
-        if self.readonly:
-            raise AccessError(f"the repository in {self.directory} is read-only")
+        self.require_writable()
         nested = handle.is_writing()
         with handle.writing:
             if nested or handle.is_reading():
@@ -188,6 +197,11 @@ class Database:
         except lmdb.Error as error:
             handle.failed = True
             raise translate(error, handle.path) from error
+
+    def require_writable(self) -> None:
+        """Raise AccessError where the database is read-only, with the reason."""
+        if self.readonly:
+            raise AccessError(f"the repository in {self.directory} is read-only{self._reason}")
 
     def size_bytes(self) -> int:
         """Bytes of the data file."""
