@@ -70,7 +70,7 @@ def test_before_init_everything_refuses(tmp_path: Path) -> None:
         lambda: repo.size_nbytes,
         lambda: repo.size_human,
         lambda: repo.writer_lock_held,
-        lambda: repo.checkout(),
+        repo.checkout,
         lambda: repo.checkout(write=True),
         repo.log,
         repo.summary,

@@ -127,7 +127,9 @@ def test_a_batch_of_a_thousand_costs_one_transaction(
     assert len(updates) == 2
 
 
-def test_what_was_batched_before_close_is_kept(repo: Repository, writer: WriterCheckout, column: FlatSampleWriter) -> None:
+def test_what_was_batched_before_close_is_kept(
+    repo: Repository, writer: WriterCheckout, column: FlatSampleWriter
+) -> None:
     with writer:
         column[1] = value(1)
         writer.close()
@@ -266,7 +268,7 @@ def test_commit(repo: Repository, writer: WriterCheckout, column: FlatSampleWrit
     assert (len(first), writer.commit_hash, writer.diff.status()) == (64, first, "CLEAN")
     assert numbers(column) == {1: 1}
     for _ in range(2):
-        with pytest.raises(NothingToDoError, match="No changes made in staging area. Cannot commit."):
+        with pytest.raises(NothingToDoError, match=r"No changes made in staging area\. Cannot commit\."):
             writer.commit("again")
     column[1] = value(2)
     second = writer.commit("second")

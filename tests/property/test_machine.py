@@ -30,7 +30,9 @@ COLUMNS: dict[str, dict[str, Any]] = {
     "raw": {},
 }
 NAMES = st.sampled_from(sorted(COLUMNS))
-KEYS = st.one_of(st.integers(0, 40), st.integers(0, 40).map(lambda i: f"k{i}"), st.sampled_from(["ü/" * 100, 2**64 - 1]))
+KEYS = st.one_of(
+    st.integers(0, 40), st.integers(0, 40).map(lambda i: f"k{i}"), st.sampled_from(["ü/" * 100, 2**64 - 1])
+)
 NUMBERS = st.integers(0, 30)
 
 

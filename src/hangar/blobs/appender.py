@@ -35,7 +35,18 @@ __all__ = ["Appender"]
 class _Growing:
     """A blob file that is being written, and what the database says of it."""
 
-    __slots__ = ("attempted", "dirty", "first_end", "new_entry", "prepared", "recorded", "sealed", "tag", "used", "writer")
+    __slots__ = (
+        "attempted",
+        "dirty",
+        "first_end",
+        "new_entry",
+        "prepared",
+        "recorded",
+        "sealed",
+        "tag",
+        "used",
+        "writer",
+    )
 
     def __init__(self, tag: str, writer: FileWriter, recorded: BlobFileRow | None) -> None:
         self.tag = tag
