@@ -236,7 +236,13 @@ class BlobWriter:
             self._appender.prepare()
         headers = {n: header for n, header in self.pending.headers.items() if n not in self._recorded_headers}
         store = self._store
-        self._prepared = Publication.prepare(store.db, store.directory, store.locator, self.pending.merged(), headers)
+        try:
+            self._prepared = Publication.prepare(
+                store.db, store.directory, store.locator, self.pending.merged(), headers
+            )
+        except StorageError as error:
+            self._dead = str(error)
+            raise
 
     @contextlib.contextmanager
     def _ended_by_failure(self) -> Iterator[None]:

@@ -17,7 +17,7 @@ from hangar.blobs import BlobWriter
 from hangar.columns.preference import Preference, load_preference, store_preference
 from hangar.db import WriteTransaction
 from hangar.digest import Digest
-from hangar.errors import ClosedError, HangarError
+from hangar.errors import ClosedError, HangarError, StaleRefError
 from hangar.lock import WriterLock
 from hangar.objects.store import NodeStore
 from hangar.schema import ColumnSchema
@@ -140,8 +140,18 @@ class WriterSession:
 
     def _publish(self, transaction: WriteTransaction) -> None:
         self.lock.check(transaction)
+        self._require_base(transaction)
         self.blobs.publish(transaction)
         self.staging.write(transaction)
+
+    def _require_base(self, transaction: WriteTransaction) -> None:
+        """Make sure that the branch stands where the staging area does: rows on another commit could never be committed."""
+        branch = self.staging.branch
+        if self.stores.refs.get(f"heads/{branch}", transaction) != self.staging.base:
+            raise StaleRefError(
+                f"branch {branch!r} moved beneath this checkout, perhaps by a commit of its own whose outcome was not known: "
+                "close the checkout and open another"
+            )
 
     def rollback(self) -> None:
         """Go back to what was published last."""
