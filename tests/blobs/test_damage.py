@@ -6,14 +6,15 @@ import random
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from hangar import limits
 from hangar.backends import Locations
-from hangar.backends.file import FILE_HEADER_BYTES
-from hangar.blobs import BlobStore, Damage, verify_blobs, verify_files
+from hangar.backends.file import FILE_HEADER_BYTES, encode_file_header
+from hangar.blobs import BlobStore, Damage, merging, verify_blobs, verify_files
 from hangar.blobs.catalog import (
     BlobFileRow,
     RunRow,
@@ -22,9 +23,13 @@ from hangar.blobs.catalog import (
     put_blob_file,
     put_headers,
     put_run,
+    remove_run,
     scan_blob_files,
     scan_runs,
 )
+from hangar.blobs.index import Index, Sought
+from hangar.blobs.run import write_run
+from hangar.db import WriteTransaction
 from hangar.db.tables import FILES, HEADERS, LOCATIONS
 from hangar.digest import NDARRAY, Header
 from hangar.errors import CorruptionError, HangarError, PathNotFoundError
@@ -53,8 +58,6 @@ def right_or_error(store: BlobStore, blobs: Sequence[Blob]) -> int:
                 errors += 1
         if blob.header.kind == NDARRAY:
             try:
-                import numpy as np
-
                 digests = np.frombuffer(blob.digest, np.uint8).reshape(1, 32)
                 rows = store.read_rows(digests, blob.header, len(blob.data))
                 assert rows.tobytes() == blob.data
@@ -386,8 +389,6 @@ def test_a_blob_that_was_moved_is_found_again(bench: Bench) -> None:
     (old,) = bench.directory.glob("blobs/*")
     bench.writer.close()
     new = old.with_name("000000ff.31")
-    from hangar.backends.file import encode_file_header
-
     new.write_bytes(encode_file_header("31", 255) + old.read_bytes()[FILE_HEADER_BYTES:])
     places = Locations.from_rows([row for _, row in rows]).words.copy()
     places[:, 4] = 255
@@ -407,3 +408,63 @@ def test_a_blob_that_was_moved_is_found_again(bench: Bench) -> None:
     old.unlink()
     with pytest.raises(PathNotFoundError):
         bench.store.files.get(old_id)
+
+
+def test_a_run_that_was_replaced_is_read_again(bench: Bench) -> None:
+    """Another process wrote all blobs to another file, with a run of its own, and removed both old ones."""
+    rows, digests = images(2000)
+    bench.writer.add_rows("10", IMAGE, rows, digests)
+    bench.publish()
+    reader = BlobStore(bench.db, bench.directory)
+    assert np.array_equal(reader.read_rows(digests, IMAGE, 784), rows)
+    bench.writer.close()
+    (old_run,) = bench.store.locator.runs()
+    ((old_id, row),) = scan_files(bench)
+    (old,) = bench.directory.glob("blobs/*")
+    new = old.with_name("000000ff.10")
+    new.write_bytes(encode_file_header("10", 255) + old.read_bytes()[FILE_HEADER_BYTES:])
+    words = old_run.index.locations().words
+    words[:, 4] = 255
+    moved = Index.build(Sought.of(old_run.index.digests()), Locations(words))
+    write_run(bench.directory / "runs" / "00000100.run", 256, [moved])
+
+    def replace(transaction: WriteTransaction) -> None:
+        put_blob_file(transaction, 255, BlobFileRow("10", row.end, row.owner, True))
+        put_run(transaction, 256, RunRow(2000))
+        remove_run(transaction, old_run.run_id)
+
+    bench.db.update(replace)
+    old.unlink()
+    old_run.path.unlink()
+    assert old_id != 255
+    reader.files.clear()
+    assert np.array_equal(reader.read_rows(digests, IMAGE, 784), rows)
+    reader.files.clear()
+    assert reader.read_one(digests[5].tobytes())[1].tobytes() == rows[5].tobytes()  # type: ignore[union-attr]
+    reader.close()
+
+
+def scan_files(bench: Bench) -> list[tuple[int, BlobFileRow]]:
+    with bench.db.read() as transaction:
+        return scan_blob_files(transaction)
+
+
+def test_a_damaged_run_is_not_merged(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Its damage would get a good checksum."""
+    monkeypatch.setattr(limits, "RUN_BLOBS", 10)
+    monkeypatch.setattr(merging, "_MOST", 2)
+    for seed in range(2):
+        bench.add(texts(50 + seed, seed))
+        bench.publish()
+    victim = bench.directory / "runs" / bench.runs()[-1]
+    flip(victim, 64 + 51 * 8 + 64 * 7 + 30, 3)
+    bench.store.refresh()
+    for seed in range(2, 5):
+        bench.add(texts(50, seed))
+        bench.publish()
+    assert victim.name in bench.runs()
+    with bench.db.read() as transaction:
+        assert victim.name in [f"{run_id:08x}.run" for run_id, _ in scan_runs(transaction)]
+    assert ["runs/" + victim.name] == [damage.file for damage in verify_files(bench.store)]
+    for seed in range(2, 5):
+        check_reads(bench.store, texts(50, seed)[1:])

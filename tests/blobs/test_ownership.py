@@ -10,10 +10,10 @@ import pytest
 
 from hangar import _fs, limits
 from hangar.backends import Payload
-from hangar.blobs import BlobStore, BlobWriter, verify_blobs, verify_files
-from hangar.blobs.catalog import BlobFileRow, put_blob_file, scan_blob_files
+from hangar.blobs import BlobStore, BlobWriter, merging, verify_blobs, verify_files
+from hangar.blobs.catalog import BlobFileRow, RunRow, put_blob_file, put_run, remove_run, scan_blob_files
 from hangar.db.tables import FILES, LOCATIONS
-from hangar.errors import CorruptionError, DiskFullError, LockedError, StorageError
+from hangar.errors import CorruptionError, DiskFullError, InvalidStateError, LockedError, StorageError
 from hangar.lock import WriterLock, force_release
 from tests.blobs.maker import IMAGE, Bench, Blob, check_reads, images, texts
 from tests.processes import in_child
@@ -148,6 +148,51 @@ def test_a_file_whose_record_changed_is_not_published(bench: Bench) -> None:
     bench.db.update(lambda transaction: put_blob_file(transaction, file_id, other))
     with pytest.raises(LockedError, match="taken over"):
         bench.db.update(bench.writer.publish)
+
+
+def test_a_sealed_file_is_not_continued(bench: Bench) -> None:
+    bench.add(texts(30, 0))
+    bench.publish()
+    with bench.db.read() as transaction:
+        ((file_id, row),) = scan_blob_files(transaction)
+    sealed = BlobFileRow(row.tag, row.end, row.owner, True)
+    bench.db.update(lambda transaction: put_blob_file(transaction, file_id, sealed))
+    again = bench.reopen()
+    again.add(texts(30, 1))
+    again.publish()
+    assert len(again.files()) == 2
+    check_reads(again.store, [*texts(30, 0), *texts(30, 1)])
+    again.close()
+
+
+def test_a_merge_of_what_changed_meanwhile_is_refused(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Runs, or rows of the table, that another process replaced between preparing and publishing."""
+    monkeypatch.setattr(limits, "RUN_BLOBS", 10)
+    monkeypatch.setattr(merging, "_MOST", 1)
+    few, many = texts(6, 0), texts(30, 1)
+    bench.add(few)
+    bench.publish()
+    bench.add(many)
+    bench.writer.prepare()
+    with bench.db.read() as transaction:
+        rows = list(transaction.scan(LOCATIONS))
+    moved = [(key, row[:-1] + b"\1") for key, row in rows]
+    bench.db.update(lambda transaction: transaction.put_many(LOCATIONS, moved))
+    with pytest.raises(InvalidStateError, match="try again"):
+        bench.db.update(bench.writer.publish)
+    bench.writer.rollback()
+    bench.db.update(lambda transaction: transaction.put_many(LOCATIONS, rows))
+    bench.add(many)
+    bench.publish()
+    bench.add(texts(30, 2))
+    bench.writer.prepare()
+    (run,) = bench.store.locator.runs()
+    bench.db.update(lambda transaction: remove_run(transaction, run.run_id))
+    with pytest.raises(InvalidStateError, match="try again"):
+        bench.db.update(bench.writer.publish)
+    bench.writer.rollback()
+    bench.db.update(lambda transaction: put_run(transaction, run.run_id, RunRow(run.count)))
+    check_reads(bench.store, few + many)
 
 
 def test_strays_are_passed_over(bench: Bench) -> None:

@@ -297,6 +297,21 @@ class BackendContract:
                 refused += 1
         assert refused
 
+    def test_garbage_locations_of_rows_are_errors(self, backend: Backend, path: Path) -> None:
+        """The same for a stacked read, with offsets that wrap around when something is added to them."""
+        kind = min(backend.capabilities.kinds)
+        batch = samples(kind, [64] * 8)
+        made = self._made(backend, path, batch)
+        file = BlobFile(path, _FILE_ID, self.tag)
+        out = np.empty((8, 64), np.uint8)
+        for offset in (2**64 - 1, 2**64 - 64, 2**64 - 32, 2**63, 2**63 - 1, 2**62, 2**40):
+            words = made.words.copy()
+            words[3, 0] = offset
+            with pytest.raises(HangarError):
+                backend.read_rows(file, Locations(words), batch[0].header, out)
+            with pytest.raises(HangarError):
+                backend.read_list(file, Locations(words), [sample.header for sample in batch])
+
     def test_garbage_files_are_errors(self, backend: Backend, path: Path) -> None:
         """Whatever the file holds behind its header, the outcome is bytes or an error of the tree."""
         batch = self._batch(backend, 30)
