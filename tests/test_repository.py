@@ -112,6 +112,22 @@ def test_init(tmp_path: Path) -> None:
     assert repo.initialized
 
 
+def test_an_init_that_is_refused_closes_nothing(repo: Repository) -> None:
+    fill(repo)
+    reader, writer = repo.checkout(), repo.checkout(write=True)
+    with writer:
+        writer["x"][50] = np.full_like(writer["x"][1], 5)
+        with pytest.raises(RepositoryExistsError):
+            repo.init("Ada", "ada@example.org")
+        with pytest.raises(InvalidInputError):
+            repo.init("a\nb", "a@b", remove_old=True)
+        with pytest.raises(InvalidTypeError):
+            repo.init("a", None, remove_old=True)  # type: ignore[arg-type]
+    assert 50 in writer["x"]
+    assert len(reader["x"]) == 2
+    writer.close()
+
+
 def test_init_does_not_replace_what_is_damaged(repo: Repository) -> None:
     fill(repo)
     repo.close()

@@ -26,9 +26,23 @@ from hangar.errors import (
 from hangar.lock import create_lock, holder
 from hangar.refs import Refs
 
-__all__ = ["DEFAULT_BRANCH", "initialize"]
+__all__ = ["DEFAULT_BRANCH", "check_request", "initialize"]
 
 DEFAULT_BRANCH = "master"
+
+
+def check_request(directory: Path, user_name: object, user_email: object, *, remove_old: bool) -> None:
+    """Raise what :func:`initialize` raises for its arguments alone, so that a caller can ask before it closes anything."""
+    for key, value in (("user.name", user_name), ("user.email", user_email)):
+        if not isinstance(value, str):
+            raise InvalidTypeError(f"{key} must be a str, not {type(value).__name__}")
+        check_value(key, value)
+    if directory.exists() and not remove_old:
+        exists = (directory / FILE_NAME).exists()
+        what = "a repository" if exists else "something that is no sound repository"
+        raise RepositoryExistsError(
+            f"there is {what} in {directory}: use remove_old=True (`--overwrite`) to replace it"
+        )
 
 
 def initialize(directory: Path, user_name: str, user_email: str, *, remove_old: bool) -> None:
@@ -43,12 +57,12 @@ def initialize(directory: Path, user_name: str, user_email: str, *, remove_old: 
     AccessError
         The directory cannot be written to, or a writer holds the lock of the old repository.
     """
-    for key, value in (("user.name", user_name), ("user.email", user_email)):
-        if not isinstance(value, str):
-            raise InvalidTypeError(f"{key} must be a str, not {type(value).__name__}")
-        check_value(key, value)
+    check_request(directory, user_name, user_email, remove_old=remove_old)
     with _alone(directory.parent):
-        _require_free(directory, remove_old)
+        # Again, now that nobody else can make one.
+        check_request(directory, user_name, user_email, remove_old=remove_old)
+        if (directory / FILE_NAME).exists():
+            _refuse_live_writer(directory)
         if not os.access(directory.parent, os.W_OK):
             raise AccessError(f"{directory.parent} is not writable")
         fresh = directory.with_name(f"{directory.name}.new")
@@ -79,17 +93,6 @@ def _alone(parent: Path) -> Iterator[None]:
         yield
     finally:
         os.close(descriptor)
-
-
-def _require_free(directory: Path, remove_old: bool) -> None:
-    exists = (directory / FILE_NAME).exists()
-    if directory.exists() and not remove_old:
-        what = "a repository" if exists else "something that is no sound repository"
-        raise RepositoryExistsError(
-            f"there is {what} in {directory}: use remove_old=True (`--overwrite`) to replace it"
-        )
-    if exists:
-        _refuse_live_writer(directory)
 
 
 def _build(directory: Path, user_name: str, user_email: str) -> None:

@@ -36,7 +36,7 @@ from hangar.errors import (
     RevisionNotFoundError,
 )
 from hangar.history import BranchHead
-from hangar.initialize import initialize
+from hangar.initialize import check_request, initialize
 from hangar.lock import force_release, holder
 from hangar.progress import Progress, format_bytes
 from hangar.refs import Head
@@ -160,6 +160,7 @@ class Repository:
         RepositoryExistsError
             (an ``OSError``) there is one, and ``remove_old`` is not given.
         """
+        check_request(self._directory, user_name, user_email, remove_old=remove_old)
         self.close()
         initialize(self._directory, user_name, user_email, remove_old=remove_old)
         return str(self._directory)
