@@ -157,6 +157,10 @@ def test_at_and_read_slice(reader: ReaderCheckout) -> None:
     for beyond in (300, -301):
         with pytest.raises(PositionNotFoundError):
             reader["image"].at(beyond)
+    assert reader["image"].at(np.uint8(3)) == 3
+    for wrong in ("0", None, 1.0, True):
+        with pytest.raises(InvalidTypeError, match="a position is an int"):
+            reader["image"].at(wrong)
     part = reader["image"].read_slice(5, (slice(0, 2), slice(1, 3)))
     assert part.tolist() == images()[5][0:2, 1:3].tolist()
     with pytest.raises(InvalidInputError):

@@ -84,6 +84,17 @@ def test_write_is_all_or_nothing(column: FlatSampleWriter) -> None:
     assert len(column) == 0
 
 
+def test_one_str_or_bytes_is_no_batch(writer: WriterCheckout, column: FlatSampleWriter) -> None:
+    text, raw = writer.add_str_column("text"), writer.add_bytes_column("raw")
+    with pytest.raises(InvalidInputError, match="a batch of values is a sequence, not one str"):
+        text.write(["a", "b"], "xy")
+    with pytest.raises(InvalidInputError, match="a batch of values is a sequence, not one bytes"):
+        raw.write(["a", "b"], b"xy")
+    with pytest.raises(InvalidInputError, match="a batch of keys is a sequence, not one str"):
+        column.write("ab", [value(1), value(2)])
+    assert len(text) == len(raw) == len(column) == 0
+
+
 def test_append_gives_ordered_unique_keys(column: FlatSampleWriter) -> None:
     keys = [column.append(value(i)) for i in range(5)]
     assert all(type(key) is str for key in keys)

@@ -209,8 +209,13 @@ class FlatSampleReader(ColumnBase):
         ------
         PositionNotFoundError
             (an ``IndexError``) the column is shorter.
+        InvalidTypeError
+            (a ``TypeError``) ``position`` is no integer.
         """
         self._session.check()
+        if isinstance(position, bool) or not isinstance(position, (int, np.integer)):
+            raise InvalidTypeError(f"a position is an int, not {type(position).__name__}: {position!r}")
+        position = int(position)
         root = self._source.root()
         entries = 0 if root is None else root.entries
         index = position + entries if position < 0 else position

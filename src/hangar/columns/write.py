@@ -102,6 +102,10 @@ class FlatSampleWriter(FlatSampleReader):
             A key is not suitable, a value is not what the column holds, or there are not as many of both. Nothing was written.
         """
         self._session.check()
+        for what, given in (("keys", keys), ("values", values)):
+            # One str or bytes is a sequence of its characters, and never what was meant.
+            if isinstance(given, (str, bytes)):
+                raise InvalidInputError(f"a batch of {what} is a sequence, not one {type(given).__name__}")
         checked = check_keys(keys)
         if (
             not isinstance(values, np.ndarray)
