@@ -47,11 +47,15 @@ GUARDS: dict[str, tuple[str, ...]] = {
         "tests/blobs/test_damage.py",
         "tests/crash",
     ),
+    "src/hangar/db/opening.py": ("tests/crash/test_full_disk.py", "tests/crash/test_crashes.py", "tests/db"),
+    "src/hangar/initialize.py": ("tests/test_initialize.py", "tests/crash/test_crashes.py"),
+    "src/hangar/checkout": ("tests/crash/test_failing_disk.py", "tests/crash/test_crashes.py", "tests/checkout"),
+    "src/hangar/staging": ("tests/crash/test_failing_disk.py", "tests/crash/test_crashes.py", "tests/checkout"),
     "src/hangar": ("tests/crash",),
 }
 """The tests of a path; the longest prefix counts."""
 
-SMALL_SCENARIOS = "not test_crashes or file or database or lock"
+SMALL_SCENARIOS = "not test_crashes or file or database or lock or made"
 KEYWORDS = {
     "src/hangar/_fs.py": SMALL_SCENARIOS,
     "src/hangar/db": SMALL_SCENARIOS,
@@ -211,6 +215,72 @@ STEPS: tuple[Step, ...] = (
         "src/hangar/backends/file.py",
         "        return os.lseek(self.descriptor, 0, os.SEEK_END) >= mapped.size\n",
         "        return True\n",
+    ),
+    Step(
+        "two processes make one repository at once",
+        "src/hangar/initialize.py",
+        "        if not free:\n",
+        "        if False:\n",
+    ),
+    Step(
+        "an old repository does not go back when the new one cannot come",
+        "src/hangar/initialize.py",
+        "            _fs.move_directory(old, directory)\n",
+        "            pass\n",
+    ),
+    Step(
+        "the lock file of LMDB is a hole",
+        "src/hangar/db/opening.py",
+        "        _reserve_lock_file(path / LOCK_FILE)\n",
+        "        pass\n",
+    ),
+    Step(
+        "rows are staged on a commit that the branch has left",
+        "src/hangar/checkout/session.py",
+        "        self._require_base(transaction)\n",
+        "",
+    ),
+    Step(
+        "a batch that failed is published with the next",
+        "src/hangar/checkout/session.py",
+        "        except BaseException:\n            self.rollback()\n            raise\n        self.blobs.published()\n",
+        "        except BaseException:\n            raise\n        self.blobs.published()\n",
+    ),
+    Step(
+        "locations are not published with the rows that name their blobs",
+        "src/hangar/checkout/session.py",
+        "        self.blobs.publish(transaction)\n",
+        "",
+    ),
+    Step(
+        "locations are not published with a commit",
+        "src/hangar/checkout/commit.py",
+        "    session.blobs.publish(transaction)\n",
+        "",
+    ),
+    Step(
+        "a commit leaves what was staged",
+        "src/hangar/checkout/commit.py",
+        "    staging.clear(transaction)\n",
+        "",
+    ),
+    Step(
+        "a commit leaves nodes that only memory holds",
+        "src/hangar/checkout/commit.py",
+        "    session.nodes.flush(transaction, [Digest(entry.root) for entry in commit.columns if entry.root is not None])\n",
+        "",
+    ),
+    Step(
+        "the nodes of a staged tree are left in memory",
+        "src/hangar/staging/area.py",
+        "                self.nodes.flush(transaction, [column.root.digest])\n",
+        "                pass\n",
+    ),
+    Step(
+        "staged rows that a tree took in are left",
+        "src/hangar/staging/area.py",
+        "        if column.replaced:\n            delete_entries(transaction, column.number)\n",
+        "        if column.replaced:\n",
     ),
 )
 

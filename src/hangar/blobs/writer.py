@@ -232,24 +232,21 @@ class BlobWriter:
         self._begin_adding()
         self._lock.check()
         self._flush()
-        with self._ended_by_failure():
+        with self._ended_by(HangarError):
             self._appender.prepare()
         headers = {n: header for n, header in self.pending.headers.items() if n not in self._recorded_headers}
         store = self._store
-        try:
+        with self._ended_by(StorageError):
             self._prepared = Publication.prepare(
                 store.db, store.directory, store.locator, self.pending.merged(), headers
             )
-        except StorageError as error:
-            self._dead = str(error)
-            raise
 
     @contextlib.contextmanager
-    def _ended_by_failure(self) -> Iterator[None]:
+    def _ended_by(self, failure: type[HangarError]) -> Iterator[None]:
+        """Write no more after such a failure. A full disk ends the writer too where a sync found it: what that could not write may be gone."""
         try:
             yield
-        except HangarError as error:
-            # A full disk that a sync finds is no exception: what it could not write may be gone.
+        except failure as error:
             self._dead = str(error)
             raise
 
