@@ -1,5 +1,6 @@
 from __future__ import annotations
 
+import _thread
 import os
 import threading
 
@@ -80,3 +81,41 @@ def test_a_large_batch_begins_to_reach_the_disk_at_once(bench: Bench, monkeypatc
     bench.publish()
     assert synced[0] == "hangar-write-back"
     assert "MainThread" in synced[1:]
+
+
+def test_an_interrupt_waits_until_the_write_is_over() -> None:
+    """What goes on writing behind an interrupted call's back would fall on what is written next in its place."""
+    order: list[str] = []
+    go = threading.Event()
+
+    def write() -> None:
+        assert go.wait(10)
+        order.append("written")
+
+    def interrupt() -> None:
+        threading.Timer(0.05, _thread.interrupt_main).start()
+        threading.Timer(0.15, _thread.interrupt_main).start()
+        threading.Timer(0.4, go.set).start()
+
+    try:
+        both(write, interrupt)
+    except KeyboardInterrupt:
+        order.append("interrupted")
+    assert order == ["written", "interrupted"]
+
+
+def test_work_whose_thread_does_not_start_is_not_done_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    threads: list[threading.Thread] = []
+
+    def interrupted(thread: threading.Thread) -> None:
+        threads.append(thread)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            both(lambda: done.append("written"), lambda: done.append("computed"))
+    threads[0].start()
+    threads[0].join()
+    assert done == []

@@ -225,6 +225,19 @@ def test_ids_are_never_used_again(bench: Bench) -> None:
     again.close()
 
 
+def test_ids_of_runs_are_never_used_again(bench: Bench) -> None:
+    bench.add(texts(2000, 0))
+    bench.publish()
+    (run,) = bench.store.locator.runs()
+    run.path.unlink()
+    bench.db.update(lambda transaction: remove_run(transaction, run.run_id))
+    bench.store.refresh()
+    bench.add(texts(2000, 1))
+    bench.publish()
+    (again,) = bench.store.locator.runs()
+    assert again.run_id > run.run_id
+
+
 def test_what_a_crash_left_behind_the_end_is_overwritten(bench: Bench) -> None:
     first, second = texts(30, 0)[1:], texts(30, 1)[1:]
     bench.add(first)
