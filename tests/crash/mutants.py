@@ -368,6 +368,8 @@ def run(root: Path, mutant: Mutant | None, guards: tuple[str, ...], keywords: st
         process = subprocess.run(
             command, cwd=tree, env=environment, capture_output=True, timeout=TIMEOUT_SECONDS, check=False
         )
+        if process.returncode < 0:
+            return f"ended by signal {-process.returncode}", time.monotonic() - start
         if process.returncode not in (0, 1):
             raise RuntimeError(process.stdout.decode() + process.stderr.decode())
         failed = [
