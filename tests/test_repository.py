@@ -242,6 +242,8 @@ def test_log_and_summary(repo: Repository, capsys: pytest.CaptureFixture[str]) -
     assert "uint8" in printed
     with pytest.raises(RevisionNotFoundError):
         repo.log(branch="none")
+    with pytest.raises(InvalidInputError):
+        repo.log(branch="master", commit=first)
 
 
 def test_status_counts_what_is_staged(repo: Repository) -> None:
@@ -278,8 +280,10 @@ def test_opening_a_commit_reads_its_record_and_no_node(repo: Repository) -> None
 
 def test_readers_pickle_and_open_in_other_processes(repo: Repository, tmp_path: Path) -> None:
     fill(repo)
-    (tmp_path / "co").write_bytes(pickle.dumps(repo.checkout()))
-    code = "import pickle, sys; co = pickle.load(open(sys.argv[1], 'rb')); print(len(co['x']), co['x'][1][0])"
+    reader = repo.checkout()
+    (tmp_path / "co").write_bytes(pickle.dumps((reader, reader["x"])))
+    reader.close()
+    code = "import pickle, sys; co, x = pickle.load(open(sys.argv[1], 'rb')); print(len(co['x']), x[1][0])"
     found = subprocess.run(
         [sys.executable, "-c", code, str(tmp_path / "co")], capture_output=True, text=True, check=True
     )

@@ -350,6 +350,8 @@ class Repository:
         return None
 
     def _start(self, stores: Stores, branch: str | None, commit: str | None) -> Digest | None:
+        if commit and branch:
+            raise InvalidInputError("give a branch or a commit, not both")
         if commit:
             return resolve(stores.db, stores.refs, commit).digest
         name = branch or stores.refs.head().last_written

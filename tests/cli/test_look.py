@@ -227,7 +227,7 @@ def test_export_options(filled: Shell, tmp_path: Path) -> None:
     assert "only nearly" in result.stderr
     filled.fails(2, "export", "images", "--quality", "50", "-o", tmp_path / "out", text="choose one with -f")
     filled.fails(2, "export", "images", "-f", "jpg", "--qualty", "50", "-o", tmp_path / "out", text="--quality")
-    filled.fails(1, "export", "images", "-f", "png", "--quality", "50", "-o", tmp_path / "out", text="for JPEG")
+    filled.fails(1, "export", "images", "-f", "png", "--quality", "50", "-o", tmp_path / "out2", text="for JPEG")
 
 
 def test_export_goes_to_a_folder_of_the_columns_name(filled: Shell) -> None:
@@ -272,7 +272,7 @@ def test_exports_cannot_write_outside(empty: Shell, tmp_path: Path) -> None:
     victim = tmp_path / "victim"
     victim.write_text("precious")
     before = set(files_below(tmp_path))
-    empty.ok("export", "raw", "-o", out)
+    empty.ok("export", "raw", "--overwrite", "-o", out)
     new = set(files_below(tmp_path)) - before
     assert len(new) == len(HOSTILE)
     assert all(file.startswith("jail/out/") for file in new)
@@ -280,7 +280,7 @@ def test_exports_cannot_write_outside(empty: Shell, tmp_path: Path) -> None:
     assert not Path("/tmp/hangar-escaped.bin").exists()
     (out / "A.bin").unlink()
     (out / "A.bin").symlink_to(victim)
-    empty.fails(1, "export", "raw", "-o", out, text="A.bin is in the way: it is a link")
+    empty.fails(1, "export", "raw", "--overwrite", "-o", out, text="A.bin is in the way: it is a link")
     assert victim.read_text() == "precious"
 
 
@@ -288,3 +288,14 @@ def test_exported_images_open(filled: Shell, tmp_path: Path) -> None:
     filled.ok("export", "images", "-o", tmp_path / "out")
     with Image.open(tmp_path / "out" / "a.png") as image:
         assert image.size == (5, 7)
+
+
+def test_export_replaces_no_file_unasked(filled: Shell, tmp_path: Path) -> None:
+    out = tmp_path / "out"
+    out.mkdir()
+    (out / "mine.txt").write_text("mine")
+    filled.fails(4, "export", "images", "-o", out, text="--overwrite")
+    assert [path.name for path in out.iterdir()] == ["mine.txt"]
+    filled.ok("export", "images", "-o", out, "--overwrite")
+    assert (out / "mine.txt").read_text() == "mine"
+    assert len(list(out.iterdir())) > 1

@@ -15,6 +15,7 @@ import pytest
 from hangar import Repository
 from hangar.checkout import ReaderCheckout
 from hangar.columns import FlatSampleReader
+from hangar.objects.apply import apply
 from hangar.objects.lookup import find_ints
 from hangar.objects.walk import walk
 from hangar.schema.keys import encode_int_array
@@ -131,3 +132,29 @@ def test_the_helpers_above_measure_something(reader: ReaderCheckout) -> None:
     found, refs = find_ints(column._nodes, column._schema.form, root.digest, np.arange(5, dtype=np.uint64))
     assert found.all()
     assert len(refs) == len(encode_int_array(np.arange(5, dtype=np.uint64))) == 5
+
+
+def test_asking_for_the_length_after_each_write_costs_what_changed(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not what the whole overlay of changes takes to be folded, which a loop would make a square of."""
+    folded: list[int] = []
+
+    def counted(store: Any, form: Any, root: Any, keys: Any, cells: Any) -> Any:
+        folded.append(len(keys))
+        return apply(store, form, root, keys, cells)
+
+    monkeypatch.setattr("hangar.staging.column.apply", counted)
+    writer = repo.checkout(write=True)
+    column = writer.add_ndarray_column("x", (), np.int64)
+    with writer:
+        for i in range(300):
+            column[i] = np.array(i)
+            assert len(column) == i + 1
+        column.write(range(290, 310), np.arange(20))
+        del column[5]
+        assert len(column) == 309
+    assert sum(folded) <= 330
+    assert [int(v) for v in column.values()] == [*range(5), *range(6, 290), *range(20)]
+    writer.commit("all")
+    assert repo.fsck().sound

@@ -40,8 +40,13 @@ def commit_staging(
         session.blobs.prepare()
         digest = commit.digest()
         session.stores.db.update(lambda transaction: _publish(transaction, session, config, commit, amend))
-        session.blobs.published()
-        staging.rebase(digest)
+        try:
+            session.blobs.published()
+            staging.rebase(digest)
+        except BaseException:
+            # The commit is made, and inside a `with` block nobody else would bring memory in line with it.
+            session.rollback()
+            raise
     return digest
 
 

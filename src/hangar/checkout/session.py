@@ -12,12 +12,13 @@ import threading
 import weakref
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
+from typing import Any
 
 from hangar.blobs import BlobWriter
 from hangar.columns.preference import Preference, load_preference, store_preference
 from hangar.db import WriteTransaction
 from hangar.digest import Digest
-from hangar.errors import ClosedError, HangarError, StaleRefError
+from hangar.errors import AccessError, ClosedError, LockedError, StaleRefError
 from hangar.lock import WriterLock
 from hangar.objects.store import NodeStore
 from hangar.schema import ColumnSchema
@@ -34,15 +35,23 @@ class ReaderSession:
 
     writable = False
 
-    def __init__(self, stores: Stores) -> None:
+    def __init__(self, stores: Stores, commit: str = "") -> None:
         self.stores = stores
         self.nodes = stores.nodes
+        self.commit = commit
         self.closed = False
 
     def check(self) -> None:
         """Raise ClosedError after :meth:`close`."""
         if self.closed:
             raise ClosedError("this checkout was closed: open another with `repo.checkout()`")
+
+    def reduce_column(self, name: str) -> tuple[Any, ...]:
+        """What a column pickles as: the repository, the commit and its name."""
+        from hangar.checkout.reader import reopen_column
+
+        self.check()
+        return reopen_column, (str(self.stores.directory), self.commit, name)
 
     def batch(self) -> AbstractContextManager[None]:
         """Nothing is written, so nothing is gathered."""
@@ -81,6 +90,10 @@ class WriterSession:
         if self.closed:
             raise ClosedError("this checkout was closed: open another with `repo.checkout(write=True)`")
         self.lock.check()
+
+    def reduce_column(self, name: str) -> tuple[Any, ...]:
+        """A writer's column does not pickle: AccessError."""
+        raise AccessError("a writer's column cannot be pickled: it belongs to the process that holds the writer lock")
 
     # ------------------------------------------------------------------ batches
 
@@ -126,17 +139,17 @@ class WriterSession:
 
     def publish(self) -> None:
         """Make everything written so far durable and visible, as one transaction. After an error nothing of it is."""
-        if not self.staging.unpublished():
-            self.blobs.rollback()
-            return
         try:
+            if not self.staging.unpublished():
+                self.blobs.rollback()
+                return
             self.blobs.prepare()
             self.stores.db.update(self._publish)
+            self.blobs.published()
+            self.staging.written()
         except BaseException:
             self.rollback()
             raise
-        self.blobs.published()
-        self.staging.written()
 
     def _publish(self, transaction: WriteTransaction) -> None:
         self.lock.check(transaction)
@@ -150,17 +163,29 @@ class WriterSession:
         if self.stores.refs.get(f"heads/{branch}", transaction) != self.staging.base:
             raise StaleRefError(
                 f"branch {branch!r} moved beneath this checkout, perhaps by a commit of its own whose outcome was not known: "
-                "close the checkout and open another"
+                "what was written since is not stored; look at the column and write it again"
             )
 
     def rollback(self) -> None:
-        """Go back to what was published last."""
-        self.blobs.rollback()
+        """Go back to what the database holds, which may be more than this process knows to be published.
+
+        Where that does not come to its end the checkout is closed: what is half forgotten must not be published later.
+        """
         try:
-            self.staging.reload()
-        except HangarError:
+            self.blobs.rollback()
+            if not self._taken_over():
+                self.staging.rebase(self.stores.refs.get(f"heads/{self.staging.branch}"))
+        except BaseException:
             self.abandon()
             raise
+
+    def _taken_over(self) -> bool:
+        """Whether every further access is refused, because somebody else is the writer."""
+        try:
+            self.lock.check()
+        except LockedError:
+            return True
+        return False
 
     # ------------------------------------------------------------------ preferences
 
@@ -185,7 +210,11 @@ class WriterSession:
 
     def close(self) -> None:
         """Publish what an open batch has gathered, free the lock, refuse everything from now on."""
-        self.check()
+        try:
+            self.check()
+        except LockedError:
+            self.abandon()
+            raise
         with self._gate:
             if self._depth:
                 self.publish()
@@ -194,5 +223,7 @@ class WriterSession:
     def abandon(self) -> None:
         """Free the lock and refuse everything; what was not published is gone."""
         self.closed = True
-        self.blobs.close()
-        self.lock.release()
+        try:
+            self.blobs.close()
+        finally:
+            self.lock.release()

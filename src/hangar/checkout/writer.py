@@ -95,9 +95,9 @@ class WriterCheckout(CheckoutBase[FlatSampleWriter]):
 
     def __init__(self, stores: Stores, config: Config, branch: str) -> None:
         lock = WriterLock(stores.db)
-        lock.acquire()
         try:
-            _stand_on(stores, branch)
+            lock.acquire()
+            _stand_on(stores, lock, branch)
             self.session: WriterSession = WriterSession(stores, lock, branch, stores.refs.get(f"heads/{branch}"))
         except BaseException:
             lock.release()
@@ -286,9 +286,10 @@ class WriterCheckout(CheckoutBase[FlatSampleWriter]):
             self.session.lock.check(transaction)
             clear_staging(transaction)
 
-        self.session.stores.db.update(clear)
-        self._owner.retire_all()
-        staging.rebase(staging.base)
+        with self.session.writing():
+            self.session.stores.db.update(clear)
+            self._owner.retire_all()
+            staging.rebase(staging.base)
         return self.commit_hash
 
     def restore(self, column: str, samples: Sequence[int | str] | None = None, *, commit: str) -> None:
@@ -337,7 +338,7 @@ class WriterCheckout(CheckoutBase[FlatSampleWriter]):
         )
 
 
-def _stand_on(stores: Stores, branch: str) -> None:
+def _stand_on(stores: Stores, lock: WriterLock, branch: str) -> None:
     """Make sure that nothing is staged elsewhere, and note that ``branch`` is the one written last."""
     staged = staged_on(stores.db)
     elsewhere = staged is not None and staged[0] != branch
@@ -348,6 +349,7 @@ def _stand_on(stores: Stores, branch: str) -> None:
     if elsewhere or stores.refs.head().last_written != branch:
 
         def move(transaction: WriteTransaction) -> None:
+            lock.check(transaction)
             if elsewhere:
                 clear_staging(transaction)
             stores.refs.set_head(transaction, last_written=branch)

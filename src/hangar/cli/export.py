@@ -13,6 +13,7 @@ from hangar.cli.plugin_command import PluginCommand, check_options
 from hangar.cli.samples import existing_samples
 from hangar.cli.state import State, pass_state
 from hangar.cli.views import open_view
+from hangar.errors import ConflictError
 from hangar.progress import format_bytes
 
 __all__ = ["command"]
@@ -31,6 +32,7 @@ __all__ = ["command"]
 @click.option("-s", "--sample", "samples", multiple=True, metavar="SAMPLE", help="Only this sample; may be repeated.")
 @click.option("-f", "--format", "extension", metavar="SUFFIX", help="Format of the files: png, tif, npy, txt ...")
 @click.option("--plugin", metavar="NAME", help="What writes the files; default: chosen by format.")
+@click.option("--overwrite", is_flag=True, help="Write into a folder that is not empty; files of the same name are replaced.")
 @json_option
 @click.pass_context
 @pass_state
@@ -43,13 +45,14 @@ def command(
     samples: tuple[str, ...],
     extension: str | None,
     plugin: str | None,
+    overwrite: bool,
     as_json: bool,
     plugin_options: dict[str, Any],
 ) -> None:
     """Write the samples of COLUMN into files, as the commit REV has them or as they are staged.
 
     A file is named by its sample, or by the path it was imported from when that was remembered (--keep-names). Names that would lead out of the
-    folder, or that no file can have, are changed; files of the same name are replaced. Without -f the format is one that loses nothing:
+    folder, or that no file can have, are changed. The folder must be new or empty, or --overwrite given. Without -f the format is one that loses nothing:
     png where it holds the array, else npy; txt; bin. Further options go to the plugin: jpg takes --quality 90.
 
     For example:
@@ -75,6 +78,10 @@ def command(
     remembered = f"{column}_path"
     paths = view[remembered] if remembered in view and view[remembered].column_type == "str" else None
     directory = state.resolve(Path(safe_component(column)) if out is None else out)
+    if not overwrite and directory.is_dir() and any(directory.iterdir()):
+        raise ConflictError(
+            f"{directory} is not empty: name another folder with -o, or use --overwrite to replace files of the same name"
+        )
     with OutputDirectory(directory) as folder:
         report = export_samples(
             found, keys, folder, extension=extension, plugin=plugin, options=plugin_options, paths=paths

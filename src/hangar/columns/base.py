@@ -40,6 +40,9 @@ class Session(Protocol):
     def check(self) -> None:
         """Raise ClosedError or LockedError where the checkout cannot be used any more."""
 
+    def reduce_column(self, name: str) -> tuple[Any, ...]:
+        """What a column of this name pickles as."""
+
     def batch(self) -> AbstractContextManager[None]:
         """One batch of writes; inner ones join the outermost. A reader's does nothing."""
 

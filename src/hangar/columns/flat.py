@@ -51,6 +51,9 @@ class FlatSampleReader(ColumnBase):
         self._nodes = session.nodes
         self._values = ValueReader(session.stores.blobs, self._schema)
 
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._session.reduce_column(self._source.name)
+
     # ------------------------------------------------------------------ one sample
 
     def _cell(self, key: Any) -> bytes | None:

@@ -17,7 +17,7 @@ from hangar.columns.base import StagedSource, WriteSession
 from hangar.columns.flat import FlatSampleReader
 from hangar.columns.preference import Preference, check_preference
 from hangar.digest import blob_digest, blob_digests, digest_list
-from hangar.errors import AccessError, ClosedError, InvalidInputError, InvalidStateError
+from hangar.errors import ClosedError, InvalidInputError, InvalidStateError
 from hangar.names import SampleKey, check_key
 from hangar.schema import Encoded
 from hangar.schema.base import FIXED_INLINE
@@ -48,9 +48,6 @@ class FlatSampleWriter(FlatSampleReader):
 
     def __init__(self, session: WriteSession, source: StagedSource) -> None:
         super().__init__(session, source)
-
-    def __reduce__(self) -> Any:
-        raise AccessError("a writer's column cannot be pickled: it belongs to the process that holds the writer lock")
 
     def retire(self) -> None:
         """Refuse everything from now on: the column was removed, or the staging area was reset or closed."""

@@ -131,10 +131,6 @@ class Staging:
         column.number = number
         self.columns[row.name] = numbers[number] = column
 
-    def reload(self) -> None:
-        """Forget what was not published: the state becomes that of the database."""
-        self.rebase(self.base)
-
     # ------------------------------------------------------------------ what is in it
 
     def entries(self) -> list[ColumnEntry]:

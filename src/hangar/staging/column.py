@@ -34,6 +34,7 @@ class WorkingColumn:
         "_folded",
         "_lock",
         "_nodes",
+        "_since",
         "attributes",
         "id",
         "name",
@@ -59,6 +60,7 @@ class WorkingColumn:
         self.replaced = False
         self.row_changed = False
         self._folded: tuple[Root | None] | None = None
+        self._since: dict[bytes, bytes | None] = {}
 
     def cell(self, key: bytes) -> bytes | None:
         """What the column holds under the encoded ``key``."""
@@ -70,8 +72,7 @@ class WorkingColumn:
     def set(self, key: bytes, cell: bytes | None) -> None:
         """Change one entry; None deletes it."""
         with self._lock:
-            self.overlay[key] = self.unsaved[key] = cell
-            self._folded = None
+            self._since[key] = self.overlay[key] = self.unsaved[key] = cell
             if len(self.overlay) > _FOLD_ROWS:
                 self.adopt()
 
@@ -80,41 +81,45 @@ class WorkingColumn:
         with self._lock:
             if len(keys) <= limits.STAGED_ROWS:
                 batch = dict(zip(keys, cells, strict=True))
+                self._since.update(batch)
                 self.overlay.update(batch)
                 self.unsaved.update(batch)
-                self._folded = None
                 return
             self.adopt()
             if not all(map(lt, keys, islice(keys, 1, None))):
                 batch = dict(zip(keys, cells, strict=True))
                 keys = sorted(batch)
                 cells = [batch[key] for key in keys]
-            self.root = apply(self._nodes, self.schema.form, self.root, keys, cells)
             self.replaced = True
+            self.root = apply(self._nodes, self.schema.form, self.root, keys, cells)
 
     def fold(self) -> Root | None:
-        """The tree with the overlay applied (kept until the next change)."""
+        """The tree with the overlay applied. It is kept, and what changes afterwards is applied to it."""
         if not self.overlay:
             return self.root
         with self._lock:
-            if self._folded is None:
-                ordered = sorted(self.overlay)
-                cells = [self.overlay[key] for key in ordered]
-                self._folded = (apply(self._nodes, self.schema.form, self.root, ordered, cells),)
-            return self._folded[0]
+            tree, changes = (self.root, self.overlay) if self._folded is None else (self._folded[0], self._since)
+            if changes:
+                ordered = sorted(changes)
+                cells = [changes[key] for key in ordered]
+                self._folded = (apply(self._nodes, self.schema.form, tree, ordered, cells),)
+                self._since = {}
+            return self.root if self._folded is None else self._folded[0]
 
     def adopt(self) -> None:
         """Make the folded tree the column's tree, and begin a new overlay."""
         with self._lock:
             if self.overlay:
+                # In this order a step that is interrupted leaves a column that says the same.
+                self.replaced = True
                 self.root = self.fold()
                 self.overlay, self.unsaved = {}, {}
-                self.replaced = True
-            self._folded = None
+            self.forget_fold()
 
     def forget_fold(self) -> None:
         """Let the folded tree be made again when it is asked for."""
         self._folded = None
+        self._since = {}
 
     def entry(self) -> ColumnEntry:
         """The column as a commit would list it."""
