@@ -107,3 +107,16 @@ def test_rows_that_vanish_beside_their_count_are_found(filled: Repository) -> No
     db.update(forge)
     report = Repository(filled.path).fsck()
     assert {"table"} <= {problem.kind for problem in report.problems}
+
+
+def test_a_writer_that_puts_rows_into_a_run_meanwhile_is_no_damage(repo: Repository) -> None:
+    writer = repo.checkout(write=True)
+    column = writer.add_ndarray_column("x", (50,), np.uint8)
+    images = np.random.default_rng(0).integers(0, 256, (2000, 50), np.uint8)
+    column.write(range(10), images[:10])
+    writer.commit("few")
+    other = Repository(repo.path)
+    assert other.fsck().sound
+    column.write(range(10, 2000), images[10:])
+    writer.commit("many")
+    assert other.fsck().sound

@@ -226,6 +226,25 @@ def test_looking_at_the_lock_keeps_nobody_out(directory: Path, db: Database) -> 
         two.result()
 
 
+@pytest.mark.parametrize("step", ["_still", "_introduce"])
+def test_taking_the_lock_that_is_interrupted_leaves_it_free(
+    db: Database, monkeypatch: pytest.MonkeyPatch, step: str
+) -> None:
+    lock = WriterLock(db)
+
+    def interrupted(*_: object) -> bool:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(lock_module if step == "_introduce" else WriterLock, step, interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            lock.acquire()
+    assert not lock.held
+    assert holder(db) is None
+    lock.acquire()
+    lock.release()
+
+
 # --------------------------------------------------------------------------------------------------------- row 9
 
 

@@ -109,12 +109,18 @@ class WriterLock:
                 time.sleep(_PAUSE_SECONDS)
             epoch, token = _current(self._db)
             descriptor = _open_lock(self._db, epoch, token, write=True)
-            if _fs.try_lock(descriptor, shared=False) and self._still(epoch, token, descriptor):
-                self._descriptor = _fs.close_in_child(descriptor)
-                self._pid = os.getpid()
-                self.epoch = epoch
-                _introduce(descriptor, _lock_path(self._db, epoch))
-                return
+            try:
+                if _fs.try_lock(descriptor, shared=False) and self._still(epoch, token, descriptor):
+                    self._descriptor = _fs.close_in_child(descriptor)
+                    self._pid = os.getpid()
+                    self.epoch = epoch
+                    _introduce(descriptor, _lock_path(self._db, epoch))
+                    return
+            except BaseException:
+                # A descriptor that nobody knows of would keep the lock as long as the process lives.
+                self._descriptor, self.epoch = None, 0
+                _fs.close_private(descriptor)
+                raise
             os.close(descriptor)
         raise _locked(_read_holder(self._db, _current(self._db)[0]))
 

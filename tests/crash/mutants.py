@@ -243,8 +243,8 @@ STEPS: tuple[Step, ...] = (
     Step(
         "a batch that failed is published with the next",
         "src/hangar/checkout/session.py",
-        "        except BaseException:\n            self.rollback()\n            raise\n        self.blobs.published()\n",
-        "        except BaseException:\n            raise\n        self.blobs.published()\n",
+        "        except BaseException:\n            self.rollback()\n            raise\n\n    def _publish",
+        "        except BaseException:\n            raise\n\n    def _publish",
     ),
     Step(
         "locations are not published with the rows that name their blobs",

@@ -36,6 +36,7 @@ class AppendWriter(FileWriter):
         self.path = path
         self.file_id = file_id
         self._early = threading.Thread()
+        self._descriptor = -1
         self._descriptor = _fs.create_file(path) if end is None else _fs.open_file(path, write=True)
         try:
             # The lease of whoever has the file open: a file that is being written is not removed.
@@ -88,6 +89,10 @@ class AppendWriter(FileWriter):
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
+
+    def __del__(self) -> None:
+        # Of a writer that was forgotten and not closed: its lease ends with it.
+        self.close()
 
 
 def _write_back(path: Path) -> None:

@@ -218,6 +218,10 @@ class Locator:
         if not known.all():
             with self._db.read() as transaction:
                 self._known_in_table(transaction, sought, known)
+                # Another process may have taken rows of the table into a run since the list of runs was read.
+                reloaded = not known.all() and self._load(transaction)
+            for index in self.indexes if reloaded else ():
+                known |= index.search(sought)[0]
         return known
 
     def _known_in_table(self, transaction: ReadTransaction, sought: Sought, known: Mask) -> None:
