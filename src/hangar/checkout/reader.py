@@ -62,7 +62,7 @@ class ReaderCheckout(CheckoutBase[FlatSampleReader]):
     def __init__(self, stores: Stores, digest: Digest | None) -> None:
         self._digest = digest
         self._commit = None if digest is None else load_commit(stores.db, digest)
-        self.session: ReaderSession = ReaderSession(stores, "" if digest is None else digest.hex())
+        self.session: ReaderSession = ReaderSession(stores, "" if digest is None else digest.hex(), reopen_column)
         self._columns = Columns(_Owner(self.session, self._commit))
 
     @property

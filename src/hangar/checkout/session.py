@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import threading
 import weakref
+from collections.abc import Callable
 from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any
@@ -35,10 +36,11 @@ class ReaderSession:
 
     writable = False
 
-    def __init__(self, stores: Stores, commit: str = "") -> None:
+    def __init__(self, stores: Stores, commit: str, reopen_column: Callable[[str, str, str], object]) -> None:
         self.stores = stores
         self.nodes = stores.nodes
         self.commit = commit
+        self._reopen_column = reopen_column
         self.closed = False
 
     def check(self) -> None:
@@ -48,10 +50,8 @@ class ReaderSession:
 
     def reduce_column(self, name: str) -> tuple[Any, ...]:
         """What a column pickles as: the repository, the commit and its name."""
-        from hangar.checkout.reader import reopen_column
-
         self.check()
-        return reopen_column, (str(self.stores.directory), self.commit, name)
+        return self._reopen_column, (str(self.stores.directory), self.commit, name)
 
     def batch(self) -> AbstractContextManager[None]:
         """Nothing is written, so nothing is gathered."""
