@@ -28,6 +28,8 @@ from hangar.stores import Stores
 
 __all__ = ["ReaderSession", "WriterSession"]
 
+Reopen = Callable[[str, str, str], object]
+"""What a column pickles as a call of: path of the repository, commit, and name give the column."""
 _NO_BATCH: AbstractContextManager[None] = nullcontext()
 
 
@@ -36,7 +38,7 @@ class ReaderSession:
 
     writable = False
 
-    def __init__(self, stores: Stores, commit: str, reopen_column: Callable[[str, str, str], object]) -> None:
+    def __init__(self, stores: Stores, commit: str = "", reopen_column: Reopen | None = None) -> None:
         self.stores = stores
         self.nodes = stores.nodes
         self.commit = commit
@@ -51,6 +53,8 @@ class ReaderSession:
     def reduce_column(self, name: str) -> tuple[Any, ...]:
         """What a column pickles as: the repository, the commit and its name."""
         self.check()
+        if self._reopen_column is None:
+            raise AccessError("a view of the staging area cannot be pickled")
         return self._reopen_column, (str(self.stores.directory), self.commit, name)
 
     def batch(self) -> AbstractContextManager[None]:
