@@ -63,6 +63,30 @@ def test_two_writers_never_write_one_file(bench: Bench) -> None:
     third.close()
 
 
+def test_a_file_that_a_living_writer_went_on_with_is_left_to_it(bench: Bench) -> None:
+    """Its row names an epoch whose holder is dead, for the living one has not published it yet."""
+    old, lost, new = (texts(30, seed)[1:] for seed in range(3))
+    bench.add(old)
+    bench.publish()
+    bench.writer.close()
+    bench.lock.release()
+    assert not force_release(bench.db)
+    first = Bench.open(bench.directory)
+    file = first.writer._appender.file("31")
+    assert len(bench.files()) == 1
+    second = successor(first)
+    second.add(new)
+    second.publish()
+    assert len(second.files()) == 2
+    # An append that hung while the lock was taken.
+    file.write(_payload(lost), {})
+    check_reads(second.store, old + new)
+    assert sound(second.store)
+    for writer in (first, second):
+        writer.writer.close()
+        writer.lock.release()
+
+
 def _payload(blobs: list[Blob]) -> Payload:
     data = [blob.data for blob in blobs]
     return Payload(data, np.array([len(part) for part in data], np.int64), [])

@@ -159,7 +159,7 @@ STEPS: tuple[Step, ...] = (
     Step(
         "a living writer's file is continued",
         "src/hangar/blobs/appender.py",
-        "if row.owner != self._lock.epoch and owner_alive(self._db, row.owner):",
+        "if not self._may_continue(row.owner):",
         "if False:",
     ),
     Step(

@@ -1,9 +1,10 @@
 """The blob files that one writer appends to: which to continue, when to begin another, what to record of them.
 
 A file belongs to the epoch of the writer lock under which it was last published. A writer continues a file of its own epoch, or of
-one whose holder is dead, at the recorded end; else it makes a new one, under an id that no published file ever had. Since an
-epoch has one holder at a time, no file has two writers. A file whose last publishing has an outcome that is not known is
-never appended to again by this writer, because what lies behind the recorded end may be named by the database after all.
+an older one where no holder of that epoch or a later one lives, at the recorded end; else it makes a new one, under an id that no
+published file ever had. Since an epoch has one holder at a time, no file has two writers. A file whose last publishing has an
+outcome that is not known is never appended to again by this writer, because what lies behind the recorded end may be named by the
+database after all.
 """
 
 from __future__ import annotations
@@ -117,7 +118,7 @@ class Appender:
         for file_id, row in reversed(rows):
             if row.tag != tag or row.sealed or row.end >= limits.BLOB_FILE_BYTES or file_id in taken:
                 continue
-            if row.owner != self._lock.epoch and owner_alive(self._db, row.owner):
+            if not self._may_continue(row.owner):
                 continue
             try:
                 writer = backend.open_writer(blob_file_path(self._directory, file_id, tag), file_id, row.end)
@@ -125,6 +126,14 @@ class Appender:
                 continue  # A damaged file is left as it is for fsck, and not added to.
             return _Growing(tag, writer, row)
         return None
+
+    def _may_continue(self, owner: int) -> bool:
+        """Whether nobody else may be writing a file of this epoch: it is ours, or every holder from then until now is dead.
+
+        Those in between too: one of them may have gone on with the file, and not published it yet.
+        """
+        epoch = self._lock.epoch
+        return owner <= epoch and not any(owner_alive(self._db, earlier) for earlier in range(owner, epoch))
 
     def _begin(self, tag: str) -> _Growing:
         for file_id in free_ids(self._db, self._directory):

@@ -217,7 +217,10 @@ class WriterSession:
         try:
             self.check()
         except LockedError:
-            self.abandon()
+            if self.lock.held:
+                # A thread may still be writing: until it is done its files are nobody else's.
+                with self._gate:
+                    self.abandon()
             raise
         with self._gate:
             if self._depth:
