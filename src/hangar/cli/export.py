@@ -32,7 +32,9 @@ __all__ = ["command"]
 @click.option("-s", "--sample", "samples", multiple=True, metavar="SAMPLE", help="Only this sample; may be repeated.")
 @click.option("-f", "--format", "extension", metavar="SUFFIX", help="Format of the files: png, tif, npy, txt ...")
 @click.option("--plugin", metavar="NAME", help="What writes the files; default: chosen by format.")
-@click.option("--overwrite", is_flag=True, help="Write into a folder that is not empty; files of the same name are replaced.")
+@click.option(
+    "--overwrite", is_flag=True, help="Write into a folder that is not empty; files of the same name are replaced."
+)
 @json_option
 @click.pass_context
 @pass_state
