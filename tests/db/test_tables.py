@@ -99,3 +99,10 @@ def test_the_damaged_one_of_many_is_named() -> None:
 
 def test_content_addressed_tables_hold_values_as_they_are() -> None:
     assert not NODES.checked
+
+
+def test_only_where_absence_means_nothing_is_it_not_checked() -> None:
+    # New blobs are looked up by the thousand before they are written; a location that is missed is a lost blob, and said so.
+    unsought = [table.name for table in TABLES if table.checked and not table.sought]
+    assert unsought == ["graph", "locations", "complete"]
+    assert not any(table.sought for table in TABLES if not table.checked)

@@ -3,7 +3,8 @@
 A table is content-addressed (its key is the digest of its value, checked by whoever decodes it) or *checked*: its rows are stored
 as ``payload + checksum``, the checksum being XXH3-64 (canonical, big-endian) of ``key + payload`` with the seed
 ``number << 16 | length of the key``, so that neither a flipped bit nor a row of another table or under another key passes.
-*Counted* tables are those whose lost rows would be silent: ``meta`` holds how many rows they have.
+*Counted* tables are those whose lost rows would be silent: ``meta`` holds how many rows they have. In *sought* ones a flipped bit in
+LMDB's own pages, which leads a search astray, does not pass for a row that was never there.
 """
 
 from __future__ import annotations
@@ -62,37 +63,40 @@ class Table:
         Rows carry a checksum, verified by every read.
     counted
         The number of rows is recorded by every transaction that changes it.
+    sought
+        A lookup that finds no row makes sure that there is none, by the rows beside it: where absence means something.
     """
 
     name: str
     number: int
     checked: bool
     counted: bool
+    sought: bool
     seed: int = field(init=False)
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "seed", self.number << 16)
 
 
-NODES: Final = Table("nodes", 0, checked=False, counted=False)
-COMMITS: Final = Table("commits", 1, checked=False, counted=False)
-SCHEMAS: Final = Table("schemas", 2, checked=False, counted=False)
-ATTRIBUTES: Final = Table("attributes", 3, checked=False, counted=False)
-GRAPH: Final = Table("graph", 4, checked=True, counted=False)
-REFS: Final = Table("refs", 5, checked=True, counted=True)
-REFLOG: Final = Table("reflog", 6, checked=True, counted=True)
-LOCATIONS: Final = Table("locations", 7, checked=True, counted=True)
-HEADERS: Final = Table("headers", 8, checked=True, counted=True)
-FILES: Final = Table("files", 9, checked=True, counted=True)
-STAGING: Final = Table("staging", 10, checked=True, counted=True)
-PENDING: Final = Table("pending", 11, checked=True, counted=True)
-CONFLICTS: Final = Table("conflicts", 12, checked=True, counted=True)
-LEASES: Final = Table("leases", 13, checked=True, counted=True)
-PROMISORS: Final = Table("promisors", 14, checked=True, counted=True)
-TOMBSTONES: Final = Table("tombstones", 15, checked=True, counted=True)
-OPERATIONS: Final = Table("operations", 16, checked=True, counted=True)
-COMPLETE: Final = Table("complete", 17, checked=True, counted=False)
-META: Final = Table("meta", 18, checked=True, counted=False)
+NODES: Final = Table("nodes", 0, checked=False, counted=False, sought=False)
+COMMITS: Final = Table("commits", 1, checked=False, counted=False, sought=False)
+SCHEMAS: Final = Table("schemas", 2, checked=False, counted=False, sought=False)
+ATTRIBUTES: Final = Table("attributes", 3, checked=False, counted=False, sought=False)
+GRAPH: Final = Table("graph", 4, checked=True, counted=False, sought=False)
+REFS: Final = Table("refs", 5, checked=True, counted=True, sought=True)
+REFLOG: Final = Table("reflog", 6, checked=True, counted=True, sought=True)
+LOCATIONS: Final = Table("locations", 7, checked=True, counted=True, sought=False)
+HEADERS: Final = Table("headers", 8, checked=True, counted=True, sought=True)
+FILES: Final = Table("files", 9, checked=True, counted=True, sought=True)
+STAGING: Final = Table("staging", 10, checked=True, counted=True, sought=True)
+PENDING: Final = Table("pending", 11, checked=True, counted=True, sought=True)
+CONFLICTS: Final = Table("conflicts", 12, checked=True, counted=True, sought=True)
+LEASES: Final = Table("leases", 13, checked=True, counted=True, sought=True)
+PROMISORS: Final = Table("promisors", 14, checked=True, counted=True, sought=True)
+TOMBSTONES: Final = Table("tombstones", 15, checked=True, counted=True, sought=True)
+OPERATIONS: Final = Table("operations", 16, checked=True, counted=True, sought=True)
+COMPLETE: Final = Table("complete", 17, checked=True, counted=False, sought=False)
+META: Final = Table("meta", 18, checked=True, counted=False, sought=True)
 
 TABLES: Final = (
     NODES,

@@ -105,7 +105,11 @@ class ReadTransaction:
             row: bytes | None = self._get(key, None, self._tables[table.number])
         except lmdb.Error as error:
             self._failed(error)
-        if row is None or not table.checked:
+        if row is None:
+            if table.sought:
+                self._check_absence(table, key)
+            return None
+        if not table.checked:
             return row
         payload = row[:-CHECKSUM_BYTES]
         if xxh3_64_digest(key + payload, table.seed + len(key)) != row[-CHECKSUM_BYTES:]:
@@ -122,9 +126,33 @@ class ReadTransaction:
             return rows
         if None not in rows:
             return list(unseal_many(table, keys, rows))  # type: ignore[arg-type]
+        if table.sought:
+            for key, row in zip(keys, rows, strict=True):
+                if row is None:
+                    self._check_absence(table, key)
         present = [(key, row) for key, row in zip(keys, rows, strict=True) if row is not None]
         payloads = iter(unseal_many(table, [key for key, _ in present], [row for _, row in present]))
         return [None if row is None else next(payloads) for row in rows]
+
+    def _check_absence(self, table: Table, key: bytes) -> None:
+        """Make sure that a row is missing: the one before its place and the one after it are sound and in order.
+
+        A damaged branch page sends a search to the wrong leaf, where one of the two is on the wrong side.
+        """
+        try:
+            cursor = self._alive().cursor(self._tables[table.number])
+            following = cursor.item() if cursor.set_range(key) else None
+            previous = cursor.item() if (cursor.prev() if following is not None else cursor.last()) else None
+        except lmdb.Error as error:
+            self._failed(error)
+        for row, in_order in (
+            (following, following is None or following[0] > key),
+            (previous, previous is None or previous[0] < key),
+        ):
+            if not in_order:
+                raise _damaged_pages(table, key)
+            if row is not None:
+                unseal(table, *row)
 
     def scan(self, table: Table, *, prefix: bytes = b"", start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Rows in the order of their keys: those that begin with ``prefix`` and are not before ``start``.
@@ -132,16 +160,20 @@ class ReadTransaction:
         Raises
         ------
         CorruptionError
-            A row is damaged, or the rows of a whole counted table are not as many as were written.
+            A row is damaged or out of order, or the rows of a whole counted table are not as many as were written.
         """
         first = max(prefix, start)
         number = 0
         try:
             cursor = self._alive().cursor(self._tables[table.number])
             if cursor.set_range(first) if first else cursor.first():
+                previous = b""
                 for key, row in cursor:
+                    if key <= previous or key < first:
+                        raise _damaged_pages(table, key)
                     if not key.startswith(prefix):
                         break
+                    previous = key
                     number += 1
                     yield key, (unseal(table, key, row) if table.checked else row)
         except lmdb.Error as error:
@@ -301,6 +333,10 @@ class WriteTransaction(ReadTransaction):
             self.full = True
             raise FullMapError from error
         super()._failed(error)
+
+
+def _damaged_pages(table: Table, key: bytes) -> CorruptionError:
+    return CorruptionError(f"the pages of table '{table.name}' are damaged (near key {key.hex()}): run `hangar fsck`")
 
 
 def _first(item: tuple[bytes, bytes]) -> bytes:
