@@ -8,12 +8,12 @@ from __future__ import annotations
 import os
 import sys
 import warnings
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
-from hangar.diff import count_changes
+from hangar.diff import attribute_changes, count_pair, pair_columns
 from hangar.digest import Digest
 from hangar.history import iso_time
 from hangar.lock import Holder, holder
@@ -42,6 +42,7 @@ class ColumnInfo:
     inline: bool
     samples: int
     schema: str
+    attributes: Mapping[str, Any] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,23 +57,42 @@ class CommitInfo:
     time: str = ""
     message: str = ""
     meta: Mapping[str, Any] = field(default_factory=dict)
+    attributes: Mapping[str, Any] = field(default_factory=dict)
     columns: tuple[ColumnInfo, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class ColumnStatus:
-    """How a staged column differs from the commit below: numbers of samples."""
+    """How a column differs from the same one before.
+
+    Attributes
+    ----------
+    added, deleted, mutated
+        Numbers of samples; of a nested column, of subsamples.
+    renamed_from
+        Its name before, ``''`` where that is the same.
+    schema
+        Whether its schema changed: it was widened.
+    attributes
+        Keys of the attributes that changed.
+    """
 
     name: str
     state: Literal["new", "deleted", "changed", "unchanged"]
     added: int
     deleted: int
     mutated: int
+    renamed_from: str = ""
+    schema: bool = False
+    attributes: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class StatusReport:
-    """The branch to write, what is staged and where, and who holds the writer lock."""
+    """The branch to write, what is staged and where, and who holds the writer lock.
+
+    ``attributes`` are the keys of those of the commit as a whole that changed.
+    """
 
     branch: str
     head: str
@@ -80,6 +100,7 @@ class StatusReport:
     staged_branch: str
     columns: tuple[ColumnStatus, ...]
     writer: Holder | None
+    attributes: tuple[str, ...] = ()
 
 
 def column_info(stores: Stores, entry: ColumnEntry) -> ColumnInfo:
@@ -95,6 +116,7 @@ def column_info(stores: Stores, entry: ColumnEntry) -> ColumnInfo:
         inline=schema.inline,
         samples=entry.samples if entry.layout == NESTED else entry.entries,
         schema=Digest(entry.schema).hex(),
+        attributes=_attributes(stores, entry.attributes),
     )
 
 
@@ -112,6 +134,7 @@ def commit_info(stores: Stores, digest: Digest | None) -> CommitInfo:
         time=iso_time(commit.time_ns, commit.tz),
         message=commit.message,
         meta=dict(commit.meta),
+        attributes=_attributes(stores, commit.attributes),
         columns=tuple(column_info(stores, entry) for entry in commit.columns),
     )
 
@@ -119,8 +142,11 @@ def commit_info(stores: Stores, digest: Digest | None) -> CommitInfo:
 def attributes(stores: Stores) -> Mapping[str, Any]:
     """Attributes of the head of the branch last written."""
     head = stores.refs.get(f"heads/{stores.refs.head().last_written}")
-    found = None if head is None else load_commit(stores.db, head).attributes
-    return {} if found is None else load_attributes(stores.db, Digest(found))
+    return _attributes(stores, None if head is None else load_commit(stores.db, head).attributes)
+
+
+def _attributes(stores: Stores, digest: bytes | None) -> Mapping[str, Any]:
+    return {} if digest is None else load_attributes(stores.db, Digest(digest))
 
 
 def status(stores: Stores) -> StatusReport:
@@ -132,7 +158,8 @@ def status(stores: Stores) -> StatusReport:
     staging = Staging(stores.db, NodeStore(stores.db), on, base)
     commit = staging.base_commit
     before = [] if commit is None else list(commit.columns)
-    columns = _column_states(staging, before)
+    columns = column_states(staging.nodes, before, staging.entries(), staging.load_attributes)
+    below = None if commit is None else commit.attributes
     return StatusReport(
         branch=branch,
         head="" if head is None else head.hex(),
@@ -140,29 +167,36 @@ def status(stores: Stores) -> StatusReport:
         staged_branch=on,
         columns=columns,
         writer=holder(stores.db),
+        attributes=tuple(attribute_changes(below, staging.attributes, staging.load_attributes)),
     )
 
 
-def _column_states(staging: Staging, before: list[ColumnEntry]) -> tuple[ColumnStatus, ...]:
-    after = staging.entries()
-    known, kept = {entry.id for entry in before}, {entry.id for entry in after}
-    counts = count_changes(staging.nodes, before, after)
-    names = sorted({entry.name for entry in (*before, *after)})
+def column_states(
+    nodes: NodeStore,
+    before: Sequence[ColumnEntry],
+    after: Sequence[ColumnEntry],
+    load: Callable[[Digest], Mapping[str, Any]],
+) -> tuple[ColumnStatus, ...]:
+    """How each column of two commits, or of a commit and what is staged on it, differs; by name.
+
+    ``load`` gives the attributes of a digest. Where one name was given to another column both are listed.
+    """
     found = []
-    for name in names:
-        entry = next((e for e in after if e.name == name), None)
-        added, deleted, mutated = counts.get(name, (0, 0, 0))
-        state: Literal["new", "deleted", "changed", "unchanged"]
-        if entry is None:
-            old = next(e for e in before if e.name == name)
-            if old.id in kept:
-                continue
-            state = "deleted"
-        elif entry.id not in known:
-            state = "new"
-        else:
-            state = "unchanged" if entry in before else "changed"
-        found.append(ColumnStatus(name, state, added, deleted, mutated))
+    for pair in pair_columns(before, after):
+        old, new = pair
+        counts = count_pair(nodes, pair)
+        if old is None or new is None:
+            found.append(ColumnStatus(pair.entry.name, "new" if old is None else "deleted", *counts))
+            continue
+        state = ColumnStatus(
+            new.name,
+            "unchanged" if old == new else "changed",
+            *counts,
+            renamed_from="" if old.name == new.name else old.name,
+            schema=old.schema != new.schema,
+            attributes=tuple(attribute_changes(old.attributes, new.attributes, load)),
+        )
+        found.append(state)
     return tuple(found)
 
 
@@ -179,12 +213,14 @@ def summary(stores: Stores, path: str, digest: Digest | None) -> str:
         f"Author:     {info.author} <{info.email}>",
         f"Date:       {info.time}",
         f"Message:    {info.message.partition(chr(10))[0]}",
+        *(f"About:      {key} = {value!r}" for key, value in info.attributes.items()),
         "",
         f"Columns:    {len(info.columns)}",
     ]
     width = max((len(column.name) for column in info.columns), default=0)
     for column in info.columns:
         lines.append(f"    {column.name:<{width}}  {column.samples:>12,} samples  {describe_schema(column)}")
+        lines += [f"    {'':<{width}}  {'':>12}          {key} = {value!r}" for key, value in column.attributes.items()]
     return "\n".join(lines) + "\n"
 
 

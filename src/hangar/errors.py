@@ -15,6 +15,7 @@ says what happened, to which thing, and what to do next. The tree, with the exit
     │   ├── RevisionNotFoundError (ValueError)         3   unknown branch, tag, commit
     │   ├── ColumnNotFoundError (KeyError)             3
     │   ├── SampleNotFoundError (KeyError)             3
+    │   ├── AttributeNotFoundError (KeyError)          3   no attribute of this key
     │   ├── PositionNotFoundError (IndexError)         3
     │   └── RemoteNotFoundError (KeyError, ValueError) 3
     ├── ConflictError                                  4
@@ -41,6 +42,7 @@ from __future__ import annotations
 __all__ = [
     "EXIT_CODES",
     "AccessError",
+    "AttributeNotFoundError",
     "ClosedError",
     "ColumnExistsError",
     "ColumnNotFoundError",
@@ -120,6 +122,10 @@ class ColumnNotFoundError(NotFoundError, KeyError):
 
 class SampleNotFoundError(NotFoundError, KeyError):
     """No sample (or subsample) of this key."""
+
+
+class AttributeNotFoundError(NotFoundError, KeyError):
+    """A column or commit has no attribute of this key."""
 
 
 class PositionNotFoundError(NotFoundError, IndexError):

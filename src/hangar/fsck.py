@@ -254,6 +254,8 @@ class _Check:
             # Schemas of columns that are only staged are stored with them.
             self._schemas.setdefault(column.schema.digest, column.schema)
         self._verifiers.clear()
+        if staging.attributes is not None:
+            self._attributes(staging.attributes)
         for entry in entries:
             self._column(entry, f"staging area, column {entry.name!r}", reporter, staging.nodes)
 

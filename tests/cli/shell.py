@@ -16,6 +16,9 @@ from PIL import Image
 
 from hangar.cli import main
 
+SAME: dict[str, Any] = {"renamed_from": None, "schema": False, "attributes": []}
+"""What a change of a column says beside its samples when nothing else changed."""
+
 
 def runner() -> CliRunner:
     """A runner that keeps stdout and stderr apart, which older versions of click do only when asked."""

@@ -10,7 +10,7 @@ import pytest
 from PIL import Image
 
 from hangar import Repository
-from tests.cli.shell import Shell, pictures
+from tests.cli.shell import SAME, Shell, pictures
 
 
 def test_columns(empty: Shell) -> None:
@@ -30,6 +30,7 @@ def test_columns(empty: Shell) -> None:
         "variable_shape": True,
         "backend": "",
         "samples": 0,
+        "attributes": {},
     }
     assert document["columns"][1]["shape"] == []
     assert "photos  uint8 400 x 400 x 3 at most  0 samples" in empty.ok("column", "list")
@@ -81,13 +82,17 @@ def test_import_what_exists(filled: Shell, tmp_path: Path) -> None:
     filled.fails(4, "import", "images", tmp_path / "new", text="a.png: column 'images' has a sample 'a' already")
     assert filled.json("status")["clean"]
     assert "2 samples (1 replaced)" in filled.ok("import", "images", tmp_path / "new", "--overwrite")
-    assert filled.json("status")["changes"][0] == {
-        "column": "images",
-        "state": "changed",
-        "added": 1,
-        "deleted": 0,
-        "mutated": 1,
-    }
+    assert (
+        filled.json("status")["changes"][0]
+        == {
+            "column": "images",
+            "state": "changed",
+            "added": 1,
+            "deleted": 0,
+            "mutated": 1,
+        }
+        | SAME
+    )
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n and no more"])

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 
 from hangar import Repository
-from tests.cli.shell import Shell
+from tests.cli.shell import SAME, Shell
 
 
 def change(shell: Shell, value: int = 1, key: str = "k") -> None:
@@ -42,7 +42,7 @@ def test_commit_tells_json(empty: Shell) -> None:
         "digest": empty.json("log")["head"],
         "parents": [],
         "message": "First",
-        "changes": [{"column": "labels", "state": "new", "added": 1, "deleted": 0, "mutated": 0}],
+        "changes": [{"column": "labels", "state": "new", "added": 1, "deleted": 0, "mutated": 0} | SAME],
     }
 
 

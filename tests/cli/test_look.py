@@ -11,7 +11,7 @@ from PIL import Image
 
 from hangar import Repository
 from hangar.schema.keys import encode_key
-from tests.cli.shell import Shell, pictures
+from tests.cli.shell import SAME, Shell, pictures
 
 
 def test_status_reads_like_gits(filled: Shell, tmp_path: Path) -> None:
@@ -34,9 +34,10 @@ def test_status_reads_like_gits(filled: Shell, tmp_path: Path) -> None:
         "clean": False,
         "staged_branch": "master",
         "changes": [
-            {"column": "images", "state": "deleted", "added": 0, "deleted": 3, "mutated": 0},
-            {"column": "labels", "state": "new", "added": 0, "deleted": 0, "mutated": 0},
+            {"column": "images", "state": "deleted", "added": 0, "deleted": 3, "mutated": 0} | SAME,
+            {"column": "labels", "state": "new", "added": 0, "deleted": 0, "mutated": 0} | SAME,
         ],
+        "attributes": [],
         "columns": ["labels"],
         "writer": None,
     }
@@ -82,7 +83,9 @@ def test_show_a_commit(filled: Shell) -> None:
     assert document["message"] == "Second\n\nwith more"
     assert document["meta"] == {"why": "because"}
     assert document["columns"][0]["samples"] == 2
-    assert document["changes"] == [{"column": "images", "state": "changed", "added": 0, "deleted": 1, "mutated": 0}]
+    assert document["changes"] == [
+        {"column": "images", "state": "changed", "added": 0, "deleted": 1, "mutated": 0} | SAME
+    ]
     assert filled.json("show", "master~1")["changes"][0]["state"] == "new"
     assert document["parents"] == [filled.json("show", "master~1")["digest"]]
     filled.fails(3, "show", "images", text="`hangar show :images`")

@@ -122,7 +122,14 @@ def test_without_a_repository_every_command_says_so(shell: Shell, path: tuple[st
     if path[0] in ANYWHERE or path == ("column",):
         return
     words = {"rm": ["c", "s"], "import": ["c", "."], "export": ["c"], "restore": ["c"], "checkout": ["b"]}
-    more = {"column create": ["c", "STR"], "column remove": ["c"], "branch create": ["b"], "branch delete": ["b"]}
+    more = {
+        "column create": ["c", "STR"],
+        "column remove": ["c"],
+        "column rename": ["c", "d"],
+        "column attributes": ["c"],
+        "branch create": ["b"],
+        "branch delete": ["b"],
+    }
     arguments = words.get(path[0], []) or more.get(" ".join(path), [])
     shell.fails(3, *path, *arguments, text="no Hangar repository")
 

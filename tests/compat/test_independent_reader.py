@@ -10,6 +10,8 @@ import numpy as np
 import pytest
 
 from hangar import Repository
+from hangar.checkout import WriterCheckout
+from hangar.digest import Digest
 from hangar.objects.attributes import encode_attributes
 from hangar.objects.build import build
 from hangar.objects.commit import ColumnEntry, Commit, column_id
@@ -149,6 +151,43 @@ def test_nested_columns_and_attributes(copied: Path) -> None:
         assert list(column.values) == pairs
         assert column.samples == 300
     assert commit.columns["notes"].values[0, 0].data == b"hello"
+
+
+def test_renamed_and_widened_columns_and_their_attributes(tmp_path: Path) -> None:
+    repo = Repository(tmp_path, exists=False)
+    repo.init("Ada", "ada@example.com")
+    writer = repo.checkout(write=True)
+    column = writer.add_ndarray_column("old", (2, 2), np.uint8, variable_shape=True)
+    column[1] = np.ones((2, 1), np.uint8)
+    identity = column_id("old", read_schema(writer, "old"), 0)
+    about = {"unit": "mm", "scale": 0.5, "classes": ["cat", b"x", True], "more": {"n": -1}}
+    column.attributes.update(about)
+    first = writer.commit("first")
+    writer.rename_column("old", "new")
+    column.widen((5, 5))
+    column[2] = np.ones((5, 4), np.uint8)
+    column.attributes["unit"] = "cm"
+    writer.attributes["licence"] = "CC0"
+    repo.close()
+    staged = read(tmp_path).staged
+    assert staged is not None
+    with repo:
+        second = repo.checkout(write=True).commit("second")
+        tree = repo.commit_info(second).tree
+    found = read(tmp_path)
+    before, after = (found.commits[bytes.fromhex(digest)] for digest in (first, second))
+    assert (before.columns["old"].attributes, before.attributes) == (about, {})
+    for side in (staged, after):
+        assert list(side.columns) == ["new"]
+        assert (side.columns["new"].attributes, side.attributes) == (about | {"unit": "cm"}, {"licence": "CC0"})
+        assert {key: value.shape for key, value in side.columns["new"].values.items()} == {1: (2, 1), 2: (5, 4)}
+        assert side.columns["new"].schema.shape == (5, 5)
+    assert {before.columns["old"].id, staged.columns["new"].id, after.columns["new"].id} == {identity}
+    assert after.tree_digest.hex() == tree
+
+
+def read_schema(writer: WriterCheckout, name: str) -> Digest:
+    return writer.session.staging.columns[name].schema.digest
 
 
 # ------------------------------------------------------------------------------------------- what it finds

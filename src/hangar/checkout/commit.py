@@ -27,6 +27,8 @@ def commit_staging(
 ) -> Digest:
     """Commit what ``session`` has staged; see ``WriterCheckout.commit``."""
     _check_message(message)
+    if meta is not None and not isinstance(meta, Mapping):
+        raise InvalidTypeError(f"meta is a mapping of further facts, not {type(meta).__name__}")
     with session.writing():
         staging = session.staging
         parents = [] if staging.base is None else [staging.base]
@@ -82,7 +84,7 @@ def _publish(
     staging, who = session.staging, config.person()
     session.lock.check(transaction)
     session.blobs.publish(transaction)
-    staging.write_schemas(transaction)
+    staging.write_records(transaction)
     session.nodes.flush(transaction, [Digest(entry.root) for entry in commit.columns if entry.root is not None])
     digest = store_commit(transaction, commit)
     record_generation(transaction, digest, commit.parents)

@@ -12,10 +12,12 @@ from typing import Any
 
 from hangar.checkout.base import CheckoutBase
 from hangar.checkout.session import ReaderSession
+from hangar.columns.attributes import AttributesReader
 from hangar.columns.base import CommittedSource
 from hangar.columns.collection import Columns
 from hangar.columns.flat import FlatSampleReader
 from hangar.digest import Digest
+from hangar.objects.attributes import AttributeMap
 from hangar.objects.commit import Commit
 from hangar.objects.records import load_commit, load_record
 from hangar.schema import load_schema
@@ -70,6 +72,17 @@ class ReaderCheckout(CheckoutBase[FlatSampleReader]):
         """Digest of the commit in hex; ``''`` before the first commit."""
         self.session.check()
         return "" if self._digest is None else self._digest.hex()
+
+    @property
+    def attributes(self) -> AttributesReader:
+        """What people say about the commit as a whole, a mapping."""
+        self.session.check()
+        return AttributesReader(self._load_attributes)
+
+    def _load_attributes(self) -> AttributeMap:
+        self.session.check()
+        digest = None if self._commit is None else self._commit.attributes
+        return {} if digest is None else self.session.load_attributes(Digest(digest))
 
     def close(self) -> None:
         """Refuse everything from now on; the columns too."""

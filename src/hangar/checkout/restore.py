@@ -39,14 +39,14 @@ def restore_column(session: WriterSession, name: str, commit: Digest) -> None:
 def restore_samples(session: WriterSession, name: str, samples: Sequence[SampleKey], commit: Digest) -> None:
     """Stage samples of the column ``name`` as ``commit`` has them; those that it does not have are removed.
 
-    A column that is not here is made anew, with these samples alone.
+    A column that is not here is made anew, with these samples alone; one that was renamed since is found by its id.
     """
     entry = _entry_of(session, name, commit)
     schema = load_schema(load_record(session.stores.db, "schema", Digest(entry.schema)))
-    column = session.staging.columns.get(name)
-    if column is not None and (column.id, column.schema.digest) != (entry.id, schema.digest):
+    column = session.staging.by_id.get(entry.id, session.staging.columns.get(name))
+    if column is not None and not (column.id == entry.id and column.schema.covers(schema)):
         raise InvalidInputError(
-            f"column {name!r} is another one in commit {commit.hex()[:12]}, or has another schema: restore all of it"
+            f"column {name!r} is another one in commit {commit.hex()[:12]}, or had another schema: restore all of it"
         )
     samples = list(dict.fromkeys(samples))
     keys = KeyBatch.of(samples).encoded()
@@ -60,6 +60,6 @@ def restore_samples(session: WriterSession, name: str, samples: Sequence[SampleK
     with session.writing():
         if column is None:
             column = session.staging.add(name, entry.id, schema)
-            column.attributes = entry.attributes
+            column.attributes = None if entry.attributes is None else Digest(entry.attributes)
         column.set_many(keys, cells)
         session.grown()

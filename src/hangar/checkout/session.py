@@ -21,6 +21,7 @@ from hangar.db import WriteTransaction
 from hangar.digest import Digest
 from hangar.errors import AccessError, ClosedError, LockedError, StaleRefError
 from hangar.lock import WriterLock
+from hangar.objects.attributes import AttributeMap, load_attributes
 from hangar.objects.store import NodeStore
 from hangar.schema import ColumnSchema
 from hangar.staging import Staging
@@ -56,6 +57,10 @@ class ReaderSession:
         if self._reopen_column is None:
             raise AccessError("a view of the staging area cannot be pickled")
         return self._reopen_column, (str(self.stores.directory), self.commit, name)
+
+    def load_attributes(self, digest: Digest) -> AttributeMap:
+        """The attributes of a digest."""
+        return load_attributes(self.stores.db, digest)
 
     def batch(self) -> AbstractContextManager[None]:
         """Nothing is written, so nothing is gathered."""
@@ -98,6 +103,10 @@ class WriterSession:
     def reduce_column(self, name: str) -> tuple[Any, ...]:
         """A writer's column does not pickle: AccessError."""
         raise AccessError("a writer's column cannot be pickled: it belongs to the process that holds the writer lock")
+
+    def load_attributes(self, digest: Digest) -> AttributeMap:
+        """The attributes of a digest, stored or still in a batch."""
+        return self.staging.load_attributes(digest)
 
     # ------------------------------------------------------------------ batches
 

@@ -17,8 +17,10 @@ from hangar.checkout.base import CheckoutBase
 from hangar.checkout.commit import commit_staging
 from hangar.checkout.restore import restore_column, restore_samples
 from hangar.checkout.session import WriterSession
+from hangar.columns.attributes import AttributesWriter, Changing
 from hangar.columns.base import StagedSource
 from hangar.columns.collection import Columns
+from hangar.columns.evolve import change_attributes
 from hangar.columns.preference import check_preference
 from hangar.columns.write import FlatSampleWriter
 from hangar.config import Config
@@ -27,17 +29,18 @@ from hangar.diff import WriterUserDiff
 from hangar.errors import (
     AccessError,
     ColumnExistsError,
+    ColumnNotFoundError,
     InvalidInputError,
     InvalidStateError,
-    InvalidTypeError,
     NothingToDoError,
 )
 from hangar.lock import WriterLock
 from hangar.names import check_name
+from hangar.objects.attributes import AttributeMap
 from hangar.objects.commit import column_id
 from hangar.objects.store import NodeStore
 from hangar.revisions import resolve_commit
-from hangar.schema import BytesSchema, ColumnSchema, NdarraySchema, StrSchema
+from hangar.schema import BytesSchema, ColumnSchema, NdarraySchema, StrSchema, as_shape
 from hangar.schema.ndarray import as_array
 from hangar.staging import Staging, clear_staging, staged_on
 from hangar.stores import Stores
@@ -184,7 +187,7 @@ class WriterCheckout(CheckoutBase[FlatSampleWriter]):
         elif shape is None:
             raise InvalidInputError("give the shape of the samples, or a prototype")
         else:
-            wanted, found = _shape(shape), _dtype(np.float64 if dtype is None else dtype)
+            wanted, found = as_shape(shape), _dtype(np.float64 if dtype is None else dtype)
         schema = NdarraySchema(found, wanted, variable=variable_shape, nested=contains_subsamples, inline=inline)
         return self._add(name, schema, backend, backend_options)
 
@@ -218,6 +221,9 @@ class WriterCheckout(CheckoutBase[FlatSampleWriter]):
         self.session.check()
         if self.session.in_batch:
             raise AccessError("a column cannot be added inside a `with` block")
+        self._check_free(name)
+
+    def _check_free(self, name: str) -> None:
         check_name(name, "column")
         if name in self.session.staging.columns:
             raise ColumnExistsError(f"there is a column {name!r} already")
@@ -235,6 +241,47 @@ class WriterCheckout(CheckoutBase[FlatSampleWriter]):
             if preference is not None:
                 self.session.set_preference(identity, preference)
         return self._columns[name]
+
+    def rename_column(self, old: str, new: str) -> None:
+        """Give a column another name. It stays the same column: history has it under the old one, and diffs say that it was renamed.
+
+        Columns obtained before stay valid, under the new name.
+
+        Raises
+        ------
+        ColumnNotFoundError
+            (a ``KeyError``) there is no column ``old``.
+        InvalidInputError
+            (a ``ValueError``) ``new`` is no name for a column.
+        ColumnExistsError
+            (a ``LookupError``) there is a column ``new`` already.
+        AccessError
+            (a ``PermissionError``) inside a ``with`` block.
+        """
+        self.session.check()
+        if self.session.in_batch:
+            raise AccessError("a column cannot be renamed inside a `with` block")
+        staging = self.session.staging
+        if old not in staging.columns:
+            raise ColumnNotFoundError(f"there is no column {old!r} to rename")
+        self._check_free(new)
+        with self.session.writing():
+            staging.rename(old, new)
+
+    @property
+    def attributes(self) -> AttributesWriter:
+        """What people say about the next commit as a whole: a mapping that can be changed. A commit inherits that of its parent."""
+        self.session.check()
+        return AttributesWriter(self._load_attributes, self._change_attributes)
+
+    def _load_attributes(self) -> AttributeMap:
+        self.session.check()
+        digest = self.session.staging.attributes
+        return {} if digest is None else self.session.load_attributes(digest)
+
+    def _change_attributes(self, change: Changing[Any]) -> None:
+        self.session.check()
+        change_attributes(self.session, None, change)
 
     # ------------------------------------------------------------------ commit, reset, close
 
@@ -355,13 +402,6 @@ def _stand_on(stores: Stores, lock: WriterLock, branch: str) -> None:
             stores.refs.set_head(transaction, last_written=branch)
 
         stores.db.update(move)
-
-
-def _shape(shape: object) -> tuple[int, ...]:
-    sizes = shape if isinstance(shape, (tuple, list)) else (shape,)
-    if not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in sizes):
-        raise InvalidTypeError(f"a shape is an int or a tuple of ints, not {shape!r}")
-    return tuple(int(n) for n in sizes)
 
 
 def _dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:

@@ -1,4 +1,4 @@
-"""``hangar column create``, ``remove`` and ``list``."""
+"""``hangar column create``, ``remove``, ``list``, ``rename`` and ``attributes``."""
 
 from __future__ import annotations
 
@@ -8,6 +8,7 @@ from typing import Any, Final
 import click
 
 from hangar.cli import complete
+from hangar.cli.attributes import attributes
 from hangar.cli.groups import SuggestingGroup
 from hangar.cli.output import count, echo, json_option, table, visible, write_json
 from hangar.cli.records import column_record, place_record
@@ -59,10 +60,15 @@ def list_columns(view: View, as_json: bool) -> None:
 @click.group(
     "column",
     cls=SuggestingGroup,
-    hints={"add": "Did you mean create?", "rm": "Did you mean remove?", "ls": "Did you mean list?"},
+    hints={
+        "add": "Did you mean create?",
+        "rm": "Did you mean remove?",
+        "ls": "Did you mean list?",
+        "mv": "Did you mean rename?",
+    },
 )
 def command() -> None:
-    """Create, remove and list columns.
+    """Create, remove, rename, describe and list columns.
 
     A column is a named set of samples of one kind: arrays of one dtype and shape, text, or bytes.
     """
@@ -102,7 +108,7 @@ def create(
       hangar column create labels INT64
       hangar column create captions STR
 
-    JSON: name, type, layout, dtype, shape, variable_shape, backend, samples.
+    JSON: name, type, layout, dtype, shape, variable_shape, backend, samples, attributes.
     """
     text = dtype.upper() in ("STR", "BYTES")
     if text and (shape or variable_shape):
@@ -162,3 +168,24 @@ def list_(state: State, rev: str | None, as_json: bool) -> None:
     JSON: branch (null for a commit), commit, columns (each as `column create` says).
     """
     list_columns(open_view(state, rev), as_json)
+
+
+@command.command("rename")
+@click.argument("old", shell_complete=complete.columns)
+@click.argument("new")
+@json_option
+@pass_state
+def rename(state: State, old: str, new: str, as_json: bool) -> None:
+    """Give the column OLD the name NEW. It stays the same column: older commits have it under its old name.
+
+    JSON: name, renamed_from.
+    """
+    with state.writer() as checkout:
+        checkout.rename_column(old, new)
+    if as_json:
+        write_json({"name": new, "renamed_from": old})
+    else:
+        echo(f"Renamed column {old} to {new}")
+
+
+command.add_command(attributes)

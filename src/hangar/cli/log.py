@@ -110,20 +110,22 @@ def _changed(state: State, head: str, column: str, sample: str | None) -> Callab
     """A function that says of a commit and its parents whether it changed the column, or the sample: differs from each of them."""
     stores = state.stores
     key = None
+    view = open_commit(state, head)
+    # A column that was renamed since is found in older commits by its id.
+    identity = view.entry(column).id if column in view else None
     if sample is not None:
-        view = open_commit(state, head)
         key = parse_sample(sample, view.get(column, ()))
     known: dict[str, object] = {"": None}
 
     def content(commit: str) -> object:
         if commit not in known:
-            known[commit] = _content(stores, commit, column, key)
+            known[commit] = _content(stores, commit, column, identity, key)
         return known[commit]
 
     return lambda commit, parents: all(content(commit) != content(parent) for parent in parents)
 
 
-def _content(stores: Stores, commit: str, column: str, key: int | str | None) -> object:
+def _content(stores: Stores, commit: str, column: str, identity: bytes | None, key: int | str | None) -> object:
     """What a commit holds of a column, or of one sample, as something to compare."""
     from hangar.digest import Digest
     from hangar.objects.read import get
@@ -131,7 +133,8 @@ def _content(stores: Stores, commit: str, column: str, key: int | str | None) ->
     from hangar.schema.keys import encode_key
 
     entries = load_commit(stores.db, Digest(bytes.fromhex(commit))).columns
-    entry = next((one for one in entries if one.name == column), None)
+    found = [one for one in entries if one.id == identity] or [one for one in entries if one.name == column]
+    entry = found[0] if found else None
     if entry is None:
         return None
     if key is None:

@@ -28,6 +28,7 @@ def column_record(name: str, column: Any) -> dict[str, Any]:
         "variable_shape": column.schema_type == "variable_shape",
         "backend": column.backend,
         "samples": len(column),
+        "attributes": dict(column.attributes),
     }
 
 
@@ -42,6 +43,7 @@ def commit_record(info: CommitInfo, view: View) -> dict[str, Any]:
         "time": info.time,
         "message": info.message,
         "meta": dict(info.meta),
+        "attributes": dict(info.attributes),
         "columns": [column_record(name, column) for name, column in view.items()],
     }
 
@@ -54,6 +56,9 @@ def change_record(column: ColumnStatus) -> dict[str, Any]:
         "added": column.added,
         "deleted": column.deleted,
         "mutated": column.mutated,
+        "renamed_from": column.renamed_from or None,
+        "schema": column.schema,
+        "attributes": list(column.attributes),
     }
 
 

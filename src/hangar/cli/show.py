@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from hangar.cli import complete
+from hangar.cli.attributes import attribute_lines
 from hangar.cli.column import schema_text
 from hangar.cli.groups import Command
 from hangar.cli.output import count, echo, json_option, style, table, visible, visible_lines, write_json
@@ -48,7 +49,7 @@ def command(state: State, thing: str | None, as_json: bool) -> None:
       hangar show :labels/int:5
 
     JSON of
-      a commit: digest, tree, parents, author, email, time, message, meta, columns, changes
+      a commit: digest, tree, parents, author, email, time, message, meta, attributes, columns, changes
       a column: as `column create` says, and branch, commit
       a sample: branch, commit, column, sample, type, digest, nbytes, and
                 dtype, shape, min, max, mean, values (null when many)
@@ -97,18 +98,13 @@ def _nothing() -> CommitInfo:
 
 def _changes(state: State, view: View, parents: tuple[str, ...]) -> list[ColumnStatus]:
     """How each column that differs from the first parent does."""
-    from hangar.describe import ColumnStatus
-    from hangar.diff import count_changes, pair_columns
+    from hangar.describe import column_states
+    from hangar.objects.attributes import load_attributes
 
     before = open_commit(state, parents[0]).entries if parents else ()
-    counts = count_changes(view.nodes, before, view.entries)
-    found = {}
-    for pair in pair_columns(before, view.entries):
-        if pair.before != pair.after:
-            name = pair.entry.name
-            what: Any = "new" if pair.before is None else "deleted" if pair.after is None else "changed"
-            found[name] = ColumnStatus(name, what, *counts.get(name, (0, 0, 0)))
-    return list(found.values())
+    db = state.stores.db
+    states = column_states(view.nodes, before, view.entries, lambda digest: load_attributes(db, digest))
+    return [one for one in states if one.state != "unchanged"]
 
 
 def _commit_lines(state: State, info: CommitInfo, changes: list[ColumnStatus]) -> list[str]:
@@ -121,6 +117,7 @@ def _commit_lines(state: State, info: CommitInfo, changes: list[ColumnStatus]) -
         f"Author:  {visible(info.author)} <{visible(info.email)}>",
         f"Date:    {info.time}",
         *(f"Meta:    {visible(str(key))}={visible(str(value))}" for key, value in info.meta.items()),
+        *(f"About:   {line}" for line in attribute_lines(info.attributes)),
         "",
         *(f"    {line}".rstrip() for line in visible_lines(info.message.strip("\n"))),
         "",
@@ -150,6 +147,7 @@ def _show_column(view: View, name: str, as_json: bool) -> None:
         ("Samples:", f"{len(column):,}"),
         ("Backend:", column.backend),
         ("Keys:", ", ".join(first) + more or "none"),
+        *(("About:", line) for line in attribute_lines(column.attributes)),
     ]
     for line in table(rows):
         echo(line)

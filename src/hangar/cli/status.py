@@ -26,6 +26,18 @@ def _change_text(added: int, deleted: int, mutated: int) -> str:
     return ", ".join(f"{number:,} {what}" for number, what in parts if number)
 
 
+def _other_changes(column: ColumnStatus) -> list[str]:
+    """What changed of a column beside its samples."""
+    found = [f"renamed from {visible(column.renamed_from)}"] if column.renamed_from else []
+    found += ["widened"] if column.schema else []
+    return [*found, *attribute_change(column.attributes)]
+
+
+def attribute_change(keys: Sequence[str]) -> list[str]:
+    """Attributes that changed, for people; nothing where none did."""
+    return [f"attributes {', '.join(map(visible, keys))}"] if keys else []
+
+
 def staged_lines(columns: Sequence[ColumnStatus]) -> list[str]:
     """The columns that differ from the commit, a line each."""
     rows = []
@@ -37,6 +49,8 @@ def staged_lines(columns: Sequence[ColumnStatus]) -> list[str]:
                 change = count(column.deleted, "sample")
             elif column.state == "new":
                 change = count(column.added, "sample")
+            else:
+                change = ", ".join([*filter(None, [change]), *_other_changes(column)])
             rows.append((style(label.ljust(15), colour), style(visible(column.name), colour), change))
     return table(rows, indent=8)
 
@@ -56,7 +70,8 @@ def status_lines(report: StatusReport) -> list[str]:
     else:
         lines += ["", "Changes to be committed:"]
         lines += ['  (use "hangar commit" to commit, "hangar restore COLUMN" to bring back what was)']
-    return [*lines, *(staged_lines(report.columns) or ["        attributes changed"])]
+    about = [style("        changed:         ", "yellow") + one for one in attribute_change(report.attributes)]
+    return [*lines, *staged_lines(report.columns), *about]
 
 
 @click.command("status", cls=Command)
@@ -65,7 +80,8 @@ def status_lines(report: StatusReport) -> list[str]:
 def command(state: State, as_json: bool) -> None:
     """Show the branch, what is staged on it, and who writes.
 
-    JSON: branch, head (digest, or "" before the first commit), clean, staged_branch, changes (column, state, added, deleted, mutated), columns
+    JSON: branch, head (digest, or "" before the first commit), clean, staged_branch, changes (column, state, added, deleted, mutated,
+    renamed_from, schema: whether it was widened, attributes: keys), attributes (keys that changed of those of the commit as a whole), columns
     (names), writer (pid, host, user, time) or null.
     """
     report = state.repository.status()
@@ -77,6 +93,7 @@ def command(state: State, as_json: bool) -> None:
                 "clean": report.clean,
                 "staged_branch": report.staged_branch,
                 "changes": [change_record(one) for one in report.columns if one.state != "unchanged"],
+                "attributes": list(report.attributes),
                 "columns": [one.name for one in report.columns if one.state != "deleted"],
                 "writer": writer_record(report.writer),
             }

@@ -14,8 +14,11 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 import numpy as np
 
 from hangar.blobs import BlobWriter
+from hangar.columns.attributes import AttributesReader
 from hangar.columns.preference import Preference, load_preference
+from hangar.digest import Digest
 from hangar.errors import ClosedError
+from hangar.objects.attributes import AttributeMap
 from hangar.objects.commit import ColumnEntry
 from hangar.objects.lookup import get
 from hangar.objects.node import Root
@@ -45,6 +48,9 @@ class Session(Protocol):
 
     def batch(self) -> AbstractContextManager[None]:
         """One batch of writes; inner ones join the outermost. A reader's does nothing."""
+
+    def load_attributes(self, digest: Digest) -> AttributeMap:
+        """The attributes of a digest that the checkout names."""
 
 
 class WriteSession(Session, Protocol):
@@ -79,6 +85,8 @@ class Source(Protocol):
     def id(self) -> bytes: ...
     @property
     def schema(self) -> ColumnSchema: ...
+    @property
+    def attributes(self) -> Digest | None: ...
     def root(self) -> Root | None:
         """The tree of all entries."""
 
@@ -89,11 +97,12 @@ class Source(Protocol):
 class CommittedSource:
     """A column of a commit; never changes."""
 
-    __slots__ = ("_nodes", "_root", "id", "name", "schema")
+    __slots__ = ("_nodes", "_root", "attributes", "id", "name", "schema")
 
     def __init__(self, nodes: NodeStore, entry: ColumnEntry, schema: ColumnSchema) -> None:
         self._nodes = nodes
         self.name, self.id, self.schema = entry.name, entry.id, schema
+        self.attributes = None if entry.attributes is None else Digest(entry.attributes)
         self._root = tree_of(entry)
 
     def root(self) -> Root | None:
@@ -129,6 +138,10 @@ class StagedSource:
     @property
     def schema(self) -> ColumnSchema:
         return self.working.schema
+
+    @property
+    def attributes(self) -> Digest | None:
+        return self.working.attributes
 
     def root(self) -> Root | None:
         return self.working.fold()
@@ -170,6 +183,10 @@ class ColumnBase(BatchBlock):
         self._source = source
         self._schema = source.schema
 
+    def _use_schema(self, schema: ColumnSchema) -> None:
+        """Read with another schema from now on; what the column holds fits both."""
+        self._schema = schema
+
     def _check(self) -> None:
         self._session.check()
 
@@ -202,6 +219,17 @@ class ColumnBase(BatchBlock):
         """Shape of every array, or the largest size of each dimension; None for str and bytes."""
         self._check()
         return self._schema.shape
+
+    @property
+    def attributes(self) -> AttributesReader:
+        """What people say about the column (units, class names), a mapping; a writer's can be changed."""
+        self._check()
+        return AttributesReader(self._load_attributes)
+
+    def _load_attributes(self) -> AttributeMap:
+        self._check()
+        digest = self._source.attributes
+        return {} if digest is None else self._session.load_attributes(digest)
 
     def _preference(self) -> Preference:
         self._check()

@@ -27,7 +27,7 @@ from hangar.names import SampleKey
 from hangar.objects.lookup import find_ints, find_keys, get_many
 from hangar.objects.order import select, select_cells, select_refs, slice_refs
 from hangar.objects.scan import leaves
-from hangar.schema.base import Rows
+from hangar.schema.base import ColumnSchema, Rows
 from hangar.schema.keys import decode_key, decode_keys, lookup_key
 
 __all__ = ["FlatSampleReader"]
@@ -50,6 +50,10 @@ class FlatSampleReader(ColumnBase):
             )
         self._nodes = session.nodes
         self._values = ValueReader(session.stores.blobs, self._schema)
+
+    def _use_schema(self, schema: ColumnSchema) -> None:
+        super()._use_schema(schema)
+        self._values = ValueReader(self._session.stores.blobs, schema)
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self._session.reduce_column(self._source.name)

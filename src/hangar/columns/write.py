@@ -14,6 +14,7 @@ from typing import Any, cast
 import numpy as np
 
 from hangar.columns.base import StagedSource, WriteSession
+from hangar.columns.evolve import EvolvingColumn
 from hangar.columns.flat import FlatSampleReader
 from hangar.columns.preference import Preference, check_preference
 from hangar.digest import blob_digest, blob_digests, digest_list
@@ -40,11 +41,8 @@ class _Retired:
         raise ClosedError("this column is no more: it was removed, or its checkout was reset or closed; get it again")
 
 
-class FlatSampleWriter(FlatSampleReader):
+class FlatSampleWriter(EvolvingColumn, FlatSampleReader):
     """A flat column of the staging area."""
-
-    _session: WriteSession
-    _source: StagedSource
 
     def __init__(self, session: WriteSession, source: StagedSource) -> None:
         super().__init__(session, source)

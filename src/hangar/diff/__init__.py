@@ -7,7 +7,15 @@ a renamed column changed they are listed under its new name. Nothing here knows 
 
 from __future__ import annotations
 
-from hangar.diff.compare import ColumnPair, changes, compare, count_changes, pair_columns
+from hangar.diff.compare import (
+    ColumnPair,
+    attribute_changes,
+    changes,
+    compare,
+    count_changes,
+    count_pair,
+    pair_columns,
+)
 from hangar.diff.results import (
     AttributeChange,
     AttributeChanges,
@@ -43,8 +51,10 @@ __all__ = [
     "FlatColumnDataKey",
     "NestedColumnDataKey",
     "WriterUserDiff",
+    "attribute_changes",
     "changes",
     "compare",
     "count_changes",
+    "count_pair",
     "pair_columns",
 ]

@@ -29,7 +29,7 @@ from hangar.objects.scan import leaves
 from hangar.objects.store import NodeStore
 from hangar.schema.keys import decode_keys, split_nested_key
 
-__all__ = ["ColumnPair", "changes", "compare", "count_changes", "pair_columns"]
+__all__ = ["ColumnPair", "attribute_changes", "changes", "compare", "count_changes", "count_pair", "pair_columns"]
 
 _BATCH: Final = 256
 """Changes that a stream decodes together."""
@@ -84,16 +84,22 @@ def count_changes(
     """
     counts: dict[str, ChangeCounts] = {}
     for pair in pair_columns(columns_a, columns_b):
-        before, after = (0 if entry is None else entry.entries for entry in pair)
-        found = [after, before, 0]
-        if before and after:
-            found = [0, 0, 0]
-            for _, a, b in _walk(store, pair):
-                found[0 if a is None else 1 if b is None else 2] += 1
+        found = count_pair(store, pair)
         if any(found):
             known = counts.get(pair.entry.name, (0, 0, 0))
             counts[pair.entry.name] = ChangeCounts(*(one + other for one, other in zip(known, found, strict=True)))
     return counts
+
+
+def count_pair(store: NodeStore, pair: ColumnPair) -> ChangeCounts:
+    """How many samples of one column changed."""
+    before, after = (0 if entry is None else entry.entries for entry in pair)
+    if not before or not after:
+        return ChangeCounts(after, before, 0)
+    found = [0, 0, 0]
+    for _, a, b in _walk(store, pair):
+        found[0 if a is None else 1 if b is None else 2] += 1
+    return ChangeCounts(*found)
 
 
 def compare(
@@ -119,7 +125,7 @@ def compare(
     schemas: dict[ChangeKind, dict[ColumnSchemaKey, DataRecordVal]] = {"added": {}, "deleted": {}, "mutated": {}}
     attributes: AttributeChanges = {}
     renamed = []
-    _note_attributes(attributes, None, _attribute_changes(attributes_a, attributes_b, load_attributes))
+    _note_attributes(attributes, None, attribute_changes(attributes_a, attributes_b, load_attributes))
     samples: dict[ChangeKind, list[DataKey]] = {"added": [], "deleted": [], "mutated": []}
     for pair in pair_columns(columns_a, columns_b):
         (before, after), entry = pair, pair.entry
@@ -132,7 +138,7 @@ def compare(
         if before is not None and after is not None and before.name != after.name:
             renamed.append((before.name, after.name))
         old, new = (None if one is None else one.attributes for one in (before, after))
-        _note_attributes(attributes, entry.name, _attribute_changes(old, new, load_attributes))
+        _note_attributes(attributes, entry.name, attribute_changes(old, new, load_attributes))
     return DiffOut(
         *(Changes(schemas[kind], tuple(samples[kind])) for kind in ("added", "deleted", "mutated")),
         renamed=tuple(renamed),
@@ -168,9 +174,10 @@ def _walk(store: NodeStore, pair: ColumnPair) -> Iterator[tuple[bytes, bytes | N
     return diff(store, before, after)
 
 
-def _attribute_changes(
+def attribute_changes(
     before: bytes | None, after: bytes | None, load: Callable[[Digest], Mapping[str, Any]]
 ) -> dict[str, AttributeChange]:
+    """What changed between the attributes of two digests (None: there are none), by key; ``load`` gives those of a digest."""
     if before == after:
         return {}
     old, new = ({} if digest is None else load(Digest(digest)) for digest in (before, after))

@@ -7,7 +7,7 @@ and ``scalar`` the kinds, ``dtypes`` the closed table of element types, ``keys``
 from __future__ import annotations
 
 from hangar.schema.base import ColumnSchema, Encoded, load_schema
-from hangar.schema.ndarray import NdarraySchema
+from hangar.schema.ndarray import NdarraySchema, as_shape, widened
 from hangar.schema.scalar import BytesSchema, StrSchema
 
-__all__ = ["BytesSchema", "ColumnSchema", "Encoded", "NdarraySchema", "StrSchema", "load_schema"]
+__all__ = ["BytesSchema", "ColumnSchema", "Encoded", "NdarraySchema", "StrSchema", "as_shape", "load_schema", "widened"]

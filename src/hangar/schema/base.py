@@ -126,6 +126,10 @@ class ColumnSchema(ABC):
     def check_header(self, header: Header) -> bool:
         """Whether a blob of this header can be a value of the column."""
 
+    def covers(self, other: ColumnSchema) -> bool:
+        """Whether whatever a column of the schema ``other`` holds can stand in a column of this one, as it is."""
+        return self.digest == other.digest
+
     def cell(self, buffer: bytes | memoryview) -> bytes | None:
         """What the tree holds of a value with these canonical bytes, or None where it holds the blob's digest."""
         kind = self.form.kind

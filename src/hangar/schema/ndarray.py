@@ -14,7 +14,7 @@ import numpy as np
 
 from hangar import limits
 from hangar.digest import Header
-from hangar.errors import CorruptionError, InvalidInputError
+from hangar.errors import CorruptionError, InvalidInputError, InvalidTypeError
 from hangar.objects.node import TreeForm
 from hangar.schema.base import (
     BY_DIGEST,
@@ -29,7 +29,7 @@ from hangar.schema.base import (
 )
 from hangar.schema.dtypes import dtype_code, dtype_of
 
-__all__ = ["NdarraySchema", "as_array"]
+__all__ = ["NdarraySchema", "as_array", "as_shape", "widened"]
 
 _STACK_BYTES = 64 * 1024
 """Arrays up to this size are copied together into one batch; larger ones are handed on one by one."""
@@ -55,6 +55,14 @@ def as_array(value: object) -> np.ndarray[Any, Any]:
         except Exception as error:
             raise InvalidInputError(f"`data` of type {type(value)} does not give an array: {error}") from error
     raise InvalidInputError(f"`data` argument type: {type(value)} != `np.ndarray`")
+
+
+def as_shape(shape: object) -> tuple[int, ...]:
+    """``shape`` as a tuple of ints; one int is one dimension."""
+    sizes = shape if isinstance(shape, (tuple, list)) else (shape,)
+    if not all(isinstance(n, (int, np.integer)) and not isinstance(n, bool) for n in sizes):
+        raise InvalidTypeError(f"a shape is an int or a tuple of ints, not {shape!r}")
+    return tuple(int(n) for n in sizes)
 
 
 def _check_shape(shape: Sequence[int], itemsize: int) -> tuple[int, ...]:
@@ -134,6 +142,13 @@ class NdarraySchema(ColumnSchema):
             and all(n <= most for n, most in zip(header.shape, self._shape, strict=True))
         )
 
+    def covers(self, other: ColumnSchema) -> bool:
+        if not isinstance(other, NdarraySchema) or not (self.variable and other.variable):
+            return super().covers(other)
+        same = (self.dtype, self.nested, self.inline) == (other.dtype, other.nested, other.inline)
+        ranks = len(self.shape) == len(other.shape)
+        return same and ranks and all(n <= most for n, most in zip(other.shape, self.shape, strict=True))
+
     # ------------------------------------------------------------------ in
 
     def _check_fit(self, dtype: np.dtype[Any], shape: tuple[int, ...]) -> None:
@@ -211,6 +226,25 @@ class NdarraySchema(ColumnSchema):
         if rows.shape[1] == 0:
             return np.empty((len(rows), *header.shape), self._dtype)
         return rows.view(self._dtype).reshape((len(rows), *header.shape))
+
+
+def widened(schema: ColumnSchema, shape: object, name: str) -> NdarraySchema:
+    """The schema of the column ``name`` with a larger maximum shape, which everything in the column fits.
+
+    Raises
+    ------
+    InvalidInputError, InvalidTypeError
+        The column is not of variable shape, or ``shape`` is none, of another rank or smaller in a dimension.
+    """
+    wanted = as_shape(shape)
+    if not isinstance(schema, NdarraySchema) or not schema.variable:
+        what = f"arrays of the fixed shape {schema.shape}" if schema.kind_name == "ndarray" else schema.kind_name
+        raise InvalidInputError(f"column {name!r} holds {what}: only columns of variable shape can be widened")
+    if len(wanted) != len(schema.shape):
+        raise InvalidInputError(f"shape {wanted} has rank {len(wanted)}; column {name!r} has rank {len(schema.shape)}")
+    if any(new < old for new, old in zip(wanted, schema.shape, strict=True)):
+        raise InvalidInputError(f"shape {wanted} is smaller than {schema.shape}: a column can only be widened")
+    return NdarraySchema(schema.dtype, wanted, variable=True, nested=schema.nested, inline=schema.inline)
 
 
 def _load(record: SchemaRecord) -> NdarraySchema:

@@ -9,11 +9,12 @@ import msgspec
 
 from hangar import limits
 from hangar.db import Database, ReadTransaction, WriteTransaction
-from hangar.db.tables import SCHEMAS, STAGING
-from hangar.digest import Digest
+from hangar.db.tables import STAGING
+from hangar.digest import Digest, record_digest
 from hangar.errors import CorruptionError
+from hangar.objects.attributes import AttributeMap, decode_attributes, encode_attributes, load_attributes
 from hangar.objects.commit import FLAT, NESTED, ColumnEntry, Commit
-from hangar.objects.records import load_commit, load_record
+from hangar.objects.records import load_commit, load_record, store_record
 from hangar.objects.store import NodeStore
 from hangar.schema import ColumnSchema, load_schema
 from hangar.staging.column import WorkingColumn, tree_of
@@ -68,7 +69,10 @@ class Staging:
         self.base_commit: Commit | None = None if head is None else load_commit(self._db, head)
         self.columns: dict[str, WorkingColumn] = {}
         self.by_id: dict[bytes, WorkingColumn] = {}
-        self.attributes = None if self.base_commit is None else self.base_commit.attributes
+        attributes = None if self.base_commit is None else self.base_commit.attributes
+        self.attributes: Digest | None = None if attributes is None else Digest(attributes)
+        self._head_changed = False
+        self._attribute_records: dict[Digest, bytes] = {}
         self._schemas: dict[Digest, bytes] = {}
         self._next_number = 1
         self._removed: dict[bytes, int | None] = {}
@@ -147,7 +151,8 @@ class Staging:
     def unpublished(self) -> bool:
         """Whether there is something that the database does not hold yet."""
         return (
-            bool(self._retired)
+            self._head_changed
+            or bool(self._retired)
             or None in self._removed.values()
             or any(c.unsaved or c.replaced or c.row_changed for c in self.columns.values())
         )
@@ -189,8 +194,59 @@ class Staging:
                 if name in self.columns:
                     self.remove(name)
             column = self.add(entry.name, entry.id, schema)
-            column.attributes, column.root = entry.attributes, tree_of(entry)
+            column.attributes = None if entry.attributes is None else Digest(entry.attributes)
+            column.root = tree_of(entry)
             column.replaced = True
+
+    # ------------------------------------------------------------------ schemas and attributes
+
+    def rename(self, old: str, new: str) -> None:
+        """Give a column another name, which no other has."""
+        with self._lock:
+            column = self.columns.pop(old)
+            column.name = new
+            column.row_changed = True
+            self.columns[new] = column
+
+    def set_schema(self, column: WorkingColumn, schema: ColumnSchema) -> None:
+        """Give a column another schema, which everything in it must fit."""
+        with self._lock:
+            self._schemas[schema.digest] = schema.data
+            column.schema = schema
+            column.row_changed = True
+
+    def load_attributes(self, digest: Digest) -> AttributeMap:
+        """The attributes of a digest, stored or not yet."""
+        data = self._attribute_records.get(digest)
+        return load_attributes(self._db, digest) if data is None else decode_attributes(data)
+
+    def set_attributes(self, column: WorkingColumn | None, values: AttributeMap) -> None:
+        """Give a column, or the next commit as a whole (None), other attributes.
+
+        Raises
+        ------
+        InvalidInputError
+            They cannot be attributes; nothing changed.
+        """
+        data = encode_attributes(values)
+        digest = record_digest("attributes", data) if values else None
+        owner = self if column is None else column
+        with self._lock:
+            if digest == owner.attributes:
+                return
+            if digest is not None:
+                self._attribute_records[digest] = data
+            owner.attributes = digest
+            if column is None:
+                self._head_changed = True
+            else:
+                column.row_changed = True
+            self._drop_unnamed_attributes()
+
+    def _drop_unnamed_attributes(self) -> None:
+        """Forget attributes that were replaced before they were stored."""
+        named = {self.attributes, *(column.attributes for column in self.columns.values())}
+        self._attribute_records = {digest: data for digest, data in self._attribute_records.items() if digest in named}
 
     def _base_entries(self) -> Sequence[ColumnEntry]:
         return () if self.base_commit is None else self.base_commit.columns
@@ -203,7 +259,7 @@ class Staging:
             self._write(transaction)
 
     def _write(self, transaction: WriteTransaction) -> None:
-        self.write_schemas(transaction)
+        self.write_records(transaction)
         for number in self._retired:
             delete_entries(transaction, number)
             transaction.delete(STAGING, column_key(number))
@@ -250,15 +306,19 @@ class Staging:
         if rows:
             transaction.put_many(STAGING, encode_entries(column.number, rows))
 
-    def write_schemas(self, transaction: WriteTransaction) -> None:
-        """Store the schemas of new columns."""
-        for digest, data in self._schemas.items():
-            transaction.put(SCHEMAS, digest, data)
+    def write_records(self, transaction: WriteTransaction) -> None:
+        """Store schemas and attributes that are not stored yet."""
+        for data in self._schemas.values():
+            store_record(transaction, "schema", data)
+        for data in self._attribute_records.values():
+            store_record(transaction, "attributes", data)
 
     def written(self) -> None:
         """What :meth:`write` stored is durable."""
         with self._lock:
             self._schemas.clear()
+            self._attribute_records.clear()
+            self._head_changed = False
             self._retired.clear()
             stored = False
             for column in self.columns.values():

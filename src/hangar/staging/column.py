@@ -52,7 +52,8 @@ class WorkingColumn:
     ) -> None:
         self._nodes = nodes
         self._lock = lock or threading.RLock()
-        self.id, self.name, self.schema, self.attributes = entry.id, entry.name, schema, entry.attributes
+        self.id, self.name, self.schema = entry.id, entry.name, schema
+        self.attributes: Digest | None = None if entry.attributes is None else Digest(entry.attributes)
         self.root = tree_of(entry)
         self.overlay: dict[bytes, bytes | None] = {}
         self.unsaved: dict[bytes, bytes | None] = {}
