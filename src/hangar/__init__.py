@@ -10,6 +10,7 @@ __version__ = "0.1.0.dev0"
 
 from hangar.errors import (
     AccessError,
+    AttributeNotFoundError,
     ClosedError,
     ColumnExistsError,
     ColumnNotFoundError,
@@ -45,6 +46,7 @@ from hangar.repository import Repository
 
 __all__ = [
     "AccessError",
+    "AttributeNotFoundError",
     "BranchHead",
     "ClosedError",
     "ColumnExistsError",
