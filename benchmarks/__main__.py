@@ -1,0 +1,116 @@
+"""Hangar beside its floors and its peers, on the same data in one run: one table.
+
+python -m benchmarks [--quick] [--workload small ...] [--peer hangar ...] [--json FILE] [--rst FILE]
+"""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+from benchmarks import alone, machine
+from benchmarks.outcome import Settings
+from benchmarks.peers import Entry, entries
+from benchmarks.results import Results
+from benchmarks.tables import as_text, sections
+from benchmarks.worker import Worker
+from benchmarks.workloads import DEFAULT, MAKERS, make
+
+__all__ = ["main", "run"]
+
+
+def arguments(given: list[str] | None) -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").partition("\n")[0])
+    parser.add_argument("--quick", action="store_true", help="a tenth of the data, two rounds: to see that it runs")
+    parser.add_argument("--workload", nargs="+", choices=[*MAKERS, "alone"], metavar="NAME", help="only these")
+    parser.add_argument("--peer", nargs="+", default=[], metavar="NAME", help="only these, and the floor")
+    parser.add_argument("--rounds", type=int, help="how often each figure is taken (the best counts); default 3")
+    parser.add_argument("--seconds", type=float, help="how long each kind of read is timed; default 0.6")
+    parser.add_argument("--limit", type=float, default=180, help="seconds that one round of one peer may take")
+    parser.add_argument("--huge", action="store_true", help="opening ten million samples too (a minute)")
+    parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure of every round there")
+    parser.add_argument("--rst", type=Path, metavar="FILE", help="write the table between the markers of that page")
+    parser.add_argument("--directory", type=Path, help="where the data sets are made; default: for temporary files")
+    parser.add_argument("--verbose", action="store_true", help="show what the peers print")
+    return parser.parse_args(given)
+
+
+def run(
+    names: list[str], peers: list[Entry], settings: Settings, rounds: int, scale: int, **options: object
+) -> Results:
+    """Measure; the peers take turns, so that what the machine does meanwhile hits them alike."""
+    results = Results()
+    limit, quiet = float(options.get("limit", 180)), bool(options.get("quiet", True))  # type: ignore[arg-type]
+    for group in _groups(names):
+        workers = []
+        try:
+            for name in group:
+                workload = make(name, scale)
+                results.counts[name], results.raw_bytes[name] = len(workload.main), workload.nbytes
+                chosen = [peer for peer in peers if not peer.only or name in peer.only]
+                workers += [Worker(peer, workload, settings, limit, quiet) for peer in chosen]
+            for turn in range(1 if group[0].endswith("-dup") else rounds):
+                for worker in workers:
+                    name, peer = worker.workload, worker.entry.name
+                    start = time.perf_counter()
+                    results.add(name, peer, worker.round(), worker.failure)
+                    _note(f"{name}, round {turn + 1}: {peer} {time.perf_counter() - start:.1f} s")
+        finally:
+            for worker in workers:
+                worker.close()
+    return results
+
+
+def _groups(names: list[str]) -> list[list[str]]:
+    """Workloads that are compared with each other take turns; all others come one by one, for the sake of memory."""
+    compared = [name for name in names if name.startswith("labels-")]
+    groups = [compared if name in compared else [name] for name in names]
+    return [group for i, group in enumerate(groups) if group not in groups[:i]]
+
+
+def _note(text: str) -> None:
+    if sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{text}")
+        sys.stderr.flush()
+
+
+def main(given: list[str] | None = None) -> int:
+    options = arguments(given)
+    names = options.workload or [*DEFAULT, "alone"]
+    peers = entries(options.peer)
+    seconds = options.seconds or (0.2 if options.quick else 0.6)
+    rounds = options.rounds or (2 if options.quick else 3)
+    settings = Settings(seconds, 7 if options.quick else 21, options.directory)
+    start = time.perf_counter()
+    results = run(
+        [name for name in names if name != "alone"],
+        peers,
+        settings,
+        rounds,
+        10 if options.quick else 1,
+        limit=options.limit,
+        quiet=not options.verbose,
+    )
+    if "alone" in names:
+        results.single |= alone.start_up(options.directory, 5 if options.quick else 15)
+        if options.huge:
+            results.single |= alone.memory(options.directory, 10_000_000)
+    _note("")
+    found = sections(results)
+    about = machine.describe(peers, options.directory or Path(tempfile.gettempdir()))
+    about["run"] = (
+        f"{'quick, a tenth of the data, ' if options.quick else ''}{rounds} rounds, {time.perf_counter() - start:.0f} s"
+    )
+    sys.stdout.write(machine.as_text(about) + "\n\n" + as_text(found))
+    if options.json:
+        machine.write_json(options.json, about, results)
+    if options.rst:
+        machine.write_page(options.rst, about, found)
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

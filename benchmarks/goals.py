@@ -1,0 +1,118 @@
+"""The goals that the project has set itself, beside what this run found. A goal whose figures were not measured is left out."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import NamedTuple
+
+from benchmarks.results import Results
+
+__all__ = ["goal_rows"]
+
+HANGAR = "hangar"
+
+
+class Goal(NamedTuple):
+    what: str
+    goal: str
+    value: float | None
+    shown: str
+    met: bool
+
+
+def _most(what: str, value: float | None, limit: float, unit: str = "x", scale: float = 1) -> Goal:
+    """The value may be at most ``limit``."""
+    found = None if value is None else value * scale
+    shown = "" if found is None else f"{found:.3g}{unit}"
+    return Goal(what, f"at most {limit:g}{unit}", found, shown, found is not None and found <= limit)
+
+
+def _least(what: str, value: float | None, limit: float, unit: str, scale: float = 1) -> Goal:
+    found = None if value is None else value * scale
+    shown = "" if found is None else f"{found:.3g}{unit}"
+    return Goal(what, f"at least {limit:g}{unit}", found, shown, found is not None and found >= limit)
+
+
+def _ingest(results: Results) -> Iterator[Goal]:
+    for workload, peer, limit, how in (
+        ("small", HANGAR, 3.0, "with the batch kernel"),
+        ("small", "hangar:no-kernel", 6.0, "one hash call a sample"),
+        ("medium", "hangar:10", 1.6, "uncompressed"),
+        ("medium", HANGAR, 2.2, "backend by default"),
+        ("large", "hangar:10", 1.3, "uncompressed"),
+        ("large", HANGAR, 1.9, "backend by default"),
+    ):
+        yield _most(f"{workload}: durable ingest, {how}, to the floor", results.ratio(workload, peer, "ingest"), limit)
+    yield _most("small: durable ingest, to Lance", results.ratio("small", HANGAR, "ingest", "Lance"), 1)
+
+
+def _reads(results: Results) -> Iterator[Goal]:
+    yield _least("small: random single get", results.best("small", HANGAR, "get"), 100, " k/s", 1e-3)
+    yield _least("small: batch of 256 random keys", results.best("small", HANGAR, "batch"), 500, " k/s", 1e-3)
+
+
+def _labels(results: Results) -> Iterator[Goal]:
+    for measure, limit, what in (
+        ("commit", 15.0, "commit of 100 random changes"),
+        ("diff", 15.0, "diff of those"),
+        ("branch", 1.0, "branch"),
+        ("open", 2.0, "open an old commit, read a sample"),
+    ):
+        yield _most(f"labels-1M: {what}", results.best("labels-1M", HANGAR, measure), limit, " ms", 1e3)
+        small = results.best("labels-10k", HANGAR, measure)
+        large = results.best("labels-1M", HANGAR, measure)
+        times = None if small is None or large is None else large / small
+        yield _most(f"labels-1M: {what}, to that of labels-10k", times, 2)
+    bytes_ = results.best("labels-1M", HANGAR, "commit bytes")
+    yield _most("labels-1M: node bytes of a commit of 100 changes", bytes_, 1, " MB", 1e-6)
+    yield _most(
+        "labels-1M: node bytes a key, clustered appends",
+        results.best("labels-1M", HANGAR, "append bytes a key"),
+        150,
+        " B",
+    )
+
+
+def _disk(results: Results) -> Iterator[Goal]:
+    for name, raw in results.raw_bytes.items():
+        if name.endswith("-dup"):
+            yield _duplicates(results, name)
+            continue
+        for peer in (HANGAR, "hangar:10"):
+            disk = results.best(name, peer, "disk")
+            if disk is not None and (peer != HANGAR or name == "text"):
+                limit = 1.1 * raw + 300 * results.counts[name]
+                yield _most(f"{name}: disk of {peer}, to 1.1x raw + 300 B a sample", disk / limit, 1)
+        for peer in ("hangar:00", "hangar:01"):
+            if results.best(name, peer, "disk") is not None:
+                yield _most(f"{name}: disk of {peer}, to raw h5py", results.ratio(name, peer, "disk", "h5py"), 1.1)
+
+
+def _duplicates(results: Results, name: str) -> Goal:
+    """What a duplicate costs, uncompressed: the disk with them, less that without, less what the distinct samples need."""
+    plain = name.removesuffix("-dup")
+    peer = HANGAR if plain == "text" else "hangar:10"
+    disk, before = results.best(name, peer, "disk"), results.best(plain, peer, "disk")
+    count = results.counts[name]
+    cost = None
+    if disk is not None and before is not None and count >= 1000:
+        cost = (disk - before * 0.9) / (0.1 * count)
+    return _most(f"{name}: disk of a duplicate, {peer}", cost, 100, " B")
+
+
+def _single(results: Results) -> Iterator[Goal]:
+    for what, limit, unit in (
+        ("import hangar, to import numpy", 1.6, "x"),
+        ("hangar status, to import numpy", 3.0, "x"),
+        ("opening a checkout of 10 M inline samples, memory", 50.0, " MB"),
+    ):
+        value = results.single.get(f"{what}{f' ({unit.strip()})' if unit != 'x' else ''}")
+        yield _most(what, value if isinstance(value, (int, float)) else None, limit, unit)
+
+
+def goal_rows(results: Results) -> list[list[str]]:
+    """What, goal, value, met: of every goal that was measured."""
+    rows = []
+    for part in (_ingest, _reads, _labels, _disk, _single):
+        rows += [[g.what, g.goal, g.shown, "yes" if g.met else "NO"] for g in part(results) if g.value is not None]
+    return rows

@@ -1,0 +1,75 @@
+"""Who is measured. A peer's file is imported only in the process that measures it, so none of them has to be installed."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from importlib import import_module
+from pathlib import Path
+from typing import Any
+
+from benchmarks.contract import Peer
+from benchmarks.workloads import Workload
+
+__all__ = ["ENTRIES", "FLOOR", "Entry", "entries"]
+
+FLOOR = "memmap"
+
+
+@dataclass(frozen=True)
+class Entry:
+    """One row of the table.
+
+    Parameters
+    ----------
+    place
+        ``module:Class`` below ``benchmarks.peers``.
+    packages
+        Distributions whose versions the table names; pip installs the peer by these names.
+    options
+        Attributes of the class that are set for this row.
+    environment
+        Set before the peer is imported.
+    only
+        Workloads this row is for; empty: all.
+    """
+
+    name: str
+    place: str
+    packages: tuple[str, ...]
+    options: dict[str, Any] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
+    only: tuple[str, ...] = ()
+
+    def load(self) -> Callable[[Path, Workload], Peer]:
+        """Import the peer."""
+        os.environ.update(self.environment)
+        module, _, name = self.place.partition(":")
+        found: type[Peer] = getattr(import_module(f"benchmarks.peers.{module}"), name)
+        return type(name, (found,), self.options) if self.options else found
+
+
+_ARRAYS = ("small", "medium", "large", "small-dup", "medium-dup", "large-dup")
+
+ENTRIES = {
+    entry.name: entry
+    for entry in (
+        Entry("memmap", "memmap:Memmap", ("numpy",)),
+        Entry("LMDB", "lmdb:Lmdb", ("lmdb",)),
+        Entry("hangar", "hangar:Hangar", ("hangar",)),
+        Entry("hangar:10", "hangar:Hangar", ("hangar",), {"backend": "10"}, only=_ARRAYS),
+    )
+}
+
+
+def entries(names: list[str]) -> list[Entry]:
+    """The rows of these names, the floor first: everything is a ratio to it. ``hangar`` is also all ``hangar:...``."""
+    known = {name.lower(): entry for name, entry in ENTRIES.items()}
+    chosen = [FLOOR]
+    for name in names or list(known):
+        found = [one for one in known if one == name.lower() or one.startswith(name.lower() + ":")]
+        if not found:
+            raise SystemExit(f"there is no peer {name!r}; known are {', '.join(ENTRIES)}")
+        chosen += [one for one in found if one not in chosen]
+    return [known[name] for name in chosen]

@@ -1,0 +1,97 @@
+"""Hangar: hashed, deduplicated, checksummed, committed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+
+from benchmarks.contract import Peer
+from benchmarks.workloads import Array, column_type
+from hangar import Repository
+from hangar.diff import compare
+from hangar.digest import Digest
+from hangar.objects.records import load_commit
+
+__all__ = ["Hangar"]
+
+
+class Hangar(Peer):
+    how = "one `with` block, one `write` a column and one commit; reads from a checkout of it: `column[key]`, `column.read(keys)`."
+    syncs = True
+    backend: str | None = None
+    """Of array columns; None lets the schema decide."""
+
+    def prepare(self) -> None:
+        repo = Repository(self.path, exists=False)
+        repo.init("bench", "bench@example.org")
+        writer = self._writer = repo.checkout(write=True)
+        for name, column in self.workload.columns.items():
+            kind = column_type(column)
+            if kind is np.ndarray:
+                main = name == self.workload.main_name and not self.workload.history
+                backend = self.backend if main else None
+                assert isinstance(column, np.ndarray)
+                writer.add_ndarray_column(name, column.shape[1:], column.dtype, backend=backend)
+            elif kind is str:
+                writer.add_str_column(name)
+            else:
+                writer.add_bytes_column(name)
+
+    def ingest(self) -> None:
+        with self._writer as writer:
+            for name, column in self.workload.columns.items():
+                writer[name].write(self.workload.keys, column)
+            writer.commit("all")
+        writer.close()
+
+    def open(self) -> None:
+        self._repo = Repository(self.path)
+        self._reader = self._repo.checkout()
+        self._column = self._reader[self.workload.main_name]
+        self._keys = np.asarray(self.workload.keys, object) if self.workload.text_keys else None
+        self._first = self._reader.commit_hash
+
+    def get(self, index: int) -> Any:
+        return self._column[index if self._keys is None else self._keys[index]]
+
+    def batch(self, indices: Array) -> Any:
+        return self._column.read(indices if self._keys is None else self._keys[indices].tolist())
+
+    def span(self, start: int, stop: int) -> Any:
+        return self._column.read(slice(start, stop))
+
+    def close(self) -> None:
+        self._repo.close()
+
+    # ------------------------------------------------------------------ history
+
+    def change(self, indices: Array, values: Array) -> None:
+        if not self._repo.writer_lock_held:
+            self._writer = self._repo.checkout(write=True)
+        with self._writer as writer:
+            writer[self.workload.main_name].write(indices, values)
+            self._last = writer.commit("changed")
+
+    def diff(self) -> int | None:
+        database, nodes = self._reader.session.stores.db, self._reader.session.nodes
+        last = load_commit(database, Digest(bytes.fromhex(self._last)))
+        before = load_commit(database, Digest(last.parents[0]))
+        found = compare(
+            nodes, before.columns, last.columns, attributes_a=None, attributes_b=None, load_attributes=lambda digest: {}
+        )
+        return sum(len(changes.samples) for changes in (found.added, found.deleted, found.mutated))
+
+    def open_first(self, index: int) -> Any:
+        return self._repo.checkout(commit=self._first)[self.workload.main_name][index]
+
+    def branch(self, name: str) -> None:
+        self._repo.create_branch(name)
+
+    def bookkeeping(self) -> int:
+        from hangar.db import Database
+        from hangar.db.tables import NODES
+
+        database: Database = self._reader.session.stores.db
+        with database.read() as transaction:
+            return sum(len(key) + len(value) for key, value in transaction.scan(NODES))

@@ -1,0 +1,143 @@
+"""The table: sections for a terminal, and the same in reStructuredText for the page of the documentation."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from benchmarks.goals import goal_rows
+from benchmarks.results import Results
+
+__all__ = ["Section", "as_rst", "as_text", "sections"]
+
+
+@dataclass
+class Section:
+    """One part of the table; the first column names, the others are figures."""
+
+    title: str
+    header: Sequence[str]
+    rows: list[list[str]]
+    notes: list[str] = field(default_factory=list)
+
+
+def rate(value: float | None) -> str:
+    """Samples a second, in three digits."""
+    if value is None:
+        return "-"
+    for unit, size in (("M", 1e6), ("k", 1e3)):
+        if value >= size:
+            return f"{value / size:.3g} {unit}" if value < 1000 * size else f"{value / size:,.0f} {unit}"
+    return f"{value:.3g}"
+
+
+def seconds(value: float | None) -> str:
+    return "-" if value is None else f"{value * 1e3:.3g} ms" if value < 1 else f"{value:.3g} s"
+
+
+def size(value: float | None) -> str:
+    return "-" if value is None else f"{value / 1e6:.3g} MB" if value >= 1e6 else f"{value / 1e3:.3g} kB"
+
+
+def _ratio(value: float | None) -> str:
+    return "" if value is None else f" ({value:.2g}x)" if value < 100 else f" ({value:.0f}x)"
+
+
+def _samples(results: Results, name: str) -> Section:
+    header = ["peer", "ingest, time to the floor's", "ingest /s", "single get /s", "batch /s", "scan /s", "disk"]
+    rows, notes = [], []
+    count = results.counts[name]
+    for peer in _peers(results, name):
+        failure = results.failures.get(name, {}).get(peer)
+        if failure is not None:
+            rows.append([peer, *["-"] * (len(header) - 1)])
+            notes.append(f"{peer}: {failure}")
+            continue
+        notes += _reasons(results, name, peer, ("ingest", "get", "batch", "scan"))
+        ingest, multiple = results.best(name, peer, "ingest"), results.ratio(name, peer, "ingest")
+        cells = [
+            peer,
+            "-" if multiple is None else f"{multiple:.3g}x",
+            rate(None if ingest is None else count / ingest),
+        ]
+        reads = ((results.best(name, peer, one), results.ratio(name, peer, one)) for one in ("get", "batch", "scan"))
+        cells += [rate(one) + _ratio(ratio) for one, ratio in reads]
+        rows.append([*cells, size(results.best(name, peer, "disk"))])
+    title = f"{name}: {count:,} samples, {results.raw_bytes[name] / 1e6:,.0f} MB"
+    return Section(title, header, rows, notes)
+
+
+_HISTORY = ("commit", "diff", "open", "branch", "append")
+
+
+def _history(results: Results, name: str) -> Section | None:
+    header = ["peer", "commit", "diff", "open an old commit", "branch", "commit of 100 appended"]
+    header += ["disk a commit", "bookkeeping a commit", "bookkeeping a key appended"]
+    rows, notes = [], []
+    for peer in _peers(results, name):
+        if results.best(name, peer, "commit") is None:
+            continue
+        cells = [peer, *(seconds(results.best(name, peer, measure)) for measure in _HISTORY)]
+        cells += [size(results.best(name, peer, measure)) for measure in ("commit disk", "commit bytes")]
+        appended = results.best(name, peer, "append bytes a key")
+        rows.append([*cells, "-" if appended is None else f"{appended:.0f} B"])
+        notes += _reasons(results, name, peer, _HISTORY)
+    title = f"{name}: history, 100 random changes a commit"
+    return Section(title, header, rows, notes) if rows else None
+
+
+def _reasons(results: Results, name: str, peer: str, measures: Sequence[str]) -> list[str]:
+    found = ((measure, results.reason(name, peer, measure)) for measure in measures)
+    return [f"{peer}, {measure}: {reason.removeprefix('- ')}" for measure, reason in found if reason is not None]
+
+
+def _peers(results: Results, name: str) -> list[str]:
+    return list({**results.rounds.get(name, {}), **results.failures.get(name, {})})
+
+
+def sections(results: Results) -> list[Section]:
+    """All of them, in the order of the workloads."""
+    found: list[Section] = []
+    for name in results.counts:
+        found.append(_samples(results, name))
+        history = _history(results, name)
+        if history is not None:
+            found.append(history)
+    if results.single:
+        rows = [[what, value if isinstance(value, str) else f"{value:.3g}"] for what, value in results.single.items()]
+        found.append(Section("Hangar alone", ["what", "figure"], rows))
+    goals = goal_rows(results)
+    if goals:
+        found.append(Section("Goals", ["what", "goal", "here", "met"], goals))
+    return found
+
+
+def as_text(found: list[Section]) -> str:
+    """For a terminal."""
+    lines: list[str] = []
+    for section in found:
+        table = [list(section.header), *section.rows]
+        widths = [max(len(row[i]) for row in table) for i in range(len(section.header))]
+        lines += [section.title, "-" * len(section.title)]
+        left = len(section.header) if section.title == "Goals" else 1
+        for row in table:
+            cells = [
+                cell.ljust(w) if i < left else cell.rjust(w)
+                for i, (cell, w) in enumerate(zip(row, widths, strict=True))
+            ]
+            lines.append("  ".join(cells).rstrip())
+        lines += [*(f"  {note}" for note in section.notes), ""]
+    return "\n".join(lines)
+
+
+def as_rst(found: list[Section]) -> str:
+    """For the page of the documentation."""
+    lines: list[str] = []
+    for section in found:
+        lines += [f".. list-table:: {section.title}", "   :header-rows: 1", ""]
+        for row in [list(section.header), *section.rows]:
+            lines += [f"   {'*' if i == 0 else ' '} - {cell}" for i, cell in enumerate(row)]
+        lines.append("")
+        if section.notes:
+            lines += [*(f"- {note}" for note in section.notes), ""]
+    return "\n".join(lines)
