@@ -7,6 +7,7 @@ each run, so that a red build is red for a reason in the change; ``nightly`` tri
 from __future__ import annotations
 
 import os
+import signal
 from typing import TYPE_CHECKING
 
 import pytest
@@ -40,6 +41,14 @@ def _no_ones_home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[None]:
         patch.setenv("HOME", str(home))
         patch.delenv("XDG_CONFIG_HOME", raising=False)
         yield
+
+
+@pytest.fixture
+def default_interrupts() -> Iterator[None]:
+    """Ctrl-C interrupts this process and those it starts, also where the tests run in the background of a shell, which ignores it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
 
 
 @pytest.fixture

@@ -1,5 +1,6 @@
 """Checking a repository: everything that history, refs and the staging area name is here, whole, and what it says it is.
 
+The pages of the database come first: what does not hang together there is not read through LMDB, which would trust it.
 The structure is checked by walking down from the refs, the reflog and the staging area; what many commits share is looked at once. Every
 checksummed row of the database is read, every blob file and run is measured, and with ``data=True`` every blob is read and hashed.
 Nothing is changed. What is found is named by digest and file.
@@ -17,7 +18,7 @@ from hangar.blobs.places import verify_places
 from hangar.blobs.verify import Damage, verify_blobs, verify_files
 from hangar.db.tables import TABLES
 from hangar.digest import Digest, digest_array
-from hangar.errors import CorruptionError, HangarError
+from hangar.errors import CorruptionError, HangarError, StorageError
 from hangar.objects.attributes import load_attributes
 from hangar.objects.commit import ColumnEntry, Commit
 from hangar.objects.graph import generation
@@ -36,6 +37,7 @@ __all__ = ["FsckReport", "Problem", "check", "require_sound"]
 
 T = TypeVar("T")
 _SHOWN = 5
+_ATTEMPTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +105,10 @@ class _Check:
 
     def run(self, data: bool, progress: Progress) -> FsckReport:
         """Check everything."""
+        for problem in self._stores.db.page_problems():
+            self._found("page", f"{problem}; nothing else was checked", file="db/data.mdb")
+        if self._problems:
+            return FsckReport(tuple(self._problems), 0, 0, 0, 0, data)
         with report(progress, None, "records", "checking") as reporter:
             self._tables(reporter)
             for head in self._heads():
@@ -243,10 +249,7 @@ class _Check:
     # ------------------------------------------------------------------ staging and files
 
     def _staging(self, reporter: Reporter) -> None:
-        staged = self._try("staging", lambda: staged_on(self._stores.db))
-        if staged is None:
-            return
-        staging = self._try("staging", lambda: Staging(self._stores.db, NodeStore(self._stores.db), *staged))
+        staging = self._try("staging", self._load_staging)
         entries = None if staging is None else self._try("staging", staging.entries)
         if staging is None or entries is None:
             return
@@ -258,6 +261,18 @@ class _Check:
             self._attributes(staging.attributes)
         for entry in entries:
             self._column(entry, f"staging area, column {entry.name!r}", reporter, staging.nodes)
+
+    def _load_staging(self) -> Staging | None:
+        """The staging area, read again where a writer commits between the reading of what it stands on and of its rows."""
+        db = self._stores.db
+        for _ in range(_ATTEMPTS):
+            staged = staged_on(db)
+            try:
+                return None if staged is None else Staging(db, NodeStore(db), *staged)
+            except CorruptionError:
+                if staged_on(db) == staged:
+                    raise
+        raise StorageError("the staging area changed whenever it was looked at: try again while nobody commits")
 
     def _files(self, reporter: Reporter) -> None:
         for damage in verify_files(self._stores.blobs):

@@ -83,7 +83,7 @@ def test_a_large_batch_begins_to_reach_the_disk_at_once(bench: Bench, monkeypatc
     assert "MainThread" in synced[1:]
 
 
-def test_an_interrupt_waits_until_the_write_is_over() -> None:
+def test_an_interrupt_waits_until_the_write_is_over(default_interrupts: None) -> None:
     """What goes on writing behind an interrupted call's back would fall on what is written next in its place."""
     order: list[str] = []
     go = threading.Event()

@@ -192,7 +192,7 @@ def test_an_interrupt(empty: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     assert "Traceback" not in result.output
 
 
-def test_ctrl_c_while_importing_changes_nothing(empty: Shell, tmp_path: Path) -> None:
+def test_ctrl_c_while_importing_changes_nothing(empty: Shell, tmp_path: Path, default_interrupts: None) -> None:
     empty.ok("column", "create", "notes", "BYTES")
     folder = tmp_path / "many"
     folder.mkdir()

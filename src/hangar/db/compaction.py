@@ -17,7 +17,8 @@ from hangar.db.environment import database_path
 from hangar.db.failures import translate
 from hangar.db.format import check_format
 from hangar.db.opening import DATA_FILE, DATABASE_LOCK, open_environment
-from hangar.errors import AccessError
+from hangar.db.structure import check_pages
+from hangar.errors import AccessError, CorruptionError
 
 __all__ = ["compact"]
 
@@ -54,6 +55,7 @@ def _compact_alone(path: Path) -> bool:
 
 
 def _write_anew(path: Path) -> None:
+    _require_sound_pages(path)
     fresh = path / f"{DATA_FILE}.new"
     fresh.unlink(missing_ok=True)
     descriptor = _fs.create_file(fresh)
@@ -73,3 +75,10 @@ def _write_anew(path: Path) -> None:
         os.close(descriptor)
         fresh.unlink(missing_ok=True)
     _fs.sync_directory(path)
+
+
+def _require_sound_pages(path: Path) -> None:
+    """LMDB copies what it finds, and what it does not find is gone with the old file."""
+    problems = check_pages(path / DATA_FILE)
+    if problems:
+        raise CorruptionError(f"{path / DATA_FILE} is damaged, and was not compacted: {'; '.join(problems)}")

@@ -21,6 +21,7 @@ from hangar.db.format import FILE_NAME, check_format
 from hangar.db.handle import Handle
 from hangar.db.network import FORCE_NETWORK, network_file_system
 from hangar.db.opening import DATA_FILE, DATABASE_LOCK, LOCK_FILE
+from hangar.db.structure import check_pages
 from hangar.db.tables import COMMITS, REFS, STAGING
 from hangar.db.transaction import FullMapError, ReadTransaction, WriteTransaction
 from hangar.errors import (
@@ -202,6 +203,17 @@ class Database:
         """Raise AccessError where the database is read-only, with the reason."""
         if self.readonly:
             raise AccessError(f"the repository in {self.directory} is read-only{self._reason}")
+
+    def page_problems(self) -> list[str]:
+        """What is wrong with the pages that LMDB keeps the tables in, one line a table.
+
+        While anything is, reading may end the process, and writing destroy what is sound.
+        """
+        while True:
+            with self.read() as transaction:
+                problems = check_pages(database_path(self.directory) / DATA_FILE, transaction.number())
+            if problems is not None:
+                return problems
 
     def size_bytes(self) -> int:
         """Bytes of the data file."""

@@ -49,9 +49,7 @@ def check_format(directory: Path) -> frozenset[str]:
         with path.open("rb") as stream:
             text = stream.read(_MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
-        raise RepositoryNotFoundError(
-            f"no initialized repository in {directory}: run `hangar init`, or look for it elsewhere"
-        ) from None
+        raise RepositoryNotFoundError(_missing(directory)) from None
     except OSError as error:
         _fs.raise_for(error, "read", path)
     first = _FIRST_LINE.match(text)
@@ -64,6 +62,15 @@ def check_format(directory: Path) -> frozenset[str]:
             "install a newer Hangar"
         )
     return _check_features(path, text[first.end() :])
+
+
+def _missing(directory: Path) -> str:
+    if (directory / "db" / "data.mdb").exists():
+        return (
+            f"{directory / FILE_NAME} is missing, which is written last: run `hangar init` if the making of the repository was "
+            "interrupted, and restore the file from a copy if it held data"
+        )
+    return f"no initialized repository in {directory}: run `hangar init`, or look for it elsewhere"
 
 
 def _check_features(path: Path, text: bytes) -> frozenset[str]:

@@ -10,7 +10,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import sys
 import time
 import warnings
 from pathlib import Path
@@ -20,6 +19,7 @@ import lmdb
 
 from hangar import _fs, limits
 from hangar.db.failures import translate
+from hangar.db.structure import check_roots
 from hangar.db.tables import TABLES
 from hangar.errors import CorruptionError, StorageError
 
@@ -32,9 +32,6 @@ DATABASE_LOCK: Final = "db.lock"
 
 _LEAST_BYTES: Final = 2 * 4096
 """LMDB's two meta pages."""
-_META_BYTES: Final = 152
-"""Of a meta page: a head of 16 bytes, then LMDB's ``MDB_meta`` of 64-bit machines."""
-_META_ATTEMPTS: Final = 5
 _READER_BYTES: Final = 64
 """What LMDB needs in its lock file for each reader; the head is smaller than eight of them."""
 _JOIN_SECONDS: Final = 60.0
@@ -64,7 +61,7 @@ def open_environment(path: Path, writable: bool) -> tuple[lmdb.Environment, list
             stacklevel=2,
         )
     _check_length(path, _LEAST_BYTES)
-    _check_meta_pages(path)
+    check_roots(path / DATA_FILE)
     try:
         # Size 0: what the data file says.
         environment = _open(path, map_size=0, readonly=not writable, lock=lock)
@@ -72,8 +69,6 @@ def open_environment(path: Path, writable: bool) -> tuple[lmdb.Environment, list
         # That number is rotten, or this process may not map so much; twice what there is will do.
         environment = _open(path, map_size=2 * (path / DATA_FILE).stat().st_size, readonly=not writable, lock=lock)
     try:
-        # A page that the map shows and the file does not have would end the process with SIGBUS.
-        _check_length(path, (environment.info()["last_pgno"] + 1) * environment.stat()["psize"])
         tables = _open_tables(path, environment, writable)
         if lock:
             environment.reader_check()
@@ -150,27 +145,6 @@ def _check_length(path: Path, needed: int) -> None:
         raise CorruptionError(
             f"{path / DATA_FILE} has {size} bytes and needs {needed}: it was cut short. Restore it from a copy or a remote"
         )
-
-
-def _check_meta_pages(path: Path) -> None:
-    """LMDB's two meta pages hold the last two commits, even ones in the first: else one of them is rotten.
-
-    LMDB takes the higher number for the newer page, so a flipped bit in a number would show the state before the last commit,
-    whole and sound.
-    """
-    for attempt in range(_META_ATTEMPTS):
-        if attempt:
-            time.sleep(_POLL_SECONDS)  # another process may have committed between the two
-        with (path / DATA_FILE).open("rb") as stream:
-            first = stream.read(_META_BYTES)
-            if len(first) < _META_BYTES:
-                return  # LMDB says what it is
-            page_size, even = int.from_bytes(first[40:44], sys.byteorder), int.from_bytes(first[144:152], sys.byteorder)
-            stream.seek(page_size + 144)
-            odd = int.from_bytes(stream.read(8), sys.byteorder)
-        if even == odd == 0 or (even % 2 == 0 and abs(even - odd) == 1):
-            return
-    raise CorruptionError(f"{path / DATA_FILE} is damaged in its first pages: restore it from a copy or a remote")
 
 
 def _open_tables(path: Path, environment: lmdb.Environment, writable: bool) -> list[Any]:

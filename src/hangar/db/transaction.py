@@ -186,15 +186,21 @@ class ReadTransaction:
         try:
             cursor = self._alive().cursor(self._tables[table.number])
             beyond = _beyond(prefix)
-            found = cursor.prev() if beyond is not None and cursor.set_range(beyond) else cursor.last()
-            if not found:
+            following = cursor.key() if beyond is not None and cursor.set_range(beyond) else None
+            if not (cursor.last() if following is None else cursor.prev()):
                 return None
             key, row = cursor.item()
         except lmdb.Error as error:
             self._failed(error)
+        if beyond is not None and (key >= beyond or (following is not None and following < beyond)):
+            raise _damaged_pages(table, key)
         if not key.startswith(prefix):
             return None
         return key, (unseal(table, key, row) if table.checked else row)
+
+    def number(self) -> int:
+        """Number of the last commit that this transaction sees."""
+        return int(self._alive().id())
 
     def count(self, table: Table) -> int:
         """The number of rows, as LMDB knows it (no row is read)."""

@@ -1,0 +1,293 @@
+"""Whether the pages of LMDB's data file hang together, found without LMDB, which trusts them.
+
+A flipped bit in a page can send LMDB to other rows, to the free pages of an older state, or beyond the end of its map, which ends
+the process. :func:`check_roots` looks, at every opening, at what leads to the tables; :func:`check_pages` follows every page of every
+table and the list of free ones, so that ``fsck`` says what a reader would die of. What rows hold is for others: here a row is a key
+and a place.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Callable, Iterator
+from operator import ge
+from pathlib import Path
+from typing import Any, Final, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from hangar.db.pages import (
+    BRANCH,
+    HEAD,
+    HEAD_LARGE,
+    INTEGER_KEYS,
+    IS_LARGE,
+    IS_TABLE,
+    LARGE,
+    LEAF,
+    NO_PAGE,
+    PAGE,
+    TREE,
+    DamageError,
+    Meta,
+    PageFile,
+    Row,
+    Tree,
+    read_nodes,
+)
+from hangar.errors import CorruptionError
+
+__all__ = ["check_pages", "check_roots"]
+
+_Take: TypeAlias = Callable[[int, int], None]
+"""Called with the first and the number of pages that are met."""
+_Pages: TypeAlias = npt.NDArray[np.uint64]
+
+_DEEPEST: Final = 32
+_MOST_FREE_PAGES: Final = 128
+"""The list of free pages is looked at when opening while it fills no more pages than these."""
+_ATTEMPTS: Final = 5
+_POLL_SECONDS: Final = 0.001
+
+
+def check_roots(path: Path) -> None:
+    """Check the data file ``path`` as far as LMDB follows it to open its tables. It needs no lock: who commits meanwhile is waited for.
+
+    The two meta pages hold the last two commits, even ones in the first. LMDB takes the higher number for the newer, so a flipped
+    bit would show the state before the last commit, whole and sound; as would a table whose root is a page that is free now.
+
+    Raises
+    ------
+    CorruptionError
+        They are damaged.
+    """
+    with PageFile(path) as file:
+        for attempt in range(_ATTEMPTS):
+            try:
+                metas = file.metas()
+                if metas is None:
+                    return  # LMDB says what it is
+                _compare_metas(metas)
+                _Walk(file, max(metas, key=_number)).roots()
+            except (DamageError, OSError) as error:
+                # Another process may have committed between two reads.
+                if attempt == _ATTEMPTS - 1:
+                    raise CorruptionError(
+                        f"{path} is damaged in its first pages ({error}): restore it from a copy or a remote"
+                    ) from None
+            else:
+                return
+            time.sleep(_POLL_SECONDS)
+
+
+def check_pages(path: Path, number: int | None = None) -> list[str] | None:
+    """Check all pages of a state of the data file ``path``, which a read transaction must hold.
+
+    Parameters
+    ----------
+    path
+        The data file.
+    number
+        Of the commit that made the state; None: the last one, of a database that nobody writes to.
+
+    Returns
+    -------
+    list of str or None
+        What is wrong, one line a table; None where two further commits have taken the state's meta page: try a newer state.
+    """
+    with PageFile(path) as file:
+        try:
+            metas = file.metas()
+        except DamageError as error:
+            return [f"the first pages: {error}"]
+        if metas is None:
+            return ["the first page is none of LMDB's"]
+        for meta in sorted(metas, key=_number, reverse=True):
+            if number is None or meta.number == number:
+                return list(_Walk(file, meta).problems())
+    return None
+
+
+def _number(meta: Meta) -> int:
+    return meta.number
+
+
+def _compare_metas(metas: tuple[Meta, Meta]) -> None:
+    even, odd = metas
+    older, newer = sorted(metas, key=_number)
+    if (even.number or odd.number) and (even.number % 2 or newer.number - older.number != 1):
+        raise DamageError("commits do not follow one another")
+    if newer.last_page < older.last_page:
+        raise DamageError("the last page is before that of an earlier commit")
+
+
+class _Walk:
+    """The trees of one state."""
+
+    def __init__(self, file: PageFile, meta: Meta) -> None:
+        self._file = file
+        self._meta = meta
+
+    def roots(self) -> None:
+        """Check the tree of tables, the head of each root, and that none of these pages is free."""
+        claimed = _Claims(self._meta.last_page)
+        for name, tree in self._tables(claimed.take):
+            if tree.root != NO_PAGE:
+                claimed.take(tree.root, 1)
+                kind = BRANCH if tree.depth > 1 else LEAF
+                if HEAD.unpack(self._file.read(tree.root, HEAD.size))[:3:2] != (tree.root, kind):
+                    raise DamageError(f"page {tree.root} is no root of table '{name}'")
+        # Pages that a commit took at the end and gave back were never written.
+        missing = range(self._file.pages(), self._meta.last_page + 1)
+        if missing or self._meta.free.leaf_pages + self._meta.free.large_pages <= _MOST_FREE_PAGES:
+            unwritten = 0
+            for pages in self._free(claimed.take):
+                claimed.refuse(pages)
+                unwritten += int(np.count_nonzero(pages >= missing.start))
+            if unwritten < len(missing):
+                raise DamageError(f"it was cut short: it has {missing.start} pages of {missing.stop}")
+
+    def problems(self) -> Iterator[str]:
+        """What is wrong with any page, one line a tree."""
+        seen = np.zeros(self._meta.last_page + 1, bool)
+
+        def take(page: int, count: int) -> None:
+            if not 2 <= page <= page + count - 1 <= self._meta.last_page or seen[page : page + count].any():
+                raise DamageError(f"page {page} is used twice, or is none")
+            seen[page : page + count] = True
+
+        tables: list[tuple[str, Tree]] = []
+        try:
+            tables += self._tables(take)
+        except (DamageError, OSError) as error:
+            yield f"the table of tables: {error}"
+        for name, tree in tables:
+            try:
+                for row in self._rows(tree, take):
+                    if row.flags & ~IS_LARGE or not 1 <= len(row.key) <= 511:
+                        raise DamageError("a row is of a form that is none")
+            except (DamageError, OSError) as error:
+                yield f"table '{name}': {error}"
+        try:
+            for pages in self._free(take):
+                if pages.max(initial=0) > self._meta.last_page or seen[pages].any():
+                    raise DamageError("it names pages that are in use, or none: a commit would write over rows")
+                seen[pages] = True
+        except (DamageError, OSError) as error:
+            yield f"the list of free pages: {error}"
+
+    # ------------------------------------------------------------------ the three sorts of trees
+
+    def _tables(self, take: _Take) -> Iterator[tuple[str, Tree]]:
+        for row in self._rows(self._meta.main, take):
+            if row.flags != IS_TABLE or row.size != TREE.size:
+                raise DamageError("it has a row that is no table")
+            tree = Tree(*TREE.unpack(row.data))
+            # Another flag is another order of keys, or several values a key: no table of ours.
+            if tree.flags or tree.pad:
+                raise DamageError(f"table {row.key!r} has flags that are not ours")
+            yield row.key.decode("ascii", "replace"), tree
+
+    def _free(self, take: _Take) -> Iterator[_Pages]:
+        """The free pages, by the commit that freed them."""
+        for row in self._rows(self._meta.free, take, integer_keys=True):
+            if len(row.key) != 8 or row.flags & ~IS_LARGE or row.size % 8 or not row.size:
+                raise DamageError("it has a row of a form that is none")
+            data = row.data
+            if row.flags & IS_LARGE:
+                data = self._file.read(PAGE.unpack(data)[0], row.size, HEAD.size)
+            words = np.frombuffer(data, np.uint64)
+            count = int(words[0])
+            if count >= len(words) or PAGE.unpack(row.key)[0] > self._meta.number:
+                raise DamageError("it has a row of a form that is none")
+            pages = words[1 : count + 1]
+            if (pages[1:] >= pages[:-1]).any() or pages.min(initial=2) < 2:
+                raise DamageError("its pages do not descend")
+            yield pages
+
+    def _rows(self, tree: Tree, take: _Take, integer_keys: bool = False) -> Iterator[Row]:
+        """The rows of a tree, whose pages are checked on the way."""
+        if tree.flags != (INTEGER_KEYS if integer_keys else 0) or (tree.pad and not integer_keys):
+            raise DamageError("it has flags that are not ours")
+        found = _Counts()
+        if tree.root != NO_PAGE:
+            if not 1 <= tree.depth <= _DEEPEST:
+                raise DamageError(f"it is {tree.depth} pages deep")
+            order = _integer if integer_keys else bytes
+            yield from self._below(tree.root, tree.depth, found, take, order, None, None)
+        elif tree.depth:
+            raise DamageError("it is empty, and has a depth")
+        if (found.branch, found.leaf, found.large, found.entries) != tree[3:7]:
+            raise DamageError("it has other numbers of pages or rows than are recorded")
+
+    def _below(
+        self, page: int, depth: int, found: _Counts, take: _Take, order: Callable[[bytes], Any], *bounds: Any
+    ) -> Iterator[Row]:
+        """Rows below a page, all of whose keys are within ``bounds`` (the first is in, the second out; None: no bound)."""
+        take(page, 1)
+        nodes = list(read_nodes(self._file.read(page, self._file.page_size), page, leaf=depth == 1))
+        keys = list(map(order, (key for key, _, _, _ in nodes)))
+        if depth == 1:
+            _check_order(keys, bounds, page)
+            found.leaf += 1
+            found.entries += len(nodes)
+            for row in nodes:
+                if row.flags & IS_LARGE:
+                    found.large += self._take_large(row, take)
+                yield row
+            return
+        found.branch += 1
+        _check_order(keys[1:], bounds, page)  # the first key of a branch page is not looked at
+        cuts = [bounds[0], *keys[1:], bounds[1]]
+        for node, first, beyond in zip(nodes, cuts, cuts[1:], strict=False):
+            yield from self._below(PAGE.unpack(node.data)[0], depth - 1, found, take, order, first, beyond)
+
+    def _take_large(self, row: Row, take: _Take) -> int:
+        page = PAGE.unpack(row.data)[0]
+        if not 2 <= page <= self._meta.last_page:
+            raise DamageError(f"page {page} is none")
+        number, _, flags, pages = HEAD_LARGE.unpack(self._file.read(page, HEAD_LARGE.size))
+        # A value that was replaced by a smaller one may keep its pages.
+        if number != page or flags != LARGE or pages * self._file.page_size < row.size + HEAD.size:
+            raise DamageError(f"page {page} is not the beginning of a large value")
+        take(page, pages)
+        return int(pages)
+
+
+class _Counts:
+    """Pages and rows of a tree, as they are found."""
+
+    branch = leaf = large = entries = 0
+
+
+class _Claims:
+    """The few pages that were looked at."""
+
+    def __init__(self, last_page: int) -> None:
+        self._last_page = last_page
+        self._pages: set[int] = set()
+
+    def take(self, page: int, count: int) -> None:
+        """Note pages; they must be there, and not be noted before."""
+        pages = range(page, page + count)
+        if not 2 <= page <= pages[-1] <= self._last_page or not self._pages.isdisjoint(pages):
+            raise DamageError(f"page {page} is used twice, or is none")
+        self._pages.update(pages)
+
+    def refuse(self, pages: _Pages) -> None:
+        """Make sure that none of ``pages`` is noted."""
+        if not self._pages.isdisjoint(pages.tolist()):
+            raise DamageError("a page that is in use is listed as free")
+
+
+def _check_order(keys: list[Any], bounds: tuple[Any, ...], page: int) -> None:
+    first, beyond = bounds
+    outside = keys and ((first is not None and keys[0] < first) or (beyond is not None and keys[-1] >= beyond))
+    if outside or any(map(ge, keys, keys[1:])):
+        raise DamageError(f"the keys of page {page} are out of order")
+
+
+def _integer(key: bytes) -> int:
+    return int.from_bytes(key, sys.byteorder)
