@@ -23,7 +23,17 @@ HEAVY = ["torch", "tensorflow", "grpc", "h5py", "sklearn", "PIL", "click", "rich
 PUBLIC = {
     "hangar": ["Repository", "BranchHead", "__version__"],
     "hangar.checkout": ["ReaderCheckout", "WriterCheckout"],
-    "hangar.columns": ["Columns", "FlatSampleReader", "FlatSampleWriter", "is_column", "is_writer_column"],
+    "hangar.columns": [
+        "Columns",
+        "FlatSampleReader",
+        "FlatSampleWriter",
+        "FlatSubsampleReader",
+        "FlatSubsampleWriter",
+        "NestedSampleReader",
+        "NestedSampleWriter",
+        "is_column",
+        "is_writer_column",
+    ],
     "hangar.cli": ["main"],
 }
 

@@ -62,6 +62,9 @@ class CheckoutBase(BatchBlock, Generic[C]):
     def __getitem__(self, index: Any) -> Any:
         """A column (``co['name']``), a value (``co['name', key]``), or a list of them (``co[('a', 1), ('b', 1)]``).
 
+        Of a nested column ``co['name', sample]`` is a view of the sample, ``co['name', sample, subsample]`` a value, and
+        ``co['name', sample, ...]`` a dict of all.
+
         Raises
         ------
         ColumnNotFoundError, SampleNotFoundError
@@ -99,13 +102,13 @@ class CheckoutBase(BatchBlock, Generic[C]):
     def _one(self, request: str | tuple[Any, ...]) -> Any:
         if isinstance(request, str):
             return self._columns[request]
-        column = self._columns[request[0]]
-        if len(request) == 2:
-            key = request[1]
-            if isinstance(key, (list, slice)):
-                raise InvalidTypeError("a batch of one column is read by column[[...]] or column.read(...)")
-            return column[key]
-        raise SampleNotFoundError(f"column {request[0]!r} is flat: its samples have no subsamples")
+        column: Any = self._columns[request[0]]
+        key = request[1] if len(request) == 2 else tuple(request[1:])
+        if isinstance(key, (list, slice)):
+            raise InvalidTypeError("a batch of one column is read by column[[...]] or column.read(...)")
+        if len(request) > 2 and not column.contains_subsamples:
+            raise SampleNotFoundError(f"column {request[0]!r} is flat: its samples have no subsamples")
+        return column[key]
 
     # ------------------------------------------------------------------ with
 

@@ -15,7 +15,7 @@ from hangar.checkout.session import ReaderSession
 from hangar.columns.attributes import AttributesReader
 from hangar.columns.base import CommittedSource
 from hangar.columns.collection import Columns
-from hangar.columns.flat import FlatSampleReader
+from hangar.columns.opening import ColumnReader, open_reader
 from hangar.digest import Digest
 from hangar.objects.attributes import AttributeMap
 from hangar.objects.commit import Commit
@@ -34,18 +34,18 @@ class _Owner:
     def __init__(self, session: ReaderSession, commit: Commit | None) -> None:
         self._session = session
         self._entries = {} if commit is None else {entry.name: entry for entry in commit.columns}
-        self._open: dict[str, FlatSampleReader] = {}
+        self._open: dict[str, ColumnReader] = {}
 
     def names(self) -> list[str]:
         return sorted(self._entries)
 
-    def column(self, name: str) -> FlatSampleReader | None:
+    def column(self, name: str) -> ColumnReader | None:
         found = self._open.get(name)
         if found is None and name in self._entries:
             entry = self._entries[name]
             schema = load_schema(load_record(self._session.stores.db, "schema", Digest(entry.schema)))
             source = CommittedSource(self._session.nodes, entry, schema)
-            found = self._open[name] = FlatSampleReader(self._session, source)
+            found = self._open[name] = open_reader(self._session, source)
         return found
 
     def remove(self, name: str) -> None:
@@ -58,7 +58,7 @@ class _Owner:
         self._session.check()
 
 
-class ReaderCheckout(CheckoutBase[FlatSampleReader]):
+class ReaderCheckout(CheckoutBase[ColumnReader]):
     """Read access to one commit. Made by ``Repository.checkout()``."""
 
     def __init__(self, stores: Stores, digest: Digest | None) -> None:
@@ -103,6 +103,6 @@ def reopen(directory: str, commit: str) -> ReaderCheckout:
     return ReaderCheckout(Stores(Path(directory)), Digest(bytes.fromhex(commit)) if commit else None)
 
 
-def reopen_column(directory: str, commit: str, name: str) -> FlatSampleReader:
+def reopen_column(directory: str, commit: str, name: str) -> ColumnReader:
     """One column of that checkout."""
     return reopen(directory, commit).columns[name]

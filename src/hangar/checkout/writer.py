@@ -10,9 +10,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import AbstractContextManager
 from typing import Any
 
-import numpy as np
-import numpy.typing as npt
-
+from hangar.checkout.adding import ColumnAdding
 from hangar.checkout.base import CheckoutBase
 from hangar.checkout.commit import commit_staging
 from hangar.checkout.restore import restore_column, restore_samples
@@ -21,27 +19,21 @@ from hangar.columns.attributes import AttributesWriter, Changing
 from hangar.columns.base import StagedSource
 from hangar.columns.collection import Columns
 from hangar.columns.evolve import change_attributes
-from hangar.columns.preference import check_preference
-from hangar.columns.write import FlatSampleWriter
+from hangar.columns.opening import ColumnToWrite, open_writer
 from hangar.config import Config
 from hangar.db import WriteTransaction
 from hangar.diff import WriterUserDiff
 from hangar.errors import (
     AccessError,
-    ColumnExistsError,
     ColumnNotFoundError,
     InvalidInputError,
     InvalidStateError,
     NothingToDoError,
 )
 from hangar.lock import WriterLock
-from hangar.names import check_name
 from hangar.objects.attributes import AttributeMap
-from hangar.objects.commit import column_id
 from hangar.objects.store import NodeStore
 from hangar.revisions import resolve_commit
-from hangar.schema import BytesSchema, ColumnSchema, NdarraySchema, StrSchema, as_shape
-from hangar.schema.ndarray import as_array
 from hangar.staging import Staging, clear_staging, staged_on
 from hangar.stores import Stores
 
@@ -55,20 +47,18 @@ class _Owner:
 
     def __init__(self, session: WriterSession) -> None:
         self._session = session
-        self._open: dict[bytes, FlatSampleWriter] = {}
+        self._open: dict[bytes, ColumnToWrite] = {}
 
     def names(self) -> list[str]:
         return sorted(self._session.staging.columns)
 
-    def column(self, name: str) -> FlatSampleWriter | None:
+    def column(self, name: str) -> ColumnToWrite | None:
         working = self._session.staging.columns.get(name)
         if working is None:
             return None
         found = self._open.get(working.id)
         if found is None:
-            found = self._open[working.id] = FlatSampleWriter(
-                self._session, StagedSource(self._session.staging, working)
-            )
+            found = self._open[working.id] = open_writer(self._session, StagedSource(self._session.staging, working))
         return found
 
     def remove(self, name: str) -> None:
@@ -93,7 +83,7 @@ class _Owner:
         self._session.check()
 
 
-class WriterCheckout(CheckoutBase[FlatSampleWriter]):
+class WriterCheckout(ColumnAdding, CheckoutBase[ColumnToWrite]):
     """Write access to the staging area of one branch. Made by ``Repository.checkout(write=True)``."""
 
     def __init__(self, stores: Stores, config: Config, branch: str) -> None:
@@ -128,119 +118,7 @@ class WriterCheckout(CheckoutBase[FlatSampleWriter]):
         base = self.session.staging.base
         return "" if base is None else base.hex()
 
-    # ------------------------------------------------------------------ columns
-
-    def add_ndarray_column(
-        self,
-        name: str,
-        shape: int | tuple[int, ...] | list[int] | None = None,
-        dtype: npt.DTypeLike | None = None,
-        prototype: np.ndarray[Any, Any] | None = None,
-        variable_shape: bool = False,
-        contains_subsamples: bool = False,
-        *,
-        backend: str | None = None,
-        backend_options: dict[str, Any] | None = None,
-        inline: bool | None = None,
-    ) -> FlatSampleWriter:
-        """Add a column of arrays.
-
-        Parameters
-        ----------
-        name
-            1 to 64 of ``A-Z a-z 0-9 _ . -``.
-        shape
-            Shape of every sample; with ``variable_shape`` the largest size of each dimension. An int is one dimension, ``()`` a scalar.
-        dtype
-            Element type, by default float64; bool, ints, float16/32/64, complex64/128 (bfloat16, float8 of ml_dtypes).
-        prototype
-            An array with the shape and dtype of the samples, instead of ``shape``.
-        variable_shape
-            Whether samples may differ in shape.
-        contains_subsamples
-            Whether samples hold subsamples.
-        backend, backend_options
-            Where new blobs go on this machine; None lets the schema decide.
-        inline
-            Whether values lie in the bookkeeping: None where they are of fixed shape and at most 32 bytes, False never.
-
-        Returns
-        -------
-        FlatSampleWriter
-            The new column.
-
-        Raises
-        ------
-        InvalidInputError
-            (``ValueError``) a bad name, shape, dtype or backend, or both ``shape`` and ``prototype``.
-        ColumnExistsError
-            (``LookupError``) the name is taken.
-        AccessError
-            (``PermissionError``) inside a ``with`` block.
-        """
-        self._check_new(name)
-        if prototype is not None:
-            if shape is not None:
-                raise InvalidInputError("give a shape or a prototype, not both")
-            model = as_array(prototype)
-            wanted, found = model.shape, model.dtype if dtype is None else _dtype(dtype)
-        elif shape is None:
-            raise InvalidInputError("give the shape of the samples, or a prototype")
-        else:
-            wanted, found = as_shape(shape), _dtype(np.float64 if dtype is None else dtype)
-        schema = NdarraySchema(found, wanted, variable=variable_shape, nested=contains_subsamples, inline=inline)
-        return self._add(name, schema, backend, backend_options)
-
-    def add_str_column(
-        self,
-        name: str,
-        contains_subsamples: bool = False,
-        *,
-        backend: str | None = None,
-        backend_options: dict[str, Any] | None = None,
-        inline: bool | None = None,
-    ) -> FlatSampleWriter:
-        """Add a column of ``str``; parameters and errors as :meth:`add_ndarray_column`."""
-        self._check_new(name)
-        return self._add(name, StrSchema(nested=contains_subsamples, inline=inline), backend, backend_options)
-
-    def add_bytes_column(
-        self,
-        name: str,
-        contains_subsamples: bool = False,
-        *,
-        backend: str | None = None,
-        backend_options: dict[str, Any] | None = None,
-        inline: bool | None = None,
-    ) -> FlatSampleWriter:
-        """Add a column of ``bytes``; parameters and errors as :meth:`add_ndarray_column`."""
-        self._check_new(name)
-        return self._add(name, BytesSchema(nested=contains_subsamples, inline=inline), backend, backend_options)
-
-    def _check_new(self, name: str) -> None:
-        self.session.check()
-        if self.session.in_batch:
-            raise AccessError("a column cannot be added inside a `with` block")
-        self._check_free(name)
-
-    def _check_free(self, name: str) -> None:
-        check_name(name, "column")
-        if name in self.session.staging.columns:
-            raise ColumnExistsError(f"there is a column {name!r} already")
-
-    def _add(self, name: str, schema: ColumnSchema, backend: object, options: object) -> FlatSampleWriter:
-        if schema.nested:
-            raise InvalidInputError("columns with subsamples are not implemented yet")
-        preference = check_preference(schema, backend, options)
-        staging = self.session.staging
-        number = 0
-        while (identity := column_id(name, schema.digest, number)) in staging.by_id:
-            number += 1
-        with self.session.writing():
-            staging.add(name, identity, schema)
-            if preference is not None:
-                self.session.set_preference(identity, preference)
-        return self._columns[name]
+    # ------------------------------------------------------------------ columns and attributes
 
     def rename_column(self, old: str, new: str) -> None:
         """Give a column another name. It stays the same column: history has it under the old one, and diffs say that it was renamed.
@@ -402,10 +280,3 @@ def _stand_on(stores: Stores, lock: WriterLock, branch: str) -> None:
             stores.refs.set_head(transaction, last_written=branch)
 
         stores.db.update(move)
-
-
-def _dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
-    try:
-        return np.dtype(dtype)
-    except TypeError as error:
-        raise InvalidInputError(f"{dtype!r} is no dtype: {error}") from None

@@ -14,7 +14,7 @@ from hangar.errors import ColumnNotFoundError, CorruptionError
 
 if TYPE_CHECKING:
     from hangar.cli.state import State
-    from hangar.columns.flat import FlatSampleReader
+    from hangar.columns.opening import ColumnReader
     from hangar.digest import Digest
     from hangar.objects.commit import ColumnEntry
     from hangar.objects.store import NodeStore
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["View", "open_commit", "open_view"]
 
 
-class View(Mapping[str, "FlatSampleReader"]):
+class View(Mapping[str, "ColumnReader"]):
     """Columns to read, by name.
 
     Attributes
@@ -46,7 +46,7 @@ class View(Mapping[str, "FlatSampleReader"]):
         label: str,
         commit: str,
         branch: str,
-        columns: dict[str, FlatSampleReader],
+        columns: dict[str, ColumnReader],
         entries: Sequence[ColumnEntry],
         nodes: NodeStore,
     ) -> None:
@@ -57,7 +57,7 @@ class View(Mapping[str, "FlatSampleReader"]):
         self.nodes = nodes
         self._columns = columns
 
-    def __getitem__(self, name: str) -> FlatSampleReader:
+    def __getitem__(self, name: str) -> ColumnReader:
         """The column ``name``; ColumnNotFoundError where there is none."""
         if name not in self._columns:
             there = f"there are {', '.join(self._columns)}" if self._columns else "there are none"
@@ -115,7 +115,7 @@ def _open_branch(stores: Stores) -> View:
     """The staging area of the branch to write; its head where nothing is staged, or only on another branch."""
     from hangar.checkout.session import ReaderSession
     from hangar.columns.base import StagedSource
-    from hangar.columns.flat import FlatSampleReader
+    from hangar.columns.opening import open_reader
 
     branch = stores.refs.head().write_branch
     staging = _load_staging(stores, branch)
@@ -124,8 +124,7 @@ def _open_branch(stores: Stores) -> View:
     session = ReaderSession(stores)
     session.nodes = staging.nodes
     columns = {
-        name: FlatSampleReader(session, StagedSource(staging, staging.columns[name]))
-        for name in sorted(staging.columns)
+        name: open_reader(session, StagedSource(staging, staging.columns[name])) for name in sorted(staging.columns)
     }
     commit = "" if staging.base is None else staging.base.hex()
     return View(f"branch {branch}", commit, branch, columns, staging.entries(), staging.nodes)

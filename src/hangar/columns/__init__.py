@@ -1,13 +1,25 @@
-"""The mappings a user holds: a checkout's columns, and a column's samples."""
+"""The mappings a user holds: a checkout's columns, a column's samples, and the subsamples of one."""
 
 from __future__ import annotations
 
+from hangar.columns.accessor import FlatSubsampleReader, FlatSubsampleWriter
 from hangar.columns.base import ColumnBase
 from hangar.columns.collection import Columns
 from hangar.columns.flat import FlatSampleReader
-from hangar.columns.write import FlatSampleWriter
+from hangar.columns.nested import NestedSampleReader, NestedSampleWriter
+from hangar.columns.write import ColumnWriter, FlatSampleWriter
 
-__all__ = ["Columns", "FlatSampleReader", "FlatSampleWriter", "is_column", "is_writer_column"]
+__all__ = [
+    "Columns",
+    "FlatSampleReader",
+    "FlatSampleWriter",
+    "FlatSubsampleReader",
+    "FlatSubsampleWriter",
+    "NestedSampleReader",
+    "NestedSampleWriter",
+    "is_column",
+    "is_writer_column",
+]
 
 
 def is_column(obj: object) -> bool:
@@ -17,4 +29,4 @@ def is_column(obj: object) -> bool:
 
 def is_writer_column(obj: object) -> bool:
     """Whether ``obj`` is a column that can be written to."""
-    return isinstance(obj, FlatSampleWriter)
+    return isinstance(obj, ColumnWriter)

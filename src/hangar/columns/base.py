@@ -16,6 +16,7 @@ import numpy as np
 from hangar.blobs import BlobWriter
 from hangar.columns.attributes import AttributesReader
 from hangar.columns.preference import Preference, load_preference
+from hangar.columns.values import ValueReader
 from hangar.digest import Digest
 from hangar.errors import ClosedError
 from hangar.objects.attributes import AttributeMap
@@ -90,6 +91,9 @@ class Source(Protocol):
     def root(self) -> Root | None:
         """The tree of all entries."""
 
+    def snapshot(self) -> tuple[NodeStore, Root | None]:
+        """That tree as it is now, and a store that keeps it whatever is written meanwhile."""
+
     def cell(self, key: bytes) -> bytes | None:
         """The entry of one encoded key."""
 
@@ -107,6 +111,9 @@ class CommittedSource:
 
     def root(self) -> Root | None:
         return self._root
+
+    def snapshot(self) -> tuple[NodeStore, Root | None]:
+        return self._nodes, self._root
 
     def cell(self, key: bytes) -> bytes | None:
         return None if self._root is None else get(self._nodes, self._root.digest, key)
@@ -146,6 +153,9 @@ class StagedSource:
     def root(self) -> Root | None:
         return self.working.fold()
 
+    def snapshot(self) -> tuple[NodeStore, Root | None]:
+        return self.working.snapshot()
+
     def cell(self, key: bytes) -> bytes | None:
         return self.working.cell(key)
 
@@ -182,10 +192,16 @@ class ColumnBase(BatchBlock):
         self._session = session
         self._source = source
         self._schema = source.schema
+        self._nodes = session.nodes
+        self._values = ValueReader(session.stores.blobs, self._schema)
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        return self._session.reduce_column(self._source.name)
 
     def _use_schema(self, schema: ColumnSchema) -> None:
         """Read with another schema from now on; what the column holds fits both."""
         self._schema = schema
+        self._values = ValueReader(self._session.stores.blobs, schema)
 
     def _check(self) -> None:
         self._session.check()

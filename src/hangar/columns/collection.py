@@ -6,15 +6,14 @@ from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from typing import Generic, Protocol, TypeVar
 
-from hangar.columns.base import BatchBlock
-from hangar.columns.flat import FlatSampleReader
+from hangar.columns.base import BatchBlock, ColumnBase
 from hangar.errors import AccessError, ColumnNotFoundError
 
 __all__ = ["Columns", "ColumnsOwner"]
 
 
-C = TypeVar("C", bound=FlatSampleReader)
-C_co = TypeVar("C_co", bound=FlatSampleReader, covariant=True)
+C = TypeVar("C", bound=ColumnBase)
+C_co = TypeVar("C_co", bound=ColumnBase, covariant=True)
 
 
 class ColumnsOwner(Protocol[C_co]):

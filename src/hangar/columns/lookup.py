@@ -9,10 +9,10 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hangar.errors import InvalidTypeError, PositionNotFoundError
+from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundError
 from hangar.schema.keys import encode_int_array, lookup_key
 
-__all__ = ["KeyBatch", "position_batch"]
+__all__ = ["KeyBatch", "check_position", "position_batch"]
 
 _NOBODY = b"\xff"
 """An encoded key that no sample has."""
@@ -47,8 +47,8 @@ class KeyBatch:
             if keys.dtype.kind == "u" or (keys.dtype.kind == "i" and (not len(keys) or int(keys.min()) >= 0)):
                 return cls(keys.astype(np.uint64, copy=False), [])
             keys = keys.tolist()
-        elif isinstance(keys, (str, bytes)) or not hasattr(keys, "__len__") or not hasattr(keys, "__getitem__"):
-            raise InvalidTypeError(f"a batch of keys is a sequence, not {type(keys).__name__}")
+        else:
+            keys = cls.checked(keys)
         kinds = set(map(type, keys))
         if kinds == {int}:
             try:
@@ -63,8 +63,15 @@ class KeyBatch:
         encoded = [lookup_key(key) for key in keys]
         return cls(None, [_NOBODY if key is None else key for key in encoded])
 
+    @staticmethod
+    def checked(keys: Any) -> Any:
+        """``keys``, where they are a sequence; else InvalidTypeError."""
+        if isinstance(keys, (str, bytes)) or not hasattr(keys, "__len__") or not hasattr(keys, "__getitem__"):
+            raise InvalidTypeError(f"a batch of keys is a sequence, not {type(keys).__name__}")
+        return keys
 
-def position_batch(positions: Any, entries: int) -> range | npt.NDArray[np.int64]:
+
+def position_batch(positions: Any, entries: int, holder: str = "the column holds") -> range | npt.NDArray[np.int64]:
     """Positions in key order, all of 0 to ``entries`` - 1; a ``range`` where they are contiguous.
 
     Raises
@@ -75,20 +82,40 @@ def position_batch(positions: Any, entries: int) -> range | npt.NDArray[np.int64
         They are no integers.
     """
     if isinstance(positions, slice):
-        start, stop, step = positions.indices(entries)
+        try:
+            start, stop, step = positions.indices(entries)
+        except TypeError:
+            raise InvalidTypeError(f"{positions!r} selects no positions: its bounds are integers or None") from None
+        except ValueError as error:
+            raise InvalidInputError(f"{positions!r} selects no positions: {error}") from None
         if step == 1:
             return range(start, max(start, stop))
         return np.arange(start, stop, step, dtype=np.int64)
-    array = np.asarray(positions)
+    try:
+        array = np.asarray(positions)
+    except ValueError:
+        array = np.empty((0, 0))
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise InvalidTypeError("positions are a slice or a one-dimensional sequence of integers")
     chosen = array.astype(np.int64, copy=False)
     if len(chosen):
         low, high = int(chosen.min()), int(chosen.max())
         if low < -entries or high >= entries:
-            raise PositionNotFoundError(
-                f"the column has {entries:,} samples, and none at {low if low < -entries else high}"
-            )
+            raise PositionNotFoundError(f"{holder} {entries:,}, and none at position {low if low < -entries else high}")
         if low < 0:
             chosen = np.where(chosen < 0, chosen + entries, chosen)
     return chosen
+
+
+def check_position(position: Any, entries: int) -> int | None:
+    """``position``, negative ones counted from the end, as one of 0 to ``entries`` - 1; None where it is not.
+
+    Raises
+    ------
+    InvalidTypeError
+        It is no integer.
+    """
+    if isinstance(position, bool) or not isinstance(position, (int, np.integer)):
+        raise InvalidTypeError(f"a position is an int, not {type(position).__name__}: {position!r}")
+    index = int(position) + entries if position < 0 else int(position)
+    return index if 0 <= index < entries else None

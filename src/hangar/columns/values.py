@@ -124,11 +124,19 @@ class ValueReader:
                 f"samples of different shapes {sorted(shapes)[:3]} cannot be stacked: use column[[...]] for a list"
             )
         if not values:
-            assert isinstance(self._schema, NdarraySchema)
-            return np.empty((0, *self._schema.shape), self._schema.dtype)
+            return self._stack_of_none(out)
         if out is not None:
             _check_out(out, (len(values), *values[0].shape), values[0].dtype)
         return np.stack(values, out=out)
+
+    def _stack_of_none(self, out: np.ndarray[Any, Any] | None) -> np.ndarray[Any, Any]:
+        assert isinstance(self._schema, NdarraySchema)
+        shape = (0, *self._schema.shape)
+        if out is None:
+            return np.empty(shape, self._schema.dtype)
+        # No sample has a shape of its own here, so any of the right rank will do.
+        _check_out(out, (0, *out.shape[1:]) if np.ndim(out) == len(shape) else shape, self._schema.dtype)
+        return out
 
 
 def _separate(stacked: np.ndarray[Any, Any]) -> list[Any]:

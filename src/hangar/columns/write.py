@@ -1,4 +1,4 @@
-"""Writing to flat columns: check, hash, store, stage.
+"""Writing to columns: check, hash, store, stage. Flat and nested columns differ in the keys alone.
 
 Everything is validated before the first byte is written. Outside a ``with`` block a call is durable when it returns; a batch is
 one transaction and a handful of syncs however many samples it has, so write batches.
@@ -16,20 +16,31 @@ import numpy as np
 from hangar.columns.base import StagedSource, WriteSession
 from hangar.columns.evolve import EvolvingColumn
 from hangar.columns.flat import FlatSampleReader
+from hangar.columns.keyspace import batch_list
+from hangar.columns.mapping import ValueMapping
 from hangar.columns.preference import Preference, check_preference
 from hangar.digest import blob_digest, blob_digests, digest_list
-from hangar.errors import ClosedError, InvalidInputError, InvalidStateError
-from hangar.names import SampleKey, check_key
+from hangar.errors import ClosedError, InvalidInputError, InvalidStateError, InvalidTypeError
+from hangar.names import SampleKey
 from hangar.schema import Encoded
 from hangar.schema.base import FIXED_INLINE
-from hangar.schema.keys import check_keys, encode_key, encode_keys
 
-__all__ = ["FlatSampleWriter", "generated_key"]
+__all__ = ["ColumnWriter", "FlatSampleWriter", "ValueWriter", "as_pairs", "generated_key"]
 
 
 def generated_key() -> str:
     """A new key: 16 hex digits of the time in nanoseconds, then 16 random ones, so that appends lie together and never clash."""
     return f"{time.time_ns():016x}{os.urandom(8).hex()}"
+
+
+def as_pairs(other: object, kwargs: Mapping[str, Any]) -> dict[Any, Any]:
+    """What ``dict(other, **kwargs)`` gives; its errors come as Hangar's."""
+    try:
+        return dict(kwargs) if other is None else dict(other, **kwargs)  # type: ignore[call-overload]
+    except TypeError as error:
+        raise InvalidTypeError(f"neither a mapping nor pairs: {error}") from None
+    except ValueError as error:
+        raise InvalidInputError(f"neither a mapping nor pairs: {error}") from None
 
 
 class _Retired:
@@ -41,8 +52,8 @@ class _Retired:
         raise ClosedError("this column is no more: it was removed, or its checkout was reset or closed; get it again")
 
 
-class FlatSampleWriter(EvolvingColumn, FlatSampleReader):
-    """A flat column of the staging area."""
+class ColumnWriter(EvolvingColumn):
+    """What writing to a column takes, whatever its layout: entries under encoded keys, and where their blobs go."""
 
     def __init__(self, session: WriteSession, source: StagedSource) -> None:
         super().__init__(session, source)
@@ -51,21 +62,8 @@ class FlatSampleWriter(EvolvingColumn, FlatSampleReader):
         """Refuse everything from now on: the column was removed, or the staging area was reset or closed."""
         self._session = cast("WriteSession", _Retired())
 
-    # ------------------------------------------------------------------ writing
-
-    def __setitem__(self, key: SampleKey, value: Any) -> None:
-        """Add the sample ``key``, or give it another value.
-
-        Raises
-        ------
-        InvalidInputError
-            (a ``ValueError``) the key is not suitable, or the value is not what the column holds.
-        """
-        self._session.check()
-        encoded = encode_key(check_key(key))
-        self._put(encoded, value)
-
-    def _put(self, encoded: bytes, value: Any) -> None:
+    def put_entry(self, encoded: bytes, value: Any) -> None:
+        """Write one value under an encoded key."""
         session, schema = self._session, self._schema
         header, buffer = schema.encode(value)
         cell = schema.cell(buffer)
@@ -78,43 +76,26 @@ class FlatSampleWriter(EvolvingColumn, FlatSampleReader):
             self._source.working.set(encoded, cell)
             session.grown()
 
+    def put_entries(self, encoded: Sequence[bytes], values: Any) -> None:
+        """Write a batch, stacked or a sequence, under encoded keys."""
+        stacked = isinstance(values, np.ndarray) or hasattr(values, "__array__") or hasattr(values, "__dlpack__")
+        batch = self._schema.encode_batch(values if stacked else batch_list("values", values), len(encoded))
+        if len(batch) != len(encoded):
+            raise InvalidInputError(f"{len(encoded):,} keys and {len(batch):,} values")
+        if encoded:
+            with self._session.writing():
+                self._source.working.set_many(encoded, self._store(batch))
+                self._session.grown()
+
+    def remove_entries(self, encoded: Sequence[bytes]) -> None:
+        """Delete entries, all of which are there."""
+        if encoded:
+            with self._session.writing():
+                self._source.working.set_many(encoded, [None] * len(encoded))
+                self._session.grown()
+
     def _to(self) -> Preference:
         return self._session.preference(self._source.id, self._schema)
-
-    def write(self, keys: Iterable[SampleKey], values: Any) -> None:
-        """Write a batch.
-
-        Parameters
-        ----------
-        keys
-            Sample keys; the last of two equal ones counts.
-        values
-            Arrays stacked to ``(n, *shape of a sample)``, or a sequence of n values.
-
-        Raises
-        ------
-        InvalidInputError
-            A key is not suitable, a value is not what the column holds, or there are not as many of both. Nothing was written.
-        """
-        self._session.check()
-        for what, given in (("keys", keys), ("values", values)):
-            # One str or bytes is a sequence of its characters, and never what was meant.
-            if isinstance(given, (str, bytes)):
-                raise InvalidInputError(f"a batch of {what} is a sequence, not one {type(given).__name__}")
-        checked = check_keys(keys)
-        if (
-            not isinstance(values, np.ndarray)
-            and not hasattr(values, "__array__")
-            and not hasattr(values, "__dlpack__")
-        ):
-            values = list(values)
-        encoded = self._schema.encode_batch(values, len(checked))
-        if len(encoded) != len(checked):
-            raise InvalidInputError(f"{len(checked):,} keys and {len(encoded):,} values")
-        if checked:
-            with self._session.writing():
-                self._source.working.set_many(encode_keys(checked), self._store(encoded))
-                self._session.grown()
 
     def _store(self, batch: Encoded) -> list[bytes]:
         """Store the blobs of a batch; tree entries in its order."""
@@ -137,44 +118,6 @@ class FlatSampleWriter(EvolvingColumn, FlatSampleReader):
             for i, digest in zip(far, names, strict=True):
                 cells[i] = schema.digest_cell(digest)
         return cells  # type: ignore[return-value]
-
-    def append(self, value: Any) -> str:
-        """Add a value under a new key, which is returned: ordered by time, and unlike any other."""
-        key = generated_key()
-        self[key] = value
-        return key
-
-    def update(self, other: Mapping[Any, Any] | Iterable[tuple[Any, Any]] | None = None, **kwargs: Any) -> None:
-        """Write a mapping, or pairs, as ``dict.update`` does. Everything is validated before the first write."""
-        pairs = dict(kwargs) if other is None else dict(other, **kwargs)
-        self.write(list(pairs), list(pairs.values()))
-
-    # ------------------------------------------------------------------ deleting
-
-    def __delitem__(self, key: SampleKey) -> None:
-        """Delete the sample ``key``; SampleNotFoundError (a ``KeyError``) where there is none."""
-        self.delete([key])
-
-    def delete(self, keys: Sequence[SampleKey]) -> None:
-        """Delete a batch of samples.
-
-        Raises
-        ------
-        SampleNotFoundError
-            One of them does not exist. Nothing was deleted.
-        """
-        self._cells(keys)
-        encoded = encode_keys(check_keys(keys)) if len(keys) else []
-        if encoded:
-            with self._session.writing():
-                self._source.working.set_many(encoded, [None] * len(encoded))
-                self._session.grown()
-
-    def pop(self, key: SampleKey) -> Any:
-        """Delete the sample ``key`` and return its value."""
-        value = self[key]
-        del self[key]
-        return value
 
     # ------------------------------------------------------------------ backend
 
@@ -199,3 +142,81 @@ class FlatSampleWriter(EvolvingColumn, FlatSampleReader):
     def _preference(self) -> Preference:
         self._check()
         return self._session.preference(self._source.id, self._schema)
+
+
+class ValueWriter(ValueMapping):
+    """A mapping from keys to values that can be changed."""
+
+    def _writer(self) -> ColumnWriter:
+        """The column, which can still be written to."""
+        raise NotImplementedError
+
+    def __setitem__(self, key: SampleKey, value: Any) -> None:
+        """Write ``value`` under ``key``, new or there already.
+
+        Raises
+        ------
+        InvalidInputError
+            (a ``ValueError``) the key is not suitable, or the value is not what the column holds.
+        """
+        self._writer().put_entry(self._space.encode(key), value)
+
+    def write(self, keys: Iterable[SampleKey], values: Any) -> None:
+        """Write a batch.
+
+        Parameters
+        ----------
+        keys
+            Keys; the last of two equal ones counts.
+        values
+            Arrays stacked to ``(n, *shape of a sample)``, or a sequence of n values.
+
+        Raises
+        ------
+        InvalidInputError
+            A key is not suitable, a value is not what the column holds, or there are not as many of both. Nothing was written.
+        InvalidTypeError
+            (a ``TypeError``) ``keys`` or ``values`` is no sequence.
+        """
+        self._writer().put_entries(self._space.encode_all(keys), values)
+
+    def append(self, value: Any) -> str:
+        """Add a value under a new key, which is returned: ordered by time, and unlike any other."""
+        key = generated_key()
+        self[key] = value
+        return key
+
+    def update(self, other: Mapping[Any, Any] | Iterable[tuple[Any, Any]] | None = None, **kwargs: Any) -> None:
+        """Write a mapping, or pairs, as ``dict.update`` does. Everything is validated before the first write."""
+        self._session.check()
+        pairs = as_pairs(other, kwargs)
+        self.write(list(pairs), list(pairs.values()))
+
+    def __delitem__(self, key: SampleKey) -> None:
+        """Delete ``key`` and its value; SampleNotFoundError (a ``KeyError``) where there is none."""
+        self.delete([key])
+
+    def delete(self, keys: Sequence[SampleKey]) -> None:
+        """Delete a batch.
+
+        Raises
+        ------
+        SampleNotFoundError
+            One of them does not exist. Nothing was deleted.
+        """
+        self._cells(keys)
+        self._writer().remove_entries(self._space.batch(keys).encoded())
+
+    def pop(self, key: SampleKey) -> Any:
+        """Delete ``key`` and return its value."""
+        value = self._value(key)
+        self.delete([key])
+        return value
+
+
+class FlatSampleWriter(ColumnWriter, ValueWriter, FlatSampleReader):
+    """A flat column of the staging area."""
+
+    def _writer(self) -> ColumnWriter:
+        self._session.check()
+        return self

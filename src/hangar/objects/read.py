@@ -14,7 +14,7 @@ from hangar.objects.order import (
     select_sample,
     slice_refs,
 )
-from hangar.objects.scan import leaves, scan
+from hangar.objects.scan import leaves, scan, scan_samples, starts_with
 
 __all__ = [
     "find_ints",
@@ -26,10 +26,12 @@ __all__ = [
     "rank",
     "rank_sample",
     "scan",
+    "scan_samples",
     "select",
     "select_cells",
     "select_keys",
     "select_refs",
     "select_sample",
     "slice_refs",
+    "starts_with",
 ]

@@ -5,11 +5,12 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 
-from hangar.objects.locate import load_level
+from hangar.objects.locate import load_child, load_level
 from hangar.objects.node import Node
+from hangar.objects.samples import sample_of
 from hangar.objects.store import NodeStore
 
-__all__ = ["leaves", "scan"]
+__all__ = ["leaves", "scan", "scan_samples", "starts_with"]
 
 _READ_AHEAD = 64
 """Nodes that a scan loads together, at most."""
@@ -54,3 +55,38 @@ def scan(
     """Keys and cells from ``start`` up to, not including, ``stop`` (None: to the end), in order."""
     for leaf, first, last in leaves(store, root, start, stop):
         yield from zip(leaf.keys[first:last], leaf.cells(first, last), strict=True)
+
+
+def starts_with(store: NodeStore, root: bytes, prefix: bytes) -> bool:
+    """Whether some key begins with ``prefix``."""
+    node = store.load(root)
+    while node.level:
+        index = bisect_left(node.keys, prefix)
+        if index == len(node.keys):
+            return False
+        node = load_child(store, node, index)
+    index = bisect_left(node.keys, prefix)
+    return index < len(node.keys) and node.keys[index].startswith(prefix)
+
+
+def scan_samples(store: NodeStore, root: bytes, start: bytes = b"") -> Iterator[bytes]:
+    """What the keys of each distinct sample of a nested column begin with, from the sample ``start`` on, in order.
+
+    What lies in the middle of a long sample is not loaded.
+    """
+    sample = b""
+    while True:
+        for leaf, at, stop in leaves(store, root, start):
+            known = sample
+            while at < stop:
+                found = sample_of(leaf.keys[at])
+                if found != sample:
+                    sample = found
+                    yield sample
+                start = sample + b"\xff"
+                at = bisect_left(leaf.keys, start, at, stop)
+            if sample == known:
+                # This leaf held nothing else: the next sample is looked for, not waited for.
+                break
+        else:
+            return

@@ -128,6 +128,14 @@ class NodeStore:
         keys = node.keys
         self._bytes_at_hand += 512 + len(node.refs) + len(keys) * (64 + len(keys[0]))
 
+    def snapshot(self) -> NodeStore:
+        """A store to read from that keeps what is pending now, whatever becomes of it here; itself where nothing is."""
+        if not self.pending:
+            return self
+        kept = NodeStore(self._db, 2 * self._generation_bytes)
+        kept.pending = dict(self.pending)
+        return kept
+
     # ------------------------------------------------------------------ writing
 
     def add(self, node: Node) -> Digest:

@@ -24,6 +24,7 @@ __all__ = [
     "check_keys",
     "decode_key",
     "decode_keys",
+    "decode_prefix",
     "encode_int_array",
     "encode_key",
     "encode_keys",
@@ -141,6 +142,11 @@ def sample_prefix(sample: SampleKey) -> bytes:
     """What the encoded keys of all subsamples of ``sample`` begin with."""
     prefix = encode_key(sample)
     return prefix if type(sample) is int else prefix + b"\x00"
+
+
+def decode_prefix(prefix: bytes) -> SampleKey:
+    """The sample whose :func:`sample_prefix` this is."""
+    return decode_key(prefix if prefix[:1] == b"\x10" else prefix[:-1])
 
 
 def encode_nested_key(sample: SampleKey, subsample: SampleKey) -> bytes:

@@ -107,6 +107,12 @@ class WorkingColumn:
                 self._since = {}
             return self.root if self._folded is None else self._folded[0]
 
+    def snapshot(self) -> tuple[NodeStore, Root | None]:
+        """The tree as it is now, and a store that keeps its nodes whatever is written or forgotten afterwards."""
+        with self._lock:
+            root = self.fold()
+            return self._nodes.snapshot(), root
+
     def adopt(self) -> None:
         """Make the folded tree the column's tree, and begin a new overlay."""
         with self._lock:

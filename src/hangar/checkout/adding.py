@@ -1,0 +1,254 @@
+"""Adding columns to a write checkout."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, TypeAlias, overload
+
+import numpy as np
+import numpy.typing as npt
+
+from hangar.checkout.session import WriterSession
+from hangar.columns.collection import Columns
+from hangar.columns.nested import NestedSampleWriter
+from hangar.columns.opening import ColumnToWrite
+from hangar.columns.preference import check_preference
+from hangar.columns.write import FlatSampleWriter
+from hangar.errors import AccessError, ColumnExistsError, InvalidInputError
+from hangar.names import check_name
+from hangar.objects.commit import column_id
+from hangar.schema import BytesSchema, ColumnSchema, NdarraySchema, StrSchema, as_shape
+from hangar.schema.ndarray import as_array
+
+__all__ = ["ColumnAdding"]
+
+Shape: TypeAlias = "int | tuple[int, ...] | list[int]"
+
+
+class ColumnAdding:
+    """The part of a write checkout that adds columns."""
+
+    session: WriterSession
+
+    if TYPE_CHECKING:
+
+        @property
+        def columns(self) -> Columns[ColumnToWrite]: ...
+
+    @overload
+    def add_ndarray_column(
+        self,
+        name: str,
+        shape: Shape | None = None,
+        dtype: npt.DTypeLike | None = None,
+        prototype: np.ndarray[Any, Any] | None = None,
+        variable_shape: bool = False,
+        contains_subsamples: Literal[False] = False,
+        *,
+        backend: str | None = None,
+        backend_options: dict[str, Any] | None = None,
+        inline: bool | None = None,
+    ) -> FlatSampleWriter: ...
+    @overload
+    def add_ndarray_column(
+        self,
+        name: str,
+        shape: Shape | None = None,
+        dtype: npt.DTypeLike | None = None,
+        prototype: np.ndarray[Any, Any] | None = None,
+        variable_shape: bool = False,
+        *,
+        contains_subsamples: Literal[True],
+        backend: str | None = None,
+        backend_options: dict[str, Any] | None = None,
+        inline: bool | None = None,
+    ) -> NestedSampleWriter: ...
+    @overload
+    def add_ndarray_column(
+        self,
+        name: str,
+        shape: Shape | None = None,
+        dtype: npt.DTypeLike | None = None,
+        prototype: np.ndarray[Any, Any] | None = None,
+        variable_shape: bool = False,
+        contains_subsamples: bool = False,
+        *,
+        backend: str | None = None,
+        backend_options: dict[str, Any] | None = None,
+        inline: bool | None = None,
+    ) -> ColumnToWrite: ...
+    def add_ndarray_column(
+        self,
+        name: str,
+        shape: Shape | None = None,
+        dtype: npt.DTypeLike | None = None,
+        prototype: np.ndarray[Any, Any] | None = None,
+        variable_shape: bool = False,
+        contains_subsamples: bool = False,
+        *,
+        backend: str | None = None,
+        backend_options: dict[str, Any] | None = None,
+        inline: bool | None = None,
+    ) -> ColumnToWrite:
+        """Add a column of arrays.
+
+        Parameters
+        ----------
+        name
+            1 to 64 of ``A-Z a-z 0-9 _ . -``.
+        shape
+            Shape of every sample; with ``variable_shape`` the largest size of each dimension. An int is one dimension, ``()`` a scalar.
+        dtype
+            Element type, by default float64; bool, ints, float16/32/64, complex64/128 (bfloat16, float8 of ml_dtypes).
+        prototype
+            An array with the shape and dtype of the samples, instead of ``shape``.
+        variable_shape
+            Whether samples may differ in shape.
+        contains_subsamples
+            Whether samples hold subsamples.
+        backend, backend_options
+            Where new blobs go on this machine; None lets the schema decide.
+        inline
+            Whether values lie in the bookkeeping: None where they are of fixed shape and at most 32 bytes, False never.
+
+        Returns
+        -------
+        FlatSampleWriter or NestedSampleWriter
+            The new column.
+
+        Raises
+        ------
+        InvalidInputError
+            (``ValueError``) a bad name, shape, dtype or backend, or both ``shape`` and ``prototype``.
+        ColumnExistsError
+            (``LookupError``) the name is taken.
+        AccessError
+            (``PermissionError``) inside a ``with`` block.
+        """
+        self._check_new(name)
+        if prototype is not None:
+            if shape is not None:
+                raise InvalidInputError("give a shape or a prototype, not both")
+            model = as_array(prototype)
+            wanted, found = model.shape, model.dtype if dtype is None else _dtype(dtype)
+        elif shape is None:
+            raise InvalidInputError("give the shape of the samples, or a prototype")
+        else:
+            wanted, found = as_shape(shape), _dtype(np.float64 if dtype is None else dtype)
+        schema = NdarraySchema(found, wanted, variable=variable_shape, nested=contains_subsamples, inline=inline)
+        return self._add(name, schema, backend, backend_options)
+
+    @overload
+    def add_str_column(
+        self,
+        name: str,
+        contains_subsamples: Literal[False] = False,
+        *,
+        backend: str | None = None,
+        backend_options: dict[str, Any] | None = None,
+        inline: bool | None = None,
+    ) -> FlatSampleWriter: ...
+    @overload
+    def add_str_column(
+        self,
+        name: str,
+        contains_subsamples: Literal[True],
+        *,
+        backend: str | None = None,
+        backend_options: dict[str, Any] | None = None,
+        inline: bool | None = None,
+    ) -> NestedSampleWriter: ...
+    @overload
+    def add_str_column(
+        self,
+        name: str,
+        contains_subsamples: bool = False,
+        *,
+        backend: str | None = None,
+        backend_options: dict[str, Any] | None = None,
+        inline: bool | None = None,
+    ) -> ColumnToWrite: ...
+    def add_str_column(
+        self,
+        name: str,
+        contains_subsamples: bool = False,
+        *,
+        backend: str | None = None,
+        backend_options: dict[str, Any] | None = None,
+        inline: bool | None = None,
+    ) -> ColumnToWrite:
+        """Add a column of ``str``; parameters and errors as :meth:`add_ndarray_column`."""
+        self._check_new(name)
+        return self._add(name, StrSchema(nested=contains_subsamples, inline=inline), backend, backend_options)
+
+    @overload
+    def add_bytes_column(
+        self,
+        name: str,
+        contains_subsamples: Literal[False] = False,
+        *,
+        backend: str | None = None,
+        backend_options: dict[str, Any] | None = None,
+        inline: bool | None = None,
+    ) -> FlatSampleWriter: ...
+    @overload
+    def add_bytes_column(
+        self,
+        name: str,
+        contains_subsamples: Literal[True],
+        *,
+        backend: str | None = None,
+        backend_options: dict[str, Any] | None = None,
+        inline: bool | None = None,
+    ) -> NestedSampleWriter: ...
+    @overload
+    def add_bytes_column(
+        self,
+        name: str,
+        contains_subsamples: bool = False,
+        *,
+        backend: str | None = None,
+        backend_options: dict[str, Any] | None = None,
+        inline: bool | None = None,
+    ) -> ColumnToWrite: ...
+    def add_bytes_column(
+        self,
+        name: str,
+        contains_subsamples: bool = False,
+        *,
+        backend: str | None = None,
+        backend_options: dict[str, Any] | None = None,
+        inline: bool | None = None,
+    ) -> ColumnToWrite:
+        """Add a column of ``bytes``; parameters and errors as :meth:`add_ndarray_column`."""
+        self._check_new(name)
+        return self._add(name, BytesSchema(nested=contains_subsamples, inline=inline), backend, backend_options)
+
+    def _check_new(self, name: str) -> None:
+        self.session.check()
+        if self.session.in_batch:
+            raise AccessError("a column cannot be added inside a `with` block")
+        self._check_free(name)
+
+    def _check_free(self, name: str) -> None:
+        check_name(name, "column")
+        if name in self.session.staging.columns:
+            raise ColumnExistsError(f"there is a column {name!r} already")
+
+    def _add(self, name: str, schema: ColumnSchema, backend: object, options: object) -> ColumnToWrite:
+        preference = check_preference(schema, backend, options)
+        staging = self.session.staging
+        number = 0
+        while (identity := column_id(name, schema.digest, number)) in staging.by_id:
+            number += 1
+        with self.session.writing():
+            staging.add(name, identity, schema)
+            if preference is not None:
+                self.session.set_preference(identity, preference)
+        return self.columns[name]
+
+
+def _dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
+    try:
+        return np.dtype(dtype)
+    except TypeError as error:
+        raise InvalidInputError(f"{dtype!r} is no dtype: {error}") from None

@@ -1,0 +1,188 @@
+"""One sample of a nested column: subsample key -> value.
+
+A view of the column's tree, of the keys that begin with those of the sample: it holds nothing, costs next to nothing, and reads and
+writes as a flat column does.
+"""
+
+from __future__ import annotations
+
+import weakref
+from collections.abc import Iterator
+from contextlib import AbstractContextManager
+from operator import getitem
+from types import EllipsisType
+from typing import TYPE_CHECKING, Any, overload
+
+from hangar.columns.ahead import ReadAhead
+from hangar.columns.base import BatchBlock, Session, Source, StagedSource, WriteSession
+from hangar.columns.keyspace import PrefixSpace
+from hangar.columns.mapping import ValueMapping
+from hangar.columns.values import ValueReader
+from hangar.columns.write import ColumnWriter, ValueWriter
+from hangar.errors import SampleNotFoundError
+from hangar.names import SampleKey
+from hangar.objects.store import NodeStore
+from hangar.schema import ColumnSchema
+
+if TYPE_CHECKING:
+    from hangar.columns.nested import NestedSampleReader, NestedSampleWriter
+
+__all__ = ["FlatSubsampleReader", "FlatSubsampleWriter"]
+
+
+class FlatSubsampleReader(BatchBlock, ValueMapping):
+    """Subsamples of one sample, by key; made by ``column[sample]``."""
+
+    _of: NestedSampleReader
+    _space: PrefixSpace
+
+    def __init__(
+        self, of: NestedSampleReader, sample: SampleKey, prefix: bytes, ahead: tuple[ReadAhead, int, int] | None = None
+    ) -> None:
+        self._of = of
+        self._sample = sample
+        self._space = PrefixSpace(prefix)
+        self._ahead = None if ahead is None else (weakref.ref(ahead[0]), ahead[1], ahead[2])
+
+    # What the column has is asked for each time: it may be retired, and widened.
+
+    @property
+    def _session(self) -> Session:
+        return self._of._session
+
+    @property
+    def _source(self) -> Source:
+        return self._of._source
+
+    @property
+    def _schema(self) -> ColumnSchema:
+        return self._of._schema
+
+    @property
+    def _nodes(self) -> NodeStore:
+        return self._of._nodes
+
+    @property
+    def _values(self) -> ValueReader:
+        return self._of._values
+
+    def _open_batch(self) -> AbstractContextManager[None]:
+        self._session.check()
+        return self._session.batch()
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self._session.check()
+        return getitem, (self._of, self._sample)
+
+    # ------------------------------------------------------------------ what it is
+
+    @property
+    def sample(self) -> SampleKey:
+        """Key of the sample."""
+        self._session.check()
+        return self._sample
+
+    @property
+    def column(self) -> str:
+        """Name of the column."""
+        return self._of.column
+
+    @property
+    def iswriteable(self) -> bool:
+        """Whether it has writing methods."""
+        return self._of.iswriteable
+
+    @property
+    def contains_remote_references(self) -> bool:
+        """Whether some of its data is promised by a remote and not on this disk."""
+        self._session.check()
+        return False
+
+    @property
+    def remote_reference_keys(self) -> tuple[SampleKey, ...]:
+        """Keys of subsamples whose data is promised and not on this disk."""
+        self._session.check()
+        return ()
+
+    @property
+    def data(self) -> dict[SampleKey, Any]:
+        """All subsamples, in key order."""
+        self._session.check()
+        found = self._taken()
+        return dict(super().items()) if found is None else found
+
+    def _taken(self) -> dict[SampleKey, Any] | None:
+        """The subsamples as iteration over the column has read them ahead; once, and only as long as they are what is there."""
+        if self._ahead is None:
+            return None
+        (window, start, stop), self._ahead = self._ahead, None
+        ahead = window()
+        if ahead is None or ahead.root is not self._source.root():
+            return None
+        return ahead.take(len(self._space.start), start, stop)
+
+    # ------------------------------------------------------------------ reading
+
+    @overload
+    def __getitem__(self, key: EllipsisType | slice) -> dict[SampleKey, Any]: ...
+    @overload
+    def __getitem__(self, key: list[SampleKey]) -> list[Any]: ...
+    @overload
+    def __getitem__(self, key: SampleKey) -> Any: ...
+    def __getitem__(self, key: SampleKey | list[SampleKey] | EllipsisType | slice) -> Any:
+        """Value of one subsample, or of each of a list; a dict of all (``[...]``) or of those at positions in key order (``[a:b]``).
+
+        Raises
+        ------
+        SampleNotFoundError
+            (a ``KeyError``) there is no such subsample.
+        InvalidTypeError
+            (a ``TypeError``) the type of ``key`` can never be that of a key.
+        CorruptionError
+            The stored bytes are not what they were.
+        """
+        if key is Ellipsis:
+            return self.data
+        if isinstance(key, slice):
+            return self._dict_at(key)
+        if type(key) is list:
+            return self._values.many(self._cells(key))
+        return self._value(key)
+
+    def values(self, local: bool = False) -> Iterator[Any]:
+        self._session.check()
+        found = self._taken()
+        return super().values(local) if found is None else iter(found.values())
+
+    def items(self, local: bool = False) -> Iterator[tuple[SampleKey, Any]]:
+        self._session.check()
+        found = self._taken()
+        return super().items(local) if found is None else iter(found.items())
+
+    def _missing(self, key: object) -> SampleNotFoundError:
+        return SampleNotFoundError(f"sample {self._sample!r} of column {self._source.name!r} has no subsample {key!r}")
+
+    def _holder(self) -> str:
+        return f"sample {self._sample!r} of column {self._source.name!r} has subsamples:"
+
+    def __repr__(self) -> str:
+        self._session.check()
+        return f"<{type(self).__name__} {self._sample!r} of {self._source.name!r}: {len(self):,} subsamples>"
+
+
+class FlatSubsampleWriter(ValueWriter, FlatSubsampleReader):
+    """Subsamples of one sample of the staging area."""
+
+    _of: NestedSampleWriter
+
+    @property
+    def _session(self) -> WriteSession:
+        return self._of._session
+
+    @property
+    def _source(self) -> StagedSource:
+        return self._of._source
+
+    def _writer(self) -> ColumnWriter:
+        self._session.check()
+        return self._of

@@ -1,0 +1,147 @@
+"""Reading entries of a column's tree by the keys of one key space: one, a list, or a stack.
+
+What flat columns, nested columns and the samples of nested columns have in common. Batches are read as batches: one walk down the tree,
+one gather in the blob store, no Python call for each sample.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from itertools import islice
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from hangar.columns.keyspace import KeySpace
+from hangar.errors import InvalidInputError, PositionNotFoundError, SampleNotFoundError
+from hangar.objects.lookup import find_ints, find_keys, get_many
+from hangar.objects.scan import leaves
+from hangar.objects.store import NodeStore
+from hangar.schema.base import Rows
+
+if TYPE_CHECKING:
+    from hangar.columns.base import Session, Source
+    from hangar.columns.values import ValueReader
+    from hangar.schema import ColumnSchema
+
+__all__ = ["EntryReader", "chunk_entries"]
+
+_CHUNK_ENTRIES = 1024
+_CHUNK_BYTES = 8 * 2**20
+"""Iteration reads ahead by at most so many samples, of at most so many bytes together where that is known."""
+
+
+def chunk_entries(schema: ColumnSchema) -> int:
+    """So many entries iteration reads ahead."""
+    nbytes = getattr(schema, "nbytes", 0)
+    return max(1, min(_CHUNK_ENTRIES, _CHUNK_BYTES // nbytes if nbytes else _CHUNK_ENTRIES))
+
+
+class EntryReader:
+    """Access by the keys of ``_space``."""
+
+    _space: KeySpace
+
+    if TYPE_CHECKING:
+        # A column holds these; the samples of a nested column ask their column.
+        @property
+        def _session(self) -> Session: ...
+        @property
+        def _source(self) -> Source: ...
+        @property
+        def _schema(self) -> ColumnSchema: ...
+        @property
+        def _nodes(self) -> NodeStore: ...
+        @property
+        def _values(self) -> ValueReader: ...
+
+    def _cell(self, key: Any) -> bytes | None:
+        self._session.check()
+        encoded = self._space.lookup(key)
+        return None if encoded is None else self._source.cell(encoded)
+
+    def _missing(self, key: object) -> SampleNotFoundError:
+        return SampleNotFoundError(f"column {self._source.name!r} has no sample {key!r}")
+
+    def _first_missing(self, keys: Iterable[Any], index: int) -> SampleNotFoundError:
+        return self._missing(next(islice(iter(keys), index, None)))
+
+    def _cells(self, keys: Any) -> list[bytes]:
+        """Tree entries of ``keys``, in their order."""
+        self._session.check()
+        batch = self._space.batch(keys)
+        root = self._source.root()
+        if not len(batch):
+            return []
+        if root is None:
+            raise self._first_missing(keys, 0)
+        cells = get_many(self._nodes, self._schema.form, root.digest, batch.encoded())
+        if None in cells:
+            raise self._first_missing(keys, cells.index(None))
+        return cells  # type: ignore[return-value]
+
+    def _refs(self, keys: Any) -> Rows:
+        """Tree entries of ``keys`` as an array (n, width)."""
+        batch = self._space.batch(keys)
+        root = self._source.root()
+        if not len(batch):
+            return np.empty((0, self._schema.form.width), np.uint8)
+        if root is None:
+            raise self._first_missing(keys, 0)
+        if batch.ints is not None:
+            found, refs = find_ints(self._nodes, self._schema.form, root.digest, batch.ints)
+        else:
+            found, refs = find_keys(self._nodes, self._schema.form, root.digest, batch.encoded())
+        if not found.all():
+            raise self._first_missing(keys, int(np.argmin(found)))
+        return refs
+
+    def _read_keys(self, keys: Any, out: np.ndarray[Any, Any] | None) -> Any:
+        """Values of ``keys``, stacked where they are arrays."""
+        self._session.check()
+        self._check_out(out)
+        if self._schema.kind_name != "ndarray":
+            return self._values.many(self._cells(keys))
+        return self._values.stacked(self._refs(keys), out)
+
+    def _check_out(self, out: np.ndarray[Any, Any] | None) -> None:
+        if out is not None and self._schema.kind_name != "ndarray":
+            raise InvalidInputError(f"out= is for arrays, and {self._source.name!r} holds {self._schema.kind_name}")
+
+    def _value(self, key: Any) -> Any:
+        cell = self._cell(key)
+        if cell is None:
+            raise self._missing(key)
+        return self._values.one(cell)
+
+    def _read_slice(self, key: Any, slices: Any) -> np.ndarray[Any, Any]:
+        value = self._value(key)
+        if not isinstance(value, np.ndarray):
+            raise InvalidInputError(f"column {self._source.name!r} holds {self._schema.kind_name}, which has no slices")
+        try:
+            return np.array(value[slices])
+        except (IndexError, TypeError, ValueError) as error:
+            raise PositionNotFoundError(
+                f"sample {key!r} of shape {value.shape} has no part {slices!r}: {error}"
+            ) from None
+
+    # ------------------------------------------------------------------ in order
+
+    def _chunks(self) -> Iterator[tuple[list[bytes], list[bytes]]]:
+        """Encoded keys and entries of the space in order, so many at a time as iteration should read ahead."""
+        self._session.check()
+        nodes, root = self._source.snapshot()
+        if root is None:
+            return
+        most = chunk_entries(self._schema)
+        keys: list[bytes] = []
+        cells: list[bytes] = []
+        for leaf, first, last in leaves(nodes, root.digest, self._space.start, self._space.stop):
+            keys += leaf.keys[first:last]
+            cells += leaf.cells(first, last)
+            while len(keys) >= most:
+                yield keys[:most], cells[:most]
+                del keys[:most], cells[:most]
+                self._session.check()
+        if keys:
+            yield keys, cells

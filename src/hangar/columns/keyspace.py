@@ -1,0 +1,192 @@
+"""How the keys that a user knows lie in a tree: flat ones, pairs of sample and subsample, and the subsamples of one sample.
+
+A *key space* turns keys into encoded keys and back. What reads and writes by key asks its space and knows no layout; a sample of a
+nested column is the range of the tree whose keys begin with its prefix.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from operator import add
+from typing import Any, Protocol
+
+import numpy as np
+
+from hangar.columns.lookup import KeyBatch
+from hangar.errors import InvalidInputError, InvalidTypeError
+from hangar.names import SampleKey, check_key
+from hangar.schema.keys import (
+    check_keys,
+    decode_keys,
+    encode_key,
+    encode_keys,
+    encode_nested_key,
+    lookup_key,
+    sample_prefix,
+    split_nested_key,
+)
+
+__all__ = ["FLAT", "PAIRS", "KeySpace", "PrefixSpace", "batch_list", "lookup_prefix", "range_end"]
+
+_STR = b"\x20"
+
+
+def range_end(prefix: bytes) -> bytes:
+    """A bound above all keys that begin with ``prefix`` and below all others that follow."""
+    return prefix + b"\xff"
+
+
+def lookup_prefix(sample: Any) -> bytes | None:
+    """What the keys of a sample that somebody looks for begin with; errors as :func:`lookup_key`."""
+    encoded = lookup_key(sample)
+    return encoded + b"\x00" if encoded is not None and encoded[:1] == _STR else encoded
+
+
+def batch_list(what: str, given: Any) -> list[Any]:
+    """A batch that a user gave, as a list.
+
+    Raises
+    ------
+    InvalidInputError
+        One str or bytes: a sequence of its characters, and never what was meant.
+    InvalidTypeError
+        Something that cannot be iterated over.
+    """
+    if isinstance(given, (str, bytes)):
+        raise InvalidInputError(f"a batch of {what} is a sequence, not one {type(given).__name__}")
+    if isinstance(given, np.ndarray) and given.ndim == 1:
+        values: list[Any] = given.tolist()
+        return values
+    try:
+        return list(given)
+    except TypeError:
+        raise InvalidTypeError(f"a batch of {what} is a sequence, not {type(given).__name__}") from None
+
+
+class KeySpace(Protocol):
+    """The keys of a mapping, and where in the tree they lie: from ``start`` up to, not including, ``stop``."""
+
+    start: bytes
+    stop: bytes | None
+
+    def lookup(self, key: Any) -> bytes | None:
+        """Encoded form of a key to read, None where no sample can have it; InvalidTypeError where its type never can be."""
+
+    def batch(self, keys: Any) -> KeyBatch:
+        """Many keys to read."""
+
+    def encode(self, key: Any) -> bytes:
+        """Encoded form of a key to write; InvalidInputError where it is not suitable."""
+
+    def encode_all(self, keys: Iterable[Any]) -> list[bytes]:
+        """Many keys to write."""
+
+    def decode(self, encoded: Sequence[bytes]) -> list[Any]:
+        """The keys of entries."""
+
+
+class _Flat:
+    """Sample keys of a flat column."""
+
+    start = b""
+    stop: bytes | None = None
+    lookup = staticmethod(lookup_key)
+    batch = staticmethod(KeyBatch.of)
+    decode = staticmethod(decode_keys)
+
+    @staticmethod
+    def encode(key: Any) -> bytes:
+        return encode_key(check_key(key))
+
+    @staticmethod
+    def encode_all(keys: Iterable[Any]) -> list[bytes]:
+        return encode_keys(check_keys(batch_list("keys", keys)))
+
+
+class PrefixSpace:
+    """Subsample keys of one sample."""
+
+    __slots__ = ("start", "stop")
+
+    def __init__(self, prefix: bytes) -> None:
+        self.start = prefix
+        self.stop: bytes | None = range_end(prefix)
+
+    def lookup(self, key: Any) -> bytes | None:
+        encoded = lookup_key(key)
+        return None if encoded is None else self.start + encoded
+
+    def batch(self, keys: Any) -> KeyBatch:
+        return KeyBatch(None, [self.start + key for key in KeyBatch.of(keys).encoded()])
+
+    def encode(self, key: Any) -> bytes:
+        return self.start + _Flat.encode(key)
+
+    def encode_all(self, keys: Iterable[Any]) -> list[bytes]:
+        return [self.start + key for key in _Flat.encode_all(keys)]
+
+    def decode(self, encoded: Sequence[bytes]) -> list[Any]:
+        skip = len(self.start)
+        return decode_keys([key[skip:] for key in encoded])
+
+
+class _Pairs:
+    """Pairs of sample and subsample key of a nested column."""
+
+    start = b""
+    stop: bytes | None = None
+
+    @staticmethod
+    def lookup(key: Any) -> bytes | None:
+        if not isinstance(key, (tuple, list)) or len(key) != 2:
+            raise InvalidTypeError(f"in a nested column a key is a pair (sample, subsample), not {key!r}")
+        prefix, encoded = lookup_prefix(key[0]), lookup_key(key[1])
+        return None if prefix is None or encoded is None else prefix + encoded
+
+    @staticmethod
+    def batch(keys: Any) -> KeyBatch:
+        samples: Any
+        subsamples: Any
+        if isinstance(keys, np.ndarray) and keys.dtype.kind in "iu" and keys.ndim == 2 and keys.shape[1] == 2:
+            samples, subsamples = keys[:, 0], keys[:, 1]
+        else:
+            given = KeyBatch.checked(keys.tolist() if isinstance(keys, np.ndarray) else keys)
+            if not set(map(type, given)) <= {tuple, list} or not set(map(len, given)) <= {2}:
+                wrong = next(key for key in given if not isinstance(key, (tuple, list)) or len(key) != 2)
+                raise InvalidTypeError(f"in a nested column a key is a pair (sample, subsample), not {wrong!r}")
+            samples, subsamples = zip(*given, strict=True) if given else ((), ())
+        return KeyBatch(None, list(map(add, _prefixes(samples), KeyBatch.of(subsamples).encoded())))
+
+    @staticmethod
+    def encode(key: Any) -> bytes:
+        sample, subsample = _checked_pair(key)
+        return encode_nested_key(check_key(sample), check_key(subsample))
+
+    @staticmethod
+    def encode_all(keys: Iterable[Any]) -> list[bytes]:
+        pairs = list(map(_checked_pair, batch_list("keys", keys)))
+        if not pairs:
+            return []
+        samples, subsamples = map(check_keys, zip(*pairs, strict=True))
+        return list(map(add, map(sample_prefix, samples), encode_keys(subsamples)))
+
+    @staticmethod
+    def decode(encoded: Sequence[bytes]) -> list[Any]:
+        return list(map(split_nested_key, encoded))
+
+
+def _prefixes(samples: Any) -> list[bytes]:
+    batch = KeyBatch.of(samples)
+    if batch.ints is not None:
+        return batch.encoded()
+    return [key + b"\x00" if key[:1] == _STR else key for key in batch.texts]
+
+
+def _checked_pair(key: Any) -> tuple[SampleKey, SampleKey]:
+    if not isinstance(key, (tuple, list, np.ndarray)) or len(key) != 2:
+        raise InvalidInputError(f"key {key!r} is not suitable: in a nested column it is a pair (sample, subsample)")
+    return key[0], key[1]
+
+
+FLAT: KeySpace = _Flat()
+PAIRS: KeySpace = _Pairs()

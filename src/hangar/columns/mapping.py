@@ -1,0 +1,196 @@
+"""A mapping from keys to values, read: what a flat column is, and what the subsamples of one sample are.
+
+Keys in order, values read when they are asked for, batches by key or by position read as batches. Which keys these are and where they lie is the
+key space's affair.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import numpy as np
+import numpy.typing as npt
+
+from hangar.columns.entries import EntryReader
+from hangar.columns.lookup import check_position, position_batch
+from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundError
+from hangar.names import SampleKey
+from hangar.objects.node import Root
+from hangar.objects.order import rank, select, select_cells, select_keys, select_refs, slice_refs
+from hangar.schema.base import Rows
+
+__all__ = ["ValueMapping"]
+
+
+class ValueMapping(EntryReader):
+    """Keys to values, in key order."""
+
+    def get(self, key: SampleKey, default: Any = None) -> Any:
+        """Value of ``key``, or ``default`` where there is none."""
+        cell = self._cell(key)
+        return default if cell is None else self._values.one(cell)
+
+    def __contains__(self, key: object) -> bool:
+        self._session.check()
+        try:
+            encoded = self._space.lookup(key)
+        except InvalidTypeError:
+            return False
+        return encoded is not None and self._source.cell(encoded) is not None
+
+    def __len__(self) -> int:
+        self._session.check()
+        first, last = self._span(self._source.root())
+        return last - first
+
+    # ------------------------------------------------------------------ batches
+
+    def _span(self, root: Root | None) -> tuple[int, int]:
+        """Positions in the tree: from the first up to, not including, the second."""
+        if root is None:
+            return 0, 0
+        start, stop = self._space.start, self._space.stop
+        return (
+            rank(self._nodes, root.digest, start) if start else 0,
+            root.entries if stop is None else rank(self._nodes, root.digest, stop),
+        )
+
+    def _holder(self) -> str:
+        """How messages count what is here."""
+        return f"column {self._source.name!r} has samples:"
+
+    def _chosen(self, positions: Any, root: Root | None) -> range | npt.NDArray[np.int64]:
+        """Positions in the tree that a user's are."""
+        first, last = self._span(root)
+        chosen = position_batch(positions, last - first, self._holder())
+        if isinstance(chosen, range):
+            return range(chosen.start + first, chosen.stop + first)
+        return chosen + first if first else chosen
+
+    def _refs_at(self, positions: Any) -> Rows:
+        """Tree entries at ``positions`` in key order."""
+        root = self._source.root()
+        chosen = self._chosen(positions, root)
+        if root is None or len(chosen) == 0:
+            return np.empty((0, self._schema.form.width), np.uint8)
+        if isinstance(chosen, range):
+            return slice_refs(self._nodes, self._schema.form, root.digest, chosen.start, chosen.stop)
+        return select_refs(self._nodes, self._schema.form, root.digest, chosen)
+
+    def _cells_at(self, positions: Any) -> list[bytes]:
+        root = self._source.root()
+        chosen = self._chosen(positions, root)
+        return [] if root is None else select_cells(self._nodes, root.digest, chosen)
+
+    def _dict_at(self, positions: slice) -> dict[SampleKey, Any]:
+        """Keys and values at ``positions`` in key order."""
+        self._session.check()
+        root = self._source.root()
+        chosen = self._chosen(positions, root)
+        if root is None or not len(chosen):
+            return {}
+        keys = self._space.decode(select_keys(self._nodes, root.digest, chosen))
+        return dict(zip(keys, self._values.many(select_cells(self._nodes, root.digest, chosen)), strict=True))
+
+    def read(
+        self,
+        keys: Sequence[SampleKey] | npt.NDArray[Any] | slice | None = None,
+        out: np.ndarray[Any, Any] | None = None,
+        *,
+        positions: Sequence[int] | npt.NDArray[Any] | slice | None = None,
+    ) -> Any:
+        """Read a batch.
+
+        Parameters
+        ----------
+        keys
+            Keys in any order, twice if you like: a sequence or an integer array. A ``slice`` selects by position in key order.
+        out
+            Array of shape ``(n, *shape)`` and the column's dtype to read into.
+        positions
+            Instead of ``keys``: positions in key order, negative ones from the end.
+
+        Returns
+        -------
+        numpy.ndarray or list
+            Arrays stacked to ``(n, *shape of a sample)``, fresh memory or ``out``; str and bytes as a list.
+
+        Raises
+        ------
+        SampleNotFoundError, PositionNotFoundError
+            A key or position does not exist; nothing was read.
+        InvalidInputError
+            The samples differ in shape, or ``out`` does not fit.
+        CorruptionError
+            The stored bytes are not what they were.
+        """
+        self._session.check()
+        if (keys is None) == (positions is None):
+            raise InvalidTypeError("read takes keys or positions, one of them")
+        if positions is None and not isinstance(keys, slice):
+            return self._read_keys(keys, out)
+        where = keys if positions is None else positions
+        self._check_out(out)
+        if self._schema.kind_name != "ndarray":
+            return self._values.many(self._cells_at(where))
+        return self._values.stacked(self._refs_at(where), out)
+
+    def read_slice(self, key: SampleKey, slices: Any) -> np.ndarray[Any, Any]:
+        """Part of one sample: ``slices`` is what would stand in ``array[...]``. The whole sample is read and checked.
+
+        Raises
+        ------
+        PositionNotFoundError
+            (an ``IndexError``) the sample has no such part.
+        """
+        return self._read_slice(key, slices)
+
+    def at(self, position: int) -> SampleKey:
+        """The key at ``position`` in key order; negative ones count from the end.
+
+        Raises
+        ------
+        PositionNotFoundError
+            (an ``IndexError``) there are fewer keys.
+        InvalidTypeError
+            (a ``TypeError``) ``position`` is no integer.
+        """
+        self._session.check()
+        root = self._source.root()
+        first, last = self._span(root)
+        index = check_position(position, last - first)
+        if root is None or index is None:
+            raise PositionNotFoundError(f"{self._holder()} {last - first:,}, and none at position {position}")
+        key: SampleKey = self._space.decode([select(self._nodes, root.digest, first + index)[0]])[0]
+        return key
+
+    def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
+        """All values stacked in key order, fresh memory of shape ``(len, *shape)``; for ``numpy.asarray``."""
+        self._session.check()
+        if self._schema.kind_name != "ndarray":
+            raise InvalidTypeError(f"a column of {self._schema.kind_name} is no array")
+        if copy is False:
+            raise InvalidInputError("the samples of a column are stored apart: an array of them is always a copy")
+        stacked: np.ndarray[Any, Any] = self.read(slice(None))
+        return stacked if dtype is None else stacked.astype(dtype, copy=False)
+
+    # ------------------------------------------------------------------ iteration
+
+    def __iter__(self) -> Iterator[SampleKey]:
+        for keys, _ in self._chunks():
+            yield from self._space.decode(keys)
+
+    def keys(self, local: bool = False) -> Iterator[SampleKey]:
+        """Keys in order: ints by value, then strings by code point. ``local``: only of data on this disk."""
+        return iter(self)
+
+    def values(self, local: bool = False) -> Iterator[Any]:
+        """Values in key order, read ahead in batches; what is written meanwhile is not seen."""
+        for _, cells in self._chunks():
+            yield from self._values.many(cells)
+
+    def items(self, local: bool = False) -> Iterator[tuple[SampleKey, Any]]:
+        """Pairs of key and value in key order, read ahead in batches; what is written meanwhile is not seen."""
+        for keys, cells in self._chunks():
+            yield from zip(self._space.decode(keys), self._values.many(cells), strict=True)

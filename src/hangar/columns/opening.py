@@ -1,0 +1,25 @@
+"""Which class a column is, by its layout."""
+
+from __future__ import annotations
+
+from typing import TypeAlias
+
+from hangar.columns.base import Session, Source, StagedSource, WriteSession
+from hangar.columns.flat import FlatSampleReader
+from hangar.columns.nested import NestedSampleReader, NestedSampleWriter
+from hangar.columns.write import FlatSampleWriter
+
+__all__ = ["ColumnReader", "ColumnToWrite", "open_reader", "open_writer"]
+
+ColumnReader: TypeAlias = FlatSampleReader | NestedSampleReader
+ColumnToWrite: TypeAlias = FlatSampleWriter | NestedSampleWriter
+
+
+def open_reader(session: Session, source: Source) -> ColumnReader:
+    """The column ``source``, to read."""
+    return (NestedSampleReader if source.schema.nested else FlatSampleReader)(session, source)
+
+
+def open_writer(session: WriteSession, source: StagedSource) -> ColumnToWrite:
+    """The column ``source``, to read and write."""
+    return (NestedSampleWriter if source.schema.nested else FlatSampleWriter)(session, source)
