@@ -17,7 +17,7 @@ import numpy as np
 from hangar.blobs.places import verify_places
 from hangar.blobs.verify import Damage, verify_blobs, verify_files
 from hangar.db.tables import TABLES
-from hangar.digest import Digest, digest_array
+from hangar.digest import Digest
 from hangar.errors import CorruptionError, HangarError, StorageError
 from hangar.objects.attributes import load_attributes
 from hangar.objects.commit import ColumnEntry, Commit
@@ -29,7 +29,7 @@ from hangar.objects.verify import TreeVerifier
 from hangar.objects.walk import walk
 from hangar.progress import Progress, Reporter, report
 from hangar.schema import ColumnSchema, load_schema
-from hangar.schema.base import BY_DIGEST, FIXED_INLINE
+from hangar.schema.base import FIXED_INLINE
 from hangar.staging import Staging, staged_on, tree_of
 from hangar.stores import Stores
 
@@ -229,15 +229,12 @@ class _Check:
             for _, node in walk(store, root, walked):
                 reporter.advance()
                 if not node.level and schema.form.kind != FIXED_INLINE:
-                    self._present(node, schema, where)
+                    self._present(node, where)
         except HangarError as error:
             self._found("node", f"{where}: {error}", root.hex(), "db/data.mdb")
 
-    def _present(self, leaf: Node, schema: ColumnSchema, where: str) -> None:
-        if schema.form.kind == BY_DIGEST:
-            digests = leaf.rows
-        else:
-            digests = digest_array([cell[1:] for cell in leaf.cells() if cell[0] == 0xFF])
+    def _present(self, leaf: Node, where: str) -> None:
+        digests = leaf.blobs()
         if not len(digests):
             return
         self._blobs += len(digests)

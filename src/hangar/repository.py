@@ -46,6 +46,7 @@ from hangar.stores import Stores
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from hangar.convert import ConvertReport
     from hangar.fsck import FsckReport
 
 __all__ = ["Repository"]
@@ -375,6 +376,41 @@ class Repository:
         return describe.status(self._open())
 
     # ------------------------------------------------------------------ care
+
+    def convert_backend(
+        self,
+        column: str,
+        backend: str | None = None,
+        backend_options: dict[str, Any] | None = None,
+        *,
+        branch: str = "",
+        progress: Progress = None,
+    ) -> ConvertReport:
+        """Move all that ``column`` has stored, in every commit, to another backend; new data goes there too.
+
+        No commit changes, and readers go on. What an interrupt or a crash leaves is sound, and the same call goes on from there.
+
+        Parameters
+        ----------
+        column
+            Its name on ``branch`` (by default the branch last written).
+        backend, backend_options
+            A tag and its options; None: those that new data of the column goes to.
+        progress
+            See :mod:`hangar.progress`.
+
+        Raises
+        ------
+        ColumnNotFoundError
+            (a ``KeyError``) there is no such column.
+        InvalidInputError, InvalidTypeError
+            (``ValueError``, ``TypeError``) the backend is unknown or cannot hold such data, or the options are wrong.
+        LockedError
+            (a ``PermissionError``) a writer holds the lock: close its checkout first.
+        """
+        from hangar.convert import convert
+
+        return convert(self._open(), column, backend, backend_options, branch=branch, progress=progress)
 
     def force_release_writer_lock(self) -> bool:
         """Take the writer lock away from whoever holds it; what that writer does next is refused. Warns (``ResourceWarning``)."""

@@ -81,6 +81,7 @@ class Actions(Protocol):
     def remove_branch(self, name: str) -> None: ...
     def switch(self, name: str) -> None: ...
     def change_backend(self, column: str, tag: str) -> None: ...
+    def convert(self, column: str, tag: str) -> None: ...
     def configure(self, email: str) -> None: ...
     def reopen(self) -> None: ...
     def force(self) -> None: ...
@@ -167,6 +168,9 @@ class Model:
     def change_backend(self, column: str, tag: str) -> None:
         self.backends[column] = tag
 
+    def convert(self, column: str, tag: str) -> None:
+        self.backends[column] = tag
+
     def configure(self, email: str) -> None:
         self.email = email
 
@@ -248,6 +252,11 @@ class Live:
 
     def change_backend(self, column: str, tag: str) -> None:
         self.writer[column].change_backend(tag)
+
+    def convert(self, column: str, tag: str) -> None:
+        self.writer.close()
+        self.repo.convert_backend(column, tag)
+        self.writer = self.repo.checkout(write=True)
 
     def configure(self, email: str) -> None:
         Config(Path(self.repo.path) / ".hangar").file("repository").set("user.email", email)

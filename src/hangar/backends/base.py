@@ -173,6 +173,16 @@ class Backend(ABC):
             )
         return {}
 
+    def stored_as(self, locations: Locations, options: Options) -> npt.NDArray[np.bool_]:
+        """Whether blobs of this backend lie as a writer with these options would put them: bool, shape (n,).
+
+        Parameters
+        ----------
+        options
+            As :meth:`check_options` gave them. A backend that takes none has nothing to compare.
+        """
+        return np.ones(len(locations), np.bool_)
+
     @abstractmethod
     def open_writer(self, path: Path, file_id: int, end: int | None) -> FileWriter:
         """Open a blob file for appending.

@@ -77,13 +77,18 @@ class Appender:
     ----------
     written
         Told the backend of each file that is being written, by id.
+    own_files
+        Never continue a file that is there.
     """
 
-    def __init__(self, db: Database, directory: Path, lock: WriterLock, written: dict[int, str]) -> None:
+    def __init__(
+        self, db: Database, directory: Path, lock: WriterLock, written: dict[int, str], *, own_files: bool = False
+    ) -> None:
         self._db = db
         self._directory = directory
         self._lock = lock
         self._written = written
+        self._own_files = own_files
         self._open: dict[str, _Growing] = {}
         self._full: list[_Growing] = []
         self._doubtful: set[int] = set()
@@ -111,6 +116,8 @@ class Appender:
         return growing.writer
 
     def _continue(self, tag: str) -> _Growing | None:
+        if self._own_files:
+            return None
         backend = get_backend(tag)
         with self._db.read() as transaction:
             rows = scan_blob_files(transaction)

@@ -33,10 +33,13 @@ __all__ = [
     "put_blob_file",
     "put_headers",
     "put_run",
+    "remove_blob_file",
     "remove_run",
+    "removed_blob_files",
     "run_path",
     "scan_blob_files",
     "scan_runs",
+    "settle_removed",
 ]
 
 BLOB_DIRECTORY: Final = "blobs"
@@ -45,6 +48,7 @@ RUN_DIRECTORY: Final = "runs"
 _BLOB_FILE = b"b"
 _RUN = b"r"
 _NEXT_ID = b"next file id"
+_REMOVED = b"removed file/"
 _ID_BYTES = 4
 _MAX_ID = 2**32 - 1
 _STRAY_FILES = 10_000
@@ -115,6 +119,27 @@ def scan_blob_files(transaction: ReadTransaction) -> list[tuple[int, BlobFileRow
 def put_blob_file(transaction: WriteTransaction, file_id: int, row: BlobFileRow) -> None:
     """Record a blob file."""
     transaction.put(FILES, _key(_BLOB_FILE, file_id), msgspec.msgpack.encode(row))
+
+
+def remove_blob_file(transaction: WriteTransaction, file_id: int) -> None:
+    """Forget a blob file, and note that it is to be removed."""
+    row = get_blob_file(transaction, file_id)
+    if row is not None:
+        transaction.delete(FILES, _key(_BLOB_FILE, file_id))
+        transaction.put(META, _REMOVED + file_id.to_bytes(_ID_BYTES, "big"), row.tag.encode())
+
+
+def removed_blob_files(transaction: ReadTransaction) -> list[tuple[int, str]]:
+    """Files that are forgotten and may still be there: id and backend of each."""
+    rows = list(transaction.scan(META, prefix=_REMOVED))
+    if any(len(key) != len(_REMOVED) + _ID_BYTES or not tag.isascii() for key, tag in rows):
+        raise CorruptionError("table 'meta' has a row of a removed file that is none")
+    return [(int.from_bytes(key[len(_REMOVED) :], "big"), tag.decode("ascii")) for key, tag in rows]
+
+
+def settle_removed(transaction: WriteTransaction, file_id: int) -> None:
+    """A file of :func:`removed_blob_files` is gone."""
+    transaction.delete(META, _REMOVED + file_id.to_bytes(_ID_BYTES, "big"))
 
 
 def scan_runs(transaction: ReadTransaction) -> list[tuple[int, RunRow]]:

@@ -56,7 +56,7 @@ class OpenFiles:
         found = self._open.get(file_id)
         if found is not None:
             return found
-        tag = self._tag(file_id)
+        tag = self.tag(file_id)
         backend = get_backend(tag)
         opened = BlobFile(blob_file_path(self._directory, file_id, tag), file_id, tag), backend
         while len(self._open) >= limits.OPEN_BLOB_FILES:
@@ -68,7 +68,14 @@ class OpenFiles:
             self.raw[file_id] = opened[0]
         return opened
 
-    def _tag(self, file_id: int) -> str:
+    def tag(self, file_id: int) -> str:
+        """Backend of a file.
+
+        Raises
+        ------
+        CorruptionError
+            It is not recorded.
+        """
         tag = self.written.get(file_id)
         if tag is not None:
             return tag

@@ -29,6 +29,7 @@ __all__ = ["IN_MEMORY", "Locator"]
 IN_MEMORY: Final = 0
 """File id in the location of a blob that lies in ``Pending.buffers``."""
 
+_NO_HINT: Final = -1
 _unpack: Final[Callable[[bytes], Found]] = LOCATION.unpack
 
 
@@ -103,6 +104,11 @@ class Locator:
         self.arrange()
         return True
 
+    def reload(self, transaction: ReadTransaction) -> list[str]:
+        """Read the list of runs as a transaction has it; what is the matter with those that cannot be opened."""
+        self._load(transaction)
+        return list(self._damaged)
+
     def forget(self) -> None:
         """Forget the runs: the next lookup reads their list again."""
         self._runs = None
@@ -132,6 +138,10 @@ class Locator:
             if found is not None:
                 return found
         return self._locate(digests, sought, hint)
+
+    def newest(self, digests: Digests) -> Words:
+        """As :meth:`locate`, and of several locations of a blob the one that counts when runs are merged."""
+        return self._locate(digests, Sought.of(digests), _NO_HINT)
 
     def _locate(self, digests: Digests, sought: Sought, hint: int) -> Words:
         if self._runs is None:

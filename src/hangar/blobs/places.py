@@ -34,6 +34,7 @@ def verify_places(store: BlobStore) -> Iterator[str]:
         if first_free_id(transaction) <= highest:
             yield f"the next id of a file is not above {highest:08x}, which is taken"
         rows = [row for _, row in transaction.scan(LOCATIONS)]
+        store.locator.reload(transaction)
     headers: dict[int, bool] = {}
     tables = [Locations.from_rows(rows).words] if rows else []
     for words in (*tables, *(run.index.locations().words for run in store.locator.runs())):

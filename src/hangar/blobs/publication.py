@@ -34,7 +34,7 @@ from hangar.db.tables import LOCATIONS
 from hangar.digest import Header, digest_array, digest_list
 from hangar.errors import CorruptionError, HangarError, InvalidStateError, StorageError
 
-__all__ = ["Publication"]
+__all__ = ["Publication", "index_of_rows"]
 
 Rows = list[tuple[bytes, bytes]]
 
@@ -66,23 +66,38 @@ class Publication:
 
     @classmethod
     def prepare(
-        cls, db: Database, directory: Path, locator: Locator, fresh: Index, headers: dict[int, Header]
+        cls,
+        db: Database,
+        directory: Path,
+        locator: Locator,
+        fresh: Index,
+        headers: dict[int, Header],
+        *,
+        as_run: bool = False,
+        reach: int = 0,
     ) -> Publication:
         """Make ``fresh``, the locations of new blobs, ready.
+
+        Parameters
+        ----------
+        as_run
+            Write a run however few there are: they are moved, and their places in older runs count no more.
+        reach
+            How many of the newest runs are merged into one at least, together with the table, whatever is in ``fresh``.
 
         Raises
         ------
         DiskFullError, StorageError
             Nothing was written.
         """
-        many = fresh.count >= limits.RUN_BLOBS
+        many = bool(reach) or fresh.count >= (1 if as_run else limits.RUN_BLOBS)
         with db.read() as transaction:
             present = transaction.count(LOCATIONS)
             crowded = bool(fresh.count) and present + fresh.count >= TABLE_ROWS
             folds = list(transaction.scan(LOCATIONS)) if present and (many or crowded) else []
         if many or folds:
-            table = [_index_of(folds)] if folds else []
-            run = _write_run(db, directory, locator, [fresh, *table], folds)
+            table = [index_of_rows(folds)] if folds else []
+            run = _write_run(db, directory, locator, [fresh, *table], folds, reach)
             return cls(headers, directory, [], run)
         rows: Rows = []
         if fresh.count:
@@ -122,14 +137,16 @@ class Publication:
                 _fs.remove_file(run_path(self._directory, self._run.run_id))
 
 
-def _index_of(rows: Rows) -> Index:
+def index_of_rows(rows: Rows) -> Index:
     """The index of rows of the table, which are sorted by digest."""
     _, sought, _ = sort_digests(digest_array([key for key, _ in rows]))
     return Index.build(sought, Locations.from_rows([row for _, row in rows]))
 
 
-def _write_run(db: Database, directory: Path, locator: Locator, fresh: Sequence[Index], folds: Rows) -> _NewRun:
-    old = _runs_to_merge(locator, sum(index.count for index in fresh))
+def _write_run(
+    db: Database, directory: Path, locator: Locator, fresh: Sequence[Index], folds: Rows, reach: int
+) -> _NewRun:
+    old = _runs_to_merge(locator, sum(index.count for index in fresh), reach)
     indexes = [*fresh, *(run.index for run in old)]
     for run_id in free_ids(db, directory):
         try:
@@ -142,11 +159,11 @@ def _write_run(db: Database, directory: Path, locator: Locator, fresh: Sequence[
     raise AssertionError("ids do not end")
 
 
-def _runs_to_merge(locator: Locator, fresh: int) -> Sequence[Run]:
+def _runs_to_merge(locator: Locator, fresh: int, reach: int) -> Sequence[Run]:
     """Registered runs that a new one takes in, newest first; a damaged one, and those before it, stay as they are."""
     locator.refresh()
     runs = locator.runs()
-    old = runs[: runs_to_merge([run.count for run in runs], fresh)]
+    old = runs[: max(reach, runs_to_merge([run.count for run in runs], fresh))]
     for sound, run in enumerate(old):
         try:
             run.verify()

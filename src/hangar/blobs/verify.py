@@ -61,7 +61,8 @@ def verify_files(store: BlobStore) -> Iterator[Damage]:
         try:
             Run(path, run_id, run_row.count).verify()
         except HangarError as error:
-            yield Damage(None, _below(path, store), str(error))
+            if run_id in _now(store)[0]:
+                yield Damage(None, _below(path, store), str(error))
     for file_id, row in files:
         path = store.directory
         try:
@@ -69,7 +70,16 @@ def verify_files(store: BlobStore) -> Iterator[Damage]:
             get_backend(row.tag)
             BlobFile(path, file_id, row.tag).need(row.end)
         except HangarError as error:
-            yield Damage(None, _below(path, store), str(error))
+            if file_id in _now(store)[1]:
+                yield Damage(None, _below(path, store), str(error))
+
+
+def _now(store: BlobStore) -> tuple[set[int], set[int]]:
+    """Ids of the runs and of the blob files that are recorded now: one that is not any more was moved, and not damaged."""
+    with store.db.read() as transaction:
+        return {run_id for run_id, _ in scan_runs(transaction)}, {
+            file_id for file_id, _ in scan_blob_files(transaction)
+        }
 
 
 def verify_blobs(store: BlobStore, progress: Progress = None) -> Iterator[Damage]:

@@ -49,6 +49,8 @@ class BlobWriter:
         Where they go. It reads what is unpublished too, from now on.
     lock
         Held by the caller; looked at before each append and in each publishing transaction.
+    own_files
+        Append to files that this writer makes, and to none that is there.
 
     Attributes
     ----------
@@ -56,22 +58,32 @@ class BlobWriter:
         What is not published yet; ``digest in writer.pending``, ``len(writer.pending)``.
     """
 
-    def __init__(self, store: BlobStore, lock: WriterLock) -> None:
+    def __init__(self, store: BlobStore, lock: WriterLock, *, own_files: bool = False) -> None:
         self._store = store
         self._lock = lock
         lock.check()
         store.refresh()
         self.pending = Pending()
         store.locator.pending = self.pending
-        self._appender = Appender(store.db, store.directory, lock, store.files.written)
+        self._appender = Appender(store.db, store.directory, lock, store.files.written, own_files=own_files)
         self._prepared: Publication | None = None
         self._attempted = False
+        self._moved = False
         self._dead: str | None = None
         self._recorded_headers: set[int] = set()
 
     # ------------------------------------------------------------------ adding
 
-    def add_rows(self, tag: str, header: Header, rows: Rows, digests: Digests, options: Options = _NO_OPTIONS) -> None:
+    def add_rows(
+        self,
+        tag: str,
+        header: Header,
+        rows: Rows,
+        digests: Digests,
+        options: Options = _NO_OPTIONS,
+        *,
+        again: bool = False,
+    ) -> None:
         """Add blobs of one header.
 
         Parameters
@@ -86,6 +98,8 @@ class BlobWriter:
             uint8, shape (n, 32).
         options
             Of the backend, as its ``check_options`` gave them.
+        again
+            Store what is stored already in a further place, which counts from its publishing on.
 
         Raises
         ------
@@ -101,7 +115,7 @@ class BlobWriter:
             raise InvalidInputError("`rows` must be a uint8 array (n, size) in C order, and `digests` one of (n, 32)")
         self._begin_adding()
         self._flush()
-        fresh, sought = self._fresh(np.ascontiguousarray(digests))
+        fresh, sought = self._fresh(np.ascontiguousarray(digests), again)
         if len(fresh):
             self._append(tag, options, batch_of_rows(rows, header, fresh, sought))
 
@@ -112,6 +126,8 @@ class BlobWriter:
         buffers: Sequence[Buffer],
         digests: Sequence[bytes],
         options: Options = _NO_OPTIONS,
+        *,
+        again: bool = False,
     ) -> None:
         """Add blobs of any sizes.
 
@@ -123,6 +139,8 @@ class BlobWriter:
             Logical bytes of each, contiguous. Read before the call returns.
         digests
             Digest of each.
+        options, again
+            As for :meth:`add_rows`.
 
         Raises
         ------
@@ -133,7 +151,7 @@ class BlobWriter:
             raise InvalidInputError("as many headers and buffers as digests are needed")
         self._begin_adding()
         self._flush()
-        self._add_list(tag, headers, buffers, digests, options)
+        self._add_list(tag, headers, buffers, digests, options, again)
 
     def add_one(self, tag: str, header: Header, buffer: Buffer, digest: bytes, options: Options = _NO_OPTIONS) -> None:
         """Add one blob: kept in memory until there are enough for a batch, and readable at once."""
@@ -181,10 +199,13 @@ class BlobWriter:
                 del pending.buffers[digest]
                 pending.buffered_bytes -= len(blob.data)
 
-    def _fresh(self, digests: Digests) -> tuple[Places, Sought]:
+    def _fresh(self, digests: Digests, again: bool) -> tuple[Places, Sought]:
         """Positions of the digests that are to be stored, in the order of digests, and these digests."""
         order, sought, skipped = sort_digests(digests)
-        skipped |= self._store.locator.known(sought)
+        if again:
+            self._moved = True
+        else:
+            skipped |= self._store.locator.known(sought)
         if not skipped.any():
             return order, sought
         left = np.flatnonzero(~skipped)
@@ -197,10 +218,11 @@ class BlobWriter:
         buffers: Sequence[Buffer],
         digests: Sequence[bytes],
         options: Options,
+        again: bool = False,
     ) -> None:
         if not digests:
             return
-        fresh, sought = self._fresh(digest_array(digests))
+        fresh, sought = self._fresh(digest_array(digests), again)
         if len(fresh):
             self._append(tag, options, batch_of_list(headers, buffers, fresh, sought))
 
@@ -237,8 +259,9 @@ class BlobWriter:
         headers = {n: header for n, header in self.pending.headers.items() if n not in self._recorded_headers}
         store = self._store
         with self._ended_by(StorageError):
+            # Runs are asked before the table, so a new place of what is stored in a run counts if it is in a newer one.
             self._prepared = Publication.prepare(
-                store.db, store.directory, store.locator, self.pending.merged(), headers
+                store.db, store.directory, store.locator, self.pending.merged(), headers, as_run=self._moved
             )
 
     @contextlib.contextmanager
@@ -281,20 +304,22 @@ class BlobWriter:
         self._prepared = None
         if prepared.adds_run:
             self._store.locator.refresh()
-        self.pending.clear()
-        self._store.locator.arrange()
+        self._forget()
 
     def rollback(self) -> None:
         """Forget everything that was added and not published."""
         self._drop_prepared()
         self._appender.rollback()
         self._attempted = False
-        self.pending.clear()
-        self._store.locator.arrange()
+        self._forget()
 
     def close(self) -> None:
         """Let go of all files; what is not published is lost."""
         self._drop_prepared()
         self._appender.close()
+        self._forget()
+
+    def _forget(self) -> None:
+        self._moved = False
         self.pending.clear()
         self._store.locator.arrange()

@@ -1,4 +1,4 @@
-"""``hangar column create``, ``remove``, ``list``, ``rename`` and ``attributes``."""
+"""``hangar column create``, ``remove``, ``list``, ``rename``; ``attributes`` and ``backend`` are in files of their own."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any, Final
 
 import click
 
-from hangar.cli import complete
+from hangar.cli import column_backend, complete
 from hangar.cli.attributes import attributes
 from hangar.cli.groups import SuggestingGroup
 from hangar.cli.output import count, echo, json_option, table, visible, write_json
@@ -189,3 +189,4 @@ def rename(state: State, old: str, new: str, as_json: bool) -> None:
 
 
 command.add_command(attributes)
+command.add_command(column_backend.command)

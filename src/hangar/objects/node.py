@@ -20,7 +20,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hangar import limits
-from hangar.digest import DIGEST_BYTES, Digest
+from hangar.digest import DIGEST_BYTES, Digest, digest_array
 from hangar.errors import CorruptionError, UnsupportedVersionError
 
 __all__ = [
@@ -140,6 +140,14 @@ class Node(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=T
     def rows(self) -> npt.NDArray[np.uint8]:
         """The entries of a node that is not mixed: uint8, shape (entries, width)."""
         return np.frombuffer(self.refs, np.uint8).reshape(len(self.keys), self.width)
+
+    def blobs(self) -> npt.NDArray[np.uint8]:
+        """Digests of the blobs that a leaf names: uint8, shape (n, 32)."""
+        if self.kind == BY_DIGEST:
+            return self.rows
+        if self.kind == FIXED_INLINE:
+            return np.empty((0, DIGEST_BYTES), np.uint8)
+        return digest_array([cell[1:] for cell in self.cells() if cell[:1] == _FAR])
 
     @cached_property
     def ref_ends(self) -> list[int]:

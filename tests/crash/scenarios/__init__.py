@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.crash.harness import Scenario
-from tests.crash.scenarios import blobs, database, files, locks, repositories
+from tests.crash.scenarios import blobs, conversions, database, files, locks, repositories
 
 SCENARIOS: tuple[Scenario, ...] = (
     *files.SCENARIOS,
@@ -11,4 +11,5 @@ SCENARIOS: tuple[Scenario, ...] = (
     *locks.SCENARIOS,
     *blobs.SCENARIOS,
     *repositories.SCENARIOS,
+    *conversions.SCENARIOS,
 )

@@ -102,9 +102,9 @@ def runner(steps: Sequence[Step]) -> Callable[[Path, Acknowledge], None]:
     return run
 
 
-def checker(steps: Sequence[Step]) -> Callable[[State], None]:
+def checker(steps: Sequence[Step], base: Step = fill) -> Callable[[State], None]:
     model = Model()
-    fill(model)
+    base(model)
     states = [model.state()]
     for step in steps:
         step(model)

@@ -1,0 +1,197 @@
+"""Moving blobs to another backend, or to the same one with other options: read, checked, written anew, read back, published.
+
+A blob has a valid location at every moment: the old one until the transaction that records the new one, and both after it. Old bytes
+are never touched here; when nothing names their file any more, ``release`` gives it back. What has been moved is not moved
+again, so a conversion that was cut off goes on where it was. What is in memory is bounded by the batch, not by what is moved.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from math import prod
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from hangar.backends.base import Options
+from hangar.backends.location import HEADER, LENGTH_MASK, OFFSET, PLACE, STORED, Locations, Words
+from hangar.backends.registry import get_backend
+from hangar.blobs.index import Digests, Mask, Places
+from hangar.blobs.store import BlobStore
+from hangar.blobs.writer import BlobWriter
+from hangar.digest import NDARRAY, Header, blob_digest, blob_digests, digest_list
+from hangar.errors import CorruptionError, StorageError
+from hangar.schema.dtypes import dtype_of
+
+__all__ = ["Mover"]
+
+_BATCH_BYTES: Final = 32 * 2**20
+"""Logical bytes that are read, and written, together."""
+_PUBLISH_BYTES: Final = 64 * 2**20
+"""Moved bytes from which on they are published: what an interrupt can cost."""
+_FILE_MASK = np.uint64(0xFFFF_FFFF)
+
+
+class Mover:
+    """Moves blobs of one repository to one backend.
+
+    Parameters
+    ----------
+    writer
+        Of the holder of the writer lock, with files of its own.
+    options
+        Of the backend, as its ``check_options`` gave them.
+
+    Attributes
+    ----------
+    moved, nbytes
+        Blobs that were moved and published, and their logical bytes.
+    damaged
+        Blobs that cannot be read, and what is the matter; they stay where they are.
+    """
+
+    def __init__(self, store: BlobStore, writer: BlobWriter, tag: str, options: Options) -> None:
+        self._store = store
+        self._writer = writer
+        self._tag = tag
+        self._options = options
+        self._waiting = 0
+        self._waiting_bytes = 0
+        self.moved = 0
+        self.nbytes = 0
+        self.damaged: dict[bytes, str] = {}
+
+    def move(self, digests: Digests, advance: Callable[[int], object]) -> None:
+        """Move those blobs that are not where they should be.
+
+        Parameters
+        ----------
+        digests
+            uint8, shape (n, 32), n at least one, none twice.
+        advance
+            Told how many more were dealt with.
+
+        Raises
+        ------
+        DiskFullError, StorageError
+            Nothing stored was lost, and what was published stays moved.
+        """
+        digests = self._present(digests)
+        places = self._store.locator.newest(digests) if len(digests) else np.zeros((0, 5), np.uint64)
+        wanted = np.flatnonzero(self._elsewhere(places))
+        advance(len(digests) - len(wanted))
+        for part in self._batches(places, wanted):
+            self._move(digests[part], places[part])
+            if self._waiting_bytes >= _PUBLISH_BYTES:
+                self.publish()
+            advance(len(part))
+
+    def publish(self) -> None:
+        """Let what was moved count."""
+        if not self._waiting:
+            return
+        try:
+            self._writer.prepare()
+            self._store.db.update(self._writer.publish)
+            self._writer.published()
+        except BaseException:
+            self._writer.rollback()
+            raise
+        self.moved += self._waiting
+        self.nbytes += self._waiting_bytes
+        self._waiting = self._waiting_bytes = 0
+
+    # ------------------------------------------------------------------ what is to be moved
+
+    def _present(self, digests: Digests) -> Digests:
+        known = self._store.known(digests)
+        for digest in digest_list(digests[~known]):
+            self.damaged[digest] = "it has no place in this repository"
+        return digests if known.all() else np.ascontiguousarray(digests[known])
+
+    def _elsewhere(self, places: Words) -> Mask:
+        """Which locations are not of the backend and its options."""
+        files = places[:, PLACE] & _FILE_MASK
+        tags = {file_id: self._store.files.tag(file_id) for file_id in np.unique(files).tolist()}
+        own = np.array([file_id for file_id, tag in tags.items() if tag == self._tag], np.uint64)
+        here = np.flatnonzero(np.isin(files, own))
+        elsewhere = np.ones(len(places), np.bool_)
+        if here.size:
+            elsewhere[here] = ~get_backend(self._tag).stored_as(Locations(places[here]), self._options)
+        return elsewhere
+
+    def _batches(self, places: Words, wanted: Places) -> Iterator[Places]:
+        """Positions in parts of bounded size, each in the order in which the blobs lie on disk."""
+        if not wanted.size:
+            return
+        order = wanted[np.lexsort((places[wanted, OFFSET], places[wanted, PLACE] & _FILE_MASK))]
+        part_of = np.cumsum(self._sizes(places[order])) // _BATCH_BYTES
+        yield from np.split(order, np.flatnonzero(np.diff(part_of)) + 1)
+
+    def _sizes(self, places: Words) -> npt.NDArray[np.int64]:
+        """Logical bytes of blobs; of text and bytes those that are stored, which may be fewer."""
+        sizes = (places[:, STORED] & np.uint64(LENGTH_MASK)).astype(np.int64)
+        numbers, which = np.unique(places[:, HEADER], return_inverse=True)
+        headers = [self._store.header(number) for number in numbers.tolist()]
+        known = np.array([_nbytes(header) for header in headers], np.int64)[which]
+        return np.where(known < 0, sizes, known)
+
+    # ------------------------------------------------------------------ moving
+
+    def _move(self, digests: Digests, places: Words) -> None:
+        """Move one batch; what is damaged is found by halving and left out."""
+        numbers = np.unique(places[:, HEADER])
+        header = self._store.header(int(numbers[0]))
+        try:
+            if len(numbers) == 1 and header.kind == NDARRAY:
+                self._move_rows(digests, header)
+            else:
+                self._move_list(digests)
+        except CorruptionError as error:
+            if len(digests) == 1:
+                self.damaged[digests[0].tobytes()] = str(error)
+                return
+            half = len(digests) // 2
+            self._move(digests[:half], places[:half])
+            self._move(digests[half:], places[half:])
+
+    def _move_rows(self, digests: Digests, header: Header) -> None:
+        nbytes = _nbytes(header)
+        rows = self._store.read_rows(digests, header, nbytes)
+        if not np.array_equal(blob_digests(header, rows), digests):
+            raise CorruptionError("its content is not what the digest names")
+        self._writer.add_rows(self._tag, header, rows, digests, self._options, again=True)
+        self._read_back(lambda: self._store.read_rows(digests, header, nbytes, rows))
+        self._count(len(rows), rows.nbytes)
+
+    def _move_list(self, digests: Digests) -> None:
+        names: list[bytes] = [*digest_list(digests)]
+        blobs = self._store.read_list(names)
+        if [blob_digest(header, blob) for header, blob in blobs] != names:  # type: ignore[arg-type]
+            raise CorruptionError("its content is not what the digest names")
+        headers = [header for header, _ in blobs]
+        buffers = [blob for _, blob in blobs]
+        self._writer.add_list(self._tag, headers, buffers, names, self._options, again=True)  # type: ignore[arg-type]
+        nbytes = sum(map(len, buffers))
+        del blobs, buffers
+        self._read_back(lambda: self._store.read_list(names))
+        self._count(len(names), nbytes)
+
+    def _read_back(self, read: Callable[[], object]) -> None:
+        """Read what was written, with its checksums: the only copy is not given up for one that nobody has seen."""
+        try:
+            read()
+        except CorruptionError as error:
+            raise StorageError(
+                f"backend {self._tag!r} does not give back what was written to it, so nothing more is converted: {error}"
+            ) from error
+
+    def _count(self, count: int, nbytes: int) -> None:
+        self._waiting += count
+        self._waiting_bytes += nbytes
+
+
+def _nbytes(header: Header) -> int:
+    """Logical bytes of a blob; -1 where the header does not say."""
+    return prod(header.shape) * dtype_of(header.dtype).itemsize if header.kind == NDARRAY else -1

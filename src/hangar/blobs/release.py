@@ -1,0 +1,203 @@
+"""Giving back the space of blob files that no location names any more.
+
+A location that has been replaced may still stand in an older run. Such runs are merged first, with all that are newer, by which only
+the newest location of each blob stays; so that, before a file goes, nothing in the database or in a registered run names it.
+A file goes only while it is locked alone: one that a reader or a writer has open stays, recorded, for another time. The
+row of a file goes before the file, together with a note that it is to be removed, so that a crash between leaves no
+recorded file missing and no file forgotten. The caller holds the writer lock.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from hangar import _fs
+from hangar.backends.location import PLACE
+from hangar.blobs.catalog import (
+    blob_file_path,
+    remove_blob_file,
+    removed_blob_files,
+    scan_blob_files,
+    settle_removed,
+)
+from hangar.blobs.index import ENTRY_WORDS, Index, Sought
+from hangar.blobs.publication import Publication, index_of_rows
+from hangar.blobs.store import BlobStore
+from hangar.db import WriteTransaction
+from hangar.db.tables import LOCATIONS
+from hangar.errors import CorruptionError, PathNotFoundError
+from hangar.lock import WriterLock
+
+__all__ = ["Released", "release_files"]
+
+_PIECE: Final = 2**18
+"""Entries of a run that are looked at together."""
+_PLACE_COLUMN: Final = ENTRY_WORDS - 5 + PLACE
+_FILE_MASK = np.uint64(0xFFFF_FFFF)
+
+
+@dataclass(frozen=True, slots=True)
+class Released:
+    """What was given back.
+
+    Attributes
+    ----------
+    removed, nbytes
+        Files that were removed, and their size.
+    kept
+        Files that nothing names and that somebody has open.
+    """
+
+    removed: int = 0
+    nbytes: int = 0
+    kept: int = 0
+
+
+def release_files(store: BlobStore, lock: WriterLock) -> Released:
+    """Remove the blob files that nothing names, as far as nobody has them open.
+
+    Where a run is damaged, nothing is: it cannot be told what its locations were.
+
+    Raises
+    ------
+    StorageError, DiskFullError
+        What remains is removed by the next call.
+    """
+    store.refresh()
+    _finish(store, lock)
+    try:
+        return _release(store, lock)
+    except CorruptionError:
+        return Released()
+
+
+def _release(store: BlobStore, lock: WriterLock) -> Released:
+    free, reach = _unnamed(store)
+    if reach:
+        with _alone(store, free) as locked:
+            worth = bool(locked)
+        if worth:
+            _merge(store, lock, reach)
+    with _alone(store, free) as locked:
+        # Looked at again: while a file is locked alone nobody can add to it, or begin to read it.
+        still, reach = _unnamed(store)
+        going = {} if reach else {file_id: size for file_id, size in locked.items() if file_id in still}
+
+        def forget(transaction: WriteTransaction) -> None:
+            lock.check(transaction)
+            for file_id in going:
+                remove_blob_file(transaction, file_id)
+
+        if going:
+            store.db.update(forget)
+            _finish(store, lock)
+    return Released(len(going), sum(going.values()), len(free) - len(going))
+
+
+def _finish(store: BlobStore, lock: WriterLock) -> None:
+    """Remove the files that are noted to be removed."""
+    with store.db.read() as transaction:
+        noted = removed_blob_files(transaction)
+    for file_id, tag in noted:
+        with contextlib.suppress(PathNotFoundError):
+            _fs.remove_file(blob_file_path(store.directory, file_id, tag))
+
+    def settle(transaction: WriteTransaction) -> None:
+        lock.check(transaction)
+        for file_id, _ in noted:
+            settle_removed(transaction, file_id)
+
+    if noted:
+        store.db.update(settle)
+
+
+@contextlib.contextmanager
+def _alone(store: BlobStore, files: dict[int, str]) -> Iterator[dict[int, int]]:
+    """Those of the files that can be locked alone, with their sizes; locked until the end of the block."""
+    locked: dict[int, int] = {}
+    descriptors: list[int] = []
+    try:
+        for file_id, tag in files.items():
+            path = blob_file_path(store.directory, file_id, tag)
+            with contextlib.suppress(PathNotFoundError):
+                descriptor = _fs.close_in_child(_fs.open_file(path))
+                descriptors.append(descriptor)
+                if _fs.try_lock(descriptor, shared=False):
+                    locked[file_id] = path.stat().st_size
+        yield locked
+    finally:
+        for descriptor in descriptors:
+            _fs.close_private(descriptor)
+
+
+def _merge(store: BlobStore, lock: WriterLock, reach: int) -> None:
+    """Make the newest runs one, in which each blob has its newest location alone."""
+    empty = Index(np.empty(0, np.uint64), np.empty((0, ENTRY_WORDS), np.uint64))
+    merged = Publication.prepare(store.db, store.directory, store.locator, empty, {}, reach=reach)
+
+    def record(transaction: WriteTransaction) -> None:
+        lock.check(transaction)
+        merged.record(transaction)
+
+    store.db.update(record)
+    store.refresh()
+
+
+def _unnamed(store: BlobStore) -> tuple[dict[int, str], int]:
+    """Files that no blob's newest location names, and how many of the newest runs hold the older ones that do.
+
+    Raises
+    ------
+    CorruptionError
+        A run cannot be read.
+    """
+    with store.db.read() as transaction:
+        files = {file_id: row.tag for file_id, row in scan_blob_files(transaction)}
+        rows = list(transaction.scan(LOCATIONS))
+        damaged = store.locator.reload(transaction)
+    if damaged:
+        raise CorruptionError(damaged[0])
+    indexes = []
+    for run in store.locator.runs():
+        run.verify()
+        indexes.append(run.index)
+    # When runs are merged the table counts before them.
+    newer: list[Index] = []
+    if rows:
+        newer.append(index_of_rows(rows))
+    named = set().union(*(_files_of(index) for index in newer))
+    all_of: list[set[int]] = []
+    for index in indexes:
+        all_of.append(_files_of(index))
+        if not all_of[-1] <= named:
+            named |= _files_of_newest(index, newer)
+        newer.append(index)
+    free = {file_id: tag for file_id, tag in files.items() if file_id not in named}
+    return free, max((at + 1 for at, found in enumerate(all_of) if not found.isdisjoint(free)), default=0)
+
+
+def _files_of(index: Index) -> set[int]:
+    """Ids of the files that an index names."""
+    found: set[int] = set()
+    for start in range(0, index.count, _PIECE):
+        places = index.entries[start : start + _PIECE, _PLACE_COLUMN] & _FILE_MASK
+        found.update(np.unique(places).tolist())
+    return found
+
+
+def _files_of_newest(index: Index, newer: Sequence[Index]) -> set[int]:
+    """The same, without the entries of blobs that a newer index has."""
+    found: set[int] = set()
+    for start in range(0, index.count, _PIECE):
+        piece = index.part(start, start + _PIECE)
+        sought = Sought.of(piece.digests())
+        counts = np.ones(piece.count, np.bool_)
+        for other in newer:
+            counts &= ~other.search(sought)[0]
+        found.update(np.unique(piece.entries[counts, _PLACE_COLUMN] & _FILE_MASK).tolist())
+    return found
