@@ -23,6 +23,7 @@ from hangar.digest import (
     RecordClass,
     blob_digest,
     blob_digests,
+    blob_digests_of_list,
     checksum,
     checksums,
     digest_array,
@@ -90,6 +91,15 @@ def test_batches_equal_single_calls(width: int, count: int) -> None:
     assert sums.dtype == np.uint64
     assert sums.tolist() == [checksum(row.tobytes(), header.seed) for row in rows]
     assert sums.tolist() == [xxh3_64_intdigest(row.tobytes(), seed=header.seed) for row in rows]
+
+
+@pytest.mark.parametrize("count", [0, 3, 1_200])
+def test_lists_equal_single_calls(count: int) -> None:
+    buffers = [bytes([at % 256]) * (at % 300) for at in range(count)]
+    for headers in ([HEADERS[-1]] * count, [HEADERS[at % len(HEADERS)] for at in range(count)]):
+        assert blob_digests_of_list(headers, buffers) == [
+            blob_digest(header, buffer) for header, buffer in zip(headers, buffers, strict=True)
+        ]
 
 
 def test_rows_that_do_not_lie_one_after_the_other() -> None:

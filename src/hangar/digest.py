@@ -9,11 +9,11 @@ accidents and is no part of any name. What bytes a value becomes is settled by `
 from __future__ import annotations
 
 import struct
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from functools import cached_property, partial
-from itertools import chain, repeat
-from typing import TYPE_CHECKING, Any, Final, Literal, NewType, get_args
+from functools import cached_property
+from itertools import repeat
+from typing import TYPE_CHECKING, Final, Literal, NewType, get_args
 
 import numpy as np
 import numpy.typing as npt
@@ -22,6 +22,7 @@ from xxhash import xxh3_64_intdigest
 
 from hangar import limits
 from hangar.errors import InvalidInputError
+from hangar.hashing import finish, hash_list, hash_rows, row_buffers
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -36,6 +37,7 @@ __all__ = [
     "RecordClass",
     "blob_digest",
     "blob_digests",
+    "blob_digests_of_list",
     "checksum",
     "checksums",
     "digest_array",
@@ -59,14 +61,9 @@ BYTES: Final = 3
 
 _RECORD_CONTEXT: Final = "hangar 0 record class"
 _BLOB_CONTEXT: Final = "hangar 0 blob header"
-_LONG_ROW_BYTES: Final = 4_096
-_BLOCK_BYTES: Final = 2 * 2**20
 _RECORD_KEYS: Final[dict[str, bytes]] = {
     name: blake3(name.encode(), derive_key_context=_RECORD_CONTEXT).digest() for name in get_args(RecordClass)
 }
-_finish: Final[Callable[[blake3], Any]] = (
-    blake3.digest
-)  # Any, because a call of `Digest` for each would cost as much again.
 
 
 def record_digest(record_class: RecordClass, data: Buffer) -> Digest:
@@ -79,13 +76,13 @@ def record_digest(record_class: RecordClass, data: Buffer) -> Digest:
     data
         The encoded record.
     """
-    digest: Digest = _finish(blake3(data, key=_RECORD_KEYS[record_class]))
+    digest: Digest = finish(blake3(data, key=_RECORD_KEYS[record_class]))
     return digest
 
 
 def record_digests(record_class: RecordClass, records: Sequence[bytes]) -> list[Digest]:
     """Digests of many records of one class."""
-    return list(map(_finish, map(partial(blake3, key=_RECORD_KEYS[record_class]), records)))
+    return hash_list(_RECORD_KEYS[record_class], records)
 
 
 @dataclass(frozen=True)
@@ -173,7 +170,7 @@ def _check_shape(shape: tuple[int, ...]) -> None:
 
 def blob_digest(header: Header, buffer: Buffer) -> Digest:
     """Digest of one blob: ``buffer`` holds its logical bytes."""
-    digest: Digest = _finish(blake3(buffer, key=header.key))
+    digest: Digest = finish(blake3(buffer, key=header.key))
     return digest
 
 
@@ -192,8 +189,14 @@ def blob_digests(header: Header, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.
     numpy.ndarray
         uint8, shape (n, 32).
     """
-    hashers = map(partial(blake3, key=header.key), _row_buffers(rows))
-    return digest_array(list(map(_finish, hashers)))
+    return hash_rows(header.key, rows)
+
+
+def blob_digests_of_list(headers: Sequence[Header], buffers: Sequence[Buffer]) -> list[Digest]:
+    """Digests of many blobs of any sizes: ``headers`` has the header of each, ``buffers`` their logical bytes."""
+    if headers and all(header is headers[0] for header in headers):
+        return hash_list(headers[0].key, buffers)
+    return [blob_digest(header, buffer) for header, buffer in zip(headers, buffers, strict=True)]
 
 
 def checksum(buffer: Buffer, seed: int) -> int:
@@ -203,20 +206,7 @@ def checksum(buffer: Buffer, seed: int) -> int:
 
 def checksums(rows: npt.NDArray[np.uint8], seed: int) -> npt.NDArray[np.uint64]:
     """Checksums of many blobs of one header: uint64, shape (n,). ``rows`` as in :func:`blob_digests`."""
-    return np.fromiter(map(xxh3_64_intdigest, _row_buffers(rows), repeat(seed)), np.uint64, len(rows))
-
-
-def _row_buffers(rows: npt.NDArray[np.uint8]) -> Iterable[Any]:
-    """The rows as objects that a hash function takes, made without an interpreted call for each."""
-    count, width = rows.shape
-    if width == 0:
-        return [b""] * count
-    if width < _LONG_ROW_BYTES:
-        # A bytes object a row costs one small copy, an array a row 0.2 us. In blocks, the copies stay in the processor's cache.
-        voids = np.ascontiguousarray(rows).view(f"V{width}")[:, 0]
-        step = max(1, _BLOCK_BYTES // width)
-        return chain.from_iterable(voids[i : i + step].tolist() for i in range(0, count, step))
-    return rows
+    return np.fromiter(map(xxh3_64_intdigest, row_buffers(rows), repeat(seed)), np.uint64, len(rows))
 
 
 def digest_array(digests: Sequence[bytes]) -> npt.NDArray[np.uint8]:

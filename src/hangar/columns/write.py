@@ -19,7 +19,7 @@ from hangar.columns.flat import FlatSampleReader
 from hangar.columns.keyspace import batch_list
 from hangar.columns.mapping import ValueMapping
 from hangar.columns.preference import Preference, check_preference
-from hangar.digest import blob_digest, blob_digests, digest_list
+from hangar.digest import blob_digest, blob_digests, blob_digests_of_list, digest_list
 from hangar.errors import ClosedError, InvalidInputError, InvalidStateError, InvalidTypeError
 from hangar.names import SampleKey
 from hangar.schema import Encoded
@@ -112,7 +112,7 @@ class ColumnWriter(EvolvingColumn):
         far = [i for i, cell in enumerate(cells) if cell is None]
         if far:
             headers, buffers = [batch.headers[i] for i in far], [batch.buffers[i] for i in far]
-            names = [blob_digest(header, buffer) for header, buffer in zip(headers, buffers, strict=True)]
+            names = blob_digests_of_list(headers, buffers)
             to = self._to()
             self._session.blobs.add_list(to.tag, headers, buffers, names, to.options)
             for i, digest in zip(far, names, strict=True):
