@@ -9,7 +9,16 @@ from pathlib import Path
 
 import pytest
 
-from hangar import DiskFullError, LockedError, Repository, RepositoryExistsError, StorageError, _fs
+from hangar import (
+    DiskFullError,
+    InvalidInputError,
+    InvalidStateError,
+    LockedError,
+    Repository,
+    RepositoryExistsError,
+    StorageError,
+    _fs,
+)
 from tests.processes import child, in_child
 
 ROUNDS = 15
@@ -85,3 +94,17 @@ def test_an_old_repository_goes_back_when_the_new_one_cannot_come(
     assert [path.name for path in tmp_path.iterdir()] == [".hangar"]
     assert "ada@example.org" in (tmp_path / ".hangar" / "config").read_text()
     assert repo.verify_repo_integrity()
+
+
+def test_somebody_makes_the_commits(tmp_path: Path) -> None:
+    repo = Repository(tmp_path, exists=False)
+    with pytest.raises(InvalidInputError, match="empty"):
+        repo.init("", "ada@example.org")
+    assert not (tmp_path / ".hangar").exists()
+    repo.init("Ada", "")
+    (tmp_path / ".hangar" / "config").write_text("[user]\nname =\nemail =\n")
+    writer = repo.checkout(write=True)
+    writer.add_str_column("text")
+    with pytest.raises(InvalidStateError, match=r"user\.name is not set"):
+        writer.commit("first")
+    repo.close()

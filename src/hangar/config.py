@@ -239,11 +239,11 @@ class Config:
         Raises
         ------
         InvalidStateError
-            The name or the email is set nowhere.
+            The name or the email is set nowhere, or the name is empty.
         """
         name, email = self.get("user.name"), self.get("user.email")
-        if name is None or email is None:
-            key = "user.name" if name is None else "user.email"
+        if not name or email is None:
+            key = "user.email" if name else "user.name"
             raise InvalidStateError(f"{key} is not set: run `hangar config {key} VALUE`")
         return Person(name, email)
 

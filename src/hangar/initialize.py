@@ -18,6 +18,7 @@ from hangar.db.format import FILE_NAME, write_format
 from hangar.errors import (
     AccessError,
     HangarError,
+    InvalidInputError,
     InvalidTypeError,
     LockedError,
     RepositoryExistsError,
@@ -37,11 +38,14 @@ def check_request(directory: Path, user_name: object, user_email: object, *, rem
         if not isinstance(value, str):
             raise InvalidTypeError(f"{key} must be a str, not {type(value).__name__}")
         check_value(key, value)
+    if not user_name:
+        raise InvalidInputError("user.name is empty: commits are made in somebody's name")
     if directory.exists() and not remove_old:
         exists = (directory / FILE_NAME).exists()
         what = "a repository" if exists else "something that is no sound repository"
         raise RepositoryExistsError(
-            f"there is {what} in {directory}: use remove_old=True (`--overwrite`) to replace it"
+            f"there is {what} in {directory}: `hangar init --overwrite` (in Python `remove_old=True`) puts an empty one "
+            "in its place"
         )
 
 

@@ -34,13 +34,15 @@ def check_name(name: object, kind: NameKind) -> str:
     Raises
     ------
     InvalidInputError
-        It is no ``str`` of 1 to 64 characters of ``A-Z a-z 0-9 _ . -``.
+        It is no ``str`` of 1 to 64 characters of ``A-Z a-z 0-9 _ . -``, or a branch or tag would be called ``HEAD``.
     """
     if not isinstance(name, str) or not _NAME.match(name):
         raise InvalidInputError(
             f"{kind} name {name!r} is not suitable: use 1 to {limits.MAX_NAME_CHARACTERS} of the characters "
             "A-Z a-z 0-9 _ . -"
         )
+    if name == "HEAD" and kind in ("branch", "tag"):
+        raise InvalidInputError(f"{kind} name 'HEAD' is not suitable: it stands for the branch to write")
     return str(name)
 
 

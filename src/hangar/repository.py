@@ -274,6 +274,14 @@ class Repository:
         stores = self._open()
         return history.create_branch(stores.db, stores.refs, name, base_commit, who=self._config().person())
 
+    def branch_off(self, name: str) -> BranchHead:
+        """Make a branch where the branch to write stands, and make it the one to write; what is staged goes along.
+
+        Raises what :meth:`create_branch` does, and LockedError (a ``PermissionError``) where a writer holds the lock.
+        """
+        stores = self._open()
+        return history.branch_off(stores.db, stores.refs, name, who=self._config().person())
+
     def remove_branch(self, name: str, *, force_delete: bool = False) -> BranchHead:
         """Delete a branch; its commits stay in the reflog.
 

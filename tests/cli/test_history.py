@@ -224,9 +224,36 @@ def test_uncommitted_changes_keep_their_branch(filled: Shell) -> None:
     filled.ok("branch", "create", "other")
     change(filled)
     filled.fails(1, "checkout", "other", text="uncommitted changes on branch 'master'")
-    filled.fails(1, "checkout", "-b", "third", text="uncommitted changes")
+    filled.fails(1, "checkout", "-b", "third", "other", text="uncommitted changes")
     assert filled.ok("checkout", "master") == "Already on master\n"
     assert [branch["name"] for branch in filled.json("branch")["branches"]] == ["master", "other"]
+
+
+def test_a_new_branch_takes_along_what_is_staged(filled: Shell) -> None:
+    change(filled)
+    staged = filled.json("status")["changes"]
+    assert filled.json("checkout", "-b", "third") == {"branch": "third", "created": True}
+    status = filled.json("status")
+    assert (status["branch"], status["staged_branch"], status["changes"]) == ("third", "third", staged)
+    filled.fails(1, "checkout", "master", text="uncommitted changes on branch 'third'")
+    with Repository(filled.path) as repository:
+        assert repository.checkout(write=True).branch_name == "third"
+        assert repository.fsck().problems == ()
+    filled.ok("commit", "-m", "On third")
+    assert filled.ok("log", "master", "--oneline").endswith("First\n")
+    assert filled.json("log", "third")["commits"][0]["message"] == "On third"
+    assert filled.ok("checkout", "master") == "Switched to branch master\n"
+
+
+def test_what_is_staged_does_not_move_while_a_writer_is_at_work(filled: Shell) -> None:
+    change(filled)
+    with Repository(filled.path) as repository:
+        writer = repository.checkout(write=True)
+        filled.fails(5, "checkout", "-b", "third", text="writer")
+        writer.close()
+    assert filled.json("status")["branch"] == "master"
+    filled.fails(1, "checkout", "-b", "HEAD", text="HEAD")
+    assert filled.json("status")["branch"] == "master"
 
 
 def test_a_writer_in_python_does_not_move_the_branch_to_write(filled: Shell) -> None:

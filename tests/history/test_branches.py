@@ -201,3 +201,23 @@ def test_unknown_branch(history: History) -> None:
         == "no branch 'mster', did you mean 'master'? If not, see `hangar branch list`"
     )
     assert str(unknown_branch(history.refs, 7)) == "no branch 7: see `hangar branch list`"
+
+
+def test_head_is_no_name_for_a_branch(history: History) -> None:
+    """It stands for the branch to write; a branch of that name could never be meant."""
+    history.commit("a")
+    refused(history, InvalidInputError, "HEAD", create, "HEAD")
+    create(history, "head")
+
+
+def test_branch_off_makes_the_branch_to_write(history: History) -> None:
+    def branch_off(history: History, name: str) -> BranchHead:
+        return branches.branch_off(history.db, history.refs, name, who=ANN)
+
+    refused(history, InvalidStateError, "no commit yet", branch_off, "new")
+    digest = history.commit("a")
+    assert branch_off(history, "new") == BranchHead("new", digest.hex())
+    assert history.refs.head() == ("new", "master")
+    assert history.refs.get("heads/new") == digest
+    refused(history, NameTakenError, "new", branch_off, "new")
+    refused(history, InvalidInputError, "a/b", branch_off, "a/b")

@@ -24,7 +24,7 @@ __all__ = ["command"]
 def command(state: State, branch: str, rev: str | None, create: bool, as_json: bool) -> None:
     """Choose the branch to write: what commands stage and commit goes there.
 
-    There is no working directory, so nothing else changes. Older commits are read by naming them: `hangar export COLUMN REV`, `hangar ls COLUMN
+    There is no working directory, so nothing else changes. A new branch that begins at the last commit takes along what is staged. Older commits are read by naming them: `hangar export COLUMN REV`, `hangar ls COLUMN
     REV`, `hangar show REV`.
 
     For example:
@@ -39,11 +39,14 @@ def command(state: State, branch: str, rev: str | None, create: bool, as_json: b
     repository = state.repository
     before = repository.head().write_branch
     report = repository.status()
-    if not report.clean and branch != before and report.staged_branch != branch:
+    carried = create and rev is None and not report.clean and report.staged_branch == before
+    if not report.clean and not carried and branch != before and report.staged_branch != branch:
         raise InvalidStateError(
             f"there are uncommitted changes on branch {report.staged_branch!r}: `hangar commit` or `hangar restore` them first"
         )
-    if create:
+    if carried:
+        repository.branch_off(branch)
+    elif create:
         repository.create_branch(branch, rev or f"heads/{before}")
     elif not state.stores.refs.exists(f"heads/{branch}"):
         raise _no_branch(state, branch)

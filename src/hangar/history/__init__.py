@@ -6,7 +6,7 @@ with the pieces of work that need it.
 
 from __future__ import annotations
 
-from hangar.history.branches import BranchHead, create_branch, list_branches, remove_branch, unknown_branch
+from hangar.history.branches import BranchHead, branch_off, create_branch, list_branches, remove_branch, unknown_branch
 from hangar.history.draw import SHORT_DIGEST, printable, render_graph
 from hangar.history.log import CommitSpec, LogContents, iso_time, log
 
@@ -15,6 +15,7 @@ __all__ = [
     "BranchHead",
     "CommitSpec",
     "LogContents",
+    "branch_off",
     "create_branch",
     "iso_time",
     "list_branches",

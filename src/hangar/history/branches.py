@@ -9,18 +9,19 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from hangar.digest import Digest
-from hangar.errors import AccessError, RevisionNotFoundError, UnmergedError
+from hangar.errors import AccessError, RevisionNotFoundError, StaleRefError, UnmergedError
 from hangar.lock import WriterLock
 from hangar.names import check_name
 from hangar.objects.graph import is_ancestor
 from hangar.refs import BRANCHES, REMOTES, Refs
 from hangar.revisions import did_you_mean, resolve_commit
+from hangar.staging import move_staging
 
 if TYPE_CHECKING:
     from hangar.db.environment import Database
     from hangar.db.transaction import ReadTransaction, WriteTransaction
 
-__all__ = ["BranchHead", "create_branch", "list_branches", "remove_branch", "unknown_branch"]
+__all__ = ["BranchHead", "branch_off", "create_branch", "list_branches", "remove_branch", "unknown_branch"]
 
 
 class BranchHead(NamedTuple):
@@ -72,6 +73,38 @@ def create_branch(db: Database, refs: Refs, name: str, base: str | None = None, 
     digest = resolve_commit(db, refs, start)
     message = f"from {start.removeprefix(BRANCHES)}"
     db.update(lambda transaction: refs.create(transaction, ref, digest, who=who, operation="branch", message=message))
+    return BranchHead(name, digest.hex())
+
+
+def branch_off(db: Database, refs: Refs, name: str, *, who: tuple[str, str]) -> BranchHead:
+    """Make a branch where the branch to write stands, and make it the one to write; what is staged there goes along.
+
+    Raises
+    ------
+    InvalidInputError, NameTakenError
+        A bad or taken name.
+    InvalidStateError
+        There is no commit yet to start from.
+    LockedError
+        A writer holds the writer lock.
+    """
+    ref, old = BRANCHES + check_name(name, "branch"), refs.head().write_branch
+    digest = resolve_commit(db, refs, BRANCHES + old)
+    lock = WriterLock(db)
+    lock.acquire()
+    try:
+
+        def move(transaction: WriteTransaction) -> None:
+            lock.check(transaction)
+            if refs.get(BRANCHES + old, transaction) != digest:
+                raise StaleRefError(f"branch {old!r} moved meanwhile: try again")
+            refs.create(transaction, ref, digest, who=who, operation="branch", message=f"from {old}")
+            moved = move_staging(transaction, old, name)
+            refs.set_head(transaction, write_branch=name, last_written=name if moved else None)
+
+        db.update(move)
+    finally:
+        lock.release()
     return BranchHead(name, digest.hex())
 
 

@@ -11,6 +11,6 @@ from __future__ import annotations
 
 from hangar.staging.area import Staging
 from hangar.staging.column import WorkingColumn, tree_of
-from hangar.staging.rows import clear_staging, staged_on
+from hangar.staging.rows import clear_staging, move_staging, staged_on
 
-__all__ = ["Staging", "WorkingColumn", "clear_staging", "staged_on", "tree_of"]
+__all__ = ["Staging", "WorkingColumn", "clear_staging", "move_staging", "staged_on", "tree_of"]

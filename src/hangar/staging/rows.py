@@ -31,6 +31,7 @@ __all__ = [
     "decode_head",
     "delete_entries",
     "encode_entries",
+    "move_staging",
     "number_of",
     "staged_on",
 ]
@@ -141,6 +142,18 @@ def staged_on(db: Database) -> tuple[str, Digest | None] | None:
             return None
     head = decode_head(data)
     return head.branch, None if head.base is None else Digest(head.base)
+
+
+def move_staging(transaction: WriteTransaction, old: str, new: str) -> bool:
+    """Let what is staged on the branch ``old`` be staged on ``new``, which stands at the same commit; whether there was anything."""
+    data = transaction.get(STAGING, HEAD)
+    if data is None:
+        return False
+    head = decode_head(data)
+    if head.branch != old:
+        return False
+    transaction.put(STAGING, HEAD, msgspec.msgpack.encode(msgspec.structs.replace(head, branch=new)))
+    return True
 
 
 def clear_staging(transaction: WriteTransaction) -> None:
