@@ -217,7 +217,7 @@ def test_branch_off_makes_the_branch_to_write(history: History) -> None:
     refused(history, InvalidStateError, "no commit yet", branch_off, "new")
     digest = history.commit("a")
     assert branch_off(history, "new") == BranchHead("new", digest.hex())
-    assert history.refs.head() == ("new", "master")
+    assert (history.refs.head().write_branch, history.refs.head().last_written) == ("new", "master")
     assert history.refs.get("heads/new") == digest
     refused(history, NameTakenError, "new", branch_off, "new")
     refused(history, InvalidInputError, "a/b", branch_off, "a/b")
