@@ -133,6 +133,25 @@ def test_samples_of_a_renamed_column_come_back_by_its_id(repo: Repository, write
     sound(repo)
 
 
+def test_whole_samples_of_a_nested_column_come_back(repo: Repository, writer: WriterCheckout) -> None:
+    column = writer.add_str_column("boxes", contains_subsamples=True)
+    column.update({"k": {1: "a", 2: "b"}, 7: {1: "c"}})
+    first = writer.commit("first")
+    column.attributes["of"] = "boxes"
+    writer.rename_column("boxes", "frames")
+    column["k"] = {2: "other", 3: "more"}
+    column[8] = {1: "new"}
+    del column[7]
+    writer.commit("second")
+    writer.restore("boxes", ["k", 7, 8], commit=first)
+    assert {sample: view.data for sample, view in column.items()} == {7: {1: "c"}, "k": {1: "a", 2: "b"}}
+    assert dict(column.attributes) == {"of": "boxes"}
+    with pytest.raises(KeyError, match="nope"):
+        writer.restore("boxes", ["k", "nope"], commit=first)
+    writer.commit("third")
+    sound(repo)
+
+
 # ---------------------------------------------------------------------- widen
 
 
