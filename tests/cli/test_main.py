@@ -127,6 +127,7 @@ def test_without_a_repository_every_command_says_so(shell: Shell, path: tuple[st
         "column remove": ["c"],
         "column rename": ["c", "d"],
         "column attributes": ["c"],
+        "column backend": ["c"],
         "branch create": ["b"],
         "branch delete": ["b"],
     }
