@@ -30,6 +30,7 @@ def test_columns(empty: Shell) -> None:
         "variable_shape": True,
         "backend": "",
         "samples": 0,
+        "subsamples": None,
         "attributes": {},
     }
     assert document["columns"][1]["shape"] == []

@@ -6,22 +6,25 @@ Tree entries are copied, and the bytes they name are in the repository already: 
 from __future__ import annotations
 
 from collections.abc import Sequence
+from typing import TypeAlias
 
 from hangar.checkout.session import WriterSession
-from hangar.columns.keyspace import lookup_prefix, range_end
+from hangar.columns.keyspace import FLAT, PAIRS, lookup_prefix
 from hangar.digest import Digest
 from hangar.errors import ColumnNotFoundError, InvalidInputError, SampleNotFoundError
 from hangar.names import SampleKey
 from hangar.objects.commit import ColumnEntry
-from hangar.objects.lookup import get
-from hangar.objects.node import Root
+from hangar.objects.lookup import get_many
 from hangar.objects.records import load_commit, load_record
-from hangar.objects.scan import leaves
-from hangar.schema import load_schema
-from hangar.schema.keys import lookup_key
-from hangar.staging import tree_of
+from hangar.objects.scan import entries_below
+from hangar.objects.store import NodeStore
+from hangar.schema import ColumnSchema, load_schema
+from hangar.staging import WorkingColumn, tree_of
 
-__all__ = ["restore_column", "restore_samples"]
+__all__ = ["Sample", "restore_column", "restore_samples"]
+
+Sample: TypeAlias = "SampleKey | tuple[SampleKey, SampleKey]"
+"""A sample or, in a nested column, a sample and one of its subsamples."""
 
 
 def _entry_of(session: WriterSession, name: str, commit: Digest) -> ColumnEntry:
@@ -39,7 +42,21 @@ def restore_column(session: WriterSession, name: str, commit: Digest) -> None:
         session.staging.restore(entry, schema)
 
 
-def restore_samples(session: WriterSession, name: str, samples: Sequence[SampleKey], commit: Digest) -> None:
+def _keys_of(nodes: NodeStore, schema: ColumnSchema, roots: Sequence[bytes], sample: Sample) -> list[bytes]:
+    """Encoded keys of a sample: in a nested column of all its subsamples in any of the trees, or of the one that is meant."""
+    if schema.nested and not isinstance(sample, tuple):
+        prefix = lookup_prefix(sample)
+        found = [] if prefix is None else [entries_below(nodes, root, prefix)[0] for root in roots]
+        return list(dict.fromkeys(key for keys in found for key in keys))
+    key = (PAIRS if schema.nested else FLAT).lookup(sample)
+    return [] if key is None else [key]
+
+
+def _has(column: WorkingColumn | None, key: bytes) -> bool:
+    return column is not None and column.cell(key) is not None
+
+
+def restore_samples(session: WriterSession, name: str, samples: Sequence[Sample], commit: Digest) -> None:
     """Stage samples of the column ``name`` as ``commit`` has them; those that it does not have are removed.
 
     A column that is not here is made anew, with these samples alone; one that was renamed since is found by its id.
@@ -51,34 +68,20 @@ def restore_samples(session: WriterSession, name: str, samples: Sequence[SampleK
         raise InvalidInputError(
             f"column {name!r} is another one in commit {commit.hex()[:12]}, or had another schema: restore all of it"
         )
-    root, here = tree_of(entry), None if column is None else column.fold()
-    changes: dict[bytes, bytes | None] = {}
-    for sample in dict.fromkeys(samples):
-        found: dict[bytes, bytes | None] = dict.fromkeys(_entries(session, here, sample, schema.nested))
-        found |= _entries(session, root, sample, schema.nested)
-        if not found:
+    root = tree_of(entry)
+    roots = [one.digest for one in (root, None if column is None else column.fold()) if one is not None]
+    wanted = [(sample, _keys_of(session.nodes, schema, roots, sample)) for sample in dict.fromkeys(samples)]
+    keys = [key for _, found in wanted for key in found]
+    cells = [None] * len(keys) if root is None else get_many(session.nodes, schema.form, root.digest, keys)
+    here = {key for key, cell in zip(keys, cells, strict=True) if cell is not None or _has(column, key)}
+    for sample, found in wanted:
+        if not here.issuperset(found) or not found:
             raise SampleNotFoundError(
                 f"column {name!r} has no sample {sample!r}, neither here nor in {commit.hex()[:12]}"
             )
-        changes |= found
-    keys = sorted(changes)
     with session.writing():
         if column is None:
             column = session.staging.add(name, entry.id, schema)
             column.attributes = None if entry.attributes is None else Digest(entry.attributes)
-        column.set_many(keys, [changes[key] for key in keys])
+        column.set_many(keys, cells)
         session.grown()
-
-
-def _entries(session: WriterSession, root: Root | None, sample: SampleKey, nested: bool) -> dict[bytes, bytes]:
-    """Encoded keys and cells of one sample in a tree: of all its subsamples in a nested one."""
-    prefix = lookup_prefix(sample) if nested else lookup_key(sample)
-    if root is None or prefix is None:
-        return {}
-    if not nested:
-        cell = get(session.nodes, root.digest, prefix)
-        return {} if cell is None else {prefix: cell}
-    found: dict[bytes, bytes] = {}
-    for leaf, first, last in leaves(session.nodes, root.digest, prefix, range_end(prefix)):
-        found.update(zip(leaf.keys[first:last], leaf.cells(first, last), strict=True))
-    return found

@@ -13,7 +13,7 @@ from typing import Any
 from hangar.checkout.adding import ColumnAdding
 from hangar.checkout.base import CheckoutBase
 from hangar.checkout.commit import commit_staging
-from hangar.checkout.restore import restore_column, restore_samples
+from hangar.checkout.restore import Sample, restore_column, restore_samples
 from hangar.checkout.session import WriterSession
 from hangar.columns.attributes import AttributesWriter, Changing
 from hangar.columns.base import StagedSource
@@ -217,7 +217,7 @@ class WriterCheckout(ColumnAdding, CheckoutBase[ColumnToWrite]):
             staging.rebase(staging.base)
         return self.commit_hash
 
-    def restore(self, column: str, samples: Sequence[int | str] | None = None, *, commit: str) -> None:
+    def restore(self, column: str, samples: Sequence[Sample] | None = None, *, commit: str) -> None:
         """Stage a column, or some of its samples, as a commit has them. Bytes are neither read nor written.
 
         Parameters
@@ -225,7 +225,8 @@ class WriterCheckout(ColumnAdding, CheckoutBase[ColumnToWrite]):
         column
             Its name in the commit. A column of that name here that is another one is replaced.
         samples
-            Keys; a sample that the commit does not have is removed. None: the whole column.
+            Keys; in a nested column those of samples, or pairs of sample and subsample key. What the commit does not have is removed. None: the
+            whole column.
         commit
             A revision.
 

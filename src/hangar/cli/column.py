@@ -40,11 +40,12 @@ DTYPES: Final = (
 
 def schema_text(column: Any) -> str:
     """What a column holds, for people: ``'uint8 28 x 28'``."""
-    if column.column_type != "ndarray":
-        return str(column.column_type)
-    shape = " x ".join(map(str, column.shape))
-    text = f"{column.dtype} {shape}".rstrip()
-    return f"{text} at most" if column.schema_type == "variable_shape" else text
+    text = str(column.column_type)
+    if text == "ndarray":
+        shape = " x ".join(map(str, column.shape))
+        text = f"{column.dtype} {shape}".rstrip()
+        text = f"{text} at most" if column.schema_type == "variable_shape" else text
+    return f"{text}, nested" if column.contains_subsamples else text
 
 
 def list_columns(view: View, as_json: bool) -> None:
@@ -108,7 +109,7 @@ def create(
       hangar column create labels INT64
       hangar column create captions STR
 
-    JSON: name, type, layout, dtype, shape, variable_shape, backend, samples, attributes.
+    JSON: name, type, layout, dtype, shape, variable_shape, backend, samples, subsamples (null in a flat column), attributes.
     """
     text = dtype.upper() in ("STR", "BYTES")
     if text and (shape or variable_shape):

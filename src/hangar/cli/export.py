@@ -13,7 +13,7 @@ from hangar.cli.plugin_command import PluginCommand, check_options
 from hangar.cli.samples import existing_samples
 from hangar.cli.state import State, pass_state
 from hangar.cli.views import open_view
-from hangar.errors import ConflictError
+from hangar.errors import ConflictError, InvalidInputError
 from hangar.progress import format_bytes
 
 __all__ = ["command"]
@@ -68,7 +68,11 @@ def command(
     from hangar.external.safe_io import OutputDirectory, safe_component
 
     view = open_view(state, rev)
-    found = view[column]
+    found: Any = view[column]
+    if found.contains_subsamples:
+        raise InvalidInputError(
+            f"column {column!r} holds subsamples, which are not exported to files yet: read them in Python"
+        )
     if plugin_options:
         chosen = manager.find("save", plugin, extension) if plugin or extension else None
         if chosen is None:
@@ -76,7 +80,7 @@ def command(
                 f"--{next(iter(plugin_options))} is an option of a plugin: choose one with -f or --plugin"
             )
         check_options(ctx, chosen, "save", plugin_options)
-    keys = existing_samples(samples, found, column) if samples else list(found)
+    keys: Any = existing_samples(samples, found, column) if samples else list(found)
     remembered = f"{column}_path"
     paths = view[remembered] if remembered in view and view[remembered].column_type == "str" else None
     directory = state.resolve(Path(safe_component(column)) if out is None else out)

@@ -77,6 +77,10 @@ def command(
         if column not in checkout.columns:
             raise _no_column(checkout, column, sources)
         target: Any = checkout.columns[column]
+        if target.contains_subsamples:
+            raise InvalidInputError(
+                f"column {column!r} holds subsamples, which are not imported from files yet: write them in Python"
+            )
         jobs, skipped = plan_import(sources, target.column_type, plugin)
         for found in {id(job.plugin): job.plugin for job in jobs}.values():
             check_options(ctx, found, "load", plugin_options)

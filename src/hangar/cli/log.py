@@ -10,12 +10,13 @@ import click
 from hangar.cli import complete
 from hangar.cli.groups import Command
 from hangar.cli.output import SHORT_DIGEST, echo, echo_lines, json_option, style, visible, visible_lines, write_json
-from hangar.cli.samples import parse_sample
+from hangar.cli.samples import Address, parse_sample
 from hangar.cli.state import State, pass_state
 from hangar.cli.views import open_commit
 
 if TYPE_CHECKING:
     from hangar.history import LogContents
+    from hangar.objects.commit import ColumnEntry
     from hangar.stores import Stores
 
 __all__ = ["command"]
@@ -125,12 +126,10 @@ def _changed(state: State, head: str, column: str, sample: str | None) -> Callab
     return lambda commit, parents: all(content(commit) != content(parent) for parent in parents)
 
 
-def _content(stores: Stores, commit: str, column: str, identity: bytes | None, key: int | str | None) -> object:
+def _content(stores: Stores, commit: str, column: str, identity: bytes | None, key: Address | None) -> object:
     """What a commit holds of a column, or of one sample, as something to compare."""
     from hangar.digest import Digest
-    from hangar.objects.read import get
     from hangar.objects.records import load_commit
-    from hangar.schema.keys import encode_key
 
     entries = load_commit(stores.db, Digest(bytes.fromhex(commit))).columns
     found = [one for one in entries if one.id == identity] or [one for one in entries if one.name == column]
@@ -139,8 +138,23 @@ def _content(stores: Stores, commit: str, column: str, identity: bytes | None, k
         return None
     if key is None:
         return entry
-    cell = None if entry.root is None else get(stores.nodes, Digest(entry.root), encode_key(key))
-    return None if cell is None else (entry.schema, cell)
+    held = None if entry.root is None else _held(stores, entry, key)
+    return None if held is None else (entry.schema, held)
+
+
+def _held(stores: Stores, entry: ColumnEntry, key: Address) -> object:
+    """What a tree holds of a sample, None where it has none; of a nested column all its subsamples, or the one that is meant."""
+    from hangar.columns.keyspace import FLAT, PAIRS, lookup_prefix
+    from hangar.objects.commit import NESTED
+    from hangar.objects.read import entries_below, get
+
+    assert entry.root is not None
+    if entry.layout == NESTED and not isinstance(key, tuple):
+        prefix = lookup_prefix(key)
+        keys, cells = ([], []) if prefix is None else entries_below(stores.nodes, entry.root, prefix)
+        return (keys, cells) if keys else None
+    encoded = (PAIRS if isinstance(key, tuple) else FLAT).lookup(key)
+    return None if encoded is None else get(stores.nodes, entry.root, encoded)
 
 
 def _only(contents: LogContents, keep: Callable[[str, list[str]], bool], limit: int | None) -> LogContents:

@@ -12,7 +12,7 @@ from hangar.cli.column import list_columns
 from hangar.cli.groups import Command
 from hangar.cli.output import echo_lines, json_option, style, visible, write_json
 from hangar.cli.records import place_record
-from hangar.cli.samples import sample_text
+from hangar.cli.samples import address_of, sample_text
 from hangar.cli.state import State, pass_state
 from hangar.cli.views import View, open_view
 from hangar.errors import ColumnNotFoundError, RevisionNotFoundError
@@ -62,8 +62,8 @@ def command(state: State, column: str | None, rev: str | None, changed: bool, as
       hangar ls images master~1
       hangar ls --changed
 
-    JSON: branch, commit, column, samples (integers and strings); with --changed: branch, commit, changes (column, sample, change); without
-    COLUMN as `column list`.
+    JSON: branch, commit, column, samples (integers and strings); with --changed: branch, commit, changes (column, sample, in a nested column
+    subsample, change); without COLUMN as `column list`.
     """
     view = open_view(state, rev)
     if column is not None:
@@ -100,13 +100,16 @@ def _check(state: State, view: View, column: str, rev: str | None, changed: bool
 def _list_changes(state: State, view: View, column: str | None, as_json: bool) -> None:
     found = changes_of(state, view, column)
     if as_json:
-        changes = [{"column": one.column, "sample": one.key.sample, "change": one.kind} for one in found]
-        write_json(place_record(view) | {"changes": changes})
+        write_json(place_record(view) | {"changes": [_change_record(one) for one in found]})
         return
     echo_lines(_change_line(view, one) for one in found)
+
+
+def _change_record(one: Change) -> dict[str, object]:
+    return {**one.key._asdict(), "change": one.kind}
 
 
 def _change_line(view: View, one: Change) -> str:
     mark, colour = _MARKS[one.kind]
     held = view.get(one.column, ())
-    return style(f"{mark} {visible(one.column)}/{sample_text(one.key.sample, held)}", colour)
+    return style(f"{mark} {visible(one.column)}/{sample_text(address_of(one.key), held)}", colour)

@@ -28,6 +28,7 @@ def column_record(name: str, column: Any) -> dict[str, Any]:
         "variable_shape": column.schema_type == "variable_shape",
         "backend": column.backend,
         "samples": len(column),
+        "subsamples": column.num_subsamples if column.contains_subsamples else None,
         "attributes": dict(column.attributes),
     }
 

@@ -10,11 +10,10 @@ import click
 from hangar.cli import complete
 from hangar.cli.groups import Command
 from hangar.cli.output import count, echo, json_option, write_json
-from hangar.cli.samples import parse_sample
+from hangar.cli.samples import Address, address_of, parse_sample
 from hangar.cli.state import State, pass_state
 from hangar.cli.views import View, open_commit, open_view
 from hangar.errors import ColumnNotFoundError, InvalidInputError, InvalidStateError, SampleNotFoundError
-from hangar.names import SampleKey
 
 __all__ = ["command"]
 
@@ -41,7 +40,7 @@ def command(state: State, column: str, samples: tuple[str, ...], rev: str | None
       hangar restore images
       hangar restore images cat_17 --from master~2
 
-    JSON: column, commit, restored, removed (samples).
+    JSON: column, commit, restored, removed (samples; a subsample is a list of two keys).
     """
     here = open_view(state, None)
     if rev is None and not here.commit:
@@ -68,7 +67,7 @@ def _same_column(source: View, here: View, name: str) -> bool:
     )
 
 
-def _plan(source: View, here: View, name: str, texts: Sequence[str]) -> tuple[list[SampleKey], list[SampleKey]]:
+def _plan(source: View, here: View, name: str, texts: Sequence[str]) -> tuple[list[Address], list[Address]]:
     """The samples to bring back, and those to remove."""
     there = source[name]
     if not texts:
@@ -80,7 +79,7 @@ def _plan(source: View, here: View, name: str, texts: Sequence[str]) -> tuple[li
             f"column {name!r} is another one in {source.label}: restore all of it, or remove it first"
         )
     held: Any = here.get(name, ())
-    wanted: dict[SampleKey, bool] = {}
+    wanted: dict[Address, bool] = {}
     for text in texts:
         key = parse_sample(text, there)
         if key not in there and key not in held:
@@ -91,11 +90,11 @@ def _plan(source: View, here: View, name: str, texts: Sequence[str]) -> tuple[li
     return [key for key, found in wanted.items() if found], [key for key, found in wanted.items() if not found]
 
 
-def _differences(source: View, here: View, name: str) -> tuple[list[SampleKey], list[SampleKey]]:
+def _differences(source: View, here: View, name: str) -> tuple[list[Address], list[Address]]:
     from hangar.diff import changes
 
-    wanted: list[SampleKey] = []
-    gone: list[SampleKey] = []
+    wanted: list[Address] = []
+    gone: list[Address] = []
     for change in changes(here.nodes, [here.entry(name)], [source.entry(name)]):
-        (gone if change.kind == "deleted" else wanted).append(change.key.sample)
+        (gone if change.kind == "deleted" else wanted).append(address_of(change.key))
     return wanted, gone

@@ -23,14 +23,14 @@ __all__ = ["command"]
 def command(state: State, column: str, samples: tuple[str, ...], as_json: bool) -> None:
     """Remove samples from COLUMN. What was committed stays in history.
 
-    A SAMPLE is a name, str:NAME or int:NUMBER; a bare number is the integer key where there is one. When one of them does not exist nothing
-    is removed.
+    A SAMPLE is a name, str:NAME or int:NUMBER; a bare number is the integer key where there is one. In a nested column it is a sample with all its
+    subsamples, or SAMPLE/SUBSAMPLE. When one of them does not exist nothing is removed.
 
     For example:
       hangar rm images cat_17 cat_18
       hangar rm labels int:5
 
-    JSON: column, removed (the samples).
+    JSON: column, removed (the samples; a subsample is a list of two keys).
     """
     with state.writer() as checkout:
         found: Any = checkout.columns[column]

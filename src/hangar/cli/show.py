@@ -18,6 +18,7 @@ from hangar.cli.state import State, pass_state
 from hangar.cli.status import staged_lines
 from hangar.cli.views import View, open_commit, open_view
 from hangar.errors import RevisionNotFoundError
+from hangar.names import SampleKey
 
 if TYPE_CHECKING:
     import numpy as np
@@ -38,6 +39,7 @@ FIRST_SAMPLES: Final = 10
 def command(state: State, thing: str | None, as_json: bool) -> None:
     """Show a commit, one of its columns, or one of its samples.
 
+    In a nested column SAMPLE is a sample, whose subsamples are listed, or SAMPLE/SUBSAMPLE.
     Without REV before the colon, the column or sample is shown as it is staged; without anything the last commit is shown. Arrays of up to 1,000
     elements and texts are shown whole.
 
@@ -47,6 +49,7 @@ def command(state: State, thing: str | None, as_json: bool) -> None:
       hangar show master:images
       hangar show master:images/cat_17
       hangar show :labels/int:5
+      hangar show :boxes/cat_17/left
 
     JSON of
       a commit: digest, tree, parents, author, email, time, message, meta, attributes, columns, changes
@@ -54,6 +57,8 @@ def command(state: State, thing: str | None, as_json: bool) -> None:
       a sample: branch, commit, column, sample, type, digest, nbytes, and
                 dtype, shape, min, max, mean, values (null when many)
                 or text, or hex
+      a subsample: as a sample, and subsample
+      a sample of a nested column: branch, commit, column, sample, subsamples
     """
     rev, colon, path = (thing or "").partition(":")
     if not colon:
@@ -135,6 +140,8 @@ def _stands_on(state: State, branch: str, digest: str) -> bool:
 
 
 def _show_column(view: View, name: str, as_json: bool) -> None:
+    from hangar.columns import NestedSampleReader
+
     column = view[name]
     if as_json:
         write_json(place_record(view) | column_record(name, column))
@@ -145,6 +152,7 @@ def _show_column(view: View, name: str, as_json: bool) -> None:
         ("Column:", f"{visible(name)} of {view.label}"),
         ("Holds:", schema_text(column)),
         ("Samples:", f"{len(column):,}"),
+        *([("Subsamples:", f"{column.num_subsamples:,}")] if isinstance(column, NestedSampleReader) else []),
         ("Backend:", column.backend),
         ("Keys:", ", ".join(first) + more or "none"),
         *(("About:", line) for line in attribute_lines(column.attributes)),
@@ -157,12 +165,16 @@ def _show_column(view: View, name: str, as_json: bool) -> None:
 
 
 def _show_sample(view: View, name: str, text: str, as_json: bool) -> None:
-    column = view[name]
+    column: Any = view[name]
     key = existing_samples([text], column, name)[0]
+    if column.contains_subsamples and not isinstance(key, tuple):
+        _show_subsamples(view, name, key, as_json)
+        return
     value = column[key]
     record = _sample_record(column, value)
     if as_json:
-        write_json(place_record(view) | {"column": name, "sample": key} | record)
+        named = {"sample": key[0], "subsample": key[1]} if isinstance(key, tuple) else {"sample": key}
+        write_json(place_record(view) | {"column": name} | named | record)
         return
     rows = [("Sample:", f"{visible(name)}/{sample_text(key, column)} of {view.label}")]
     if column.column_type == "ndarray":
@@ -172,6 +184,21 @@ def _show_sample(view: View, name: str, text: str, as_json: bool) -> None:
         rows.append(("Type:", column.column_type))
     rows += [("Size:", count(record["nbytes"], "byte")), ("Digest:", record["digest"])]
     for line in [*table(rows), "", *_value_lines(value)]:
+        echo(line)
+
+
+def _show_subsamples(view: View, name: str, sample: SampleKey, as_json: bool) -> None:
+    """What a sample of a nested column holds."""
+    column: Any = view[name]
+    keys = list(column[sample])
+    if as_json:
+        write_json(place_record(view) | {"column": name, "sample": sample, "subsamples": keys})
+        return
+    rows = [
+        ("Sample:", f"{visible(name)}/{sample_text(sample, column)} of {view.label}"),
+        ("Subsamples:", f"{len(keys):,}"),
+    ]
+    for line in [*table(rows), "", *(f"    {sample_text(key, column[sample])}" for key in keys)]:
         echo(line)
 
 

@@ -18,13 +18,13 @@ from hangar.columns.accessor import FlatSubsampleReader, FlatSubsampleWriter
 from hangar.columns.ahead import windows
 from hangar.columns.base import ColumnBase, Session, Source
 from hangar.columns.entries import EntryReader
-from hangar.columns.keyspace import PAIRS, PrefixSpace, lookup_prefix, range_end
+from hangar.columns.keyspace import PAIRS, PrefixSpace, lookup_prefix
 from hangar.columns.lookup import KeyBatch, check_position, position_batch
 from hangar.columns.write import ColumnWriter, as_pairs
 from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundError, SampleNotFoundError
 from hangar.names import SampleKey, check_key
 from hangar.objects.order import select_sample
-from hangar.objects.scan import leaves, scan_samples, starts_with
+from hangar.objects.scan import entries_below, scan_samples, starts_with
 from hangar.schema.keys import decode_keys, decode_prefix, sample_prefix
 
 __all__ = ["NestedSampleReader", "NestedSampleWriter"]
@@ -111,9 +111,9 @@ class NestedSampleReader(ColumnBase, EntryReader):
         ends = [0]
         for prefix in prefixes:
             skip = len(prefix)
-            for leaf, first, last in leaves(self._nodes, root.digest, prefix, range_end(prefix)):
-                keys += [key[skip:] for key in leaf.keys[first:last]]
-                cells += leaf.cells(first, last)
+            found, held = entries_below(self._nodes, root.digest, prefix)
+            keys += [key[skip:] for key in found]
+            cells += held
             ends.append(len(keys))
         pairs = list(zip(decode_keys(keys), self._values.many(cells), strict=True))
         return [dict(pairs[start:stop]) for start, stop in pairwise(ends)]
@@ -370,11 +370,7 @@ class NestedSampleWriter(ColumnWriter, NestedSampleReader):
 
     def _keys_of(self, prefix: bytes) -> list[bytes]:
         root = self._source.root()
-        keys: list[bytes] = []
-        if root is not None:
-            for leaf, first, last in leaves(self._nodes, root.digest, prefix, range_end(prefix)):
-                keys += leaf.keys[first:last]
-        return keys
+        return [] if root is None else entries_below(self._nodes, root.digest, prefix)[0]
 
     def __delitem__(self, key: Any) -> None:
         """Delete a sample with all its subsamples, or one subsample (``del column[sample, subsample]``).

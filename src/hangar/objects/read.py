@@ -14,9 +14,10 @@ from hangar.objects.order import (
     select_sample,
     slice_refs,
 )
-from hangar.objects.scan import leaves, scan, scan_samples, starts_with
+from hangar.objects.scan import entries_below, leaves, scan, scan_samples, starts_with
 
 __all__ = [
+    "entries_below",
     "find_ints",
     "find_keys",
     "get",

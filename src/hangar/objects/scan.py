@@ -10,7 +10,7 @@ from hangar.objects.node import Node
 from hangar.objects.samples import sample_of
 from hangar.objects.store import NodeStore
 
-__all__ = ["leaves", "scan", "scan_samples", "starts_with"]
+__all__ = ["entries_below", "leaves", "scan", "scan_samples", "starts_with"]
 
 _READ_AHEAD = 64
 """Nodes that a scan loads together, at most."""
@@ -90,3 +90,13 @@ def scan_samples(store: NodeStore, root: bytes, start: bytes = b"") -> Iterator[
                 break
         else:
             return
+
+
+def entries_below(store: NodeStore, root: bytes, prefix: bytes) -> tuple[list[bytes], list[bytes]]:
+    """Keys that begin with ``prefix``, a sample's in a nested column, and their cells."""
+    keys: list[bytes] = []
+    cells: list[bytes] = []
+    for leaf, first, last in leaves(store, root, prefix, prefix + b"\xff"):
+        keys += leaf.keys[first:last]
+        cells += leaf.cells(first, last)
+    return keys, cells
