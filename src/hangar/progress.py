@@ -34,6 +34,7 @@ RATE_DRAWS: Final = 50
 BAR_CELLS: Final = 24
 BYTES: Final = "bytes"
 """The unit whose amounts are shown as kB, MB ..."""
+_NO_RATES: Final = (0.0, 0.0)
 
 
 def format_bytes(count: float) -> str:
@@ -75,12 +76,15 @@ class Reporter:
         How much has been done.
     total
         May be set later, when it becomes known.
+    nbytes
+        Bytes of what has been done, where that is told: a bar shows their rate too.
     """
 
-    __slots__ = ("_due", "_emit", "_started", "done", "label", "total", "unit")
+    __slots__ = ("_due", "_emit", "_started", "done", "label", "nbytes", "total", "unit")
 
     def __init__(self, emit: _Listener | None, total: int | None, unit: str, label: str, delay: float = 0.0) -> None:
         self.done = 0
+        self.nbytes = 0
         self.total = total
         self.unit = unit
         self.label = label
@@ -88,9 +92,10 @@ class Reporter:
         self._started = time.monotonic()
         self._due = self._started + delay
 
-    def advance(self, count: int = 1) -> None:
-        """``count`` more are done."""
+    def advance(self, count: int = 1, nbytes: int = 0) -> None:
+        """``count`` more are done, which are ``nbytes`` bytes."""
         self.done += count
+        self.nbytes += nbytes
         if self._emit is not None:
             now = time.monotonic()
             if now >= self._due:
@@ -150,22 +155,27 @@ class _Bar(_Listener):
 
     def __init__(self, terminal: bool) -> None:
         self._terminal = terminal
-        self._recent: deque[tuple[float, int]] = deque(maxlen=RATE_DRAWS)
+        self._recent: deque[tuple[float, int, int]] = deque(maxlen=RATE_DRAWS)
         self._drawn = 0
 
     def tell(self, reporter: Reporter, seconds: float) -> None:
-        self._recent.append((seconds, reporter.done))
+        self._recent.append((seconds, reporter.done, reporter.nbytes))
         if self._terminal:
             width = _terminal_width() - 1
-            first_seconds, first_done = self._recent[0]
-            rate = (reporter.done - first_done) / (seconds - first_seconds) if seconds > first_seconds else 0.0
-            self._draw(_line(reporter, rate, None)[: max(width, 1)])
+            first_seconds, first_done, first_bytes = self._recent[0]
+            passed = seconds - first_seconds
+            rates = (
+                ((reporter.done - first_done) / passed, (reporter.nbytes - first_bytes) / passed)
+                if passed > 0
+                else _NO_RATES
+            )
+            self._draw(_line(reporter, *rates, None)[: max(width, 1)])
 
     def finish(self, reporter: Reporter, seconds: float, *, failed: bool) -> None:
         if self._drawn or not self._terminal:
-            rate = reporter.done / seconds if seconds > 0 else 0.0
+            rates = (reporter.done / seconds, reporter.nbytes / seconds) if seconds > 0 else _NO_RATES
             width = _terminal_width() - 1 if self._terminal else 1000
-            self._draw(_line(reporter, rate, seconds)[: max(width, 1)])
+            self._draw(_line(reporter, *rates, seconds)[: max(width, 1)])
             self._write("\n")
 
     def _draw(self, line: str) -> None:
@@ -182,8 +192,8 @@ class _Bar(_Listener):
             pass
 
 
-def _line(reporter: Reporter, rate: float, seconds: float | None) -> str:
-    """The text of a bar; ``seconds`` is how long it took when it is over."""
+def _line(reporter: Reporter, rate: float, byte_rate: float, seconds: float | None) -> str:
+    """The text of a bar; ``rate`` and ``byte_rate`` are a second's, ``seconds`` is how long it took when it is over."""
     done, total, unit = reporter.done, reporter.total, reporter.unit
 
     def amount(count: float) -> str:
@@ -198,6 +208,8 @@ def _line(reporter: Reporter, rate: float, seconds: float | None) -> str:
     parts.append(counted if unit == BYTES else f"{counted} {unit}")
     if rate > 0:
         parts.append(f"{amount(rate)}/s" if unit == BYTES or rate >= 10 else f"{rate:.1f}/s")
+    if byte_rate > 0:
+        parts.append(f"{format_bytes(byte_rate)}/s")
     if seconds is not None:
         parts.append(f"in {_format_seconds(seconds)}" if seconds >= 1 else f"in {seconds:.1f} s")
     elif rate > 0 and total is not None and total > done:

@@ -4,12 +4,15 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 from PIL import Image
 
 from hangar import Repository
+from hangar.external import importer
+from hangar.external.plugins.images import ImagePlugin
 from tests.cli.shell import SAME, Shell, pictures
 
 
@@ -72,6 +75,7 @@ def test_import_tells_json(empty: Shell, tmp_path: Path) -> None:
         "branch": "master",
         "samples": 1,
         "overwritten": 0,
+        "unchanged": 0,
         "files": 1,
         "nbytes": 35,
         "skipped": [str(tmp_path / "in" / "x.txt")],
@@ -97,15 +101,43 @@ def test_import_what_exists(filled: Shell, tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("content", [b"", b"no image", b"\x89PNG\r\n\x1a\n and no more"])
-def test_an_image_that_cannot_be_decoded_changes_nothing(filled: Shell, tmp_path: Path, content: bytes) -> None:
+def test_an_image_that_cannot_be_decoded_ends_the_import_there(filled: Shell, tmp_path: Path, content: bytes) -> None:
     pictures(tmp_path / "new", [f"n{i}" for i in range(50)])
     (tmp_path / "new" / "n33x.png").write_bytes(content)
-    filled.fails(1, "import", "images", tmp_path / "new", "--keep-names", text="n33x.png cannot be decoded")
-    assert filled.json("status")["clean"]
-    assert len(filled.json("ls", "images")["samples"]) == 3
+    told = filled.fails(1, "import", "images", tmp_path / "new", "--keep-names", text="n33x.png cannot be decoded")
+    before = sorted(f"n{i}" for i in range(50) if f"n{i}.png" < "n33x.png")
+    assert f"Stopped: {len(before)} of 51 files are staged, the last {tmp_path / 'new' / before[-1]}.png." in told
+    assert filled.json("ls", "images_path")["samples"] == before
+    assert len(filled.json("ls", "images")["samples"]) == 3 + len(before)
     (tmp_path / "new" / "n33x.png").unlink()
-    filled.ok("import", "images", tmp_path / "new", "--keep-names")
+    report = filled.json("import", "images", tmp_path / "new", "--keep-names")
+    assert (report["samples"], report["unchanged"]) == (50 - len(before), len(before))
     assert len(filled.json("ls", "images_path")["samples"]) == 50
+
+
+def test_an_import_that_is_interrupted_tells_where(
+    filled: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    pictures(tmp_path / "new", [f"n{i:02}" for i in range(20)])
+    load = ImagePlugin.load
+
+    def interrupted(self: ImagePlugin, fpath: str, **options: Any) -> Any:
+        if fpath.endswith("n15.png"):
+            raise KeyboardInterrupt
+        return load(self, fpath, **options)
+
+    monkeypatch.setattr(ImagePlugin, "load", interrupted)
+    monkeypatch.setattr(importer, "BATCH_BYTES", 35 * 4)
+    monkeypatch.setattr(importer, "ACKNOWLEDGED_SECONDS", 0.0)
+    result = filled.run("import", "images", tmp_path / "new")
+    assert result.exit_code == 130
+    assert "Stopped: 12 of 20 files are staged, the last " in result.stderr
+    monkeypatch.undo()
+    assert filled.json("import", "images", tmp_path / "new")["unchanged"] == 12
+    monkeypatch.setattr(ImagePlugin, "load", interrupted)
+    result = filled.run("import", "images", tmp_path / "new" / "n15.png")
+    assert result.exit_code == 130
+    assert "Stopped: none of 1 file is staged" in result.stderr
 
 
 def test_what_does_not_fit_changes_nothing(filled: Shell, tmp_path: Path) -> None:

@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+import time
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -11,9 +12,9 @@ import numpy as np
 import pytest
 
 from hangar.errors import ConflictError, InvalidInputError, PathNotFoundError
-from hangar.external import BasePlugin, importer, loading
+from hangar.external import BasePlugin, ahead, importer, loading
 from hangar.external.fit import Needs, create_command
-from hangar.external.importer import ImportReport, import_files
+from hangar.external.importer import FolderImport, ImportReport, import_files
 from hangar.external.loading import Job, plan_import
 from hangar.external.naming import Source, find_files, key_text
 from tests.external.fakes import FakeColumn, picture, write_png
@@ -22,9 +23,7 @@ from tests.external.fakes import FakeColumn, picture, write_png
 @pytest.fixture(autouse=True, params=["threads", "one thread"])
 def _threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test holds whether files are decoded on threads or not."""
-    monkeypatch.setattr(loading, "THREAD_BYTES", 0)
-    monkeypatch.setattr(loading, "MAX_THREADS", 4 if request.param == "threads" else 1)
-    monkeypatch.setattr(os, "cpu_count", lambda: 4)
+    monkeypatch.setattr(ahead, "_cores", lambda: 4 if request.param == "threads" else 1)
 
 
 def run(column: FakeColumn, path: Path, **options: Any) -> ImportReport:
@@ -82,11 +81,35 @@ def test_what_exists_is_kept_unless_told(tmp_path: Path) -> None:
     write_png(tmp_path / "b.png", picture(2))
     column = FakeColumn()
     column.samples["b"] = picture(3)
-    with pytest.raises(ConflictError, match=r"b\.png: column 'images' has a sample 'b' already: --overwrite"):
+    with pytest.raises(ConflictError, match=r"b\.png: column 'images' has a sample 'b' already, with another content"):
         run(column, tmp_path)
-    assert column.batches == []
-    assert run(column, tmp_path, overwrite=True).overwritten == 1
+    assert column.batches == [1]
+    np.testing.assert_array_equal(column.samples["b"], picture(3))
+    assert run(column, tmp_path, overwrite=True).overwritten == 2
     np.testing.assert_array_equal(column.samples["b"], picture(2))
+
+
+@pytest.mark.parametrize("variable", [False, True])
+def test_the_same_again_goes_on(tmp_path: Path, variable: bool) -> None:
+    for i in range(10):
+        write_png(tmp_path / f"{i}.png", picture(i))
+    column = FakeColumn(variable=variable)
+    column.samples = {str(i): picture(i) for i in (0, 1, 2, 5)}
+    report = run(column, tmp_path)
+    assert (report.samples, report.unchanged, report.overwritten, report.files) == (6, 4, 0, 10)
+    assert column.batches == [6]
+    for i in range(10):
+        np.testing.assert_array_equal(column.samples[str(i)], picture(i))
+    assert run(column, tmp_path).unchanged == 10
+    assert column.batches == [6]
+
+
+def test_numbers_as_keys(tmp_path: Path) -> None:
+    for name in ("0", "17", "017", "a/3", str(2**64 - 1), str(2**64)):
+        write_png(tmp_path / f"{name}.png", picture(1))
+    column = FakeColumn()
+    run(column, tmp_path, integers=True)
+    assert set(column.samples) == {0, 17, "017", "a/3", 2**64 - 1, str(2**64)}
 
 
 def test_hidden_and_unknown_files_are_left_out(tmp_path: Path) -> None:
@@ -145,7 +168,7 @@ def test_what_does_not_fit_names_its_file(tmp_path: Path, array: np.ndarray[Any,
     with pytest.raises(InvalidInputError) as caught:
         run(column, tmp_path)
     assert f"{place:03}.png {text}" in str(caught.value)
-    assert column.batches == []
+    assert list(column.samples) == [f"{i:03}" for i in range(place)]  # those before it, and none after
 
 
 def test_a_file_that_cannot_be_decoded_names_itself(tmp_path: Path) -> None:
@@ -241,6 +264,101 @@ def test_progress_counts_files(tmp_path: Path) -> None:
     import_files(FakeColumn(), jobs, progress=lambda *one: told.append(one))
     assert told[0] == (0, 3, "files")
     assert told[-1] == (3, 3, "files")
+
+
+class Scripted(BasePlugin):
+    """Gives a picture, and does something on the way."""
+
+    thread_safe = True
+
+    def __init__(self, act: Callable[[str], object]) -> None:
+        super().__init__(["load"], ["odd"])
+        self._act = act
+
+    def single_name(self, fpath: str) -> str | None:
+        return self.sample_name(fpath)
+
+    def load(self, fpath: str) -> tuple[np.ndarray[Any, Any], str]:
+        name = self.sample_name(fpath)
+        self._act(name)
+        return picture(int(name)), name
+
+
+def scripted(count: int, act: Callable[[str], object], folder: Path = Path("/in")) -> list[Job]:
+    plugin = Scripted(act)
+    return [Job(Source(f"{folder}/{i:03}.odd", f"{i:03}.odd"), plugin) for i in range(count)]
+
+
+class Transactions:
+    """Counts the contexts that ended well."""
+
+    def __init__(self, column: FakeColumn) -> None:
+        self.column = column
+        self.acknowledged: list[int] = []
+        self.depth = 0
+
+    def __enter__(self) -> None:
+        self.depth += 1
+
+    def __exit__(self, kind: type[BaseException] | None, error: object, trace: object) -> None:
+        self.depth -= 1
+        if self.depth == 0 and kind is None:
+            self.acknowledged.append(len(self.column.samples))
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, SystemExit])
+def test_an_interrupt_tells_what_was_acknowledged(error: type[BaseException], monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importer, "BATCH_BYTES", 20 * 7)
+    monkeypatch.setattr(importer, "ACKNOWLEDGED_BYTES", 20 * 14)
+
+    def act(name: str) -> None:
+        if name == "090":
+            raise error
+
+    column = FakeColumn()
+    together = Transactions(column)
+    work = FolderImport(column, scripted(100, act), together=lambda: together)
+    with pytest.raises(error):
+        work.run(progress=False)
+    assert together.depth == 0
+    assert together.acknowledged == [14, 28, 42, 56, 70, 84]
+    assert (work.report.samples, work.report.files, work.report.last) == (84, 84, "/in/083.odd")
+
+
+def test_what_waited_long_is_acknowledged(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importer, "BATCH_BYTES", 20 * 7)
+    monkeypatch.setattr(importer, "ACKNOWLEDGED_SECONDS", 0.0)
+    column = FakeColumn()
+    together = Transactions(column)
+    FolderImport(column, scripted(20, lambda name: None), together=lambda: together).run(progress=False)
+    assert together.acknowledged[:2] == [7, 14]
+    assert together.acknowledged[-1] == 20
+
+
+@pytest.mark.parametrize("variable", [False, True])
+def test_what_is_read_ahead_is_bounded(tmp_path: Path, variable: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(importer, "BATCH_BYTES", 20 * 8)
+    monkeypatch.setattr(loading, "AHEAD_BYTES", 20 * 32)
+    monkeypatch.setattr(loading, "CHUNK_FILES", 4)
+    begun: list[str] = []
+    most = 0
+
+    class Slow(FakeColumn):
+        def write(self, keys: Sequence[int | str], values: Any) -> None:
+            nonlocal most
+            time.sleep(0.01)
+            most = max(most, len(begun) - len(self.samples))
+            super().write(keys, values)
+
+    column = Slow(variable=variable)
+    jobs = scripted(400, begun.append, tmp_path)
+    for job in jobs:
+        Path(job.source.path).write_bytes(bytes(20))
+    FolderImport(column, jobs).run(progress=False)
+    assert list(column.samples) == [f"{i:03}" for i in range(400)]
+    for i in range(400):
+        np.testing.assert_array_equal(column.samples[f"{i:03}"], picture(i))
+    assert most <= 64
 
 
 class Odd(BasePlugin):

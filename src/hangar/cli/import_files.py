@@ -19,6 +19,7 @@ from hangar.progress import format_bytes
 
 if TYPE_CHECKING:
     from hangar.checkout import WriterCheckout
+    from hangar.external.importer import FolderImport
     from hangar.external.naming import Source
 
 __all__ = ["command"]
@@ -35,6 +36,7 @@ __all__ = ["command"]
 )
 @click.option("--plugin", metavar="NAME", help="What reads the files; default: chosen by suffix.")
 @click.option("--overwrite", is_flag=True, help="Replace samples that exist.")
+@click.option("--int-keys", is_flag=True, help="A file named by a plain number becomes that integer key.")
 @click.option("--keep-names", is_flag=True, help="Remember the path of each file in the text column COLUMN_path.")
 @json_option
 @click.pass_context
@@ -47,6 +49,7 @@ def command(
     branch: str | None,
     plugin: str | None,
     overwrite: bool,
+    int_keys: bool,
     keep_names: bool,
     as_json: bool,
     plugin_options: dict[str, Any],
@@ -54,20 +57,23 @@ def command(
     """Bring the file PATH, or all files of the folder PATH, into COLUMN.
 
     A file becomes the sample named by its path below PATH, without suffix; characters that no key may have become _. Two files of one name
-    are an error, and so is a file that cannot be read or does not fit the column: then nothing is imported. Hidden files are left out, as
-    are files that nothing reads for this kind of column, which is said.
+    are an error. Hidden files are left out, as are files that nothing reads for this kind of column, which is said.
 
-    Array columns take images (png, jpg, bmp, tif, webp, ppm ...: pixels as stored), .npy, and .npz, whose arrays become PATH/NAME; text
-    columns .txt in UTF-8; bytes columns any file as it is. Further options go to the plugin: images take --mode RGB, to convert, and
-    --frame 0, to choose one of several.
+    Files are stored in sorted order. A file that cannot be read or does not fit the column, or Ctrl-C, ends the import; what came before stays
+    staged, and is told. The same command again goes on from there: a sample that is there already with the same content is passed over, one with
+    another content is an error unless --overwrite is given. To drop it all instead: hangar restore COLUMN.
+
+    Array columns take images (png, jpg, bmp, tif, webp, ppm ...), .npy, and .npz, whose arrays become PATH/NAME; text columns .txt in
+    UTF-8; bytes columns any file as it is. Further options go to the plugin. Images give the pixels as stored, so that one with a palette gives its
+    indices: --mode RGB converts. --upright true turns them as the camera says, --frame 0 chooses one of several.
 
     For example:
       hangar import images ../pictures
       hangar import masks scans/mask.png --mode L --overwrite
 
-    JSON: column, branch, samples, overwritten, files, nbytes, skipped (paths).
+    JSON: column, branch, samples, overwritten, unchanged, files, nbytes, skipped (paths).
     """
-    from hangar.external.importer import import_files
+    from hangar.external.importer import FolderImport
     from hangar.external.loading import plan_import
     from hangar.external.naming import find_files
 
@@ -86,8 +92,18 @@ def command(
             check_options(ctx, found, "load", plugin_options)
         if not jobs:
             raise InvalidInputError(_nothing_found(path, target.column_type, skipped))
-        with _paths_column(checkout, column, keep_names) as paths, checkout:
-            report = import_files(target, jobs, options=plugin_options, overwrite=overwrite, paths=paths)
+        with _paths_column(checkout, column, keep_names) as paths:
+            work = FolderImport(
+                target,
+                jobs,
+                options=plugin_options,
+                overwrite=overwrite,
+                integers=int_keys,
+                paths=paths,
+                together=lambda: checkout,
+            )
+            with _where_it_stopped(work, len(jobs)):
+                report = work.run()
         branch_name = checkout.branch_name
     if as_json:
         write_json(
@@ -96,6 +112,7 @@ def command(
                 "branch": branch_name,
                 "samples": report.samples,
                 "overwritten": report.overwritten,
+                "unchanged": report.unchanged,
                 "files": report.files,
                 "nbytes": report.nbytes,
                 "skipped": [source.path for source in skipped],
@@ -105,14 +122,33 @@ def command(
     if skipped:
         note(f"Left out {count(len(skipped), 'file')} that nothing reads for such a column: {_suffixes(skipped)}")
     replaced = f" ({report.overwritten:,} replaced)" if report.overwritten else ""
+    there = f"; {report.unchanged:,} were there already" if report.unchanged else ""
     echo(
-        f"Imported {count(report.samples, 'sample')}{replaced} into {column} from {count(report.files, 'file')}, {format_bytes(report.nbytes)}"
+        f"Imported {count(report.samples, 'sample')}{replaced} into {column} from {count(report.files, 'file')}, "
+        f"{format_bytes(report.nbytes)}{there}"
     )
 
 
 @contextmanager
+def _where_it_stopped(work: FolderImport, files: int) -> Iterator[None]:
+    """Tell, of an import that ends early, what of it is staged."""
+    try:
+        yield
+    except (KeyboardInterrupt, HangarError):
+        done = work.report
+        if done.files:
+            note(
+                f"Stopped: {done.files:,} of {count(files, 'file')} are staged, the last {done.last}. "
+                "The same command again goes on from there"
+            )
+        else:
+            note(f"Stopped: none of {count(files, 'file')} is staged")
+        raise
+
+
+@contextmanager
 def _paths_column(checkout: WriterCheckout, column: str, wanted: bool) -> Iterator[Any]:
-    """The column that remembers paths; one that was made for an import that fails is taken away again."""
+    """The column that remembers paths; one that was made for an import that brings nothing is taken away again."""
     if not wanted:
         yield None
         return
@@ -123,23 +159,22 @@ def _paths_column(checkout: WriterCheckout, column: str, wanted: bool) -> Iterat
         raise InvalidInputError(f"column {name!r} holds {paths.column_type}, not the paths of files: rename it")
     try:
         yield paths
-    except BaseException:
-        if made:
+    finally:
+        if made and not len(paths):
             checkout.columns.delete(name)
-        raise
 
 
 def _no_column(checkout: WriterCheckout, name: str, sources: Sequence[Source]) -> ColumnNotFoundError:
     """The error for a missing column, with the command that makes one for the first file that can be read."""
     from hangar.external.fit import create_command
-    from hangar.external.loading import load_values, plan_import
+    from hangar.external.loading import first_value, plan_import
 
     text = f"there is no column {name!r} on branch {checkout.branch_name}"
     for kind in ("ndarray", "str"):
         jobs, _ = plan_import(sources, kind)
         for job in jobs[:1]:
             try:
-                value, _name = next(iter(next(iter(load_values([job], {})))[1]))
+                value = first_value(job)
             except (HangarError, StopIteration):
                 continue
             return ColumnNotFoundError(

@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-__all__ = ["Column", "Needs", "Value", "create_command"]
+__all__ = ["Column", "Needs", "Value", "create_command", "value_bytes"]
 
 Value: TypeAlias = "np.ndarray[Any, Any] | str | bytes"
 
@@ -36,6 +37,11 @@ def _kind(value: object) -> str:
     return "ndarray" if isinstance(value, np.ndarray) else type(value).__name__
 
 
+def value_bytes(value: Value) -> int:
+    """Bytes of a value in memory, about."""
+    return value.nbytes if isinstance(value, np.ndarray) else len(value)
+
+
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What a column holds, asked once: a writer's column looks at the writer lock each time it is asked."""
@@ -58,6 +64,11 @@ class Needs:
             shape=tuple(column.shape) if array else (),
             variable=column.schema_type == "variable_shape",
         )
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of a value; of the largest, where shapes vary; 0 for text and bytes."""
+        return 0 if self.dtype is None else prod(self.shape) * self.dtype.itemsize
 
     def mismatch(self, value: object) -> str | None:
         """Why ``value`` does not fit, as the rest of a sentence about it; None when it does."""

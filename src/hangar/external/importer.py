@@ -1,57 +1,74 @@
-"""Files into a column: many files, in sorted order, in batches of bounded size.
+"""Files into a column: many files, in sorted order, read ahead on several cores while those before them are stored.
 
-Every file is checked against the column before anything of its batch is written, and every error names its file. The caller makes
-the whole import one batch (``with checkout:``), so that an error leaves the column as it was.
+Values are stored in batches of bounded size, and a few batches at a time are made durable together: acknowledged. Whatever ends an
+import early, what was acknowledged stays, and :attr:`FolderImport.report` tells how far that is. A file that cannot be read or does not fit
+ends it with an error that names the file; all files before it are in, none after it. The same import goes on from there when it is run
+again, as what is there already with the same content is passed over. Inside a ``with`` block of the checkout the whole import is one batch.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from math import prod
-from typing import Any, Final, Protocol
+import time
+from collections.abc import Callable, Generator, Mapping, Sequence
+from contextlib import AbstractContextManager, ExitStack, nullcontext
+from dataclasses import dataclass, replace
+from typing import Any, Final
 
 import numpy as np
 
-from hangar.errors import ConflictError, InvalidInputError
-from hangar.external.fit import Column, Needs, Value
-from hangar.external.loading import Job, load_values
-from hangar.external.naming import Source, key_text
-from hangar.progress import Progress, report
+from hangar.errors import HangarError, InvalidInputError
+from hangar.external.batches import Batch, ImportKeys, WritableColumn, check_name
+from hangar.external.fit import Needs, value_bytes
+from hangar.external.loading import Job, Loader, loader_threads
+from hangar.external.naming import Source
+from hangar.names import SampleKey
+from hangar.progress import Progress, Reporter, report
 
-__all__ = ["ImportReport", "import_files"]
+__all__ = ["FolderImport", "ImportReport", "import_files"]
 
-BATCH_BYTES: Final = 64 * 2**20
-BATCH_SAMPLES: Final = 65_536
-
-
-class WritableColumn(Column, Protocol):
-    """A column that samples are written to."""
-
-    def write(self, keys: Any, values: Any, /) -> Any: ...
+BATCH_BYTES: Final = 16 * 2**20
+"""Values that are stored together: small enough that storing and decoding overlap, large enough that a call costs nothing."""
+BATCH_SAMPLES: Final = 16_384
+ACKNOWLEDGED_BYTES: Final = 256 * 2**20
+ACKNOWLEDGED_SECONDS: Final = 2.0
+"""What is stored is made durable when it is this much, or has waited this long."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import did."""
+    """What an import did, as far as it is durable.
 
-    samples: int
-    overwritten: int
-    files: int
-    nbytes: int
-    """Bytes of the values, as they are in memory."""
+    Attributes
+    ----------
+    samples
+        Samples that were written.
+    overwritten
+        Those of them that the column had before.
+    unchanged
+        Samples that were passed over, as the column has them with the same content.
+    files
+        Files that were brought in.
+    nbytes
+        Bytes of the values, as they are in memory.
+    last
+        The last of the files, ``''`` before the first.
+    """
+
+    samples: int = 0
+    overwritten: int = 0
+    unchanged: int = 0
+    files: int = 0
+    nbytes: int = 0
+    last: str = ""
 
 
-def import_files(
-    column: WritableColumn,
-    jobs: Sequence[Job],
-    *,
-    options: Mapping[str, Any] | None = None,
-    overwrite: bool = False,
-    paths: WritableColumn | None = None,
-    progress: Progress = None,
-) -> ImportReport:
-    """Write the samples of all files into ``column``.
+def import_files(column: WritableColumn, jobs: Sequence[Job], *, progress: Progress = None, **how: Any) -> ImportReport:
+    """Write the samples of all files into ``column``: :class:`FolderImport`, made and run."""
+    return FolderImport(column, jobs, **how).run(progress)
+
+
+class FolderImport:
+    """One import of many files.
 
     Parameters
     ----------
@@ -62,134 +79,145 @@ def import_files(
     options
         Go to each plugin's ``load``.
     overwrite
-        Whether samples that exist are replaced.
+        Whether samples that exist with another content are replaced.
+    integers
+        Whether a file named by a plain number becomes that integer key.
     paths
         A str column that remembers, for each sample, the path of its file below the folder.
-    progress
-        As :mod:`hangar.progress` says, counting files.
+    together
+        Gives the context in which several writes are one batch, such as ``lambda: checkout``.
 
-    Raises
-    ------
-    InvalidInputError
-        A file cannot be understood, does not fit the column, or cannot name a sample.
-    ConflictError
-        Two files would be one sample, or a sample exists and ``overwrite`` is false.
+    Attributes
+    ----------
+    report
+        What is durable so far.
     """
-    keys = _Keys(column, overwrite)
-    for job in jobs:
-        name = job.plugin.single_name(job.source.path)
-        if name is not None:
-            keys.reserve(name, job.source)
-    needs = Needs.of(column)
-    batch = _Batch(column, needs, paths, len(jobs))
-    with report(progress, len(jobs), "files", f"importing {column.column}") as reporter:
-        for job, pairs in load_values(jobs, options or {}):
-            for value, name in pairs:
-                problem = needs.mismatch(value)
-                if problem is not None:
-                    raise InvalidInputError(f"{job.source.path} {problem}")
-                batch.add(keys.take(name, job.source), value, job.source)
-            reporter.advance()
-        batch.flush()
-    return ImportReport(batch.samples, keys.overwritten, len(jobs), batch.nbytes)
 
+    def __init__(
+        self,
+        column: WritableColumn,
+        jobs: Sequence[Job],
+        *,
+        options: Mapping[str, Any] | None = None,
+        overwrite: bool = False,
+        integers: bool = False,
+        paths: WritableColumn | None = None,
+        together: Callable[[], AbstractContextManager[object]] = nullcontext,
+    ) -> None:
+        self.report = ImportReport()
+        self._jobs = jobs
+        self._needs = needs = Needs.of(column)
+        self._keys = ImportKeys(integers)
+        self._named = paths is not None
+        self._together = together
+        self._open = ExitStack()
+        self._done = ImportReport()
+        self._acknowledged = 0.0
+        capacity = BATCH_SAMPLES
+        rows = None
+        if needs.kind == "ndarray" and not needs.variable:
+            capacity = max(1, min(BATCH_BYTES // max(1, needs.nbytes), BATCH_SAMPLES, len(jobs)))
+        threads = loader_threads(jobs, min(needs.nbytes, BATCH_BYTES) if needs.variable else needs.nbytes)
+        if needs.kind == "ndarray" and not needs.variable and _single(jobs):
+            # One batch is gathered, and each thread fills at most one other: two threads are never in one row.
+            rows = np.empty((capacity * (threads + 2 if threads else 1), *needs.shape), needs.dtype)
+        self._loader = Loader(jobs, options or {}, needs, rows, capacity, threads)
+        self._batch = Batch(column, paths, overwrite, rows, capacity, BATCH_BYTES)
 
-class _Keys:
-    """The key of each sample, unique in the import and, unless overwriting, new to the column."""
+    def run(self, progress: Progress = None) -> ImportReport:
+        """Import.
 
-    def __init__(self, column: Column, overwrite: bool) -> None:
-        self._column = column
-        self._overwrite = overwrite
-        self._owners: dict[str, tuple[Source, str]] = {}
-        self._taken: set[str] = set()
-        self.overwritten = 0
+        Parameters
+        ----------
+        progress
+            As :mod:`hangar.progress` says, counting files.
 
-    def reserve(self, name: str, source: Source) -> str:
-        """The key of the sample that a plugin calls ``name``, kept for it. Reserving it again for the same file is fine."""
-        key = key_text(source.folder + name, source.path)
-        owner = self._owners.get(key)
-        if owner is None:
-            self._owners[key] = (source, name)
-            self._check_new(key, source)
-        elif owner != (source, name):
-            raise ConflictError(f"{owner[0].path} and {source.path} would both be the sample {key!r}: rename one")
-        return key
+        Raises
+        ------
+        InvalidInputError
+            A file cannot be understood, does not fit the column, or cannot name a sample.
+        ConflictError
+            Two files would be one sample, or a sample exists with another content and is not to be replaced.
+        AccessError, DiskFullError, StorageError
+            The operating system refuses.
+        """
+        self._keys.reserve_all(self._jobs)
+        with report(progress, len(self._jobs), "files", f"importing {self._needs.column}") as reporter, self._open:
+            self._acknowledged = time.monotonic()
+            samples = self._samples(reporter)
+            try:
+                while True:
+                    try:
+                        key, value, source = next(samples)
+                    except StopIteration:
+                        break
+                    except HangarError:
+                        # A file is to blame: those before it are whole.
+                        self._store()
+                        self._acknowledge()
+                        raise
+                    self._batch.add(key, value, source)
+                    if self._batch.full:
+                        self._store()
+                self._store()
+                self._acknowledge()
+            finally:
+                samples.close()
+        return self.report
 
-    def take(self, name: str, source: Source) -> str:
-        """As :meth:`reserve`, but once only."""
-        key = self.reserve(name, source)
-        if key in self._taken:
-            raise ConflictError(f"{source.path} holds the sample {key!r} twice")
-        self._taken.add(key)
-        return key
+    def _samples(self, reporter: Reporter) -> Generator[tuple[SampleKey, Any, Source], None, None]:
+        """Every sample, in the order of the files. Whatever this raises is the fault of a file."""
+        needs = self._needs
+        for loaded in self._loader:
+            nbytes = 0
+            for job, pairs in zip(loaded.jobs, loaded.pairs, strict=False):
+                if self._named:
+                    check_name(job.source)
+                checked = isinstance(pairs, list)
+                self._batch.files += checked
+                for value, name in pairs:
+                    problem = None if checked else needs.mismatch(value)
+                    if problem is not None:
+                        raise InvalidInputError(f"{job.source.path} {problem}")
+                    nbytes += value_bytes(value)
+                    yield self._keys.take(name, job.source), value, job.source
+                self._batch.files += not checked  # whole only now
+            reporter.advance(len(loaded.pairs), nbytes)
+            if loaded.error is not None:
+                raise loaded.error
 
-    def _check_new(self, key: str, source: Source) -> None:
-        if key not in self._column:
-            return
-        if not self._overwrite:
-            raise ConflictError(
-                f"{source.path}: column {self._column.column!r} has a sample {key!r} already: --overwrite replaces it"
+    def _store(self) -> None:
+        """Write what has been gathered; acknowledge from time to time."""
+        batch = self._batch
+        if batch.files or batch.samples:
+            self._open.enter_context(self._together())
+            conflict = batch.write()
+            done = self._done
+            self._done = replace(
+                done,
+                samples=done.samples + batch.written,
+                overwritten=done.overwritten + batch.overwritten,
+                unchanged=done.unchanged + batch.unchanged,
+                files=done.files + batch.files,
+                nbytes=done.nbytes + batch.nbytes,
+                last=batch.last or done.last,
             )
-        self.overwritten += 1
+            batch.clear()
+            self._loader.written()
+            if conflict is not None:
+                self._acknowledge()
+                raise conflict
+        waited = time.monotonic() - self._acknowledged
+        if waited >= ACKNOWLEDGED_SECONDS or self._done.nbytes - self.report.nbytes >= ACKNOWLEDGED_BYTES:
+            self._acknowledge()
+
+    def _acknowledge(self) -> None:
+        """Make everything written so far durable."""
+        self._open.close()
+        self.report = self._done
+        self._acknowledged = time.monotonic()
 
 
-class _Batch:
-    """Values that are written together."""
-
-    def __init__(self, column: WritableColumn, needs: Needs, paths: WritableColumn | None, expected: int) -> None:
-        self._column = column
-        self._needs = needs
-        self._paths = paths
-        self._expected = expected
-        self._stacked = needs.kind == "ndarray" and not needs.variable
-        self._rows: np.ndarray[Any, Any] | None = None
-        self._capacity = BATCH_SAMPLES
-        self._keys: list[str] = []
-        self._values: list[Value] = []
-        self._relative: list[str] = []
-        self._held = 0
-        self.samples = 0
-        self.nbytes = 0
-
-    def add(self, key: str, value: Value, source: Source) -> None:
-        """Gather one sample; write those gathered when they are many."""
-        if self._paths is not None and not _is_text(source.relative):
-            raise InvalidInputError(f"{source.path!a} cannot be remembered: its name is no UTF-8; rename it")
-        if self._stacked:
-            if self._rows is None:
-                self._rows = self._allocate()
-            self._rows[len(self._keys)] = value
-        else:
-            self._values.append(value)
-        self._keys.append(key)
-        self._relative.append(source.relative)
-        self._held += value.nbytes if isinstance(value, np.ndarray) else len(value)
-        if self._held >= BATCH_BYTES or len(self._keys) >= self._capacity:
-            self.flush()
-
-    def flush(self) -> None:
-        """Write what has been gathered."""
-        if self._keys:
-            self._column.write(self._keys, self._values if self._rows is None else self._rows[: len(self._keys)])
-            if self._paths is not None:
-                self._paths.write(self._keys, self._relative)
-        self.samples += len(self._keys)
-        self.nbytes += self._held
-        self._keys, self._values, self._relative, self._rows, self._held = [], [], [], None, 0
-
-    def _allocate(self) -> np.ndarray[Any, Any]:
-        """Room for one batch of equal shapes: decoded straight into it, they are not copied again."""
-        shape = self._needs.shape
-        nbytes = max(1, prod(shape) * np.dtype(self._needs.dtype).itemsize)
-        expected = max(1, self._expected - self.samples)
-        self._capacity = max(1, min(BATCH_BYTES // nbytes, BATCH_SAMPLES, expected))
-        return np.empty((self._capacity, *shape), self._needs.dtype)
-
-
-def _is_text(path: str) -> bool:
-    """Whether a str value can hold ``path``: a name that is no UTF-8 reaches Python with lone surrogates in it."""
-    try:
-        path.encode("utf-8")
-    except UnicodeEncodeError:
-        return False
-    return True
+def _single(jobs: Sequence[Job]) -> bool:
+    """Whether every file is known to hold one value."""
+    return all(job.plugin.single_name(job.source.path) is not None for job in jobs)

@@ -1,32 +1,37 @@
 """From files to values: which plugin reads which file, and reading ahead on threads.
 
 Values come in the order of the files, and so does the first error, whatever the threads do. A plugin of others may raise or give anything:
-what comes out of here is a value and a name, or an error that names the file.
+what comes out of here is a value that fits the column, and a name, or an error that names the file.
 """
 
 from __future__ import annotations
 
 import os
-from collections import deque
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any, Final, TypeAlias
 
+import numpy as np
+
 from hangar.errors import HangarError, InvalidInputError
+from hangar.external.ahead import Ahead, threads_for
 from hangar.external.base import BasePlugin
+from hangar.external.fit import Needs, value_bytes
 from hangar.external.manager import manager
 from hangar.external.naming import Source
 
-__all__ = ["Job", "load_values", "plan_import"]
+__all__ = ["Job", "Loaded", "Loader", "Pairs", "Rows", "first_value", "loader_threads", "plan_import"]
 
-CHUNK_BYTES: Final = 2**20
-"""Bytes of files that one task of a thread decodes."""
+CHUNK_BYTES: Final = 2 * 2**20
+"""Bytes of values, about, that one task of a thread decodes."""
 CHUNK_FILES: Final = 32
-MAX_THREADS: Final = 8
-THREAD_BYTES: Final = 32 * 1024
-"""Files smaller than this on average are decoded faster than threads can be told to."""
+AHEAD_BYTES: Final = 64 * 2**20
+"""Of values that are decoded before they are asked for."""
+EXPANSION: Final = 16
+"""How much larger than its file a value is taken to be, at most, until it is known."""
+
+Rows: TypeAlias = "np.ndarray[Any, Any]"
+Pairs: TypeAlias = "Iterable[tuple[Any, str]]"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +40,27 @@ class Job:
 
     source: Source
     plugin: BasePlugin
+
+
+@dataclass(slots=True)
+class Loaded:
+    """What was in some files.
+
+    Attributes
+    ----------
+    pairs
+        For each file, values and names. Those of a file with one value were compared with what the column holds.
+    error
+        Why there are no more.
+    estimate, weight
+        Bytes of memory as they were guessed before, and as they are.
+    """
+
+    jobs: Sequence[Job]
+    pairs: list[Pairs]
+    error: HangarError | None
+    estimate: int
+    weight: int
 
 
 def plan_import(
@@ -60,85 +86,128 @@ def plan_import(
     return jobs, skipped
 
 
-_Pairs: TypeAlias = "Iterable[tuple[Any, str]]"
-_Running: TypeAlias = "tuple[list[Job], Future[tuple[list[_Pairs], HangarError | None]]]"
+class Loader:
+    """Reads files ahead on threads.
 
-
-def load_values(jobs: Sequence[Job], options: Mapping[str, Any]) -> Iterator[tuple[Job, _Pairs]]:
-    """Each job, in order, and the values and names in its file.
-
-    Raises
-    ------
-    InvalidInputError
-        A file cannot be understood, or a plugin gives something that is no value and name.
+    Parameters
+    ----------
+    jobs
+        The files.
+    options
+        Go to each plugin's ``load``.
+    needs
+        What the column holds.
+    rows
+        Memory for values of one shape: shape (samples, *shape). The value of file i is put into row ``i % samples``, for which each
+        file must hold one value. None: values stay where they are.
+    batch
+        How many files are written together; no task goes beyond one batch.
     """
-    threads = min(MAX_THREADS, os.cpu_count() or 1)
-    if threads == 1 or not _worth_threads(jobs):
-        for job in jobs:
-            yield job, _load(job, options)
-        return
-    chunks = _chunks(jobs)
-    running: deque[_Running] = deque()
-    pool = ThreadPoolExecutor(threads, "hangar-import")
-    try:
-        for chunk in chunks:
-            running.append((chunk, pool.submit(_load_chunk, chunk, options)))
-            if len(running) > 2 * threads:
-                yield from _finished(running)
-        while running:
-            yield from _finished(running)
-    finally:
-        pool.shutdown(cancel_futures=True)
 
+    def __init__(
+        self, jobs: Sequence[Job], options: Mapping[str, Any], needs: Needs, rows: Rows | None, batch: int, threads: int
+    ) -> None:
+        self._jobs = jobs
+        self._options = options
+        self._needs = needs
+        self._rows = rows
+        self._batch = batch
+        self._ahead: Ahead[Loaded] = Ahead(threads, AHEAD_BYTES if rows is None else rows.nbytes, "hangar-import")
+        self._unfreed = 0
 
-def _worth_threads(jobs: Sequence[Job]) -> bool:
-    if len(jobs) < CHUNK_FILES or not all(job.plugin.thread_safe for job in jobs):
-        return False
-    some = jobs[:: max(1, len(jobs) // CHUNK_FILES)]
-    return sum(_size(job) for job in some) >= THREAD_BYTES * len(some)
+    def __iter__(self) -> Iterator[Loaded]:
+        """What is in the files, in order; the last has an error, or none has."""
+        start, total = 0, len(self._jobs)
+        with self._ahead as ahead:
+            while start < total or len(ahead):
+                while start < total:
+                    stop, weight = self._chunk(start)
+                    if not ahead.room(weight):
+                        break
+                    ahead.offer(self._task(start, stop, weight), weight)
+                    start = stop
+                loaded = ahead.take()
+                ahead.free(loaded.estimate - loaded.weight)
+                yield loaded
+                if loaded.error is not None:
+                    return
+                self._unfreed += loaded.weight
 
+    def written(self) -> None:
+        """What was given is written: its memory may be used again."""
+        self._ahead.free(self._unfreed)
+        self._unfreed = 0
 
-def _size(job: Job) -> int:
-    try:
-        return Path(job.source.path).stat().st_size
-    except OSError:
-        return 0  # the plugin will tell
+    def _chunk(self, start: int) -> tuple[int, int]:
+        """Where the task that begins with the file ``start`` ends, and the bytes it may hold."""
+        last = min(start + CHUNK_FILES, len(self._jobs), start - start % self._batch + self._batch)
+        held = 0
+        for at in range(start, last):
+            weight = self._weight(self._jobs[at])
+            if held and held + weight > CHUNK_BYTES:
+                return at, held
+            held += weight
+        return last, held
 
-
-def _finished(running: deque[_Running]) -> Iterator[tuple[Job, _Pairs]]:
-    chunk, future = running.popleft()
-    loaded, error = future.result()
-    yield from zip(chunk, loaded, strict=False)
-    if error is not None:
-        raise error
-
-
-def _chunks(jobs: Sequence[Job]) -> Iterator[list[Job]]:
-    chunk: list[Job] = []
-    held = 0
-    for job in jobs:
-        chunk.append(job)
-        held += _size(job)
-        if held >= CHUNK_BYTES or len(chunk) >= CHUNK_FILES:
-            yield chunk
-            chunk, held = [], 0
-    if chunk:
-        yield chunk
-
-
-def _load_chunk(chunk: list[Job], options: Mapping[str, Any]) -> tuple[list[_Pairs], HangarError | None]:
-    """What the files hold, up to the first that cannot be read. The error is handed on, so that what precedes it is looked at first."""
-    loaded: list[_Pairs] = []
-    for job in chunk:
+    def _weight(self, job: Job) -> int:
+        needs = self._needs
+        if self._rows is not None:
+            return needs.nbytes
         try:
-            loaded.append(_load(job, options))
-        except HangarError as error:
-            return loaded, error
-    return loaded, None
+            size = os.stat(job.source.path).st_size  # noqa: PTH116  once a file
+        except OSError:
+            return 1  # the plugin will tell
+        return size if needs.kind != "ndarray" else max(1, min(needs.nbytes, EXPANSION * size))
+
+    def _task(self, start: int, stop: int, weight: int) -> Any:
+        jobs = self._jobs[start:stop]
+        rows = None
+        if self._rows is not None:
+            at = start % len(self._rows)
+            rows = self._rows[at : at + len(jobs)]
+        return lambda: _load_chunk(jobs, self._options, self._needs, rows, weight)
 
 
-def _load(job: Job, options: Mapping[str, Any]) -> _Pairs:
-    """The values and names in a file: one pair, or the iterator that the plugin made."""
+def _load_chunk(
+    jobs: Sequence[Job], options: Mapping[str, Any], needs: Needs, rows: Rows | None, estimate: int
+) -> Loaded:
+    """What the files hold, up to the first that is no good. The error is handed on, so that what precedes it is looked at first."""
+    loaded: list[Pairs] = []
+    problem: HangarError | None = None
+    held = 0
+    try:
+        for at, job in enumerate(jobs):
+            pairs = _load(job, options)
+            if isinstance(pairs, list):
+                reason = needs.mismatch(pairs[0][0])
+                if reason is not None:
+                    raise InvalidInputError(f"{job.source.path} {reason}")
+                held += value_bytes(pairs[0][0])
+                if rows is not None:
+                    rows[at] = pairs[0][0]
+                    pairs = [(rows[at], pairs[0][1])]
+            elif rows is not None:
+                raise InvalidInputError(f"{job.source.path}: plugin {type(job.plugin).__name__} gave several values")
+            loaded.append(pairs)
+    except HangarError as error:
+        problem = error
+    return Loaded(jobs, loaded, problem, estimate, estimate if rows is not None else held)
+
+
+def loader_threads(jobs: Sequence[Job], task_bytes: int) -> int:
+    """How many threads to read files with."""
+    if len(jobs) < 2 or not all(plugin.thread_safe for plugin in {id(job.plugin): job.plugin for job in jobs}.values()):
+        return 0
+    return threads_for(task_bytes)
+
+
+def first_value(job: Job) -> Any:
+    """The first value in a file; raises as :class:`Loader` reports, and ``StopIteration`` where there is none."""
+    return next(iter(_load(job, {})))[0]
+
+
+def _load(job: Job, options: Mapping[str, Any]) -> Pairs:
+    """The values and names in a file: a list of one pair, or the iterator that the plugin made."""
     path = job.source.path
     try:
         loaded = job.plugin.load(path, **options)

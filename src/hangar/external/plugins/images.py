@@ -105,7 +105,9 @@ class ImagePlugin(FilePlugin):
         Image.preinit()
         self._image = Image
 
-    def load(self, fpath: str, mode: str | None = None, frame: int | None = None) -> tuple[np.ndarray[Any, Any], str]:
+    def load(
+        self, fpath: str, mode: str | None = None, frame: int | None = None, upright: bool = False
+    ) -> tuple[np.ndarray[Any, Any], str]:
         """The pixels of an image and its name.
 
         Parameters
@@ -116,6 +118,8 @@ class ImagePlugin(FilePlugin):
             Convert to this mode of pillow (``'RGB'``, ``'L'`` ...); default: as the file stores them.
         frame
             Which image of a file that holds several.
+        upright
+            Turn it as the camera says that noted how it was held.
 
         Raises
         ------
@@ -125,8 +129,15 @@ class ImagePlugin(FilePlugin):
         with open_input(fpath) as file, _reading(fpath), self._image.open(file, formats=READ_FORMATS) as image:
             self._choose_frame(image, fpath, frame)
             _check_depth(image, fpath)
-            pixels = np.array(image.convert(mode) if mode else image)
+            turned = self._turned(image) if upright else image
+            pixels = np.array(turned.convert(mode) if mode else turned)
         return pixels, self.sample_name(fpath)
+
+    @staticmethod
+    def _turned(image: Image.Image) -> Image.Image:
+        from PIL import ImageOps
+
+        return ImageOps.exif_transpose(image)
 
     @staticmethod
     def _choose_frame(image: Image.Image, fpath: str, frame: int | None) -> None:

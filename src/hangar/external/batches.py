@@ -1,0 +1,215 @@
+"""What an import gathers before it writes: keys that are unique, and values that lie together."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Any, Final, Protocol
+
+import numpy as np
+
+from hangar import limits
+from hangar.errors import ConflictError, InvalidInputError
+from hangar.external.fit import Column, Value, value_bytes
+from hangar.external.loading import Job, Rows
+from hangar.external.naming import Source, key_text
+from hangar.names import SampleKey
+
+__all__ = ["Batch", "ImportKeys", "WritableColumn"]
+
+_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,19}")
+
+
+class WritableColumn(Column, Protocol):
+    """A column that samples are written to."""
+
+    def write(self, keys: Any, values: Any, /) -> Any: ...
+
+
+class ImportKeys:
+    """The key of each sample, unique in the import.
+
+    Parameters
+    ----------
+    integers
+        Whether a plain number becomes an integer key.
+    """
+
+    def __init__(self, integers: bool) -> None:
+        self._integers = integers
+        self._owners: dict[SampleKey, tuple[Source, str]] = {}
+        self._taken: set[SampleKey] = set()
+
+    def reserve_all(self, jobs: Sequence[Job]) -> None:
+        """Reserve what can be known without reading a file, so that a clash is found before any work."""
+        for job in jobs:
+            name = job.plugin.single_name(job.source.path)
+            if name is not None:
+                self._reserve(name, job.source)
+
+    def take(self, name: str, source: Source) -> SampleKey:
+        """The key of the sample that a plugin calls ``name``.
+
+        Raises
+        ------
+        ConflictError
+            Another file has it, or the same one twice.
+        InvalidInputError
+            It cannot be a key.
+        """
+        key = self._reserve(name, source)
+        if key in self._taken:
+            raise ConflictError(f"{source.path} holds the sample {key!r} twice")
+        self._taken.add(key)
+        return key
+
+    def _reserve(self, name: str, source: Source) -> SampleKey:
+        text = key_text(source.folder + name, source.path)
+        number = self._integers and _NUMBER.fullmatch(text) and int(text) <= limits.MAX_INTEGER_KEY
+        key: SampleKey = int(text) if number else text
+        owner = self._owners.get(key)
+        if owner is None:
+            self._owners[key] = (source, name)
+        elif owner != (source, name):
+            raise ConflictError(f"{owner[0].path} and {source.path} would both be the sample {key!r}: rename one")
+        return key
+
+
+class Batch:
+    """Samples that are written together.
+
+    Parameters
+    ----------
+    column, paths
+        Where values go, and their paths.
+    overwrite
+        Whether samples that exist with another content are replaced.
+    rows
+        Where values of one shape lie already, one after the other and round again; None: values are handed in.
+    capacity, limit
+        Samples and bytes that make a batch full. With ``rows`` it is the samples alone.
+
+    Attributes
+    ----------
+    files
+        How many files are whole with this batch.
+    written, overwritten, unchanged, nbytes, last
+        What the last :meth:`write` did; see :class:`hangar.external.importer.ImportReport`.
+    """
+
+    def __init__(
+        self,
+        column: WritableColumn,
+        paths: WritableColumn | None,
+        overwrite: bool,
+        rows: Rows | None,
+        capacity: int,
+        limit: int,
+    ) -> None:
+        self._column = column
+        self._paths = paths
+        self._overwrite = overwrite
+        self._rows = rows
+        self._capacity = capacity
+        self._limit = limit
+        self._first = 0
+        self._held = 0
+        self._keys: list[SampleKey] = []
+        self._values: list[Value] = []
+        self._sources: list[Source] = []
+        self.files = 0
+        self.written = self.overwritten = self.unchanged = self.nbytes = 0
+        self.last = ""
+
+    @property
+    def samples(self) -> int:
+        """How many are gathered."""
+        return len(self._keys)
+
+    @property
+    def full(self) -> bool:
+        """Whether it is time to write."""
+        return len(self._keys) >= self._capacity or (self._rows is None and self._held >= self._limit)
+
+    def add(self, key: SampleKey, value: Value, source: Source) -> None:
+        """Gather one sample."""
+        if self._rows is None:
+            self._values.append(value)
+        self._keys.append(key)
+        self._sources.append(source)
+        self._held += value_bytes(value)
+
+    def write(self) -> ConflictError | None:
+        """Write what was gathered, up to a sample that exists with another content and must stay, which the error is about."""
+        keys, column = self._keys, self._column
+        known = [at for at, key in enumerate(keys) if key in column] if len(column) else []
+        fresh = list(range(len(keys)))
+        self.overwritten = len(known)
+        conflict = None
+        if known and not self._overwrite:
+            self.overwritten = 0
+            same, conflict_at = self._same(known)
+            if conflict_at is not None:
+                conflict = ConflictError(
+                    f"{self._sources[conflict_at].path}: column {column.column!r} has a sample {keys[conflict_at]!r} already, "
+                    "with another content: --overwrite replaces it"
+                )
+                self.files = len({source.path for source in self._sources[:conflict_at]})
+            fresh = [at for at in fresh[:conflict_at] if at not in same]
+            self.unchanged = len(same)
+        self.written, self.nbytes = len(fresh), 0
+        if fresh:
+            chosen = self._chosen(fresh)
+            self.nbytes = chosen.nbytes if isinstance(chosen, np.ndarray) else sum(map(value_bytes, chosen))
+            column.write([keys[at] for at in fresh], chosen)
+            if self._paths is not None:
+                self._paths.write([keys[at] for at in fresh], [self._sources[at].relative for at in fresh])
+        end = len(fresh) + self.unchanged
+        self.last = self._sources[end - 1].path if end else ""
+        return conflict
+
+    def clear(self) -> None:
+        """Begin another batch."""
+        if self._rows is not None:
+            self._first = (self._first + len(self._keys)) % len(self._rows)
+        self._keys, self._values, self._sources = [], [], []
+        self._held = self.files = 0
+        self.written = self.overwritten = self.unchanged = self.nbytes = 0
+        self.last = ""
+
+    def _chosen(self, places: list[int]) -> Any:
+        if self._rows is None:
+            return self._values if len(places) == len(self._values) else [self._values[at] for at in places]
+        rows = self._rows[self._first : self._first + len(self._keys)]
+        return rows if len(places) == len(rows) else rows[places]
+
+    def _same(self, known: list[int]) -> tuple[set[int], int | None]:
+        """Which of the samples that exist have the content gathered, and the first that has another."""
+        same: set[int] = set()
+        values = self._chosen(known)
+        for at, value, there in zip(known, values, self._column[[self._keys[at] for at in known]], strict=True):
+            if not _equal(value, there):
+                return same, at
+            same.add(at)
+        return same, None
+
+
+def _equal(one: Value, other: Value) -> bool:
+    """Whether two values that fit the same column are the same, bit for bit."""
+    if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
+        return one.shape == other.shape and one.astype(other.dtype, copy=False).tobytes() == other.tobytes()
+    return one == other
+
+
+def check_name(source: Source) -> None:
+    """Refuse a path that no str value can hold: a name that is no UTF-8 reaches Python with lone surrogates in it.
+
+    Raises
+    ------
+    InvalidInputError
+        It is one.
+    """
+    try:
+        source.relative.encode("utf-8")
+    except UnicodeEncodeError:
+        raise InvalidInputError(f"{source.path!a} cannot be remembered: its name is no UTF-8; rename it") from None
