@@ -10,12 +10,14 @@ import pytest
 
 from hangar import external
 from hangar.errors import InvalidInputError
-from hangar.external import BasePlugin, exporter
-from hangar.external.exporter import ExportReport, export_samples
+from hangar.external import BasePlugin, ahead, exporter
+from hangar.external.exporter import ExportReport, FolderExport, export_samples
 from hangar.external.importer import import_files
+from hangar.external.keysfile import KEYS_FILE, read_keys
 from hangar.external.loading import plan_import
 from hangar.external.manager import manager
 from hangar.external.naming import find_files
+from hangar.external.plugins.images import ImagePlugin
 from hangar.external.safe_io import OutputDirectory
 from tests.external.fakes import FakeColumn, picture
 
@@ -44,10 +46,11 @@ def test_images_go_out_and_come_back(tmp_path: Path) -> None:
     assert report.nbytes == sum(one.path.stat().st_size for one in report.files)
     back = FakeColumn()
     import_files(back, plan_import(find_files(tmp_path / "out"), "ndarray")[0], progress=False)
-    assert set(back.samples) == {"a", "b/c", "7"}
+    assert set(back.samples) == {"a", "b/c", 7}
     for key, value in column.samples.items():
-        np.testing.assert_array_equal(back.samples[str(key)], value)
-    assert not list((tmp_path / "out").glob(".*"))
+        np.testing.assert_array_equal(back.samples[key], value)
+    assert [one.name for one in (tmp_path / "out").glob(".*")] == [KEYS_FILE]
+    assert (tmp_path / "out" / KEYS_FILE).read_text() == '["7.png", 7]\n'
 
 
 @pytest.mark.parametrize(
@@ -110,6 +113,80 @@ def test_twins_get_files_of_their_own(tmp_path: Path) -> None:
     assert files["Cat"] == "Cat.png"
     for one in report.files:
         np.testing.assert_array_equal(external.load(one.path)[0], column.samples[one.sample])
+    back = FakeColumn()
+    import_files(back, plan_import(find_files(tmp_path), "ndarray")[0], progress=False)
+    assert set(back.samples) == set(column.samples)
+    for key, value in column.samples.items():
+        np.testing.assert_array_equal(back.samples[key], value)
+
+
+def test_keys_that_no_file_name_gives_back(tmp_path: Path) -> None:
+    keys = (0, 2**64 - 1, "0", "CON", "x" * 255, "a", "A", "dir/f", "dir", "a.b", "..", "é", "e\u0301")
+    column = filled(*keys)
+    run(column, tmp_path)
+    back = FakeColumn()
+    import_files(back, plan_import(find_files(tmp_path), "ndarray")[0], progress=False)
+    assert set(back.samples) == set(keys)
+    for key, value in column.samples.items():
+        np.testing.assert_array_equal(back.samples[key], value)
+
+
+def test_a_second_export_keeps_the_keys_of_the_first(tmp_path: Path) -> None:
+    run(filled(1, 2), tmp_path)
+    run(filled(2, 3, "x"), tmp_path)
+    run(filled("1"), tmp_path)  # takes the place of 1.png, whose key its name gives
+    assert read_keys(str(tmp_path)) == {"2.png": 2, "3.png": 3}
+
+
+@pytest.mark.parametrize(
+    "line", ["", "[]", '["a.png"]', '["a.png", 1.5]', '["a.png", true]', '["a.png", "a b"]', "[" * 9999]
+)
+def test_keys_from_a_stranger(tmp_path: Path, line: str) -> None:
+    (tmp_path / KEYS_FILE).write_text(f'["a.png", 1]\n{line}\n')
+    with pytest.raises(InvalidInputError, match=f"line 2 of .*{KEYS_FILE} is no path and key"):
+        find_files(tmp_path)
+    (tmp_path / KEYS_FILE).unlink()
+    (tmp_path / KEYS_FILE).symlink_to("/etc/passwd")
+    with pytest.raises(InvalidInputError, match="is a link"):
+        find_files(tmp_path)
+
+
+@pytest.mark.parametrize("cores", [1, 4])
+def test_many_files_on_several_cores(tmp_path: Path, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(ahead, "_cores", lambda: cores)
+    monkeypatch.setattr(exporter, "AHEAD_BYTES", 2_000)
+    column = filled(*range(500))
+    report = run(column, tmp_path)
+    assert [one.sample for one in report.files] == list(range(500))
+    for one in report.files:
+        np.testing.assert_array_equal(external.load(one.path)[0], column.samples[one.sample])
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, InvalidInputError])
+def test_what_ends_an_export_leaves_whole_files(
+    tmp_path: Path, error: type[BaseException], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    encode = ImagePlugin.encode
+
+    def failing(self: ImagePlugin, arr: Any, extension: str, **options: Any) -> memoryview:
+        if np.array_equal(arr, picture(333)):
+            raise error("here")
+        return encode(self, arr, extension, **options)
+
+    monkeypatch.setattr(ImagePlugin, "encode", failing)
+    column = filled(*range(500))
+    with OutputDirectory(tmp_path) as directory:
+        work = FolderExport(column, directory)
+        with pytest.raises(error, match="here"):
+            work.run(list(column.samples), progress=False)
+    told = [one.sample for one in work.report.files]
+    assert set(range(333)) <= set(told)
+    assert 333 not in told
+    assert read_keys(str(tmp_path)) == {f"{key}.png": key for key in told}
+    files = list(tmp_path.glob("*.png"))
+    assert len(files) == len(told)
+    for file in files:
+        np.testing.assert_array_equal(external.load(file)[0], column.samples[int(file.stem)])
 
 
 def test_remembered_paths_are_used(tmp_path: Path) -> None:

@@ -13,7 +13,7 @@ from hangar.cli.plugin_command import PluginCommand, check_options
 from hangar.cli.samples import existing_samples
 from hangar.cli.state import State, pass_state
 from hangar.cli.views import open_view
-from hangar.errors import ConflictError, InvalidInputError
+from hangar.errors import ConflictError, HangarError, InvalidInputError
 from hangar.progress import format_bytes
 
 __all__ = ["command"]
@@ -54,8 +54,11 @@ def command(
     """Write the samples of COLUMN into files, as the commit REV has them or as they are staged.
 
     A file is named by its sample, or by the path it was imported from when that was remembered (--keep-names). Names that would lead out of the
-    folder, or that no file can have, are changed. The folder must be new or empty, or --overwrite given. Without -f the format is one that loses nothing:
-    png where it holds the array, else npy; txt; bin. Further options go to the plugin: jpg takes --quality 90.
+    folder, or that no file can have, are changed. Keys that the names cannot give back, such as integers, are told in the file .hangar-keys beside
+    them: importing the folder gives the samples as they were. The folder must be new or empty, or --overwrite given. Without -f the format is one that
+    loses nothing: png where it holds the array, else npy; txt; bin. Further options go to the plugin: jpg takes --quality 90.
+
+    Each file appears whole or not at all. An error, or Ctrl-C, leaves those that were written, and tells how many.
 
     For example:
       hangar export images master~1 -o ../out
@@ -63,7 +66,7 @@ def command(
 
     JSON: column, commit, directory, nbytes, files (sample, path).
     """
-    from hangar.external.exporter import export_samples
+    from hangar.external.exporter import FolderExport
     from hangar.external.manager import manager
     from hangar.external.safe_io import OutputDirectory, safe_component
 
@@ -89,9 +92,12 @@ def command(
             f"{directory} is not empty: name another folder with -o, or use --overwrite to replace files of the same name"
         )
     with OutputDirectory(directory) as folder:
-        report = export_samples(
-            found, keys, folder, extension=extension, plugin=plugin, options=plugin_options, paths=paths
-        )
+        work = FolderExport(found, folder, extension, plugin, plugin_options, paths)
+        try:
+            report = work.run(keys)
+        except (KeyboardInterrupt, HangarError):
+            note(f"Stopped: {len(work.report.files):,} of {count(len(keys), 'sample')} are written to {directory}")
+            raise
     if as_json:
         files = [{"sample": one.sample, "path": str(one.path)} for one in report.files]
         write_json(

@@ -10,6 +10,7 @@ import numpy as np
 
 from hangar import limits
 from hangar.errors import ConflictError, InvalidInputError
+from hangar.external.base import BasePlugin
 from hangar.external.fit import Column, Value, value_bytes
 from hangar.external.loading import Job, Rows
 from hangar.external.naming import Source, key_text
@@ -64,9 +65,13 @@ class ImportKeys:
         return key
 
     def _reserve(self, name: str, source: Source) -> SampleKey:
-        text = key_text(source.folder + name, source.path)
-        number = self._integers and _NUMBER.fullmatch(text) and int(text) <= limits.MAX_INTEGER_KEY
-        key: SampleKey = int(text) if number else text
+        key: SampleKey
+        if source.key is not None and name == BasePlugin.sample_name(source.path):
+            key = source.key
+        else:
+            key = key_text(source.folder + name, source.path)
+            if self._integers and _NUMBER.fullmatch(key) and int(key) <= limits.MAX_INTEGER_KEY:
+                key = int(key)
         owner = self._owners.get(key)
         if owner is None:
             self._owners[key] = (source, name)

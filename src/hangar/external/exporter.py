@@ -1,14 +1,18 @@
-"""Samples into files: one file a sample, below one directory.
+"""Samples into files: one file a sample, below one directory, encoded and written on several cores.
 
 A sample is written to the file that its key, or the path it was imported from, names, made safe by :mod:`hangar.external.safe_io`. The
 format is the one asked for, else that of the remembered path, else one that loses nothing. Files that are there are replaced, each
-whole; an error leaves those that were written.
+whole; an error or interrupt leaves those that were written. Keys that the names cannot give back are told in a file of their own, see
+:mod:`hangar.external.keysfile`, so that importing the folder gives the samples as they were.
 """
 
 from __future__ import annotations
 
+import tempfile
+from collections import deque
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import partial
 from importlib.util import find_spec
 from math import prod
 from pathlib import Path
@@ -17,19 +21,27 @@ from typing import Any, Final
 import numpy as np
 
 from hangar.errors import HangarError, InvalidInputError
+from hangar.external.ahead import Ahead, threads_for
 from hangar.external.base import BasePlugin, normal_extension
-from hangar.external.fit import Column
+from hangar.external.fit import Column, Needs, value_bytes
+from hangar.external.keysfile import read_keys, write_keys
 from hangar.external.manager import manager
+from hangar.external.naming import named_by
 from hangar.external.plugins._files import FilePlugin
 from hangar.external.plugins.images import lossless_format, lossy
 from hangar.external.safe_io import FileNames, OutputDirectory, safe_component, safe_suffix
 from hangar.names import SampleKey
-from hangar.progress import Progress, report
+from hangar.progress import Progress, Reporter, report
 
-__all__ = ["ExportReport", "Exported", "export_samples"]
+__all__ = ["ExportReport", "Exported", "FolderExport", "export_samples"]
 
 BATCH_BYTES: Final = 16 * 2**20
 BATCH_SAMPLES: Final = 1024
+CHUNK_BYTES: Final = 2 * 2**20
+"""Bytes of values that one task of a thread encodes."""
+CHUNK_SAMPLES: Final = 32
+AHEAD_BYTES: Final = 64 * 2**20
+"""Of values that wait for being written."""
 _DEFAULTS: Final = {"str": "txt", "bytes": "bin"}
 
 
@@ -92,13 +104,139 @@ def export_samples(
     AccessError, DiskFullError, StorageError
         The operating system refuses.
     """
-    writer = _Writer(column, directory, extension, plugin, dict(options or {}))
-    with report(progress, len(keys), "samples", f"exporting {column.column}") as reporter:
-        for key, value in _values(column, keys):
-            remembered = paths[key] if paths is not None and key in paths else None
-            writer.write(key, value, remembered)
-            reporter.advance()
-    return ExportReport(tuple(writer.written), writer.nbytes, writer.lossy)
+    return FolderExport(column, directory, extension, plugin, options, paths).run(keys, progress)
+
+
+class FolderExport:
+    """One export of many samples; the parameters are those of :func:`export_samples`.
+
+    Attributes
+    ----------
+    report
+        What is written so far.
+    """
+
+    def __init__(
+        self,
+        column: Column,
+        directory: OutputDirectory,
+        extension: str | None = None,
+        plugin: str | None = None,
+        options: Mapping[str, Any] | None = None,
+        paths: Column | None = None,
+    ) -> None:
+        self._column = column
+        self._directory = directory
+        self._paths = paths
+        self._plan = _Plan(column, extension, plugin, dict(options or {}))
+        self._written: list[Exported] = []
+        self._nbytes = 0
+        self._keys: dict[str, SampleKey | None] = {}
+        self._running: deque[_Chunk] = deque()
+
+    @property
+    def report(self) -> ExportReport:
+        return ExportReport(tuple(self._written), self._nbytes, self._plan.lossy)
+
+    def run(self, keys: Sequence[SampleKey], progress: Progress = None) -> ExportReport:
+        """Write ``keys``; raises what :func:`export_samples` does."""
+        self._directory.staging()  # made before any thread asks for it
+        told = read_keys(str(self._directory.path))
+        threads = threads_for(Needs.of(self._column).nbytes) if len(keys) > 1 else 0
+        ahead: Ahead[None] = Ahead(threads, AHEAD_BYTES, "hangar-export")
+        try:
+            with report(progress, len(keys), "samples", f"exporting {self._column.column}") as reporter, ahead:
+                for files, weight in self._chunks(keys):
+                    while not ahead.room(weight):
+                        self._take(ahead, reporter)
+                    chunk = _Chunk(files, weight)
+                    self._running.append(chunk)
+                    ahead.offer(partial(self._write_chunk, chunk), weight)
+                while len(ahead):
+                    self._take(ahead, reporter)
+        finally:
+            # After an error or interrupt there are files of tasks that nobody waited for.
+            for chunk in self._running:
+                self._note_all(chunk)
+            write_keys(self._directory, told, self._keys)
+        return self.report
+
+    def _write_chunk(self, chunk: _Chunk) -> None:
+        """Encode and write files, up to the first that cannot be; on a thread."""
+        try:
+            for file in chunk.files:
+                data = self._encode(file)
+                chunk.written.append((file, self._directory.write(file.parts, data), len(data)))
+        except HangarError as error:
+            chunk.error = error
+
+    def _encode(self, file: _File) -> bytes | memoryview:
+        assert isinstance(file.plugin, FilePlugin)  # the others are not handed to threads
+        try:
+            return file.plugin.encode(file.value, file.extension, **self._plan.options)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"sample {file.key!r} of {self._column.column!r}: {error}") from None
+
+    def _take(self, ahead: Ahead[None], reporter: Reporter) -> None:
+        """Wait for the oldest task; raise what it met."""
+        ahead.take()
+        chunk = self._running.popleft()
+        ahead.free(chunk.weight)
+        self._note_all(chunk)
+        reporter.advance(len(chunk.written), sum(size for _, _, size in chunk.written))
+        if chunk.error is not None:
+            raise chunk.error
+
+    def _note_all(self, chunk: _Chunk) -> None:
+        for file, path, size in chunk.written:
+            self._note(file.key, path, size)
+
+    def _note(self, key: SampleKey, path: Path, size: int) -> None:
+        self._written.append(Exported(key, path))
+        self._nbytes += size
+        relative = path.relative_to(self._directory.path).as_posix()
+        self._keys[relative] = None if named_by(relative) == key else key
+
+    def _chunks(self, keys: Sequence[SampleKey]) -> Iterator[tuple[list[_File], int]]:
+        """What the threads are to do, and the bytes of the values in it. What a plugin of others writes is written here."""
+        chunk: list[_File] = []
+        held = 0
+        for key, value in _values(self._column, keys):
+            paths = self._paths
+            file = self._plan.file(key, value, paths[key] if paths is not None and key in paths else None)
+            if not isinstance(file.plugin, FilePlugin):
+                for path, size in self._plan.run(self._directory, file):
+                    self._note(key, path, size)
+                continue
+            chunk.append(file)
+            held += value_bytes(value)
+            if held >= CHUNK_BYTES or len(chunk) >= CHUNK_SAMPLES:
+                yield chunk, held
+                chunk, held = [], 0
+        if chunk:
+            yield chunk, held
+
+
+@dataclass(frozen=True, slots=True)
+class _File:
+    """A sample that becomes a file."""
+
+    key: SampleKey
+    value: Any
+    plugin: BasePlugin
+    name: str
+    extension: str
+    parts: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Chunk:
+    """Files that one task writes, and what it did."""
+
+    files: list[_File]
+    weight: int
+    written: list[tuple[_File, Path, int]] = field(default_factory=list)
+    error: HangarError | None = None
 
 
 def _values(column: Column, keys: Sequence[SampleKey]) -> Iterator[tuple[SampleKey, Any]]:
@@ -112,42 +250,30 @@ def _values(column: Column, keys: Sequence[SampleKey]) -> Iterator[tuple[SampleK
         yield from zip(some, column[some], strict=True)
 
 
-class _Writer:
-    """Writes one sample after the other."""
+class _Plan:
+    """Which file a sample goes to, and what writes it."""
 
-    def __init__(
-        self,
-        column: Column,
-        directory: OutputDirectory,
-        extension: str | None,
-        plugin: str | None,
-        options: dict[str, Any],
-    ) -> None:
-        self._column = column
-        self._directory = directory
+    def __init__(self, column: Column, extension: str | None, plugin: str | None, options: dict[str, Any]) -> None:
+        self._kind = column.column_type
         self._extension = None if extension is None else safe_suffix(extension).removeprefix(".")
         self._plugin = None if plugin is None else manager.find("save", plugin)
-        self._options = options
         self._names = FileNames()
-        self.written: list[Exported] = []
-        self.nbytes = 0
+        self.options = options
         self.lossy = False
 
-    def write(self, key: SampleKey, value: Any, remembered: str | None) -> None:
-        """Write one sample."""
+    def file(self, key: SampleKey, value: Any, remembered: str | None) -> _File:
+        """The file of one sample."""
         name, extension = (str(key), None) if remembered is None else _split(remembered)
         wanted = self._extension or self._default(value)
         if self._extension is None and extension is not None and self._can_encode(value, extension):
-            wanted = (
-                extension  # the format it came in; one that can only be read, or not hold this value, is passed over
-            )
+            # The format it came in; one that can only be read, or not hold this value, is passed over.
+            wanted = extension
         plugin = self._find(wanted)
+        parts: tuple[str, ...] = ()
         if isinstance(plugin, FilePlugin):
-            data = self._encode(plugin, key, value, wanted)
-            self._wrote(key, self._directory.write(self._names.take(name, safe_suffix(wanted)), data), len(data))
+            parts = self._names.take(name, safe_suffix(wanted))
             self.lossy |= lossy(wanted)
-        else:
-            self._run(plugin, key, name, value, wanted)
+        return _File(key, value, plugin, name, wanted, parts)
 
     def _can_encode(self, value: Any, extension: str) -> bool:
         try:
@@ -156,47 +282,41 @@ class _Writer:
             return False
         return not isinstance(plugin, FilePlugin) or plugin.can_encode(value, extension)
 
-    def _encode(self, plugin: FilePlugin, key: SampleKey, value: Any, extension: str) -> bytes | memoryview:
-        try:
-            return plugin.encode(value, extension, **self._options)
-        except InvalidInputError as error:
-            raise InvalidInputError(f"sample {key!r} of {self._column.column!r}: {error}") from None
-
     def _default(self, value: Any) -> str:
         if isinstance(value, np.ndarray):
             image = lossless_format(value)
             return image if image is not None and find_spec("PIL") is not None else "npy"
-        return _DEFAULTS[self._column.column_type]
+        return _DEFAULTS[self._kind]
 
     def _find(self, extension: str) -> BasePlugin:
-        kind = self._column.column_type
+        kind = self._kind
         found = self._plugin or manager.for_file("save", f"x.{extension}", kind)
         if found is None:
             raise InvalidInputError(f"no plugin writes {kind} samples as .{normal_extension(extension)} files")
         return found
 
-    def _run(self, plugin: BasePlugin, key: SampleKey, name: str, value: Any, extension: str) -> None:
+    def run(self, directory: OutputDirectory, file: _File) -> list[tuple[Path, int]]:
         """Let a plugin of others write where it can do no harm, and put in place what it wrote."""
-        staging = self._directory.staging()
-        detail = f"{type(key).__name__}:{safe_component(name)}"
+        staging = Path(tempfile.mkdtemp(dir=directory.staging()))
+        plugin = type(file.plugin).__name__
+        detail = f"{type(file.key).__name__}:{safe_component(file.name)}"
         try:
-            plugin.save(value, str(staging), detail, extension, **self._options)
+            file.plugin.save(file.value, str(staging), detail, file.extension, **self.options)
         except HangarError:
             raise
         except Exception as error:
-            raise InvalidInputError(f"sample {key!r}: plugin {type(plugin).__name__} failed: {error!r}") from error
-        files = sorted(staging.iterdir())
-        if not files:
-            raise InvalidInputError(f"sample {key!r}: plugin {type(plugin).__name__} wrote no file")
-        for file in files:
-            suffix = safe_suffix("".join(file.suffixes)) if len(files) == 1 else ""
-            parts = self._names.take(name if len(files) == 1 else f"{name}/{file.name}", suffix)
-            size = file.lstat().st_size
-            self._wrote(key, self._directory.place(file, parts), size)
-
-    def _wrote(self, key: SampleKey, path: Path, size: int) -> None:
-        self.written.append(Exported(key, path))
-        self.nbytes += size
+            raise InvalidInputError(f"sample {file.key!r}: plugin {plugin} failed: {error!r}") from error
+        found = sorted(staging.iterdir())
+        if not found:
+            raise InvalidInputError(f"sample {file.key!r}: plugin {plugin} wrote no file")
+        written = []
+        for one in found:
+            suffix = safe_suffix("".join(one.suffixes)) if len(found) == 1 else ""
+            parts = self._names.take(file.name if len(found) == 1 else f"{file.name}/{one.name}", suffix)
+            size = one.lstat().st_size
+            written.append((directory.place(one, parts), size))
+        staging.rmdir()
+        return written
 
 
 def _split(path: str) -> tuple[str, str | None]:

@@ -1,7 +1,7 @@
 """From files to sample keys: which files a folder holds, and what their samples are called.
 
 A file is named by its path below the folder, without suffix; a file that is given alone by its base name. Characters that no key
-may have become ``_``. Hidden files and folders are left out. A link is followed only to a file inside the folder, so that a folder
+may have become ``_``. A folder that was exported may tell keys of its own, see :mod:`hangar.external.keysfile`. Hidden files and folders are left out. A link is followed only to a file inside the folder, so that a folder
 from a stranger cannot bring the host's own files into a repository.
 """
 
@@ -16,10 +16,11 @@ from typing import NamedTuple
 
 from hangar import limits
 from hangar.errors import InvalidInputError, PathNotFoundError
+from hangar.external.keysfile import read_keys
 from hangar.external.safe_io import file_error
-from hangar.names import check_key
+from hangar.names import SampleKey, check_key
 
-__all__ = ["Source", "find_files", "key_text"]
+__all__ = ["Source", "find_files", "key_text", "named_by"]
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./+-]+\Z")
 
@@ -31,6 +32,8 @@ class Source(NamedTuple):
     """Where it lies."""
     relative: str
     """Its path below the folder that is imported, with ``/`` between the parts."""
+    key: SampleKey | None = None
+    """The key of its sample, where the folder tells one."""
 
     @property
     def folder(self) -> str:
@@ -63,6 +66,15 @@ def key_text(name: str, path: str) -> str:
     return key
 
 
+def named_by(relative: str) -> str | None:
+    """The key that a file alone would give its sample, by its path below the folder; None where it can give none."""
+    source = Source(relative, relative)
+    try:
+        return key_text(source.folder + Path(relative).stem, relative)
+    except InvalidInputError:
+        return None
+
+
 def find_files(path: str | os.PathLike[str]) -> list[Source]:
     """The files to import from ``path``, a file or a folder, sorted by their path.
 
@@ -71,7 +83,7 @@ def find_files(path: str | os.PathLike[str]) -> list[Source]:
     PathNotFoundError
         There is nothing at ``path``.
     InvalidInputError
-        A link in the folder leads out of it.
+        A link in the folder leads out of it, or what it tells of keys cannot be understood.
     AccessError, StorageError
         A folder cannot be read.
     """
@@ -81,7 +93,9 @@ def find_files(path: str | os.PathLike[str]) -> list[Source]:
     if not Path(top).is_dir():
         return [Source(top, Path(top).name)]
     root = os.path.realpath(top)
-    found = [Source(f"{top.rstrip('/') or ''}/{relative}", relative) for relative in _walk(top, root, "")]
+    keys = read_keys(top)
+    base = top.rstrip("/") or ""
+    found = [Source(f"{base}/{relative}", relative, keys.get(relative)) for relative in _walk(top, root, "")]
     found.sort(key=lambda source: source.relative)
     return found
 

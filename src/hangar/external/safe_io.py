@@ -17,6 +17,7 @@ import tempfile
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final
@@ -173,6 +174,7 @@ class OutputDirectory:
         self.path = Path(path)
         self._staging: Path | None = None
         self._known: set[tuple[str, ...]] = set()
+        self._numbers = count()
         try:
             self.path.mkdir(parents=True, exist_ok=True)
             self._root = os.open(self.path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
@@ -206,8 +208,11 @@ class OutputDirectory:
         return self._staging
 
     def write(self, parts: tuple[str, ...], data: bytes | memoryview) -> Path:
-        """Make a file of ``data``, in place of a regular file that was there. Raises what :meth:`place` does."""
-        temporary = Path(self.staging(), "file")
+        """Make a file of ``data``, in place of a regular file that was there; several threads may, once :meth:`staging` was called.
+
+        Raises what :meth:`place` does.
+        """
+        temporary = Path(self.staging(), f"file-{next(self._numbers)}")
         try:
             with temporary.open("xb") as file:
                 file.write(data)

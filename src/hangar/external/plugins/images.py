@@ -1,7 +1,7 @@
 """Images, through pillow: the pixels as the file stores them.
 
-Nothing is converted unless asked: a palette image gives its indices, a grey one two dimensions, and the orientation that a camera
-noted is not applied. What pillow could only read with a loss (16 bits a channel of colour, several frames) is refused rather than
+Nothing is converted unless asked (``mode``, ``upright``): a palette image gives its indices, a grey one two dimensions, and the
+orientation that a camera noted is not applied. What pillow could only read with a loss (16 bits a channel of colour, several frames) is refused rather than
 quietly reduced; so is, on the way out, a format that cannot hold the array bit for bit, but for JPEG, whose loss is its purpose.
 Only formats decoded by pillow itself are tried: none that starts another program.
 """
