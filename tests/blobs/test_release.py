@@ -61,6 +61,15 @@ def test_the_newest_place_counts_at_once(bench: Bench) -> None:
     assert {bench.store.files.tag(int(file)) for file in np.unique(places[:, 4] & np.uint64(2**32 - 1))} == {"toy"}
 
 
+def test_the_newest_place_of_a_few_of_many_counts_at_once(bench: Bench) -> None:
+    rows, digests = images(1500)
+    add(bench, "10", rows, digests)
+    add(bench, "toy", rows[:5], digests[:5], again=True)
+    places = bench.store.locator.newest(digests[:5])
+    assert len(bench.runs()) == 2
+    assert {bench.store.files.tag(int(place)) for place in (places[:, 4] & np.uint64(2**32 - 1))} == {"toy"}
+
+
 def test_a_file_that_one_blob_needs_stays(bench: Bench) -> None:
     rows, digests = images(1500)
     add(bench, "10", rows, digests)

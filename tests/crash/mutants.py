@@ -39,6 +39,7 @@ GUARDS: dict[str, tuple[str, ...]] = {
         "tests/blobs/test_ownership.py",
         "tests/blobs/test_damage.py",
         "tests/blobs/test_writer.py",
+        "tests/blobs/test_release.py",
         "tests/crash",
     ),
     "src/hangar/backends": (
@@ -155,6 +156,31 @@ STEPS: tuple[Step, ...] = (
         "src/hangar/_fs.py",
         "        with contextlib.suppress(OSError):\n            os.close(descriptor)\n    _private.clear()",
         "        pass\n    _private.clear()",
+    ),
+    Step(
+        "an old blob file goes before its row",
+        "src/hangar/blobs/release.py",
+        "            store.db.update(forget)\n",
+        "            for file_id in going:\n                blob_file_path(store.directory, file_id, free[file_id]).unlink()\n"
+        "            store.db.update(forget)\n",
+    ),
+    Step(
+        "a blob file goes that somebody has open",
+        "src/hangar/blobs/release.py",
+        "if _fs.try_lock(descriptor, shared=False):",
+        "if True:",
+    ),
+    Step(
+        "an old blob file goes while locations name it",
+        "src/hangar/blobs/release.py",
+        "        if worth:\n            _merge(store, lock, reach)\n",
+        "        reach = 0\n",
+    ),
+    Step(
+        "moved blobs become rows of the table",
+        "src/hangar/blobs/writer.py",
+        "as_run=self._moved",
+        "as_run=False",
     ),
     Step(
         "a living writer's file is continued",

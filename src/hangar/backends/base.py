@@ -173,13 +173,20 @@ class Backend(ABC):
             )
         return {}
 
-    def stored_as(self, locations: Locations, options: Options) -> npt.NDArray[np.bool_]:
-        """Whether blobs of this backend lie as a writer with these options would put them: bool, shape (n,).
+    def stored_as(self, file: BlobFile, locations: Locations, options: Options) -> npt.NDArray[np.bool_]:
+        """Whether blobs of a file lie there as a writer with these options would put them: bool, shape (n,).
+
+        A conversion writes those anew that do not. A backend that takes no options has nothing to compare.
 
         Parameters
         ----------
         options
-            As :meth:`check_options` gave them. A backend that takes none has nothing to compare.
+            As :meth:`check_options` gave them.
+
+        Raises
+        ------
+        CorruptionError
+            It cannot be told.
         """
         return np.ones(len(locations), np.bool_)
 

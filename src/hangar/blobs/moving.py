@@ -7,6 +7,7 @@ again, so a conversion that was cut off goes on where it was. What is in memory 
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable, Iterator
 from math import prod
 from typing import Final
@@ -16,12 +17,11 @@ import numpy.typing as npt
 
 from hangar.backends.base import Options
 from hangar.backends.location import HEADER, LENGTH_MASK, OFFSET, PLACE, STORED, Locations, Words
-from hangar.backends.registry import get_backend
 from hangar.blobs.index import Digests, Mask, Places
 from hangar.blobs.store import BlobStore
 from hangar.blobs.writer import BlobWriter
 from hangar.digest import NDARRAY, Header, blob_digest, blob_digests, digest_list
-from hangar.errors import CorruptionError, StorageError
+from hangar.errors import CorruptionError, PathNotFoundError, StorageError
 from hangar.schema.dtypes import dtype_of
 
 __all__ = ["Mover"]
@@ -112,20 +112,21 @@ class Mover:
 
     def _elsewhere(self, places: Words) -> Mask:
         """Which locations are not of the backend and its options."""
-        files = places[:, PLACE] & _FILE_MASK
-        tags = {file_id: self._store.files.tag(file_id) for file_id in np.unique(files).tolist()}
-        own = np.array([file_id for file_id, tag in tags.items() if tag == self._tag], np.uint64)
-        here = np.flatnonzero(np.isin(files, own))
         elsewhere = np.ones(len(places), np.bool_)
-        if here.size:
-            elsewhere[here] = ~get_backend(self._tag).stored_as(Locations(places[here]), self._options)
+        files = places[:, PLACE] & _FILE_MASK
+        for file_id in np.unique(files).tolist():
+            if self._store.files.tag(file_id) == self._tag:
+                here = np.flatnonzero(files == file_id)
+                with contextlib.suppress(CorruptionError, PathNotFoundError):  # which shows when they are read
+                    file, backend = self._store.files.get(file_id)
+                    elsewhere[here] = ~backend.stored_as(file, Locations(places[here]), self._options)
         return elsewhere
 
     def _batches(self, places: Words, wanted: Places) -> Iterator[Places]:
         """Positions in parts of bounded size, each in the order in which the blobs lie on disk."""
         if not wanted.size:
             return
-        order = wanted[np.lexsort((places[wanted, OFFSET], places[wanted, PLACE] & _FILE_MASK))]
+        order = wanted[np.lexsort((places[wanted, PLACE], places[wanted, OFFSET], places[wanted, PLACE] & _FILE_MASK))]
         part_of = np.cumsum(self._sizes(places[order])) // _BATCH_BYTES
         yield from np.split(order, np.flatnonzero(np.diff(part_of)) + 1)
 

@@ -1,0 +1,232 @@
+"""What each backend costs, by size and content of a sample: the table behind the choice in ``hangar/backends/heuristic.py``.
+
+    python benchmarks/backends.py [--megabytes 32] [--repeats 3] [--only WORD]... [--rst]
+
+Each cell writes new files, and every write ends with a sync; reads have a warm page cache. What is compared is taken in turns within one run, and the least of
+``--repeats`` counts. The floor is one file that is written at once and synced, and a ``numpy.memmap`` of it. Its rows are absolute;
+all others are multiples of it: how many times as long a durable write takes, how fast a random single get and a random batch
+are (1 is as fast as the floor), and how much of the raw size is on disk.
+"""
+
+from __future__ import annotations
+
+import argparse
+import os
+import shutil
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any, TypeAlias
+
+import numpy as np
+import numpy.typing as npt
+
+from hangar import Repository
+from hangar.backends import backend_tags
+
+Array: TypeAlias = npt.NDArray[Any]
+
+SIZES = {
+    "64 B": 64,
+    "1 KB": 1024,
+    "16 KB": 16 * 1024,
+    "150 KB": 3 * 224 * 224,
+    "1 MB": 2**20,
+    "4 MB": 2**22,
+    "16 MB": 2**24,
+}
+BATCH = 256
+SINGLES = 300
+
+BACKENDS: dict[str, tuple[str, dict[str, Any]]] = {
+    "10": ("10", {}),
+    "00 lz4": ("00", {}),
+    "00 zstd": ("00", {"complib": "blosc:zstd", "complevel": 1}),
+    "01 lz4": ("01", {}),
+    "01 zstd": ("01", {"complib": "blosc:zstd", "complevel": 1}),
+    "01 none": ("01", {"complib": None}),
+}
+
+
+# ------------------------------------------------------------------------------------------------------------ content
+
+
+def noise(rng: np.random.Generator, count: int, size: int) -> Array:
+    """Nothing can be made smaller."""
+    return rng.integers(0, 256, (count, size), np.uint8)
+
+
+def picture(rng: np.random.Generator, count: int, size: int) -> Array:
+    """Flat patches, of which a third has noise."""
+    flat = np.repeat(rng.integers(0, 256, (count, -(-size // 64)), np.uint8), 64, axis=1)[:, :size]
+    flat[:, : size // 3] ^= rng.integers(0, 32, (count, size // 3), np.uint8)
+    return np.ascontiguousarray(flat)
+
+
+def mask(rng: np.random.Generator, count: int, size: int) -> Array:
+    """A few classes in runs of some hundred elements."""
+    return np.repeat(rng.integers(0, 4, (count, -(-size // 300)), np.uint8), 300, axis=1)[:, :size].copy()
+
+
+def scan(rng: np.random.Generator, count: int, size: int) -> Array:
+    """float32 as a scanner gives it: whole numbers, and a fifth of it air."""
+    floats = size // 4
+    levels = np.repeat(rng.integers(0, 1200, (count, -(-floats // 16))), 16, axis=1)[:, :floats]
+    values = (levels + rng.integers(0, 128, (count, floats))).astype(np.float32)
+    values[:, : floats // 5] = 0
+    return values
+
+
+def real(rng: np.random.Generator, count: int, size: int) -> Array:
+    """float32 as a network gives it: hardly anything can be made smaller."""
+    return rng.standard_normal((count, size // 4), np.float32)
+
+
+CONTENTS: dict[str, Callable[[np.random.Generator, int, int], Array]] = {
+    "noise, uint8": noise,
+    "picture, uint8": picture,
+    "mask, uint8": mask,
+    "scan, float32": scan,
+    "normal, float32": real,
+}
+
+
+# -------------------------------------------------------------------------------------------------------- measurement
+
+
+@contextmanager
+def place() -> Iterator[Path]:
+    path = Path(tempfile.mkdtemp(dir=os.environ.get("HANGAR_BENCHMARK_DIRECTORY")))
+    try:
+        yield path
+    finally:
+        shutil.rmtree(path)
+
+
+def timed(function: Callable[[], object], times: int = 1) -> float:
+    """The least seconds of a few calls."""
+    least = float("inf")
+    for _ in range(times):
+        start = time.perf_counter()
+        function()
+        least = min(least, time.perf_counter() - start)
+    return least
+
+
+def floor(data: Array, singles: list[int], batch: Array) -> list[float]:
+    """Seconds of a write, of a single get, of a batch, and bytes on disk."""
+    with place() as path:
+        file = path / "raw"
+
+        def write() -> None:
+            descriptor = os.open(file, os.O_CREAT | os.O_WRONLY)
+            view, done = memoryview(data).cast("B"), 0
+            while done < len(view):
+                done += os.write(descriptor, view[done:])
+            os.fsync(descriptor)
+            os.close(descriptor)
+
+        written = timed(write)
+        mapped = np.memmap(file, data.dtype, "r", shape=data.shape)
+        single = timed(lambda: [np.array(mapped[at]) for at in singles], 2) / len(singles)
+        gathered = timed(lambda: mapped[batch], 3)
+        return [written, single, gathered, file.stat().st_size]
+
+
+def hangar(data: Array, tag: str, options: dict[str, Any], singles: list[int], batch: Array) -> list[float]:
+    """The same of a column."""
+    with place() as path:
+        repo = Repository(path, exists=False)
+        repo.init("Bench", "bench@example.org")
+        writer = repo.checkout(write=True)
+        column = writer.add_ndarray_column(
+            "data", prototype=data[0], backend=tag, backend_options=options or None, inline=False
+        )
+        column["first"] = data[0]  # The files and the backend's packages are there when the clock starts.
+        keys = list(range(len(data)))
+        written = timed(lambda: column.write(keys, data))
+        writer.commit("data")
+        writer.close()
+        reader = repo.checkout()["data"]
+        reader.read(keys[:1])
+        single = timed(lambda: [reader[at] for at in singles], 2) / len(singles)
+        wanted = batch.tolist()
+        gathered = timed(lambda: reader.read(wanted), 3)
+        nbytes = sum(file.stat().st_size for file in (path / ".hangar" / "blobs").iterdir())
+        repo.close()
+        return [written, single, gathered, nbytes]
+
+
+def measure(content: str, size: int, megabytes: int, repeats: int) -> dict[str, list[float]]:
+    """The least of several runs, by backend; ``raw`` is the floor."""
+    rng = np.random.default_rng(size)
+    count = max(4, megabytes * 10**6 // size)
+    count = min(count, 100_000)
+    data = CONTENTS[content](rng, count, size)
+    singles = rng.integers(0, count, min(SINGLES, max(8, 2**26 // size))).tolist()
+    batch = rng.integers(0, count, max(4, min(BATCH, 2**26 // size)))
+    found: dict[str, list[list[float]]] = {}
+    installed = backend_tags()
+    for _ in range(repeats):
+        found.setdefault("raw", []).append(floor(data, singles, batch))
+        for name, (tag, options) in BACKENDS.items():
+            if tag in installed and not (tag == "01" and size < 2**14):
+                found.setdefault(name, []).append(hangar(data, tag, options, singles, batch))
+    return {name: [min(values) for values in zip(*runs, strict=True)] for name, runs in found.items()}
+
+
+# --------------------------------------------------------------------------------------------------------------- table
+
+HEADINGS = ("sample", "content", "backend", "write, x time", "single get, x rate", "batch, x rate", "disk, x raw")
+
+
+def rows_of(size: str, content: str, found: dict[str, list[float]]) -> Iterator[tuple[str, ...]]:
+    raw = found["raw"]
+    for name, (written, single, batch, nbytes) in found.items():
+        if name == "raw":
+            rate = nbytes / written / 1e6
+            yield size, content, "(floor)", f"{rate:,.0f} MB/s", f"{1 / single:,.0f} /s", f"{batch * 1e3:.2f} ms", "1"
+        else:
+            cells = written / raw[0], raw[1] / single, raw[2] / batch, nbytes / raw[3]
+            yield size, content, name, *(f"{cell:.2f}" for cell in cells)
+
+
+def show(rows: list[tuple[str, ...]], rst: bool) -> None:
+    if rst:
+        print(".. list-table::\n   :header-rows: 1\n")
+        for row in (HEADINGS, *rows):
+            print("   * - " + "\n     - ".join(row))
+        return
+    widths = [max(len(row[i]) for row in (HEADINGS, *rows)) for i in range(len(HEADINGS))]
+    for row in (HEADINGS, *rows):
+        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--megabytes", type=int, default=32, help="bytes of each column, in 10^6")
+    parser.add_argument("--repeats", type=int, default=3)
+    parser.add_argument(
+        "--only", action="append", default=[], help="sizes and contents that contain one of these words"
+    )
+    parser.add_argument("--rst", action="store_true", help="as a table for the documentation")
+    arguments = parser.parse_args()
+    rows: list[tuple[str, ...]] = []
+    for size, nbytes in SIZES.items():
+        for content in CONTENTS:
+            label = f"{size}, {content}"
+            if arguments.only and not any(word in label for word in arguments.only):
+                continue
+            fresh = list(rows_of(size, content, measure(content, nbytes, arguments.megabytes, arguments.repeats)))
+            rows += fresh
+            if not arguments.rst:
+                show(fresh, False)
+                print(flush=True)
+    if arguments.rst:
+        show(rows, True)
+
+
+if __name__ == "__main__":
+    main()
