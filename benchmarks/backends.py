@@ -74,7 +74,7 @@ def scan(rng: np.random.Generator, count: int, size: int) -> Array:
     """float32 as a scanner gives it: whole numbers, and a fifth of it air."""
     floats = size // 4
     levels = np.repeat(rng.integers(0, 1200, (count, -(-floats // 16))), 16, axis=1)[:, :floats]
-    values = (levels + rng.integers(0, 128, (count, floats))).astype(np.float32)
+    values: Array = (levels + rng.integers(0, 128, (count, floats))).astype(np.float32)
     values[:, : floats // 5] = 0
     return values
 
@@ -122,7 +122,7 @@ def floor(data: Array, singles: list[int], batch: Array) -> list[float]:
 
         def write() -> None:
             descriptor = os.open(file, os.O_CREAT | os.O_WRONLY)
-            view, done = memoryview(data).cast("B"), 0
+            view, done = data.data.cast("B"), 0
             while done < len(view):
                 done += os.write(descriptor, view[done:])
             os.fsync(descriptor)
