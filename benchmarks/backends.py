@@ -67,7 +67,9 @@ def picture(rng: np.random.Generator, count: int, size: int) -> Array:
 
 def mask(rng: np.random.Generator, count: int, size: int) -> Array:
     """A few classes in runs of some hundred elements."""
-    return np.repeat(rng.integers(0, 4, (count, -(-size // 300)), np.uint8), 300, axis=1)[:, :size].copy()
+    return np.ascontiguousarray(
+        np.repeat(rng.integers(0, 4, (count, -(-size // 300)), np.uint8), 300, axis=1)[:, :size]
+    )
 
 
 def scan(rng: np.random.Generator, count: int, size: int) -> Array:
