@@ -35,3 +35,13 @@ def test_annotations_are_never_run(path: Path) -> None:
     code = [node for node in tree.body if not isinstance(node, (ast.Expr, ast.Assign))]
     futures = [node for node in code if isinstance(node, ast.ImportFrom) and node.module == "__future__"]
     assert bool(futures) or not code
+
+
+@pytest.mark.parametrize("path", SOURCES, ids=name_of)
+def test_sizes_are_integers_of_python(path: Path) -> None:
+    """A product by numpy wraps around: the size of a hostile shape would pass for a small one. ``math.prod`` does not."""
+    attributes = [node for node in ast.walk(ast.parse(path.read_text("utf-8"))) if isinstance(node, ast.Attribute)]
+    products = [node for node in attributes if node.attr in {"prod", "product", "cumprod", "nanprod"}]
+    assert [
+        node.lineno for node in products if not (isinstance(node.value, ast.Name) and node.value.id == "math")
+    ] == []

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import random
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -107,7 +108,7 @@ def arrays(count: int, seed: int = 0) -> list[Blob]:
     """Arrays of many shapes."""
     source = random.Random(seed)
     shapes = [tuple(source.randrange(6) for _ in range(source.randrange(4))) for _ in range(count)]
-    return [Blob(Header(NDARRAY, UINT8, shape), source.randbytes(int(np.prod(shape)))) for shape in shapes]
+    return [Blob(Header(NDARRAY, UINT8, shape), source.randbytes(math.prod(shape))) for shape in shapes]
 
 
 def mixed(count: int, seed: int = 0) -> list[Blob]:

@@ -15,12 +15,14 @@ import subprocess
 from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from hangar import DiskFullError, Repository
+from tests.crash import content
 from tests.crash.scenarios import repositories
-from tests.crash.world import COLUMNS, Actions, Live, Model, Step, observe, require
+from tests.crash.world import COLUMNS, Actions, Live, Model, Step, comparable, install_toy, observe, require
 from tests.processes import child
 
 BALLAST_BYTES = 3 * 2**18
@@ -155,7 +157,7 @@ def take_until_full(live: Live, model: Model, following: Iterator[Step]) -> tupl
     return None, False
 
 
-@pytest.mark.parametrize("seed", range(10))
+@pytest.mark.parametrize("seed", [*range(6), *(pytest.param(seed, marks=pytest.mark.nightly) for seed in range(6, 50))])
 def test_row_6_a_disk_that_fills_up(seed: int, tmp_path: Path) -> None:
     place = tmp_path / "disk"
     place.mkdir()
@@ -171,6 +173,79 @@ def test_row_6_a_disk_that_fills_up(seed: int, tmp_path: Path) -> None:
 
         with child(run) as process:
             assert process.result()
+
+
+@pytest.mark.parametrize("seed", [*range(3), *(pytest.param(seed, marks=pytest.mark.nightly) for seed in range(3, 50))])
+@pytest.mark.parametrize("tag", content.tags())
+def test_row_6_a_disk_that_fills_up_under_a_backend(tag: str, seed: int, tmp_path: Path) -> None:
+    """What was acknowledged is there, and what was not goes through when there is room again."""
+    place = tmp_path / "disk"
+    place.mkdir()
+    source = random.Random(f"full {tag} {seed}")
+    with small_file_system(place, source.randrange(3 * 2**19, 2**21)) as mounted:
+        small = mounted and seed % 3 != 0
+
+        def run(_: Connection) -> bool:
+            directory = place if small else tmp_path
+            disk = SmallDisk(place) if small else SmallFiles(source.randrange(2**17, 2**19))
+            return fill_a_backend(directory, disk, tag, source)
+
+        with child(run) as process:
+            assert process.result()
+
+
+def fill_a_backend(directory: Path, disk: SmallDisk | SmallFiles, tag: str, source: random.Random) -> bool:
+    install_toy()
+    repo = Repository(directory, exists=False)
+    repo.init("Ada", "ada@example.org")
+    writer = repo.checkout(write=True)
+    expected: dict[str, dict[int, Any]] = {name: {} for name in content.add_columns(writer, tag)}
+    writer.commit("begun")
+    committed = "begun"
+    disk.fill()
+    full = False
+    pending: list[tuple[str, range]] = []
+
+    def take(name: str, numbers: range) -> None:
+        content.write(writer, name, numbers)
+        expected[name] |= {number: comparable(content.value(name, number)) for number in numbers}
+
+    for turn in range(300):
+        pending = [
+            (source.choice(list(expected)), range(turn * 2_000, turn * 2_000 + source.choice((1, 20, 400, 1_100))))
+        ]
+        try:
+            take(*pending[0])
+            pending.clear()
+            if source.random() < 0.3:
+                writer.commit(f"commit {turn}")
+                committed = f"commit {turn}"
+        except DiskFullError:
+            full = True
+            break
+    disk.fill_up()
+    require_content(repo, writer, expected, committed)
+    disk.free()
+    for name, numbers in pending:
+        take(name, numbers)
+    take(next(iter(expected)), range(10**6, 10**6 + 30))
+    writer.commit("last")
+    require_content(repo, writer, expected, "last")
+    writer.close()
+    require_content(repo, repo.checkout(), expected, "last")
+    return full
+
+
+def require_content(repo: Repository, checkout: Any, expected: dict[str, dict[int, Any]], message: str) -> None:
+    """What is expected is there, and sound; the last commit is the one of ``message``."""
+    report = repo.fsck(data=True)
+    assert report.sound, report.problems
+    for name, samples in expected.items():
+        found = {number: comparable(value) for number, value in checkout[name].items()}
+        assert found == samples, name
+    log = repo.log(branch="master", return_contents=True)
+    assert log is not None
+    assert log["specs"][log["order"][0]]["commit_message"] == message
 
 
 def test_a_repository_is_opened_on_a_full_disk(tmp_path: Path) -> None:

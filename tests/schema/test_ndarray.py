@@ -1,14 +1,18 @@
 from __future__ import annotations
 
 import contextlib
+import math
+import random
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
 
+from hangar import limits
 from hangar.errors import CorruptionError, InvalidInputError, UnsupportedVersionError
 from hangar.schema import BytesSchema, NdarraySchema, StrSchema, load_schema
 from hangar.schema.base import BY_DIGEST, FIXED_INLINE
@@ -187,3 +191,24 @@ def test_text_values() -> None:
     assert StrSchema(inline=False).cell(b"x") is None
     with pytest.raises(CorruptionError):
         text.decode(None, b"\xff\xfe")
+
+
+def test_row_26_ten_thousand_fuzzed_schemas() -> None:
+    """Records of any dtype and shape: a schema whose sizes are right, or an error of the tree."""
+    source = random.Random(26)
+    accepted = 0
+    for _ in range(10_000):
+        kind = source.choice((1, 1, 1, 2, 3, source.randrange(256)))
+        shape = [source.choice((0, 1, 3, 2**20, 2**40, 2**63, 2**64 - 1)) for _ in range(source.randrange(6))]
+        variable, nested, inline = (source.random() < 0.5 for _ in range(3))
+        record = [0, kind, source.choice((0, 6, source.randrange(256))), variable, shape, nested, inline]
+        if source.random() < 0.02:
+            source.shuffle(record)
+        try:
+            schema = load_schema(msgspec.msgpack.encode(record))
+        except (CorruptionError, UnsupportedVersionError):
+            continue
+        accepted += 1
+        if schema.shape is not None and schema.dtype is not None:
+            assert math.prod(schema.shape) * schema.dtype.itemsize <= limits.MAX_ARRAY_BYTES
+    assert accepted > 100
