@@ -40,7 +40,7 @@ class TestToy(BackendContract):
     tag: ClassVar[str] = "toy"
 
     def test_it_is_listed(self) -> None:
-        assert backend_tags() == ["10", "30", "31", "toy"]
+        assert backend_tags() == ["00", "01", "10", "30", "31", "toy"]
 
 
 def test_a_backend_is_short() -> None:

@@ -11,7 +11,7 @@ import os
 import threading
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 import numpy as np
 
@@ -22,6 +22,9 @@ from hangar.backends.location import Locations
 from hangar.backends.raw import gather_list, gather_rows
 from hangar.digest import Header
 from hangar.errors import CorruptionError, HangarError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
 
 __all__ = ["AppendWriter", "RawBackend"]
 
@@ -69,14 +72,20 @@ class AppendWriter(FileWriter):
         """Append a batch."""
         ends = self.end + np.cumsum(payload.lengths)
         offsets = ends - payload.lengths
-        written = _fs.write_at(self._descriptor, payload.buffers, self.end, self.path)
-        if len(ends) and self.end + written != int(ends[-1]):
-            raise ValueError(f"a batch whose samples have {int(ends[-1]) - self.end} bytes came as {written}")
+        start = self.end
+        self._append(payload.buffers)
+        if len(ends) and self.end != int(ends[-1]):
+            written, self.end = self.end - start, start
+            raise ValueError(f"a batch whose samples have {int(ends[-1]) - start} bytes came as {written}")
+        return Locations.place(file=self.file_id, offset=offsets, length=payload.lengths)
+
+    def _append(self, buffers: Sequence[Buffer]) -> None:
+        """Write at the end, which moves on, and have the system begin to bring much to disk."""
+        written = _fs.write_at(self._descriptor, buffers, self.end, self.path)
         self.end += written
         if written >= _EARLY_BYTES and not self._early.is_alive():
             self._early = threading.Thread(target=_write_back, args=(self.path,), daemon=True, name="hangar-write-back")
             self._early.start()
-        return Locations.place(file=self.file_id, offset=offsets, length=payload.lengths)
 
     def sync(self) -> None:
         """Bring what was appended to disk."""

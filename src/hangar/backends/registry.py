@@ -18,6 +18,8 @@ __all__ = ["ENTRY_POINT_GROUP", "backend_tags", "default_backend", "get_backend"
 ENTRY_POINT_GROUP: Final = "hangar.backends"
 
 _BUILT_IN: Final = {
+    "00": "hangar.backends.hdf5:HDF5Rows",
+    "01": "hangar.backends.hdf5:HDF5Chunks",
     "10": "hangar.backends.memmap:Memmap",
     "30": "hangar.backends.pack:TextPack",
     "31": "hangar.backends.pack:BytesPack",

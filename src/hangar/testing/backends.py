@@ -13,10 +13,12 @@ tree comes of damage is tested here.
 from __future__ import annotations
 
 import errno
+import math
 import os
 import random
+import re
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
@@ -26,9 +28,11 @@ import numpy as np
 import pytest
 
 from hangar.backends import Backend, BlobFile, FileWriter, Locations, Options, Payload, get_backend
+from hangar.backends.base import Rows
 from hangar.backends.file import FILE_HEADER_BYTES, decode_file_header
 from hangar.digest import NDARRAY, Header
 from hangar.errors import CorruptionError, HangarError, InvalidTypeError, StorageError
+from hangar.schema.dtypes import DTYPE_NAMES
 
 __all__ = ["BackendContract", "Sample", "samples"]
 
@@ -54,6 +58,16 @@ def samples(kind: int, sizes: Sequence[int], seed: int = 0) -> list[Sample]:
     return [Sample(Header(kind, 0, ()), blob) for blob in blobs]
 
 
+def _of_every_type(seed: int) -> Iterator[tuple[Header, Rows]]:
+    """Header and logical bytes of a few arrays of each element type; they compress well."""
+    source = np.random.default_rng(seed)
+    for code, name in DTYPE_NAMES.items():
+        bits = re.search(r"[0-9]+", name)
+        item = int(bits[0]) // 8 if bits else 1
+        for shape in ((), (3, 0), (5, 4, 3)):
+            yield Header(NDARRAY, code, shape), source.integers(0, 2, (4, item * math.prod(shape)), np.uint8)
+
+
 def _payload(batch: Sequence[Sample]) -> Payload:
     lengths = np.array([len(sample.data) for sample in batch], np.int64)
     return Payload([sample.data for sample in batch], lengths, [sample.header for sample in batch])
@@ -66,6 +80,8 @@ class BackendContract:
     """Tag of the backend."""
     options: ClassVar[Options] = {}
     """Options a user would give it."""
+    choices: ClassVar[Sequence[Options]] = ()
+    """Further options, with which every element type is written and read."""
 
     # ------------------------------------------------------------------ tools
 
@@ -149,6 +165,27 @@ class BackendContract:
             assert [bytes(blob) for blob in listed] == [rows[at].tobytes() for at in wanted.tolist()]
             writer.close()
             path.unlink()
+
+    def test_every_type_with_every_choice(self, backend: Backend, path: Path) -> None:
+        """Arrays of each element type and of several ranks come back, whatever the options; one file holds all of it."""
+        if NDARRAY not in backend.capabilities.kinds:
+            pytest.skip("holds no arrays")
+        writer = backend.open_writer(path, _FILE_ID, None)
+        written = []
+        for number, options in enumerate((self.options, *self.choices)):
+            complete = backend.check_options(options)
+            for header, rows in _of_every_type(number):
+                written.append((header, rows, writer.write(Payload.of_rows(rows, header), complete)))
+        writer.seal()
+        writer.sync()
+        writer.close()
+        file = BlobFile(path, _FILE_ID, self.tag)
+        for header, rows, locations in written:
+            out = np.full(rows.shape, 0xAA, np.uint8)
+            backend.read_rows(file, locations, header, out)
+            assert np.array_equal(out, rows)
+            listed = backend.read_list(file, locations, [header] * len(rows))
+            assert [bytes(blob) for blob in listed] == [row.tobytes() for row in rows]
 
     def test_batch_of_many_sizes(self, backend: Backend, path: Path) -> None:
         """Samples that differ in size, empty ones among them, come back in any order."""

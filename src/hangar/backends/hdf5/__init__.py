@@ -1,0 +1,60 @@
+"""Backends ``00`` and ``01``: arrays in compressed chunks, in files that h5py opens.
+
+``options`` and ``codecs`` say how a chunk is encoded, ``chunks`` what goes into one, ``frames`` how chunks lie in a file. ``writer`` and
+``reading`` use these; ``listing`` and ``structure`` make the HDF5 metadata that others see. Reading needs none of that.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+from hangar.backends.base import Backend, Blob, Capabilities, FileWriter, Options, Rows
+from hangar.backends.file import BlobFile
+from hangar.backends.hdf5.chunks import Policy
+from hangar.backends.hdf5.options import complete_options
+from hangar.backends.hdf5.reading import read_into, read_samples
+from hangar.backends.hdf5.writer import HDF5Writer
+from hangar.backends.location import Locations
+from hangar.digest import NDARRAY, Header
+
+__all__ = ["HDF5Chunks", "HDF5Rows"]
+
+
+class _HDF5(Backend):
+    """What both have in common: all but the sizes of chunks."""
+
+    policy: ClassVar[Policy]
+
+    def check_options(self, options: Options) -> dict[str, Any]:
+        """``complib``, ``complevel`` and ``shuffle``, all of them."""
+        return complete_options(options)
+
+    def open_writer(self, path: Path, file_id: int, end: int | None) -> FileWriter:
+        """Open a blob file for appending."""
+        return HDF5Writer(path, file_id, self.tag, end, self.policy)
+
+    def read_list(self, file: BlobFile, locations: Locations, headers: Sequence[Header]) -> list[Blob]:
+        """Logical bytes of each location."""
+        return list(read_samples(file, locations, headers))
+
+    def read_rows(self, file: BlobFile, locations: Locations, header: Header, out: Rows) -> None:
+        """Logical bytes of locations of one header, into ``out``."""
+        read_into(file, locations, header, out)
+
+
+class HDF5Rows(_HDF5):
+    """Arrays of fixed and variable shape, many small ones to a chunk."""
+
+    tag: ClassVar[str] = "00"
+    capabilities: ClassVar[Capabilities] = Capabilities(frozenset({NDARRAY}))
+    policy: ClassVar[Policy] = Policy(shared_bytes=2**17, whole_bytes=2**22, piece_bytes=2**20)
+
+
+class HDF5Chunks(_HDF5):
+    """Large arrays of fixed shape, each in chunks of its own."""
+
+    tag: ClassVar[str] = "01"
+    capabilities: ClassVar[Capabilities] = Capabilities(frozenset({NDARRAY}), variable=False)
+    policy: ClassVar[Policy] = Policy(shared_bytes=0, whole_bytes=2**19, piece_bytes=2**19)

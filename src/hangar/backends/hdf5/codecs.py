@@ -1,0 +1,180 @@
+"""Encoding and decoding one chunk, outside HDF5 and as HDF5 does it.
+
+What is stored is what HDF5's filters make of a chunk: a blosc frame (filter 32001), a zlib stream (1) or LZF (32000), the last two behind
+a byte shuffle (2) where that is asked for. Both ways run without the interpreter's lock, but for LZF, which h5py does. A stored chunk
+that cannot be decoded, or to another size than is known of it, is a ``CorruptionError``; nothing is allocated on its word.
+"""
+
+from __future__ import annotations
+
+import struct
+import zlib
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import cache
+from types import ModuleType
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from hangar.backends.hdf5.structure import Filter
+from hangar.errors import CorruptionError, InvalidStateError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["COMPLIBS", "LZF", "NONE", "Bytes", "Encoding", "decode", "encode", "filters", "passed_by"]
+
+Bytes = npt.NDArray[np.uint8]
+"""uint8, one dimension, contiguous."""
+
+COMPLIBS: Final[Mapping[str | None, int]] = {
+    None: 0,
+    "blosc:blosclz": 1,
+    "blosc:lz4": 2,
+    "blosc:lz4hc": 3,
+    "blosc:zlib": 4,
+    "blosc:zstd": 5,
+    "gzip": 6,
+    "lzf": 7,
+}
+"""Codecs by name; their numbers are part of the format."""
+NONE, GZIP, LZF = 0, 6, 7
+_LAST_BLOSC: Final = 5
+_BLOSC_HEAD: Final = struct.Struct("<BBBBIII")
+_BLOSC_NAMES: Final = {
+    number: name.partition(":")[2].encode() for name, number in COMPLIBS.items() if name and ":" in name
+}
+_BLOSC_CODES: Final = {1: 0, 2: 1, 3: 2, 4: 4, 5: 5}
+"""blosc's own numbers (3 was snappy)."""
+_ITEMS: Final = {1: "u1", 2: "u2", 4: "u4", 8: "u8", 16: "c16"}
+
+
+@dataclass(frozen=True, slots=True)
+class Encoding:
+    """How chunks are encoded.
+
+    Attributes
+    ----------
+    codec
+        Its number.
+    level
+        0 to 9, for blosc and gzip.
+    shuffle
+        0: none, 1: bytes, 2: bits.
+    """
+
+    codec: int
+    level: int
+    shuffle: int
+
+    @property
+    def label(self) -> str:
+        """The encoding as people name it."""
+        complib = next(name for name, number in COMPLIBS.items() if number == self.codec)
+        if complib is None:
+            return "uncompressed"
+        level = "" if self.codec == LZF else f"-{self.level}"
+        return complib.replace(":", "-") + level + ("", "-byte", "-bit")[self.shuffle]
+
+
+@cache
+def _blosc() -> ModuleType:
+    try:
+        from numcodecs import blosc
+    except ImportError as error:
+        raise InvalidStateError(f"compressed HDF5 files need the package numcodecs: {error}") from None
+    module: ModuleType = blosc
+    return module
+
+
+def encode(data: Bytes, encoding: Encoding, item_bytes: int) -> Buffer:
+    """What is stored of a chunk. Call it from a thread of its own: blosc, in the main thread, takes locks across processes."""
+    if encoding.codec == NONE:
+        return data.data
+    if encoding.codec <= _LAST_BLOSC:
+        compressed: bytes = _blosc().compress(
+            data.view(_ITEMS[item_bytes]), _BLOSC_NAMES[encoding.codec], encoding.level, encoding.shuffle, 0
+        )
+        return compressed
+    shuffled = _shuffled(data, item_bytes) if encoding.shuffle else data
+    if encoding.codec == GZIP:
+        return zlib.compress(shuffled.data, encoding.level)
+    from hangar.backends.hdf5 import lzf
+
+    packed = lzf.compress(shuffled)
+    return shuffled.data if packed is None else packed
+
+
+def decode(stored: Bytes, codec: int, shuffle: int, item_bytes: int, out: Bytes) -> None:
+    """Decode a chunk into ``out``, whose size is what the chunk must have.
+
+    Raises
+    ------
+    CorruptionError
+        It is not what an encoder makes of a chunk of that size.
+    """
+    if codec == NONE:
+        if len(stored) != len(out):
+            raise CorruptionError(f"a chunk of {len(out)} bytes is stored in {len(stored)}")
+        out[:] = stored
+    elif codec <= _LAST_BLOSC:
+        _decode_blosc(stored, out)
+    elif codec in (GZIP, LZF):
+        plain = np.empty(len(out), np.uint8) if shuffle else out
+        if codec == GZIP:
+            _inflate(stored, plain)
+        elif passed_by(codec, len(stored), len(out)):
+            plain[:] = stored
+        else:
+            from hangar.backends.hdf5 import lzf
+
+            lzf.decompress(stored, plain)
+        if shuffle:
+            out.reshape(-1, item_bytes)[:] = plain.reshape(item_bytes, -1).T
+    else:
+        raise CorruptionError(f"a chunk has the codec {codec}, which this version of Hangar does not know")
+
+
+def passed_by(codec: int, stored: int, size: int) -> bool:
+    """Whether a chunk of ``size`` bytes lies there as it is because its codec made it no smaller."""
+    return codec == LZF and stored == size
+
+
+def _shuffled(data: Bytes, item_bytes: int) -> Bytes:
+    return np.ascontiguousarray(data.reshape(-1, item_bytes).T).reshape(-1)
+
+
+def _decode_blosc(stored: Bytes, out: Bytes) -> None:
+    if len(stored) < _BLOSC_HEAD.size:
+        raise CorruptionError("a chunk is too short for a blosc frame")
+    _version, _lz, _flags, _item, size, block, whole = _BLOSC_HEAD.unpack_from(stored.data)
+    if (size, whole) != (len(out), len(stored)) or not 0 < block <= max(size, 1):
+        raise CorruptionError(f"a chunk of {len(out)} bytes has a blosc frame that says {size}")
+    try:
+        _blosc().decompress(stored, out)
+    except (RuntimeError, ValueError) as error:
+        raise CorruptionError(f"a chunk cannot be decoded: {error}") from None
+
+
+def _inflate(stored: Bytes, out: Bytes) -> None:
+    stream = zlib.decompressobj()
+    try:
+        data = stream.decompress(stored.data, len(out) + 1)
+    except zlib.error as error:
+        raise CorruptionError(f"a chunk cannot be decoded: {error}") from None
+    if len(data) != len(out) or not stream.eof or stream.unused_data:
+        raise CorruptionError(f"a chunk does not decode to the {len(out)} bytes that it should have")
+    out[:] = np.frombuffer(data, np.uint8)
+
+
+def filters(encoding: Encoding, item_bytes: int, chunk_bytes: int) -> list[Filter]:
+    """The filters through which HDF5 reads such chunks."""
+    if encoding.codec == NONE:
+        return []
+    if encoding.codec <= _LAST_BLOSC:
+        values = (2, 2, item_bytes, chunk_bytes, encoding.level, encoding.shuffle, _BLOSC_CODES[encoding.codec])
+        return [Filter(32001, "blosc", values)]
+    last = Filter(1, "", (encoding.level,)) if encoding.codec == GZIP else Filter(32000, "lzf", (4, 261, chunk_bytes))
+    return [Filter(2, "", (item_bytes,)), last] if encoding.shuffle else [last]

@@ -1,0 +1,198 @@
+"""Reading samples out of chunks: by location alone, on several threads, each chunk decoded once.
+
+Nothing of HDF5's own metadata is looked at. Heads of frames are parsed first, all of them, so that nothing is decoded or allocated
+before every size is known to agree with the sample's header. Whether the bytes are the right ones is asked by whoever knows
+their checksum.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from hangar.backends.base import Rows
+from hangar.backends.file import BlobFile, Mapped
+from hangar.backends.hdf5.codecs import Bytes, decode
+from hangar.backends.hdf5.frames import RAGGED, ROWS, Frame
+from hangar.backends.hdf5.workers import processors, together
+from hangar.backends.location import STORED, Locations
+from hangar.digest import Header
+from hangar.errors import CorruptionError
+
+__all__ = ["read_into", "read_samples"]
+
+_THREADED_BYTES: Final = 2**19
+"""From so many bytes on, decoding is worth a thread."""
+_LONG_ROW_BYTES: Final = 16 * 1024
+
+Positions = npt.NDArray[np.int64]
+Work = tuple[int, Callable[[], None]]
+"""Something to decode: how many bytes, and how."""
+
+
+def read_samples(file: BlobFile, locations: Locations, headers: Sequence[Header]) -> list[Bytes]:
+    """The samples at ``locations``, each in fresh memory."""
+    found: list[Bytes] = [np.empty(0, np.uint8)] * len(locations)
+    works: list[Work] = []
+    filled = np.array([at for at, header in enumerate(headers) if 0 not in header.shape], np.int64)
+    mapped, frames = _frames(file, locations.take(filled))
+    rows = locations.row.astype(np.int64)
+    for frame, part in frames:
+        positions = filled[part]
+        for at in positions.tolist():
+            size = frame.content.item_bytes * math.prod(headers[at].shape)
+            _check_place(frame, int(rows[at]), size)
+            found[at] = np.empty(size, np.uint8)
+        if len(found[positions[0]]) == frame.content.nbytes:
+            works += _whole(frame, mapped, [found[at] for at in positions.tolist()])
+        else:
+            targets = [(int(rows[at]), found[at]) for at in positions.tolist()]
+            works.append((frame.content.nbytes, _scatter(frame, mapped, targets)))
+    _run(works)
+    return found
+
+
+def read_into(file: BlobFile, locations: Locations, header: Header, out: Rows) -> None:
+    """The samples at ``locations``, which share a header, into the rows of ``out``."""
+    size = out.shape[1]
+    count = math.prod(header.shape)
+    if size % max(count, 1) or bool(size) != bool(count):
+        raise CorruptionError(f"a blob in {file.path} has not the {size} bytes that are asked for")
+    if not size:
+        return
+    works: list[Work] = []
+    mapped, frames = _frames(file, locations)
+    rows = locations.row.astype(np.int64)
+    for frame, part in frames:
+        if frame.content.item_bytes * count != size:
+            raise CorruptionError(f"a blob in {file.path} has not the {size} bytes that are asked for")
+        _check_place(frame, int(rows[part].max()), size)
+        if size == frame.content.nbytes:
+            works += _whole(frame, mapped, [out[at] for at in part.tolist()])
+        else:
+            works.append((frame.content.nbytes, _gather(frame, mapped, rows[part], part, out)))
+    _run(works)
+
+
+def _frames(file: BlobFile, locations: Locations) -> tuple[Mapped, list[tuple[Frame, Positions]]]:
+    """The frames that locations name, each with the positions of those locations."""
+    mapped = file.need_all(locations.offset, locations.length)
+    found: list[tuple[Frame, Positions]] = []
+    if not len(locations):
+        return mapped, found
+    offsets, stored = locations.offset, locations.words[:, STORED]
+    order = np.argsort(offsets, kind="stable")
+    cuts = np.flatnonzero(np.diff(offsets[order])) + 1
+    lengths, codecs = locations.length, locations.codec
+    for part in np.split(order, cuts):
+        first = part[0]
+        if not (stored[part] == stored[first]).all():
+            raise CorruptionError(f"locations of one chunk of {file.path} differ")
+        start = int(offsets[first])
+        frame = Frame.find(mapped.map, start, start + int(lengths[first]))
+        if (frame.length, frame.encoding.codec) != (int(lengths[first]), int(codecs[first])) or (
+            frame.content.role not in (ROWS, RAGGED)
+        ):
+            raise CorruptionError(f"a location in {file.path} is not that of the chunk it names")
+        found.append((frame, part))
+    return mapped, found
+
+
+def _check_place(frame: Frame, row: int, size: int) -> None:
+    whole = frame.content.nbytes
+    if row + size > whole or (frame.content.pieces > 1 and size != whole):
+        raise CorruptionError("a location names a place that its chunk does not have")
+
+
+def _run(works: list[Work]) -> None:
+    if sum(nbytes for nbytes, _ in works) < _THREADED_BYTES or len(works) == 1 or processors() == 1:
+        for _, work in works:
+            work()
+    else:
+        # Not one piece of work at a time: a small one costs less than handing it over.
+        together([_one_by_one(part) for part in _parts(works)])
+
+
+def _parts(works: list[Work]) -> Iterator[list[Work]]:
+    most = max(_THREADED_BYTES, sum(nbytes for nbytes, _ in works) // (4 * processors()))
+    part: list[Work] = []
+    held = 0
+    for work in works:
+        part.append(work)
+        held += work[0]
+        if held >= most:
+            yield part
+            part, held = [], 0
+    yield part
+
+
+def _one_by_one(works: list[Work]) -> Callable[[], None]:
+    def run() -> None:
+        for _, work in works:
+            work()
+
+    return run
+
+
+def _piece(frame: Frame, mapped: Mapped, number: int, out: Bytes) -> None:
+    encoding, item = frame.encoding, frame.content.item_bytes
+    decode(frame.piece(mapped.bytes, number), encoding.codec, encoding.shuffle, item, out)
+
+
+def _decoded(frame: Frame, mapped: Mapped) -> Bytes:
+    out = np.empty(frame.content.nbytes, np.uint8)
+    _piece(frame, mapped, 0, out)
+    return out
+
+
+def _whole(frame: Frame, mapped: Mapped, targets: list[Bytes]) -> list[Work]:
+    """The one sample of a frame, into each of ``targets``."""
+    content = frame.content
+
+    def read(number: int) -> Callable[[], None]:
+        start, stop = content.span(number)
+
+        def run() -> None:
+            if stop - start == content.piece_bytes:
+                _piece(frame, mapped, number, targets[0][start:stop])
+            else:
+                filled = np.empty(content.piece_bytes, np.uint8)
+                _piece(frame, mapped, number, filled)
+                targets[0][start:stop] = filled[: stop - start]
+            for target in targets[1:]:
+                target[start:stop] = targets[0][start:stop]
+
+        return run
+
+    return [(content.piece_bytes, read(number)) for number in range(content.pieces)]
+
+
+def _scatter(frame: Frame, mapped: Mapped, targets: list[tuple[int, Bytes]]) -> Callable[[], None]:
+    """Some of the samples of a chunk, each into memory of its own."""
+
+    def run() -> None:
+        data = _decoded(frame, mapped)
+        for row, target in targets:
+            target[:] = data[row : row + len(target)]
+
+    return run
+
+
+def _gather(frame: Frame, mapped: Mapped, rows: Positions, part: Positions, out: Rows) -> Callable[[], None]:
+    """Some of the samples of a chunk, of one size, into rows of ``out``."""
+    size = out.shape[1]
+
+    def run() -> None:
+        data = _decoded(frame, mapped)
+        if size >= _LONG_ROW_BYTES or len(rows) == 1:
+            for row, at in zip(rows.tolist(), part.tolist(), strict=True):
+                out[at] = data[row : row + size]
+        else:
+            every: npt.NDArray[Any] = np.ndarray((len(data) - size + 1,), f"V{size}", data.data, strides=(1,))
+            out.view(f"V{size}")[part, 0] = every[rows]
+
+    return run

@@ -1,0 +1,258 @@
+"""Appending to an HDF5 file, so that a crash at any moment costs nothing that was acknowledged.
+
+The file grows as every other blob file does: frames go to the recorded end, nothing below it is written again, a sync is one ``fsync``. HDF5's
+own metadata is a *listing* at the end of the file, written anew when that costs little beside what was appended, and never
+over an older one that is in use. The superblock, in a block of its own, is set to a listing when that is on disk: so h5py opens the file whatever happened to
+its writer, and finds the arrays of the last listing.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import struct
+from collections.abc import Callable, Iterable, Iterator
+from pathlib import Path
+from typing import TYPE_CHECKING, Final
+
+import numpy as np
+from xxhash import xxh3_64_intdigest
+
+from hangar import _fs
+from hangar.backends.append import AppendWriter
+from hangar.backends.base import Options, Payload
+from hangar.backends.file import FILE_HEADER_BYTES, BlobFile, encode_file_header
+from hangar.backends.hdf5 import structure
+from hangar.backends.hdf5.chunks import Plan, Policy, Source, piece_of, plan_batch
+from hangar.backends.hdf5.codecs import NONE, Encoding, encode
+from hangar.backends.hdf5.frames import LISTING, MAX_PIECE_BYTES, Content, Frame, encode_head
+from hangar.backends.hdf5.listing import about, make_listing
+from hangar.backends.hdf5.options import encoding_of
+from hangar.backends.hdf5.workers import in_order
+from hangar.backends.location import Locations
+from hangar.errors import CorruptionError, HangarError
+
+if TYPE_CHECKING:
+    from typing_extensions import Buffer
+
+__all__ = ["DATA_START", "HDF5Writer"]
+
+_BASE: Final = 4096
+"""*Format.* Offset of the superblock: rewriting its block must not endanger the header of the file, nor the first chunks."""
+DATA_START: Final = 8192
+"""*Format.* Offset of the first frame."""
+_LISTED_AT: Final = _BASE + 1024
+_LISTED: Final = struct.Struct("<QQQ")
+_UNLISTED_ROOT: Final = 64
+_JOB_BYTES: Final = 2**20
+"""Chunks are encoded together up to this size: a small one costs less than handing it to a thread."""
+_WRITE_BYTES: Final = 4 * 2**20
+_LISTING_SHARE: Final = 10
+"""A listing is written when so many times its bytes were appended since the last one."""
+_LISTED_CHUNK_BYTES: Final = 40
+
+Piece = tuple[Plan, int]
+
+
+class HDF5Writer(AppendWriter):
+    """Appends to one blob file; see :class:`~hangar.backends.base.FileWriter`."""
+
+    def __init__(self, path: Path, file_id: int, tag: str, end: int | None, policy: Policy) -> None:
+        self._tag = tag
+        self._policy = policy
+        # First byte, length and root of each listing of this file that is known; a root of 0 is not.
+        self._listings: list[tuple[int, int, int]] = []
+        self._fresh_chunks = 0
+        self._sealed = False
+        super().__init__(path, file_id, tag, end)
+
+    # ------------------------------------------------------------------ opening
+
+    def _begin(self, tag: str) -> int:
+        block = encode_file_header(tag, self.file_id).ljust(_BASE, b"\0") + self._superblock_area(None)
+        return _fs.write_at(self._descriptor, [block.ljust(DATA_START, b"\0")], 0, self.path)
+
+    def _continue(self, tag: str, end: int) -> int:
+        super()._continue(tag, end)
+        if end < DATA_START:
+            raise CorruptionError(f"blob file {self.path} ends at {end}, before its first chunk")
+        start, length, check = _LISTED.unpack(os.pread(self._descriptor, _LISTED.size, _LISTED_AT))
+        if length and xxh3_64_intdigest(struct.pack("<QQ", start, length)) == check:
+            self._listings.append((start, length, 0))
+        return end
+
+    def _superblock_area(self, listing: tuple[int, int, int] | None) -> bytes:
+        """The second block of the file, with the listing that is to be shown."""
+        unlisted = structure.object_header([*structure.group_messages(), *about(self._tag, self.file_id, False)])
+        start, length, root = listing or (0, 0, _UNLISTED_ROOT)
+        end = start + length or _BASE + _UNLISTED_ROOT + len(unlisted)
+        area = structure.superblock(_BASE, root, end).ljust(_UNLISTED_ROOT, b"\0") + unlisted
+        listed = struct.pack("<QQ", start, length)
+        return area.ljust(_LISTED_AT - _BASE, b"\0") + listed + struct.pack("<Q", xxh3_64_intdigest(listed))
+
+    # ------------------------------------------------------------------ appending
+
+    def write(self, payload: Payload, options: Options) -> Locations:
+        """Append a batch: encoded on several threads, written as it comes."""
+        encoding = encoding_of(options)
+        start = self.end
+        words = np.zeros((3, len(payload.lengths)), np.int64)
+        words[0] = start
+        chunks = 0
+        self._retreat()
+        try:
+            for plan, offset, length in self._append_frames(_encoded(payload, self._policy, encoding), encoding):
+                words[0, plan.samples], words[1, plan.samples], words[2, plan.samples] = offset, length, plan.rows
+                chunks += plan.content.pieces
+        except BaseException:
+            self.end = start
+            raise
+        self._fresh_chunks += chunks
+        codec = np.where(words[1] > 0, encoding.codec, 0)
+        return Locations.place(file=self.file_id, offset=words[0], length=words[1], codec=codec, row=words[2])
+
+    def _append_frames(
+        self, pieces: Iterable[tuple[Plan, list[Buffer], list[int]]], encoding: Encoding
+    ) -> Iterator[tuple[Plan, int, int]]:
+        """Write frames, several at a time; yields where each one is."""
+        buffers: list[Buffer] = []
+        at = self.end
+        for plan, stored, checks in pieces:
+            sizes = [memoryview(one).nbytes for one in stored]
+            head = encode_head(plan.content, encoding, sizes, checks)
+            buffers += [head, *stored]
+            length = len(head) + sum(sizes)
+            yield plan, at, length
+            at += length
+            if at - self.end >= _WRITE_BYTES:
+                self._append(buffers)
+                buffers = []
+        self._append(buffers)
+
+    # ------------------------------------------------------------------ listings
+
+    def seal(self) -> None:
+        """Nothing more will be written: the listing names all there is, at the next sync."""
+        self._sealed = True
+
+    def sync(self) -> None:
+        """Bring what was appended to disk. A listing may be appended first, and moves the end on."""
+        made = None
+        if self._listing_is_due():
+            start = self.end
+            # A listing is for others. Where there is no room for it, or an old frame is damaged, there is none.
+            try:
+                made = self._write_listing()
+            except HangarError:
+                self.end = start
+        super().sync()
+        if made is not None:
+            self._listings.append(made)
+            self._fresh_chunks = 0
+            self._show(made)
+
+    def _listing_is_due(self) -> bool:
+        if not self._fresh_chunks:
+            return False
+        if self._sealed or not self._listings:
+            return True
+        start, length, _ = self._listings[-1]
+        return self.end - start - length >= _LISTING_SHARE * (length + self._fresh_chunks * _LISTED_CHUNK_BYTES)
+
+    def _write_listing(self) -> tuple[int, int, int] | None:
+        file = BlobFile(self.path, self.file_id, self._tag)
+        frames = list(walk(file, self.end))
+        # The head of its frame is as long as it is, whatever is in it.
+        head_bytes = len(_listing_head(b"\0"))
+        data, root = make_listing(frames, self._tag, self.file_id, _BASE, self.end + head_bytes)
+        if len(data) > MAX_PIECE_BYTES:
+            return None
+        made = self.end, head_bytes + len(data), root
+        self._append([_listing_head(data), data])
+        return made
+
+    def _show(self, listing: tuple[int, int, int] | None) -> None:
+        """Set the superblock to a listing that is on disk, or to none. Not synced: either state is a good one."""
+        with contextlib.suppress(HangarError):
+            _fs.write_at(self._descriptor, [self._superblock_area(listing)], _BASE, self.path)
+
+    def _retreat(self) -> None:
+        """Show no listing that is about to be written over, because the end was set back."""
+        found = len(self._listings)
+        while self._listings and sum(self._listings[-1][:2]) > self.end:
+            self._listings.pop()
+        if len(self._listings) < found:
+            self._show(self._listings[-1] if self._listings and self._listings[-1][2] else None)
+
+
+def walk(file: BlobFile, end: int) -> Iterator[Frame]:
+    """Every frame of a file but listings, in order.
+
+    Raises
+    ------
+    CorruptionError
+        Something that is no frame lies between them.
+    """
+    at = DATA_START
+    mapped = file.need(end)
+    while at < end:
+        frame = Frame.find(mapped.map, at, end)
+        if frame.content.role != LISTING:
+            yield frame
+        at += frame.length
+
+
+def _listing_head(data: bytes) -> bytes:
+    size = len(data)
+    content = Content(LISTING, b"", 1, 1, 0, 1, size, size)
+    return encode_head(content, Encoding(NONE, 0, 0), [size], [xxh3_64_intdigest(data)])
+
+
+# --------------------------------------------------------------------------------------------------------- encoding
+
+
+def _encoded(payload: Payload, policy: Policy, encoding: Encoding) -> Iterator[tuple[Plan, list[Buffer], list[int]]]:
+    """The frames of a batch with their stored chunks and the checksums of these."""
+    source = Source(payload)
+    jobs = _jobs(plan_batch(payload, policy))
+    work = _encoder(source, encoding)
+    stored: list[Buffer] = []
+    checks: list[int] = []
+    # What is not compressed costs less than handing it to a thread.
+    for job in map(work, jobs) if encoding.codec == NONE else in_order(work, jobs):
+        for (plan, _), one, check in job:
+            stored.append(one)
+            checks.append(check)
+            if len(stored) == plan.content.pieces:
+                yield plan, stored, checks
+                stored, checks = [], []
+
+
+def _jobs(plans: Iterable[Plan]) -> Iterator[list[Piece]]:
+    """Chunks in groups worth a thread's while."""
+    job: list[Piece] = []
+    held = 0
+    for plan in plans:
+        for number in range(plan.content.pieces):
+            job.append((plan, number))
+            held += plan.content.piece_bytes
+            if held >= _JOB_BYTES:
+                yield job
+                job, held = [], 0
+    if job:
+        yield job
+
+
+def _encoder(source: Source, encoding: Encoding) -> Callable[[list[Piece]], list[tuple[Piece, Buffer, int]]]:
+    def work(job: list[Piece]) -> list[tuple[Piece, Buffer, int]]:
+        done = []
+        for piece in job:
+            plan, number = piece
+            stored = encode(piece_of(plan, source, number), encoding, plan.content.item_bytes)
+            done.append((piece, stored, xxh3_64_intdigest(stored)))
+        return done
+
+    return work
+
+
+assert FILE_HEADER_BYTES < _BASE < _LISTED_AT < DATA_START
