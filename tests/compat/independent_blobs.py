@@ -9,10 +9,9 @@ from pathlib import Path
 from blake3 import blake3
 from xxhash import xxh3_64_intdigest
 
+from tests.compat.independent_hdf5 import ITEM_BYTES, read_hdf5
 from tests.compat.independent_tables import Tables, decode, require
 
-ITEM_BYTES = {1: 1, 2: 1, 3: 2, 4: 4, 5: 8, 6: 1, 7: 2, 8: 4, 9: 8, 10: 2, 11: 4, 12: 8, 13: 8, 14: 16, 32: 2}
-ITEM_BYTES |= dict.fromkeys(range(33, 41), 1)
 NDARRAY, STR, BYTES = 1, 2, 3
 
 
@@ -30,7 +29,7 @@ class Blobs:
     """Blobs by digest: every location, of the table and of each run."""
 
     def __init__(self, directory: Path, tables: Tables) -> None:
-        self._files: dict[int, bytes] = {}
+        self._files: dict[int, tuple[str, bytes]] = {}
         self.locations: dict[bytes, list[bytes]] = {}
         self.runs: list[int] = []
         self._headers = {int.from_bytes(key, "big"): data for key, data in tables["headers"].items()}
@@ -40,7 +39,8 @@ class Blobs:
             number = int.from_bytes(key[1:], "big")
             if key[:1] == b"b":
                 tag, end, _owner, _sealed = decode(row, "a blob file row")
-                self._files[number] = _read_blob_file(directory / "blobs" / f"{number:08x}.{tag}", number, tag, end)
+                path = directory / "blobs" / f"{number:08x}.{tag}"
+                self._files[number] = tag, _read_blob_file(path, number, tag, end)
             else:
                 require(key[:1] == b"r", "a row of `files` of unknown kind")
                 self.runs.append(number)
@@ -80,10 +80,15 @@ class Blobs:
     def _read_at(self, digest: bytes, location: bytes) -> Value:
         offset, check, stored, number, place = struct.unpack("<5Q", location)
         codec, length, row, file_id = stored >> 56, stored & (1 << 56) - 1, place >> 32, place & 0xFFFFFFFF
-        require((codec, row) == (0, 0), "raw backends encode nothing")
-        data = self._files[file_id][offset : offset + length]
-        require(offset >= 64 and len(data) == length, f"blob {digest.hex()} lies outside its file")
+        tag, file = self._files[file_id]
+        stored_bytes = file[offset : offset + length]
+        require(offset >= 64 and len(stored_bytes) == length, f"blob {digest.hex()} lies outside its file")
         header = self._headers[number]
+        if tag in ("00", "01"):
+            data = read_hdf5(stored_bytes, codec, row, header) if length else b""
+        else:
+            require((codec, row) == (0, 0), "raw backends encode nothing")
+            data = stored_bytes
         require(xxh3_64_intdigest(data, number) == check, f"blob {digest.hex()} has another checksum")
         key = blake3(header, derive_key_context="hangar 0 blob header").digest()
         require(blake3(data, key=key).digest() == digest, f"blob {digest.hex()} has another digest")
@@ -92,7 +97,7 @@ class Blobs:
             size = ITEM_BYTES[dtype]
             for extent in shape:
                 size *= extent
-            require(size == length and rank <= 31, f"blob {digest.hex()} has a size that is not its shape's")
+            require(size == len(data) and rank <= 31, f"blob {digest.hex()} has a size that is not its shape's")
         else:
             require(kind in (STR, BYTES) and (dtype, rank) == (0, 0), "a header of unknown kind")
         return Value(kind, dtype, tuple(shape), data)
@@ -104,6 +109,6 @@ def _read_blob_file(path: Path, file_id: int, tag: str, end: int) -> bytes:
     require((magic, version, found_id) == (b"HANGARBF", 0, file_id), f"{path.name} has a bad header")
     require(found_tag == tag.encode().ljust(8, b"\0") and zeros == bytes(32), f"{path.name} has a bad header")
     require(check == xxh3_64_intdigest(data[:56]), f"{path.name} has a damaged header")
-    require(tag in ("10", "30", "31"), f"{path.name} is of an unknown backend")
+    require(tag in ("00", "01", "10", "30", "31"), f"{path.name} is of an unknown backend")
     require(64 <= end <= len(data), f"{path.name} is shorter than recorded")
     return data[:end]

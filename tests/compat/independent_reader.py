@@ -13,7 +13,8 @@ from typing import Any
 
 import msgspec
 
-from tests.compat.independent_blobs import BYTES, ITEM_BYTES, NDARRAY, STR, Blobs, Value
+from tests.compat.independent_blobs import BYTES, NDARRAY, STR, Blobs, Value
+from tests.compat.independent_hdf5 import ITEM_BYTES
 from tests.compat.independent_tables import FormatError, Tables, decode, read_record, record_digest, require
 from tests.compat.independent_trees import Key, Trees, cuts, decode_key
 

@@ -13,6 +13,8 @@ import pytest
 
 import hangar
 from hangar import digest, errors, limits, names
+from hangar.backends.hdf5.codecs import COMPLIBS
+from hangar.backends.hdf5.frames import LISTING, RAGGED, ROWS, SHAPES
 from hangar.backends.registry import backend_tags, default_backend, get_backend
 from hangar.blobs.catalog import BlobFileRow, RunRow
 from hangar.blobs.merging import TABLE_ROWS
@@ -26,7 +28,7 @@ from hangar.schema import BytesSchema, ColumnSchema, NdarraySchema, StrSchema, b
 from hangar.schema.base import SchemaRecord
 from hangar.schema.dtypes import DTYPE_NAMES, dtype_of
 from hangar.staging import rows as staged_rows
-from tests.compat.independent_blobs import ITEM_BYTES
+from tests.compat.independent_hdf5 import ITEM_BYTES
 from tests.compat.specification import EXAMPLES, PAGE, PAGE_NAMES, REPORT, TABLES_OF_PAGE, column
 
 HERE = Path(__file__).parent
@@ -48,8 +50,18 @@ def imports(path: Path) -> set[str]:
 
 
 def test_nothing_of_hangar_is_used_to_say_what_its_format_is() -> None:
-    standard = {"__future__", "collections", "dataclasses", "functools", "itertools", "pathlib", "struct", "typing"}
-    packages = {"blake3", "lmdb", "msgspec", "xxhash"}
+    standard = {
+        "__future__",
+        "collections",
+        "dataclasses",
+        "functools",
+        "itertools",
+        "pathlib",
+        "struct",
+        "typing",
+        "zlib",
+    }
+    packages = {"blake3", "lmdb", "msgspec", "numcodecs", "xxhash"}
     parts = list(HERE.glob("independent_*.py"))
     for path in parts:
         assert imports(path) <= standard | packages | {f"tests.compat.{part.stem}" for part in parts}
@@ -201,7 +213,14 @@ def test_backends() -> None:
         capabilities = get_backend(row["tag"]).capabilities
         assert set(capabilities.kinds) == {kinds[row["holds"]]}
         assert capabilities.raw == (row["its files"] == "*Raw*")
-        assert default_backend(kinds[row["holds"]]) == row["tag"]
+    raw = [row for row in built if row["its files"] == "*Raw*"]
+    assert [default_backend(kinds[row["holds"]]) for row in raw] == [row["tag"] for row in raw]
+
+
+def test_codecs_of_hdf5_files() -> None:
+    stated = {row["option"]: int(row["codec"]) for row in TABLES_OF_PAGE["spec-hdf5-codecs"]}
+    assert stated == {str(name): number for name, number in COMPLIBS.items()}
+    assert column("hdf5-roles", "role") == [str(role) for role in (ROWS, RAGGED, SHAPES, LISTING)]
 
 
 LIMITS = {

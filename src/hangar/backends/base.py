@@ -122,7 +122,7 @@ class FileWriter(ABC):
 
     @abstractmethod
     def sync(self) -> None:
-        """Bring what was written to disk.
+        """Bring what was written to disk. ``end`` may move on, over something that the file needs beside its blobs.
 
         Raises
         ------

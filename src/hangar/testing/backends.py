@@ -168,13 +168,12 @@ class BackendContract:
 
     def test_every_type_with_every_choice(self, backend: Backend, path: Path) -> None:
         """Arrays of each element type and of several ranks come back, whatever the options; one file holds all of it."""
-        if NDARRAY not in backend.capabilities.kinds:
-            pytest.skip("holds no arrays")
+        arrays = NDARRAY in backend.capabilities.kinds
         writer = backend.open_writer(path, _FILE_ID, None)
         written = []
         for number, options in enumerate((self.options, *self.choices)):
             complete = backend.check_options(options)
-            for header, rows in _of_every_type(number):
+            for header, rows in _of_every_type(number) if arrays else ():
                 written.append((header, rows, writer.write(Payload.of_rows(rows, header), complete)))
         writer.seal()
         writer.sync()
