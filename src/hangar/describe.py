@@ -15,7 +15,7 @@ from typing import Any, Literal
 
 from hangar.diff import attribute_changes, count_pair, pair_columns
 from hangar.digest import Digest
-from hangar.history import iso_time
+from hangar.history import iso_time, list_branches
 from hangar.lock import Holder, holder
 from hangar.objects.attributes import load_attributes
 from hangar.objects.commit import NESTED, ColumnEntry, tree_digest
@@ -222,6 +222,23 @@ def summary(stores: Stores, path: str, digest: Digest | None) -> str:
         lines.append(f"    {column.name:<{width}}  {column.samples:>12,} samples  {describe_schema(column)}")
         lines += [f"    {'':<{width}}  {'':>12}          {key} = {value!r}" for key, value in column.attributes.items()]
     return "\n".join(lines) + "\n"
+
+
+def repository_rows(stores: Stores) -> list[tuple[str, str]]:
+    """A repository in a few words, as pairs of a word and a text."""
+    head = stores.refs.head()
+    digest = stores.refs.get(f"heads/{head.last_written}")
+    rows = [("branches", ", ".join(list_branches(stores.refs))), ("branch last written", head.last_written)]
+    if digest is None:
+        return [*rows, ("last commit", "none yet")]
+    commit = load_commit(stores.db, digest)
+    title = commit.message.partition("\n")[0][:120]
+    return [
+        *rows,
+        ("last commit", f"{digest.hex()[:12]} {title}"),
+        ("author", f"{commit.author}, {iso_time(commit.time_ns, commit.tz)}"),
+        ("columns", ", ".join(entry.name for entry in commit.columns[:20]) + (", ..." if commit.columns[20:] else "")),
+    ]
 
 
 def describe_schema(column: ColumnInfo) -> str:

@@ -20,10 +20,10 @@ import hangar
 from hangar import describe, history
 from hangar.checkout import ReaderCheckout, WriterCheckout
 from hangar.checkout.session import ReaderSession, WriterSession
+from hangar.columns.present import html_table
 from hangar.config import Config
 from hangar.db import WriteTransaction
 from hangar.db.format import FILE_NAME
-from hangar.digest import Digest
 from hangar.errors import (
     AccessError,
     HangarError,
@@ -175,6 +175,11 @@ class Repository:
             self._stores = Stores(self._directory)
         return self._stores
 
+    @property
+    def stores(self) -> Stores:
+        """What lies below: for the command line and for tools. Its members are no part of the public API."""
+        return self._open()
+
     def _config(self) -> Config:
         return Config(self._directory)
 
@@ -196,6 +201,10 @@ class Repository:
 
     def __repr__(self) -> str:
         return f"<Repository {self.path!r}{'' if self.initialized else ', not initialized'}>"
+
+    def _repr_html_(self) -> str:
+        rows = describe.repository_rows(self._open()) if self.initialized else [("state", "not initialized")]
+        return html_table(f"Repository {self.path}", (), rows)
 
     # ------------------------------------------------------------------ checkouts
 
@@ -232,7 +241,7 @@ class Repository:
         if commit and branch:
             raise InvalidInputError("give a branch or a commit, not both")
         if not write:
-            reader = ReaderCheckout(stores, self._start(stores, branch, commit))
+            reader = ReaderCheckout(stores, history.named_commit(stores.db, stores.refs, branch, commit))
             self._sessions.add(reader.session)
             return reader
         if commit:
@@ -350,34 +359,20 @@ class Repository:
             (a ``ValueError``) there is no such branch or commit.
         """
         stores = self._open()
-        contents = history.log(stores.db, stores.refs, self._start(stores, branch, commit))
-        if return_contents:
-            return contents
-        text = history.render_graph(contents, show_time=show_time, show_user=show_user)
-        if text:
-            describe.show(text)
-        return None
-
-    def _start(self, stores: Stores, branch: str | None, commit: str | None) -> Digest | None:
-        if commit and branch:
-            raise InvalidInputError("give a branch or a commit, not both")
-        if commit:
-            return resolve(stores.db, stores.refs, commit).digest
-        name = branch or stores.refs.head().last_written
-        for ref in (f"heads/{name}", f"remotes/{name}"):
-            if stores.refs.exists(ref):
-                return stores.refs.get(ref)
-        raise history.unknown_branch(stores.refs, name)
+        start = history.named_commit(stores.db, stores.refs, branch, commit)
+        return history.show_log(
+            stores.db, stores.refs, start, return_contents=return_contents, show_time=show_time, show_user=show_user
+        )
 
     def summary(self, *, branch: str = "", commit: str = "") -> None:
         """Print path, disk use, the commit, and each column's schema and count."""
         stores = self._open()
-        describe.show(describe.summary(stores, self.path, self._start(stores, branch, commit)))
+        describe.show(describe.summary(stores, self.path, history.named_commit(stores.db, stores.refs, branch, commit)))
 
     def commit_info(self, rev: str = "") -> describe.CommitInfo:
         """What there is to say of a commit (by default the head of the branch last written)."""
         stores = self._open()
-        return describe.commit_info(stores, self._start(stores, None, rev))
+        return describe.commit_info(stores, history.named_commit(stores.db, stores.refs, None, rev))
 
     def status(self) -> describe.StatusReport:
         """What is staged, on which branch, and who holds the writer lock."""

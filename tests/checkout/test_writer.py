@@ -180,7 +180,7 @@ def test_columns_collection(repo: Repository, writer: WriterCheckout, column: Fl
     assert columns.iswriteable
     assert columns.contains_remote_references == {"a": False, "x": False}
     assert columns.remote_sample_keys == {"a": (), "x": ()}
-    assert "uint8" in repr(columns)
+    assert "uint8" in str(columns)
     for missing in ("b", 5):
         with pytest.raises(ColumnNotFoundError):
             columns[missing]  # type: ignore[index]
@@ -356,7 +356,8 @@ def test_access_across_columns(writer: WriterCheckout, column: FlatSampleWriter)
             writer[missing]
         with pytest.raises(KeyError):
             writer.get(missing, except_missing=True)
-    for wrong in (5, (), [], [5], (1, 2), None, [("t",)]):
+    assert writer[[]] == []
+    for wrong in (5, (), [5], (1, 2), None, [("t",)]):
         with pytest.raises(InvalidTypeError):
             writer[wrong]
     assert (list(writer), len(writer), "x" in writer, writer.keys()) == (["t", "x"], 2, True, ["t", "x"])

@@ -12,7 +12,10 @@ from typing import Any, Generic
 from hangar.checkout.session import ReaderSession, WriterSession
 from hangar.columns.base import BatchBlock
 from hangar.columns.collection import C, Columns
+from hangar.columns.present import columns_html, columns_lines, plural
+from hangar.digest import Digest
 from hangar.errors import InvalidTypeError, SampleNotFoundError
+from hangar.history import LogContents, named_commit, show_log
 
 __all__ = ["CheckoutBase"]
 
@@ -72,8 +75,7 @@ class CheckoutBase(BatchBlock, Generic[C]):
         """
         self.session.check()
         many, requests = _requests(index)
-        values = [self._one(request) for request in requests]
-        return values if many else values[0]
+        return self._many(requests) if many else self._one(requests[0])
 
     def get(self, keys: Any, default: Any = None, except_missing: bool = False) -> Any:
         """As ``co[keys]``, with ``default`` for each sample that is missing (a missing column too).
@@ -89,15 +91,36 @@ class CheckoutBase(BatchBlock, Generic[C]):
         """
         self.session.check()
         many, requests = _requests(keys)
-        values = []
-        for request in requests:
-            try:
-                values.append(self._one(request))
-            except KeyError:
-                if except_missing:
-                    raise
-                values.append(default)
+        try:
+            return self._many(requests) if many else self._one(requests[0])
+        except KeyError:
+            if except_missing:
+                raise
+        values = [self._one_or(request, default) for request in requests]
         return values if many else values[0]
+
+    def _one_or(self, request: str | tuple[Any, ...], default: Any) -> Any:
+        try:
+            return self._one(request)
+        except KeyError:
+            return default
+
+    def _many(self, requests: Sequence[str | tuple[Any, ...]]) -> list[Any]:
+        """The values of requests for samples, in their order; those of one column are read as one batch."""
+        values: list[Any] = [None] * len(requests)
+        groups: dict[tuple[str, int], list[int]] = {}
+        for i, request in enumerate(requests):
+            groups.setdefault((request[0], len(request)), []).append(i)
+        for (name, parts), places in groups.items():
+            column: Any = self._columns[name]
+            if len(places) > 1 and parts == (3 if column.contains_subsamples else 2):
+                keys = [requests[i][1:] if parts == 3 else requests[i][1] for i in places]
+                found = column[keys]
+            else:
+                found = [self._one(requests[i]) for i in places]
+            for i, value in zip(places, found, strict=True):
+                values[i] = value
+        return values
 
     def _one(self, request: str | tuple[Any, ...]) -> Any:
         if isinstance(request, str):
@@ -109,6 +132,62 @@ class CheckoutBase(BatchBlock, Generic[C]):
         if len(request) > 2 and not column.contains_subsamples:
             raise SampleNotFoundError(f"column {request[0]!r} is flat: its samples have no subsamples")
         return column[key]
+
+    # ------------------------------------------------------------------ history
+
+    @property
+    def commit_hash(self) -> str:
+        """Digest in hex of the commit that is shown, or stood on; ``''`` before the first."""
+        raise NotImplementedError
+
+    def log(
+        self,
+        branch: str | None = None,
+        commit: str | None = None,
+        *,
+        return_contents: bool = False,
+        show_time: bool = False,
+        show_user: bool = False,
+    ) -> LogContents | None:
+        """Print the history of this commit as a graph, or return it.
+
+        Parameters
+        ----------
+        branch, commit
+            Begin at a branch, or a revision, instead.
+        return_contents
+            Return a dict (``head``, ``ancestors``, ``specs``, ``order``, ``branch_heads``) instead of printing.
+        show_time, show_user
+            Print them too.
+
+        Raises
+        ------
+        RevisionNotFoundError
+            (a ``ValueError``) there is no such branch or commit.
+        """
+        self.session.check()
+        db, refs = self.session.stores.db, self.session.stores.refs
+        start = Digest(bytes.fromhex(self.commit_hash)) if self.commit_hash else None
+        if branch or commit:
+            start = named_commit(db, refs, branch, commit)
+        return show_log(db, refs, start, return_contents=return_contents, show_time=show_time, show_user=show_user)
+
+    # ------------------------------------------------------------------ at a prompt
+
+    def _title(self) -> str:
+        raise NotImplementedError
+
+    def __repr__(self) -> str:
+        self.session.check()
+        return f"<{self._title()}: {plural(len(self), 'column')}>"
+
+    def __str__(self) -> str:
+        self.session.check()
+        return columns_lines(self._title(), self.columns.items(), len(self))
+
+    def _repr_html_(self) -> str:
+        self.session.check()
+        return columns_html(self._title(), self.columns.items(), len(self))
 
     # ------------------------------------------------------------------ with
 
@@ -126,7 +205,11 @@ def _requests(index: Any) -> tuple[bool, Sequence[str | tuple[Any, ...]]]:
         return False, [index]
     if isinstance(index, tuple) and index and isinstance(index[0], str):
         return False, [index if len(index) > 1 else index[0]]
-    if isinstance(index, (tuple, list)) and index and all(isinstance(i, (tuple, list)) and len(i) > 1 for i in index):
+    if (
+        isinstance(index, (tuple, list))
+        and index != ()
+        and all(isinstance(i, (tuple, list)) and len(i) > 1 for i in index)
+    ):
         return True, [tuple(i) for i in index]
     raise InvalidTypeError(
         f"{index!r} names nothing in a checkout: use co['column'], co['column', key] or co[('column', key), ...]"

@@ -88,10 +88,8 @@ class ReaderCheckout(CheckoutBase[ColumnReader]):
         """Refuse everything from now on; the columns too."""
         self.session.close()
 
-    def __repr__(self) -> str:
-        self.session.check()
-        where = f"commit {self.commit_hash[:12]}" if self._digest is not None else "no commit yet"
-        return f"<ReaderCheckout at {where}: {len(self)} columns>"
+    def _title(self) -> str:
+        return f"ReaderCheckout at {f'commit {self.commit_hash[:12]}' if self._digest is not None else 'no commit yet'}"
 
     def __reduce__(self) -> tuple[Any, ...]:
         self.session.check()

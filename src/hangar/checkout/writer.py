@@ -253,10 +253,8 @@ class WriterCheckout(ColumnAdding, CheckoutBase[ColumnToWrite]):
         self.session.close()
         self._owner.retire_all()
 
-    def __repr__(self) -> str:
-        self.session.check()
-        where = self.commit_hash[:12] or "no commit yet"
-        return f"<WriterCheckout of branch {self.branch_name!r} at {where}: {len(self)} columns>"
+    def _title(self) -> str:
+        return f"WriterCheckout of branch {self.branch_name!r} at {self.commit_hash[:12] or 'no commit yet'}"
 
     def __reduce__(self) -> Any:
         raise AccessError(

@@ -205,7 +205,7 @@ def _show_subsamples(view: View, name: str, sample: SampleKey, as_json: bool) ->
 def _sample_record(column: Any, value: Any) -> dict[str, Any]:
     from hangar.digest import blob_digest
 
-    header, buffer = column._schema.encode(value)
+    header, buffer = column.schema.encode(value)
     nbytes = len(buffer) if isinstance(buffer, bytes) else int(buffer.nbytes)
     record: dict[str, Any] = {"type": column.column_type, "digest": blob_digest(header, buffer).hex(), "nbytes": nbytes}
     if column.column_type == "str":

@@ -73,7 +73,7 @@ class State:
     @property
     def stores(self) -> Stores:
         """The stores of the repository, for what reports ask that its public methods do not answer."""
-        return self.repository._open()
+        return self.repository.stores
 
     @contextmanager
     def writer(self, branch: str | None = None) -> Iterator[WriterCheckout]:

@@ -9,6 +9,7 @@ from __future__ import annotations
 import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from itertools import islice
 from operator import getitem
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, overload
@@ -17,6 +18,7 @@ from hangar.columns.ahead import ReadAhead
 from hangar.columns.base import BatchBlock, Session, Source, StagedSource, WriteSession
 from hangar.columns.keyspace import PrefixSpace
 from hangar.columns.mapping import ValueMapping
+from hangar.columns.present import COMPLETED_KEYS, first_keys, mapping_html
 from hangar.columns.values import ValueReader
 from hangar.columns.write import ColumnWriter, ValueWriter
 from hangar.errors import SampleNotFoundError
@@ -168,6 +170,16 @@ class FlatSubsampleReader(BatchBlock, ValueMapping):
     def __repr__(self) -> str:
         self._session.check()
         return f"<{type(self).__name__} {self._sample!r} of {self._source.name!r}: {len(self):,} subsamples>"
+
+    def __str__(self) -> str:
+        return f"{self!r}\n    keys: {first_keys(self)}"
+
+    def _repr_html_(self) -> str:
+        self._session.check()
+        return mapping_html(f"{type(self).__name__} {self._sample!r} of {self._source.name}", self)
+
+    def _ipython_key_completions_(self) -> list[SampleKey]:
+        return list(islice(iter(self), COMPLETED_KEYS))
 
 
 class FlatSubsampleWriter(ValueWriter, FlatSubsampleReader):

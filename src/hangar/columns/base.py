@@ -8,6 +8,7 @@ here are only the contracts.
 from __future__ import annotations
 
 from contextlib import AbstractContextManager
+from itertools import islice
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
@@ -16,6 +17,7 @@ import numpy as np
 from hangar.blobs import BlobWriter
 from hangar.columns.attributes import AttributesReader
 from hangar.columns.preference import Preference, load_preference
+from hangar.columns.present import COMPLETED_KEYS, column_html, column_lines, counts, holds
 from hangar.columns.values import ValueReader
 from hangar.digest import Digest
 from hangar.errors import ClosedError
@@ -237,6 +239,12 @@ class ColumnBase(BatchBlock):
         return self._schema.shape
 
     @property
+    def schema(self) -> ColumnSchema:
+        """All of this together, as history has it: with ``inline`` (whether small values lie in the bookkeeping) and ``digest``."""
+        self._check()
+        return self._schema
+
+    @property
     def attributes(self) -> AttributesReader:
         """What people say about the column (units, class names), a mapping; a writer's can be changed."""
         self._check()
@@ -260,6 +268,24 @@ class ColumnBase(BatchBlock):
     def backend_options(self) -> dict[str, Any]:
         """Options of that backend."""
         return dict(self._preference().options)
+
+    # ------------------------------------------------------------------ at a prompt
+
+    def __repr__(self) -> str:
+        self._check()
+        return f"<{type(self).__name__} {self._source.name!r}: {counts(self)} of {holds(self._schema)}>"
+
+    def __str__(self) -> str:
+        self._check()
+        return column_lines(self)
+
+    def _repr_html_(self) -> str:
+        self._check()
+        return column_html(self)
+
+    def _ipython_key_completions_(self) -> list[Any]:
+        self._check()
+        return list(islice(iter(self), COMPLETED_KEYS))  # type: ignore[call-overload]
 
     @property
     def iswriteable(self) -> bool:

@@ -7,6 +7,7 @@ from contextlib import AbstractContextManager
 from typing import Generic, Protocol, TypeVar
 
 from hangar.columns.base import BatchBlock, ColumnBase
+from hangar.columns.present import columns_html, columns_lines, first_keys
 from hangar.errors import AccessError, ColumnNotFoundError
 
 __all__ = ["Columns", "ColumnsOwner"]
@@ -123,8 +124,17 @@ class Columns(BatchBlock, Generic[C]):
 
     def __repr__(self) -> str:
         self._owner.check()
-        rows = "".join(f"\n    {column!r}" for column in self.values())
-        return f"<Columns of a {'writer' if self._owner.writable else 'reader'}: {len(self)}{rows}>"
+        return f"<Columns of a {'writer' if self._owner.writable else 'reader'}: {first_keys(self)}>"
+
+    def __str__(self) -> str:
+        return columns_lines(repr(self).partition(":")[0].strip("<"), self._each(), len(self))
+
+    def _repr_html_(self) -> str:
+        return columns_html("Columns", self._each(), len(self))
+
+    def _each(self) -> Iterator[tuple[str, C]]:
+        """As :meth:`items`; no column is opened before it is asked for."""
+        return ((name, self[name]) for name in self.keys())
 
     def _ipython_key_completions_(self) -> list[str]:
         return self.keys()

@@ -47,9 +47,3 @@ class FlatSampleReader(ColumnBase, ValueMapping):
         if cell is None:
             raise self._missing(key)
         return self._values.one(cell)
-
-    def __repr__(self) -> str:
-        self._session.check()
-        schema = self._schema
-        what = schema.kind_name if schema.dtype is None else f"{schema.dtype} {schema.shape}"
-        return f"<{type(self).__name__} {self._source.name!r}: {len(self):,} samples of {what}>"

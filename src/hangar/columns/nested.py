@@ -276,13 +276,6 @@ class NestedSampleReader(ColumnBase, EntryReader):
         for view in self.values(local):
             yield view._sample, view
 
-    def __repr__(self) -> str:
-        self._session.check()
-        schema = self._schema
-        what = schema.kind_name if schema.dtype is None else f"{schema.dtype} {schema.shape}"
-        counts = f"{len(self):,} samples, {self.num_subsamples:,} subsamples"
-        return f"<{type(self).__name__} {self._source.name!r}: {counts} of {what}>"
-
 
 def _whole_samples(keys: Any) -> Sequence[Any] | None:
     """The samples that ``keys`` name whole; None where they are pairs."""

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from typing import Any, Literal, NamedTuple, TypeAlias
 
+from hangar.columns.present import html_table
 from hangar.names import SampleKey
 
 __all__ = [
@@ -23,6 +25,8 @@ __all__ = [
     "NestedColumnDataKey",
 ]
 
+_SHOWN = 8
+"""Samples that ``repr`` lists."""
 Layout: TypeAlias = Literal["flat", "nested"]
 ChangeKind: TypeAlias = Literal["added", "deleted", "mutated"]
 
@@ -73,6 +77,11 @@ class Changes(NamedTuple):
 
     schema: dict[ColumnSchemaKey, DataRecordVal]
     samples: tuple[DataKey, ...]
+
+    def __repr__(self) -> str:
+        shown = ", ".join(map(repr, self.samples[:_SHOWN]))
+        more = f", ... {len(self.samples) - _SHOWN:,} more" if len(self.samples) > _SHOWN else ""
+        return f"Changes(schema={self.schema!r}, samples=({shown}{more}{',' if len(self.samples) == 1 else ''}))"
 
 
 class AttributeChange(NamedTuple):
@@ -131,6 +140,28 @@ class DiffOut(_DiffFields):
         """Changed attributes by column (its new name; None: the commit as a whole) and key."""
         return self._attributes
 
+    def rows(self) -> list[tuple[str, ...]]:
+        """For people: each column that changed, how many of its samples were added, deleted and mutated, and what else changed."""
+        numbers = [Counter(key.column for key in part.samples) for part in self]
+        words = [{key.column for key in part.schema} for part in self]
+        before = {new: old for old, new in self.renamed}
+        names = {*before, *(name for found in (*numbers, *words) for name in found)}
+        rows: list[tuple[str, ...]] = []
+        for name in sorted(names | {name for name in self.attributes if name is not None}):
+            notes = [note for note, found in zip(("new", "removed", "widened"), words, strict=True) if name in found]
+            notes += [f"renamed from {before[name]}"] if name in before else []
+            notes += [f"attributes {', '.join(self.attributes[name])}"] if name in self.attributes else []
+            rows.append((name, *(f"{found[name]:,}" for found in numbers), ", ".join(notes)))
+        if None in self.attributes:
+            rows.append(("", "", "", "", f"attributes {', '.join(self.attributes[None])}"))
+        return rows
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}, renamed={self.renamed!r}, attributes={self.attributes!r})"
+
+    def _repr_html_(self) -> str:
+        return html_table("Changes", ("column", "added", "deleted", "mutated", ""), self.rows())
+
     def __eq__(self, other: object) -> bool:
         if isinstance(other, DiffOut) and (self.renamed, self.attributes) != (other.renamed, other.attributes):
             return False
@@ -175,6 +206,9 @@ class DiffAndConflicts(NamedTuple):
 
     diff: DiffOut
     conflict: Conflicts
+
+    def _repr_html_(self) -> str:
+        return self.diff._repr_html_()
 
 
 class Change(NamedTuple):

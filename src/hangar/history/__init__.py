@@ -9,6 +9,7 @@ from __future__ import annotations
 from hangar.history.branches import BranchHead, branch_off, create_branch, list_branches, remove_branch, unknown_branch
 from hangar.history.draw import SHORT_DIGEST, printable, render_graph
 from hangar.history.log import CommitSpec, LogContents, iso_time, log
+from hangar.history.show import named_commit, show_log
 
 __all__ = [
     "SHORT_DIGEST",
@@ -20,8 +21,10 @@ __all__ = [
     "iso_time",
     "list_branches",
     "log",
+    "named_commit",
     "printable",
     "remove_branch",
     "render_graph",
+    "show_log",
     "unknown_branch",
 ]

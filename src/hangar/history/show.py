@@ -1,0 +1,53 @@
+"""Where a log begins, and printing it: what ``log`` of a repository and of a checkout do."""
+
+from __future__ import annotations
+
+import sys
+from typing import TYPE_CHECKING
+
+from hangar.digest import Digest
+from hangar.errors import InvalidInputError
+from hangar.history.branches import unknown_branch
+from hangar.history.draw import render_graph
+from hangar.history.log import LogContents, log
+from hangar.refs import BRANCHES, REMOTES, Refs
+from hangar.revisions import resolve
+
+if TYPE_CHECKING:
+    from hangar.db.environment import Database
+
+__all__ = ["named_commit", "show_log"]
+
+
+def named_commit(db: Database, refs: Refs, branch: str | None, commit: str | None) -> Digest | None:
+    """The commit that a branch (remote-tracking ones too; by default the one last written) or a revision names; None where it has none.
+
+    Raises
+    ------
+    InvalidInputError
+        Both are given.
+    RevisionNotFoundError
+        There is no such branch or commit.
+    """
+    if commit and branch:
+        raise InvalidInputError("give a branch or a commit, not both")
+    if commit:
+        return resolve(db, refs, commit).digest
+    name = branch or refs.head().last_written
+    for prefix in (BRANCHES, REMOTES):
+        if refs.exists(prefix + name):
+            return refs.get(prefix + name)
+    raise unknown_branch(refs, name)
+
+
+def show_log(
+    db: Database, refs: Refs, start: Digest | None, *, return_contents: bool, show_time: bool, show_user: bool
+) -> LogContents | None:
+    """Print the history of ``start`` as a graph, or return it."""
+    contents = log(db, refs, start)
+    if return_contents:
+        return contents
+    text = render_graph(contents, show_time=show_time, show_user=show_user)
+    if text:
+        sys.stdout.write(text if text.endswith("\n") else text + "\n")
+    return None
