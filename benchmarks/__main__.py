@@ -50,7 +50,7 @@ def run(
             for name in group:
                 workload = make(name, scale)
                 results.counts[name], results.raw_bytes[name] = len(workload.main), workload.nbytes
-                chosen = [peer for peer in peers if not peer.only or name in peer.only]
+                chosen = [peer for peer in peers if peer.takes(name)]
                 workers += [Worker(peer, workload, settings, limit, quiet) for peer in chosen]
             for turn in range(1 if group[0].endswith("-dup") else rounds):
                 for worker in workers:

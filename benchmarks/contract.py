@@ -11,9 +11,11 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+
 from benchmarks.workloads import Array, Column, Workload
 
-__all__ = ["Cannot", "Peer"]
+__all__ = ["Cannot", "Peer", "chunk_shape", "rows"]
 
 
 class Cannot(Exception):  # noqa: N818
@@ -94,7 +96,13 @@ class Peer:
 
 def rows(column: Column) -> Array:
     """An array column as (n, bytes of a sample) uint8."""
-    import numpy as np
-
     assert isinstance(column, np.ndarray)
     return np.ascontiguousarray(column).reshape(len(column), -1).view(np.uint8)
+
+
+def chunk_shape(column: Array, nbytes: int) -> tuple[int, ...]:
+    """As many whole samples as ``nbytes`` hold; of a sample of more than a MiB as many of its planes as that holds."""
+    sample = column.nbytes // len(column)
+    if sample > 2**20:
+        return (1, max(1, column.shape[1] * 2**20 // sample), *column.shape[2:])
+    return (min(len(column), max(1, nbytes // sample)), *column.shape[1:])

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from contextlib import suppress
 from pathlib import Path
 
 __all__ = ["disk_bytes", "sync_new"]
@@ -14,9 +15,10 @@ def sync_new(path: Path, since: int) -> None:
         changed = False
         for name in names:
             file = os.path.join(directory, name)
-            if os.stat(file).st_mtime_ns >= since - 20_000_000:  # the clock of a file system is coarse
-                _sync(file)
-                changed = True
+            with suppress(FileNotFoundError):  # threads of a peer clean up behind it
+                if os.stat(file).st_mtime_ns >= since - 20_000_000:  # the clock of a file system is coarse
+                    _sync(file)
+                    changed = True
         if changed:
             _sync(directory)
 
@@ -34,6 +36,7 @@ def disk_bytes(path: Path) -> int:
     found = 0
     for directory, _, names in os.walk(path):
         for name in names:
-            status = os.stat(os.path.join(directory, name))
-            found += min(status.st_size, status.st_blocks * 512)
+            with suppress(FileNotFoundError):
+                status = os.stat(os.path.join(directory, name))
+                found += min(status.st_size, status.st_blocks * 512)
     return found

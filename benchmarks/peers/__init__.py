@@ -33,6 +33,8 @@ class Entry:
         Set before the peer is imported.
     only
         Workloads this row is for; empty: all.
+    never
+        Beginnings of the names of those it is not for.
     """
 
     name: str
@@ -41,6 +43,11 @@ class Entry:
     options: dict[str, Any] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     only: tuple[str, ...] = ()
+    never: tuple[str, ...] = ()
+
+    def takes(self, workload: str) -> bool:
+        """Whether the row is for a workload."""
+        return (not self.only or workload in self.only) and not workload.startswith(self.never or "-")
 
     def load(self) -> Callable[[Path, Workload], Peer]:
         """Import the peer."""
@@ -51,12 +58,21 @@ class Entry:
 
 
 _ARRAYS = ("small", "medium", "large", "small-dup", "medium-dup", "large-dup")
+_NO_LABELS = ("labels",)
+"""For those without history that write one sample at a time: a million labels is minutes, and of no use."""
 
 ENTRIES = {
     entry.name: entry
     for entry in (
         Entry("memmap", "memmap:Memmap", ("numpy",)),
         Entry("LMDB", "lmdb:Lmdb", ("lmdb",)),
+        Entry("h5py", "hdf5:Hdf5", ("h5py", "hdf5plugin")),
+        Entry("zarr", "zarr:Zarr", ("zarr",)),
+        Entry("icechunk", "icechunk:Icechunk", ("icechunk",)),
+        Entry("Lance", "lance:Lance", ("pylance",)),
+        Entry("DeepLake", "deeplake:DeepLake", ("deeplake",)),
+        Entry("MosaicML", "streaming:Streaming", ("mosaicml-streaming",), never=_NO_LABELS),
+        Entry("WebDataset", "webdataset:WebDataset", ("webdataset",), never=_NO_LABELS),
         Entry("hangar", "hangar:Hangar", ("hangar",)),
         Entry("hangar:10", "hangar:Hangar", ("hangar",), {"backend": "10"}, only=_ARRAYS),
     )

@@ -1,0 +1,55 @@
+"""MosaicML Streaming: MDS shards, read from a local directory."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Any
+
+import numpy as np
+from streaming import LocalDataset, MDSWriter
+
+from benchmarks.contract import Peer
+from benchmarks.workloads import Array, Column, column_type
+
+__all__ = ["Streaming"]
+
+
+class Streaming(Peer):
+    how = "MDSWriter with fixed shapes, no compression and no hashes; LocalDataset, its reader for data on this disk; a batch is samples one by one, as its data sets give them."
+
+    def ingest(self) -> None:
+        columns = {name: _encoding(column) for name, column in self.workload.columns.items()}
+        names = list(columns)
+        # Scalars of fixed width are written as numpy's, all else as it is.
+        values = zip(*self.workload.columns.values(), strict=True)
+        with MDSWriter(columns=columns, out=str(self.path / "data")) as writer:
+            for row in values:
+                writer.write(dict(zip(names, row, strict=True)))
+
+    def open(self) -> None:
+        self._data = LocalDataset(str(self.path / "data"))
+        self._name = self.workload.main_name
+
+    def get(self, index: int) -> Any:
+        return self._data[index][self._name]
+
+    def batch(self, indices: Array) -> Any:
+        name, data = self._name, self._data
+        return self._stack([data[index][name] for index in indices.tolist()])
+
+    def _stack(self, found: list[Any]) -> Any:
+        return np.stack(found) if isinstance(self.workload.main, np.ndarray) else found
+
+    def scan(self) -> Iterator[Any]:
+        rows = (row[self._name] for row in self._data)
+        while found := list(islice(rows, self.workload.batch)):
+            yield self._stack(found)
+
+
+def _encoding(column: Column) -> str:
+    if isinstance(column, np.ndarray):
+        return (
+            str(column.dtype) if column.ndim == 1 else f"ndarray:{column.dtype}:{','.join(map(str, column.shape[1:]))}"
+        )
+    return column_type(column).__name__
