@@ -96,6 +96,7 @@ def main(given: list[str] | None = None) -> int:
     )
     if "alone" in names:
         results.single |= alone.start_up(options.directory, 5 if options.quick else 15)
+        results.single |= alone.folders(options.directory, 200 if options.quick else 2_000)
         if options.huge:
             results.single |= alone.memory(options.directory, 10_000_000)
     _note("")

@@ -8,6 +8,8 @@ import json
 import os
 import platform
 import re
+import subprocess
+import sys
 from pathlib import Path
 
 from benchmarks.peers import Entry
@@ -27,8 +29,15 @@ def describe(peers: list[Entry], directory: Path) -> dict[str, str]:
         "machine": f"{os.cpu_count()} cores ({_processor()}), {_memory()} of memory",
         "system": f"{platform.system()} {platform.release()}, file system {_file_system(directory)}",
         "python": platform.python_version(),
+        "kernel of Hangar": "compiled" if _has_kernel() else "not built",
         "versions": ", ".join(f"{name} {_version(name)}" for name in names),
     }
+
+
+def _has_kernel() -> bool:
+    """Whether Hangar has its compiled kernel, asked in another process: here Hangar must not be imported."""
+    asked = [sys.executable, "-c", "import hangar.hashing as h; raise SystemExit(not h.KERNEL)"]
+    return subprocess.run(asked, check=False, capture_output=True).returncode == 0
 
 
 def _version(name: str) -> str:

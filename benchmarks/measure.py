@@ -31,11 +31,11 @@ def one_round(make: Callable[[Path, Workload], Peer], workload: Workload, settin
     try:
         peer = make(path, workload)
         _ingest(peer, outcome)
-        if "ingest" in outcome and not isinstance(outcome["ingest"], str):
+        if not isinstance(outcome["ingest"], str):
             _read(peer, outcome, settings)
             if workload.history:
                 History(peer, outcome, settings).measure()
-        peer.close()
+            peer.close()
     finally:
         shutil.rmtree(path, ignore_errors=True)
     return outcome

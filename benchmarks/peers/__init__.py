@@ -75,6 +75,16 @@ ENTRIES = {
         Entry("WebDataset", "webdataset:WebDataset", ("webdataset",), never=_NO_LABELS),
         Entry("hangar", "hangar:Hangar", ("hangar",)),
         Entry("hangar:10", "hangar:Hangar", ("hangar",), {"backend": "10"}, only=_ARRAYS),
+        Entry("hangar:00", "hangar:Hangar", ("hangar",), {"backend": "00"}, only=_ARRAYS),
+        Entry("hangar:01", "hangar:Hangar", ("hangar",), {"backend": "01"}, only=("medium", "large")),
+        Entry(
+            "hangar:no-kernel",
+            "hangar:Hangar",
+            ("hangar",),
+            {},
+            {"HANGAR_NO_KERNEL": "1"},
+            only=("small", "medium", "text"),
+        ),
     )
 }
 

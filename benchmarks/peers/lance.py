@@ -69,7 +69,7 @@ class Lance(Peer):
 
     def diff(self) -> int | None:
         found = self._data.delta(compared_against=self._data.version - 1)
-        return sum(batch.num_rows for batch in found.get_updated_rows())
+        return int(sum(batch.num_rows for batch in found.get_updated_rows()))
 
     def open_first(self, index: int) -> Any:
         data = lance.dataset(self._uri(), version=self._first)
