@@ -115,6 +115,30 @@ def test_an_image_that_cannot_be_decoded_ends_the_import_there(filled: Shell, tm
     assert len(filled.json("ls", "images_path")["samples"]) == 50
 
 
+def test_folders_of_a_nested_column_go_in_and_out(empty: Shell, tmp_path: Path) -> None:
+    made = pictures(tmp_path / "in", ["7/front", "7/back", "b c/x", "b c/y"])
+    empty.ok("column", "create", "views", "UINT8", 7, 5, "--contains-subsamples")
+    empty.ok("import", "views", tmp_path / "in", "--int-keys", "--keep-names")
+    with Repository(empty.path) as repository:
+        writer: Any = repository.checkout(write=True)
+        assert sorted(writer["views"][7]) == ["back", "front"]
+        for name, array in made.items():
+            sample, _, subsample = name.partition("/")
+            key = (7 if sample == "7" else "b_c", subsample)
+            np.testing.assert_array_equal(writer["views"][key], array)
+            assert writer["views_path"][key] == f"{name}.png"
+        writer.close()
+    empty.ok("export", "views", "-o", tmp_path / "out")
+    empty.ok("export", "views", "-s", "7", "-s", "b_c/x", "-o", tmp_path / "some")
+    for folder, count in (("out", 4), ("some", 3)):
+        files = sorted((tmp_path / folder).rglob("*.png"))
+        assert len(files) == count
+        for file in files:
+            np.testing.assert_array_equal(Image.open(file), made[str(file.relative_to(tmp_path / folder))[:-4]])
+    assert empty.json("import", "views", tmp_path / "out")["unchanged"] == 4
+    empty.fails(1, "import", "views", tmp_path / "in" / "7", text="in a column with subsamples a folder is a sample")
+
+
 def test_an_import_that_is_interrupted_tells_where(
     filled: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:

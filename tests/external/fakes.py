@@ -21,6 +21,7 @@ class FakeColumn:
         shape: tuple[int, ...] | None = (4, 5),
         *,
         variable: bool = False,
+        nested: bool = False,
         name: str = "images",
     ) -> None:
         self.column = name
@@ -28,10 +29,11 @@ class FakeColumn:
         self.schema_type = "variable_shape" if variable or column_type != "ndarray" else "fixed_shape"
         self.dtype: Any = np.dtype(dtype) if column_type == "ndarray" else column_type
         self.shape: Any = shape if column_type == "ndarray" else None
-        self.samples: dict[int | str, Any] = {}
+        self.contains_subsamples = nested
+        self.samples: dict[Any, Any] = {}
         self.batches: list[int] = []
 
-    def write(self, keys: Sequence[int | str], values: Any) -> None:
+    def write(self, keys: Sequence[Any], values: Any) -> None:
         self.batches.append(len(keys))
         self.samples.update(
             zip(keys, [one.copy() if isinstance(one, np.ndarray) else one for one in values], strict=True)
@@ -40,7 +42,7 @@ class FakeColumn:
     def __contains__(self, key: object) -> bool:
         return key in self.samples
 
-    def __iter__(self) -> Iterator[int | str]:
+    def __iter__(self) -> Iterator[Any]:
         return iter(self.samples)
 
     def __len__(self) -> int:

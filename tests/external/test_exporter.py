@@ -27,11 +27,11 @@ def run(column: FakeColumn, out: Path, **options: Any) -> ExportReport:
         return export_samples(column, list(column.samples), directory, progress=False, **options)
 
 
-def names(report: ExportReport, out: Path) -> dict[int | str, str]:
+def names(report: ExportReport, out: Path) -> dict[Any, str]:
     return {one.sample: one.path.relative_to(out).as_posix() for one in report.files}
 
 
-def filled(*keys: int | str, **kind: Any) -> FakeColumn:
+def filled(*keys: Any, **kind: Any) -> FakeColumn:
     column = FakeColumn(**kind)
     for i, key in enumerate(keys):
         column.samples[key] = picture(i, column.shape, column.dtype.name)
@@ -129,6 +129,22 @@ def test_keys_that_no_file_name_gives_back(tmp_path: Path) -> None:
     assert set(back.samples) == set(keys)
     for key, value in column.samples.items():
         np.testing.assert_array_equal(back.samples[key], value)
+
+
+def test_subsamples_go_out_and_come_back(tmp_path: Path) -> None:
+    keys = (("s", "front"), ("s", 0), (3, "0"), (3, 0), ("s/t", "x"), ("s", "t/x"), ("..", ".."))
+    column = filled(*keys, nested=True)
+    report = run(column, tmp_path)
+    assert names(report, tmp_path)["s", "front"] == "s/front.png"
+    assert names(report, tmp_path)[3, 0].startswith("3_0-")  # 3/0.png is another's
+    back = FakeColumn(nested=True)
+    import_files(back, plan_import(find_files(tmp_path), "ndarray")[0], progress=False)
+    assert set(back.samples) == set(keys)
+    for key, value in column.samples.items():
+        np.testing.assert_array_equal(back.samples[key], value)
+    flat = FakeColumn()  # keys of subsamples are none of a flat column
+    import_files(flat, plan_import(find_files(tmp_path), "ndarray")[0], progress=False)
+    assert "s/front" in flat.samples
 
 
 def test_a_second_export_keeps_the_keys_of_the_first(tmp_path: Path) -> None:

@@ -266,6 +266,27 @@ def test_progress_counts_files(tmp_path: Path) -> None:
     assert told[-1] == (3, 3, "files")
 
 
+def test_folders_are_samples_of_a_nested_column(tmp_path: Path) -> None:
+    for i, name in enumerate(("scan 1/front", "scan 1/back", "7/0", "deep/er/x")):
+        write_png(tmp_path / f"{name}.png", picture(i))
+    np.savez(tmp_path / "pair.npz", a=picture(8), b=picture(9))
+    column = FakeColumn(nested=True)
+    run(column, tmp_path, integers=True)
+    assert set(column.samples) == {
+        ("scan_1", "front"),
+        ("scan_1", "back"),
+        (7, 0),
+        ("deep/er", "x"),
+        ("pair", "a"),
+        ("pair", "b"),
+    }
+    np.testing.assert_array_equal(column.samples["scan_1", "back"], picture(1))
+    assert run(column, tmp_path, integers=True).unchanged == 6
+    write_png(tmp_path / "loose.png", picture(1))
+    with pytest.raises(InvalidInputError, match=r"loose\.png lies in no folder below the one imported"):
+        run(column, tmp_path)
+
+
 class Scripted(BasePlugin):
     """Gives a picture, and does something on the way."""
 
@@ -344,7 +365,7 @@ def test_what_is_read_ahead_is_bounded(tmp_path: Path, variable: bool, monkeypat
     most = 0
 
     class Slow(FakeColumn):
-        def write(self, keys: Sequence[int | str], values: Any) -> None:
+        def write(self, keys: Sequence[Any], values: Any) -> None:
             nonlocal most
             time.sleep(0.01)
             most = max(most, len(begun) - len(self.samples))

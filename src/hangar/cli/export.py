@@ -13,7 +13,7 @@ from hangar.cli.plugin_command import PluginCommand, check_options
 from hangar.cli.samples import existing_samples
 from hangar.cli.state import State, pass_state
 from hangar.cli.views import open_view
-from hangar.errors import ConflictError, HangarError, InvalidInputError
+from hangar.errors import ConflictError, HangarError
 from hangar.progress import format_bytes
 
 __all__ = ["command"]
@@ -53,7 +53,8 @@ def command(
 ) -> None:
     """Write the samples of COLUMN into files, as the commit REV has them or as they are staged.
 
-    A file is named by its sample, or by the path it was imported from when that was remembered (--keep-names). Names that would lead out of the
+    A file is named by its sample, or by the path it was imported from when that was remembered (--keep-names). In a column with subsamples a
+    sample becomes a folder, and each of its subsamples a file in it. Names that would lead out of the
     folder, or that no file can have, are changed. Keys that the names cannot give back, such as integers, are told in the file .hangar-keys beside
     them: importing the folder gives the samples as they were. The folder must be new or empty, or --overwrite given. Without -f the format is one that
     loses nothing: png where it holds the array, else npy; txt; bin. Further options go to the plugin: jpg takes --quality 90.
@@ -72,10 +73,6 @@ def command(
 
     view = open_view(state, rev)
     found: Any = view[column]
-    if found.contains_subsamples:
-        raise InvalidInputError(
-            f"column {column!r} holds subsamples, which are not exported to files yet: read them in Python"
-        )
     if plugin_options:
         chosen = manager.find("save", plugin, extension) if plugin or extension else None
         if chosen is None:
@@ -83,9 +80,11 @@ def command(
                 f"--{next(iter(plugin_options))} is an option of a plugin: choose one with -f or --plugin"
             )
         check_options(ctx, chosen, "save", plugin_options)
-    keys: Any = existing_samples(samples, found, column) if samples else list(found)
+    keys = _subsamples(found, samples) if found.contains_subsamples else _samples(found, samples)
     remembered = f"{column}_path"
-    paths = view[remembered] if remembered in view and view[remembered].column_type == "str" else None
+    paths: Any = view.get(remembered)
+    if paths is not None and (paths.column_type, paths.column_layout) != ("str", found.column_layout):
+        paths = None
     directory = state.resolve(Path(safe_component(column)) if out is None else out)
     if not overwrite and directory.is_dir() and any(directory.iterdir()):
         raise ConflictError(
@@ -113,3 +112,19 @@ def command(
     if report.lossy:
         note("jpg files hold the samples only nearly: use -f png for all of it")
     echo(f"Wrote {count(len(keys), 'sample')} of {column} to {visible(str(directory))}, {format_bytes(report.nbytes)}")
+
+
+def _samples(column: Any, texts: tuple[str, ...]) -> list[Any]:
+    """The samples to write: those named, or all."""
+    return existing_samples(texts, column, column.column) if texts else list(column)
+
+
+def _subsamples(column: Any, texts: tuple[str, ...]) -> list[Any]:
+    """The subsamples to write, as pairs: those named, and all of the samples named, or of the column."""
+    pairs: dict[tuple[Any, Any], None] = {}
+    for key in _samples(column, texts):
+        if isinstance(key, tuple):
+            pairs[key] = None
+        else:
+            pairs.update(dict.fromkeys((key, subsample) for subsample in column[key]))
+    return list(pairs)

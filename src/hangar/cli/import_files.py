@@ -57,7 +57,8 @@ def command(
     """Bring the file PATH, or all files of the folder PATH, into COLUMN.
 
     A file becomes the sample named by its path below PATH, without suffix; characters that no key may have become _. Two files of one name
-    are an error. Hidden files are left out, as are files that nothing reads for this kind of column, which is said.
+    are an error. In a column with subsamples a folder is a sample, and each file in it a subsample. Hidden files are left out, as are files that
+    nothing reads for this kind of column, which is said.
 
     Files are stored in sorted order. A file that cannot be read or does not fit the column, or Ctrl-C, ends the import; what came before stays
     staged, and is told. The same command again goes on from there: a sample that is there already with the same content is passed over, one with
@@ -83,16 +84,12 @@ def command(
         if column not in checkout.columns:
             raise _no_column(checkout, column, sources)
         target: Any = checkout.columns[column]
-        if target.contains_subsamples:
-            raise InvalidInputError(
-                f"column {column!r} holds subsamples, which are not imported from files yet: write them in Python"
-            )
         jobs, skipped = plan_import(sources, target.column_type, plugin)
         for found in {id(job.plugin): job.plugin for job in jobs}.values():
             check_options(ctx, found, "load", plugin_options)
         if not jobs:
             raise InvalidInputError(_nothing_found(path, target.column_type, skipped))
-        with _paths_column(checkout, column, keep_names) as paths:
+        with _paths_column(checkout, target, keep_names) as paths:
             work = FolderImport(
                 target,
                 jobs,
@@ -147,16 +144,19 @@ def _where_it_stopped(work: FolderImport, files: int) -> Iterator[None]:
 
 
 @contextmanager
-def _paths_column(checkout: WriterCheckout, column: str, wanted: bool) -> Iterator[Any]:
+def _paths_column(checkout: WriterCheckout, column: Any, wanted: bool) -> Iterator[Any]:
     """The column that remembers paths; one that was made for an import that brings nothing is taken away again."""
     if not wanted:
         yield None
         return
-    name = f"{column}_path"
+    name = f"{column.column}_path"
+    nested: bool = column.contains_subsamples
     made = name not in checkout.columns
-    paths = checkout.add_str_column(name) if made else checkout.columns[name]
-    if paths.column_type != "str":
-        raise InvalidInputError(f"column {name!r} holds {paths.column_type}, not the paths of files: rename it")
+    paths: Any = checkout.add_str_column(name, contains_subsamples=nested) if made else checkout.columns[name]
+    if paths.column_type != "str" or paths.contains_subsamples != nested:
+        raise InvalidInputError(
+            f"column {name!r} holds {paths.column_type} and is {paths.column_layout}: not the paths of these files; rename it"
+        )
     try:
         yield paths
     finally:

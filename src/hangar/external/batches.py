@@ -2,23 +2,18 @@
 
 from __future__ import annotations
 
-import re
 from collections.abc import Sequence
-from typing import Any, Final, Protocol
+from typing import Any, Protocol
 
 import numpy as np
 
-from hangar import limits
 from hangar.errors import ConflictError, InvalidInputError
 from hangar.external.base import BasePlugin
 from hangar.external.fit import Column, Value, value_bytes
 from hangar.external.loading import Job, Rows
-from hangar.external.naming import Source, key_text
-from hangar.names import SampleKey
+from hangar.external.naming import Key, Source, key_of
 
 __all__ = ["Batch", "ImportKeys", "WritableColumn"]
-
-_NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,19}")
 
 
 class WritableColumn(Column, Protocol):
@@ -32,14 +27,17 @@ class ImportKeys:
 
     Parameters
     ----------
+    nested
+        Whether they are keys of subsamples.
     integers
         Whether a plain number becomes an integer key.
     """
 
-    def __init__(self, integers: bool) -> None:
+    def __init__(self, nested: bool, integers: bool) -> None:
+        self._nested = nested
         self._integers = integers
-        self._owners: dict[SampleKey, tuple[Source, str]] = {}
-        self._taken: set[SampleKey] = set()
+        self._owners: dict[Key, tuple[Source, str]] = {}
+        self._taken: set[Key] = set()
 
     def reserve_all(self, jobs: Sequence[Job]) -> None:
         """Reserve what can be known without reading a file, so that a clash is found before any work."""
@@ -48,7 +46,7 @@ class ImportKeys:
             if name is not None:
                 self._reserve(name, job.source)
 
-    def take(self, name: str, source: Source) -> SampleKey:
+    def take(self, name: str, source: Source) -> Key:
         """The key of the sample that a plugin calls ``name``.
 
         Raises
@@ -64,14 +62,10 @@ class ImportKeys:
         self._taken.add(key)
         return key
 
-    def _reserve(self, name: str, source: Source) -> SampleKey:
-        key: SampleKey
-        if source.key is not None and name == BasePlugin.sample_name(source.path):
-            key = source.key
-        else:
-            key = key_text(source.folder + name, source.path)
-            if self._integers and _NUMBER.fullmatch(key) and int(key) <= limits.MAX_INTEGER_KEY:
-                key = int(key)
+    def _reserve(self, name: str, source: Source) -> Key:
+        key = source.key
+        if key is None or isinstance(key, tuple) != self._nested or name != BasePlugin.sample_name(source.path):
+            key = key_of(source.folder + name, source.path, nested=self._nested, integers=self._integers)
         owner = self._owners.get(key)
         if owner is None:
             self._owners[key] = (source, name)
@@ -119,7 +113,7 @@ class Batch:
         self._limit = limit
         self._first = 0
         self._held = 0
-        self._keys: list[SampleKey] = []
+        self._keys: list[Key] = []
         self._values: list[Value] = []
         self._sources: list[Source] = []
         self.files = 0
@@ -136,7 +130,7 @@ class Batch:
         """Whether it is time to write."""
         return len(self._keys) >= self._capacity or (self._rows is None and self._held >= self._limit)
 
-    def add(self, key: SampleKey, value: Value, source: Source) -> None:
+    def add(self, key: Key, value: Value, source: Source) -> None:
         """Gather one sample."""
         if self._rows is None:
             self._values.append(value)

@@ -26,11 +26,10 @@ from hangar.external.base import BasePlugin, normal_extension
 from hangar.external.fit import Column, Needs, value_bytes
 from hangar.external.keysfile import read_keys, write_keys
 from hangar.external.manager import manager
-from hangar.external.naming import named_by
+from hangar.external.naming import Key, named_by
 from hangar.external.plugins._files import FilePlugin
 from hangar.external.plugins.images import lossless_format, lossy
 from hangar.external.safe_io import FileNames, OutputDirectory, safe_component, safe_suffix
-from hangar.names import SampleKey
 from hangar.progress import Progress, Reporter, report
 
 __all__ = ["ExportReport", "Exported", "FolderExport", "export_samples"]
@@ -49,7 +48,7 @@ _DEFAULTS: Final = {"str": "txt", "bytes": "bin"}
 class Exported:
     """One sample and a file it was written to."""
 
-    sample: SampleKey
+    sample: Key
     path: Path
 
 
@@ -66,7 +65,7 @@ class ExportReport:
 
 def export_samples(
     column: Column,
-    keys: Sequence[SampleKey],
+    keys: Sequence[Key],
     directory: OutputDirectory,
     *,
     extension: str | None = None,
@@ -82,7 +81,7 @@ def export_samples(
     column
         The column.
     keys
-        The samples, all of which it has.
+        The samples, all of which it has; of a nested column pairs of sample and subsample.
     directory
         Where the files go.
     extension
@@ -131,14 +130,14 @@ class FolderExport:
         self._plan = _Plan(column, extension, plugin, dict(options or {}))
         self._written: list[Exported] = []
         self._nbytes = 0
-        self._keys: dict[str, SampleKey | None] = {}
+        self._keys: dict[str, Key | None] = {}
         self._running: deque[_Chunk] = deque()
 
     @property
     def report(self) -> ExportReport:
         return ExportReport(tuple(self._written), self._nbytes, self._plan.lossy)
 
-    def run(self, keys: Sequence[SampleKey], progress: Progress = None) -> ExportReport:
+    def run(self, keys: Sequence[Key], progress: Progress = None) -> ExportReport:
         """Write ``keys``; raises what :func:`export_samples` does."""
         self._directory.staging()  # made before any thread asks for it
         told = read_keys(str(self._directory.path))
@@ -191,13 +190,13 @@ class FolderExport:
         for file, path, size in chunk.written:
             self._note(file.key, path, size)
 
-    def _note(self, key: SampleKey, path: Path, size: int) -> None:
+    def _note(self, key: Key, path: Path, size: int) -> None:
         self._written.append(Exported(key, path))
         self._nbytes += size
         relative = path.relative_to(self._directory.path).as_posix()
-        self._keys[relative] = None if named_by(relative) == key else key
+        self._keys[relative] = None if named_by(relative, nested=isinstance(key, tuple)) == key else key
 
-    def _chunks(self, keys: Sequence[SampleKey]) -> Iterator[tuple[list[_File], int]]:
+    def _chunks(self, keys: Sequence[Key]) -> Iterator[tuple[list[_File], int]]:
         """What the threads are to do, and the bytes of the values in it. What a plugin of others writes is written here."""
         chunk: list[_File] = []
         held = 0
@@ -221,7 +220,7 @@ class FolderExport:
 class _File:
     """A sample that becomes a file."""
 
-    key: SampleKey
+    key: Key
     value: Any
     plugin: BasePlugin
     name: str
@@ -239,7 +238,7 @@ class _Chunk:
     error: HangarError | None = None
 
 
-def _values(column: Column, keys: Sequence[SampleKey]) -> Iterator[tuple[SampleKey, Any]]:
+def _values(column: Column, keys: Sequence[Key]) -> Iterator[tuple[Key, Any]]:
     """Each key with its value; samples of one size are read in batches, others one at a time, as they may be large."""
     size = 1
     if column.column_type == "ndarray" and column.schema_type == "fixed_shape":
@@ -261,9 +260,9 @@ class _Plan:
         self.options = options
         self.lossy = False
 
-    def file(self, key: SampleKey, value: Any, remembered: str | None) -> _File:
+    def file(self, key: Key, value: Any, remembered: str | None) -> _File:
         """The file of one sample."""
-        name, extension = (str(key), None) if remembered is None else _split(remembered)
+        name, extension = (_file_name(key), None) if remembered is None else _split(remembered)
         wanted = self._extension or self._default(value)
         if self._extension is None and extension is not None and self._can_encode(value, extension):
             # The format it came in; one that can only be read, or not hold this value, is passed over.
@@ -299,7 +298,7 @@ class _Plan:
         """Let a plugin of others write where it can do no harm, and put in place what it wrote."""
         staging = Path(tempfile.mkdtemp(dir=directory.staging()))
         plugin = type(file.plugin).__name__
-        detail = f"{type(file.key).__name__}:{safe_component(file.name)}"
+        detail = f"{_kind_of(file.key)}:{safe_component(file.name)}"
         try:
             file.plugin.save(file.value, str(staging), detail, file.extension, **self.options)
         except HangarError:
@@ -317,6 +316,15 @@ class _Plan:
             written.append((directory.place(one, parts), size))
         staging.rmdir()
         return written
+
+
+def _file_name(key: Key) -> str:
+    """What the file of a sample is called; a subsample's lies in a directory of its sample's name."""
+    return f"{key[0]}/{key[1]}" if isinstance(key, tuple) else str(key)
+
+
+def _kind_of(key: Key) -> str:
+    return type(key[1] if isinstance(key, tuple) else key).__name__
 
 
 def _split(path: str) -> tuple[str, str | None]:

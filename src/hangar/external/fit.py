@@ -27,6 +27,8 @@ class Column(Protocol):
     def dtype(self) -> Any: ...
     @property
     def shape(self) -> Any: ...
+    @property
+    def contains_subsamples(self) -> bool: ...
     def __contains__(self, key: object, /) -> bool: ...
     def __iter__(self) -> Iterator[Any]: ...
     def __len__(self) -> int: ...
@@ -51,6 +53,7 @@ class Needs:
     dtype: np.dtype[Any] | None
     shape: tuple[int, ...]
     variable: bool
+    nested: bool
 
     @classmethod
     def of(cls, column: Column) -> Needs:
@@ -63,6 +66,7 @@ class Needs:
             dtype=np.dtype(column.dtype).newbyteorder("=") if array else None,
             shape=tuple(column.shape) if array else (),
             variable=column.schema_type == "variable_shape",
+            nested=column.contains_subsamples,
         )
 
     @property

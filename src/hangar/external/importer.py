@@ -20,8 +20,7 @@ from hangar.errors import HangarError, InvalidInputError
 from hangar.external.batches import Batch, ImportKeys, WritableColumn, check_name
 from hangar.external.fit import Needs, value_bytes
 from hangar.external.loading import Job, Loader, loader_threads
-from hangar.external.naming import Source
-from hangar.names import SampleKey
+from hangar.external.naming import Key, Source
 from hangar.progress import Progress, Reporter, report
 
 __all__ = ["FolderImport", "ImportReport", "import_files"]
@@ -41,7 +40,7 @@ class ImportReport:
     Attributes
     ----------
     samples
-        Samples that were written.
+        Samples that were written; of a nested column, subsamples, here and below.
     overwritten
         Those of them that the column had before.
     unchanged
@@ -73,7 +72,7 @@ class FolderImport:
     Parameters
     ----------
     column
-        A flat writer column.
+        A writer column. In a nested one each folder is a sample, and the files in it are its subsamples.
     jobs
         The files, from :func:`hangar.external.loading.plan_import`.
     options
@@ -107,7 +106,7 @@ class FolderImport:
         self.report = ImportReport()
         self._jobs = jobs
         self._needs = needs = Needs.of(column)
-        self._keys = ImportKeys(integers)
+        self._keys = ImportKeys(needs.nested, integers)
         self._named = paths is not None
         self._together = together
         self._open = ExitStack()
@@ -165,7 +164,7 @@ class FolderImport:
                 samples.close()
         return self.report
 
-    def _samples(self, reporter: Reporter) -> Generator[tuple[SampleKey, Any, Source], None, None]:
+    def _samples(self, reporter: Reporter) -> Generator[tuple[Key, Any, Source], None, None]:
         """Every sample, in the order of the files. Whatever this raises is the fault of a file."""
         needs = self._needs
         for loaded in self._loader:

@@ -2,7 +2,7 @@
 
 An export writes there, a line each, the path of a file and the key of its sample, where importing the file would give it another: integers,
 and texts that no file name holds as they are. An import of the folder takes these keys; all other files are named by their paths.
-Each line is a JSON list: ``["12.png", 12]``. The file is read as what it is, a stranger's.
+Each line is a JSON list: ``["12.png", 12]``, or in a nested column ``["7/front.png", [7, "front"]]``. The file is read as what it is, a stranger's.
 """
 
 from __future__ import annotations
@@ -10,11 +10,14 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import Final
+from typing import TYPE_CHECKING, Final
 
 from hangar.errors import InvalidInputError
 from hangar.external.safe_io import OutputDirectory, open_input
 from hangar.names import SampleKey, check_key
+
+if TYPE_CHECKING:
+    from hangar.external.naming import Key
 
 __all__ = ["KEYS_FILE", "read_keys", "write_keys"]
 
@@ -22,7 +25,7 @@ KEYS_FILE: Final = ".hangar-keys"
 MAX_LINE_BYTES: Final = 64 * 1024
 
 
-def read_keys(folder: str) -> dict[str, SampleKey]:
+def read_keys(folder: str) -> dict[str, Key]:
     """The keys that ``folder`` tells, by the path of the file below it; none where it tells nothing.
 
     Raises
@@ -37,16 +40,16 @@ def read_keys(folder: str) -> dict[str, SampleKey]:
         return {}
     if os.path.islink(path):  # noqa: PTH114  as this module takes paths
         raise InvalidInputError(f"{path} is a link: put the file itself there, or remove it")
-    keys: dict[str, SampleKey] = {}
+    keys: dict[str, Key] = {}
     with open_input(path) as file:
         number = 0
         while line := file.readline(MAX_LINE_BYTES + 1):
             number += 1
             try:
                 relative, key = json.loads(line) if len(line) <= MAX_LINE_BYTES else (None, None)
-                if type(relative) is not str or not (type(key) is int or type(key) is str):
-                    raise ValueError("not a path and a key")
-                keys[relative] = check_key(key)
+                if type(relative) is not str:
+                    raise ValueError("no path")
+                keys[relative] = _checked(key)
             except (ValueError, TypeError, RecursionError):
                 raise InvalidInputError(
                     f"line {number} of {path} is no path and key: remove that file to name samples by their files"
@@ -54,9 +57,21 @@ def read_keys(folder: str) -> dict[str, SampleKey]:
     return keys
 
 
-def write_keys(
-    directory: OutputDirectory, before: Mapping[str, SampleKey], keys: Mapping[str, SampleKey | None]
-) -> None:
+def _checked(told: object) -> Key:
+    """A key as JSON tells it."""
+    if isinstance(told, list) and len(told) == 2:
+        sample, subsample = map(_checked_one, told)
+        return sample, subsample
+    return _checked_one(told)
+
+
+def _checked_one(told: object) -> SampleKey:
+    if type(told) is int or type(told) is str:
+        return check_key(told)
+    raise ValueError("no key")
+
+
+def write_keys(directory: OutputDirectory, before: Mapping[str, Key], keys: Mapping[str, Key | None]) -> None:
     """Tell the keys of files that were written; None: the file gives the key by its name.
 
     Parameters

@@ -1,6 +1,6 @@
 """From files to sample keys: which files a folder holds, and what their samples are called.
 
-A file is named by its path below the folder, without suffix; a file that is given alone by its base name. Characters that no key
+A file is named by its path below the folder, without suffix; in a nested column the directory is the sample and the file its subsample; a file that is given alone by its base name. Characters that no key
 may have become ``_``. A folder that was exported may tell keys of its own, see :mod:`hangar.external.keysfile`. Hidden files and folders are left out. A link is followed only to a file inside the folder, so that a folder
 from a stranger cannot bring the host's own files into a repository.
 """
@@ -12,7 +12,7 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple
+from typing import NamedTuple, TypeAlias
 
 from hangar import limits
 from hangar.errors import InvalidInputError, PathNotFoundError
@@ -20,9 +20,13 @@ from hangar.external.keysfile import read_keys
 from hangar.external.safe_io import file_error
 from hangar.names import SampleKey, check_key
 
-__all__ = ["Source", "find_files", "key_text", "named_by"]
+__all__ = ["Key", "Source", "find_files", "key_of", "key_text", "named_by"]
+
+Key: TypeAlias = "SampleKey | tuple[SampleKey, SampleKey]"
+"""A sample or, of a nested column, a sample and one of its subsamples."""
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./+-]+\Z")
+_NUMBER = re.compile(r"0|[1-9][0-9]{0,19}")
 
 
 class Source(NamedTuple):
@@ -32,7 +36,7 @@ class Source(NamedTuple):
     """Where it lies."""
     relative: str
     """Its path below the folder that is imported, with ``/`` between the parts."""
-    key: SampleKey | None = None
+    key: Key | None = None
     """The key of its sample, where the folder tells one."""
 
     @property
@@ -66,11 +70,47 @@ def key_text(name: str, path: str) -> str:
     return key
 
 
-def named_by(relative: str) -> str | None:
-    """The key that a file alone would give its sample, by its path below the folder; None where it can give none."""
+def key_of(name: str, path: str, *, nested: bool, integers: bool = False) -> Key:
+    """The key that a file gives.
+
+    Parameters
+    ----------
+    name
+        Its path below the folder, without suffix.
+    path
+        The file, for messages.
+    nested
+        Whether it is a subsample: of the sample that its directory names.
+    integers
+        Whether a plain number becomes an integer key.
+
+    Raises
+    ------
+    InvalidInputError
+        It can give none.
+    """
+    if not nested:
+        return _one_key(name, path, integers)
+    sample, slash, subsample = name.rpartition("/")
+    if not slash:
+        raise InvalidInputError(
+            f"{path} lies in no folder below the one imported: in a column with subsamples a folder is a sample, and a file "
+            "in it a subsample"
+        )
+    return _one_key(sample, path, integers), _one_key(subsample, path, integers)
+
+
+def _one_key(name: str, path: str, integers: bool) -> SampleKey:
+    text = key_text(name, path)
+    number = integers and _NUMBER.fullmatch(text) and int(text) <= limits.MAX_INTEGER_KEY
+    return int(text) if number else text
+
+
+def named_by(relative: str, *, nested: bool) -> Key | None:
+    """The key that a file alone would give, by its path below the folder; None where it can give none."""
     source = Source(relative, relative)
     try:
-        return key_text(source.folder + Path(relative).stem, relative)
+        return key_of(source.folder + Path(relative).stem, relative, nested=nested)
     except InvalidInputError:
         return None
 
