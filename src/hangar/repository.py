@@ -474,4 +474,9 @@ def _close_quietly(session: ReaderSession | WriterSession) -> None:
 @atexit.register
 def _close_writers() -> None:
     for session in list(_OPEN_WRITERS):
-        _close_quietly(session)
+        if session.in_batch:
+            # Nobody came to the end of its block, so what it gathered is no whole batch.
+            with contextlib.suppress(HangarError):
+                session.abandon()
+        else:
+            _close_quietly(session)
