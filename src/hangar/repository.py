@@ -23,7 +23,7 @@ from hangar.checkout.session import ReaderSession, WriterSession
 from hangar.columns.present import html_table
 from hangar.config import Config
 from hangar.db import WriteTransaction
-from hangar.db.format import FILE_NAME
+from hangar.db.format import FILE_NAME, require_format
 from hangar.errors import (
     AccessError,
     HangarError,
@@ -103,6 +103,8 @@ class Repository:
         for place in (start, *start.parents):
             if (place / DIRECTORY / FILE_NAME).exists():
                 return cls(place)
+        for place in (start, *start.parents):
+            require_format(place / DIRECTORY)
         raise RepositoryNotFoundError(
             f"{start} is no Hangar repository, nor is any directory above it: run `hangar init` to make one"
         )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import numpy as np
 import pytest
 
 from hangar import Repository
+from hangar.db.pages import TREE, PageFile, Tree, read_nodes
 from tests.cli.shell import Shell
 
 
@@ -42,6 +44,47 @@ def test_fsck_names_what_is_wrong(filled: Shell) -> None:
     assert digest in result.stdout
     filled.fails(6, "show", "master:big/x")
     filled.fails(6, "export", "big", "-o", filled.path / "out")
+
+
+def test_fsck_groups_the_blobs_of_a_lost_file(filled: Shell) -> None:
+    filled.ok("column", "create", "big", "UINT8", 5000)
+    with Repository(filled.path) as repository:
+        writer = repository.checkout(write=True)
+        writer["big"].write(
+            range(40), np.arange(40 * 5000).astype("uint8").reshape(40, 5000) + np.arange(40, dtype="uint8")[:, None]
+        )
+        writer.commit("Big")
+        writer.close()
+    for path in (filled.path / ".hangar" / "blobs").iterdir():
+        path.unlink()
+    result = filled.run("fsck", "--data")
+    assert result.exit_code == 6
+    assert "more problems" in result.stdout
+    assert len(result.stdout.splitlines()) < 20
+    assert len(json.loads(filled.run("fsck", "--data", "--json").stdout)["problems"]) > 40
+
+
+def test_fsck_of_a_damaged_page_says_which_table(filled: Shell) -> None:
+    data = filled.path / ".hangar" / "db" / "data.mdb"
+    content = bytearray(data.read_bytes())
+    with PageFile(data) as file:
+        metas = file.metas()
+        assert metas is not None
+        page = max(metas, key=lambda meta: meta.number).main.root
+        rows = read_nodes(file.read(page, 4096), page, leaf=True)
+        root = next(Tree(*TREE.unpack(row.data)).root for row in rows if row.key == b"reflog")
+    content[root * 4096 + 16] ^= 2
+    data.write_bytes(content)
+    result = filled.run("fsck")
+    assert result.exit_code == 6
+    assert "table 'reflog'" in result.stdout
+
+
+def test_a_lost_format_file_is_named(filled: Shell) -> None:
+    (filled.path / ".hangar" / "format").unlink()
+    result = filled.run("fsck")
+    assert result.exit_code != 0
+    assert "restore the file" in result.stderr
 
 
 def test_writer_lock(filled: Shell) -> None:

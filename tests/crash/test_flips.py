@@ -118,7 +118,7 @@ def choose(sound: Sound, where: str, count: int, source: random.Random) -> list[
     ]
 
 
-CLASSES = {"db/data.mdb": 60, "blobs/": 30, "runs/": 20, "format": 10}
+CLASSES = {"db/data.mdb": 45, "blobs/": 30, "runs/": 15, "format": 8}
 """Where bits are flipped, and how many of them each time."""
 PARTS, PART = 5, 200
 """Of the full 1,000 for each class."""

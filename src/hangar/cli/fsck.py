@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import TYPE_CHECKING
+
 import click
 
 from hangar.cli.groups import Command
@@ -9,7 +11,15 @@ from hangar.cli.output import SHORT_DIGEST, count, echo, json_option, style, vis
 from hangar.cli.state import State, pass_state
 from hangar.errors import EXIT_CODES, CorruptionError
 
+if TYPE_CHECKING:
+    from collections.abc import Iterator, Sequence
+
+    from hangar.fsck import Problem
+
 __all__ = ["command"]
+
+_MOST_SHOWN = 10
+_FEW = 5
 
 
 @click.command("fsck", cls=Command)
@@ -39,10 +49,8 @@ def command(state: State, ctx: click.Context, data: bool, as_json: bool) -> None
             }
         )
     else:
-        for problem in report.problems:
-            where = f" in {visible(problem.file)}" if problem.file else ""
-            digest = f" {problem.digest[:SHORT_DIGEST]}" if problem.digest else ""
-            echo(f"{style(problem.kind, 'red')}{digest}{where}: {visible(problem.detail)}")
+        for line in _lines(report.problems):
+            echo(line)
         checked = ", ".join(count(getattr(report, noun + "s"), noun) for noun in ("commit", "node", "blob"))
         extra = "" if data else "; --data reads every blob too"
         verdict = (
@@ -51,3 +59,18 @@ def command(state: State, ctx: click.Context, data: bool, as_json: bool) -> None
         echo(f"{verdict}: checked {checked}{extra}")
     if report.problems:
         ctx.exit(EXIT_CODES[CorruptionError])
+
+
+def _lines(problems: Sequence[Problem]) -> Iterator[str]:
+    """A line for each problem; of many of one kind in one file, as where the file is lost, the first few and their number."""
+    groups: dict[tuple[str, str], list[Problem]] = {}
+    for problem in problems:
+        groups.setdefault((problem.kind, problem.file), []).append(problem)
+    for (kind, file), group in groups.items():
+        where = f" in {visible(file)}" if file else ""
+        shown = group if len(group) <= _MOST_SHOWN else group[:_FEW]
+        for problem in shown:
+            digest = f" {problem.digest[:SHORT_DIGEST]}" if problem.digest else ""
+            yield f"{style(kind, 'red')}{digest}{where}: {visible(problem.detail)}"
+        if len(shown) < len(group):
+            yield f"{style(kind, 'red')}{where}: and {count(len(group) - len(shown), 'more problem')}; --json lists all"

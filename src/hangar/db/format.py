@@ -14,7 +14,7 @@ from typing import Final
 from hangar import _fs
 from hangar.errors import CorruptionError, RepositoryNotFoundError, UnsupportedVersionError
 
-__all__ = ["FILE_NAME", "FORMAT_VERSION", "KNOWN_FEATURES", "check_format", "write_format"]
+__all__ = ["FILE_NAME", "FORMAT_VERSION", "KNOWN_FEATURES", "check_format", "require_format", "write_format"]
 
 FILE_NAME: Final = "format"
 FORMAT_VERSION: Final = 0
@@ -49,7 +49,10 @@ def check_format(directory: Path) -> frozenset[str]:
         with path.open("rb") as stream:
             text = stream.read(_MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
-        raise RepositoryNotFoundError(_missing(directory)) from None
+        require_format(directory)
+        raise RepositoryNotFoundError(
+            f"no initialized repository in {directory}: run `hangar init`, or look for it elsewhere"
+        ) from None
     except OSError as error:
         _fs.raise_for(error, "read", path)
     first = _FIRST_LINE.match(text)
@@ -64,13 +67,13 @@ def check_format(directory: Path) -> frozenset[str]:
     return _check_features(path, text[first.end() :])
 
 
-def _missing(directory: Path) -> str:
-    if (directory / "db" / "data.mdb").exists():
-        return (
-            f"{directory / FILE_NAME} is missing, which is written last: run `hangar init` if the making of the repository was "
-            "interrupted, and restore the file from a copy if it held data"
-        )
-    return f"no initialized repository in {directory}: run `hangar init`, or look for it elsewhere"
+def require_format(directory: Path) -> None:
+    """Raise RepositoryNotFoundError where ``directory`` holds a database and no format file, which is written last."""
+    if (directory / "db" / "data.mdb").exists() and not (directory / FILE_NAME).exists():
+        raise RepositoryNotFoundError(
+            f"{directory / FILE_NAME} is missing: run `hangar init` if the making of the repository was interrupted, and "
+            "restore the file from a copy if there was data in it"
+        ) from None
 
 
 def _check_features(path: Path, text: bytes) -> frozenset[str]:
