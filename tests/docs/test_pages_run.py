@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import doctest
 import os
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -40,9 +41,20 @@ def test_commands_run(page: str, desk: Path) -> None:
 
 
 @pytest.mark.usefixtures("desk")
-def test_readme_python_runs() -> None:
-    (block,) = code_blocks("README.rst", "python")
-    exec(compile(block, "README.rst", "exec"), {})
+@pytest.mark.parametrize("page", ["README.rst", "docs/howto/import-and-export.rst"])
+def test_python_runs(page: str) -> None:
+    (block,) = code_blocks(page, "python")
+    exec(compile(block, page, "exec"), {})
+
+
+def test_commands_say_what_the_page_says(desk: Path) -> None:
+    """What follows a command in the page is what it prints."""
+    for block in code_blocks("docs/howto/import-and-export.rst", "console"):
+        for command in re.split(r"^\$ ", block, flags=re.MULTILINE)[1:]:
+            typed, _, said = command.partition("\n")
+            done = subprocess.run(["bash", "-c", typed], cwd=desk, capture_output=True, text=True, check=True)
+            assert said in ("", done.stdout)
+            assert "Traceback" not in done.stderr
 
 
 @pytest.mark.usefixtures("desk")

@@ -229,6 +229,31 @@ def test_rows_that_were_meant_as_samples(tmp_path: Path) -> None:
         run(FakeColumn(dtype="int64", shape=()), tmp_path)
 
 
+@pytest.mark.parametrize("suffix", ["h5", "hdf5", "nc", "mat"])
+def test_hdf5_files_are_never_opened(tmp_path: Path, suffix: str) -> None:
+    """What is in them can lead to other files: external storage, virtual data sets, links."""
+    h5py = pytest.importorskip("h5py")
+    (tmp_path / "secret").write_bytes(bytes(range(20)))
+    folder = tmp_path / "in"
+    folder.mkdir()
+    with h5py.File(folder / f"trap.{suffix}", "w") as file:
+        file.create_dataset("outside", (4, 5), "u1", external=[(str(tmp_path / "secret"), 0, 20)])
+        file["link"] = h5py.ExternalLink(str(tmp_path / "secret"), "/")
+        layout = h5py.VirtualLayout((4, 5), "u1")
+        layout[:] = h5py.VirtualSource(str(tmp_path / "secret"), "data", (4, 5))
+        file.create_virtual_dataset("virtual", layout)
+    for kind in ("ndarray", "str"):
+        jobs, skipped = plan_import(find_files(folder), kind)
+        assert not jobs
+        assert [source.relative for source in skipped] == [f"trap.{suffix}"]
+    for plugin in ("images", "numpy"):
+        with pytest.raises(InvalidInputError, match="trap"):
+            run(FakeColumn(), folder, plugin=plugin)
+    raw = FakeColumn("bytes")
+    run(raw, folder)
+    assert raw.samples == {"trap": (folder / f"trap.{suffix}").read_bytes()}
+
+
 def test_text_and_bytes(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("été", "utf-8")
     (tmp_path / "b.txt").write_bytes(b"\xff")
