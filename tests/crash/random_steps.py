@@ -112,11 +112,20 @@ def _branches(generator: random.Random, model: Model, name: str, large: int) -> 
     return None if branch == "master" else (lambda world: world.remove_branch(branch))
 
 
+_BACKENDS = {
+    "label": ("10",),
+    "image": ("10", "00", "01", "toy"),
+    "ragged": ("10", "00", "toy"),
+    "text": ("30", "toy"),
+    "raw": ("31", "toy"),
+}
+
+
 def _backend(generator: random.Random, model: Model, name: str, large: int) -> Step | None:
     if not model.staged:
         return None
     column = generator.choice(_columns(model))
-    tag = generator.choice(("toy", {"text": "30", "raw": "31"}.get(column, "10")))
+    tag = generator.choice(_BACKENDS[column])
     return lambda world: world.change_backend(column, tag)
 
 

@@ -202,6 +202,21 @@ SETTINGS: Sequence[Step] = (
     lambda w: w.put("text", "toy", 40),
 )
 
+HDF5: Sequence[Step] = (
+    lambda w: w.change_backend("image", "00"),
+    lambda w: w.change_backend("ragged", "00"),
+    lambda w: w.batch([(name, i, 300 + i) for i in range(13) for name in ("image", "ragged")]),
+    lambda w: w.commit("hdf5"),
+    lambda w: w.reopen(),
+    lambda w: w.write("image", numbers(100, 5)),
+)
+
+NATURAL_CHUNKS: Sequence[Step] = (
+    lambda w: w.change_backend("image", "01"),
+    lambda w: w.write("image", numbers(80, 14)),
+    lambda w: w.commit("chunks"),
+)
+
 WRITERS: Sequence[Step] = (
     lambda w: w.put("image", 50, 150),
     lambda w: w.reopen(),
@@ -269,5 +284,7 @@ SCENARIOS = (
     on_base("commits", COMMITS, variants=1),
     on_base("branches", BRANCHES, variants=1),
     on_base("settings", SETTINGS, variants=1),
+    on_base("hdf5 rows", HDF5, variants=1),
+    on_base("hdf5 chunks", NATURAL_CHUNKS, variants=1),
     on_base("one writer after another", WRITERS, variants=1),
 )
