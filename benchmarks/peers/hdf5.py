@@ -18,7 +18,7 @@ __all__ = ["Hdf5"]
 class Hdf5(Peer):
     how = (
         "one assignment a column into chunks of 64 KiB (a sample, or a MiB of it, where that is larger), lz4 after a shuffle of bytes, newest "
-        "format; chunk cache of 256 MiB, so that what was decoded stays; a batch is read row by row (one selection of many rows is several times slower); strings are of variable length."
+        "format; chunk cache of 256 MiB, so that what was decoded stays; a batch is read row by row (one selection of many rows, or read_direct, is several times slower); strings are of variable length."
     )
 
     def prepare(self) -> None:
@@ -66,7 +66,7 @@ class Hdf5(Peer):
             return [data[index].tobytes() for index in indices.tolist()]
         found = np.empty((len(indices), *main.shape[1:]), main.dtype)
         for i, index in enumerate(indices.tolist()):
-            data.read_direct(found, index, i)
+            found[i] = data[index]
         return found
 
     def span(self, start: int, stop: int) -> Any:

@@ -2,15 +2,36 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator
+from importlib.machinery import ModuleSpec
 from itertools import islice
+from types import ModuleType
 from typing import Any
 
 import numpy as np
-from streaming import LocalDataset, MDSWriter
 
 from benchmarks.contract import Peer
 from benchmarks.workloads import Array, Column, column_type
+
+
+def _stand_in() -> None:
+    """Let the package be imported where torchvision is not there or is one for another build of torch: nothing here uses it."""
+    names = {"torchvision": "", "torchvision.datasets": "VisionDataset", "torchvision.transforms": ""}
+    for name, wanted in {**names, "torchvision.transforms.functional": "to_tensor"}.items():
+        module = sys.modules[name] = ModuleType(name)
+        module.__spec__ = ModuleSpec(name, None)
+        module.__path__ = []
+        if wanted:
+            setattr(module, wanted, type(wanted, (), {}))
+
+
+try:
+    import torchvision  # noqa: F401
+except (ImportError, RuntimeError):
+    _stand_in()
+
+from streaming import LocalDataset, MDSWriter  # noqa: E402
 
 __all__ = ["Streaming"]
 
