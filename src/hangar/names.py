@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import operator
 import re
+import string
 import unicodedata
 from typing import TYPE_CHECKING, Any, Literal, TypeAlias
 
@@ -15,9 +16,11 @@ from hangar import limits
 from hangar.errors import InvalidInputError
 
 if TYPE_CHECKING:
+    from collections.abc import Sequence
+
     import numpy as np
 
-__all__ = ["NameKind", "SampleKey", "check_key", "check_name", "normal_key"]
+__all__ = ["NameKind", "SampleKey", "check_key", "check_name", "good_text_keys", "normal_key"]
 
 SampleKey: TypeAlias = "int | str"
 NameKind = Literal["branch", "tag", "remote", "column"]
@@ -25,6 +28,7 @@ NameKind = Literal["branch", "tag", "remote", "column"]
 _NAME = re.compile(rf"[A-Za-z0-9_.-]{{1,{limits.MAX_NAME_CHARACTERS}}}\Z")
 _ASCII_KEY = re.compile(rf"[A-Za-z0-9_./+-]{{1,{limits.MAX_KEY_CHARACTERS}}}\Z")
 _KEY_PUNCTUATION = frozenset("_.-/+")
+_ASCII_KEY_BYTES = (string.ascii_letters + string.digits + "_.-/+").encode()
 _KEY_CATEGORIES = frozenset(("Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd"))
 
 
@@ -49,9 +53,21 @@ def check_name(name: object, kind: NameKind) -> str:
 def _good_text_key(key: str) -> bool:
     if _ASCII_KEY.match(key):
         return True
-    return 0 < len(key) <= limits.MAX_KEY_CHARACTERS and all(
-        c in _KEY_PUNCTUATION or unicodedata.category(c) in _KEY_CATEGORIES for c in key
-    )
+    return 0 < len(key) <= limits.MAX_KEY_CHARACTERS and all(map(_good_character, key))
+
+
+def good_text_keys(keys: Sequence[str]) -> bool:
+    """Whether all of ``keys``, of which there is one at least, may be written; looked at together."""
+    if not min(map(len, keys)) or max(map(len, keys)) > limits.MAX_KEY_CHARACTERS:
+        return False
+    joined = "".join(keys)
+    if joined.isascii():
+        return not joined.encode().translate(None, _ASCII_KEY_BYTES)
+    return all(map(_good_character, set(joined)))
+
+
+def _good_character(character: str) -> bool:
+    return character in _KEY_PUNCTUATION or unicodedata.category(character) in _KEY_CATEGORIES
 
 
 def normal_key(key: Any) -> SampleKey | None:

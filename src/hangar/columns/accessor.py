@@ -6,13 +6,13 @@ writes as a flat column does.
 
 from __future__ import annotations
 
-import weakref
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
 from itertools import islice
 from operator import getitem
 from types import EllipsisType
 from typing import TYPE_CHECKING, Any, overload
+from weakref import ReferenceType
 
 from hangar.columns.ahead import ReadAhead
 from hangar.columns.base import BatchBlock, Session, Source, StagedSource, WriteSession
@@ -39,12 +39,16 @@ class FlatSubsampleReader(BatchBlock, ValueMapping):
     _space: PrefixSpace
 
     def __init__(
-        self, of: NestedSampleReader, sample: SampleKey, prefix: bytes, ahead: tuple[ReadAhead, int, int] | None = None
+        self,
+        of: NestedSampleReader,
+        sample: SampleKey,
+        prefix: bytes,
+        ahead: tuple[ReferenceType[ReadAhead], int] | None = None,
     ) -> None:
         self._of = of
         self._sample = sample
         self._space = PrefixSpace(prefix)
-        self._ahead = None if ahead is None else (weakref.ref(ahead[0]), ahead[1], ahead[2])
+        self._ahead = ahead
 
     # What the column has is asked for each time: it may be retired, and widened.
 
@@ -117,11 +121,11 @@ class FlatSubsampleReader(BatchBlock, ValueMapping):
         """The subsamples as iteration over the column has read them ahead; once, and only as long as they are what is there."""
         if self._ahead is None:
             return None
-        (window, start, stop), self._ahead = self._ahead, None
+        (window, index), self._ahead = self._ahead, None
         ahead = window()
         if ahead is None or ahead.root is not self._source.root():
             return None
-        return ahead.take(len(self._space.start), start, stop)
+        return ahead.take(index)
 
     # ------------------------------------------------------------------ reading
 

@@ -9,49 +9,60 @@ from typing import Any
 from hangar.columns.entries import chunk_entries
 from hangar.columns.keyspace import range_end
 from hangar.columns.values import ValueReader
+from hangar.names import SampleKey
 from hangar.objects.node import Root
-from hangar.objects.samples import sample_of
+from hangar.objects.samples import sample_of, split_samples
 from hangar.objects.scan import leaves
 from hangar.objects.store import NodeStore
 from hangar.schema import ColumnSchema
-from hangar.schema.keys import decode_keys
+from hangar.schema.keys import decode_keys, decode_prefixes
 
 __all__ = ["ReadAhead", "windows"]
 
 
 class ReadAhead:
-    """Consecutive entries of a nested column, all those of some samples.
+    """Consecutive samples of a nested column, each whole.
 
     Attributes
     ----------
     root
         The tree they are from.
-    keys
-        Encoded keys.
+    samples
+        Their keys.
+    prefixes
+        What the encoded keys of each begin with.
     """
 
-    __slots__ = ("__weakref__", "_cells", "_reader", "_values", "keys", "root")
+    __slots__ = (
+        "__weakref__",
+        "_cells",
+        "_reader",
+        "_rests",
+        "_stops",
+        "_subsamples",
+        "_values",
+        "prefixes",
+        "root",
+        "samples",
+    )
 
     def __init__(self, root: Root, keys: list[bytes], cells: list[bytes], reader: ValueReader) -> None:
-        self.root, self.keys = root, keys
+        self.root = root
+        stops, self._rests = split_samples(keys)
+        self.prefixes = list(stops)
+        self.samples = decode_prefixes(self.prefixes)
+        self._stops = [0, *stops.values()]
         self._cells, self._reader = cells, reader
-        self._values: list[Any] | None = None
+        self._values: list[Any] = []
+        self._subsamples: list[SampleKey] = []
 
-    def samples(self) -> Iterator[tuple[bytes, int, int]]:
-        """Of each sample the prefix of its keys, and the range of its entries."""
-        start, keys = 0, self.keys
-        while start < len(keys):
-            prefix = sample_of(keys[start])
-            stop = bisect_left(keys, range_end(prefix), start)
-            yield prefix, start, stop
-            start = stop
-
-    def take(self, skip: int, start: int, stop: int) -> dict[Any, Any]:
-        """The subsamples of one sample, whose prefix is ``skip`` bytes long; to be taken once, as they become the user's own."""
-        if self._values is None:
+    def take(self, index: int) -> dict[SampleKey, Any]:
+        """The subsamples of one sample; to be taken once, as they become the user's own."""
+        if not self._values:
             self._values = self._reader.many(self._cells)
-        subsamples = decode_keys([key[skip:] for key in self.keys[start:stop]])
-        return dict(zip(subsamples, self._values[start:stop], strict=True))
+            self._subsamples = decode_keys(self._rests)
+        place = slice(self._stops[index], self._stops[index + 1])
+        return dict(zip(self._subsamples[place], self._values[place], strict=True))
 
 
 def windows(nodes: NodeStore, root: Root, schema: ColumnSchema, reader: ValueReader) -> Iterator[ReadAhead | bytes]:

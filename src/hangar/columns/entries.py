@@ -14,7 +14,7 @@ import numpy as np
 
 from hangar.columns.keyspace import KeySpace
 from hangar.errors import InvalidInputError, PositionNotFoundError, SampleNotFoundError
-from hangar.objects.lookup import find_ints, find_keys, get_many
+from hangar.objects.lookup import get_many
 from hangar.objects.scan import leaves
 from hangar.objects.store import NodeStore
 from hangar.schema.base import Rows
@@ -88,10 +88,7 @@ class EntryReader:
             return np.empty((0, self._schema.form.width), np.uint8)
         if root is None:
             raise self._first_missing(keys, 0)
-        if batch.ints is not None:
-            found, refs = find_ints(self._nodes, self._schema.form, root.digest, batch.ints)
-        else:
-            found, refs = find_keys(self._nodes, self._schema.form, root.digest, batch.encoded())
+        found, refs = batch.find(self._nodes, self._schema.form, root.digest)
         if not found.all():
             raise self._first_missing(keys, int(np.argmin(found)))
         return refs

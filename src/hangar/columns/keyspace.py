@@ -21,8 +21,8 @@ from hangar.schema.keys import (
     encode_key,
     encode_keys,
     encode_nested_key,
+    encode_pairs,
     lookup_key,
-    sample_prefix,
     split_nested_key,
 )
 
@@ -66,8 +66,10 @@ def batch_list(what: str, given: Any) -> list[Any]:
 class KeySpace(Protocol):
     """The keys of a mapping, and where in the tree they lie: from ``start`` up to, not including, ``stop``."""
 
-    start: bytes
-    stop: bytes | None
+    @property
+    def start(self) -> bytes: ...
+    @property
+    def stop(self) -> bytes | None: ...
 
     def lookup(self, key: Any) -> bytes | None:
         """Encoded form of a key to read, None where no sample can have it; InvalidTypeError where its type never can be."""
@@ -106,11 +108,14 @@ class _Flat:
 class PrefixSpace:
     """Subsample keys of one sample."""
 
-    __slots__ = ("start", "stop")
+    __slots__ = ("start",)
 
     def __init__(self, prefix: bytes) -> None:
         self.start = prefix
-        self.stop: bytes | None = range_end(prefix)
+
+    @property
+    def stop(self) -> bytes:
+        return range_end(self.start)
 
     def lookup(self, key: Any) -> bytes | None:
         encoded = lookup_key(key)
@@ -155,7 +160,11 @@ class _Pairs:
                 wrong = next(key for key in given if not isinstance(key, (tuple, list)) or len(key) != 2)
                 raise InvalidTypeError(f"in a nested column a key is a pair (sample, subsample), not {wrong!r}")
             samples, subsamples = zip(*given, strict=True) if given else ((), ())
-        return KeyBatch(None, list(map(add, _prefixes(samples), KeyBatch.of(subsamples).encoded())))
+        first, second = KeyBatch.of(samples), KeyBatch.of(subsamples)
+        if first.ints is not None and second.ints is not None:
+            return KeyBatch(np.stack((first.ints, second.ints), axis=1), [])
+        prefixes = [key + b"\x00" if key[:1] == _STR else key for key in first.encoded()]
+        return KeyBatch(None, list(map(add, prefixes, second.encoded())))
 
     @staticmethod
     def encode(key: Any) -> bytes:
@@ -164,26 +173,23 @@ class _Pairs:
 
     @staticmethod
     def encode_all(keys: Iterable[Any]) -> list[bytes]:
-        pairs = list(map(_checked_pair, batch_list("keys", keys)))
+        if isinstance(keys, np.ndarray):
+            keys = keys.tolist()
+        pairs = batch_list("keys", keys)
+        if not set(map(type, pairs)) <= {tuple, list} or not set(map(len, pairs)) <= {2}:
+            pairs = list(map(_checked_pair, pairs))
         if not pairs:
             return []
-        samples, subsamples = map(check_keys, zip(*pairs, strict=True))
-        return list(map(add, map(sample_prefix, samples), encode_keys(subsamples)))
+        samples, subsamples = zip(*pairs, strict=True)
+        return encode_pairs(check_keys(samples), check_keys(subsamples))
 
     @staticmethod
     def decode(encoded: Sequence[bytes]) -> list[Any]:
         return list(map(split_nested_key, encoded))
 
 
-def _prefixes(samples: Any) -> list[bytes]:
-    batch = KeyBatch.of(samples)
-    if batch.ints is not None:
-        return batch.encoded()
-    return [key + b"\x00" if key[:1] == _STR else key for key in batch.texts]
-
-
 def _checked_pair(key: Any) -> tuple[SampleKey, SampleKey]:
-    if not isinstance(key, (tuple, list, np.ndarray)) or len(key) != 2:
+    if not isinstance(key, (tuple, list)) or len(key) != 2:
         raise InvalidInputError(f"key {key!r} is not suitable: in a nested column it is a pair (sample, subsample)")
     return key[0], key[1]
 

@@ -10,6 +10,10 @@ import numpy as np
 import numpy.typing as npt
 
 from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundError
+from hangar.objects.lookup import find_ints, find_keys, find_pairs
+from hangar.objects.node import EXACT_INTEGER, TreeForm
+from hangar.objects.store import NodeStore
+from hangar.schema.base import Rows
 from hangar.schema.keys import encode_int_array, lookup_key
 
 __all__ = ["KeyBatch", "check_position", "position_batch"]
@@ -20,7 +24,7 @@ _NOBODY = b"\xff"
 
 @dataclass(frozen=True, slots=True)
 class KeyBatch:
-    """Keys to look up: as an array where all are ints, else encoded."""
+    """Keys to look up: as an array where all are ints, shape (n,), or pairs of them, shape (n, 2); else encoded."""
 
     ints: npt.NDArray[np.uint64] | None
     texts: list[bytes]
@@ -31,6 +35,18 @@ class KeyBatch:
     def encoded(self) -> list[bytes]:
         """The keys in encoded form."""
         return self.texts if self.ints is None else encode_int_array(self.ints)
+
+    def find(self, nodes: NodeStore, form: TreeForm, root: bytes) -> tuple[npt.NDArray[np.bool_], Rows]:
+        """Which of the keys a tree of fixed width has, and what it holds of them: uint8, shape (n, width)."""
+        if self.ints is None:
+            return find_keys(nodes, form, root, self.texts)
+        if self.ints.ndim == 1:
+            return find_ints(nodes, form, root, self.ints)
+        if int(self.ints.max()) < EXACT_INTEGER:
+            found = find_pairs(nodes, form, root, self.ints.astype(np.float64).view(np.complex128)[:, 0])
+            if found is not None:
+                return found
+        return find_keys(nodes, form, root, self.encoded())
 
     @classmethod
     def of(cls, keys: Sequence[Any] | npt.NDArray[Any]) -> KeyBatch:

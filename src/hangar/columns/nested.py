@@ -10,6 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice, pairwise
 from typing import Any, ClassVar, Literal
+from weakref import ref
 
 import numpy as np
 import numpy.typing as npt
@@ -18,14 +19,14 @@ from hangar.columns.accessor import FlatSubsampleReader, FlatSubsampleWriter
 from hangar.columns.ahead import windows
 from hangar.columns.base import ColumnBase, Session, Source
 from hangar.columns.entries import EntryReader
-from hangar.columns.keyspace import PAIRS, PrefixSpace, lookup_prefix
+from hangar.columns.keyspace import PAIRS, lookup_prefix
 from hangar.columns.lookup import KeyBatch, check_position, position_batch
 from hangar.columns.write import ColumnWriter, as_pairs
 from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundError, SampleNotFoundError
 from hangar.names import SampleKey, check_key
 from hangar.objects.order import select_sample
 from hangar.objects.scan import entries_below, scan_samples, starts_with
-from hangar.schema.keys import decode_keys, decode_prefix, sample_prefix
+from hangar.schema.keys import check_keys, decode_keys, decode_prefix, encode_pairs
 
 __all__ = ["NestedSampleReader", "NestedSampleWriter"]
 
@@ -268,8 +269,9 @@ class NestedSampleReader(ColumnBase, EntryReader):
             if isinstance(window, bytes):
                 yield self._accessor(self, decode_prefix(window), window)
                 continue
-            for prefix, start, stop in window.samples():
-                yield self._accessor(self, decode_prefix(prefix), prefix, (window, start, stop))
+            made, reference = self._accessor, ref(window)
+            for index, sample in enumerate(window.samples):
+                yield made(self, sample, window.prefixes[index], (reference, index))
 
     def items(self, local: bool = False) -> Iterator[tuple[SampleKey, FlatSubsampleReader]]:
         """Pairs of sample key and view of the sample, as :meth:`values`."""
@@ -348,16 +350,17 @@ class NestedSampleWriter(ColumnWriter, NestedSampleReader):
         Everything is validated before the first write.
         """
         self._session.check()
-        keys: list[bytes] = []
+        samples: list[SampleKey] = []
+        subsamples: list[SampleKey] = []
         values: list[Any] = []
         for sample, inner in as_pairs(other, kwargs).items():
-            space = PrefixSpace(sample_prefix(check_key(sample)))
             if inner is None:
                 raise InvalidTypeError(f"sample {sample!r} is given no mapping of subsamples, but None")
             pairs = inner.data if isinstance(inner, FlatSubsampleReader) else as_pairs(inner, {})
-            keys += space.encode_all(pairs)
+            samples += [check_key(sample)] * len(pairs)
+            subsamples += pairs
             values += pairs.values()
-        self.put_entries(keys, values)
+        self.put_entries(encode_pairs(samples, check_keys(subsamples)), values)
 
     # ------------------------------------------------------------------ deleting
 

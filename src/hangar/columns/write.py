@@ -35,6 +35,8 @@ def generated_key() -> str:
 
 def as_pairs(other: object, kwargs: Mapping[str, Any]) -> dict[Any, Any]:
     """What ``dict(other, **kwargs)`` gives; its errors come as Hangar's."""
+    if type(other) is dict and not kwargs:
+        return other
     try:
         return dict(kwargs) if other is None else dict(other, **kwargs)  # type: ignore[call-overload]
     except TypeError as error:

@@ -25,6 +25,7 @@ from hangar.errors import CorruptionError, UnsupportedVersionError
 
 __all__ = [
     "BY_DIGEST",
+    "EXACT_INTEGER",
     "FIXED_INLINE",
     "MIXED",
     "NODE_VERSION",
@@ -44,6 +45,8 @@ MIXED: Final = 2
 
 MAX_LEVEL: Final = 16
 """Nodes but the last of a level hold 16 entries or more, so no tree of 2**64 entries is higher."""
+EXACT_INTEGER: Final = 2**53
+"""Ints below this are floats too."""
 FAR_SIZE: Final = 255
 """Size of an entry of a mixed node that is a digest."""
 
@@ -163,6 +166,18 @@ class Node(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=T
             raise CorruptionError(f"a tree node holds int keys that are not 9 bytes long, from {self.keys[0].hex()} on")
         rows = np.frombuffer(joined, np.uint8).reshape(-1, 9)
         return np.ascontiguousarray(rows[:, 1:]).view(">u8").astype(np.uint64).tobytes()
+
+    @cached_property
+    def pairs(self) -> bytes | None:
+        """The keys of a nested column, where all are two ints below 2**53: complex128, which sort as the keys do. None where they are not."""
+        joined = b"".join(self.keys)
+        if len(joined) != 18 * len(self.keys) or set(map(len, self.keys)) != {18}:
+            return None
+        rows = np.frombuffer(joined, np.uint8).reshape(-1, 18)
+        if not (rows[:, ::9] == 0x10).all():
+            return None
+        parts = np.ascontiguousarray(rows.reshape(-1, 9)[:, 1:]).view(">u8")
+        return None if int(parts.max()) >= EXACT_INTEGER else parts.astype(np.float64).tobytes()
 
     @cached_property
     def entries(self) -> int:

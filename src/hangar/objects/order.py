@@ -25,7 +25,7 @@ from hangar.objects.gather import (
 )
 from hangar.objects.locate import load_child, load_level
 from hangar.objects.node import Node, TreeForm
-from hangar.objects.samples import sample_of
+from hangar.objects.samples import count_samples, split_samples
 from hangar.objects.store import NodeStore
 
 __all__ = [
@@ -244,7 +244,7 @@ def select_sample(store: NodeStore, root: bytes, position: int) -> bytes:
         node = load_child(store, node, index)
         # The child counts a sample that it shares with the sibling before it; its parent does not.
         position += _samples_below(node) - counted
-    samples = sorted(set(map(sample_of, node.keys)))
+    samples = list(split_samples(node.keys)[0])
     if position >= len(samples):
         raise _miscounted(root)
     return samples[position]
@@ -262,8 +262,8 @@ def rank_sample(store: NodeStore, root: bytes, sample: bytes) -> int:
         below += node.sample_ends[index] - counted
         node = load_child(store, node, index)
         below -= _samples_below(node) - counted
-    return below + len(set(map(sample_of, node.keys[: bisect_left(node.keys, sample)])))
+    return below + count_samples(node.keys[: bisect_left(node.keys, sample)])
 
 
 def _samples_below(node: Node) -> int:
-    return sum(node.samples) if node.level else len(set(map(sample_of, node.keys)))
+    return sum(node.samples) if node.level else count_samples(node.keys)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from hangar.objects.lookup import find_ints, find_keys, get, get_many
+from hangar.objects.lookup import find_ints, find_keys, find_pairs, get, get_many
 from hangar.objects.order import (
     leaves_at,
     rank,
@@ -20,6 +20,7 @@ __all__ = [
     "entries_below",
     "find_ints",
     "find_keys",
+    "find_pairs",
     "get",
     "get_many",
     "leaves",

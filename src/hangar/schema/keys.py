@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Iterable, Sequence
+from operator import add
 from typing import Any, Final
 
 import numpy as np
@@ -16,7 +17,7 @@ import numpy.typing as npt
 
 from hangar import limits
 from hangar.errors import CorruptionError, InvalidTypeError
-from hangar.names import SampleKey, check_key, normal_key
+from hangar.names import SampleKey, check_key, good_text_keys, normal_key
 
 __all__ = [
     "INT_TAG",
@@ -25,10 +26,12 @@ __all__ = [
     "decode_key",
     "decode_keys",
     "decode_prefix",
+    "decode_prefixes",
     "encode_int_array",
     "encode_key",
     "encode_keys",
     "encode_nested_key",
+    "encode_pairs",
     "lookup_key",
     "sample_prefix",
     "split_nested_key",
@@ -75,11 +78,14 @@ def lookup_key(key: Any) -> bytes | None:
 
 
 def encode_int_array(keys: npt.NDArray[np.uint64]) -> list[bytes]:
-    """Encoded forms of unsigned 64-bit ints, shape (n,)."""
-    rows = np.empty((len(keys), _INT_BYTES), np.uint8)
-    rows[:, 0] = INT_TAG
-    rows[:, 1:] = keys.astype(">u8").view(np.uint8).reshape(-1, 8)
-    encoded: list[bytes] = rows.view(f"V{_INT_BYTES}")[:, 0].tolist()
+    """Encoded forms of unsigned 64-bit ints, shape (n,), or of pairs of sample and subsample, shape (n, 2)."""
+    parts = keys.reshape(len(keys), keys.shape[1] if keys.ndim > 1 else 1)
+    rows = np.empty((*parts.shape, _INT_BYTES), np.uint8)
+    rows[:, :, 0] = INT_TAG
+    rows[:, :, 1:] = parts.astype(">u8", order="C").view(np.uint8).reshape(*parts.shape, 8)
+    encoded: list[bytes] = (
+        rows.reshape(len(keys), _INT_BYTES * parts.shape[1]).view(f"V{_INT_BYTES * parts.shape[1]}")[:, 0].tolist()
+    )
     return encoded
 
 
@@ -93,6 +99,19 @@ def encode_keys(keys: Sequence[SampleKey]) -> list[bytes]:
     return [encode_key(key) for key in keys]
 
 
+def encode_pairs(samples: Sequence[SampleKey], subsamples: Sequence[SampleKey]) -> list[bytes]:
+    """Encoded forms of pairs of keys that :func:`check_keys` has passed."""
+    kinds = set(map(type, samples))
+    if kinds == {int} == set(map(type, subsamples)):
+        return encode_int_array(np.array([samples, subsamples], np.uint64).T)
+    prefixes = encode_keys(samples)
+    if int in kinds:
+        prefixes = [key + b"\x00" if key[:1] == b"\x20" else key for key in prefixes]
+    else:
+        prefixes = [key + b"\x00" for key in prefixes]
+    return list(map(add, prefixes, encode_keys(subsamples)))
+
+
 def check_keys(keys: Iterable[Any]) -> list[SampleKey]:
     """``keys`` as a list of keys that may be written.
 
@@ -104,7 +123,10 @@ def check_keys(keys: Iterable[Any]) -> list[SampleKey]:
     if isinstance(keys, np.ndarray):
         keys = keys.tolist() if keys.ndim == 1 else list(keys)
     values = list(keys)
-    if values and set(map(type, values)) == {int} and min(values) >= 0 and max(values) <= limits.MAX_INTEGER_KEY:
+    kinds = set(map(type, values))
+    if kinds == {int} and min(values) >= 0 and max(values) <= limits.MAX_INTEGER_KEY:
+        return values
+    if kinds == {str} and good_text_keys(values):
         return values
     return [check_key(key) for key in values]
 
@@ -147,6 +169,11 @@ def sample_prefix(sample: SampleKey) -> bytes:
 def decode_prefix(prefix: bytes) -> SampleKey:
     """The sample whose :func:`sample_prefix` this is."""
     return decode_key(prefix if prefix[:1] == b"\x10" else prefix[:-1])
+
+
+def decode_prefixes(prefixes: Sequence[bytes]) -> list[SampleKey]:
+    """The samples that many prefixes name."""
+    return decode_keys([prefix if prefix[:1] == b"\x10" else prefix[:-1] for prefix in prefixes])
 
 
 def encode_nested_key(sample: SampleKey, subsample: SampleKey) -> bytes:
