@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
+from functools import cached_property
 from itertools import islice
 from operator import getitem
 from types import EllipsisType
@@ -36,7 +37,6 @@ class FlatSubsampleReader(BatchBlock, ValueMapping):
     """Subsamples of one sample, by key; made by ``column[sample]``."""
 
     _of: NestedSampleReader
-    _space: PrefixSpace
 
     def __init__(
         self,
@@ -47,8 +47,12 @@ class FlatSubsampleReader(BatchBlock, ValueMapping):
     ) -> None:
         self._of = of
         self._sample = sample
-        self._space = PrefixSpace(prefix)
+        self._prefix = prefix
         self._ahead = ahead
+
+    @cached_property
+    def _space(self) -> PrefixSpace:  # type: ignore[override]
+        return PrefixSpace(self._prefix)
 
     # What the column has is asked for each time: it may be retired, and widened.
 
@@ -113,7 +117,7 @@ class FlatSubsampleReader(BatchBlock, ValueMapping):
     @property
     def data(self) -> dict[SampleKey, Any]:
         """All subsamples, in key order."""
-        self._session.check()
+        self._of._session.check()
         found = self._taken()
         return dict(super().items()) if found is None else found
 
@@ -123,7 +127,7 @@ class FlatSubsampleReader(BatchBlock, ValueMapping):
             return None
         (window, index), self._ahead = self._ahead, None
         ahead = window()
-        if ahead is None or ahead.root is not self._source.root():
+        if ahead is None or ahead.root is not self._of._source.root():
             return None
         return ahead.take(index)
 

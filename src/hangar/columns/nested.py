@@ -284,10 +284,10 @@ def _whole_samples(keys: Any) -> Sequence[Any] | None:
     if isinstance(keys, np.ndarray):
         return keys.tolist() if keys.ndim == 1 else None
     given = KeyBatch.checked(keys)
-    pairs = [isinstance(key, (tuple, list)) for key in given]
-    if not any(pairs) and pairs:
-        return list(given)
-    if all(pairs) and any(len(key) == 2 and key[1] is Ellipsis for key in given):
+    kinds = set(map(type, given))
+    if not kinds & {tuple, list}:
+        return list(given) or None
+    if kinds <= {tuple, list} and Ellipsis in [key[1] for key in given if len(key) == 2]:
         if all(len(key) == 2 and key[1] is Ellipsis for key in given):
             return [key[0] for key in given]
         raise InvalidTypeError(
