@@ -128,9 +128,3 @@ def test_log(boxes: Shell) -> None:
     assert commits("--sample", "cat/5") == 1
     assert commits("--sample", "a/b") == 1
     assert commits("--sample", "new") == 1
-
-
-def test_files_are_refused(boxes: Shell) -> None:
-    boxes.fails(1, "export", "boxes", text="holds subsamples")
-    (boxes.path / "x.npy").write_bytes(b"")
-    boxes.fails(1, "import", "boxes", "x.npy", text="holds subsamples")
