@@ -43,6 +43,7 @@ SINGLES = 300
 BACKENDS: dict[str, tuple[str, dict[str, Any]]] = {
     "10": ("10", {}),
     "00 lz4": ("00", {}),
+    "00 lz4 bit": ("00", {"complib": "blosc:lz4", "shuffle": "bit"}),
     "00 zstd": ("00", {"complib": "blosc:zstd", "complevel": 1}),
     "01 lz4": ("01", {}),
     "01 zstd": ("01", {"complib": "blosc:zstd", "complevel": 1}),
@@ -86,12 +87,19 @@ def real(rng: np.random.Generator, count: int, size: int) -> Array:
     return rng.standard_normal((count, size // 4), np.float32)
 
 
+def coin(rng: np.random.Generator, count: int, size: int) -> Array:
+    """bool without any order: an eighth is as small as it can be made."""
+    values: Array = rng.integers(0, 2, (count, size), np.uint8).view(np.bool_)
+    return values
+
+
 CONTENTS: dict[str, Callable[[np.random.Generator, int, int], Array]] = {
     "noise, uint8": noise,
     "picture, uint8": picture,
     "mask, uint8": mask,
     "scan, float32": scan,
     "normal, float32": real,
+    "coin, bool": coin,
 }
 
 

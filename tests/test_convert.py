@@ -22,8 +22,10 @@ from hangar import (
     StorageError,
     convert,
 )
+from hangar.backends import registry
 from hangar.backends.registry import get_backend
 from hangar.blobs import moving
+from tests.backends.test_registry import install
 from tests.crash.world import comparable, install_toy
 from tests.processes import child
 
@@ -153,6 +155,50 @@ def test_back_and_forth(filled: Repository) -> None:
     assert everything(filled) == before
     require_sound(filled)
     assert sorted({name.partition(".")[2] for name in blob_files(filled)}) == ["10", "30"]
+
+
+@pytest.mark.parametrize("tag", ["00", "01", "toy"])
+def test_data_is_the_same_in_every_backend(filled: Repository, tag: str) -> None:
+    before = everything(filled)
+    assert filled.convert_backend("images", tag).converted == 1401
+    assert {name.partition(".")[2] for name in blob_files(filled)} >= {tag}
+    assert everything(fresh(filled)) == before
+    require_sound(filled)
+    assert filled.convert_backend("images", "10").converted == 1401
+    assert everything(fresh(filled)) == before
+
+
+def test_other_options_of_the_same_backend(filled: Repository) -> None:
+    before = everything(filled)
+    gzip = {"complib": "gzip", "complevel": 1}
+    assert filled.convert_backend("images", "00").converted == 1401
+    report = filled.convert_backend("images", "00", gzip)
+    assert (report.converted, report.options) == (1401, {**gzip, "shuffle": True})
+    assert filled.convert_backend("images", "00", gzip).converted == 0
+    assert filled.convert_backend("images", "00", {**gzip, "complevel": 2}).converted == 1401
+    assert filled.convert_backend("images", "00", {"complib": None}).converted == 1401
+    assert filled.convert_backend("images", "00", {"complib": None, "complevel": 1}).converted == 0
+    assert filled.convert_backend("images").converted == 0
+    assert everything(fresh(filled)) == before
+    require_sound(filled)
+    filled.convert_backend("others", "10")
+    filled.convert_backend("images", "10")
+    assert not [name for name in blob_files(filled) if name.endswith("00")]
+
+
+def test_to_and_from_a_backend_that_an_entry_point_alone_names(
+    filled: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = everything(filled)
+    monkeypatch.setattr(registry, "_loaded", {})
+    install(tmp_path / "site", "toy", "tests.backends.toy:Toy")
+    monkeypatch.syspath_prepend(str(tmp_path / "site"))
+    for name, tag in (("images", "10"), ("ragged", "00"), ("text", "30")):
+        filled.convert_backend(name, "toy")
+        assert everything(fresh(filled)) == before
+        filled.convert_backend(name, tag)
+    assert everything(fresh(filled)) == before
+    require_sound(filled)
 
 
 def test_few_blobs_of_many(repo: Repository) -> None:

@@ -7,8 +7,7 @@ from typing import ClassVar
 
 import pytest
 
-from hangar.backends import backend_tags, default_backend, get_backend, registry
-from hangar.digest import BYTES, NDARRAY, STR
+from hangar.backends import backend_tags, get_backend, registry
 from hangar.errors import InvalidInputError
 from hangar.testing.backends import BackendContract
 from tests.backends import toy
@@ -57,13 +56,6 @@ def test_built_in_ones_are_found_without_entry_points(fresh_registry: None) -> N
 
 def test_the_same_object_each_time() -> None:
     assert get_backend("10") is get_backend("10")
-
-
-def test_defaults_hold_their_kind() -> None:
-    for kind in (NDARRAY, STR, BYTES):
-        assert get_backend(default_backend(kind)).holds(kind, variable=True)
-    with pytest.raises(InvalidInputError):
-        default_backend(9)
 
 
 @pytest.mark.parametrize("tag", ["", "99", "../10", "10 "])

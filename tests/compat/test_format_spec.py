@@ -15,7 +15,7 @@ import hangar
 from hangar import digest, errors, limits, names
 from hangar.backends.hdf5.codecs import COMPLIBS
 from hangar.backends.hdf5.frames import LISTING, RAGGED, ROWS, SHAPES
-from hangar.backends.registry import backend_tags, default_backend, get_backend
+from hangar.backends.registry import backend_tags, get_backend
 from hangar.blobs.catalog import BlobFileRow, RunRow
 from hangar.blobs.merging import TABLE_ROWS
 from hangar.db import format as format_file
@@ -213,8 +213,6 @@ def test_backends() -> None:
         capabilities = get_backend(row["tag"]).capabilities
         assert set(capabilities.kinds) == {kinds[row["holds"]]}
         assert capabilities.raw == (row["its files"] == "*Raw*")
-    raw = [row for row in built if row["its files"] == "*Raw*"]
-    assert [default_backend(kinds[row["holds"]]) for row in raw] == [row["tag"] for row in raw]
 
 
 def test_codecs_of_hdf5_files() -> None:

@@ -10,10 +10,9 @@ from importlib import import_module
 from typing import Final
 
 from hangar.backends.base import Backend
-from hangar.digest import BYTES, NDARRAY, STR
 from hangar.errors import InvalidInputError
 
-__all__ = ["ENTRY_POINT_GROUP", "backend_tags", "default_backend", "get_backend"]
+__all__ = ["ENTRY_POINT_GROUP", "backend_tags", "get_backend"]
 
 ENTRY_POINT_GROUP: Final = "hangar.backends"
 
@@ -24,7 +23,6 @@ _BUILT_IN: Final = {
     "30": "hangar.backends.pack:TextPack",
     "31": "hangar.backends.pack:BytesPack",
 }
-_DEFAULTS: Final = {NDARRAY: "10", STR: "30", BYTES: "31"}
 
 _loaded: Final[dict[str, Backend]] = {}
 
@@ -71,16 +69,3 @@ def backend_tags() -> list[str]:
     from importlib.metadata import entry_points
 
     return sorted({*_BUILT_IN, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})
-
-
-def default_backend(kind: int) -> str:
-    """Tag of the backend for new data of a kind, where the user names none.
-
-    Raises
-    ------
-    InvalidInputError
-        The kind is not known.
-    """
-    if kind not in _DEFAULTS:
-        raise InvalidInputError(f"there is no backend for data of kind {kind}")
-    return _DEFAULTS[kind]

@@ -1,6 +1,6 @@
 """Which backend new blobs of a column go to, on this machine.
 
-A preference is local and no part of history. Without one, the schema decides.
+A preference is local and no part of history. Without one, the schema decides, as ``hangar.backends.heuristic`` says.
 """
 
 from __future__ import annotations
@@ -10,7 +10,8 @@ from typing import Any
 
 import msgspec
 
-from hangar.backends.registry import default_backend, get_backend
+from hangar.backends.heuristic import choose_backend
+from hangar.backends.registry import get_backend
 from hangar.db import Database, WriteTransaction
 from hangar.db.tables import META
 from hangar.errors import CorruptionError, InvalidInputError, InvalidTypeError
@@ -61,7 +62,8 @@ def load_preference(db: Database, column_id: bytes, schema: ColumnSchema) -> Pre
     with db.read() as transaction:
         data = transaction.get(META, _KEY + column_id)
     if data is None:
-        return Preference(default_backend(schema.kind))
+        tag, options = choose_backend(schema)
+        return Preference(tag, get_backend(tag).check_options(options))
     try:
         tag, options = _decoder.decode(data)
     except (msgspec.DecodeError, ValueError) as error:

@@ -138,6 +138,13 @@ class BackendContract:
         with pytest.raises(InvalidTypeError):
             backend.check_options({**self.options, "no such option": 1})
 
+    def test_it_knows_what_it_wrote(self, backend: Backend, path: Path) -> None:
+        """What was written with some options is stored as these say: a conversion would not write it again."""
+        locations = self._made(backend, path, self._batch(backend))
+        found = backend.stored_as(BlobFile(path, _FILE_ID, self.tag), locations, backend.check_options(self.options))
+        assert found.dtype == np.bool_
+        assert found.tolist() == [True] * len(locations)
+
     def test_file_begins_with_its_name(self, backend: Backend, path: Path) -> None:
         """The first 64 bytes are those of every blob file."""
         self._made(backend, path, self._batch(backend))

@@ -10,11 +10,14 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
+import numpy as np
+import numpy.typing as npt
+
 from hangar.backends.base import Backend, Blob, Capabilities, FileWriter, Options, Rows
 from hangar.backends.file import BlobFile
 from hangar.backends.hdf5.chunks import Policy
-from hangar.backends.hdf5.options import complete_options
-from hangar.backends.hdf5.reading import read_into, read_samples
+from hangar.backends.hdf5.options import complete_options, encoding_of
+from hangar.backends.hdf5.reading import encoded_as, read_into, read_samples
 from hangar.backends.hdf5.writer import HDF5Writer
 from hangar.backends.location import Locations
 from hangar.digest import NDARRAY, Header
@@ -30,6 +33,10 @@ class _HDF5(Backend):
     def check_options(self, options: Options) -> dict[str, Any]:
         """``complib``, ``complevel`` and ``shuffle``, all of them."""
         return complete_options(options)
+
+    def stored_as(self, file: BlobFile, locations: Locations, options: Options) -> npt.NDArray[np.bool_]:
+        """Which blobs lie in chunks of the codec, level and shuffle that options name."""
+        return encoded_as(file, locations, encoding_of(options))
 
     def open_writer(self, path: Path, file_id: int, end: int | None) -> FileWriter:
         """Open a blob file for appending."""

@@ -69,6 +69,11 @@ class Encoding:
     level: int
     shuffle: int
 
+    def same(self, other: Encoding) -> bool:
+        """Whether both make the same of a chunk: a level means nothing where there is none."""
+        level = self.level == other.level or self.codec in (NONE, LZF)
+        return level and (self.codec, self.shuffle) == (other.codec, other.shuffle)
+
     @property
     def label(self) -> str:
         """The encoding as people name it."""

@@ -16,14 +16,14 @@ import numpy.typing as npt
 
 from hangar.backends.base import Rows
 from hangar.backends.file import BlobFile, Mapped
-from hangar.backends.hdf5.codecs import Bytes, decode
+from hangar.backends.hdf5.codecs import Bytes, Encoding, decode
 from hangar.backends.hdf5.frames import RAGGED, ROWS, Frame
 from hangar.backends.hdf5.workers import processors, together
 from hangar.backends.location import STORED, Locations
 from hangar.digest import Header
 from hangar.errors import CorruptionError
 
-__all__ = ["read_into", "read_samples"]
+__all__ = ["encoded_as", "read_into", "read_samples"]
 
 _THREADED_BYTES: Final = 2**19
 """From so many bytes on, decoding is worth a thread."""
@@ -76,6 +76,15 @@ def read_into(file: BlobFile, locations: Locations, header: Header, out: Rows) -
         else:
             works.append((frame.content.nbytes, _gather(frame, mapped, rows[part], part, out)))
     _run(works)
+
+
+def encoded_as(file: BlobFile, locations: Locations, encoding: Encoding) -> npt.NDArray[np.bool_]:
+    """Which samples lie in chunks of an encoding: bool, shape (n,). Those without bytes lie in none, and are right anyhow."""
+    found: npt.NDArray[np.bool_] = locations.length == 0
+    filled = np.flatnonzero(~found)
+    for frame, part in _frames(file, locations.take(filled))[1]:
+        found[filled[part]] = frame.encoding.same(encoding)
+    return found
 
 
 def _frames(file: BlobFile, locations: Locations) -> tuple[Mapped, list[tuple[Frame, Positions]]]:
