@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-from hangar.objects.build import Entry, build, build_above, check_batch, entries_of, make_node
+from hangar.objects.build import NODES_AT_ONCE, Entry, Part, build, build_above, check_batch, entries_of, make_nodes
 from hangar.objects.locate import Cursor, warm
 from hangar.objects.node import Node, Root, TreeForm
 from hangar.objects.split import cuts, marks
@@ -86,7 +86,7 @@ def _lowered(store: NodeStore, tree: Root, made_before: int) -> Root:
 class _Level:
     """The change of one level: ``keys`` and ``values`` (None deletes) go in, those of the level above come out."""
 
-    __slots__ = ("above", "cursor", "form", "keys", "level", "store", "values")
+    __slots__ = ("above", "cursor", "form", "keys", "level", "parts", "store", "values")
 
     def __init__(
         self, store: NodeStore, form: TreeForm, top: Node, level: int, keys: Sequence[bytes], values: Sequence[Any]
@@ -94,6 +94,7 @@ class _Level:
         self.store, self.form, self.level, self.keys, self.values = store, form, level, keys, values
         self.cursor = Cursor(store, top, level)
         self.above: dict[bytes, Entry | None] = {}
+        self.parts: list[Part] = []
 
     def change(self) -> tuple[list[bytes], list[Entry | None]]:
         done, warmed = 0, 0
@@ -103,6 +104,9 @@ class _Level:
                 warm(self.store, self.cursor.top, self.keys[done:warmed])
             self.cursor.seek(self.keys[done])
             done = self._change_run(done)
+            if len(self.parts) >= NODES_AT_ONCE:
+                self._make()
+        self._make()
         ordered = sorted(self.above)
         return ordered, [self.above[key] for key in ordered]
 
@@ -135,9 +139,15 @@ class _Level:
     def _emit(self, keys: list[bytes], values: list[Any], ends: list[int]) -> int:
         start = 0
         for end in ends:
-            self.above[keys[end - 1]] = make_node(self.store, self.form, self.level, keys[start:end], values[start:end])
+            self.parts.append((keys[start:end], values[start:end]))
             start = end
         return start
+
+    def _make(self) -> None:
+        """Make the nodes that were cut. None of them ends where an old one ends that is seen later."""
+        entries = make_nodes(self.store, self.form, self.level, self.parts)
+        self.above.update(zip([keys[-1] for keys, _ in self.parts], entries, strict=True))
+        self.parts = []
 
 
 def _merge(

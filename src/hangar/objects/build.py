@@ -20,7 +20,7 @@ from hangar.objects.samples import count_samples, sample_of
 from hangar.objects.split import cuts, marks
 from hangar.objects.store import NodeStore
 
-__all__ = ["Entry", "build", "build_above", "check_batch", "entries_of", "make_inner", "make_leaf", "make_node"]
+__all__ = ["NODES_AT_ONCE", "Entry", "Part", "build", "build_above", "check_batch", "entries_of", "make_nodes"]
 
 
 Entry: TypeAlias = "tuple[Digest, int, int, bytes | None]"
@@ -30,6 +30,12 @@ The samples are the distinct ones below the child, less one if the first of them
 the child, None where there is none. So an entry that gets another neighbour can be put right. A bare tuple, because zip makes
 them ten times as fast as any class.
 """
+
+Part: TypeAlias = "tuple[list[bytes], Sequence[bytes] | Sequence[Entry]]"
+"""What one node is made of: its keys, and with each a cell at level 0, an entry above."""
+
+NODES_AT_ONCE = 4_096
+"""Nodes that are made together: enough to be hashed as a batch."""
 
 
 def build(store: NodeStore, form: TreeForm, keys: Sequence[bytes], cells: Sequence[bytes]) -> Root | None:
@@ -88,27 +94,29 @@ def _level(
     ends = cuts(keys, marks(keys, level))
     if not ends or ends[-1] < len(keys):
         ends.append(len(keys))
-    lasts: list[bytes] = []
     entries: list[Entry] = []
     start = 0
-    for end in ends:
-        lasts.append(keys[end - 1])
-        entries.append(make_node(store, form, level, keys[start:end], values[start:end]))
-        start = end
-    return lasts, entries
+    for at in range(0, len(ends), NODES_AT_ONCE):
+        parts: list[Part] = []
+        for end in ends[at : at + NODES_AT_ONCE]:
+            parts.append((list(keys[start:end]), values[start:end]))
+            start = end
+        entries += make_nodes(store, form, level, parts)
+    return [keys[end - 1] for end in ends], entries
 
 
-def make_node(
-    store: NodeStore, form: TreeForm, level: int, keys: Sequence[bytes], values: Sequence[bytes] | Sequence[Entry]
-) -> Entry:
-    """Make one node of ``values``, cells at level 0 and entries above, and return its own entry."""
-    if level:
-        return make_inner(store, form, level, list(keys), values)  # type: ignore[arg-type]
-    return make_leaf(store, form, list(keys), values)  # type: ignore[arg-type]
+def make_nodes(store: NodeStore, form: TreeForm, level: int, parts: Sequence[Part]) -> list[Entry]:
+    """Make nodes of one level, one of each part, and return their own entries."""
+    made = [
+        _inner(store, form, level, keys, values) if level else _leaf(form, keys, values)  # type: ignore[arg-type]
+        for keys, values in parts
+    ]
+    digests = store.add_many([node for node, _, _ in made])
+    return [(digest, count, samples, None) for digest, (_, count, samples) in zip(digests, made, strict=True)]
 
 
-def make_leaf(store: NodeStore, form: TreeForm, keys: list[bytes], cells: Sequence[bytes]) -> Entry:
-    """Make a leaf and return its entry."""
+def _leaf(form: TreeForm, keys: list[bytes], cells: Sequence[bytes]) -> tuple[Node, int, int]:
+    """A leaf, its entries and its samples."""
     if form.kind == MIXED:
         sizes = b"".join([cell[:1] for cell in cells])
         refs = b"".join([cell[1:] for cell in cells])
@@ -119,16 +127,18 @@ def make_leaf(store: NodeStore, form: TreeForm, keys: list[bytes], cells: Sequen
         whole = len(refs) == len(keys) * form.width
     if not whole:
         raise InvalidInputError(f"the entries are not of the form {form}")
-    digest = store.add(Node(NODE_VERSION, 0, form.kind, keys, refs, sizes, [], []))
-    return digest, len(keys), count_samples(keys) if form.nested else 0, None
+    node = Node(NODE_VERSION, 0, form.kind, keys, refs, sizes, [], [])
+    return node, len(keys), count_samples(keys) if form.nested else 0
 
 
-def make_inner(store: NodeStore, form: TreeForm, level: int, keys: list[bytes], entries: Sequence[Entry]) -> Entry:
-    """Make an inner node and return its entry."""
+def _inner(
+    store: NodeStore, form: TreeForm, level: int, keys: list[bytes], entries: Sequence[Entry]
+) -> tuple[Node, int, int]:
+    """An inner node, the entries and the samples below it."""
     digests, counts, samples, befores = map(list, zip(*entries, strict=True))
     samples = _sample_counts(store, keys, digests, samples, befores) if form.nested else []
-    digest = store.add(Node(NODE_VERSION, level, BY_DIGEST, keys, b"".join(digests), b"", counts, samples))
-    return digest, sum(counts), sum(samples), None
+    node = Node(NODE_VERSION, level, BY_DIGEST, keys, b"".join(digests), b"", counts, samples)
+    return node, sum(counts), sum(samples)
 
 
 def _sample_counts(

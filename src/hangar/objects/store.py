@@ -8,11 +8,12 @@ serves any number of threads that read; one of them at most may write.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import TYPE_CHECKING
 
 from hangar import limits
 from hangar.db.tables import NODES
-from hangar.digest import Digest, record_digest, record_digests
+from hangar.digest import Digest, record_digests
 from hangar.errors import CorruptionError, HangarError
 from hangar.objects.node import Node, decode_node, encode_node
 
@@ -140,13 +141,18 @@ class NodeStore:
 
     def add(self, node: Node) -> Digest:
         """Make ``node`` pending and return its digest."""
-        data = encode_node(node)
-        digest = record_digest("node", data)
-        if digest not in self.pending:
-            self.pending[digest] = data
-            self.pending_bytes += len(data)
-            self._keep(digest, node)
-        return digest
+        return self.add_many((node,))[0]
+
+    def add_many(self, nodes: Sequence[Node]) -> list[Digest]:
+        """Make ``nodes`` pending and return their digests."""
+        datas = list(map(encode_node, nodes))
+        digests = record_digests("node", datas)
+        for digest, data, node in zip(digests, datas, nodes, strict=True):
+            if digest not in self.pending:
+                self.pending[digest] = data
+                self.pending_bytes += len(data)
+                self._keep(digest, node)
+        return digests
 
     def drop(self, digest: Digest) -> None:
         """Forget a pending node that no tree came to need."""
@@ -177,16 +183,13 @@ class NodeStore:
         return len(fresh)
 
     def _pending_below(self, roots: Iterable[Digest]) -> set[Digest]:
+        pending = self.pending
         below: set[Digest] = set()
-        stack = list(roots)
-        while stack:
-            digest = stack.pop()
-            data = self.pending.get(digest)
-            if data is None or digest in below:
-                continue
-            below.add(digest)
-            if data[_LEVEL_OFFSET]:
-                stack += self.load(digest).children()
+        found = pending.keys() & set(roots)
+        while found:
+            below |= found
+            inner = [digest for digest in found if pending[digest][_LEVEL_OFFSET]]
+            found = (pending.keys() & set(chain.from_iterable(map(Node.children, self.load_many(inner))))) - below
         return below
 
     def written(self) -> None:
