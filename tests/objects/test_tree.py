@@ -5,6 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Iterator
 
+import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -12,7 +13,7 @@ from hypothesis import strategies as st
 from hangar.errors import InvalidInputError
 from hangar.objects.apply import apply
 from hangar.objects.build import build
-from hangar.objects.node import Root, TreeForm
+from hangar.objects.node import MIXED, Root, TreeForm
 from hangar.objects.read import leaves, scan
 from hangar.objects.samples import sample_of
 from hangar.objects.store import NodeStore
@@ -45,6 +46,28 @@ def applied(store: NodeStore, form: TreeForm, root: Root | None, changes: dict[b
 def changed(model: Model, changes: dict[bytes, bytes | None]) -> Model:
     merged = {**model, **changes}
     return {key: cell for key, cell in merged.items() if cell is not None}
+
+
+@pytest.mark.parametrize("name", [name for name, form in FORMS.items() if form.kind != MIXED and not form.nested])
+def test_cells_that_come_as_an_array(name: str) -> None:
+    form, keys = FORMS[name], [int_key(number) for number in range(3_000)]
+    cells = [cell_of(form, number) for number in range(3_000)]
+    rows = np.frombuffer(b"".join(cells), np.uint8).reshape(3_000, form.width)
+    store = memory_store()
+    expected = build(memory_store(), form, keys, cells)
+    assert build(store, form, keys, rows) == apply(store, form, None, keys, rows) == expected
+    half = build(store, form, keys[:1_500], rows[:1_500])
+    assert apply(store, form, half, keys[1_000:], rows[1_000:]) == expected
+    assert apply(store, form, half, keys[1_500:], np.asfortranarray(rows[1_500:])) == expected
+    for wrong in (np.zeros((3_000, form.width + 1), np.uint8), np.zeros((2_999, form.width), np.uint8)):
+        with pytest.raises(InvalidInputError):
+            build(store, form, keys, wrong)
+
+
+def test_a_mixed_tree_takes_no_array_of_cells() -> None:
+    form = next(form for form in FORMS.values() if form.kind == MIXED and not form.nested)
+    with pytest.raises(InvalidInputError, match="not of the form"):
+        build(memory_store(), form, [int_key(1)], np.zeros((1, 2), np.uint8))
 
 
 class History:

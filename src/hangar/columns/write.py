@@ -13,17 +13,18 @@ from typing import Any, cast
 
 import numpy as np
 
+from hangar.blobs.ingest import store_list, store_rows
 from hangar.columns.base import StagedSource, WriteSession
 from hangar.columns.evolve import EvolvingColumn
 from hangar.columns.flat import FlatSampleReader
 from hangar.columns.keyspace import batch_list
 from hangar.columns.mapping import ValueMapping
 from hangar.columns.preference import Preference, check_preference
-from hangar.digest import blob_digest, blob_digests, blob_digests_of_list, digest_list
+from hangar.digest import blob_digest
 from hangar.errors import ClosedError, InvalidInputError, InvalidStateError, InvalidTypeError
 from hangar.names import SampleKey
 from hangar.schema import Encoded
-from hangar.schema.base import FIXED_INLINE
+from hangar.schema.base import FIXED_INLINE, Rows
 
 __all__ = ["ColumnWriter", "FlatSampleWriter", "ValueWriter", "as_pairs", "generated_key"]
 
@@ -99,24 +100,21 @@ class ColumnWriter(EvolvingColumn):
     def _to(self) -> Preference:
         return self._session.preference(self._source.id, self._schema)
 
-    def _store(self, batch: Encoded) -> list[bytes]:
-        """Store the blobs of a batch; tree entries in its order."""
+    def _store(self, batch: Encoded) -> list[bytes] | Rows:
+        """Store the blobs of a batch; tree entries in its order, as an array where they are of one width."""
         schema = self._schema
         if batch.rows is not None:
             rows = batch.rows
             if schema.form.kind == FIXED_INLINE:
-                return rows.view(f"V{rows.shape[1]}")[:, 0].tolist() if rows.shape[1] else [b""] * len(rows)
-            digests = blob_digests(batch.headers[0], rows)
+                return rows
             to = self._to()
-            self._session.blobs.add_rows(to.tag, batch.headers[0], rows, digests, to.options)
-            return list(digest_list(digests))
+            return store_rows(self._session.blobs, to.tag, batch.headers[0], rows, to.options)
         cells = [schema.cell(buffer) for buffer in batch.buffers]
         far = [i for i, cell in enumerate(cells) if cell is None]
         if far:
             headers, buffers = [batch.headers[i] for i in far], [batch.buffers[i] for i in far]
-            names = blob_digests_of_list(headers, buffers)
             to = self._to()
-            self._session.blobs.add_list(to.tag, headers, buffers, names, to.options)
+            names = store_list(self._session.blobs, to.tag, headers, buffers, to.options)
             for i, digest in zip(far, names, strict=True):
                 cells[i] = schema.digest_cell(digest)
         return cells  # type: ignore[return-value]

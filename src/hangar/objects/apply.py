@@ -12,20 +12,32 @@ from collections.abc import Sequence
 from itertools import islice
 from typing import Any
 
-from hangar.objects.build import NODES_AT_ONCE, Entry, Part, build, build_above, check_batch, entries_of, make_nodes
+import numpy as np
+
+from hangar.objects.build import (
+    NODES_AT_ONCE,
+    Entry,
+    Part,
+    Rows,
+    build,
+    build_above,
+    check_batch,
+    entries_of,
+    make_nodes,
+)
 from hangar.objects.locate import Cursor, warm
 from hangar.objects.node import Node, Root, TreeForm
 from hangar.objects.split import cuts, marks
 from hangar.objects.store import NodeStore
 
-__all__ = ["apply"]
+__all__ = ["apply", "cells_of"]
 
 _WARM_KEYS = 4_096
 """Changes whose leaves are loaded together."""
 
 
 def apply(
-    store: NodeStore, form: TreeForm, root: Root | None, keys: Sequence[bytes], cells: Sequence[bytes | None]
+    store: NodeStore, form: TreeForm, root: Root | None, keys: Sequence[bytes], cells: Sequence[bytes | None] | Rows
 ) -> Root | None:
     """The tree ``root`` with some entries put in, changed or deleted; its new nodes are pending in ``store``.
 
@@ -40,7 +52,7 @@ def apply(
     keys
         Encoded keys, ascending, each once.
     cells
-        What each entry shall hold; None deletes it, if it is there.
+        What each entry shall hold; None deletes it, if it is there. An array (n, width) is the fast form for a new tree.
 
     Returns
     -------
@@ -52,10 +64,15 @@ def apply(
     InvalidInputError
         Keys do not ascend or are too long, or cells are not of this form.
     """
+    if isinstance(cells, np.ndarray):
+        if root is None:
+            return build(store, form, keys, cells)
+        cells = cells_of(cells)
     if root is None:
-        if None in cells:
+        there = [cell for cell in cells if cell is not None]
+        if len(there) < len(cells):
             keys = [key for key, cell in zip(keys, cells, strict=True) if cell is not None]
-        return build(store, form, keys, [cell for cell in cells if cell is not None])
+        return build(store, form, keys, there)
     check_batch(keys, cells)
     made_before = len(store.pending)
     top = store.load(root.digest)
@@ -64,11 +81,18 @@ def apply(
         if not keys:
             return root
         keys, values = _Level(store, form, top, level, keys, values).change()
-    there = [i for i, entry in enumerate(values) if entry is not None]
-    if not keys or not there:
+    left = [i for i, entry in enumerate(values) if entry is not None]
+    if not keys or not left:
         return None if keys else root
-    tree = build_above(store, form, top.level, [keys[i] for i in there], [values[i] for i in there])
+    tree = build_above(store, form, top.level, [keys[i] for i in left], [values[i] for i in left])
     return _lowered(store, tree, made_before)
+
+
+def cells_of(rows: Rows) -> list[bytes]:
+    """The rows of an array as cells, one by one."""
+    count, width = rows.shape
+    cells: list[bytes] = np.ascontiguousarray(rows).view(f"V{width}")[:, 0].tolist() if width else [b""] * count
+    return cells
 
 
 def _lowered(store: NodeStore, tree: Root, made_before: int) -> Root:

@@ -7,9 +7,12 @@ from collections.abc import Sequence
 from itertools import islice
 from operator import lt
 
+import numpy as np
+
 from hangar import limits
 from hangar.digest import Digest
-from hangar.objects.apply import apply
+from hangar.objects.apply import apply, cells_of
+from hangar.objects.build import Rows
 from hangar.objects.commit import FLAT, NESTED, ColumnEntry
 from hangar.objects.lookup import get
 from hangar.objects.node import Root
@@ -77,9 +80,15 @@ class WorkingColumn:
             if len(self.overlay) > _FOLD_ROWS:
                 self.adopt()
 
-    def set_many(self, keys: Sequence[bytes], cells: Sequence[bytes | None]) -> None:
-        """Change many entries; the last of several for one key counts. A large batch goes straight into the tree."""
+    def set_many(self, keys: Sequence[bytes], cells: Sequence[bytes | None] | Rows) -> None:
+        """Change many entries; the last of several for one key counts. A large batch goes straight into the tree.
+
+        Cells of one width may come as an array (n, width), uint8.
+        """
         with self._lock:
+            ascending = len(keys) > limits.STAGED_ROWS and all(map(lt, keys, islice(keys, 1, None)))
+            if isinstance(cells, np.ndarray) and not ascending:
+                cells = cells_of(cells)
             if len(keys) <= limits.STAGED_ROWS:
                 batch = dict(zip(keys, cells, strict=True))
                 self._since.update(batch)
@@ -87,7 +96,7 @@ class WorkingColumn:
                 self.unsaved.update(batch)
                 return
             self.adopt()
-            if not all(map(lt, keys, islice(keys, 1, None))):
+            if not ascending:
                 batch = dict(zip(keys, cells, strict=True))
                 keys = sorted(batch)
                 cells = [batch[key] for key in keys]
