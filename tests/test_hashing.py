@@ -179,6 +179,17 @@ def test_what_is_not_right_is_refused() -> None:
 
 
 @needs_kernel
+def test_a_kernel_that_does_not_agree_is_not_used() -> None:
+    assert hashing._agrees(kernel.hash_list)
+
+    def wrong(key: bytes, inputs: Any, threads: int) -> tuple[bytes, list[int]]:
+        joined, left = kernel.hash_list(key, inputs, threads)
+        return bytes(32) + joined[32:], left
+
+    assert not hashing._agrees(wrong)
+
+
+@needs_kernel
 def test_other_threads_run_meanwhile() -> None:
     """The interpreter's lock is released: two calls at once, and each is right."""
     rows = np.resize(POOL, (3_000, 1_000))

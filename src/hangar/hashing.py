@@ -2,7 +2,7 @@
 
 Both give the same digests, bit for bit. The kernel (``_kernel.c``) hashes a different input in each lane of the processor's vectors
 and uses all processors, so that small samples are hashed at the speed of large ones; for long inputs the package is as fast. Where
-the kernel was not built, or the environment variable ``HANGAR_NO_KERNEL`` is set, everything goes through the package. What is
+the kernel was not built, gives another digest in a trial at start-up, or the environment variable ``HANGAR_NO_KERNEL`` is set, everything goes through the package. What is
 hashed under which key is settled by ``digest``.
 """
 
@@ -18,6 +18,14 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
+
+def _agrees(in_lanes: Callable[[bytes, Sequence[bytes], int], tuple[bytes, list[int]]]) -> bool:
+    """Whether the kernel, as this processor runs it, gives the digests of the package: one that does not would lose data silently."""
+    key = bytes(range(32))
+    inputs = [bytes([at]) * (1_100 + at) for at in range(20)]
+    return in_lanes(key, inputs, 1) == (b"".join(blake3(one, key=key).digest() for one in inputs), [])
+
+
 try:
     if os.environ.get("HANGAR_NO_KERNEL"):
         raise ImportError
@@ -27,7 +35,7 @@ except ImportError:
     KERNEL = False
     """Whether the compiled kernel is used."""
 else:
-    KERNEL = True
+    KERNEL = _agrees(_list_in_lanes)
 
 __all__ = ["KERNEL", "finish", "hash_list", "hash_rows", "row_buffers"]
 

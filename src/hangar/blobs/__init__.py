@@ -2,7 +2,8 @@
 
 ``store`` reads, ``writer`` writes, ``verify`` checks all there is. ``locator`` finds a blob in ``pending``, ``run`` files (searched as
 ``index`` says) or the database; ``catalog`` holds the rows that name files; ``files`` keeps blob files open; ``appender`` chooses
-which file a batch goes to; ``ingest`` hashes what comes in while that before it is written; ``publication`` is what a transaction records; ``merging`` says when runs are merged.
+which file a batch goes to; ``ingest`` hashes what comes in, block by block, while what came before is written; ``publication`` is
+what a transaction records; ``merging`` says when runs are merged.
 """
 
 from __future__ import annotations
