@@ -14,6 +14,9 @@ from typing import TypeVar
 
 import numpy as np
 
+from hangar import limits
+from hangar.backends import Locations
+from hangar.blobs.index import Digests
 from hangar.blobs.places import verify_places
 from hangar.blobs.verify import Damage, verify_blobs, verify_files
 from hangar.db.tables import TABLES
@@ -29,7 +32,7 @@ from hangar.objects.verify import TreeVerifier
 from hangar.objects.walk import walk
 from hangar.progress import Progress, Reporter, report
 from hangar.schema import ColumnSchema, load_schema
-from hangar.schema.base import FIXED_INLINE
+from hangar.schema.base import FIXED_INLINE, MIXED
 from hangar.staging import Staging, staged_on, tree_of
 from hangar.stores import Stores
 
@@ -238,10 +241,22 @@ class _Check:
         if not len(digests):
             return
         self._blobs += len(digests)
-        for lost in digests[~np.asarray(self._stores.blobs.known(digests))]:
+        known = np.asarray(self._stores.blobs.known(digests))
+        if leaf.kind == MIXED:
+            self._try("node", lambda: self._long_enough(digests[known], where))
+        for lost in digests[~known]:
             self._found(
                 "blob", f"{where}: no place of it is known, and no remote has promised it", lost.tobytes().hex()
             )
+
+    def _long_enough(self, digests: Digests, where: str) -> None:
+        """Make sure that no digest stands where the value is so short that it must lie in the tree: one content, one root."""
+        if not len(digests):
+            return
+        locations = Locations(self._stores.blobs.locator.locate(digests))
+        # Of what is stored as it is, the stored length is that of the value.
+        for short in digests[(locations.codec == 0) & (locations.length <= limits.INLINE_TEXT_BYTES)]:
+            self._found("node", f"{where}: a value that is so short must lie in the tree", short.tobytes().hex())
 
     # ------------------------------------------------------------------ staging and files
 

@@ -11,6 +11,7 @@ import lmdb
 import pytest
 
 from hangar.db import Database
+from hangar.db.pages import TREE, PageFile, Tree, read_nodes
 from hangar.db.tables import NODES, REFS
 from hangar.errors import (
     CorruptionError,
@@ -44,6 +45,19 @@ def test_a_database_cut_short_is_corruption(directory: Path) -> None:
     data = directory / "db" / "data.mdb"
     os.truncate(data, data.stat().st_size - 4096)
     with pytest.raises(CorruptionError, match="cut short"):
+        Database.open(directory)
+
+
+def test_a_large_value_cut_short_is_corruption(directory: Path) -> None:
+    """Its pages are the last ones, and nothing but the list of free pages says that they are needed."""
+    db = Database.open(directory)
+    for turn in range(3):
+        db.update(lambda t, turn=turn: t.put(REFS, b"turn", number(turn)))  # type: ignore[misc]
+    db.update(lambda t: t.put(NODES, b"a", bytes(60_000)))
+    db.close()
+    data = directory / "db" / "data.mdb"
+    os.truncate(data, data.stat().st_size - 4096)
+    with pytest.raises(CorruptionError, match="cut short: it has"):
         Database.open(directory)
 
 
@@ -135,3 +149,38 @@ def test_a_rotten_size_of_the_map_keeps_nobody_out(directory: Path) -> None:
         content[page * 4096 + 38] ^= 2
     data.write_bytes(content)
     assert value(directory, b"a") == b"1"
+
+
+def test_the_last_row_is_not_sought_on_the_wrong_page(directory: Path) -> None:
+    """A damaged separator sends the search for the end of a prefix to another page."""
+    rows = {b"%c%d" % (letter, i): bytes(60) for letter in b"abcdefghijklmnop" for i in range(20)}
+    db = Database.open(directory)
+    db.update(lambda t: t.put_many(REFS, list(rows.items())))
+    db.close()
+    data = directory / "db" / "data.mdb"
+    sound = data.read_bytes()
+    with PageFile(data) as file:
+        metas = file.metas()
+        assert metas is not None
+        main = file.read(max(metas, key=lambda meta: meta.number).main.root, 4096)
+        tables = {row.key: Tree(*TREE.unpack(row.data)) for row in read_nodes(main, metas[1].main.root, leaf=True)}
+        branch = tables[b"refs"].root
+        separators = [row.key for row in read_nodes(file.read(branch, 4096), branch, leaf=False)][1:]
+    found = 0
+    for separator in separators:
+        content = bytearray(sound)
+        place = content.index(separator, branch * 4096)
+        for bit in range(5):
+            content[place] = separator[0] ^ 1 << bit
+            data.write_bytes(content)
+            db = Database.open(directory)
+            with db.read() as transaction:
+                for letter in b"abcdefghijklmnop":
+                    prefix = bytes([letter])
+                    last = max(key for key in rows if key.startswith(prefix))
+                    try:
+                        assert transaction.last(REFS, prefix) == (last, rows[last])
+                    except CorruptionError:
+                        found += 1
+            db.close()
+    assert found > 10
