@@ -28,7 +28,7 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--workload", nargs="+", choices=[*MAKERS, "alone"], metavar="NAME", help="only these")
     parser.add_argument("--peer", nargs="+", default=[], metavar="NAME", help="only these, and the floor")
     parser.add_argument("--rounds", type=int, help="how often each figure is taken (the best counts); default 3")
-    parser.add_argument("--seconds", type=float, help="how long each kind of read is timed; default 0.6")
+    parser.add_argument("--seconds", type=float, help="how long each kind of read is timed; default 0.3")
     parser.add_argument("--limit", type=float, default=180, help="seconds that one round of one peer may take")
     parser.add_argument("--huge", action="store_true", help="opening ten million samples too (a minute)")
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure of every round there")
@@ -81,9 +81,9 @@ def main(given: list[str] | None = None) -> int:
     options = arguments(given)
     names = options.workload or [*DEFAULT, "alone"]
     peers = entries(options.peer)
-    seconds = options.seconds or (0.2 if options.quick else 0.6)
+    seconds = options.seconds or (0.1 if options.quick else 0.3)
     rounds = options.rounds or (2 if options.quick else 3)
-    settings = Settings(seconds, 7 if options.quick else 21, options.directory)
+    settings = Settings(seconds, 5 if options.quick else 11, options.directory)
     start = time.perf_counter()
     results = run(
         [name for name in names if name != "alone"],

@@ -32,7 +32,8 @@ def one_round(make: Callable[[Path, Workload], Peer], workload: Workload, settin
         peer = make(path, workload)
         _ingest(peer, outcome)
         if not isinstance(outcome["ingest"], str):
-            _read(peer, outcome, settings)
+            if workload.reads:
+                _read(peer, outcome, settings)
             if workload.history:
                 History(peer, outcome, settings).measure()
             peer.close()

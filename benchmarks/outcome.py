@@ -27,7 +27,7 @@ class Settings:
         Of a hundred changes each.
     """
 
-    def __init__(self, seconds: float = 0.6, commits: int = 21, directory: Path | None = None) -> None:
+    def __init__(self, seconds: float = 0.3, commits: int = 11, directory: Path | None = None) -> None:
         self.seconds = seconds
         self.commits = commits
         self.directory = directory

@@ -63,6 +63,10 @@ def _samples(results: Results, name: str) -> Section:
         reads = ((results.best(name, peer, one), results.ratio(name, peer, one)) for one in ("get", "batch", "scan"))
         cells += [rate(one) + _ratio(ratio) for one, ratio in reads]
         rows.append([*cells, size(results.best(name, peer, "disk"))])
+    reads_at, kept = slice(3, 6), [row for row in rows if row[1] != "-"]
+    if all(cell == "-" for row in kept for cell in row[reads_at]):
+        for row in [header, *rows]:
+            del row[reads_at]
     title = f"{name}: {count:,} samples, {results.raw_bytes[name] / 1e6:,.0f} MB"
     return Section(title, header, rows, notes)
 

@@ -7,7 +7,7 @@ Images and volumes are about as compressible as real ones (lz4 after a shuffle o
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, TypeAlias
 
 import numpy as np
@@ -31,6 +31,8 @@ class Workload:
         Samples of a random batch, and of a step of the scan.
     history
         Whether commits, diffs and branches are measured too.
+    reads
+        Whether reading is measured too.
     text_keys
         Whether samples are named by strings (``s0000042``) or by their number.
     """
@@ -39,6 +41,7 @@ class Workload:
     columns: dict[str, Column]
     batch: int = 256
     history: bool = False
+    reads: bool = True
     text_keys: bool = False
     keys: Sequence[Any] = field(init=False)
 
@@ -140,7 +143,7 @@ def _duplicated(workload: Workload) -> Workload:
         for one, other in zip(to.tolist(), origin.tolist(), strict=True):
             main[one] = main[other]
     columns = {**workload.columns, workload.main_name: main}
-    return Workload(f"{workload.name}-dup", columns, workload.batch, workload.history, workload.text_keys)
+    return replace(workload, name=f"{workload.name}-dup", columns=columns, reads=False)
 
 
 _PLAIN: dict[str, Callable[[int], Workload]] = {

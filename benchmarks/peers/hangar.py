@@ -23,7 +23,7 @@ class Hangar(Peer):
     """Of array columns; None lets the schema decide."""
 
     def prepare(self) -> None:
-        repo = Repository(self.path, exists=False)
+        repo = self._repo = Repository(self.path, exists=False)
         repo.init("bench", "bench@example.org")
         writer = self._writer = repo.checkout(write=True)
         for name, column in self.workload.columns.items():
@@ -46,6 +46,7 @@ class Hangar(Peer):
         writer.close()
 
     def open(self) -> None:
+        self._repo.close()
         self._repo = Repository(self.path)
         self._reader = self._repo.checkout()
         self._column = self._reader[self.workload.main_name]
