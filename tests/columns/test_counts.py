@@ -14,7 +14,7 @@ import pytest
 
 from hangar import Repository
 from hangar.checkout import ReaderCheckout
-from hangar.columns import FlatSampleReader
+from hangar.columns import FlatSampleReader, NestedSampleReader
 from hangar.objects.apply import apply
 from hangar.objects.lookup import find_ints
 from hangar.objects.walk import walk
@@ -34,6 +34,11 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> ReaderCheckout:
     writer.add_ndarray_column("image", (28, 28), np.uint8).write(range(COUNT), images)
     writer.add_ndarray_column("named", (28, 28), np.uint8).write([f"s{i:05}" for i in range(COUNT)], images)
     writer.add_ndarray_column("label", (), np.int64).write(range(COUNT), rng.integers(0, 10, COUNT))
+    pairs = np.stack([np.arange(COUNT) // 8, np.arange(COUNT) % 8], axis=1)
+    writer.add_ndarray_column("nested", (28, 28), np.uint8, contains_subsamples=True).write(pairs, images)
+    writer.add_ndarray_column("marks", (), np.int64, contains_subsamples=True).write(
+        [(f"s{i // 8:05}", i % 8) for i in range(COUNT)], np.arange(COUNT)
+    )
     writer.commit("all")
     writer.close()
     return repo.checkout()
@@ -56,7 +61,7 @@ def events(function: Callable[[], Any]) -> Counter[str]:
     return seen
 
 
-def leaves_of(column: FlatSampleReader, positions: npt.NDArray[np.int64]) -> int:
+def leaves_of(column: FlatSampleReader | NestedSampleReader, positions: npt.NDArray[np.int64]) -> int:
     """Distinct leaves that hold the samples at ``positions``."""
     root = column._source.root()
     assert root is not None
@@ -84,6 +89,85 @@ def test_a_batch_costs_no_call_for_each_sample(reader: ReaderCheckout, name: str
         assert calls <= bound, (seen, leaves, number)
         found[number] = seen["call"]
     assert abs(found[SMALL] - found[LARGE]) <= 5, found
+
+
+@pytest.mark.parametrize("how", ["array", "list"])
+@pytest.mark.parametrize("name", ["nested", "marks"])
+def test_a_batch_of_subsamples_costs_no_call_for_each(reader: ReaderCheckout, name: str, how: str) -> None:
+    column: Any = reader[name]
+    found = {}
+    for number in (SMALL, LARGE):
+        chosen = np.random.default_rng(number).permutation(COUNT)[:number]
+        keys: Any = np.stack([chosen // 8, chosen % 8], axis=1)
+        if how == "list":
+            keys = [tuple(pair) for pair in keys.tolist()]
+        if name == "marks":
+            keys = [(f"s{i // 8:05}", i % 8) for i in chosen.tolist()]
+        seen = events(lambda: column.read(keys))  # noqa: B023
+        bound = 3 * leaves_of(column, chosen) + (50 if how == "array" and name == "nested" else 6 * number)
+        assert seen["call"] + seen["c_call"] <= bound, (seen, number)
+        found[number] = seen["call"]
+    assert abs(found[SMALL] - found[LARGE]) <= 5, found
+
+
+@pytest.mark.parametrize("name", ["nested", "marks"])
+def test_iterating_over_samples_reads_them_in_batches(reader: ReaderCheckout, name: str) -> None:
+    column: Any = reader[name]
+    read = []
+    many = column._values.many
+
+    class Counted:
+        def many(self, cells: Any) -> Any:
+            read.append(len(cells))
+            return many(cells)
+
+    column._values, kept = Counted(), column._values
+    try:
+        values = [value for view in column.values() for value in view.values()]
+    finally:
+        column._values = kept
+    assert len(values) == COUNT
+    assert len(read) <= COUNT // 900
+    seen = events(lambda: [view.data for view in column.values()])
+    assert seen["call"] <= 9 * COUNT // 8
+    assert events(lambda: list(column))["call"] <= COUNT // 8
+
+
+def test_a_nested_column_opens_and_counts_without_a_leaf(tmp_path: Path) -> None:
+    repo = Repository(tmp_path, exists=False)
+    repo.init("Ada", "ada@example.org")
+    writer = repo.checkout(write=True)
+    column = writer.add_ndarray_column("n", (), np.int64, contains_subsamples=True)
+    pairs = np.stack([np.arange(100_000) // 10, np.arange(100_000) % 10], axis=1)
+    column.write(pairs, np.arange(100_000))
+    writer.commit("all")
+    writer.close()
+    found: Any = Repository(repo.path).checkout()["n"]
+    stores = found._session.stores
+    assert (len(found), found.num_subsamples) == (10_000, 100_000)
+    assert stores.nodes.loads == 0
+    view = found[7_777]
+    assert stores.nodes.loads <= 4
+    assert view[3] == 77_773
+    assert found.at(5_000) == 5_000
+    assert len(found[7_777, ...]) == len(found[7_778]) == 10
+    assert stores.nodes.loads <= 10
+    assert list(found.read(slice(-2, None))[1]) == list(range(10))
+    assert stores.nodes.loads <= 15
+
+
+def test_what_lies_in_the_middle_of_a_long_sample_is_not_loaded(repo: Repository) -> None:
+    writer = repo.checkout(write=True)
+    column = writer.add_ndarray_column("n", (), np.int64, contains_subsamples=True)
+    column.write([("long", i) for i in range(30_000)], np.arange(30_000))
+    column.update({"a": {1: np.array(1)}, "z": {1: np.array(2)}})
+    writer.commit("all")
+    writer.close()
+    found: Any = Repository(repo.path).checkout()["n"]
+    assert list(found) == ["a", "long", "z"]
+    assert found._session.stores.nodes.loads <= 12
+    assert [len(view) for view in found.values()] == [1, 30_000, 1]
+    assert found._session.stores.nodes.loads <= 40
 
 
 def test_one_changed_sample_in_a_million(tmp_path: Path) -> None:

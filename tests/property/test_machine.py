@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import shutil
 import tempfile
+from functools import cache
 from typing import Any
 
 import numpy as np
@@ -18,8 +19,9 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 from hangar import HangarError, NothingToDoError, Repository
 from hangar.checkout import WriterCheckout
 
-Samples = dict[int | str, Any]
+Samples = dict[Any, Any]
 Content = dict[str, Samples]
+"""Of a nested column the keys are pairs of sample and subsample."""
 
 COLUMNS: dict[str, dict[str, Any]] = {
     "label": {"shape": (), "dtype": np.int16},
@@ -28,11 +30,17 @@ COLUMNS: dict[str, dict[str, Any]] = {
     "away": {"shape": (2,), "dtype": np.float64, "inline": False},
     "text": {},
     "raw": {},
+    "boxes": {"shape": (3, 15), "dtype": np.uint8, "contains_subsamples": True},
+    "notes": {"contains_subsamples": True},
 }
-NAMES = st.sampled_from(sorted(COLUMNS))
+NESTED = {name for name, how in COLUMNS.items() if "contains_subsamples" in how}
+ALL_NAMES = st.sampled_from(sorted(COLUMNS))
+NAMES = st.sampled_from(sorted(COLUMNS.keys() - NESTED))
+NESTED_NAMES = st.sampled_from(sorted(NESTED))
 KEYS = st.one_of(
     st.integers(0, 40), st.integers(0, 40).map(lambda i: f"k{i}"), st.sampled_from(["ü/" * 100, 2**64 - 1])
 )
+PAIRS = st.tuples(st.integers(0, 3) | st.sampled_from(["a", "a/b", 2**64 - 1]), KEYS)
 NUMBERS = st.integers(0, 30)
 
 
@@ -40,17 +48,22 @@ def make(name: str, number: int) -> Any:
     """One of some thirty values of a column, equal for equal numbers."""
     if name == "label":
         return np.array(number, np.int16)
-    if name == "image":
+    if name in ("image", "boxes"):
         return np.random.default_rng(number).integers(0, 256, (3, 15), np.uint8)
     if name == "ragged":
         return np.full((number % 5, number), number, np.float32)
     if name == "away":
         return np.array([number, np.nan])
-    return "ä" * (number * 5) if name == "text" else b"\xff" * (number * 5)
+    return "ä" * (number * 5) if name in ("text", "notes") else b"\xff" * (number * 5)
 
 
 def plain(value: Any) -> Any:
     return (value.dtype.str, value.shape, value.tobytes()) if isinstance(value, np.ndarray) else value
+
+
+@cache
+def wanted_value(name: str, number: int) -> Any:
+    return plain(make(name, number))
 
 
 def order(key: int | str) -> tuple[int, int, str]:
@@ -62,8 +75,11 @@ def expect(checkout: Any, content: Content) -> None:
     assert list(checkout) == sorted(content)
     for name, samples in content.items():
         column = checkout[name]
+        if name in NESTED:
+            expect_nested(column, name, samples)
+            continue
         keys = sorted(samples, key=order)
-        wanted = [plain(make(name, samples[key])) for key in keys]
+        wanted = [wanted_value(name, samples[key]) for key in keys]
         assert list(column) == keys
         assert len(column) == len(keys)
         assert [plain(value) for value in column.values()] == wanted
@@ -75,6 +91,25 @@ def expect(checkout: Any, content: Content) -> None:
             stacked = np.stack([make(name, samples[key]) for key in keys])
             assert column.read(slice(1, None)).tobytes() == stacked[1:].tobytes()
             assert column.read(keys[::-1]).tobytes() == stacked[::-1].tobytes()
+
+
+def expect_nested(column: Any, name: str, pairs: Samples) -> None:
+    ordered = sorted(pairs, key=lambda pair: (order(pair[0]), order(pair[1])))
+    samples: dict[Any, dict[Any, Any]] = {}
+    for sample, sub in ordered:
+        samples.setdefault(sample, {})[sub] = wanted_value(name, pairs[sample, sub])
+    assert list(column) == list(samples)
+    assert (len(column), column.num_subsamples) == (len(samples), len(pairs))
+    for sample, view in column.items():
+        assert {sub: plain(value) for sub, value in view.data.items()} == samples[sample]
+    for sample in list(samples)[:3]:
+        assert list(column[sample]) == list(samples[sample])
+    wanted = [samples[sample][sub] for sample, sub in ordered[::-1]]
+    assert [plain(value) for value in column[ordered[::-1]]] == wanted
+    if ordered:
+        assert column.at(-1) == ordered[-1][0]
+        assert plain(column[ordered[0]]) == wanted[-1]
+        assert len(column[ordered[0][0]]) == len(samples[ordered[0][0]])
 
 
 class RepositoryMachine(RuleBasedStateMachine):
@@ -104,19 +139,19 @@ class RepositoryMachine(RuleBasedStateMachine):
 
     # ------------------------------------------------------------------ rules
 
-    @rule(name=NAMES)
+    @rule(name=ALL_NAMES)
     def add_column(self, name: str) -> None:
         if name in self.staged:
             return
-        if name == "text":
-            self.writer.add_str_column(name)
+        if name in ("text", "notes"):
+            self.writer.add_str_column(name, name in NESTED)
         elif name == "raw":
             self.writer.add_bytes_column(name)
         else:
             self.writer.add_ndarray_column(name, **COLUMNS[name])
         self.staged[name] = {}
 
-    @rule(name=NAMES)
+    @rule(name=ALL_NAMES)
     def remove_column(self, name: str) -> None:
         if name in self.staged:
             del self.writer.columns[name]
@@ -146,6 +181,56 @@ class RepositoryMachine(RuleBasedStateMachine):
             key = data.draw(st.sampled_from(sorted(self.staged[name], key=order)[:50]))
             del self.writer[name][key]
             del self.staged[name][key]
+
+    @rule(name=NESTED_NAMES, pair=PAIRS, number=NUMBERS)
+    def put_subsample(self, name: str, pair: tuple[Any, Any], number: int) -> None:
+        if name not in self.staged:
+            return
+        column: Any = self.writer[name]
+        if pair[0] in column:
+            column[pair[0]][pair[1]] = make(name, number)
+        else:
+            column[pair[0]] = {pair[1]: make(name, number)}
+        self.staged[name][pair] = number
+
+    @rule(name=NESTED_NAMES, pairs=st.dictionaries(PAIRS, NUMBERS, max_size=40), fails=st.booleans())
+    def update_samples(self, name: str, pairs: Samples, fails: bool) -> None:
+        if name not in self.staged:
+            return
+        grouped: dict[Any, dict[Any, Any]] = {}
+        for (sample, sub), number in pairs.items():
+            grouped.setdefault(sample, {})[sub] = make(name, number)
+        try:
+            with self.writer[name] as column:
+                column.update(grouped)
+                if fails:
+                    raise ZeroDivisionError
+        except ZeroDivisionError:
+            return
+        self.staged[name].update(pairs)
+
+    @rule(start=st.integers(0, 3_000), count=st.integers(4_097, 4_500))
+    def write_many_boxes(self, start: int, count: int) -> None:
+        if "boxes" not in self.staged:
+            return
+        column: Any = self.writer["boxes"]
+        pairs = [(i // 9, i % 9) for i in range(start, start + count)]
+        column.write(pairs, np.stack([make("boxes", i) for i in range(31)])[np.arange(count) % 31])
+        self.staged["boxes"].update((pair, i % 31) for i, pair in enumerate(pairs))
+
+    @rule(name=NESTED_NAMES, whole=st.booleans(), data=st.data())
+    def delete_from_nested(self, name: str, whole: bool, data: st.DataObject) -> None:
+        if not self.staged.get(name):
+            return
+        pairs = sorted(self.staged[name], key=lambda pair: (order(pair[0]), order(pair[1])))
+        sample, sub = data.draw(st.sampled_from(pairs[:50]))
+        if whole:
+            del self.writer[name][sample]
+        else:
+            del self.writer[name][sample][sub]
+        for pair in pairs:
+            if pair[0] == sample and (whole or pair[1] == sub):
+                del self.staged[name][pair]
 
     @rule(steps=st.lists(st.tuples(NAMES, KEYS, NUMBERS | st.none()), max_size=15), fails=st.booleans())
     def batch(self, steps: list[tuple[str, int | str, int | None]], fails: bool) -> None:

@@ -8,7 +8,7 @@ written as those of flat columns are.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice, pairwise
+from itertools import chain, islice, pairwise
 from typing import Any, ClassVar, Literal
 from weakref import ref
 
@@ -26,7 +26,7 @@ from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundE
 from hangar.names import SampleKey, check_key
 from hangar.objects.order import select_sample
 from hangar.objects.scan import entries_below, scan_samples, starts_with
-from hangar.schema.keys import check_keys, decode_keys, decode_prefix, encode_pairs
+from hangar.schema.keys import check_keys, decode_keys, decode_prefix, decode_prefixes, encode_pairs
 
 __all__ = ["NestedSampleReader", "NestedSampleWriter"]
 
@@ -207,7 +207,7 @@ class NestedSampleReader(ColumnBase, EntryReader):
             return []
         if isinstance(chosen, range):
             first = select_sample(self._nodes, root.digest, chosen.start)
-            return list(islice(scan_samples(self._nodes, root.digest, first), len(chosen)))
+            return list(islice(chain.from_iterable(scan_samples(self._nodes, root.digest, first)), len(chosen)))
         return [select_sample(self._nodes, root.digest, position) for position in chosen.tolist()]
 
     def _holder(self) -> str:
@@ -250,9 +250,9 @@ class NestedSampleReader(ColumnBase, EntryReader):
         self._session.check()
         nodes, root = self._source.snapshot()
         if root is not None:
-            for prefix in scan_samples(nodes, root.digest):
+            for prefixes in scan_samples(nodes, root.digest):
                 self._session.check()
-                yield decode_prefix(prefix)
+                yield from decode_prefixes(prefixes)
 
     def keys(self, local: bool = False) -> Iterator[SampleKey]:
         """Sample keys in order: ints by value, then strings by code point. ``local``: only of samples whose data is all on this disk."""

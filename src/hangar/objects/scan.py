@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from hangar.objects.locate import load_child, load_level
 from hangar.objects.node import Node
-from hangar.objects.samples import sample_of
+from hangar.objects.samples import split_samples
 from hangar.objects.store import NodeStore
 
 __all__ = ["entries_below", "leaves", "scan", "scan_samples", "starts_with"]
@@ -69,25 +69,23 @@ def starts_with(store: NodeStore, root: bytes, prefix: bytes) -> bool:
     return index < len(node.keys) and node.keys[index].startswith(prefix)
 
 
-def scan_samples(store: NodeStore, root: bytes, start: bytes = b"") -> Iterator[bytes]:
-    """What the keys of each distinct sample of a nested column begin with, from the sample ``start`` on, in order.
+def scan_samples(store: NodeStore, root: bytes, start: bytes = b"") -> Iterator[list[bytes]]:
+    """What the keys of each distinct sample of a nested column begin with, from the sample ``start`` on, in order; some at a time.
 
     What lies in the middle of a long sample is not loaded.
     """
-    sample = b""
+    last = b""
     while True:
         for leaf, at, stop in leaves(store, root, start):
-            known = sample
-            while at < stop:
-                found = sample_of(leaf.keys[at])
-                if found != sample:
-                    sample = found
-                    yield sample
-                start = sample + b"\xff"
-                at = bisect_left(leaf.keys, start, at, stop)
-            if sample == known:
+            samples = list(split_samples(leaf.keys[at:stop])[0])
+            if samples[0] == last:
+                del samples[0]
+            if not samples:
                 # This leaf held nothing else: the next sample is looked for, not waited for.
                 break
+            yield samples
+            last = samples[-1]
+            start = last + b"\xff"
         else:
             return
 
