@@ -19,6 +19,7 @@ from hangar.external.base import BasePlugin
 from hangar.external.fit import Needs, value_bytes
 from hangar.external.manager import manager
 from hangar.external.naming import Source
+from hangar.external.plugins._files import FilePlugin
 
 __all__ = ["Job", "Loaded", "Loader", "Pairs", "Rows", "first_value", "loader_threads", "plan_import"]
 
@@ -210,7 +211,8 @@ def _load(job: Job, options: Mapping[str, Any]) -> Pairs:
     """The values and names in a file: a list of one pair, or the iterator that the plugin made."""
     path = job.source.path
     try:
-        loaded = job.plugin.load(path, **options)
+        plugin = job.plugin
+        loaded = plugin.read(path, **options) if isinstance(plugin, FilePlugin) else plugin.load(path, **options)
     except HangarError:
         raise
     except Exception as error:  # a plugin of others may raise anything

@@ -16,6 +16,10 @@ class FilePlugin(BasePlugin):
 
     thread_safe: ClassVar[bool] = True
 
+    def read(self, fpath: str, *args: Any, **options: Any) -> Any:
+        """As :meth:`load`, for one who only copies the values: an array may be read-only."""
+        return self.load(fpath, *args, **options)
+
     def encode(self, arr: Any, extension: str, *args: Any, **kwargs: Any) -> bytes | memoryview:
         """The bytes of a file of ``extension`` that holds ``arr``.
 

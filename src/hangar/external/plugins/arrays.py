@@ -97,8 +97,19 @@ def _read(file: IO[bytes], size: int, where: str) -> np.ndarray[Any, Any]:
     needed = prod(int(extent) for extent in shape) * dtype.itemsize
     if needed > size:
         raise InvalidInputError(f"{where} is cut short: its header promises {needed:,} bytes, the file has {size:,}")
-    data = file.read(needed)
-    if len(data) != needed:
-        raise InvalidInputError(f"{where} is cut short: its header promises {needed:,} bytes, {len(data):,} were read")
-    flat = np.frombuffer(bytearray(data), dtype) if dtype.itemsize else np.empty(prod(shape), dtype)
+    flat = np.empty(prod(shape), dtype)
+    got = _fill(file, flat.view(np.uint8).data if needed else memoryview(bytearray()))
+    if got != needed:
+        raise InvalidInputError(f"{where} is cut short: its header promises {needed:,} bytes, {got:,} were read")
     return flat.reshape(shape, order="F" if fortran else "C")
+
+
+def _fill(file: IO[bytes], memory: memoryview) -> int:
+    """Read straight into ``memory``, in one copy; how much there was."""
+    got = 0
+    while got < len(memory):
+        count: int = file.readinto(memory[got:])  # type: ignore[attr-defined]
+        if not count:
+            break
+        got += count
+    return got

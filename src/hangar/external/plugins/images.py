@@ -126,11 +126,18 @@ class ImagePlugin(FilePlugin):
         InvalidInputError
             It cannot be decoded, or only with a loss that was not asked for.
         """
+        pixels, name = self.read(fpath, mode=mode, frame=frame, upright=upright)
+        return pixels.copy(), name
+
+    def read(
+        self, fpath: str, mode: str | None = None, frame: int | None = None, upright: bool = False
+    ) -> tuple[np.ndarray[Any, Any], str]:
+        """As :meth:`load`; the array is read-only."""
         with open_input(fpath) as file, _reading(fpath), self._image.open(file, formats=READ_FORMATS) as image:
             self._choose_frame(image, fpath, frame)
             _check_depth(image, fpath)
             turned = self._turned(image) if upright else image
-            pixels = np.array(turned.convert(mode) if mode else turned)
+            pixels = np.asarray(turned.convert(mode) if mode else turned)
         return pixels, self.sample_name(fpath)
 
     @staticmethod
