@@ -2,8 +2,8 @@
 
 Both give the same digests, bit for bit. The kernel (``_kernel.c``) hashes a different input in each lane of the processor's vectors
 and uses all processors, so that small samples are hashed at the speed of large ones; for long inputs the package is as fast. Where
-the kernel was not built, gives another digest in a trial at start-up, or the environment variable ``HANGAR_NO_KERNEL`` is set, everything goes through the package. What is
-hashed under which key is settled by ``digest``.
+the kernel was not built, gives another digest in a trial at start-up, or the environment variable ``HANGAR_NO_KERNEL`` is set,
+everything goes through the package. What is hashed under which key is settled by ``digest``.
 """
 
 from __future__ import annotations

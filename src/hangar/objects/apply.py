@@ -19,21 +19,23 @@ from hangar.objects.build import (
     Entry,
     Part,
     Rows,
+    add_nodes,
     build,
     build_above,
     check_batch,
     entries_of,
     make_nodes,
 )
-from hangar.objects.locate import Cursor, warm
+from hangar.objects.locate import Cursor, reached
 from hangar.objects.node import Node, Root, TreeForm
+from hangar.objects.replace import replaced
 from hangar.objects.split import cuts, marks
 from hangar.objects.store import NodeStore
 
 __all__ = ["apply", "cells_of"]
 
-_WARM_KEYS = 4_096
-"""Changes whose leaves are loaded together."""
+_KEYS_AT_ONCE = 4_096
+"""Changes whose nodes are loaded together."""
 
 
 def apply(
@@ -110,7 +112,7 @@ def _lowered(store: NodeStore, tree: Root, made_before: int) -> Root:
 class _Level:
     """The change of one level: ``keys`` and ``values`` (None deletes) go in, those of the level above come out."""
 
-    __slots__ = ("above", "cursor", "form", "keys", "level", "parts", "store", "values")
+    __slots__ = ("above", "cursor", "form", "keys", "level", "nodes", "parts", "store", "values")
 
     def __init__(
         self, store: NodeStore, form: TreeForm, top: Node, level: int, keys: Sequence[bytes], values: Sequence[Any]
@@ -119,23 +121,39 @@ class _Level:
         self.cursor = Cursor(store, top, level)
         self.above: dict[bytes, Entry | None] = {}
         self.parts: list[Part] = []
+        self.nodes: list[Node] = []
 
     def change(self) -> tuple[list[bytes], list[Entry | None]]:
-        done, warmed = 0, 0
+        done = 0
         while done < len(self.keys):
-            if self.level == 0 and done >= warmed:
-                warmed = done + _WARM_KEYS
-                warm(self.store, self.cursor.top, self.keys[done:warmed])
-            self.cursor.seek(self.keys[done])
-            done = self._change_run(done)
-            if len(self.parts) >= NODES_AT_ONCE:
+            upto = min(done + _KEYS_AT_ONCE, len(self.keys))
+            for node, start, stop in reached(self.store, self.cursor.top, self.level, self.keys, done, upto):
+                if start >= done:  # else the run before went on into this node
+                    done = self._replace(node, start, stop) or self._change_run(start)
+            if len(self.parts) + len(self.nodes) >= NODES_AT_ONCE:
                 self._make()
         self._make()
         ordered = sorted(self.above)
         return ordered, [self.above[key] for key in ordered]
 
+    def _replace(self, node: Node, start: int, stop: int) -> int:
+        """Make ``node`` anew where only values of it change; how many changes are done then, 0 where more changes.
+
+        Its changes are those from ``start`` on, up to ``stop`` at least.
+        """
+        end = bisect_right(self.keys, node.keys[-1], start)
+        if end < stop:
+            return 0
+        new = replaced(node, self.form, self.keys[start:end], self.values[start:end])
+        if new is None:
+            return 0
+        if new is not node:
+            self.nodes.append(new)
+        return end
+
     def _change_run(self, done: int) -> int:
-        """Cut anew from the cursor's node on until a cut falls on an old one; how many changes are done then."""
+        """Cut anew, from the node of the change ``done`` on, until a cut falls on an old one; how many changes are done then."""
+        self.cursor.seek(self.keys[done])
         keys: list[bytes] = []
         values: list[Any] = []
         marked = b""
@@ -168,10 +186,12 @@ class _Level:
         return start
 
     def _make(self) -> None:
-        """Make the nodes that were cut. None of them ends where an old one ends that is seen later."""
+        """Make the nodes that were cut, or got other values. None of them ends where an old one ends that is seen later."""
         entries = make_nodes(self.store, self.form, self.level, self.parts)
         self.above.update(zip([keys[-1] for keys, _ in self.parts], entries, strict=True))
-        self.parts = []
+        entries = add_nodes(self.store, self.form, self.nodes)
+        self.above.update(zip([node.keys[-1] for node in self.nodes], entries, strict=True))
+        self.parts, self.nodes = [], []
 
 
 def _merge(

@@ -23,7 +23,18 @@ from hangar.objects.samples import count_samples, sample_of
 from hangar.objects.split import cuts, marks
 from hangar.objects.store import NodeStore
 
-__all__ = ["NODES_AT_ONCE", "Entry", "Part", "Rows", "build", "build_above", "check_batch", "entries_of", "make_nodes"]
+__all__ = [
+    "NODES_AT_ONCE",
+    "Entry",
+    "Part",
+    "Rows",
+    "add_nodes",
+    "build",
+    "build_above",
+    "check_batch",
+    "entries_of",
+    "make_nodes",
+]
 
 
 Entry: TypeAlias = "tuple[Digest, int, int, bytes | None]"
@@ -121,12 +132,20 @@ def make_nodes(store: NodeStore, form: TreeForm, level: int, parts: Sequence[Par
         _inner(store, form, level, keys, values) if level else _leaf(form, keys, values)  # type: ignore[arg-type]
         for keys, values in parts
     ]
-    digests = store.add_many([node for node, _, _ in made])
-    return [(digest, count, samples, None) for digest, (_, count, samples) in zip(digests, made, strict=True)]
+    return add_nodes(store, form, made)
 
 
-def _leaf(form: TreeForm, keys: list[bytes], cells: Sequence[bytes] | Rows) -> tuple[Node, int, int]:
-    """A leaf, its entries and its samples."""
+def add_nodes(store: NodeStore, form: TreeForm, nodes: Sequence[Node]) -> list[Entry]:
+    """Make ``nodes`` pending, and return their own entries."""
+    return [
+        (digest, sum(node.counts), sum(node.samples), None)
+        if node.level
+        else (digest, len(node.keys), count_samples(node.keys) if form.nested else 0, None)
+        for digest, node in zip(store.add_many(nodes), nodes, strict=True)
+    ]
+
+
+def _leaf(form: TreeForm, keys: list[bytes], cells: Sequence[bytes] | Rows) -> Node:
     if isinstance(cells, np.ndarray):
         sizes = bytes((form.width,)) if form.kind == FIXED_INLINE else b""
         refs = cells.tobytes()
@@ -141,18 +160,13 @@ def _leaf(form: TreeForm, keys: list[bytes], cells: Sequence[bytes] | Rows) -> t
         whole = len(refs) == len(keys) * form.width
     if not whole:
         raise InvalidInputError(f"the entries are not of the form {form}")
-    node = Node(NODE_VERSION, 0, form.kind, keys, refs, sizes, [], [])
-    return node, len(keys), count_samples(keys) if form.nested else 0
+    return Node(NODE_VERSION, 0, form.kind, keys, refs, sizes, [], [])
 
 
-def _inner(
-    store: NodeStore, form: TreeForm, level: int, keys: list[bytes], entries: Sequence[Entry]
-) -> tuple[Node, int, int]:
-    """An inner node, the entries and the samples below it."""
+def _inner(store: NodeStore, form: TreeForm, level: int, keys: list[bytes], entries: Sequence[Entry]) -> Node:
     digests, counts, samples, befores = map(list, zip(*entries, strict=True))
     samples = _sample_counts(store, keys, digests, samples, befores) if form.nested else []
-    node = Node(NODE_VERSION, level, BY_DIGEST, keys, b"".join(digests), b"", counts, samples)
-    return node, sum(counts), sum(samples)
+    return Node(NODE_VERSION, level, BY_DIGEST, keys, b"".join(digests), b"", counts, samples)
 
 
 def _sample_counts(

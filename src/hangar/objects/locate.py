@@ -1,7 +1,7 @@
 """Ways through a tree: which nodes of a level some keys fall in.
 
-A key belongs to the first node whose last key is not below it, and to the last node if there is none. :func:`warm` loads many
-paths together; a :class:`Cursor` then goes from node to node.
+A key belongs to the first node whose last key is not below it, and to the last node if there is none. :func:`reached` goes all
+ways together; a :class:`Cursor` goes from node to node.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from hangar.errors import CorruptionError
 from hangar.objects.node import Node
 from hangar.objects.store import NodeStore
 
-__all__ = ["Cursor", "load_child", "load_level", "warm"]
+__all__ = ["Cursor", "load_child", "load_level", "reached"]
 
 
 def load_child(store: NodeStore, node: Node, index: int) -> Node:
@@ -47,22 +47,29 @@ def load_level(store: NodeStore, digests: Sequence[bytes], level: int) -> list[N
     return nodes
 
 
-def warm(store: NodeStore, top: Node, keys: Sequence[bytes]) -> None:
-    """Load the nodes on the way to every one of ``keys`` (ascending), level by level."""
-    groups = [(top, 0, len(keys))]
-    for level in reversed(range(top.level)):
+def reached(
+    store: NodeStore, top: Node, level: int, keys: Sequence[bytes], start: int, stop: int
+) -> list[tuple[Node, int, int]]:
+    """The nodes of ``level`` that ``keys[start:stop]`` (ascending) fall in, in order, each with the bounds of its keys."""
+    groups = [(top, start, stop)]
+    for below in reversed(range(level, top.level)):
         digests: list[bytes] = []
         ranges: list[tuple[int, int]] = []
-        for node, start, stop in groups:
-            most = len(node.keys) - 1
-            while start < stop:
-                index = min(bisect_left(node.keys, keys[start]), most)
-                end = stop if index == most else bisect_right(keys, node.keys[index], start, stop)
+        for node, first, last in groups:
+            ends = node.keys
+            most = len(ends) - 1
+            while first < last:
+                index = bisect_left(ends, keys[first])
+                if index >= most:
+                    index, end = most, last
+                else:
+                    end = bisect_right(keys, ends[index], first + 1, last)
                 digests.append(node.child(index))
-                ranges.append((start, end))
-                start = end
-        nodes = load_level(store, digests, level)
+                ranges.append((first, end))
+                first = end
+        nodes = load_level(store, digests, below)
         groups = [(node, *bounds) for node, bounds in zip(nodes, ranges, strict=True)]
+    return groups
 
 
 class Cursor:
