@@ -150,13 +150,18 @@ def decode_key(data: bytes) -> SampleKey:
 
 
 def decode_keys(encoded: Sequence[bytes]) -> list[SampleKey]:
-    """The keys that ``encoded`` holds; a run of ints is decoded at once."""
+    """The keys that ``encoded`` holds; a run of ints, or of texts, is decoded at once."""
     joined = b"".join(encoded)
     if len(joined) == _INT_BYTES * len(encoded):
         rows = np.frombuffer(joined, np.uint8).reshape(-1, _INT_BYTES)
         if len(rows) and set(map(len, encoded)) == {_INT_BYTES} and (rows[:, 0] == INT_TAG).all():
             ints: list[SampleKey] = np.ascontiguousarray(rows[:, 1:]).view(">u8")[:, 0].tolist()
             return ints
+    if {data[:1] for data in encoded} == {b"\x20"}:
+        try:
+            return [data[1:].decode() for data in encoded]
+        except UnicodeDecodeError:
+            pass
     return [decode_key(data) for data in encoded]
 
 
