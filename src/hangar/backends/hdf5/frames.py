@@ -9,11 +9,9 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Final
+from itertools import accumulate
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
-import numpy as np
-import numpy.typing as npt
 from xxhash import xxh3_64_intdigest
 
 from hangar.backends.hdf5.codecs import Bytes, Encoding
@@ -31,12 +29,11 @@ MAX_PIECE_BYTES: Final = 2**26
 _MAGIC: Final = b"HGCK"
 _VERSION: Final = 0
 _HEAD: Final = struct.Struct("<4sBBBBBBBBIIIQQQ")
-_PIECE: Final = np.dtype([("stored", "<u4"), ("check", "<u8")])
+_PIECE: Final = struct.Struct("<IQ")
 _CHECK: Final = struct.Struct("<Q")
 
 
-@dataclass(frozen=True, slots=True)
-class Content:
+class Content(NamedTuple):
     """What a frame holds, whatever its codec made of it.
 
     Attributes
@@ -87,17 +84,15 @@ class Content:
 
 def encode_head(content: Content, encoding: Encoding, stored: Sequence[int], checks: Sequence[int]) -> bytes:
     """The head of a frame whose pieces have the given stored sizes and checksums."""
-    table = np.empty(len(stored), _PIECE)
-    table["stored"], table["check"] = stored, checks
-    total = _HEAD.size + len(content.header) + table.nbytes + _CHECK.size + sum(stored)
+    table = b"".join(map(_PIECE.pack, stored, checks))
+    total = _HEAD.size + len(content.header) + len(table) + _CHECK.size + sum(stored)
     kinds = content.role, encoding.codec, encoding.level, encoding.shuffle, content.item_bytes, content.axis
     sizes = content.rows, content.pieces, 0, content.piece_bytes, content.slab_bytes, total
-    head = _HEAD.pack(_MAGIC, _VERSION, *kinds, len(content.header), *sizes) + content.header + table.tobytes()
+    head = _HEAD.pack(_MAGIC, _VERSION, *kinds, len(content.header), *sizes) + content.header + table
     return head + _CHECK.pack(xxh3_64_intdigest(head))
 
 
-@dataclass(frozen=True, slots=True)
-class Frame:
+class Frame(NamedTuple):
     """A frame as it was found in a file.
 
     Attributes
@@ -107,16 +102,16 @@ class Frame:
     start, length
         First byte in the file, and bytes in all.
     starts, stored, checks
-        First byte in the file, size and checksum of each piece, shape (pieces,).
+        First byte in the file, size and checksum of each piece.
     """
 
     content: Content
     encoding: Encoding
     start: int
     length: int
-    starts: npt.NDArray[np.int64]
-    stored: npt.NDArray[np.int64]
-    checks: npt.NDArray[np.uint64]
+    starts: Sequence[int]
+    stored: Sequence[int]
+    checks: Sequence[int]
 
     @classmethod
     def find(cls, view: Buffer, start: int, limit: int) -> Frame:
@@ -138,22 +133,19 @@ class Frame:
             raise UnsupportedVersionError(f"a chunk has version {version}.{role}, which needs a newer Hangar")
         codec, level, shuffle, item_bytes, axis, header_bytes, rows, pieces, _, piece_bytes, slab_bytes, length = rest
         table_at = start + _HEAD.size + header_bytes
-        check_at = table_at + pieces * _PIECE.itemsize
+        check_at = table_at + pieces * _PIECE.size
         first = check_at + _CHECK.size
         if start + length > limit or first > start + length:
             raise CorruptionError("a chunk reaches beyond the end of its file")
         data: Any = memoryview(view)[start:check_at]
         if _CHECK.unpack_from(view, check_at)[0] != xxh3_64_intdigest(data):
             raise CorruptionError("the head of a chunk is damaged")
-        table = np.frombuffer(data, _PIECE, pieces, table_at - start)
-        stored = table["stored"].astype(np.int64)
-        ends = first + np.cumsum(stored)
+        stored, checks = zip(*_PIECE.iter_unpack(data[table_at - start :]), strict=True) if pieces else ((), ())
+        starts = (first,) if pieces == 1 else tuple(accumulate(stored[:-1], initial=first))
         header = bytes(data[_HEAD.size : _HEAD.size + header_bytes])
         content = Content(role, header, item_bytes, rows, axis, pieces, piece_bytes, slab_bytes)
-        _check(content, int(ends[-1]) - start == length if pieces else False)
-        return cls(
-            content, Encoding(codec, level, shuffle), start, length, ends - stored, stored, table["check"].copy()
-        )
+        _check(content, first + sum(stored) == start + length)
+        return cls(content, Encoding(codec, level, shuffle), start, length, starts, stored, checks)
 
     def piece(self, data: Bytes, number: int) -> Bytes:
         """The stored bytes of a piece, checked; ``data`` is the file.
@@ -163,8 +155,8 @@ class Frame:
         CorruptionError
             They are damaged.
         """
-        at = int(self.starts[number])
-        stored = data[at : at + int(self.stored[number])]
+        at = self.starts[number]
+        stored = data[at : at + self.stored[number]]
         if xxh3_64_intdigest(stored.data) != self.checks[number]:
             raise CorruptionError("a stored chunk is damaged")
         return stored
@@ -175,6 +167,7 @@ def _check(content: Content, sizes_agree: bool) -> None:
     item, piece, slab = content.item_bytes, content.piece_bytes, content.slab_bytes
     if (
         not sizes_agree
+        or not content.pieces
         or not 0 < item <= piece <= min(slab, MAX_PIECE_BYTES)
         or piece % item
         or slab % item

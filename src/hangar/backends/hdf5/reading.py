@@ -19,7 +19,7 @@ from hangar.backends.file import BlobFile, Mapped
 from hangar.backends.hdf5.codecs import Bytes, Encoding, decode
 from hangar.backends.hdf5.frames import RAGGED, ROWS, Frame
 from hangar.backends.hdf5.workers import processors, together
-from hangar.backends.location import STORED, Locations
+from hangar.backends.location import LENGTH_MASK, OFFSET, STORED, Locations, Words
 from hangar.digest import Header
 from hangar.errors import CorruptionError
 
@@ -89,26 +89,31 @@ def encoded_as(file: BlobFile, locations: Locations, encoding: Encoding) -> npt.
 
 def _frames(file: BlobFile, locations: Locations) -> tuple[Mapped, list[tuple[Frame, Positions]]]:
     """The frames that locations name, each with the positions of those locations."""
+    words = locations.words
     mapped = file.need_all(locations.offset, locations.length)
+    order, starts = _by_frame(words, file)
+    firsts = words[order[starts[:-1]]]
     found: list[tuple[Frame, Positions]] = []
-    if not len(locations):
-        return mapped, found
-    offsets, stored = locations.offset, locations.words[:, STORED]
-    order = np.argsort(offsets, kind="stable")
-    cuts = np.flatnonzero(np.diff(offsets[order])) + 1
-    lengths, codecs = locations.length, locations.codec
-    for part in np.split(order, cuts):
-        first = part[0]
-        if not (stored[part] == stored[first]).all():
-            raise CorruptionError(f"locations of one chunk of {file.path} differ")
-        start = int(offsets[first])
-        frame = Frame.find(mapped.map, start, start + int(lengths[first]))
-        if (frame.length, frame.encoding.codec) != (int(lengths[first]), int(codecs[first])) or (
-            frame.content.role not in (ROWS, RAGGED)
-        ):
+    for at, (offset, stored) in enumerate(zip(firsts[:, OFFSET].tolist(), firsts[:, STORED].tolist(), strict=True)):
+        length = stored & LENGTH_MASK
+        frame = Frame.find(mapped.map, offset, offset + length)
+        if frame.length != length or frame.encoding.codec != stored >> 56 or frame.content.role not in (ROWS, RAGGED):
             raise CorruptionError(f"a location in {file.path} is not that of the chunk it names")
-        found.append((frame, part))
+        found.append((frame, order[starts[at] : starts[at + 1]]))
     return mapped, found
+
+
+def _by_frame(words: Words, file: BlobFile) -> tuple[Positions, list[int]]:
+    """The order of locations by frame, and where in it each frame begins and the last one ends."""
+    count = len(words)
+    if count < 2:
+        return np.arange(count), [0, count][: count + 1]
+    order = words[:, OFFSET].argsort(kind="stable")
+    taken = words[order, : STORED + 1]
+    same = taken[1:, OFFSET] == taken[:-1, OFFSET]
+    if (same & (taken[1:, STORED] != taken[:-1, STORED])).any():
+        raise CorruptionError(f"locations of one chunk of {file.path} differ")
+    return order, [0, *((~same).nonzero()[0] + 1).tolist(), count]
 
 
 def _check_place(frame: Frame, row: int, size: int) -> None:
