@@ -297,6 +297,25 @@ def test_little_is_spent_on_listings(tmp_path: Path) -> None:
     assert sum(map(len, datasets(opened.path).values())) > 200
 
 
+def test_what_lies_as_it_should(tmp_path: Path) -> None:
+    opened = Opened(tmp_path)
+    arrays = [*smooth(1, 3, (20, 20)), np.zeros((0, 4), "<f4")]
+    encoded = {"complib": "blosc:zstd", "complevel": 3, "shuffle": "bit"}
+    locations = opened.add_arrays(arrays, FLOAT32, **encoded)
+    file = BlobFile(opened.path, 7, "00")
+    for options in (
+        encoded,
+        {**encoded, "complevel": 4},
+        {**encoded, "complib": "blosc:lz4"},
+        {**encoded, "shuffle": "byte"},
+    ):
+        same = opened.backend.stored_as(file, locations, opened.backend.check_options(options))
+        assert same.tolist() == [options == encoded] * 3 + [True]
+    plain = opened.add_arrays(arrays, FLOAT32, complib=None)
+    same = opened.backend.stored_as(file, plain, opened.backend.check_options({"complib": None, "complevel": 9}))
+    assert same.all()
+
+
 def test_a_batch_of_small_samples_has_few_chunks(tmp_path: Path) -> None:
     opened = Opened(tmp_path)
     locations = opened.add_arrays(list(smooth(3, 1_000, (28, 28), "u1")), UINT8)

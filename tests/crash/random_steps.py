@@ -116,6 +116,8 @@ _BACKENDS = {
     "label": ("10",),
     "image": ("10", "00", "01", "toy"),
     "ragged": ("10", "00", "toy"),
+    "rows": ("10", "00"),
+    "chunks": ("01", "toy"),
     "text": ("30", "toy"),
     "raw": ("31", "toy"),
 }

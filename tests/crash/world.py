@@ -33,6 +33,8 @@ COLUMNS: Mapping[str, dict[str, Any]] = {
     "label": {"shape": (), "dtype": np.int16},
     "image": {"shape": (3, 15), "dtype": np.uint8},
     "ragged": {"shape": (4, 30), "dtype": np.float32, "variable_shape": True},
+    "rows": {"shape": (4, 9), "dtype": np.float32, "backend": "00"},
+    "chunks": {"shape": (7, 11), "dtype": np.uint16, "backend": "01"},
     "text": {},
     "raw": {},
 }
@@ -54,6 +56,9 @@ def make(column: str, number: int) -> Any:
         return np.array(number, np.int16)
     if column == "image":
         return np.random.default_rng(number).integers(0, 256, (3, 15), np.uint8)
+    if column in ("rows", "chunks"):
+        dtype, shape = COLUMNS[column]["dtype"], COLUMNS[column]["shape"]
+        return (number + np.arange(np.prod(shape), dtype=dtype)).astype(dtype).reshape(shape)
     if column == "ragged":
         return np.full((1 + number % 4, 1 + number % 30), number, np.float32)
     # Short ones lie in the tree, long ones in a file.
@@ -181,7 +186,7 @@ class Model:
         pass
 
 
-_DEFAULT_BACKENDS = {"text": "30", "raw": "31"}
+_DEFAULT_BACKENDS = {"text": "30", "raw": "31", "rows": "00", "chunks": "01"}
 
 
 def _plain_content(content: Content) -> dict[str, dict[Key, Any]]:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.crash.harness import Scenario
-from tests.crash.scenarios import blobs, conversions, database, files, locks, repositories
+from tests.crash.scenarios import blobs, containers, conversions, database, files, locks, repositories
 
 SCENARIOS: tuple[Scenario, ...] = (
     *files.SCENARIOS,
@@ -12,4 +12,5 @@ SCENARIOS: tuple[Scenario, ...] = (
     *blobs.SCENARIOS,
     *repositories.SCENARIOS,
     *conversions.SCENARIOS,
+    *containers.SCENARIOS,
 )

@@ -92,7 +92,7 @@ def _frames(file: BlobFile, locations: Locations) -> tuple[Mapped, list[tuple[Fr
     words = locations.words
     mapped = file.need_all(locations.offset, locations.length)
     order, starts = _by_frame(words, file)
-    firsts = words[order[starts[:-1]]]
+    firsts = words if len(words) < 2 else words[order[starts[:-1]]]
     found: list[tuple[Frame, Positions]] = []
     for at, (offset, stored) in enumerate(zip(firsts[:, OFFSET].tolist(), firsts[:, STORED].tolist(), strict=True)):
         length = stored & LENGTH_MASK
