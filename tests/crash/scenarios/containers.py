@@ -24,7 +24,9 @@ STEPS = 6
 
 
 def rows_of(number: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    return np.random.default_rng(number).integers(0, 256, (number % 3 + 1, 2000), np.uint8)
+    return np.random.default_rng(number).integers(
+        0, 256, (number % 3 + 1 if number < 98 else 159 - number, 2000), np.uint8
+    )
 
 
 def run(directory: Path, acknowledge: Acknowledge) -> None:
@@ -36,6 +38,11 @@ def run(directory: Path, acknowledge: Acknowledge) -> None:
         if number in (1, 4):
             writer.write(Payload.of_rows(rows_of(99), HEADER), options)
             writer.sync()
+            # The superblock is on disk with the second one.
+            writer.sync()
+            writer.end = start
+            # Over the listing of what was dropped.
+            writer.write(Payload.of_rows(rows_of(98), HEADER), options)
             writer.end = start
         locations = writer.write(Payload.of_rows(rows_of(number), HEADER), options)
         if number == STEPS - 1:

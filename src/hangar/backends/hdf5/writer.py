@@ -150,6 +150,9 @@ class HDF5Writer(AppendWriter):
             self._listings.append(made)
             self._fresh_chunks = 0
             self._show(made)
+            if self._sealed:
+                # Nobody will sync this file again.
+                super().sync()
 
     def _listing_is_due(self) -> bool:
         if not self._fresh_chunks:
@@ -183,6 +186,8 @@ class HDF5Writer(AppendWriter):
             self._listings.pop()
         if len(self._listings) < found:
             self._show(self._listings[-1] if self._listings and self._listings[-1][2] else None)
+            # Before the listing that was shown until now is written over.
+            _fs.sync_file(self._descriptor, self.path)
 
 
 def walk(file: BlobFile, end: int) -> Iterator[Frame]:
