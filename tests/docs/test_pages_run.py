@@ -58,9 +58,10 @@ def test_commands_say_what_the_page_says(desk: Path) -> None:
 
 
 @pytest.mark.usefixtures("desk")
-def test_tutorial_says_what_happens() -> None:
+@pytest.mark.parametrize("page", ["tutorial", "howto/flat-columns", "howto/nested-columns"])
+def test_pages_say_what_happens(page: str) -> None:
     failed, tried = doctest.testfile(
-        str(ROOT / "docs" / "tutorial.rst"),
+        str(ROOT / "docs" / f"{page}.rst"),
         module_relative=False,
         optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE | doctest.IGNORE_EXCEPTION_DETAIL,
         encoding="utf-8",
