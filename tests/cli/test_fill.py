@@ -143,14 +143,14 @@ def test_an_import_that_is_interrupted_tells_where(
     filled: Shell, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     pictures(tmp_path / "new", [f"n{i:02}" for i in range(20)])
-    load = ImagePlugin.load
+    read = ImagePlugin.read
 
     def interrupted(self: ImagePlugin, fpath: str, **options: Any) -> Any:
         if fpath.endswith("n15.png"):
             raise KeyboardInterrupt
-        return load(self, fpath, **options)
+        return read(self, fpath, **options)
 
-    monkeypatch.setattr(ImagePlugin, "load", interrupted)
+    monkeypatch.setattr(ImagePlugin, "read", interrupted)
     monkeypatch.setattr(importer, "BATCH_BYTES", 35 * 4)
     monkeypatch.setattr(importer, "ACKNOWLEDGED_SECONDS", 0.0)
     result = filled.run("import", "images", tmp_path / "new")
@@ -158,7 +158,7 @@ def test_an_import_that_is_interrupted_tells_where(
     assert "Stopped: 12 of 20 files are staged, the last " in result.stderr
     monkeypatch.undo()
     assert filled.json("import", "images", tmp_path / "new")["unchanged"] == 12
-    monkeypatch.setattr(ImagePlugin, "load", interrupted)
+    monkeypatch.setattr(ImagePlugin, "read", interrupted)
     result = filled.run("import", "images", tmp_path / "new" / "n15.png")
     assert result.exit_code == 130
     assert "Stopped: none of 1 file is staged" in result.stderr
