@@ -19,7 +19,7 @@ from hangar.progress import format_bytes
 
 if TYPE_CHECKING:
     from hangar.checkout import WriterCheckout
-    from hangar.external.importer import FolderImport
+    from hangar.external.importer import FolderImport, ImportReport
     from hangar.external.naming import Source
 
 __all__ = ["command"]
@@ -118,6 +118,10 @@ def command(
         return
     if skipped:
         note(f"Left out {count(len(skipped), 'file')} that nothing reads for such a column: {_suffixes(skipped)}")
+    _tell(column, report)
+
+
+def _tell(column: str, report: ImportReport) -> None:
     replaced = f" ({report.overwritten:,} replaced)" if report.overwritten else ""
     there = f"; {report.unchanged:,} were there already" if report.unchanged else ""
     echo(
