@@ -5,7 +5,7 @@ from __future__ import annotations
 import random
 from collections.abc import Callable
 
-from tests.crash.world import COLUMNS, LONG_KEY, Actions, Change, Key, Model, Step
+from tests.crash.world import LONG_KEY, NESTED, RENAMED, Actions, Change, Key, Model, Step, base
 
 BRANCHES = ("side", "other", "third")
 
@@ -30,9 +30,12 @@ def choose(generator: random.Random, model: Model, name: str, large: int) -> Ste
 Maker = Callable[[random.Random, Model, str, int], "Step | None"]
 
 
-def _key(generator: random.Random) -> Key:
+def _key(generator: random.Random, column: str) -> Key:
     number = generator.randrange(400)
-    return generator.choice((number, f"k{number}", LONG_KEY, 2**64 - 1 - number))
+    key = generator.choice((number, f"k{number}", LONG_KEY, 2**64 - 1 - number))
+    if base(column) not in NESTED:
+        return key
+    return generator.choice((number % 20, f"s{number % 20}", LONG_KEY)), key
 
 
 def _number(generator: random.Random) -> int:
@@ -46,7 +49,8 @@ def _columns(model: Model) -> list[str]:
 def _put(generator: random.Random, model: Model, name: str, large: int) -> Step | None:
     if not model.staged:
         return None
-    column, key, number = generator.choice(_columns(model)), _key(generator), _number(generator)
+    column = generator.choice(_columns(model))
+    key, number = _key(generator, column), _number(generator)
     return lambda world: world.put(column, key, number)
 
 
@@ -55,7 +59,11 @@ def _write(generator: random.Random, model: Model, name: str, large: int) -> Ste
         return None
     column = generator.choice(_columns(model))
     count, first, number = generator.choice((3, 20, large)), generator.randrange(5_000), _number(generator)
-    numbers: dict[Key, int] = {first + i: (number + i) % 30_000 for i in range(count)}
+    width = generator.choice((1, 7, 5_000))
+    nested = base(column) in NESTED
+    numbers: dict[Key, int] = {
+        ((first + i) // width, first + i) if nested else first + i: (number + i) % 30_000 for i in range(count)
+    }
     return lambda world: world.write(column, numbers)
 
 
@@ -69,7 +77,7 @@ def _batch(generator: random.Random, model: Model, name: str, large: int) -> Ste
         if present and generator.random() < 0.3:
             changes.append((column, generator.choice(present), None))
         else:
-            changes.append((column, _key(generator), _number(generator)))
+            changes.append((column, _key(generator, column), _number(generator)))
     fails = generator.random() < 0.2
     return lambda world: world.batch(changes, fails)
 
@@ -83,8 +91,31 @@ def _delete(generator: random.Random, model: Model, name: str, large: int) -> St
     return lambda world: world.delete(column, keys)
 
 
+def _delete_sample(generator: random.Random, model: Model, name: str, large: int) -> Step | None:
+    filled = [column for column in _columns(model) if base(column) in NESTED and model.staged[column]]
+    if not filled:
+        return None
+    column = generator.choice(filled)
+    key = generator.choice(list(model.staged[column]))
+    assert isinstance(key, tuple)
+    return lambda world: world.delete_sample(column, key[0])
+
+
+def _rename(generator: random.Random, model: Model, name: str, large: int) -> Step | None:
+    if not model.staged:
+        return None
+    old = generator.choice(_columns(model))
+    new = base(old) if old.endswith(RENAMED) else old + RENAMED
+    return None if new in model.staged else (lambda world: world.rename_column(old, new))
+
+
+def _describe(generator: random.Random, model: Model, name: str, large: int) -> Step | None:
+    column, number = generator.choice(["", *_columns(model)]), _number(generator)
+    return lambda world: world.describe(column, number)
+
+
 def _columns_step(generator: random.Random, model: Model, name: str, large: int) -> Step | None:
-    column = generator.choice(sorted(COLUMNS))
+    column = generator.choice(model.names)
     if column not in model.staged:
         return lambda world: world.add_column(column)
     return (lambda world: world.remove_column(column)) if generator.random() < 0.15 else None
@@ -120,6 +151,8 @@ _BACKENDS = {
     "chunks": ("01", "toy"),
     "text": ("30", "toy"),
     "raw": ("31", "toy"),
+    "boxes": ("10", "00", "toy"),
+    "notes": ("30", "toy"),
 }
 
 
@@ -127,7 +160,7 @@ def _backend(generator: random.Random, model: Model, name: str, large: int) -> S
     if not model.staged:
         return None
     column = generator.choice(_columns(model))
-    tag = generator.choice(_BACKENDS[column])
+    tag = generator.choice(_BACKENDS[base(column)])
     return lambda world: world.change_backend(column, tag)
 
 
@@ -140,6 +173,9 @@ _MAKERS: tuple[tuple[int, Maker], ...] = (
     (15, _write),
     (15, _batch),
     (10, _delete),
+    (5, _delete_sample),
+    (4, _rename),
+    (5, _describe),
     (10, _columns_step),
     (15, _commit),
     (8, _branches),

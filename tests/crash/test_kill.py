@@ -10,7 +10,7 @@ import copy
 import random
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import dataclass
 from multiprocessing.connection import Connection
 from pathlib import Path
@@ -19,7 +19,7 @@ import pytest
 
 from tests.crash.random_steps import choose
 from tests.crash.scenarios import repositories
-from tests.crash.world import Live, Model, Step, observe, require
+from tests.crash.world import COLUMNS, NESTED, Live, Model, Step, observe, require
 from tests.processes import child
 
 KILLS_OF_ONE = 5
@@ -90,11 +90,11 @@ def kill_and_look(directory: Path, seed: str, model: Model, small: bool, count: 
     return before if found == before.state() else after
 
 
-def kill_often(place: Path, seed: int, kills: int, count: Count) -> None:
+def kill_often(place: Path, seed: int, kills: int, count: Count, names: Iterable[str] = (*COLUMNS, *NESTED)) -> None:
     directory = place / str(seed)
     directory.mkdir()
     repositories.initialize(directory)
-    model = Model()
+    model = Model(names)
     for number in range(kills):
         try:
             model = kill_and_look(directory, f"{seed}-{number}", model, bool(seed % 2), count)
@@ -114,10 +114,18 @@ def test_row_1_killed_writers(seed: int, place: Path) -> None:
     assert count.acknowledged
 
 
+@pytest.mark.parametrize("seed", range(2))
+def test_row_1_killed_writers_of_nested_columns(seed: int, place: Path) -> None:
+    count = Count()
+    kill_often(place, 1_000 + seed, KILLS_OF_ONE, count, NESTED)
+    assert count.acknowledged
+
+
 @pytest.mark.nightly
-def test_row_1_five_hundred_killed_writers(place: Path) -> None:
+@pytest.mark.parametrize("names", [(*COLUMNS, *NESTED), tuple(NESTED)], ids=["all", "nested"])
+def test_row_1_five_hundred_killed_writers(names: tuple[str, ...], place: Path) -> None:
     count = Count()
     for seed in range(100, 200):
-        kill_often(place, seed, KILLS_OF_ONE, count)
+        kill_often(place, seed, KILLS_OF_ONE, count, names)
     print(count)
     assert count.kills == 500

@@ -28,6 +28,10 @@ def image(number: int) -> Any:
     return np.random.default_rng(number).integers(0, 256, (28, 28), np.uint8)
 
 
+def box(number: int) -> Any:
+    return np.full((1 + number % 9, 4), number, np.float32)
+
+
 @pytest.fixture
 def path(place: Path) -> Path:
     """A repository with a column of each kind that matters here, and one commit."""
@@ -39,6 +43,7 @@ def path(place: Path) -> Path:
         writer.add_ndarray_column("label", shape=(), dtype=np.int64)
         writer.add_ndarray_column("image", shape=(28, 28), dtype=np.uint8)
         writer.add_str_column("text")
+        writer.add_ndarray_column("boxes", (9, 4), np.float32, variable_shape=True, contains_subsamples=True)
         commit_number(writer, 0)
         writer.close()
 
@@ -52,6 +57,11 @@ def commit_number(writer: Any, number: int) -> str:
         writer["label"].write(range(ROWS), np.full(ROWS, number))
         writer["image"][number % 7] = image(number)
         writer["text"]["number"] = f"{number} " * 50
+        writer["boxes"].write([(sample, sub) for sample in range(8) for sub in (0, "last")], [box(number)] * 16)
+        writer["boxes"][number % 8, "only"] = box(number)
+        if number:
+            del writer["boxes"][(number - 1) % 8]["only"]
+        writer.attributes["number"] = number
     return str(writer.commit(str(number)))
 
 
@@ -62,6 +72,13 @@ def require_whole(checkout: Any, log: Any) -> int:
     assert (labels == number).all()
     assert checkout["text"]["number"] == f"{number} " * 50
     assert np.array_equal(checkout["image"][number % 7], image(number))
+    assert checkout.attributes["number"] == number
+    boxes = {sample: view.data for sample, view in checkout["boxes"].items()}
+    assert list(boxes) == list(range(8))
+    assert [sample for sample, box in boxes.items() if "only" in box] == [number % 8]
+    assert all(
+        (array == number).all() and len(array) == 1 + number % 9 for box in boxes.values() for array in box.values()
+    )
     assert log["specs"][checkout.commit_hash]["commit_message"] == str(number)
     return number
 

@@ -23,9 +23,9 @@ from hangar.lock import force_release
 from hangar.stores import Stores
 from tests.backends.toy import Toy
 
-Key = int | str
+Key = int | str | tuple[int | str, int | str]
 Content = dict[str, dict[Key, int]]
-"""Column to sample key to the number of a value."""
+"""Column to sample key (in a nested column a pair) to the number of a value."""
 Change = tuple[str, Key, "int | None"]
 """Column, key, and the number of the new value or None to delete."""
 
@@ -39,6 +39,13 @@ COLUMNS: Mapping[str, dict[str, Any]] = {
     "raw": {},
 }
 """Every backend, every form of a tree entry."""
+NESTED: Mapping[str, dict[str, Any]] = {
+    "boxes": {"shape": (9, 4), "dtype": np.float32, "variable_shape": True},
+    "notes": {},
+}
+"""Columns with subsamples."""
+RENAMED = ".b"
+"""What follows the first name of a column that was renamed."""
 
 LONG_KEY = "ü/" * 100
 """Longer than a key of the database can be."""
@@ -50,8 +57,14 @@ def plain(column: str, number: int) -> Any:
     return comparable(make(column, number))
 
 
+def base(column: str) -> str:
+    """The name that a column was made with."""
+    return column.removesuffix(RENAMED)
+
+
 def make(column: str, number: int) -> Any:
     """The value of a column with a number: unlike all others of it."""
+    column = base(column)
     if column == "label":
         return np.array(number, np.int16)
     if column == "image":
@@ -61,9 +74,11 @@ def make(column: str, number: int) -> Any:
         return (number + np.arange(np.prod(shape), dtype=dtype)).astype(dtype).reshape(shape)
     if column == "ragged":
         return np.full((1 + number % 4, 1 + number % 30), number, np.float32)
+    if column == "boxes":
+        return np.full((1 + number % 9, 1 + number % 4), number, np.float32)
     # Short ones lie in the tree, long ones in a file.
     text = f"{number} " * (1 if number % 2 else 40)
-    return text if column == "text" else text.encode()
+    return text.encode() if column == "raw" else text
 
 
 def comparable(value: Any) -> Any:
@@ -75,7 +90,10 @@ class Actions(Protocol):
 
     def add_column(self, name: str) -> None: ...
     def remove_column(self, name: str) -> None: ...
+    def rename_column(self, old: str, new: str) -> None: ...
+    def describe(self, column: str, number: int) -> None: ...
     def put(self, column: str, key: Key, number: int) -> None: ...
+    def delete_sample(self, column: str, sample: int | str) -> None: ...
     def write(self, column: str, numbers: Mapping[Key, int]) -> None: ...
     def delete(self, column: str, keys: Sequence[Key]) -> None: ...
     def batch(self, changes: Iterable[Change], fails: bool = False) -> None: ...
@@ -96,13 +114,19 @@ Step = Callable[[Actions], None]
 
 
 class Model:
-    """What a repository must hold."""
+    """What a repository must hold; ``names`` are those of columns that may be made."""
 
-    def __init__(self) -> None:
+    def __init__(self, names: Iterable[str] = (*COLUMNS, *NESTED)) -> None:
+        self.names = sorted(names)
         self.last_written = "master"
         self.heads: dict[str, tuple[str, ...]] = {"master": ()}
         self.commits: dict[str, Content] = {}
         self.staged: Content = {}
+        self.ids: dict[str, str] = {}
+        """Of each staged column: a renamed one is the same column, one made again may not be."""
+        self.said: dict[str, int] = {}
+        """The attribute of each staged column, and under '' that of the whole, where there is one."""
+        self.rest: dict[str, tuple[dict[str, str], dict[str, int]]] = {"": ({}, {})}
         self.backends: dict[str, str] = {}
         self.email = "ada@example.org"
 
@@ -112,9 +136,13 @@ class Model:
         return {
             "last written": self.last_written,
             "branches": self.heads.copy(),
-            "commits": {message: _plain_content(self.commits[message]) for message in sorted(reachable)},
-            "staged": _plain_content(self.staged),
-            "backends": {name: self.backends.get(name, _DEFAULT_BACKENDS.get(name, "10")) for name in self.staged},
+            "commits": {
+                message: _plain_content(self.commits[message], self.rest[message][1]) for message in sorted(reachable)
+            },
+            "staged": _plain_content(self.staged, self.said),
+            "backends": {
+                name: self.backends.get(self._id(name), _DEFAULT_BACKENDS.get(base(name), "10")) for name in self.staged
+            },
             "email": self.email,
         }
 
@@ -122,15 +150,42 @@ class Model:
         messages = self.heads[self.last_written]
         return copy.deepcopy(self.commits[messages[0]]) if messages else {}
 
+    def _head_rest(self) -> tuple[dict[str, str], dict[str, int]]:
+        ids, said = self.rest[next(iter(self.heads[self.last_written]), "")]
+        return dict(ids), dict(said)
+
+    def _id(self, name: str) -> str:
+        return self.ids.get(name, name)
+
     def clean(self) -> bool:
         """Whether nothing is staged."""
-        return self.staged == self._head()
+        return self.staged == self._head() and (self.ids, self.said) == self._head_rest()
 
     def add_column(self, name: str) -> None:
+        number = 0
+        while (identity := f"{name}{number or ''}") in self.ids.values():
+            number += 1
         self.staged[name] = {}
+        self.ids[name] = identity
+        if "backend" in COLUMNS.get(name, {}):
+            self.backends[identity] = COLUMNS[name]["backend"]
 
     def remove_column(self, name: str) -> None:
         del self.staged[name]
+        self.ids.pop(name, None)
+        self.said.pop(name, None)
+
+    def rename_column(self, old: str, new: str) -> None:
+        self.staged[new] = self.staged.pop(old)
+        self.ids[new] = self.ids.pop(old)
+        if old in self.said:
+            self.said[new] = self.said.pop(old)
+
+    def describe(self, column: str, number: int) -> None:
+        self.said[column] = number
+
+    def delete_sample(self, column: str, sample: int | str) -> None:
+        self.delete(column, [key for key in self.staged[column] if isinstance(key, tuple) and key[0] == sample])
 
     def put(self, column: str, key: Key, number: int) -> None:
         self.staged[column][key] = number
@@ -152,6 +207,7 @@ class Model:
     def commit(self, message: str) -> None:
         self.heads[self.last_written] = (message, *self.heads[self.last_written])
         self.commits[message] = copy.deepcopy(self.staged)
+        self.rest[message] = (dict(self.ids), dict(self.said))
 
     def amend(self, message: str) -> None:
         self.heads[self.last_written] = self.heads[self.last_written][1:]
@@ -159,6 +215,7 @@ class Model:
 
     def reset(self) -> None:
         self.staged = self._head()
+        self.ids, self.said = self._head_rest()
 
     def create_branch(self, name: str) -> None:
         self.heads[name] = self.heads[self.last_written]
@@ -168,13 +225,13 @@ class Model:
 
     def switch(self, name: str) -> None:
         self.last_written = name
-        self.staged = self._head()
+        self.reset()
 
     def change_backend(self, column: str, tag: str) -> None:
-        self.backends[column] = tag
+        self.backends[self._id(column)] = tag
 
     def convert(self, column: str, tag: str) -> None:
-        self.backends[column] = tag
+        self.backends[self._id(column)] = tag
 
     def configure(self, email: str) -> None:
         self.email = email
@@ -186,11 +243,15 @@ class Model:
         pass
 
 
-_DEFAULT_BACKENDS = {"text": "30", "raw": "31", "rows": "00", "chunks": "01"}
+_DEFAULT_BACKENDS = {"text": "30", "notes": "30", "raw": "31", "rows": "00", "chunks": "01"}
 
 
-def _plain_content(content: Content) -> dict[str, dict[Key, Any]]:
-    return {name: {key: plain(name, number) for key, number in samples.items()} for name, samples in content.items()}
+def _plain_content(content: Content, said: Mapping[str, int]) -> dict[str, dict[Key, Any]]:
+    """Columns and what is said of them, as ``_read`` shows it."""
+    found: dict[str, dict[Key, Any]] = {
+        name: {key: plain(base(name), number) for key, number in samples.items()} for name, samples in content.items()
+    }
+    return found | {f"about {name}": {"number": number} for name, number in said.items()}
 
 
 class Live:
@@ -202,18 +263,29 @@ class Live:
         self.writer: WriterCheckout = self.repo.checkout(write=True)
 
     def add_column(self, name: str) -> None:
-        if name == "text":
-            self.writer.add_str_column(name)
+        nested = name in NESTED
+        if name in ("text", "notes"):
+            self.writer.add_str_column(name, nested)
         elif name == "raw":
             self.writer.add_bytes_column(name)
         else:
-            self.writer.add_ndarray_column(name, **COLUMNS[name])
+            options: dict[str, Any] = {**(NESTED if nested else COLUMNS)[name], "contains_subsamples": nested}
+            self.writer.add_ndarray_column(name, **options)
 
     def remove_column(self, name: str) -> None:
         self.writer.columns.delete(name)
 
+    def rename_column(self, old: str, new: str) -> None:
+        self.writer.rename_column(old, new)
+
+    def describe(self, column: str, number: int) -> None:
+        (self.writer[column] if column else self.writer).attributes["number"] = number
+
     def put(self, column: str, key: Key, number: int) -> None:
         self.writer[column][key] = make(column, number)
+
+    def delete_sample(self, column: str, sample: int | str) -> None:
+        del self.writer[column][sample]
 
     def write(self, column: str, numbers: Mapping[Key, int]) -> None:
         self.writer[column].write(list(numbers), [make(column, number) for number in numbers.values()])
@@ -310,7 +382,20 @@ def observe(live: Live) -> dict[str, Any]:
 
 
 def _read(checkout: Any) -> dict[str, dict[Key, Any]]:
-    return {name: {key: comparable(value) for key, value in checkout[name].items()} for name in checkout}
+    found = {name: {key: comparable(value) for key, value in _items(checkout[name])} for name in checkout}
+    for name, thing in (("", checkout), *checkout.items()):
+        if thing.attributes:
+            found[f"about {name}"] = dict(thing.attributes)
+    return found
+
+
+def _items(column: Any) -> Iterable[tuple[Key, Any]]:
+    if not column.contains_subsamples:
+        yield from column.items()
+        return
+    for sample, view in column.items():
+        for sub, value in view.items():
+            yield (sample, sub), value
 
 
 def require(found: Mapping[str, Any], *expected: Mapping[str, Any]) -> None:

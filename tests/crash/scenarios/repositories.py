@@ -15,7 +15,7 @@ from typing import Any
 from hangar import Repository, _fs, limits
 from tests.crash.harness import Acknowledge, Scenario, State
 from tests.crash.scenarios import blobs
-from tests.crash.world import COLUMNS, LONG_KEY, Actions, Live, Model, Step, observe, require
+from tests.crash.world import COLUMNS, LONG_KEY, Actions, Change, Key, Live, Model, Step, observe, require
 from tests.processes import child
 
 
@@ -25,7 +25,7 @@ def lower_limits() -> None:
     limits.STAGED_ROWS = 30  # type: ignore[misc]
 
 
-def numbers(start: int, count: int, step: int = 1) -> dict[int | str, int]:
+def numbers(start: int, count: int, step: int = 1) -> dict[Key, int]:
     """Int keys to numbers of values."""
     return {key: key * step for key in range(start, start + count)}
 
@@ -129,9 +129,14 @@ def require_sound(live: Live, data: bool) -> None:
 def goes_on(live: Live) -> None:
     """Write to every column that is there, single values and a batch, and commit."""
     before = observe(live)
-    added = [(name, "next", 900 + i) for i, name in enumerate(live.writer)]
+    added: list[Change] = [
+        (name, ("next", "next") if column.contains_subsamples else "next", 900 + i)
+        for i, (name, column) in enumerate(live.writer.items())
+    ]
     model = Model()
-    model.staged = {name: {key: number} for name, key, number in added}
+    for name, key, number in added:
+        assert number is not None
+        model.staged[name] = {key: number}
     live.batch(added)
     live.commit("next")
     after = observe(live)
