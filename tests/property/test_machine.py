@@ -6,6 +6,7 @@ ever made is read back whole, and fsck finds nothing.
 
 from __future__ import annotations
 
+import copy
 import shutil
 import tempfile
 from functools import cache
@@ -33,10 +34,15 @@ COLUMNS: dict[str, dict[str, Any]] = {
     "boxes": {"shape": (3, 15), "dtype": np.uint8, "contains_subsamples": True},
     "notes": {"contains_subsamples": True},
 }
-NESTED = {name for name, how in COLUMNS.items() if "contains_subsamples" in how}
-ALL_NAMES = st.sampled_from(sorted(COLUMNS))
-NAMES = st.sampled_from(sorted(COLUMNS.keys() - NESTED))
+RENAMED = ".b"
+FLAT = [name for name, how in COLUMNS.items() if "contains_subsamples" not in how]
+NESTED = {name + suffix for name in COLUMNS.keys() - set(FLAT) for suffix in ("", RENAMED)}
+BASE_NAMES = st.sampled_from(sorted(COLUMNS))
+NAMES = st.sampled_from(sorted([*FLAT, *(name + RENAMED for name in FLAT)]))
 NESTED_NAMES = st.sampled_from(sorted(NESTED))
+ALL_NAMES = NAMES | NESTED_NAMES
+Rest = dict[str, dict[str, Any]]
+"""What there is of columns besides samples, by name: identity, attributes (of the whole under ''), and how often each was widened."""
 KEYS = st.one_of(
     st.integers(0, 40), st.integers(0, 40).map(lambda i: f"k{i}"), st.sampled_from(["ü/" * 100, 2**64 - 1])
 )
@@ -46,6 +52,7 @@ NUMBERS = st.integers(0, 30)
 
 def make(name: str, number: int) -> Any:
     """One of some thirty values of a column, equal for equal numbers."""
+    name = name.removesuffix(RENAMED)
     if name == "label":
         return np.array(number, np.int16)
     if name in ("image", "boxes"):
@@ -70,9 +77,14 @@ def order(key: int | str) -> tuple[int, int, str]:
     return (0, key, "") if isinstance(key, int) else (1, 0, key)
 
 
-def expect(checkout: Any, content: Content) -> None:
-    """``checkout`` holds ``content``, seen through every way to read it."""
+def expect(checkout: Any, content: Content, rest: Rest) -> None:
+    """``checkout`` holds ``content``, seen through every way to read it, and says what ``rest`` does."""
     assert list(checkout) == sorted(content)
+    assert dict(checkout.attributes) == rest["about"].get("", {})
+    for name, column in checkout.items():
+        assert dict(column.attributes) == rest["about"].get(name, {})
+        if name.removesuffix(RENAMED) == "ragged":
+            assert column.shape == (4 + rest["widened"].get(name, 0), 30)
     for name, samples in content.items():
         column = checkout[name]
         if name in NESTED:
@@ -87,7 +99,7 @@ def expect(checkout: Any, content: Content) -> None:
         assert [plain(column[key]) for key in keys[:3]] == wanted[:3]
         if keys:
             assert column.at(-1) == keys[-1]
-        if keys and name in ("label", "image", "away"):
+        if keys and name.removesuffix(RENAMED) in ("label", "image", "away"):
             stacked = np.stack([make(name, samples[key]) for key in keys])
             assert column.read(slice(1, None)).tobytes() == stacked[1:].tobytes()
             assert column.read(keys[::-1]).tobytes() == stacked[::-1].tobytes()
@@ -120,6 +132,8 @@ class RepositoryMachine(RuleBasedStateMachine):
         self.directory = tempfile.mkdtemp()
         self.repo = Repository(self.directory, exists=False)
         self.commits: dict[str, Content] = {}
+        self.rests: dict[str, Rest] = {"": {"ids": {}, "about": {}, "widened": {}}}
+        self.rest: Rest = copy.deepcopy(self.rests[""])
         self.heads: dict[str, str] = {"master": ""}
         self.staged: Content = {}
         self.branch = "master"
@@ -135,11 +149,16 @@ class RepositoryMachine(RuleBasedStateMachine):
 
     @property
     def dirty(self) -> bool:
-        return self.staged != self.committed()
+        return (self.staged, self.rest) != (self.committed(), self.rests[self.heads[self.branch]])
+
+    def back(self) -> None:
+        """To what is committed."""
+        self.staged = {name: dict(samples) for name, samples in self.committed().items()}
+        self.rest = copy.deepcopy(self.rests[self.heads[self.branch]])
 
     # ------------------------------------------------------------------ rules
 
-    @rule(name=ALL_NAMES)
+    @rule(name=BASE_NAMES)
     def add_column(self, name: str) -> None:
         if name in self.staged:
             return
@@ -150,12 +169,63 @@ class RepositoryMachine(RuleBasedStateMachine):
         else:
             self.writer.add_ndarray_column(name, **COLUMNS[name])
         self.staged[name] = {}
+        number = 0
+        while (name, number) in self.rest["ids"].values():
+            number += 1
+        self.rest["ids"][name] = (name, number)
 
     @rule(name=ALL_NAMES)
     def remove_column(self, name: str) -> None:
         if name in self.staged:
             del self.writer.columns[name]
             del self.staged[name]
+            for part in self.rest.values():
+                part.pop(name, None)
+
+    @rule(name=BASE_NAMES, back=st.booleans())
+    def rename_column(self, name: str, back: bool) -> None:
+        old, new = (name + RENAMED, name) if back else (name, name + RENAMED)
+        if old not in self.staged or new in self.staged:
+            with pytest.raises(LookupError):
+                self.writer.rename_column(old, new)
+            return
+        column = self.writer[old]
+        self.writer.rename_column(old, new)
+        assert column.column == new
+        for part in (self.staged, *self.rest.values()):
+            if old in part:
+                part[new] = part.pop(old)
+
+    @rule(name=st.sampled_from(["ragged", "ragged" + RENAMED]))
+    def widen(self, name: str) -> None:
+        if name in self.staged:
+            wider = self.rest["widened"][name] = self.rest["widened"].get(name, 0) + 1
+            self.writer[name].widen((4 + wider, 30))
+
+    @rule(name=ALL_NAMES | st.just(""), key=st.sampled_from("ab"), number=NUMBERS | st.none(), fails=st.booleans())
+    def describe(self, name: str, key: str, number: int | None, fails: bool) -> None:
+        if name and name not in self.staged:
+            return
+        attributes: Any = (self.writer[name] if name else self.writer).attributes
+        about = dict(self.rest["about"].get(name, {}))
+        try:
+            with self.writer:
+                if number is None:
+                    attributes.pop(key, None)
+                else:
+                    attributes[key] = [number]
+                if fails:
+                    raise ZeroDivisionError
+        except ZeroDivisionError:
+            return
+        about = {
+            one: value
+            for one, value in {**about, key: None if number is None else [number]}.items()
+            if value is not None
+        }
+        self.rest["about"].pop(name, None)
+        if about:
+            self.rest["about"][name] = about
 
     @rule(name=NAMES, key=KEYS, number=NUMBERS)
     def put(self, name: str, key: int | str, number: int) -> None:
@@ -260,12 +330,13 @@ class RepositoryMachine(RuleBasedStateMachine):
             return
         digest = self.writer.commit(f"commit {len(self.commits)}")
         self.commits[digest] = {name: dict(samples) for name, samples in self.staged.items()}
+        self.rests[digest] = copy.deepcopy(self.rest)
         self.heads[self.branch] = digest
 
     @rule()
     def reset(self) -> None:
         self.writer.reset_staging_area(force=True)
-        self.staged = {name: dict(samples) for name, samples in self.committed().items()}
+        self.back()
 
     @rule(anew=st.booleans())
     def reopen(self, anew: bool) -> None:
@@ -312,13 +383,13 @@ class RepositoryMachine(RuleBasedStateMachine):
         if name == self.branch:
             return
         self.branch = name
-        self.staged = {column: dict(samples) for column, samples in self.committed().items()}
+        self.back()
 
     @precondition(lambda self: self.commits)
     @rule(data=st.data())
     def read_any_commit(self, data: st.DataObject) -> None:
         digest = data.draw(st.sampled_from(sorted(self.commits)))
-        expect(self.repo.checkout(commit=digest), self.commits[digest])
+        expect(self.repo.checkout(commit=digest), self.commits[digest], self.rests[digest])
 
     # ------------------------------------------------------------------ what always holds
 
@@ -326,7 +397,7 @@ class RepositoryMachine(RuleBasedStateMachine):
     def the_staging_area_is_the_model(self) -> None:
         if not hasattr(self, "writer"):
             return
-        expect(self.writer, self.staged)
+        expect(self.writer, self.staged, self.rest)
         assert self.writer.diff.status() == ("DIRTY" if self.dirty else "CLEAN")
         assert self.repo.list_branches() == sorted(self.heads)
         assert self.repo.fsck().problems == ()
@@ -334,10 +405,11 @@ class RepositoryMachine(RuleBasedStateMachine):
     def teardown(self) -> None:
         try:
             for digest, content in self.commits.items():
-                expect(self.repo.checkout(commit=digest), content)
-            trees: dict[str, Content] = {}
+                expect(self.repo.checkout(commit=digest), content, self.rests[digest])
+            trees: dict[str, Any] = {}
             for digest, content in self.commits.items():
-                assert trees.setdefault(self.repo.commit_info(digest).tree, content) == content
+                seen = (content, *(self.rests[digest][part] for part in ("about", "widened")))
+                assert trees.setdefault(self.repo.commit_info(digest).tree, seen) == seen
             if hasattr(self, "writer"):
                 self.writer.close()
                 assert self.repo.verify_repo_integrity()
