@@ -29,7 +29,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return working
 
 
-@pytest.mark.parametrize("page", ["README.rst", "docs/tutorial.rst"])
+@pytest.mark.parametrize("page", ["README.rst", "docs/tutorial.rst", "docs/howto/evolve-a-column.rst"])
 def test_commands_run(page: str, desk: Path) -> None:
     commands = typed_commands(page)
     assert len(commands) >= 5
@@ -58,7 +58,7 @@ def test_commands_say_what_the_page_says(desk: Path) -> None:
 
 
 @pytest.mark.usefixtures("desk")
-@pytest.mark.parametrize("page", ["tutorial", "howto/flat-columns", "howto/nested-columns"])
+@pytest.mark.parametrize("page", ["tutorial", "howto/flat-columns", "howto/nested-columns", "howto/evolve-a-column"])
 def test_pages_say_what_happens(page: str) -> None:
     failed, tried = doctest.testfile(
         str(ROOT / "docs" / f"{page}.rst"),
