@@ -222,6 +222,19 @@ NATURAL_CHUNKS: Sequence[Step] = (
     lambda w: w.commit("chunks"),
 )
 
+EVOLUTION: Sequence[Step] = (
+    lambda w: w.rename_column("text", "text.b"),
+    lambda w: w.describe("image", 1),
+    lambda w: w.add_column("boxes"),
+    lambda w: w.batch([("boxes", (1, "a"), 5), ("boxes", (1, "b"), 6), ("boxes", ("s", 0), 7), ("text.b", "a", 8)]),
+    lambda w: w.describe("", 2),
+    lambda w: w.commit("evolved"),
+    lambda w: w.delete_sample("boxes", 1),
+    lambda w: w.describe("image", 3),
+    lambda w: w.rename_column("image", "image.b"),
+    lambda w: w.put("image.b", 60, 160),
+)
+
 WRITERS: Sequence[Step] = (
     lambda w: w.put("image", 50, 150),
     lambda w: w.reopen(),
@@ -291,5 +304,6 @@ SCENARIOS = (
     on_base("settings", SETTINGS, variants=1),
     on_base("hdf5 rows", HDF5, variants=1),
     on_base("hdf5 chunks", NATURAL_CHUNKS, variants=1),
+    on_base("evolution", EVOLUTION, variants=1),
     on_base("one writer after another", WRITERS, variants=1),
 )
