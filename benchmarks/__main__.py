@@ -6,9 +6,11 @@ python -m benchmarks [--quick] [--workload small ...] [--peer hangar ...] [--jso
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 import tempfile
 import time
+from contextlib import suppress
 from pathlib import Path
 
 from benchmarks import alone, machine
@@ -35,7 +37,9 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rst", type=Path, metavar="FILE", help="write the table between the markers of that page")
     parser.add_argument("--directory", type=Path, help="where the data sets are made; default: for temporary files")
     parser.add_argument("--verbose", action="store_true", help="show what the peers print")
-    return parser.parse_args(given)
+    options = parser.parse_args(given)
+    options.rounds = options.rounds or (2 if options.quick else 3)
+    return options
 
 
 def run(
@@ -43,6 +47,20 @@ def run(
 ) -> Results:
     """Measure; the peers take turns, so that what the machine does meanwhile hits them alike."""
     results = Results()
+    with suppress(KeyboardInterrupt):  # what was measured so far is shown
+        _measure(results, names, peers, settings, rounds, scale, **options)
+    return results
+
+
+def _measure(
+    results: Results,
+    names: list[str],
+    peers: list[Entry],
+    settings: Settings,
+    rounds: int,
+    scale: int,
+    **options: object,
+) -> None:
     limit, quiet = float(options.get("limit", 180)), bool(options.get("quiet", True))  # type: ignore[arg-type]
     for group in _groups(names):
         workers = []
@@ -58,10 +76,12 @@ def run(
                     start = time.perf_counter()
                     results.add(name, peer, worker.round(), worker.failure)
                     _note(f"{name}, round {turn + 1}: {peer} {time.perf_counter() - start:.1f} s")
-        finally:
+        except KeyboardInterrupt:
             for worker in workers:
-                worker.close()
-    return results
+                worker.close(hurry=True)
+            raise
+        for worker in workers:
+            worker.close()
 
 
 def _groups(names: list[str]) -> list[list[str]]:
@@ -72,45 +92,45 @@ def _groups(names: list[str]) -> list[list[str]]:
 
 
 def _note(text: str) -> None:
-    if sys.stderr.isatty():
-        sys.stderr.write(f"\r\x1b[K{text}")
+    """Where the run is: one line on a terminal, a log elsewhere."""
+    if text or sys.stderr.isatty():
+        sys.stderr.write(f"\r\x1b[K{text}" if sys.stderr.isatty() else f"{text}\n")
         sys.stderr.flush()
 
 
 def main(given: list[str] | None = None) -> int:
     options = arguments(given)
-    names = options.workload or [*DEFAULT, "alone"]
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     peers = entries(options.peer)
-    seconds = options.seconds or (0.1 if options.quick else 0.3)
-    rounds = options.rounds or (2 if options.quick else 3)
-    settings = Settings(seconds, 5 if options.quick else 11, options.directory)
     start = time.perf_counter()
-    results = run(
-        [name for name in names if name != "alone"],
-        peers,
-        settings,
-        rounds,
-        10 if options.quick else 1,
-        limit=options.limit,
-        quiet=not options.verbose,
-    )
-    if "alone" in names:
-        results.single |= alone.start_up(options.directory, 5 if options.quick else 15)
-        results.single |= alone.folders(options.directory, 200 if options.quick else 2_000)
-        if options.huge:
-            results.single |= alone.memory(options.directory, 10_000_000)
+    with tempfile.TemporaryDirectory(prefix="bench-", dir=options.directory) as directory:
+        results = _everything(options, peers, Path(directory))
+        about = machine.describe(peers, Path(directory))
     _note("")
+    scale = "quick, a tenth of the data, " if options.quick else ""
+    about["run"] = f"{scale}{options.rounds} rounds, {time.perf_counter() - start:.0f} s"
     found = sections(results)
-    about = machine.describe(peers, options.directory or Path(tempfile.gettempdir()))
-    about["run"] = (
-        f"{'quick, a tenth of the data, ' if options.quick else ''}{rounds} rounds, {time.perf_counter() - start:.0f} s"
-    )
     sys.stdout.write(machine.as_text(about) + "\n\n" + as_text(found))
     if options.json:
         machine.write_json(options.json, about, results)
     if options.rst:
         machine.write_page(options.rst, about, found)
     return 0
+
+
+def _everything(options: argparse.Namespace, peers: list[Entry], directory: Path) -> Results:
+    names = options.workload or [*DEFAULT, "alone"]
+    scale = 10 if options.quick else 1
+    settings = Settings(options.seconds or (0.1 if options.quick else 0.3), 5 if options.quick else 11, directory)
+    workloads = [name for name in names if name != "alone"]
+    results = run(workloads, peers, settings, options.rounds, scale, limit=options.limit, quiet=not options.verbose)
+    if "alone" in names and list(results.counts) == workloads:
+        _note("alone")
+        results.single |= alone.start_up(directory, 5 if options.quick else 15)
+        results.single |= alone.folders(directory, 200 if options.quick else 2_000)
+        if options.huge:
+            results.single |= alone.memory(directory, 10_000_000)
+    return results
 
 
 if __name__ == "__main__":

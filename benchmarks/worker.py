@@ -63,11 +63,13 @@ class Worker:
             self.failure, found = found, None
         return found  # type: ignore[no-any-return]
 
-    def close(self) -> None:
-        """End the process."""
+    def close(self, hurry: bool = False) -> None:
+        """End the process, in the middle of a round if need be."""
         with contextlib.suppress(OSError):
             self._pipe.send("")  # closing it is not enough: workers that were forked later hold it too
         self._pipe.close()
+        if hurry:
+            self._process.kill()
         self._process.join(10)
         if self._process.is_alive():
             self._process.kill()
@@ -75,6 +77,8 @@ class Worker:
 
 
 def _serve(entry: Entry, workload: Workload, settings: Settings, pipe: Connection, quiet: bool) -> None:
+    signal.signal(signal.SIGTERM, signal.SIG_DFL)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # the parent ends its workers
     if quiet:
         nowhere = os.open(os.devnull, os.O_WRONLY)
         os.dup2(nowhere, 1)
