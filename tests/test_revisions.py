@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from hangar.db.tables import COMMITS
-from hangar.errors import InvalidStateError, RevisionNotFoundError
+from hangar.errors import InvalidInputError, InvalidStateError, RevisionNotFoundError
 from hangar.refs import Refs
 from hangar.revisions import CANDIDATES, Revision, did_you_mean, resolve, resolve_commit
 from tests.history.maker import ANN, History, new_history
@@ -160,9 +160,10 @@ def test_branch_before_tag_before_remote(made: History) -> None:
     assert find(made, "remotes/tags/v1").digest == made.digests["c"]
 
 
-def test_a_branch_called_head(made: History) -> None:
-    made.point("heads/HEAD", "a")
-    assert find(made, "HEAD").digest == made.digests["a"]
+def test_no_branch_can_be_called_head(made: History) -> None:
+    with pytest.raises(InvalidInputError, match="stands for the branch to write"):
+        made.point("heads/HEAD", "a")
+    assert find(made, "HEAD").digest == made.digests["m"]
 
 
 def test_a_name_that_is_a_digest_too_wins_with_a_warning(made: History) -> None:
