@@ -9,7 +9,7 @@ import numpy.typing as npt
 
 from hangar.checkout.session import WriterSession
 from hangar.columns.collection import Columns
-from hangar.columns.nested import NestedSampleWriter
+from hangar.columns.nested_write import NestedSampleWriter
 from hangar.columns.opening import ColumnToWrite
 from hangar.columns.preference import check_preference
 from hangar.columns.write import FlatSampleWriter

@@ -6,7 +6,8 @@ from hangar.columns.accessor import FlatSubsampleReader, FlatSubsampleWriter
 from hangar.columns.base import ColumnBase
 from hangar.columns.collection import Columns
 from hangar.columns.flat import FlatSampleReader
-from hangar.columns.nested import NestedSampleReader, NestedSampleWriter
+from hangar.columns.nested import NestedSampleReader
+from hangar.columns.nested_write import NestedSampleWriter
 from hangar.columns.write import ColumnWriter, FlatSampleWriter
 
 __all__ = [

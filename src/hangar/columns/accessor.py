@@ -28,7 +28,8 @@ from hangar.objects.store import NodeStore
 from hangar.schema import ColumnSchema
 
 if TYPE_CHECKING:
-    from hangar.columns.nested import NestedSampleReader, NestedSampleWriter
+    from hangar.columns.nested import NestedSampleReader
+    from hangar.columns.nested_write import NestedSampleWriter
 
 __all__ = ["FlatSubsampleReader", "FlatSubsampleWriter"]
 

@@ -7,7 +7,7 @@ written as those of flat columns are.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from itertools import chain, islice, pairwise
 from typing import Any, ClassVar, Literal
 from weakref import ref
@@ -15,20 +15,19 @@ from weakref import ref
 import numpy as np
 import numpy.typing as npt
 
-from hangar.columns.accessor import FlatSubsampleReader, FlatSubsampleWriter
+from hangar.columns.accessor import FlatSubsampleReader
 from hangar.columns.ahead import windows
 from hangar.columns.base import ColumnBase, Session, Source
 from hangar.columns.entries import EntryReader
 from hangar.columns.keyspace import PAIRS, lookup_prefix
 from hangar.columns.lookup import KeyBatch, check_position, position_batch
-from hangar.columns.write import ColumnWriter, as_pairs
 from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundError, SampleNotFoundError
-from hangar.names import SampleKey, check_key
+from hangar.names import SampleKey
 from hangar.objects.order import select_sample
 from hangar.objects.scan import entries_below, scan_samples, starts_with
-from hangar.schema.keys import check_keys, decode_keys, decode_prefix, decode_prefixes, encode_pairs
+from hangar.schema.keys import decode_keys, decode_prefix, decode_prefixes
 
-__all__ = ["NestedSampleReader", "NestedSampleWriter"]
+__all__ = ["NestedSampleReader", "whole_samples"]
 
 
 class NestedSampleReader(ColumnBase, EntryReader):
@@ -190,7 +189,7 @@ class NestedSampleReader(ColumnBase, EntryReader):
         if positions is not None or isinstance(keys, slice):
             prefixes = self._prefixes_at(keys if positions is None else positions)
         else:
-            samples = _whole_samples(keys)
+            samples = whole_samples(keys)
             if samples is None:
                 return self._read_keys(keys, out)
             prefixes = [self._must_prefix(sample) for sample in samples]
@@ -279,7 +278,7 @@ class NestedSampleReader(ColumnBase, EntryReader):
             yield view._sample, view
 
 
-def _whole_samples(keys: Any) -> Sequence[Any] | None:
+def whole_samples(keys: Any) -> Sequence[Any] | None:
     """The samples that ``keys`` name whole; None where they are pairs."""
     if isinstance(keys, np.ndarray):
         return keys.tolist() if keys.ndim == 1 else None
@@ -294,110 +293,3 @@ def _whole_samples(keys: Any) -> Sequence[Any] | None:
             "a batch names subsamples, (sample, subsample), or whole samples, (sample, ...): not both"
         )
     return None
-
-
-class NestedSampleWriter(ColumnWriter, NestedSampleReader):
-    """A nested column of the staging area."""
-
-    _accessor: ClassVar[type[FlatSubsampleReader]] = FlatSubsampleWriter
-
-    def __setitem__(self, key: Any, value: Any) -> None:
-        """Add subsamples to a sample, new or there already, and overwrite those of the same key.
-
-        Parameters
-        ----------
-        key
-            The sample; or a pair ``sample, subsample``, which writes one value.
-        value
-            A mapping from subsample keys to values, or pairs. Everything is validated before the first write.
-
-        Raises
-        ------
-        InvalidInputError
-            (a ``ValueError``) a key is not suitable, or a value is not what the column holds.
-        InvalidTypeError
-            (a ``TypeError``) the value is neither a mapping nor pairs.
-        """
-        self._session.check()
-        if isinstance(key, (tuple, list)):
-            self.put_entry(self._space.encode(key), value)
-        else:
-            self.update([(key, value)])
-
-    def write(self, keys: Iterable[tuple[SampleKey, SampleKey]] | npt.NDArray[Any], values: Any) -> None:
-        """Write a batch of subsamples.
-
-        Parameters
-        ----------
-        keys
-            Pairs of sample and subsample key, or an integer array of shape (n, 2); the last of two equal ones counts.
-        values
-            Arrays stacked to ``(n, *shape of a subsample)``, or a sequence of n values.
-
-        Raises
-        ------
-        InvalidInputError
-            A key is not suitable, a value is not what the column holds, or there are not as many of both. Nothing was written.
-        InvalidTypeError
-            (a ``TypeError``) ``keys`` or ``values`` is no sequence.
-        """
-        self._session.check()
-        self.put_entries(self._space.encode_all(keys), values)
-
-    def update(self, other: Mapping[Any, Any] | Iterable[tuple[Any, Any]] | None = None, **kwargs: Any) -> None:
-        """Write a mapping from samples to mappings (or pairs), as ``column[sample] = mapping`` for each.
-
-        Everything is validated before the first write.
-        """
-        self._session.check()
-        samples: list[SampleKey] = []
-        subsamples: list[SampleKey] = []
-        values: list[Any] = []
-        for sample, inner in as_pairs(other, kwargs).items():
-            if inner is None:
-                raise InvalidTypeError(f"sample {sample!r} is given no mapping of subsamples, but None")
-            pairs = inner.data if isinstance(inner, FlatSubsampleReader) else as_pairs(inner, {})
-            samples += [check_key(sample)] * len(pairs)
-            subsamples += pairs
-            values += pairs.values()
-        self.put_entries(encode_pairs(samples, check_keys(subsamples)), values)
-
-    # ------------------------------------------------------------------ deleting
-
-    def _keys_of(self, prefix: bytes) -> list[bytes]:
-        root = self._source.root()
-        return [] if root is None else entries_below(self._nodes, root.digest, prefix)[0]
-
-    def __delitem__(self, key: Any) -> None:
-        """Delete a sample with all its subsamples, or one subsample (``del column[sample, subsample]``).
-
-        Raises
-        ------
-        SampleNotFoundError
-            (a ``KeyError``) there is no such sample or subsample.
-        """
-        self.delete([key])
-
-    def delete(self, keys: Sequence[Any]) -> None:
-        """Delete a batch of samples, or of subsamples named by pairs.
-
-        Raises
-        ------
-        SampleNotFoundError
-            One of them does not exist. Nothing was deleted.
-        """
-        self._session.check()
-        samples = _whole_samples(keys)
-        if samples is None:
-            self._cells(keys)
-            self.remove_entries(self._space.batch(keys).encoded())
-            return
-        prefixes = dict.fromkeys(self._must_prefix(sample) for sample in samples)
-        self.remove_entries([key for prefix in prefixes for key in self._keys_of(prefix)])
-
-    def pop(self, sample: SampleKey) -> dict[SampleKey, Any]:
-        """Delete a sample and return its subsamples."""
-        prefix = self._must_prefix(sample)
-        found = self._dicts([prefix])[0]
-        self.remove_entries(self._keys_of(prefix))
-        return found

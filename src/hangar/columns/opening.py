@@ -6,7 +6,8 @@ from typing import TypeAlias
 
 from hangar.columns.base import Session, Source, StagedSource, WriteSession
 from hangar.columns.flat import FlatSampleReader
-from hangar.columns.nested import NestedSampleReader, NestedSampleWriter
+from hangar.columns.nested import NestedSampleReader
+from hangar.columns.nested_write import NestedSampleWriter
 from hangar.columns.write import FlatSampleWriter
 
 __all__ = ["ColumnReader", "ColumnToWrite", "open_reader", "open_writer"]

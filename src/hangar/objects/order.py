@@ -25,7 +25,7 @@ from hangar.objects.gather import (
 )
 from hangar.objects.locate import load_child, load_level
 from hangar.objects.node import Node, TreeForm
-from hangar.objects.samples import count_samples, split_samples
+from hangar.objects.samples import count_samples, distinct_samples
 from hangar.objects.store import NodeStore
 
 __all__ = [
@@ -244,7 +244,7 @@ def select_sample(store: NodeStore, root: bytes, position: int) -> bytes:
         node = load_child(store, node, index)
         # The child counts a sample that it shares with the sibling before it; its parent does not.
         position += _samples_below(node) - counted
-    samples = list(split_samples(node.keys)[0])
+    samples = distinct_samples(node.keys)
     if position >= len(samples):
         raise _miscounted(root)
     return samples[position]

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 from hangar.objects.locate import load_child, load_level
 from hangar.objects.node import Node
-from hangar.objects.samples import split_samples
+from hangar.objects.samples import distinct_samples
 from hangar.objects.store import NodeStore
 
 __all__ = ["entries_below", "leaves", "scan", "scan_samples", "starts_with"]
@@ -77,7 +77,7 @@ def scan_samples(store: NodeStore, root: bytes, start: bytes = b"") -> Iterator[
     last = b""
     while True:
         for leaf, at, stop in leaves(store, root, start):
-            samples = list(split_samples(leaf.keys[at:stop])[0])
+            samples = distinct_samples(leaf.keys[at:stop])
             if samples[0] == last:
                 del samples[0]
             if not samples:
