@@ -1,11 +1,11 @@
 """What each backend costs, by size and content of a sample: the table behind the choice in ``hangar/backends/heuristic.py``.
 
-    python benchmarks/backends.py [--megabytes 32] [--repeats 3] [--only WORD]... [--rst]
+    python benchmarks/backends.py [--megabytes 32] [--repeats 3] [--only WORD]... [--backend NAME]... [--rst]
 
-Each cell writes new files, and every write ends with a sync; reads have a warm page cache. What is compared is taken in turns within one run, and the least of
-``--repeats`` counts. The floor is one file that is written at once and synced, and a ``numpy.memmap`` of it. Its rows are absolute;
-all others are multiples of it: how many times as long a durable write takes, how fast a random single get and a random batch
-are (1 is as fast as the floor), and how much of the raw size is on disk.
+Each measurement writes new files, and every write ends with a sync; reads have a warm page cache. What is compared is taken in turns within one run, and the
+least of ``--repeats`` counts. The floor is one file that is written at once and synced, and a ``numpy.memmap`` of it. All else are multiples
+of it: how many times as long a durable write takes, and how much more processor time; how fast a random single get and a random batch are (1 is
+as fast as the floor); and how much of the raw size is on disk.
 """
 
 from __future__ import annotations
@@ -15,8 +15,9 @@ import os
 import shutil
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
+from dataclasses import astuple, dataclass
 from pathlib import Path
 from typing import Any, TypeAlias
 
@@ -24,7 +25,6 @@ import numpy as np
 import numpy.typing as npt
 
 from hangar import Repository
-from hangar.backends import backend_tags
 
 Array: TypeAlias = npt.NDArray[Any]
 
@@ -39,6 +39,7 @@ SIZES = {
 }
 BATCH = 256
 SINGLES = 300
+_CHUNK_BYTES = 16 * 1024
 
 BACKENDS: dict[str, tuple[str, dict[str, Any]]] = {
     "10": ("10", {}),
@@ -49,6 +50,7 @@ BACKENDS: dict[str, tuple[str, dict[str, Any]]] = {
     "01 zstd": ("01", {"complib": "blosc:zstd", "complevel": 1}),
     "01 none": ("01", {"complib": None}),
 }
+DEFAULT = ["10", "00 lz4", "00 zstd", "01 lz4"]
 
 
 # ------------------------------------------------------------------------------------------------------------ content
@@ -115,6 +117,22 @@ def place() -> Iterator[Path]:
         shutil.rmtree(path)
 
 
+@dataclass(frozen=True)
+class Cost:
+    """Seconds of a write, its processor time, seconds of a single get and of a batch, and bytes on disk."""
+
+    write: float
+    processor: float
+    single: float
+    batch: float
+    nbytes: float
+
+    def over(self, floor: Cost) -> list[float]:
+        """Multiples of the floor."""
+        costs = self.write / floor.write, self.processor / floor.processor
+        return [*costs, floor.single / self.single, floor.batch / self.batch, self.nbytes / floor.nbytes]
+
+
 def timed(function: Callable[[], object], times: int = 1) -> float:
     """The least seconds of a few calls."""
     least = float("inf")
@@ -125,8 +143,7 @@ def timed(function: Callable[[], object], times: int = 1) -> float:
     return least
 
 
-def floor(data: Array, singles: list[int], batch: Array) -> list[float]:
-    """Seconds of a write, of a single get, of a batch, and bytes on disk."""
+def floor(data: Array, singles: list[int], batch: Array) -> Cost:
     with place() as path:
         file = path / "raw"
 
@@ -138,14 +155,16 @@ def floor(data: Array, singles: list[int], batch: Array) -> list[float]:
             os.fsync(descriptor)
             os.close(descriptor)
 
+        used = time.process_time()
         written = timed(write)
+        used = time.process_time() - used
         mapped = np.memmap(file, data.dtype, "r", shape=data.shape)
         single = timed(lambda: [np.array(mapped[at]) for at in singles], 2) / len(singles)
         gathered = timed(lambda: mapped[batch], 3)
-        return [written, single, gathered, file.stat().st_size]
+        return Cost(written, used, single, gathered, file.stat().st_size)
 
 
-def hangar(data: Array, tag: str, options: dict[str, Any], singles: list[int], batch: Array) -> list[float]:
+def hangar(data: Array, tag: str, options: dict[str, Any], singles: list[int], batch: Array) -> Cost:
     """The same of a column."""
     with place() as path:
         repo = Repository(path, exists=False)
@@ -156,7 +175,9 @@ def hangar(data: Array, tag: str, options: dict[str, Any], singles: list[int], b
         )
         column["first"] = data[0]  # The files and the backend's packages are there when the clock starts.
         keys = list(range(len(data)))
+        used = time.process_time()
         written = timed(lambda: column.write(keys, data))
+        used = time.process_time() - used
         writer.commit("data")
         writer.close()
         reader = repo.checkout()["data"]
@@ -166,76 +187,69 @@ def hangar(data: Array, tag: str, options: dict[str, Any], singles: list[int], b
         gathered = timed(lambda: reader.read(wanted), 3)
         nbytes = sum(file.stat().st_size for file in (path / ".hangar" / "blobs").iterdir())
         repo.close()
-        return [written, single, gathered, nbytes]
+        return Cost(written, used, single, gathered, nbytes)
 
 
-def measure(content: str, size: int, megabytes: int, repeats: int) -> dict[str, list[float]]:
+def measure(content: str, size: int, megabytes: int, repeats: int, backends: Sequence[str]) -> dict[str, Cost]:
     """The least of several runs, by backend; ``raw`` is the floor."""
     rng = np.random.default_rng(size)
-    count = max(4, megabytes * 10**6 // size)
-    count = min(count, 100_000)
+    count = min(max(4, megabytes * 10**6 // size), 100_000)
     data = CONTENTS[content](rng, count, size)
     singles = rng.integers(0, count, min(SINGLES, max(8, 2**26 // size))).tolist()
     batch = rng.integers(0, count, max(4, min(BATCH, 2**26 // size)))
-    found: dict[str, list[list[float]]] = {}
-    installed = backend_tags()
+    found: dict[str, list[Cost]] = {}
     for _ in range(repeats):
         found.setdefault("raw", []).append(floor(data, singles, batch))
-        for name, (tag, options) in BACKENDS.items():
-            if tag in installed and not (tag == "01" and size < 2**14):
-                found.setdefault(name, []).append(hangar(data, tag, options, singles, batch))
-    return {name: [min(values) for values in zip(*runs, strict=True)] for name, runs in found.items()}
+        for name in _sensible(backends, size):
+            found.setdefault(name, []).append(hangar(data, *BACKENDS[name], singles, batch))
+    return {name: Cost(*map(min, zip(*map(astuple, costs), strict=True))) for name, costs in found.items()}
+
+
+def _sensible(backends: Sequence[str], size: int) -> list[str]:
+    """A chunk for each small sample is nothing that anybody would ask for."""
+    return [name for name in backends if size >= _CHUNK_BYTES or BACKENDS[name][0] != "01"]
 
 
 # --------------------------------------------------------------------------------------------------------------- table
 
-HEADINGS = ("sample", "content", "backend", "write, x time", "single get, x rate", "batch, x rate", "disk, x raw")
 
-
-def rows_of(size: str, content: str, found: dict[str, list[float]]) -> Iterator[tuple[str, ...]]:
-    raw = found["raw"]
-    for name, (written, single, batch, nbytes) in found.items():
-        if name == "raw":
-            rate = nbytes / written / 1e6
-            yield size, content, "(floor)", f"{rate:,.0f} MB/s", f"{1 / single:,.0f} /s", f"{batch * 1e3:.2f} ms", "1"
-        else:
-            cells = written / raw[0], raw[1] / single, raw[2] / batch, nbytes / raw[3]
-            yield size, content, name, *(f"{cell:.2f}" for cell in cells)
-
-
-def show(rows: list[tuple[str, ...]], rst: bool) -> None:
-    if rst:
-        print(".. list-table::\n   :header-rows: 1\n")
-        for row in (HEADINGS, *rows):
-            print("   * - " + "\n     - ".join(row))
-        return
-    widths = [max(len(row[i]) for row in (HEADINGS, *rows)) for i in range(len(HEADINGS))]
-    for row in (HEADINGS, *rows):
-        print("  ".join(cell.ljust(width) for cell, width in zip(row, widths, strict=True)).rstrip())
+def cells(found: dict[str, Cost], backends: Sequence[str]) -> list[str]:
+    """Of each backend the five multiples."""
+    return [
+        "  ".join(f"{one:.2f}" for one in found[name].over(found["raw"])) if name in found else "" for name in backends
+    ]
 
 
 def main() -> None:
+    """Measure, and write the table as it grows."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--megabytes", type=int, default=32, help="bytes of each column, in 10^6")
     parser.add_argument("--repeats", type=int, default=3)
-    parser.add_argument(
-        "--only", action="append", default=[], help="sizes and contents that contain one of these words"
-    )
+    parser.add_argument("--only", action="append", default=[], help="samples whose label contains one of these words")
+    parser.add_argument("--backend", action="append", choices=BACKENDS, help="may be given more than once")
     parser.add_argument("--rst", action="store_true", help="as a table for the documentation")
     arguments = parser.parse_args()
-    rows: list[tuple[str, ...]] = []
-    for size, nbytes in SIZES.items():
-        for content in CONTENTS:
-            label = f"{size}, {content}"
-            if arguments.only and not any(word in label for word in arguments.only):
-                continue
-            fresh = list(rows_of(size, content, measure(content, nbytes, arguments.megabytes, arguments.repeats)))
-            rows += fresh
-            if not arguments.rst:
-                show(fresh, False)
-                print(flush=True)
-    if arguments.rst:
-        show(rows, True)
+    backends = arguments.backend or DEFAULT
+    labels = {f"{size}, {content}": (content, SIZES[size]) for size in SIZES for content in CONTENTS}
+    chosen = [label for label in labels if not arguments.only or any(word in label for word in arguments.only)]
+    heading = ["sample", "floor", *backends]
+    print(_row(heading, arguments.rst, first=True), flush=True)
+    for label in chosen:
+        found = measure(*labels[label], arguments.megabytes, arguments.repeats, backends)
+        raw = found["raw"]
+        rates = f"{raw.nbytes / raw.write / 1e6:,.0f} MB/s"
+        print(_row([label, rates, *cells(found, backends)], arguments.rst), flush=True)
+
+
+def _row(cells: Sequence[str], rst: bool, first: bool = False) -> str:
+    if rst:
+        head = (
+            ".. list-table:: write, processor time of it, single get, batch, disk\n   :header-rows: 1\n\n"
+            if first
+            else ""
+        )
+        return head + "   * - " + "\n     - ".join(cells)
+    return "".join(cell.ljust(32 if at != 1 else 12) for at, cell in enumerate(cells)).rstrip()
 
 
 if __name__ == "__main__":

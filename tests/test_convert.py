@@ -157,7 +157,7 @@ def test_back_and_forth(filled: Repository) -> None:
     assert sorted({name.partition(".")[2] for name in blob_files(filled)}) == ["10", "30"]
 
 
-@pytest.mark.parametrize("tag", ["00", "01", "toy"])
+@pytest.mark.parametrize("tag", ["00", "01"])
 def test_data_is_the_same_in_every_backend(filled: Repository, tag: str) -> None:
     before = everything(filled)
     assert filled.convert_backend("images", tag).converted == 1401
@@ -393,7 +393,7 @@ def test_readers_go_on(filled: Repository) -> None:
         child(lambda talk: read_on(filled.path, talk)) as other,
     ):
         assert (reader.receive(), other.receive()) == ("reads", "reads")
-        for tag in ("toy", "10") * 4:
+        for tag in ("toy", "10", "00", "10"):
             filled.convert_backend("images", tag)
             filled.convert_backend("ragged", tag)
         reader.send("stop")
@@ -434,11 +434,11 @@ def test_a_file_that_is_read_stays_until_nobody_does(filled: Repository) -> None
     assert "00000001.10" not in blob_files(filled)
 
 
-def convert_until_killed(path: str, talk: Connection) -> None:
+def convert_until_killed(path: str, tag: str, talk: Connection) -> None:
     moving._BATCH_BYTES = moving._PUBLISH_BYTES = 60_000  # type: ignore[misc]
     convert._GATHERED_BLOBS = 200  # type: ignore[misc]
     talk.send("begins")
-    Repository(path).convert_backend("images", "toy")
+    Repository(path).convert_backend("images", tag)
 
 
 def test_killed_while_converting(filled: Repository, tmp_path: Path) -> None:
@@ -446,10 +446,10 @@ def test_killed_while_converting(filled: Repository, tmp_path: Path) -> None:
     filled.close()
     generator = random.Random(0)
     interrupted = 0
-    for attempt in range(6):
+    for attempt, tag in enumerate(["00", "toy", "01", "00"]):
         copy = tmp_path / f"copy {attempt}"
         shutil.copytree(filled.path, copy)
-        with child(lambda talk, place=copy: convert_until_killed(str(place), talk)) as process:  # type: ignore[misc]
+        with child(lambda talk, place=copy, tag=tag: convert_until_killed(str(place), tag, talk)) as process:  # type: ignore[misc]
             assert process.receive() == "begins"
             time.sleep(generator.uniform(0.0, 0.15))
             process.kill()
@@ -458,7 +458,7 @@ def test_killed_while_converting(filled: Repository, tmp_path: Path) -> None:
         require_sound(left)
         assert everything(left) == before
         left = fresh(left)
-        left.convert_backend("images", "toy")
+        left.convert_backend("images", tag)
         assert everything(left) == before
         require_sound(left)
         left.close()
