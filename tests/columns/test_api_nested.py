@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hangar import Repository
+from hangar.checkout import WriterCheckout
 from hangar.columns import (
     FlatSubsampleReader,
     FlatSubsampleWriter,
@@ -59,6 +60,25 @@ def test_getitem_of_a_subsample(any_column: Any, brackets: Any) -> None:
     for wrong in ((3, None), (3, True), (1.5, 0), (3, 0, 0), (3,)):
         with pytest.raises(InvalidTypeError):
             any_column[brackets(wrong)]
+
+
+@pytest.mark.parametrize("missing", [("a\0\x10" + "\0" * 5, "x"), ("a\0\x10" + "\0" * 7, 0), ("a\0 b", "c")])
+def test_no_key_with_a_zero_byte_is_found(writer: WriterCheckout, missing: tuple[str, Any]) -> None:
+    """In the tree a zero byte ends the name of a sample: keys with one in them must not read as other keys do."""
+    column: Any = fill(writer)
+    column["a", 0x2078] = value(1)
+    for found in (
+        lambda: column[missing[0]],
+        lambda: column[missing],
+        lambda: column[[missing]],
+        lambda: column.read([missing]),
+        lambda: column.read([missing[0]]),
+        lambda: column.delete([missing]),
+    ):
+        with pytest.raises(SampleNotFoundError):
+            found()
+    assert missing not in column
+    assert missing[0] not in column
 
 
 def test_getitem_of_all_subsamples(any_column: Any) -> None:

@@ -12,7 +12,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hangar.columns.lookup import KeyBatch
+from hangar.columns.lookup import NOBODY, KeyBatch
 from hangar.errors import InvalidInputError, InvalidTypeError
 from hangar.names import SampleKey, check_key
 from hangar.schema.keys import (
@@ -39,7 +39,14 @@ def range_end(prefix: bytes) -> bytes:
 def lookup_prefix(sample: Any) -> bytes | None:
     """What the keys of a sample that somebody looks for begin with; errors as :func:`lookup_key`."""
     encoded = lookup_key(sample)
-    return encoded + b"\x00" if encoded is not None and encoded[:1] == _STR else encoded
+    return None if encoded is None else _prefix_of(encoded)
+
+
+def _prefix_of(encoded: bytes) -> bytes | None:
+    """What the keys of a sample begin with; None of a text with the byte that ends texts in it, which no sample has."""
+    if encoded[:1] != _STR:
+        return encoded
+    return None if b"\x00" in encoded else encoded + b"\x00"
 
 
 def batch_list(what: str, given: Any) -> list[Any]:
@@ -163,7 +170,7 @@ class _Pairs:
         first, second = KeyBatch.of(samples), KeyBatch.of(subsamples)
         if first.ints is not None and second.ints is not None:
             return KeyBatch(np.stack((first.ints, second.ints), axis=1), [])
-        prefixes = [key + b"\x00" if key[:1] == _STR else key for key in first.encoded()]
+        prefixes = [_prefix_of(key) or NOBODY for key in first.encoded()]
         return KeyBatch(None, list(map(add, prefixes, second.encoded())))
 
     @staticmethod

@@ -16,9 +16,9 @@ from hangar.objects.store import NodeStore
 from hangar.schema.base import Rows
 from hangar.schema.keys import encode_int_array, lookup_key
 
-__all__ = ["KeyBatch", "check_position", "position_batch"]
+__all__ = ["NOBODY", "KeyBatch", "check_position", "position_batch"]
 
-_NOBODY = b"\xff"
+NOBODY = b"\xff"
 """An encoded key that no sample has."""
 
 
@@ -77,7 +77,7 @@ class KeyBatch:
             except UnicodeEncodeError:
                 pass
         encoded = [lookup_key(key) for key in keys]
-        return cls(None, [_NOBODY if key is None else key for key in encoded])
+        return cls(None, [NOBODY if key is None else key for key in encoded])
 
     @staticmethod
     def checked(keys: Any) -> Any:
