@@ -17,6 +17,7 @@ from hangar.columns import (
     is_column,
     is_writer_column,
 )
+from hangar.diff import FlatColumnDataKey
 from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundError, SampleNotFoundError
 from tests.columns.nested import CONTENT, FLATTENED, PAIRS, content, fill, numbers, value
 
@@ -162,6 +163,13 @@ def test_read_of_pairs(any_column: Any) -> None:
     for bad in (np.zeros((3, 3, 20), np.float32), np.zeros((4, 3, 20))):
         with pytest.raises(InvalidInputError, match="out has"):
             any_column.read([PAIRS[i] for i in order], out=bad)
+
+
+def test_named_tuples_are_pairs(any_column: Any) -> None:
+    pairs = [FlatColumnDataKey(*pair) for pair in PAIRS]
+    assert [int(v[0, 0]) for v in any_column[pairs]] == FLATTENED
+    assert any_column.read(pairs)[:, 0, 0].tolist() == FLATTENED
+    assert numbers(any_column.read([FlatColumnDataKey("a", ...)])[0]) == CONTENT["a"]  # type: ignore[arg-type]
 
 
 def test_read_of_samples(any_column: Any) -> None:

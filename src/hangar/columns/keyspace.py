@@ -26,7 +26,7 @@ from hangar.schema.keys import (
     split_nested_key,
 )
 
-__all__ = ["FLAT", "PAIRS", "KeySpace", "PrefixSpace", "batch_list", "lookup_prefix", "range_end"]
+__all__ = ["FLAT", "PAIRS", "KeySpace", "PrefixSpace", "are_pairs", "batch_list", "lookup_prefix", "range_end"]
 
 _STR = b"\x20"
 
@@ -47,6 +47,11 @@ def _prefix_of(encoded: bytes) -> bytes | None:
     if encoded[:1] != _STR:
         return encoded
     return None if b"\x00" in encoded else encoded + b"\x00"
+
+
+def are_pairs(keys: Iterable[Any]) -> bool:
+    """Whether all keys are tuples or lists (named tuples too), of whatever length; looked at together."""
+    return all(issubclass(kind, (tuple, list)) for kind in set(map(type, keys)))
 
 
 def batch_list(what: str, given: Any) -> list[Any]:
@@ -163,7 +168,7 @@ class _Pairs:
             samples, subsamples = keys[:, 0], keys[:, 1]
         else:
             given = KeyBatch.checked(keys.tolist() if isinstance(keys, np.ndarray) else keys)
-            if not set(map(type, given)) <= {tuple, list} or not set(map(len, given)) <= {2}:
+            if not are_pairs(given) or not set(map(len, given)) <= {2}:
                 wrong = next(key for key in given if not isinstance(key, (tuple, list)) or len(key) != 2)
                 raise InvalidTypeError(f"in a nested column a key is a pair (sample, subsample), not {wrong!r}")
             samples, subsamples = zip(*given, strict=True) if given else ((), ())
@@ -183,7 +188,7 @@ class _Pairs:
         if isinstance(keys, np.ndarray):
             keys = keys.tolist()
         pairs = batch_list("keys", keys)
-        if not set(map(type, pairs)) <= {tuple, list} or not set(map(len, pairs)) <= {2}:
+        if not are_pairs(pairs) or not set(map(len, pairs)) <= {2}:
             pairs = list(map(_checked_pair, pairs))
         if not pairs:
             return []

@@ -19,7 +19,7 @@ from hangar.columns.accessor import FlatSubsampleReader
 from hangar.columns.ahead import windows
 from hangar.columns.base import ColumnBase, Session, Source
 from hangar.columns.entries import EntryReader
-from hangar.columns.keyspace import PAIRS, lookup_prefix
+from hangar.columns.keyspace import PAIRS, are_pairs, lookup_prefix
 from hangar.columns.lookup import KeyBatch, check_position, position_batch
 from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundError, SampleNotFoundError
 from hangar.names import SampleKey
@@ -283,10 +283,9 @@ def whole_samples(keys: Any) -> Sequence[Any] | None:
     if isinstance(keys, np.ndarray):
         return keys.tolist() if keys.ndim == 1 else None
     given = KeyBatch.checked(keys)
-    kinds = set(map(type, given))
-    if not kinds & {tuple, list}:
+    if not any(issubclass(kind, (tuple, list)) for kind in set(map(type, given))):
         return list(given) or None
-    if kinds <= {tuple, list} and Ellipsis in [key[1] for key in given if len(key) == 2]:
+    if are_pairs(given) and Ellipsis in [key[1] for key in given if len(key) == 2]:
         if all(len(key) == 2 and key[1] is Ellipsis for key in given):
             return [key[0] for key in given]
         raise InvalidTypeError(
