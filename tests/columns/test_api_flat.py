@@ -69,6 +69,17 @@ def test_read_of_slices_that_select_nothing(column: FlatSampleWriter) -> None:
         column.read(positions=[[1], [2, 3]])  # type: ignore[list-item]
 
 
+@pytest.mark.parametrize("layout", ["flat", "nested"])
+def test_positions_beyond_those_of_signed_integers(writer: WriterCheckout, layout: str) -> None:
+    """They are beyond the end: a cast must not make them negative ones, counted from the end."""
+    column: Any = writer.add_ndarray_column("p", (), np.int32, contains_subsamples=layout == "nested")
+    column.write([(0, 0)] if layout == "nested" else [0], np.array([7], np.int32))
+    for positions in ([2**64 - 1], np.array([0, 2**64 - 1], np.uint64), np.array([2**63], np.uint64)):
+        with pytest.raises(PositionNotFoundError, match=r"none at position \d+$"):
+            column.read(positions=positions)
+    assert len(column.read(positions=np.zeros(2, np.uint64))) == 2
+
+
 @pytest.mark.parametrize("part", [5, (0, 0, 0), "a", (slice(None), 9)])
 def test_read_slice_of_a_part_that_is_not_there(column: FlatSampleWriter, part: Any) -> None:
     with pytest.raises(PositionNotFoundError, match=r"sample 0 of shape .* has no part"):

@@ -113,14 +113,12 @@ def position_batch(positions: Any, entries: int, holder: str = "the column holds
         array = np.empty((0, 0))
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise InvalidTypeError("positions are a slice or a one-dimensional sequence of integers")
+    # Looked at before the cast, which makes negative positions of the largest unsigned ones.
+    low, high = (int(array.min()), int(array.max())) if array.size else (0, -1)
+    if low < -entries or high >= entries:
+        raise PositionNotFoundError(f"{holder} {entries:,}, and none at position {low if low < -entries else high}")
     chosen = array.astype(np.int64, copy=False)
-    if len(chosen):
-        low, high = int(chosen.min()), int(chosen.max())
-        if low < -entries or high >= entries:
-            raise PositionNotFoundError(f"{holder} {entries:,}, and none at position {low if low < -entries else high}")
-        if low < 0:
-            chosen = np.where(chosen < 0, chosen + entries, chosen)
-    return chosen
+    return np.where(chosen < 0, chosen + entries, chosen) if low < 0 else chosen
 
 
 def check_position(position: Any, entries: int) -> int | None:
