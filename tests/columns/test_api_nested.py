@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -68,14 +69,15 @@ def test_no_key_with_a_zero_byte_is_found(writer: WriterCheckout, missing: tuple
     """In the tree a zero byte ends the name of a sample: keys with one in them must not read as other keys do."""
     column: Any = fill(writer)
     column["a", 0x2078] = value(1)
-    for found in (
+    uses: tuple[Callable[[], Any], ...] = (
         lambda: column[missing[0]],
         lambda: column[missing],
         lambda: column[[missing]],
         lambda: column.read([missing]),
         lambda: column.read([missing[0]]),
         lambda: column.delete([missing]),
-    ):
+    )
+    for found in uses:
         with pytest.raises(SampleNotFoundError):
             found()
     assert missing not in column
@@ -166,10 +168,10 @@ def test_read_of_pairs(any_column: Any) -> None:
 
 
 def test_named_tuples_are_pairs(any_column: Any) -> None:
-    pairs = [FlatColumnDataKey(*pair) for pair in PAIRS]
+    pairs = [FlatColumnDataKey._make(pair) for pair in PAIRS]
     assert [int(v[0, 0]) for v in any_column[pairs]] == FLATTENED
     assert any_column.read(pairs)[:, 0, 0].tolist() == FLATTENED
-    assert numbers(any_column.read([FlatColumnDataKey("a", ...)])[0]) == CONTENT["a"]  # type: ignore[arg-type]
+    assert numbers(any_column.read([FlatColumnDataKey._make(("a", ...))])[0]) == CONTENT["a"]
 
 
 def test_read_of_samples(any_column: Any) -> None:
