@@ -243,6 +243,8 @@ def test_after_close_everything_refuses(writer: WriterCheckout, column: NestedSa
         lambda: view.__setitem__(0, value(1)),
         lambda: 5 in view,
         view.__enter__,
+        lambda: pickle.dumps(column),
+        lambda: pickle.dumps(view),
     ):
         with pytest.raises(ClosedError):
             use()

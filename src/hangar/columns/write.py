@@ -54,6 +54,9 @@ class _Retired:
     def check(self) -> None:
         raise ClosedError("this column is no more: it was removed, or its checkout was reset or closed; get it again")
 
+    def reduce_column(self, name: str) -> Any:
+        self.check()
+
 
 class ColumnWriter(EvolvingColumn):
     """What writing to a column takes, whatever its layout: entries under encoded keys, and where their blobs go."""
