@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import unicodedata
+from enum import Enum
 from typing import Any
 
 import numpy as np
@@ -43,6 +44,16 @@ def test_any_text_is_a_name_exactly_when_it_uses_the_alphabet(name: str) -> None
     else:
         with pytest.raises(ValueError, match="is not suitable"):
             check_name(name, "branch")
+
+
+class Colour(str, Enum):
+    RED = "red"
+
+
+@pytest.mark.parametrize("text", [Colour.RED, np.str_("red")], ids=["enumeration", "numpy"])
+def test_kinds_of_str_are_the_text_they_hold(text: str) -> None:
+    for found in (check_name(text, "column"), check_key(text), normal_key(text)):
+        assert (found, type(found)) == ("red", str)
 
 
 def is_key_character(character: str) -> bool:

@@ -47,7 +47,12 @@ def check_name(name: object, kind: NameKind) -> str:
         )
     if name == "HEAD" and kind in ("branch", "tag"):
         raise InvalidInputError(f"{kind} name 'HEAD' is not suitable: it stands for the branch to write")
-    return str(name)
+    return _plain(name)
+
+
+def _plain(text: str) -> str:
+    """A ``str`` of the characters of ``text``; ``str(text)`` is the name of a member where ``text`` is of an enumeration."""
+    return str.__str__(text)
 
 
 def _good_text_key(key: str) -> bool:
@@ -82,7 +87,7 @@ def normal_key(key: Any) -> SampleKey | None:
     if isinstance(key, bool) or type(key).__name__ in ("bool", "bool_"):
         return None
     if isinstance(key, str):
-        return str(key)
+        return _plain(key)
     try:
         number: int = operator.index(key)
     except TypeError:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+import numpy as np
 import pytest
 
 from hangar import Repository
@@ -28,6 +29,27 @@ def test_getitem(columns: Columns[Any]) -> None:
             columns[missing]  # type: ignore[index]
         with pytest.raises(KeyError):
             columns[missing]  # type: ignore[index]
+
+
+def test_names_that_are_no_text(writer: WriterCheckout, columns: Columns[Any]) -> None:
+    wrong: Any
+    for wrong in ([], ["a"], {}, None, 1):
+        assert wrong not in columns
+        for use in (
+            columns.__getitem__,
+            columns.get,
+            writer.columns.delete,
+            lambda name: writer.rename_column(name, "new"),
+        ):
+            with pytest.raises(ColumnNotFoundError):
+                use(wrong)
+
+
+def test_names_that_are_kinds_of_str(repo: Repository, writer: WriterCheckout) -> None:
+    writer.add_str_column(np.str_("one"))[np.str_("k")] = "v"
+    writer.rename_column("one", np.str_("two"))
+    writer.commit("named")
+    assert repo.checkout()[np.str_("two"), "k"] == "v"
 
 
 def test_get(columns: Columns[Any]) -> None:

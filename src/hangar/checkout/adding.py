@@ -124,7 +124,7 @@ class ColumnAdding:
         AccessError
             (``PermissionError``) inside a ``with`` block.
         """
-        self._check_new(name)
+        name = self._check_new(name)
         if prototype is not None:
             if shape is not None:
                 raise InvalidInputError("give a shape or a prototype, not both")
@@ -177,7 +177,7 @@ class ColumnAdding:
         inline: bool | None = None,
     ) -> ColumnToWrite:
         """Add a column of ``str``; parameters and errors as :meth:`add_ndarray_column`."""
-        self._check_new(name)
+        name = self._check_new(name)
         return self._add(name, StrSchema(nested=contains_subsamples, inline=inline), backend, backend_options)
 
     @overload
@@ -220,19 +220,20 @@ class ColumnAdding:
         inline: bool | None = None,
     ) -> ColumnToWrite:
         """Add a column of ``bytes``; parameters and errors as :meth:`add_ndarray_column`."""
-        self._check_new(name)
+        name = self._check_new(name)
         return self._add(name, BytesSchema(nested=contains_subsamples, inline=inline), backend, backend_options)
 
-    def _check_new(self, name: str) -> None:
+    def _check_new(self, name: str) -> str:
         self.session.check()
         if self.session.in_batch:
             raise AccessError("a column cannot be added inside a `with` block")
-        self._check_free(name)
+        return self._check_free(name)
 
-    def _check_free(self, name: str) -> None:
-        check_name(name, "column")
+    def _check_free(self, name: str) -> str:
+        name = check_name(name, "column")
         if name in self.session.staging.columns:
             raise ColumnExistsError(f"there is a column {name!r} already")
+        return name
 
     def _add(self, name: str, schema: ColumnSchema, backend: object, options: object) -> ColumnToWrite:
         preference = check_preference(schema, backend, options)

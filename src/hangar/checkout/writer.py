@@ -140,9 +140,9 @@ class WriterCheckout(ColumnAdding, CheckoutBase[ColumnToWrite]):
         if self.session.in_batch:
             raise AccessError("a column cannot be renamed inside a `with` block")
         staging = self.session.staging
-        if old not in staging.columns:
+        if old not in self.columns:
             raise ColumnNotFoundError(f"there is no column {old!r} to rename")
-        self._check_free(new)
+        new = self._check_free(new)
         with self.session.writing():
             staging.rename(old, new)
 

@@ -47,7 +47,8 @@ class Columns(BatchBlock, Generic[C]):
     def __getitem__(self, name: str) -> C:
         """The column ``name``; ColumnNotFoundError (a ``KeyError``) where there is none."""
         self._owner.check()
-        column = self._owner.column(name)
+        given: object = name  # What cannot be hashed names no column either.
+        column = self._owner.column(given) if isinstance(given, str) else None
         if column is None:
             names = ", ".join(self._owner.names()) or "none"
             raise ColumnNotFoundError(f"there is no column {name!r} here; there are: {names}")
