@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from copy import copy
 
 import msgspec
 
@@ -352,8 +353,11 @@ class Staging:
     def rebase(self, digest: Digest | None) -> None:
         """Stand on a commit, with what the database has staged on it; what is here is forgotten."""
         with self._lock:
+            fresh = copy(self)
+            fresh._load(digest)
+            # At once: what threads read meanwhile is all of the old state or all of the new, never columns without their rows.
+            self.__dict__.update(fresh.__dict__)
             self.nodes.written()
-            self._load(digest)
 
 
 def _short(digest: bytes | None) -> str:
