@@ -171,6 +171,13 @@ def test_what_does_not_fit_names_its_file(tmp_path: Path, array: np.ndarray[Any,
     assert list(column.samples) == [f"{i:03}" for i in range(place)]  # those before it, and none after
 
 
+def test_memory_is_not_taken_on_the_word_of_a_column(tmp_path: Path) -> None:
+    write_png(tmp_path / "a.png", picture(1))
+    column = FakeColumn(dtype="float64", shape=(10**6, 10**5))  # 800 GB a sample
+    with pytest.raises(InvalidInputError, match=r"a\.png has dtype uint8"):
+        run(column, tmp_path)
+
+
 def test_a_file_that_cannot_be_decoded_names_itself(tmp_path: Path) -> None:
     for i in range(80):
         write_png(tmp_path / f"{i:03}.png", picture(i))

@@ -17,6 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from hangar.errors import HangarError, InvalidInputError
+from hangar.external.ahead import HELD_BYTES
 from hangar.external.batches import Batch, ImportKeys, WritableColumn, check_name
 from hangar.external.fit import Needs, value_bytes
 from hangar.external.loading import Job, Loader, loader_threads
@@ -117,7 +118,7 @@ class FolderImport:
         if needs.kind == "ndarray" and not needs.variable:
             capacity = max(1, min(BATCH_BYTES // max(1, needs.nbytes), BATCH_SAMPLES, len(jobs)))
         threads = loader_threads(jobs, min(needs.nbytes, BATCH_BYTES) if needs.variable else needs.nbytes)
-        if needs.kind == "ndarray" and not needs.variable and _single(jobs):
+        if needs.kind == "ndarray" and not needs.variable and needs.nbytes <= HELD_BYTES and _single(jobs):
             # One batch is gathered, and each thread fills at most one other: two threads are never in one row.
             rows = np.empty((capacity * (threads + 2 if threads else 1), *needs.shape), needs.dtype)
         self._loader = Loader(jobs, options or {}, needs, rows, capacity, threads)
