@@ -20,6 +20,9 @@ from hangar import errors
 # the rooms that need it, on first use.
 HEAVY = ["torch", "tensorflow", "grpc", "h5py", "sklearn", "PIL", "click", "rich", "pytest", "importlib.metadata"]
 
+# The rooms of data, which a look at branches, history and status does without.
+UPPER = {"hangar.checkout", "hangar.columns", "hangar.blobs", "hangar.backends"}
+
 PUBLIC = {
     "hangar": ["Repository", "BranchHead", "__version__"],
     "hangar.checkout": ["ReaderCheckout", "WriterCheckout"],
@@ -91,8 +94,45 @@ def test_import_is_light() -> None:
     assert [name for name in HEAVY if name in modules] == []
 
 
+def test_import_brings_names_and_errors_alone() -> None:
+    modules = modules_after("import hangar; hangar.CorruptionError; dir(hangar)")
+    assert {name for name in modules if name.partition(".")[0] == "hangar"} == {"hangar", "hangar.errors"}
+    assert {"numpy", "msgspec", "dataclasses", "typing_extensions"}.isdisjoint(modules)
+
+
+def test_a_repository_is_made_and_read_without_what_columns_need(tmp_path: Path) -> None:
+    made = f"import hangar; repo = hangar.Repository({str(tmp_path)!r}, exists=False); repo.init('a', 'a@example.org', remove_old=True)"
+    modules = modules_after(f"{made}; repo.list_branches(); repo.status(); repo.commit_info()")
+    assert "hangar.history" in modules
+    rooms = {".".join(name.split(".")[:2]) for name in modules if name.startswith("hangar.")}
+    assert rooms.isdisjoint(UPPER)
+    assert [name for name in ("html", *HEAVY) if name in modules] == []
+    assert modules_after(f"{made}; repo.checkout(write=True).close()") >= UPPER
+
+
 def test_the_light_import_test_can_fail() -> None:
     assert {"importlib.metadata", "click"} <= modules_after("import click, importlib.metadata, hangar")
+
+
+@pytest.mark.parametrize("room", ["checkout", "columns", "diff", "external"])
+def test_public_modules_are_there_without_an_import_of_their_own(room: str) -> None:
+    assert f"hangar.{room}" in modules_after(f"import hangar; hangar.{room}.__all__")
+    assert room in dir(hangar)
+
+
+def test_names_imported_on_first_use_are_the_real_ones() -> None:
+    fresh = (
+        "import hangar\n"
+        "assert {'Repository', 'BranchHead', '__version__'} <= set(dir(hangar))\n"
+        "from hangar.repository import Repository\n"
+        "assert hangar.Repository is Repository and vars(hangar)['Repository'] is Repository\n"
+        "names = {}\n"
+        "exec('from hangar import *', names)\n"
+        "assert set(hangar.__all__) <= set(names)\n"
+    )
+    assert "hangar.history" in modules_after(fresh)
+    with pytest.raises(AttributeError, match="has no attribute 'Repositry'"):
+        hangar.Repositry  # type: ignore[attr-defined]  # noqa: B018
 
 
 def test_module_runs_as_the_command() -> None:

@@ -1,10 +1,14 @@
 """Hangar: version control for tensors.
 
 What is listed in ``__all__`` is the public API, with ``hangar.checkout``, ``hangar.columns``, ``hangar.diff`` and ``hangar.external``;
-everything else may move.
+everything else may move. Whatever is more than names and errors is imported when it is first asked for, so that ``import hangar``
+itself costs little more than the interpreter (PEP 562).
 """
 
 from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
 
 __version__ = "0.1.0.dev0"
 
@@ -41,8 +45,14 @@ from hangar.errors import (
     UnreachableError,
     UnsupportedVersionError,
 )
-from hangar.history import BranchHead
-from hangar.repository import Repository
+
+if TYPE_CHECKING:
+    from hangar import checkout as checkout
+    from hangar import columns as columns
+    from hangar import diff as diff
+    from hangar import external as external
+    from hangar.history import BranchHead
+    from hangar.repository import Repository
 
 __all__ = [
     "AccessError",
@@ -80,3 +90,20 @@ __all__ = [
     "UnsupportedVersionError",
     "__version__",
 ]
+
+_MODULES: Final = ("checkout", "columns", "diff", "external")
+_ORIGINS: Final = {"BranchHead": "hangar.history", "Repository": "hangar.repository"}
+
+if not TYPE_CHECKING:  # a checker that saw it would let any name pass
+
+    def __getattr__(name: str) -> object:
+        if name in _MODULES:
+            return import_module(f"hangar.{name}")
+        if name not in _ORIGINS:
+            raise AttributeError(f"module 'hangar' has no attribute {name!r}", name=name)
+        found = globals()[name] = getattr(import_module(_ORIGINS[name]), name)
+        return found
+
+
+def __dir__() -> list[str]:
+    return sorted({*globals(), *__all__, *_MODULES})

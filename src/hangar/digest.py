@@ -10,11 +10,11 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import repeat
 from typing import TYPE_CHECKING, Final, Literal, NewType, get_args
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
@@ -85,8 +85,7 @@ def record_digests(record_class: RecordClass, records: Sequence[bytes]) -> list[
     return hash_list(_RECORD_KEYS[record_class], records)
 
 
-@dataclass(frozen=True)
-class Header:
+class Header(msgspec.Struct, frozen=True, dict=True):
     """What a blob's bytes mean, as far as its digest covers it.
 
     Parameters

@@ -1,7 +1,7 @@
 """A repository: thin delegation to the rooms that do the work.
 
 A ``Repository`` is cheap to make. It opens its stores when they are first needed and hands them to checkouts, which keep them open
-for as long as they live.
+for as long as they live. What reads and writes columns is imported with the first checkout: a look at the history does without.
 """
 
 from __future__ import annotations
@@ -18,9 +18,6 @@ from typing import TYPE_CHECKING, Any, Literal, overload
 
 import hangar
 from hangar import describe, history
-from hangar.checkout import ReaderCheckout, WriterCheckout
-from hangar.checkout.session import ReaderSession, WriterSession
-from hangar.columns.present import html_table
 from hangar.config import Config
 from hangar.db import WriteTransaction
 from hangar.db.format import FILE_NAME, require_format
@@ -46,6 +43,8 @@ from hangar.stores import Stores
 if TYPE_CHECKING:
     from typing_extensions import Self
 
+    from hangar.checkout import ReaderCheckout, WriterCheckout
+    from hangar.checkout.session import ReaderSession, WriterSession
     from hangar.convert import ConvertReport
     from hangar.fsck import FsckReport
 
@@ -205,6 +204,8 @@ class Repository:
         return f"<Repository {self.path!r}{'' if self.initialized else ', not initialized'}>"
 
     def _repr_html_(self) -> str:
+        from hangar.columns.present import html_table
+
         rows = describe.repository_rows(self._open()) if self.initialized else [("state", "not initialized")]
         return html_table(f"Repository {self.path}", (), rows)
 
@@ -237,6 +238,8 @@ class Repository:
         InvalidInputError
             (a ``ValueError``) ``commit`` with ``write``, a ``write`` that is no bool, or changes staged on another branch.
         """
+        from hangar.checkout import ReaderCheckout, WriterCheckout
+
         stores = self._open()
         if not isinstance(write, bool):
             raise InvalidInputError(f"write must be True or False, not {write!r}")

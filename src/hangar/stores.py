@@ -1,18 +1,22 @@
 """The stores of one repository, opened together.
 
 A checkout is handed one of these and owns none of them. They close when told to, or when nobody holds them any more. Nothing
-here has logic of its own; it is the argument list that every upper room would otherwise repeat.
+here has logic of its own; it is the argument list that every upper room would otherwise repeat. That of blobs is made when it is first
+asked for: what concerns history and staging alone never imports it.
 """
 
 from __future__ import annotations
 
 import weakref
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from hangar.blobs import BlobStore
 from hangar.db import Database
 from hangar.objects.store import NodeStore
 from hangar.refs import Refs
+
+if TYPE_CHECKING:
+    from hangar.blobs import BlobStore
 
 __all__ = ["Stores"]
 
@@ -24,7 +28,7 @@ class Stores:
     ----------
     directory
         The repository's ``.hangar``.
-    db, nodes, blobs, refs
+    db, nodes, refs
         The database, and what reads and writes it.
     """
 
@@ -32,15 +36,27 @@ class Stores:
         self.directory = directory
         self.db = Database.open(directory)
         self.nodes = NodeStore(self.db)
-        self.blobs = BlobStore(self.db, directory)
         self.refs = Refs(self.db)
-        self._finalizer = weakref.finalize(self, _close, self.blobs, self.db)
+        self._made: dict[str, BlobStore] = {}
+        self._finalizer = weakref.finalize(self, _close, self._made, self.db)
+
+    @property
+    def blobs(self) -> BlobStore:
+        """Where the blobs are: one store for all that share these."""
+        found = self._made.get("blobs")
+        if found is None:
+            from hangar.blobs import BlobStore
+
+            # Of two threads one wins. There is no lock that another thread could hold while this process forks.
+            found = self._made.setdefault("blobs", BlobStore(self.db, self.directory))
+        return found
 
     def close(self) -> None:
         """Let go of files and of the database; what others opened stays open."""
         self._finalizer()
 
 
-def _close(blobs: BlobStore, db: Database) -> None:
-    blobs.close()
+def _close(made: dict[str, BlobStore], db: Database) -> None:
+    for store in made.values():
+        store.close()
     db.close()

@@ -337,7 +337,7 @@ def test_a_missing_header_is_damage(bench: Bench) -> None:
 
 
 def test_two_headers_of_one_number_are_refused(bench: Bench) -> None:
-    class Twin(Header):
+    class Twin(Header, frozen=True):
         seed = IMAGE.seed
 
     twin = Twin(NDARRAY, UINT8, (1,))

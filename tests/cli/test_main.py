@@ -69,7 +69,8 @@ def test_status_imports_nothing_heavy(empty: Shell) -> None:
         "import sys\nfrom hangar.cli import main\n"
         f"try:\n    main(['-C', {str(empty.path)!r}, 'status'])\nexcept SystemExit:\n    pass\n"
         "heavy = ('PIL', 'sklearn', 'rich', 'importlib.metadata', 'torch', 'tensorflow', 'grpc', 'h5py', 'hypothesis')\n"
-        "print([m for m in heavy if m in sys.modules])"
+        "upper = ('hangar.checkout', 'hangar.columns', 'hangar.blobs', 'hangar.backends', 'hangar.fsck', 'hangar.convert')\n"
+        "print([m for m in heavy + upper if m in sys.modules])"
     )
     done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True)
     assert done.stdout.endswith("[]\n"), done.stdout

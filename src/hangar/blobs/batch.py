@@ -7,10 +7,10 @@ that it can be done while the bytes are being written.
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from itertools import repeat
 from typing import TYPE_CHECKING, Final
 
+import msgspec
 import numpy as np
 from xxhash import xxh3_64_intdigest
 
@@ -30,8 +30,7 @@ _JOINED_BYTES: Final = 16 * 1024
 """Buffers smaller than this on average are joined into one before they are written."""
 
 
-@dataclass(frozen=True, slots=True)
-class Batch:
+class Batch(msgspec.Struct, frozen=True):
     """New blobs, none of them twice.
 
     Attributes

@@ -11,9 +11,9 @@ from __future__ import annotations
 import struct
 from bisect import bisect_left
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -36,8 +36,7 @@ _SECOND = struct.Struct("<Q")
 _ENTRY = struct.Struct("<24sQQQQQ")
 
 
-@dataclass(frozen=True, slots=True)
-class Sought:
+class Sought(msgspec.Struct, frozen=True):
     """A batch of digests, as the search wants them.
 
     Attributes

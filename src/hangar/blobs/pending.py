@@ -6,9 +6,9 @@ for a blob by digest looks here before the database; nobody else can see any of 
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from hangar.backends.base import Options
@@ -18,8 +18,7 @@ from hangar.digest import Header
 __all__ = ["Buffered", "Pending"]
 
 
-@dataclass(frozen=True, slots=True)
-class Buffered:
+class Buffered(msgspec.Struct, frozen=True):
     """One blob in memory: its logical bytes, and where it is to go."""
 
     tag: str

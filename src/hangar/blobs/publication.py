@@ -10,8 +10,9 @@ from __future__ import annotations
 import contextlib
 import errno
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
+
+import msgspec
 
 from hangar import _fs, limits
 from hangar.backends.location import Locations
@@ -39,8 +40,7 @@ __all__ = ["Publication", "index_of_rows"]
 Rows = list[tuple[bytes, bytes]]
 
 
-@dataclass(frozen=True, slots=True)
-class _NewRun:
+class _NewRun(msgspec.Struct, frozen=True):
     """A run that is written and not yet registered: what it stands for."""
 
     run_id: int
@@ -49,8 +49,7 @@ class _NewRun:
     folds: Rows
 
 
-@dataclass(frozen=True, slots=True)
-class Publication:
+class Publication(msgspec.Struct, frozen=True):
     """New blobs, durable and ready to be recorded.
 
     Attributes

@@ -8,10 +8,10 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
+import msgspec
 import numpy as np
 
 from hangar.backends.file import BlobFile
@@ -32,8 +32,7 @@ _CHUNK_BLOBS: Final = 65_536
 _CHUNK_BYTES: Final = 16 * 2**20
 
 
-@dataclass(frozen=True, slots=True)
-class Damage:
+class Damage(msgspec.Struct, frozen=True):
     """One thing that is wrong.
 
     Attributes

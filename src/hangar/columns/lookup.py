@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from typing import Any
 
+import msgspec
 import numpy as np
 import numpy.typing as npt
 
@@ -22,8 +22,7 @@ NOBODY = b"\xff"
 """An encoded key that no sample has."""
 
 
-@dataclass(frozen=True, slots=True)
-class KeyBatch:
+class KeyBatch(msgspec.Struct, frozen=True):
     """Keys to look up: as an array where all are ints, shape (n,), or pairs of them, shape (n, 2); else encoded."""
 
     ints: npt.NDArray[np.uint64] | None

@@ -5,7 +5,6 @@ A preference is local and no part of history. Without one, the schema decides, a
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
 from typing import Any
 
 import msgspec
@@ -23,12 +22,11 @@ _KEY = b"backend/"
 _decoder = msgspec.msgpack.Decoder(tuple[str, dict[str, Any]])
 
 
-@dataclass(frozen=True, slots=True)
-class Preference:
+class Preference(msgspec.Struct, frozen=True):
     """A backend tag and its options."""
 
     tag: str
-    options: dict[str, Any] = field(default_factory=dict)
+    options: dict[str, Any] = msgspec.field(default_factory=dict)
 
 
 def check_preference(schema: ColumnSchema, backend: object, options: object) -> Preference | None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from typing import Any, Literal, NamedTuple, TypeAlias
 
-from hangar.columns.present import html_table
 from hangar.names import SampleKey
 
 __all__ = [
@@ -160,6 +159,8 @@ class DiffOut(_DiffFields):
         return f"{super().__repr__()[:-1]}, renamed={self.renamed!r}, attributes={self.attributes!r})"
 
     def _repr_html_(self) -> str:
+        from hangar.columns.present import html_table
+
         return html_table("Changes", ("column", "added", "deleted", "mutated", ""), self.rows())
 
     def __eq__(self, other: object) -> bool:

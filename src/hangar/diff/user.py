@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import TYPE_CHECKING, Literal
 
-from hangar.columns.base import WriteSession
 from hangar.diff.compare import compare
 from hangar.diff.results import Conflicts, DiffAndConflicts
 from hangar.digest import Digest
 from hangar.objects.attributes import load_attributes
+
+if TYPE_CHECKING:
+    from hangar.columns.base import WriteSession
 
 __all__ = ["WriterUserDiff"]
 

@@ -9,7 +9,6 @@ structure within its limits; that keys ascend and cuts lie where the rule says i
 from __future__ import annotations
 
 from bisect import bisect_left
-from dataclasses import dataclass
 from functools import cached_property
 from itertools import accumulate
 from operator import le
@@ -60,8 +59,7 @@ _Count = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 _SampleCount = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
-@dataclass(frozen=True, slots=True)
-class TreeForm:
+class TreeForm(msgspec.Struct, frozen=True):
     """What the leaves of a tree hold, and how its samples are counted.
 
     Attributes
@@ -79,8 +77,7 @@ class TreeForm:
     nested: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Root:
+class Root(msgspec.Struct, frozen=True):
     """A whole tree, which is never empty: the digest of its root, its entries, and its distinct samples."""
 
     digest: Digest

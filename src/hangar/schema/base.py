@@ -9,7 +9,6 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from typing import Any, ClassVar, Literal
 
 import msgspec
@@ -54,8 +53,7 @@ class SchemaRecord(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_
     inline: bool
 
 
-@dataclass(frozen=True, slots=True)
-class Encoded:
+class Encoded(msgspec.Struct, frozen=True):
     """A batch of values in canonical form: either ``rows`` under one header, or ``buffers`` with a header each."""
 
     headers: Sequence[Header]
