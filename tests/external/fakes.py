@@ -17,7 +17,7 @@ class FakeColumn:
     def __init__(
         self,
         column_type: str = "ndarray",
-        dtype: str = "uint8",
+        dtype: Any = "uint8",
         shape: tuple[int, ...] | None = (4, 5),
         *,
         variable: bool = False,

@@ -76,6 +76,27 @@ def test_the_format_that_loses_nothing(tmp_path: Path, dtype: str, shape: tuple[
     np.testing.assert_array_equal(back, column.samples["x"])
 
 
+@pytest.mark.parametrize("variable", [True, False])
+@pytest.mark.parametrize("extension", ["npy", "npz"])
+@pytest.mark.parametrize("dtype", ["bfloat16", "float8_e5m2", "float8_e4m3fn"])
+def test_types_that_numpy_files_cannot_name_come_back(
+    tmp_path: Path, dtype: str, extension: str, variable: bool
+) -> None:
+    ml_dtypes = pytest.importorskip("ml_dtypes")
+    array = picture(1, (2, 3)).astype(getattr(ml_dtypes, dtype))
+    column, back, bytes_alone = (FakeColumn(dtype=array.dtype, shape=(2, 3), variable=variable) for _ in range(3))
+    column.samples["x"] = array
+    run(column, tmp_path, extension=extension)
+    import_files(back, plan_import(find_files(tmp_path), "ndarray")[0], progress=False)
+    assert back.samples["x"].dtype == array.dtype
+    assert back.samples["x"].tobytes() == array.tobytes()
+    # Nothing else is taken for it, not even of the same size.
+    (tmp_path / f"x.{extension}").unlink()
+    np.save(tmp_path / "x.npy", np.zeros((2, 3), f"u{array.dtype.itemsize}"))
+    with pytest.raises(InvalidInputError, match="has dtype uint"):
+        import_files(bytes_alone, plan_import(find_files(tmp_path), "ndarray")[0], progress=False)
+
+
 def test_other_kinds(tmp_path: Path) -> None:
     text, raw = FakeColumn("str"), FakeColumn("bytes")
     text.samples["t"] = "été"

@@ -9,7 +9,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-__all__ = ["Column", "Needs", "Value", "create_command", "value_bytes"]
+__all__ = ["Column", "Needs", "Value", "create_command", "is_added", "value_bytes"]
 
 Value: TypeAlias = "np.ndarray[Any, Any] | str | bytes"
 
@@ -44,6 +44,11 @@ def value_bytes(value: Value) -> int:
     return value.nbytes if isinstance(value, np.ndarray) else len(value)
 
 
+def is_added(dtype: np.dtype[Any]) -> bool:
+    """Whether another package added the type to numpy (bfloat16, float8): numpy's own files know it only as bytes."""
+    return dtype.isbuiltin == 2
+
+
 @dataclass(frozen=True, slots=True)
 class Needs:
     """What a column holds, asked once: a writer's column looks at the writer lock each time it is asked."""
@@ -73,6 +78,12 @@ class Needs:
     def nbytes(self) -> int:
         """Bytes of a value; of the largest, where shapes vary; 0 for text and bytes."""
         return 0 if self.dtype is None else prod(self.shape) * self.dtype.itemsize
+
+    def typed(self, value: Any) -> Any:
+        """``value`` itself; an array of bytes without a type, where the column holds a type that files cannot name, as of that type."""
+        if self.dtype is None or not is_added(self.dtype) or not isinstance(value, np.ndarray):
+            return value
+        return value.view(self.dtype) if value.dtype == np.dtype(f"V{self.dtype.itemsize}") else value
 
     def mismatch(self, value: object) -> str | None:
         """Why ``value`` does not fit, as the rest of a sentence about it; None when it does."""

@@ -176,6 +176,7 @@ class FolderImport:
                 checked = isinstance(pairs, list)
                 self._batch.files += checked
                 for value, name in pairs:
+                    value = needs.typed(value)
                     problem = None if checked else needs.mismatch(value)
                     if problem is not None:
                         raise InvalidInputError(f"{job.source.path} {problem}")

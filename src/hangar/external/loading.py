@@ -180,13 +180,15 @@ def _load_chunk(
         for at, job in enumerate(jobs):
             pairs = _load(job, options)
             if isinstance(pairs, list):
-                reason = needs.mismatch(pairs[0][0])
+                value, name = needs.typed(pairs[0][0]), pairs[0][1]
+                reason = needs.mismatch(value)
                 if reason is not None:
                     raise InvalidInputError(f"{job.source.path} {reason}")
-                held += value_bytes(pairs[0][0])
+                held += value_bytes(value)
                 if rows is not None:
-                    rows[at] = pairs[0][0]
-                    pairs = [(rows[at], pairs[0][1])]
+                    rows[at] = value
+                    value = rows[at]
+                pairs = [(value, name)]
             elif rows is not None:
                 raise InvalidInputError(f"{job.source.path}: plugin {type(job.plugin).__name__} gave several values")
             loaded.append(pairs)

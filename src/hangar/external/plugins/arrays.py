@@ -18,6 +18,7 @@ from numpy.lib import format as npy
 from hangar import limits
 from hangar.errors import HangarError, InvalidInputError
 from hangar.external.base import normal_extension
+from hangar.external.fit import is_added
 from hangar.external.plugins._files import FilePlugin
 from hangar.external.safe_io import open_input
 
@@ -72,6 +73,9 @@ class NumpyPlugin(FilePlugin):
         """The bytes of a file that holds an array."""
         if not isinstance(arr, np.ndarray) or arr.dtype.hasobject:
             raise self._wrong_type(arr, extension)
+        if is_added(arr.dtype):
+            # numpy would write a name that it cannot read, or none. An import takes the bytes for what the column holds.
+            arr = arr.view(f"V{arr.dtype.itemsize}")
         buffer = io.BytesIO()
         if normal_extension(extension) == "npz":
             np.savez(buffer, data=arr)
