@@ -1,5 +1,7 @@
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -7,14 +9,17 @@ from hypothesis import strategies as st
 
 from hangar.errors import CorruptionError, InvalidInputError, InvalidTypeError
 from hangar.names import SampleKey
+from hangar.objects.ascending import Ascending
 from hangar.schema.keys import (
     check_keys,
     decode_key,
     decode_keys,
+    encode_batch,
     encode_int_array,
     encode_key,
     encode_keys,
     encode_nested_key,
+    int_array,
     lookup_key,
     sample_prefix,
     split_nested_key,
@@ -65,6 +70,32 @@ def test_lookup_tells_missing_keys_from_wrong_types() -> None:
     for wrong in (True, np.True_, 1.5, None, b"x", (1, 2), [1]):
         with pytest.raises(InvalidTypeError):
             lookup_key(wrong)
+
+
+@given(st.lists(ints) | st.lists(ints | st.text("aé-", min_size=1)))
+def test_a_batch_to_write_is_encoded_as_single_keys_are(values: list[SampleKey]) -> None:
+    encoded = encode_batch(values)
+    assert encoded == encode_batch(iter(values)) == [encode_key(value) for value in values]
+    if isinstance(encoded, Ascending):
+        assert encoded == sorted(set(encoded))
+
+
+@pytest.mark.parametrize("dtype", ["u1", "<i8", ">u8", ">i4"])
+def test_an_array_to_write_is_encoded_as_its_ints_are(dtype: str) -> None:
+    values = [3, 4, 5, 90]
+    encoded = encode_batch(np.array([0, *values, 7], dtype)[1:-1])
+    assert encoded == list(map(encode_key, values))
+    assert isinstance(encoded, Ascending)
+    assert not isinstance(encode_batch(np.array(values[::-1], dtype)), Ascending)
+
+
+@pytest.mark.parametrize("bad", [[-1], [2**64], [3, True], [1.0], [None]])
+def test_a_batch_to_write_is_checked(bad: list[Any]) -> None:
+    for given_ in (bad, np.array(bad, np.int64 if bad == [-1] else object)):
+        with pytest.raises(InvalidInputError, match="is not suitable"):
+            encode_batch(given_)
+    assert int_array([3, True]) is None
+    assert int_array(np.array([True])) is None
 
 
 def test_keys_to_write_are_checked() -> None:

@@ -18,8 +18,8 @@ from hangar.names import SampleKey, check_key
 from hangar.schema.keys import (
     check_keys,
     decode_keys,
+    encode_batch,
     encode_key,
-    encode_keys,
     encode_nested_key,
     encode_pairs,
     lookup_key,
@@ -114,7 +114,8 @@ class _Flat:
 
     @staticmethod
     def encode_all(keys: Iterable[Any]) -> list[bytes]:
-        return encode_keys(check_keys(batch_list("keys", keys)))
+        array = isinstance(keys, np.ndarray) and keys.ndim == 1
+        return encode_batch(keys if array else batch_list("keys", keys))
 
 
 class PrefixSpace:

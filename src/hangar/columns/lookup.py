@@ -14,7 +14,7 @@ from hangar.objects.lookup import find_ints, find_keys, find_pairs
 from hangar.objects.node import EXACT_INTEGER, TreeForm
 from hangar.objects.store import NodeStore
 from hangar.schema.base import Rows
-from hangar.schema.keys import encode_int_array, lookup_key
+from hangar.schema.keys import encode_int_array, int_array, lookup_key
 
 __all__ = ["NOBODY", "KeyBatch", "check_position", "position_batch"]
 
@@ -59,18 +59,14 @@ class KeyBatch(msgspec.Struct, frozen=True):
         if isinstance(keys, np.ndarray):
             if keys.ndim != 1:
                 raise InvalidTypeError(f"an array of keys has one dimension, not {keys.ndim}")
-            if keys.dtype.kind == "u" or (keys.dtype.kind == "i" and (not len(keys) or int(keys.min()) >= 0)):
-                return cls(keys.astype(np.uint64, copy=False), [])
-            keys = keys.tolist()
         else:
             keys = cls.checked(keys)
-        kinds = set(map(type, keys))
-        if kinds == {int}:
-            try:
-                return cls(np.array(keys, np.uint64), [])
-            except OverflowError:
-                pass
-        elif kinds == {str}:
+        ints = int_array(keys)
+        if ints is not None:
+            return cls(ints, [])
+        if isinstance(keys, np.ndarray):
+            keys = keys.tolist()
+        if set(map(type, keys)) == {str}:
             try:
                 return cls(None, [b"\x20" + text for text in map(str.encode, keys)])
             except UnicodeEncodeError:

@@ -8,16 +8,15 @@ the first level that is a single node.
 from __future__ import annotations
 
 from collections.abc import Sequence
-from itertools import islice, repeat
-from operator import lt
+from itertools import repeat
 from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
 
-from hangar import limits
 from hangar.digest import Digest
 from hangar.errors import InvalidInputError
+from hangar.objects.ascending import as_ascending
 from hangar.objects.node import BY_DIGEST, FIXED_INLINE, MIXED, NODE_VERSION, Node, Root, TreeForm
 from hangar.objects.samples import count_samples, sample_of
 from hangar.objects.split import cuts, marks
@@ -89,10 +88,8 @@ def check_batch(keys: Sequence[bytes], cells: Sequence[bytes | None] | Rows) -> 
     """Raise InvalidInputError unless ``keys`` ascend within their limit, a cell each."""
     if len(keys) != len(cells):
         raise InvalidInputError(f"{len(cells)} entries for {len(keys)} keys")
-    if not all(map(lt, keys, islice(keys, 1, None))):
+    if as_ascending(keys) is None:
         raise InvalidInputError("the keys of a tree must ascend, each of them once")
-    if keys and max(map(len, keys)) > limits.MAX_KEY_BYTES:
-        raise InvalidInputError(f"a key is longer than {limits.MAX_KEY_BYTES} bytes when encoded")
 
 
 def build_above(store: NodeStore, form: TreeForm, level: int, keys: Sequence[bytes], entries: Sequence[Entry]) -> Root:
@@ -112,6 +109,7 @@ def _level(
     values: Sequence[bytes] | Rows | Sequence[Entry],
 ) -> tuple[list[bytes], list[Entry]]:
     """Cut one whole level into nodes: the last key and the entry of each."""
+    keys = keys if isinstance(keys, list) else list(keys)
     ends = cuts(keys, marks(keys, level))
     if not ends or ends[-1] < len(keys):
         ends.append(len(keys))
@@ -120,7 +118,7 @@ def _level(
     for at in range(0, len(ends), NODES_AT_ONCE):
         parts: list[Part] = []
         for end in ends[at : at + NODES_AT_ONCE]:
-            parts.append((list(keys[start:end]), values[start:end]))
+            parts.append((keys[start:end], values[start:end]))
             start = end
         entries += make_nodes(store, form, level, parts)
     return [keys[end - 1] for end in ends], entries

@@ -24,6 +24,8 @@ _EASY: Final = 64
 _MOST: Final = limits.NODE_MAX_ENTRIES
 _MOST_KEY_BYTES: Final = limits.NODE_MAX_KEY_BYTES
 
+_BLOCK: Final = 4 * _MOST
+
 _STRONG: Final = b"\x00"
 _WEAK: Final = b"\x01"
 _CLASSES: Final = bytes([0] + [1] * 15 + [2] * 240)
@@ -52,8 +54,7 @@ def cuts(keys: Sequence[bytes], marked: bytes) -> list[int]:
         Ascending. What lies behind the last one is a node only where the level ends.
     """
     either = marked.translate(_EITHER)
-    # The length of all keys is faster to have than that of the longest, and mostly enough.
-    heavy = len(b"".join(keys)) > _MOST_KEY_BYTES and max(map(len, keys)) * _MOST > _MOST_KEY_BYTES
+    heavy = _may_be_heavy(keys)
     ends: list[int] = []
     start, count = 0, len(keys)
     while True:
@@ -70,6 +71,16 @@ def cuts(keys: Sequence[bytes], marked: bytes) -> list[int]:
             return ends
         ends.append(end)
         start = end
+
+
+def _may_be_heavy(keys: Sequence[bytes]) -> bool:
+    """Whether the key bytes of a node might ever decide."""
+    # A node lies in two blocks at most. The length of all their keys is faster to have than that of the longest, and mostly enough.
+    blocks = (keys[at : at + _BLOCK] for at in range(0, len(keys), _BLOCK))
+    return (
+        any(2 * len(b"".join(block)) > _MOST_KEY_BYTES for block in blocks)
+        and max(map(len, keys)) * _MOST > _MOST_KEY_BYTES
+    )
 
 
 def _heavy_end(keys: Sequence[bytes], start: int) -> int:

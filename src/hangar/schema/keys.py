@@ -8,6 +8,7 @@ subsamples of one sample are a prefix range. Batches are encoded without a Pytho
 from __future__ import annotations
 
 import struct
+from array import array
 from collections.abc import Iterable, Sequence
 from operator import add
 from typing import Any, Final
@@ -18,6 +19,7 @@ import numpy.typing as npt
 from hangar import limits
 from hangar.errors import CorruptionError, InvalidTypeError
 from hangar.names import SampleKey, check_key, good_text_keys, normal_key
+from hangar.objects.ascending import Ascending
 
 __all__ = [
     "INT_TAG",
@@ -27,11 +29,13 @@ __all__ = [
     "decode_keys",
     "decode_prefix",
     "decode_prefixes",
+    "encode_batch",
     "encode_int_array",
     "encode_key",
     "encode_keys",
     "encode_nested_key",
     "encode_pairs",
+    "int_array",
     "lookup_key",
     "sample_prefix",
     "split_nested_key",
@@ -97,6 +101,37 @@ def encode_keys(keys: Sequence[SampleKey]) -> list[bytes]:
     if kinds == {str}:
         return [b"\x20" + text for text in map(str.encode, keys)]  # type: ignore[arg-type]
     return [encode_key(key) for key in keys]
+
+
+def encode_batch(keys: Iterable[Any]) -> list[bytes]:
+    """Encoded forms of keys that are to be written.
+
+    Raises
+    ------
+    InvalidInputError
+        One of them is not suitable (see :func:`hangar.names.check_key`).
+    """
+    if not isinstance(keys, np.ndarray):
+        keys = list(keys)
+    ints = int_array(keys)
+    if ints is None:
+        return encode_keys(check_keys(keys))
+    encoded = encode_int_array(ints)
+    return Ascending(encoded) if (ints[1:] > ints[:-1]).all() else encoded
+
+
+def int_array(keys: Any) -> npt.NDArray[np.uint64] | None:
+    """A sequence or array of keys as an array, shape (n,), where all of them are ints from 0 to 2**64 - 1; else None."""
+    if isinstance(keys, np.ndarray):
+        good = keys.ndim == 1 and (keys.dtype.kind == "u" or (keys.dtype.kind == "i" and not (keys < 0).any()))
+        return keys.astype(np.uint64, copy=False) if good else None
+    if set(map(type, keys)) == {int}:
+        try:
+            # Four times as fast as numpy is with a list.
+            return np.frombuffer(array("Q", keys), np.uint64)
+        except OverflowError:
+            pass
+    return None
 
 
 def encode_pairs(samples: Sequence[SampleKey], subsamples: Sequence[SampleKey]) -> list[bytes]:

@@ -4,14 +4,13 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from itertools import islice
-from operator import lt
 
 import numpy as np
 
 from hangar import limits
 from hangar.digest import Digest
 from hangar.objects.apply import apply, cells_of
+from hangar.objects.ascending import as_ascending
 from hangar.objects.build import Rows
 from hangar.objects.commit import FLAT, NESTED, ColumnEntry
 from hangar.objects.lookup import get
@@ -86,8 +85,8 @@ class WorkingColumn:
         Cells of one width may come as an array (n, width), uint8.
         """
         with self._lock:
-            ascending = len(keys) > limits.STAGED_ROWS and all(map(lt, keys, islice(keys, 1, None)))
-            if isinstance(cells, np.ndarray) and not ascending:
+            ascending = as_ascending(keys) if len(keys) > limits.STAGED_ROWS else None
+            if isinstance(cells, np.ndarray) and ascending is None:
                 cells = cells_of(cells)
             if len(keys) <= limits.STAGED_ROWS:
                 batch = dict(zip(keys, cells, strict=True))
@@ -96,12 +95,14 @@ class WorkingColumn:
                 self.unsaved.update(batch)
                 return
             self.adopt()
-            if not ascending:
+            if ascending is None:
                 batch = dict(zip(keys, cells, strict=True))
-                keys = sorted(batch)
-                cells = [batch[key] for key in keys]
+                ordered = sorted(batch)
+                cells = [batch[key] for key in ordered]
+            else:
+                ordered = ascending
             self.replaced = True
-            self.root = apply(self._nodes, self.schema.form, self.root, keys, cells)
+            self.root = apply(self._nodes, self.schema.form, self.root, ordered, cells)
 
     def fold(self) -> Root | None:
         """The tree with the overlay applied. It is kept, and what changes afterwards is applied to it."""
