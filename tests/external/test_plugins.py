@@ -83,6 +83,19 @@ def test_jpeg_is_near(tmp_path: Path) -> None:
         external.save(ramp, tmp_path, "str:y", "png", quality=50)
 
 
+@pytest.mark.parametrize(("extension", "width"), [("jpg", 65_501), ("webp", 16_384)])
+def test_what_is_too_wide_for_a_format_is_refused(tmp_path: Path, extension: str, width: int) -> None:
+    with pytest.raises(InvalidInputError, match=rf"\.{extension} file cannot hold an array of shape \(1, {width}, 3\)"):
+        external.save(np.zeros((1, width, 3), np.uint8), tmp_path, "str:x", extension)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize("quality", ["abc", 0, 101, 1.5, True])
+def test_a_quality_that_cannot_be(tmp_path: Path, quality: Any) -> None:
+    with pytest.raises(InvalidInputError, match="quality is a whole number from 1 to 100"):
+        external.save(picture(1, (4, 5, 3)), tmp_path, "str:x", "jpg", quality=quality)
+
+
 def test_one_channel_is_written_as_grey(tmp_path: Path) -> None:
     array = picture(3, (4, 5, 1))
     np.testing.assert_array_equal(round_trip(array, tmp_path, "png"), array[:, :, 0])

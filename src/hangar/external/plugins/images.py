@@ -163,7 +163,7 @@ class ImagePlugin(FilePlugin):
         Raises
         ------
         InvalidInputError
-            The format cannot hold such an array.
+            The format cannot hold such an array, or has no such quality (1 to 100).
         """
         name = _EXTENSIONS.get(normal_extension(extension))
         if name is None:
@@ -172,10 +172,17 @@ class ImagePlugin(FilePlugin):
         if quality is not None:
             if name != "JPEG":
                 raise InvalidInputError(f"quality is for JPEG: .{extension} files are written without loss")
+            if type(quality) is not int or not 1 <= quality <= 100:
+                raise InvalidInputError(f"quality is a whole number from 1 to 100, not {quality!r}")
             options["quality"] = quality
         image = self._from_array(arr, name, extension)
         buffer = io.BytesIO()
-        image.save(buffer, name, **options)
+        try:
+            image.save(buffer, name, **options)
+        except (ValueError, OSError, OverflowError) as error:  # some formats have a largest width
+            raise InvalidInputError(
+                f"a .{extension} file cannot hold an array of shape {arr.shape}: {error}"
+            ) from error
         return buffer.getbuffer()
 
     def can_encode(self, arr: Any, extension: str) -> bool:
