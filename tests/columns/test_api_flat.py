@@ -10,7 +10,7 @@ import pytest
 from hangar import Repository
 from hangar.checkout import WriterCheckout
 from hangar.columns import FlatSampleReader, FlatSampleWriter
-from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundError
+from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundError, SampleNotFoundError
 
 
 @pytest.fixture
@@ -67,6 +67,17 @@ def test_read_of_slices_that_select_nothing(column: FlatSampleWriter) -> None:
         column.read(slice(None, None, 0))
     with pytest.raises(InvalidTypeError):
         column.read(positions=[[1], [2, 3]])  # type: ignore[list-item]
+
+
+def test_read_by_the_keys_of_a_mapping(writer: WriterCheckout, column: FlatSampleWriter) -> None:
+    label = writer.add_ndarray_column("label", (), np.int64)
+    label.write([4, 3], np.array([0, 1]))
+    wanted = column.read([3, 4])
+    mapping: Any
+    for mapping in (label, {3: None, 4: None}):
+        assert np.array_equal(column.read(mapping), wanted)
+    with pytest.raises(SampleNotFoundError):
+        column.read({3: None, 9: None})  # type: ignore[arg-type]
 
 
 @pytest.mark.parametrize("layout", ["flat", "nested"])

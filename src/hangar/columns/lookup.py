@@ -76,10 +76,11 @@ class KeyBatch(msgspec.Struct, frozen=True):
 
     @staticmethod
     def checked(keys: Any) -> Any:
-        """``keys``, where they are a sequence; else InvalidTypeError."""
+        """``keys``, where they are a sequence; of a mapping, as a dict or a column is one, its keys; else InvalidTypeError."""
         if isinstance(keys, (str, bytes)) or not hasattr(keys, "__len__") or not hasattr(keys, "__getitem__"):
             raise InvalidTypeError(f"a batch of keys is a sequence, not {type(keys).__name__}")
-        return keys
+        # As a list, for numpy would take the values of a column for keys.
+        return keys if isinstance(keys, (list, tuple, range)) else list(keys)
 
 
 def position_batch(positions: Any, entries: int, holder: str = "the column holds") -> range | npt.NDArray[np.int64]:
