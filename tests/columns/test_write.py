@@ -254,3 +254,43 @@ def test_after_close_everything_refuses(writer: WriterCheckout, column: FlatSamp
     ):
         with pytest.raises(ClosedError):
             use()
+
+
+@pytest.mark.parametrize("kind", ["str", "bytes", "ragged", "fixed"])
+def test_write_the_values_of_another_column(writer: WriterCheckout, kind: str) -> None:
+    """A column is its values here, and iteration over it would give its keys, which a column of text would store."""
+    columns: Any = []
+    for name in ("one", "two"):
+        if kind == "str":
+            columns.append(writer.add_str_column(name))
+        elif kind == "bytes":
+            columns.append(writer.add_bytes_column(name))
+        else:
+            columns.append(writer.add_ndarray_column(name, (3,), np.int8, variable_shape=kind == "ragged"))
+    one, two = columns
+    make: Any = {"str": str, "bytes": lambda n: bytes([n])}.get(
+        kind, lambda n: np.full(n if kind == "ragged" else 3, n, np.int8)
+    )
+    one.update({"a": make(1), "b": make(2)})
+    two.write(["x", "y"], one)
+    assert np.array_equal(two["x"], make(1))
+    assert np.array_equal(two["y"], make(2))
+    for mapping in ({"a": make(1)}, writer.add_str_column("nested", contains_subsamples=True)):
+        with pytest.raises(InvalidTypeError, match=r"use update\(\)"):
+            two.write(["z"], mapping)
+    assert list(two) == ["x", "y"]
+
+
+def test_write_of_sets_and_of_no_array(writer: WriterCheckout, column: FlatSampleWriter) -> None:
+    """What has no order says of no value which key it belongs to."""
+    text = writer.add_str_column("t")
+    for unordered in ({"a", "b"}, frozenset("ab")):
+        with pytest.raises(InvalidTypeError, match="a set"):
+            text.write(["x", "y"], unordered)
+        with pytest.raises(InvalidTypeError, match="a set"):
+            text.write(unordered, ["x", "y"])
+        with pytest.raises(InvalidTypeError, match="a set"):
+            column.write(unordered, [value(1), value(2)])
+    with pytest.raises(InvalidTypeError, match="a batch of values is a sequence"):
+        text.write(["x"], np.array("x"))
+    assert len(text) == len(column) == 0

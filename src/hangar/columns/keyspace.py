@@ -62,10 +62,12 @@ def batch_list(what: str, given: Any) -> list[Any]:
     InvalidInputError
         One str or bytes: a sequence of its characters, and never what was meant.
     InvalidTypeError
-        Something that cannot be iterated over.
+        Something that cannot be iterated over, or a set: it has no order, and which key goes with which value would be chance.
     """
     if isinstance(given, (str, bytes)):
         raise InvalidInputError(f"a batch of {what} is a sequence, not one {type(given).__name__}")
+    if isinstance(given, (set, frozenset)):
+        raise InvalidTypeError(f"a batch of {what} is a sequence, not a set, which has no order")
     if isinstance(given, np.ndarray) and given.ndim == 1:
         values: list[Any] = given.tolist()
         return values

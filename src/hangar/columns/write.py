@@ -15,6 +15,7 @@ import numpy as np
 
 from hangar.blobs.ingest import store_list, store_rows
 from hangar.columns.base import StagedSource, WriteSession
+from hangar.columns.entries import EntryReader
 from hangar.columns.evolve import EvolvingColumn
 from hangar.columns.flat import FlatSampleReader
 from hangar.columns.keyspace import batch_list
@@ -84,14 +85,23 @@ class ColumnWriter(EvolvingColumn):
 
     def put_entries(self, encoded: Sequence[bytes], values: Any) -> None:
         """Write a batch, stacked or a sequence, under encoded keys."""
-        stacked = isinstance(values, np.ndarray) or hasattr(values, "__array__") or hasattr(values, "__dlpack__")
-        batch = self._schema.encode_batch(values if stacked else batch_list("values", values), len(encoded))
+        batch = self._schema.encode_batch(self._batch_of(values), len(encoded))
         if len(batch) != len(encoded):
             raise InvalidInputError(f"{len(encoded):,} keys and {len(batch):,} values")
         if encoded:
             with self._session.writing():
                 self._source.working.set_many(encoded, self._store(batch))
                 self._session.grown()
+
+    def _batch_of(self, values: Any) -> Any:
+        """``values`` as an array, where they are one and the column holds arrays, or a list."""
+        if isinstance(values, Mapping) or (isinstance(values, EntryReader) and not isinstance(values, ValueMapping)):
+            # Iteration would give its keys, and text keys would be stored as text.
+            raise InvalidTypeError(f"a batch of values is a sequence, not {type(values).__name__}: use update()")
+        if self._schema.kind_name != "ndarray" or (isinstance(values, ValueMapping) and self._schema.variable):
+            return batch_list("values", values.values() if isinstance(values, ValueMapping) else values)
+        stacked = isinstance(values, np.ndarray) or hasattr(values, "__array__") or hasattr(values, "__dlpack__")
+        return values if stacked else batch_list("values", values)
 
     def remove_entries(self, encoded: Sequence[bytes]) -> None:
         """Delete entries, all of which are there."""
