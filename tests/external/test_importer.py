@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import inspect
 import os
+import sys
 import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
@@ -121,6 +123,18 @@ def test_hidden_and_unknown_files_are_left_out(tmp_path: Path) -> None:
     assert [job.source.relative for job in jobs] == ["a.png"]
     assert [source.relative for source in skipped] == ["README.md"]
     assert [job.source.relative for job in plan_import(find_files(tmp_path), "bytes")[0]] == ["README.md", "a.png"]
+
+
+def test_folders_nested_deeper_than_calls(tmp_path: Path) -> None:
+    deep = "/".join("d" * 100)
+    write_png(Path(tmp_path, deep, "cat.png"), picture(1))
+    calls, limit = len(inspect.stack(0)), sys.getrecursionlimit()
+    try:
+        sys.setrecursionlimit(calls + 80)
+        found = find_files(tmp_path)
+    finally:
+        sys.setrecursionlimit(limit)
+    assert [source.relative for source in found] == [f"{deep}/cat.png"]
 
 
 def test_links_lead_nowhere_outside(tmp_path: Path) -> None:

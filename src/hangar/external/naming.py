@@ -135,27 +135,31 @@ def find_files(path: str | os.PathLike[str]) -> list[Source]:
     root = os.path.realpath(top)
     keys = read_keys(top)
     base = top.rstrip("/") or ""
-    found = [Source(f"{base}/{relative}", relative, keys.get(relative)) for relative in _walk(top, root, "")]
+    found = [Source(f"{base}/{relative}", relative, keys.get(relative)) for relative in _walk(top, root)]
     found.sort(key=lambda source: source.relative)
     return found
 
 
-def _walk(folder: str, root: str, prefix: str) -> Iterator[str]:
-    try:
-        with os.scandir(folder) as listing:
-            entries = [entry for entry in listing if not entry.name.startswith(".")]
-    except OSError as error:
-        raise file_error("read", folder, error) from error
-    for entry in entries:
-        relative = prefix + entry.name
-        if entry.is_symlink():
-            _check_link(entry.path, root)
-            if not entry.is_dir():
+def _walk(top: str, root: str) -> Iterator[str]:
+    """The paths of all files below ``top``, by a list of folders: a path may have more of them than Python can call functions."""
+    folders = [(top, "")]
+    while folders:
+        folder, prefix = folders.pop()
+        try:
+            with os.scandir(folder) as listing:
+                entries = [entry for entry in listing if not entry.name.startswith(".")]
+        except OSError as error:
+            raise file_error("read", folder, error) from error
+        for entry in entries:
+            relative = prefix + entry.name
+            if entry.is_symlink():
+                _check_link(entry.path, root)
+                if not entry.is_dir():
+                    yield relative
+            elif entry.is_dir():
+                folders.append((entry.path, f"{relative}/"))
+            else:
                 yield relative
-        elif entry.is_dir():
-            yield from _walk(entry.path, root, f"{relative}/")
-        else:
-            yield relative
 
 
 def _check_link(path: str, root: str) -> None:
