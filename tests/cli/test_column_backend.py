@@ -47,6 +47,7 @@ def test_looking_needs_no_lock(filled: Shell) -> None:
         (1, ["images", "99"], "there is no backend '99'"),
         (1, ["images", "30", "--convert"], "'30' cannot hold ndarray data"),
         (1, ["images", "10", "--option", "level=3"], "'10' takes no options"),
+        (1, ["images", "00", "--option", f"complevel={'9' * 5_000}"], "complevel is a whole number from 0 to 9"),
         (2, ["images", "--option", "level=3"], "--option needs the backend"),
         (2, ["images", "10", "--option", "level"], "KEY=VALUE"),
     ],

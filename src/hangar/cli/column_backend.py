@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 _SHOWN: Final = 5
+_DIGITS: Final = 20
 _WORDS: Final = {"true": True, "false": False, "none": None}
 
 
@@ -90,7 +91,8 @@ def _option(text: str) -> tuple[str, Any]:
     if value.lower() in _WORDS:
         # 'none' may be the word itself to a backend: it decides, since nothing else is meant by it.
         return key, _WORDS[value.lower()]
-    return key, int(value) if value.isdecimal() else value
+    # No option is a number of more digits, and Python refuses to read thousands of them.
+    return key, int(value) if value.isdecimal() and len(value) < _DIGITS else value
 
 
 def _backend_text(tag: str, options: dict[str, Any]) -> str:
