@@ -71,6 +71,10 @@ class Peer:
     def close(self) -> None:
         """Let go of files."""
 
+    def ingest_copies(self) -> None:
+        """Write each value of the first column once more, under another key."""
+        raise Cannot("not asked: only Hangar's goals name what a copy takes")
+
     # ------------------------------------------------------------------ history; the workload has one column of scalars
 
     def change(self, indices: Array, values: Array) -> None:

@@ -91,15 +91,9 @@ def _disk(results: Results) -> Iterator[Goal]:
 
 
 def _duplicates(results: Results, name: str) -> Goal:
-    """What a duplicate costs, uncompressed: the disk with them, less that without, less what the distinct samples need."""
-    plain = name.removesuffix("-dup")
-    peer = HANGAR if plain == "text" else "hangar:10"
-    disk, before = results.best(name, peer, "disk"), results.best(plain, peer, "disk")
-    count = results.counts[name]
-    cost = None
-    if disk is not None and before is not None and count >= 1000:
-        cost = (disk - before * 0.9) / (0.1 * count)
-    return _most(f"{name}: disk of a duplicate, {peer}", cost, 100, " B")
+    """What a duplicate costs, uncompressed: its entry in the column's tree. It needs no blob and no location of its own."""
+    peer = HANGAR if name == "text-dup" else "hangar:10"
+    return _most(f"{name}: disk of a duplicate, {peer}", results.best(name, peer, "disk of a copy"), 100, " B")
 
 
 def _single(results: Results) -> Iterator[Goal]:

@@ -34,6 +34,8 @@ def one_round(make: Callable[[Path, Workload], Peer], workload: Workload, settin
         if not isinstance(outcome["ingest"], str):
             if workload.reads:
                 _read(peer, outcome, settings)
+            if workload.copies:
+                _copies(peer, outcome)
             if workload.history:
                 History(peer, outcome, settings).measure()
             peer.close()
@@ -54,6 +56,17 @@ def _ingest(peer: Peer, outcome: Outcome) -> None:
 
     attempt(outcome, "ingest", ingest)
     attempt(outcome, "disk", lambda: float(disk_bytes(peer.path)))
+
+
+def _copies(peer: Peer, outcome: Outcome) -> None:
+    """What the disk grows by for a value that is there already, under a key that is not: a mean of all values."""
+
+    def copy() -> float:
+        before = disk_bytes(peer.path)
+        peer.ingest_copies()
+        return (disk_bytes(peer.path) - before) / len(peer.workload.main)
+
+    attempt(outcome, "disk of a copy", copy)
 
 
 def _read(peer: Peer, outcome: Outcome, settings: Settings) -> None:

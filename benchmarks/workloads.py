@@ -35,6 +35,8 @@ class Workload:
         Whether reading is measured too.
     text_keys
         Whether samples are named by strings (``s0000042``) or by their number.
+    copies
+        Whether what a copy takes of the disk is measured too.
     """
 
     name: str
@@ -43,11 +45,15 @@ class Workload:
     history: bool = False
     reads: bool = True
     text_keys: bool = False
+    copies: bool = False
     keys: Sequence[Any] = field(init=False)
 
     def __post_init__(self) -> None:
-        count = len(self.main)
-        object.__setattr__(self, "keys", [f"s{i:07d}" for i in range(count)] if self.text_keys else range(count))
+        object.__setattr__(self, "keys", self.names(0, len(self.main)))
+
+    def names(self, start: int, stop: int) -> Sequence[Any]:
+        """The keys of the samples from ``start`` to ``stop``, of which there may be fewer."""
+        return [f"s{i:07d}" for i in range(start, stop)] if self.text_keys else range(start, stop)
 
     @property
     def main(self) -> Column:
@@ -143,7 +149,8 @@ def _duplicated(workload: Workload) -> Workload:
         for one, other in zip(to.tolist(), origin.tolist(), strict=True):
             main[one] = main[other]
     columns = {**workload.columns, workload.main_name: main}
-    return replace(workload, name=f"{workload.name}-dup", columns=columns, reads=False)
+    # Of a few copies the disk shows the pages of a file and not what each takes.
+    return replace(workload, name=f"{workload.name}-dup", columns=columns, reads=False, copies=count >= 1000)
 
 
 _PLAIN: dict[str, Callable[[int], Workload]] = {

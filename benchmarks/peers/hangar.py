@@ -45,6 +45,13 @@ class Hangar(Peer):
             writer.commit("all")
         writer.close()
 
+    def ingest_copies(self) -> None:
+        workload, count = self.workload, len(self.workload.main)
+        with self._repo.checkout(write=True) as writer:
+            writer[workload.main_name].write(workload.names(count, 2 * count), workload.main)
+            writer.commit("copies")
+        writer.close()
+
     def open(self) -> None:
         self._repo.close()
         self._repo = Repository(self.path)

@@ -12,6 +12,7 @@ import pytest
 from benchmarks import machine, peers
 from benchmarks.__main__ import run
 from benchmarks.contract import Peer
+from benchmarks.goals import goal_rows
 from benchmarks.measure import one_round
 from benchmarks.outcome import Settings
 from benchmarks.results import Results
@@ -125,6 +126,28 @@ def test_one_sample_in_ten_of_a_dup_workload_is_a_copy() -> None:
     images = make("small-dup", 100).main
     assert isinstance(images, np.ndarray)
     assert len(np.unique(images.reshape(len(images), -1), axis=0)) == len(images) * 9 // 10
+
+
+def test_what_a_copy_takes_is_its_entry_and_no_blob(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    values = np.random.default_rng(0).integers(0, 256, (3000, 500), np.uint8)
+    workload = Workload("toy-dup", {"images": values, "labels": np.arange(3000)}, reads=False, copies=True)
+    monkeypatch.setattr("benchmarks.__main__.make", lambda name, scale: workload)
+    results = run(["toy-dup"], CHOSEN, Settings(0.001, 1, tmp_path), rounds=1, scale=1)
+    taken = results.best("toy-dup", "hangar", "disk of a copy")
+    assert taken is not None
+    assert 32 < taken < 150
+    assert results.reason("toy-dup", "LMDB", "disk of a copy")
+    # The goal is of the backend that does not compress.
+    assert not [row for row in goal_rows(results) if "disk of a duplicate" in row[0]]
+    results.rounds["toy-dup"]["hangar:10"] = results.rounds["toy-dup"]["hangar"]
+    (row,) = [row for row in goal_rows(results) if "disk of a duplicate" in row[0]]
+    assert row[2] == f"{taken:.3g} B"
+
+
+def test_few_copies_are_not_measured() -> None:
+    assert make("small-dup", 10).copies
+    assert not make("small-dup", 1000).copies
+    assert not make("small", 10).copies
 
 
 def test_peers_are_loaded_only_where_they_are_measured() -> None:
