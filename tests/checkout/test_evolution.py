@@ -277,6 +277,10 @@ def test_attributes_are_a_mapping(writer: WriterCheckout, ragged: FlatSampleWrit
                 attributes[missing]  # type: ignore[index]
             with pytest.raises(KeyError):
                 del attributes[missing]  # type: ignore[arg-type]
+        malformed: Any
+        for malformed, error in ((5, InvalidTypeError), ([1], InvalidTypeError), ("ab", InvalidInputError)):
+            with pytest.raises(error, match="neither a mapping nor pairs"):
+                attributes.update(malformed)
         attributes.clear()
         assert dict(attributes) == {}
 

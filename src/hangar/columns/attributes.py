@@ -10,6 +10,7 @@ import reprlib
 from collections.abc import Callable, Iterable, Iterator, Mapping, MutableMapping
 from typing import Any, TypeVar
 
+from hangar.columns.keyspace import as_pairs
 from hangar.errors import AttributeNotFoundError
 from hangar.objects.attributes import AttributeMap
 
@@ -78,7 +79,7 @@ class AttributesWriter(AttributesReader, MutableMapping[str, Any]):
 
     def update(self, other: Mapping[str, Any] | Iterable[tuple[str, Any]] = (), /, **kwargs: Any) -> None:  # type: ignore[override]
         """Set several attributes as ``dict.update`` does, in one step."""
-        new = dict(other, **kwargs)
+        new = as_pairs(other, kwargs)
         self._change(lambda values: values.update(new))
 
     def clear(self) -> None:

@@ -6,7 +6,7 @@ nested column is the range of the tree whose keys begin with its prefix.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from operator import add
 from typing import Any, Protocol
 
@@ -26,7 +26,17 @@ from hangar.schema.keys import (
     split_nested_key,
 )
 
-__all__ = ["FLAT", "PAIRS", "KeySpace", "PrefixSpace", "are_pairs", "batch_list", "lookup_prefix", "range_end"]
+__all__ = [
+    "FLAT",
+    "PAIRS",
+    "KeySpace",
+    "PrefixSpace",
+    "are_pairs",
+    "as_pairs",
+    "batch_list",
+    "lookup_prefix",
+    "range_end",
+]
 
 _STR = b"\x20"
 
@@ -75,6 +85,18 @@ def batch_list(what: str, given: Any) -> list[Any]:
         return list(given)
     except TypeError:
         raise InvalidTypeError(f"a batch of {what} is a sequence, not {type(given).__name__}") from None
+
+
+def as_pairs(other: object, kwargs: Mapping[str, Any]) -> dict[Any, Any]:
+    """What ``dict(other, **kwargs)`` gives; its errors come as Hangar's."""
+    if type(other) is dict and not kwargs:
+        return other
+    try:
+        return dict(kwargs) if other is None else dict(other, **kwargs)  # type: ignore[call-overload]
+    except TypeError as error:
+        raise InvalidTypeError(f"neither a mapping nor pairs: {error}") from None
+    except ValueError as error:
+        raise InvalidInputError(f"neither a mapping nor pairs: {error}") from None
 
 
 class KeySpace(Protocol):

@@ -8,8 +8,9 @@ from typing import Any, ClassVar
 import numpy.typing as npt
 
 from hangar.columns.accessor import FlatSubsampleReader, FlatSubsampleWriter
+from hangar.columns.keyspace import as_pairs
 from hangar.columns.nested import NestedSampleReader, whole_samples
-from hangar.columns.write import ColumnWriter, as_pairs
+from hangar.columns.write import ColumnWriter
 from hangar.errors import InvalidTypeError
 from hangar.names import SampleKey, check_key
 from hangar.objects.scan import entries_below

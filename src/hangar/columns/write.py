@@ -18,7 +18,7 @@ from hangar.columns.base import StagedSource, WriteSession
 from hangar.columns.entries import EntryReader
 from hangar.columns.evolve import EvolvingColumn
 from hangar.columns.flat import FlatSampleReader
-from hangar.columns.keyspace import batch_list
+from hangar.columns.keyspace import as_pairs, batch_list
 from hangar.columns.mapping import ValueMapping
 from hangar.columns.preference import Preference, check_preference
 from hangar.digest import blob_digest
@@ -27,24 +27,12 @@ from hangar.names import SampleKey
 from hangar.schema import Encoded
 from hangar.schema.base import FIXED_INLINE, Rows
 
-__all__ = ["ColumnWriter", "FlatSampleWriter", "ValueWriter", "as_pairs", "generated_key"]
+__all__ = ["ColumnWriter", "FlatSampleWriter", "ValueWriter", "generated_key"]
 
 
 def generated_key() -> str:
     """A new key: 16 hex digits of the time in nanoseconds, then 16 random ones, so that appends lie together and never clash."""
     return f"{time.time_ns():016x}{os.urandom(8).hex()}"
-
-
-def as_pairs(other: object, kwargs: Mapping[str, Any]) -> dict[Any, Any]:
-    """What ``dict(other, **kwargs)`` gives; its errors come as Hangar's."""
-    if type(other) is dict and not kwargs:
-        return other
-    try:
-        return dict(kwargs) if other is None else dict(other, **kwargs)  # type: ignore[call-overload]
-    except TypeError as error:
-        raise InvalidTypeError(f"neither a mapping nor pairs: {error}") from None
-    except ValueError as error:
-        raise InvalidInputError(f"neither a mapping nor pairs: {error}") from None
 
 
 class _Retired:
