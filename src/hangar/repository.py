@@ -243,6 +243,8 @@ class Repository:
         stores = self._open()
         if not isinstance(write, bool):
             raise InvalidInputError(f"write must be True or False, not {write!r}")
+        if not isinstance(branch or "", str):
+            raise history.unknown_branch(stores.refs, branch)
         if commit and branch:
             raise InvalidInputError("give a branch or a commit, not both")
         if not write:
