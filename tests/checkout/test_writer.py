@@ -440,16 +440,13 @@ def test_a_writer_whose_lock_was_taken_over_can_do_nothing(
 
 def test_unknown_branches(repo: Repository) -> None:
     arguments: dict[str, Any]
-    for arguments in (
-        *(
-            {"branch": branch, "write": write}
-            for branch in ("none", 5, b"master", ["master"])
-            for write in (False, True)
-        ),
-        {"commit": "abcdef"},
-    ):
-        with pytest.raises(RevisionNotFoundError):
-            repo.checkout(**arguments)
+    unknown: Any
+    for unknown in ("none", 5, b"master", ["master"]):
+        for write in (False, True):
+            with pytest.raises(RevisionNotFoundError):
+                repo.checkout(write, branch=unknown)
+    with pytest.raises(RevisionNotFoundError):
+        repo.checkout(commit="abcdef")
     for arguments in ({"write": True, "commit": "master"}, {"write": 1}, {"branch": "master", "commit": "master"}):
         with pytest.raises(InvalidInputError):
             repo.checkout(**arguments)
