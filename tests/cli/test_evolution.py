@@ -26,6 +26,21 @@ def test_column_rename(filled: Shell) -> None:
     filled.fails(1, "column", "rename", "p", "a b", text="not suitable")
 
 
+def test_ls_changed_and_restore_of_a_renamed_column(filled: Shell) -> None:
+    """It is the same column under another name: what was deleted in it is all that changed, and its old name brings it back."""
+    filled.ok("column", "rename", "images", "pictures")
+    filled.ok("rm", "pictures", "a")
+    for name in ("pictures", "images"):
+        assert filled.ok("ls", name, "--changed") == "- pictures/a\n"
+    filled.ok("column", "create", "other", "STR")
+    text = filled.fails(3, "restore", "pictures", text="`hangar restore images`")
+    assert "removes it" not in text
+    filled.fails(3, "restore", "other", text="`hangar column remove other` removes it")
+    filled.ok("restore", "images")
+    assert filled.ok("ls", "--changed") == ""
+    assert filled.ok("ls", "images") == "a\nb\nc/d\n"
+
+
 def test_column_attributes(filled: Shell) -> None:
     assert filled.ok("column", "attributes", "images") == ""
     text = filled.ok("column", "attributes", "images", "unit=mm", "scale=0.5", 'classes=["cat", "dog"]', "a=b=c")

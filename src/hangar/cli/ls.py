@@ -27,7 +27,7 @@ _MARKS = {"added": ("+", "green"), "deleted": ("-", "red"), "mutated": ("~", "ye
 
 
 def changes_of(state: State, view: View, name: str | None = None) -> Iterator[Change]:
-    """What is staged, or what a commit changed since its first parent: all samples, or those of column ``name``."""
+    """What is staged, or what a commit changed since its first parent: all samples, or those of the column called ``name`` now or then."""
     from hangar.diff import changes
     from hangar.digest import Digest
     from hangar.objects.records import load_commit
@@ -40,7 +40,10 @@ def changes_of(state: State, view: View, name: str | None = None) -> Iterator[Ch
         return parents[0].hex() if parents else ""
 
     before = columns_of(view.commit if view.branch else parent(view.commit))
-    picked = [[entry for entry in side if name is None or entry.name == name] for side in (before, view.entries)]
+    sides = (before, view.entries)
+    # By their ids, for a column that was renamed is found under one of its names on one side alone.
+    ids = {entry.id for side in sides for entry in side if name is None or entry.name == name}
+    picked = [[entry for entry in side if entry.id in ids] for side in sides]
     return changes(view.nodes, picked[0], picked[1])
 
 

@@ -47,7 +47,7 @@ def command(state: State, column: str, samples: tuple[str, ...], rev: str | None
         raise InvalidStateError(f"branch {here.branch!r} has no commit yet that could be restored from")
     source = open_commit(state, rev or here.commit)
     if column not in source:
-        hint = f"; `hangar column remove {column}` removes it" if column in here else ""
+        hint = _hint(source, here, column) if column in here else ""
         raise ColumnNotFoundError(f"there is no column {column!r} in {source.label}{hint}")
     wanted, gone = _plan(source, here, column, samples)
     with state.writer() as checkout:
@@ -57,6 +57,14 @@ def command(state: State, column: str, samples: tuple[str, ...], rev: str | None
         return
     text = f"Restored {count(len(wanted), 'sample')} of {column} from {source.label}"
     echo(f"{text}, removed {count(len(gone), 'sample')}" if gone else text)
+
+
+def _hint(source: View, here: View, name: str) -> str:
+    """What to type instead for a column that the commit does not have, or has under another name."""
+    for entry in source.entries:
+        if entry.id == here.entry(name).id:
+            return f", where it is called {entry.name!r}: `hangar restore {entry.name}` brings that back"
+    return f"; `hangar column remove {name}` removes it"
 
 
 def _same_column(source: View, here: View, name: str) -> bool:
