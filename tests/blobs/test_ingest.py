@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -28,13 +28,28 @@ class Recorder:
         self.fails_at = fails_at
 
     def add_rows(
-        self, tag: str, header: Header, rows: npt.NDArray[np.uint8], digests: npt.NDArray[np.uint8], options: Any
+        self,
+        tag: str,
+        header: Header,
+        rows: npt.NDArray[np.uint8],
+        digests: npt.NDArray[np.uint8],
+        options: Any,
+        *,
+        meanwhile: Callable[[], None],
     ) -> None:
         assert rows.flags.c_contiguous
-        self.add_list(tag, [header] * len(rows), list(rows), [digest.tobytes() for digest in digests], options)
+        names = [digest.tobytes() for digest in digests]
+        self.add_list(tag, [header] * len(rows), list(rows), names, options, meanwhile=meanwhile)
 
     def add_list(
-        self, tag: str, headers: Sequence[Header], buffers: Sequence[Any], digests: Sequence[bytes], options: Any
+        self,
+        tag: str,
+        headers: Sequence[Header],
+        buffers: Sequence[Any],
+        digests: Sequence[bytes],
+        options: Any,
+        *,
+        meanwhile: Callable[[], None],
     ) -> None:
         assert (tag, options) == ("10", {"a": 1})
         assert len(headers) == len(buffers) == len(digests)
@@ -44,6 +59,7 @@ class Recorder:
         self.calls += 1
         for header, buffer, digest in zip(headers, buffers, digests, strict=True):
             self.blobs.append((header, bytes(memoryview(buffer).cast("B")), digest))
+        meanwhile()
 
 
 @pytest.fixture(params=[1, 20_000, 65_000, 32 * 2**20])
@@ -53,7 +69,7 @@ def block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
 
 
 def rows_into(recorder: Recorder, rows: npt.NDArray[np.uint8], header: Header = HEADER) -> npt.NDArray[np.uint8]:
-    return store_rows(cast("BlobWriter", recorder), "10", header, rows, {"a": 1})
+    return store_rows(cast("BlobWriter", recorder), "10", header, rows, {"a": 1}, np.copy)
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 11])
@@ -81,7 +97,7 @@ def test_lists_of_many_sizes_and_headers(block: int, short: bool) -> None:
     headers = [Header(BYTES if size % 3 else STR, 0, ()) for size in sizes]
     buffers: list[Any] = [rng.bytes(size) if size % 2 else rng.integers(0, 9, (1, size), np.uint8) for size in sizes]
     recorder = Recorder()
-    digests = store_list(cast("BlobWriter", recorder), "10", headers, buffers, {"a": 1})
+    digests = store_list(cast("BlobWriter", recorder), "10", headers, buffers, {"a": 1}, list)
     expected = [blob_digest(header, buffer) for header, buffer in zip(headers, buffers, strict=True)]
     assert digests == expected
     assert [digest for _, _, digest in recorder.blobs] == expected
@@ -90,7 +106,7 @@ def test_lists_of_many_sizes_and_headers(block: int, short: bool) -> None:
         assert recorder.calls == 1
     elif block == 1:
         assert recorder.calls > 25
-    assert store_list(cast("BlobWriter", recorder), "10", [], [], {"a": 1}) == []
+    assert store_list(cast("BlobWriter", recorder), "10", [], [], {"a": 1}, list) == []
 
 
 @pytest.mark.parametrize("fails_at", [0, 1, 10])
@@ -112,11 +128,12 @@ def test_the_next_block_is_hashed_while_one_is_written(monkeypatch: pytest.Monke
         return np.zeros((len(rows), 32), np.uint8)
 
     class Waiting(Recorder):
-        def add_rows(self, *arguments: Any) -> None:
+        def add_rows(self, *arguments: Any, **named: Any) -> None:
             assert hashed.acquire(timeout=20), "this block, or at the end none"
             assert self.calls == 10 or hashed.acquire(timeout=20), "the next one is hashed before this returns"
             hashed.release()
             self.calls += 1
+            named["meanwhile"]()
 
     monkeypatch.setattr(ingest, "blob_digests", announced)
     recorder = Waiting()

@@ -9,7 +9,7 @@ import pytest
 
 from hangar import _fs
 from hangar.blobs.overlap import both
-from hangar.errors import DiskFullError
+from hangar.errors import DiskFullError, InvalidInputError
 from tests.blobs.maker import IMAGE, Bench, images
 
 
@@ -49,6 +49,34 @@ def test_a_large_batch_is_written_while_it_is_summed(bench: Bench, monkeypatch: 
     assert np.array_equal(bench.store.read_rows(digests, IMAGE, 784), rows)
     bench.publish()
     assert [thread for thread in threading.enumerate() if thread.name.startswith("hangar")] == []
+    assert np.array_equal(bench.store.read_rows(digests, IMAGE, 784), rows)
+
+
+def test_what_is_done_meanwhile_is_done_once(bench: Bench) -> None:
+    rows, digests = images(8_000)
+    names = [digest.tobytes() for digest in digests]
+    done: list[str] = []
+    bench.writer.add_rows("10", IMAGE, rows, digests, meanwhile=lambda: done.append("large"))
+    bench.writer.add_rows("10", IMAGE, rows, digests, meanwhile=lambda: done.append("known"))
+    more, others = images(8_010)
+    bench.writer.add_rows("10", IMAGE, more[8_000:], others[8_000:], meanwhile=lambda: done.append("small"))
+    bench.writer.add_list("10", IMAGE, list(rows), names, meanwhile=lambda: done.append("list"))
+    bench.writer.add_list("10", IMAGE, [], [], meanwhile=lambda: done.append("none"))
+    assert done == ["large", "known", "small", "list", "none"]
+
+
+def test_what_fails_meanwhile_adds_nothing(bench: Bench) -> None:
+    rows, digests = images(8_000)
+
+    def fail() -> None:
+        raise InvalidInputError("meanwhile")
+
+    for count in (10, 8_000):
+        with pytest.raises(InvalidInputError, match="meanwhile"):
+            bench.writer.add_rows("10", IMAGE, rows[:count], digests[:count], meanwhile=fail)
+    assert not bench.store.known(digests).any()
+    bench.writer.add_rows("10", IMAGE, rows, digests)
+    bench.publish()
     assert np.array_equal(bench.store.read_rows(digests, IMAGE, 784), rows)
 
 

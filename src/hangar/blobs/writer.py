@@ -9,13 +9,14 @@ have dropped what it could not write.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
 from hangar import limits
 from hangar.backends.base import Options, Rows
+from hangar.backends.location import Words
 from hangar.blobs.appender import Appender
 from hangar.blobs.batch import Batch, batch_of_list, batch_of_rows
 from hangar.blobs.index import Digests, Index, Places, Sought, sort_digests
@@ -31,13 +32,17 @@ from hangar.lock import WriterLock
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["BlobWriter"]
+__all__ = ["BlobWriter", "nothing"]
 
 _NO_OPTIONS: Final[Options] = {}
 _LARGE_BYTES: Final = 2**20
 """A single blob from this size on goes to its file at once, without a copy in memory."""
 _OVERLAPPED_BYTES: Final = 4 * 2**20
 """Checksums of a batch of this size are computed while it is being written."""
+
+
+def nothing() -> None:
+    """Do nothing meanwhile."""
 
 
 class BlobWriter:
@@ -83,6 +88,7 @@ class BlobWriter:
         options: Options = _NO_OPTIONS,
         *,
         again: bool = False,
+        meanwhile: Callable[[], None] = nothing,
     ) -> None:
         """Add blobs of one header.
 
@@ -100,6 +106,8 @@ class BlobWriter:
             Of the backend, as its ``check_options`` gave them.
         again
             Store what is stored already in a further place, which counts from its publishing on.
+        meanwhile
+            Done once while the bytes are written, which is mostly waiting. Where either fails nothing was added.
 
         Raises
         ------
@@ -117,7 +125,9 @@ class BlobWriter:
         self._flush()
         fresh, sought = self._fresh(np.ascontiguousarray(digests), again)
         if len(fresh):
-            self._append(tag, options, batch_of_rows(rows, header, fresh, sought))
+            self._append(tag, options, batch_of_rows(rows, header, fresh, sought), meanwhile)
+        else:
+            meanwhile()
 
     def add_list(
         self,
@@ -128,6 +138,7 @@ class BlobWriter:
         options: Options = _NO_OPTIONS,
         *,
         again: bool = False,
+        meanwhile: Callable[[], None] = nothing,
     ) -> None:
         """Add blobs of any sizes.
 
@@ -139,7 +150,7 @@ class BlobWriter:
             Logical bytes of each, contiguous. Read before the call returns.
         digests
             Digest of each.
-        options, again
+        options, again, meanwhile
             As for :meth:`add_rows`.
 
         Raises
@@ -151,7 +162,7 @@ class BlobWriter:
             raise InvalidInputError("as many headers and buffers as digests are needed")
         self._begin_adding()
         self._flush()
-        self._add_list(tag, headers, buffers, digests, options, again)
+        self._add_list(tag, headers, buffers, digests, options, again, meanwhile)
 
     def add_one(self, tag: str, header: Header, buffer: Buffer, digest: bytes, options: Options = _NO_OPTIONS) -> None:
         """Add one blob: kept in memory until there are enough for a batch, and readable at once."""
@@ -219,21 +230,28 @@ class BlobWriter:
         digests: Sequence[bytes],
         options: Options,
         again: bool = False,
+        meanwhile: Callable[[], None] = nothing,
     ) -> None:
-        if not digests:
-            return
         fresh, sought = self._fresh(digest_array(digests), again)
         if len(fresh):
-            self._append(tag, options, batch_of_list(headers, buffers, fresh, sought))
+            self._append(tag, options, batch_of_list(headers, buffers, fresh, sought), meanwhile)
+        else:
+            meanwhile()
 
-    def _append(self, tag: str, options: Options, batch: Batch) -> None:
+    def _append(self, tag: str, options: Options, batch: Batch, meanwhile: Callable[[], None]) -> None:
         """Write a batch, and index it."""
         self._lock.check()
         file = self._appender.file(tag)
+
+        def computing() -> Words:
+            sums = batch.sums()
+            meanwhile()
+            return sums
+
         if batch.payload.nbytes < _OVERLAPPED_BYTES:
-            locations, sums = file.write(batch.payload, options), batch.sums()
+            locations, sums = file.write(batch.payload, options), computing()
         else:
-            locations, sums = both(lambda: file.write(batch.payload, options), batch.sums)
+            locations, sums = both(lambda: file.write(batch.payload, options), computing)
         locations.seal(batch.numbers, sums)
         self.pending.headers.update(batch.headers)
         self.pending.add(Index.build(batch.sought, locations.take(batch.places)))

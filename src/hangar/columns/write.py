@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -21,11 +21,12 @@ from hangar.columns.flat import FlatSampleReader
 from hangar.columns.keyspace import as_pairs, batch_list
 from hangar.columns.mapping import ValueMapping
 from hangar.columns.preference import Preference, check_preference
-from hangar.digest import blob_digest
+from hangar.digest import Digest, blob_digest
 from hangar.errors import ClosedError, InvalidInputError, InvalidStateError, InvalidTypeError
 from hangar.names import SampleKey
 from hangar.schema import Encoded
 from hangar.schema.base import FIXED_INLINE, Rows
+from hangar.staging.column import Change
 
 __all__ = ["ColumnWriter", "FlatSampleWriter", "ValueWriter", "generated_key"]
 
@@ -78,7 +79,8 @@ class ColumnWriter(EvolvingColumn):
             raise InvalidInputError(f"{len(encoded):,} keys and {len(batch):,} values")
         if encoded:
             with self._session.writing():
-                self._source.working.set_many(encoded, self._store(batch))
+                working = self._source.working
+                working.put(self._store(batch, lambda cells: working.changed(encoded, cells)))
                 self._session.grown()
 
     def _batch_of(self, values: Any) -> Any:
@@ -101,24 +103,31 @@ class ColumnWriter(EvolvingColumn):
     def _to(self) -> Preference:
         return self._session.preference(self._source.id, self._schema)
 
-    def _store(self, batch: Encoded) -> list[bytes] | Rows:
-        """Store the blobs of a batch; tree entries in its order, as an array where they are of one width."""
+    def _store(self, batch: Encoded, change: Callable[[list[bytes] | Rows], Change]) -> Change:
+        """Store the blobs of a batch.
+
+        Returns what ``change`` makes, while they are being written, of the tree entries in its order: an array where they are of one width.
+        """
         schema = self._schema
         if batch.rows is not None:
             rows = batch.rows
             if schema.form.kind == FIXED_INLINE:
-                return rows
+                return change(rows)
             to = self._to()
-            return store_rows(self._session.blobs, to.tag, batch.headers[0], rows, to.options)
+            return store_rows(self._session.blobs, to.tag, batch.headers[0], rows, to.options, change)
         cells = [schema.cell(buffer) for buffer in batch.buffers]
         far = [i for i, cell in enumerate(cells) if cell is None]
-        if far:
-            headers, buffers = [batch.headers[i] for i in far], [batch.buffers[i] for i in far]
-            to = self._to()
-            names = store_list(self._session.blobs, to.tag, headers, buffers, to.options)
-            for i, digest in zip(far, names, strict=True):
+
+        def named(digests: Sequence[Digest]) -> Change:
+            for i, digest in zip(far, digests, strict=True):
                 cells[i] = schema.digest_cell(digest)
-        return cells  # type: ignore[return-value]
+            return change(cells)  # type: ignore[arg-type]
+
+        if not far:
+            return named([])
+        headers, buffers = [batch.headers[i] for i in far], [batch.buffers[i] for i in far]
+        to = self._to()
+        return store_list(self._session.blobs, to.tag, headers, buffers, to.options, named)
 
     # ------------------------------------------------------------------ backend
 

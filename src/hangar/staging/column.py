@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
+from typing import NamedTuple
 
 import numpy as np
 
@@ -18,7 +19,7 @@ from hangar.objects.node import Root
 from hangar.objects.store import NodeStore
 from hangar.schema import ColumnSchema
 
-__all__ = ["WorkingColumn", "tree_of"]
+__all__ = ["Change", "WorkingColumn", "tree_of"]
 
 _FOLD_ROWS = 16 * limits.STAGED_ROWS
 """An overlay in memory is folded when it has outgrown this, so that a batch without end is bounded."""
@@ -27,6 +28,13 @@ _FOLD_ROWS = 16 * limits.STAGED_ROWS
 def tree_of(entry: ColumnEntry) -> Root | None:
     """The tree of a column."""
     return None if entry.root is None else Root(Digest(entry.root), entry.entries, entry.samples)
+
+
+class Change(NamedTuple):
+    """Changes of one batch: rows for the overlay, or a tree that has them."""
+
+    rows: dict[bytes, bytes | None] | None
+    root: Root | None
 
 
 class WorkingColumn:
@@ -84,16 +92,16 @@ class WorkingColumn:
 
         Cells of one width may come as an array (n, width), uint8.
         """
+        self.put(self.changed(keys, cells))
+
+    def changed(self, keys: Sequence[bytes], cells: Sequence[bytes | None] | Rows) -> Change:
+        """What :meth:`put` makes these changes with; until then the column says what it said."""
         with self._lock:
             ascending = as_ascending(keys) if len(keys) > limits.STAGED_ROWS else None
             if isinstance(cells, np.ndarray) and ascending is None:
                 cells = cells_of(cells)
             if len(keys) <= limits.STAGED_ROWS:
-                batch = dict(zip(keys, cells, strict=True))
-                self._since.update(batch)
-                self.overlay.update(batch)
-                self.unsaved.update(batch)
-                return
+                return Change(dict(zip(keys, cells, strict=True)), None)
             self.adopt()
             if ascending is None:
                 batch = dict(zip(keys, cells, strict=True))
@@ -101,8 +109,18 @@ class WorkingColumn:
                 cells = [batch[key] for key in ordered]
             else:
                 ordered = ascending
-            self.replaced = True
-            self.root = apply(self._nodes, self.schema.form, self.root, ordered, cells)
+            return Change(None, apply(self._nodes, self.schema.form, self.root, ordered, cells))
+
+    def put(self, change: Change) -> None:
+        """Make changes that :meth:`changed` prepared; nothing else was changed since."""
+        with self._lock:
+            if change.rows is None:
+                self.replaced = True
+                self.root = change.root
+            else:
+                self._since.update(change.rows)
+                self.overlay.update(change.rows)
+                self.unsaved.update(change.rows)
 
     def fold(self) -> Root | None:
         """The tree with the overlay applied. It is kept, and what changes afterwards is applied to it."""
