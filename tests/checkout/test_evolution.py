@@ -349,6 +349,25 @@ def test_attributes_obtained_before_a_reset_refuse(writer: WriterCheckout, ragge
         list(kept)
 
 
+def test_restore_of_samples_however_they_are_listed(writer: WriterCheckout) -> None:
+    """Pairs may be lists, as everywhere; one text is not its letters; and twice is once."""
+    nested: Any = writer.add_str_column("nested", contains_subsamples=True)
+    nested["a"] = {0: "x", 1: "y"}
+    flat = writer.add_str_column("flat")
+    flat.update({"a": "1", "b": "2"})
+    first = writer.commit("first")
+    del nested["a", 0], flat["a"], flat["b"]
+    writer.restore("nested", [["a", 0], ("a", 0)], commit=first)  # type: ignore[list-item]
+    assert nested["a", ...] == {0: "x", 1: "y"}
+    with pytest.raises(InvalidInputError, match="not one str"):
+        writer.restore("flat", "ab", commit=first)
+    with pytest.raises(InvalidTypeError):
+        writer.restore("flat", [["a"]], commit=first)  # type: ignore[list-item]
+    assert list(flat) == []
+    writer.restore("flat", ["b", "b"], commit=first)
+    assert list(flat) == ["b"]
+
+
 def test_attributes_come_back_with_a_restored_column(
     repo: Repository, writer: WriterCheckout, ragged: FlatSampleWriter
 ) -> None:

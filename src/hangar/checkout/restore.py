@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TypeAlias
 
 from hangar.checkout.session import WriterSession
-from hangar.columns.keyspace import FLAT, PAIRS, lookup_prefix
+from hangar.columns.keyspace import FLAT, PAIRS, batch_list, lookup_prefix
 from hangar.digest import Digest
 from hangar.errors import ColumnNotFoundError, InvalidInputError, SampleNotFoundError
 from hangar.names import SampleKey
@@ -70,8 +70,9 @@ def restore_samples(session: WriterSession, name: str, samples: Sequence[Sample]
         )
     root = tree_of(entry)
     roots = [one.digest for one in (root, None if column is None else column.fold()) if one is not None]
-    wanted = [(sample, _keys_of(session.nodes, schema, roots, sample)) for sample in dict.fromkeys(samples)]
-    keys = [key for _, found in wanted for key in found]
+    named = [tuple(one) if isinstance(one, list) else one for one in batch_list("samples", samples)]
+    wanted = [(sample, _keys_of(session.nodes, schema, roots, sample)) for sample in named]
+    keys = list(dict.fromkeys(key for _, found in wanted for key in found))
     cells = [None] * len(keys) if root is None else get_many(session.nodes, schema.form, root.digest, keys)
     here = {key for key, cell in zip(keys, cells, strict=True) if cell is not None or _has(column, key)}
     for sample, found in wanted:
