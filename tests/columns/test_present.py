@@ -66,6 +66,13 @@ def test_columns(full: WriterCheckout) -> None:
     assert "7, ..." in html(words["s"])
 
 
+def test_names_of_attributes_steer_no_terminal(writer: WriterCheckout) -> None:
+    column = writer.add_str_column("x")
+    column.attributes.update({"unit": 1, "a\x1b[31m\nb": 2})
+    assert r"'a\x1b[31m\nb'=2, unit=1" in str(column)
+    assert len(str(column).splitlines()) == 7
+
+
 def test_checkouts_and_their_columns(repo: Repository, full: WriterCheckout) -> None:
     commit = full.commit("m")[:12]
     reader = repo.checkout()

@@ -58,7 +58,10 @@ def first_keys(mapping: Iterable[Any], most: int = SHOWN_KEYS) -> str:
 
 def column_rows(column: Any) -> list[tuple[str, str]]:
     """What there is to say of a column, as pairs of a word and a text."""
-    attributes = ", ".join(f"{key}={value!r:.60}" for key, value in islice(column.attributes.items(), SHOWN_KEYS))
+    attributes = ", ".join(
+        f"{key if key.isprintable() else repr(key)}={value!r:.60}"
+        for key, value in islice(column.attributes.items(), SHOWN_KEYS)
+    )
     return [
         ("holds", holds(column.schema)),
         ("layout", column.column_layout),
