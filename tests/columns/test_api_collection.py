@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 from typing import Any
 
 import numpy as np
@@ -105,6 +106,21 @@ def test_delete(repo: Repository, writer: WriterCheckout) -> None:
         reader.columns.delete("image")
     with pytest.raises(PermissionError):
         del reader.columns["image"]
+
+
+def test_pickle(repo: Repository, writer: WriterCheckout) -> None:
+    fill(writer)
+    writer.commit("first")
+    read = repo.checkout().columns
+    again = pickle.loads(pickle.dumps(read))
+    assert again["text"]["k"] == "v"
+    assert again.keys() == read.keys()
+    columns = writer.columns
+    with pytest.raises(AccessError, match="cannot be pickled"):
+        pickle.dumps(columns)
+    writer.close()
+    with pytest.raises(ClosedError):
+        pickle.dumps(columns)
 
 
 def test_with(writer: WriterCheckout) -> None:

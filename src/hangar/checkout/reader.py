@@ -57,6 +57,9 @@ class _Owner:
     def check(self) -> None:
         self._session.check()
 
+    def reduce(self) -> tuple[Any, ...]:
+        return reopen_columns, (str(self._session.stores.directory), self._session.commit)
+
 
 class ReaderCheckout(CheckoutBase[ColumnReader]):
     """Read access to one commit. Made by ``Repository.checkout()``."""
@@ -99,6 +102,11 @@ class ReaderCheckout(CheckoutBase[ColumnReader]):
 def reopen(directory: str, commit: str) -> ReaderCheckout:
     """The checkout of ``commit`` (hex) in the repository whose ``.hangar`` is ``directory``: what a pickle calls."""
     return ReaderCheckout(Stores(Path(directory)), Digest(bytes.fromhex(commit)) if commit else None)
+
+
+def reopen_columns(directory: str, commit: str) -> Columns[ColumnReader]:
+    """The columns of that checkout."""
+    return reopen(directory, commit).columns
 
 
 def reopen_column(directory: str, commit: str, name: str) -> ColumnReader:

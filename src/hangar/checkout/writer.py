@@ -82,6 +82,9 @@ class _Owner:
     def check(self) -> None:
         self._session.check()
 
+    def reduce(self) -> tuple[Any, ...]:
+        raise AccessError("a writer's columns cannot be pickled: they belong to the process that holds the writer lock")
+
 
 class WriterCheckout(ColumnAdding, CheckoutBase[ColumnToWrite]):
     """Write access to the staging area of one branch. Made by ``Repository.checkout(write=True)``."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import AbstractContextManager
-from typing import Generic, Protocol, TypeVar
+from typing import Any, Generic, Protocol, TypeVar
 
 from hangar.columns.base import BatchBlock, ColumnBase
 from hangar.columns.present import columns_html, columns_lines, first_keys
@@ -37,12 +37,19 @@ class ColumnsOwner(Protocol[C_co]):
     def check(self) -> None:
         """Raise where the checkout cannot be used any more."""
 
+    def reduce(self) -> tuple[Any, ...]:
+        """What the mapping pickles as."""
+
 
 class Columns(BatchBlock, Generic[C]):
     """The columns of a checkout by name, in the order of their names."""
 
     def __init__(self, owner: ColumnsOwner[C]) -> None:
         self._owner = owner
+
+    def __reduce__(self) -> tuple[Any, ...]:
+        self._owner.check()
+        return self._owner.reduce()
 
     def __getitem__(self, name: str) -> C:
         """The column ``name``; ColumnNotFoundError (a ``KeyError``) where there is none."""
