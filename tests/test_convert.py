@@ -19,6 +19,7 @@ from hangar import (
     InvalidTypeError,
     LockedError,
     Repository,
+    RevisionNotFoundError,
     StorageError,
     convert,
 )
@@ -253,6 +254,8 @@ def test_what_is_refused_changes_nothing(filled: Repository) -> None:
 def test_another_branch(filled: Repository) -> None:
     with pytest.raises(ColumnNotFoundError, match="'side'"):
         filled.convert_backend("nope", "toy", branch="side")
+    with pytest.raises(RevisionNotFoundError, match=r"no branch 'sid'.*side"):
+        filled.convert_backend("images", "toy", branch="sid")
     assert filled.convert_backend("images", "toy", branch="side").converted == 1401
 
 

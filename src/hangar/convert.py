@@ -23,6 +23,7 @@ from hangar.columns.preference import Preference, check_preference, load_prefere
 from hangar.db import WriteTransaction
 from hangar.digest import DIGEST_BYTES, Digest
 from hangar.errors import ColumnNotFoundError
+from hangar.history.branches import unknown_branch
 from hangar.lock import WriterLock
 from hangar.objects.commit import ColumnEntry
 from hangar.objects.node import Node
@@ -30,6 +31,7 @@ from hangar.objects.records import load_commit, load_record
 from hangar.objects.store import NodeStore
 from hangar.objects.walk import walk
 from hangar.progress import Progress, Reporter, report
+from hangar.refs import BRANCHES
 from hangar.schema import ColumnSchema, load_schema
 from hangar.staging import Staging, staged_on
 from hangar.stores import Stores
@@ -97,8 +99,8 @@ def convert(
 
     Raises
     ------
-    ColumnNotFoundError
-        There is no such column.
+    ColumnNotFoundError, RevisionNotFoundError
+        There is no such column, or branch.
     InvalidInputError, InvalidTypeError
         The backend cannot be; nothing was changed.
     LockedError
@@ -127,7 +129,10 @@ class _Conversion:
 
     def _find(self, name: str, branch: str) -> ColumnEntry:
         """The column of a name on a branch, with what is staged there."""
-        head = self._stores.refs.get(f"heads/{branch}")
+        refs = self._stores.refs
+        if not refs.exists(BRANCHES + branch):
+            raise unknown_branch(refs, branch)
+        head = refs.get(BRANCHES + branch)
         if self._staging is not None and self._staging.branch == branch:
             entries: Sequence[ColumnEntry] = self._staging.entries()
         else:

@@ -413,6 +413,8 @@ class Repository:
         ------
         ColumnNotFoundError
             (a ``KeyError``) there is no such column.
+        RevisionNotFoundError
+            (a ``ValueError``) there is no such branch.
         InvalidInputError, InvalidTypeError
             (``ValueError``, ``TypeError``) the backend is unknown or cannot hold such data, or the options are wrong.
         LockedError
