@@ -1,6 +1,6 @@
 """The contract of a backend: how blob bytes lie in files of this machine.
 
-A backend is asked for batches and never for one sample in a loop. It *opens a writer* for one blob file, which *writes a batch* as
+A backend is asked for batches, and for one sample only where a user asks for one. It *opens a writer* for one blob file, which *writes a batch* as
 one contiguous append and *syncs* it; and it *reads a batch* of locations. It promises that what a location names reads back as the
 logical bytes that were written, or raises an error of the tree; that nothing is read from beyond the recorded end; and
 that bytes once synced are never written again. Digests, checksums, deduplication, file ids, recorded ends, leases and publishing are
@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hangar.backends.file import BlobFile
-from hangar.backends.location import Locations
+from hangar.backends.location import Locations, Place
 from hangar.digest import Header
 from hangar.errors import CorruptionError, InvalidTypeError
 
@@ -217,6 +217,16 @@ class Backend(ABC):
         CorruptionError
             A location lies outside the file, or what it names cannot be decoded.
         """
+
+    def read_one(self, file: BlobFile, place: Place, header: Header) -> Blob:
+        """Logical bytes of one location; as :meth:`read_list`, for a backend that can do it with less.
+
+        Parameters
+        ----------
+        place
+            The five words of the location (see ``hangar.backends.location``).
+        """
+        return self.read_list(file, Locations(np.array([place], np.uint64)), [header])[0]
 
     def read_rows(self, file: BlobFile, locations: Locations, header: Header, out: Rows) -> None:
         """Logical bytes of locations that share one header, into ``out``, shape (n, size of each).

@@ -13,7 +13,7 @@ from __future__ import annotations
 
 import struct
 from collections.abc import Sequence
-from typing import Any, Final
+from typing import Any, Final, TypeAlias
 
 import msgspec
 import numpy as np
@@ -29,8 +29,10 @@ __all__ = [
     "LOCATION_WORDS",
     "OFFSET",
     "PLACE",
+    "ROW_SHIFT",
     "STORED",
     "Locations",
+    "Place",
     "Words",
 ]
 
@@ -45,8 +47,13 @@ OFFSET, CHECK, STORED, HEADER, PLACE = range(LOCATION_WORDS)
 """Columns of ``Locations.words``."""
 _CODEC_SHIFT = np.uint64(56)
 _LENGTH_MASK = np.uint64(LENGTH_MASK)
-_ROW_SHIFT = np.uint64(32)
+ROW_SHIFT: Final = 32
+_ROW_SHIFT = np.uint64(ROW_SHIFT)
 _FILE_MASK = np.uint64(0xFFFF_FFFF)
+
+
+Place: TypeAlias = "tuple[int, int, int, int, int]"
+"""One location: its five words."""
 
 
 class Locations(msgspec.Struct, frozen=True):

@@ -68,6 +68,10 @@ class OpenFiles:
             self.raw[file_id] = opened[0]
         return opened
 
+    def opened(self, file_id: int) -> tuple[BlobFile, Backend] | None:
+        """A file and its backend, if it is open."""
+        return self._open.get(file_id)
+
     def tag(self, file_id: int) -> str:
         """Backend of a file.
 

@@ -17,7 +17,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from hangar.backends.location import CHECK, LOCATION_WORDS, Locations, Words
+from hangar.backends.location import CHECK, LOCATION_WORDS, Locations, Place, Words
 
 __all__ = ["ENTRY_BYTES", "ENTRY_WORDS", "Digests", "Found", "Index", "Mask", "Sought", "sort_digests"]
 
@@ -29,8 +29,7 @@ Digests = npt.NDArray[np.uint8]
 """Digests, uint8, shape (n, 32), C order."""
 Mask = npt.NDArray[np.bool_]
 Places = npt.NDArray[np.intp]
-Found = tuple[int, int, int, int, int]
-"""Location of one blob: its five words."""
+Found = Place
 
 _SECOND = struct.Struct("<Q")
 _ENTRY = struct.Struct("<24sQQQQQ")

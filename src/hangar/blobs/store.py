@@ -17,7 +17,7 @@ from xxhash import xxh3_64_intdigest
 
 from hangar.backends.base import Blob, Rows
 from hangar.backends.file import BlobFile
-from hangar.backends.location import CHECK, HEADER, LENGTH_MASK, OFFSET, PLACE, STORED, Locations, Words
+from hangar.backends.location import CHECK, HEADER, LENGTH_MASK, OFFSET, PLACE, STORED, Locations, Place, Words
 from hangar.backends.raw import gather_list, gather_rows
 from hangar.blobs.catalog import get_header
 from hangar.blobs.files import OpenFiles
@@ -30,7 +30,8 @@ from hangar.errors import CorruptionError, InvalidInputError, PathNotFoundError
 __all__ = ["BlobStore"]
 
 _T = TypeVar("_T")
-_FILE_MASK = np.uint64(0xFFFF_FFFF)
+_FILE_BITS: Final = 0xFFFF_FFFF
+_FILE_MASK = np.uint64(_FILE_BITS)
 _CACHED_HEADERS: Final = 65_536
 _FAILURES = (CorruptionError, PathNotFoundError)
 """What a stale location shows as."""
@@ -187,8 +188,23 @@ class BlobStore:
                         data = mapped.map[offset:end]
                         if xxh3_64_intdigest(data, number) == check:
                             return header, data
+            elif header is not None:
+                blob = self._read_encoded(found, header)
+                if blob is not None:
+                    return header, blob
         # Whatever was not as expected, and an error where there is one.
         return self.read_list([digest])[0]
+
+    def _read_encoded(self, found: Place, header: Header) -> Blob | None:
+        """The blob at one location of a file that is open, None where anything is not as expected."""
+        opened = self.files.opened(found[PLACE] & _FILE_BITS)
+        if opened is None or opened[1].capabilities.raw:
+            return None
+        try:
+            blob = opened[1].read_one(opened[0], found, header)
+        except _FAILURES:
+            return None
+        return blob if checksum(blob, found[HEADER]) == found[CHECK] else None  # type: ignore[arg-type]
 
     # ------------------------------------------------------------------ where a read failed
 

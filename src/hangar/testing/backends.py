@@ -12,6 +12,7 @@ tree comes of damage is tested here.
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import math
 import os
@@ -28,8 +29,9 @@ import numpy as np
 import pytest
 
 from hangar.backends import Backend, BlobFile, FileWriter, Locations, Options, Payload, get_backend
-from hangar.backends.base import Rows
+from hangar.backends.base import Blob, Rows
 from hangar.backends.file import FILE_HEADER_BYTES, decode_file_header
+from hangar.backends.location import Place
 from hangar.digest import NDARRAY, Header
 from hangar.errors import CorruptionError, HangarError, InvalidTypeError, StorageError
 from hangar.schema.dtypes import DTYPE_NAMES
@@ -109,7 +111,10 @@ class BackendContract:
     def _read(self, backend: Backend, path: Path, locations: Locations, batch: Sequence[Sample]) -> list[bytes]:
         """What the locations of ``batch`` hold."""
         file = BlobFile(path, _FILE_ID, self.tag)
-        return [bytes(blob) for blob in backend.read_list(file, locations, [sample.header for sample in batch])]
+        headers = [sample.header for sample in batch]
+        found = [bytes(blob) for blob in backend.read_list(file, locations, headers)]
+        assert [bytes(blob) for blob in _singly(backend, file, locations, headers)] == found
+        return found
 
     def _batch(self, backend: Backend, count: int = 20, seed: int = 0) -> list[Sample]:
         """A batch of a kind the backend holds: of many sizes where it can."""
@@ -192,6 +197,8 @@ class BackendContract:
             assert np.array_equal(out, rows)
             listed = backend.read_list(file, locations, [header] * len(rows))
             assert [bytes(blob) for blob in listed] == [row.tobytes() for row in rows]
+            alone = _singly(backend, file, locations, [header] * len(rows))
+            assert [bytes(blob) for blob in alone] == [row.tobytes() for row in rows]
 
     def test_batch_of_many_sizes(self, backend: Backend, path: Path) -> None:
         """Samples that differ in size, empty ones among them, come back in any order."""
@@ -227,6 +234,9 @@ class BackendContract:
                 assert isinstance(blob, np.ndarray)
                 assert blob.dtype == np.uint8
                 blob[...] = 0x55
+                alone = _singly(backend, file, locations.take(slice(0, 1)), headers[:1])[0]
+                assert isinstance(alone, np.ndarray)
+                alone[...] = 0x55
             else:
                 assert type(blob) is bytes
         assert self._read(backend, path, locations, batch) == [sample.data for sample in batch]
@@ -319,6 +329,8 @@ class BackendContract:
         for file in (early, BlobFile(path, _FILE_ID, self.tag)):
             with pytest.raises(CorruptionError):
                 backend.read_list(file, locations, headers)
+            with pytest.raises(CorruptionError):
+                _singly(backend, file, locations, headers)
 
     def test_garbage_locations_are_errors(self, backend: Backend, path: Path) -> None:
         """Whatever a location says, the outcome is bytes or an error of the tree."""
@@ -338,6 +350,8 @@ class BackendContract:
                 assert len(found) == len(batch)
             except HangarError:
                 refused += 1
+            with contextlib.suppress(HangarError):
+                _singly(backend, file, Locations(words[at[0] : at[0] + 1]), [batch[at[0]].header])
         assert refused
 
     def test_garbage_locations_of_rows_are_errors(self, backend: Backend, path: Path) -> None:
@@ -431,3 +445,9 @@ class BackendContract:
         assert os.waitpid(child, 0)[1] == 0
         found = backend.read_list(file, locations, headers)
         assert [bytes(blob) for blob in found] == [sample.data for sample in batch]
+
+
+def _singly(backend: Backend, file: BlobFile, locations: Locations, headers: Sequence[Header]) -> list[Blob]:
+    """What the locations hold, read one by one."""
+    places: list[Place] = list(map(tuple, locations.words.tolist()))
+    return [backend.read_one(file, place, header) for place, header in zip(places, headers, strict=True)]

@@ -17,9 +17,9 @@ from hangar.backends.base import Backend, Blob, Capabilities, FileWriter, Option
 from hangar.backends.file import BlobFile
 from hangar.backends.hdf5.chunks import Policy
 from hangar.backends.hdf5.options import complete_options, encoding_of
-from hangar.backends.hdf5.reading import encoded_as, read_into, read_samples
+from hangar.backends.hdf5.reading import encoded_as, read_into, read_sample, read_samples
 from hangar.backends.hdf5.writer import HDF5Writer
-from hangar.backends.location import Locations
+from hangar.backends.location import Locations, Place
 from hangar.digest import NDARRAY, Header
 
 __all__ = ["HDF5Chunks", "HDF5Rows"]
@@ -45,6 +45,10 @@ class _HDF5(Backend):
     def read_list(self, file: BlobFile, locations: Locations, headers: Sequence[Header]) -> list[Blob]:
         """Logical bytes of each location."""
         return list(read_samples(file, locations, headers))
+
+    def read_one(self, file: BlobFile, place: Place, header: Header) -> Blob:
+        """Logical bytes of one location."""
+        return read_sample(file, place, header)
 
     def read_rows(self, file: BlobFile, locations: Locations, header: Header, out: Rows) -> None:
         """Logical bytes of locations of one header, into ``out``."""

@@ -19,11 +19,11 @@ from hangar.backends.file import BlobFile, Mapped
 from hangar.backends.hdf5.codecs import Bytes, Encoding, decode
 from hangar.backends.hdf5.frames import RAGGED, ROWS, Frame
 from hangar.backends.hdf5.workers import processors, together
-from hangar.backends.location import LENGTH_MASK, OFFSET, STORED, Locations, Words
+from hangar.backends.location import LENGTH_MASK, OFFSET, PLACE, ROW_SHIFT, STORED, Locations, Place, Words
 from hangar.digest import Header
 from hangar.errors import CorruptionError
 
-__all__ = ["encoded_as", "read_into", "read_samples"]
+__all__ = ["encoded_as", "read_into", "read_sample", "read_samples"]
 
 _THREADED_BYTES: Final = 2**19
 """From so many bytes on, decoding is worth a thread."""
@@ -32,6 +32,24 @@ _LONG_ROW_BYTES: Final = 16 * 1024
 Positions = npt.NDArray[np.int64]
 Work = tuple[int, Callable[[], None]]
 """Something to decode: how many bytes, and how."""
+
+
+def read_sample(file: BlobFile, place: Place, header: Header) -> Bytes:
+    """The sample at one location, in fresh memory."""
+    count = math.prod(header.shape)
+    if not count:
+        return np.empty(0, np.uint8)
+    offset, stored, row = place[OFFSET], place[STORED], place[PLACE] >> ROW_SHIFT
+    mapped = file.need(offset + (stored & LENGTH_MASK))
+    frame = _frame_at(file, mapped, offset, stored)
+    size = frame.content.item_bytes * count
+    _check_place(frame, row, size)
+    if size < frame.content.nbytes:
+        found: Bytes = _decoded(frame, mapped)[row : row + size].copy()
+    else:
+        found = np.empty(size, np.uint8)
+        _run(_whole(frame, mapped, [found]))
+    return found
 
 
 def read_samples(file: BlobFile, locations: Locations, headers: Sequence[Header]) -> list[Bytes]:
@@ -95,12 +113,17 @@ def _frames(file: BlobFile, locations: Locations) -> tuple[Mapped, list[tuple[Fr
     firsts = words if len(words) < 2 else words[order[starts[:-1]]]
     found: list[tuple[Frame, Positions]] = []
     for at, (offset, stored) in enumerate(zip(firsts[:, OFFSET].tolist(), firsts[:, STORED].tolist(), strict=True)):
-        length = stored & LENGTH_MASK
-        frame = Frame.find(mapped.map, offset, offset + length)
-        if frame.length != length or frame.encoding.codec != stored >> 56 or frame.content.role not in (ROWS, RAGGED):
-            raise CorruptionError(f"a location in {file.path} is not that of the chunk it names")
-        found.append((frame, order[starts[at] : starts[at + 1]]))
+        found.append((_frame_at(file, mapped, offset, stored), order[starts[at] : starts[at + 1]]))
     return mapped, found
+
+
+def _frame_at(file: BlobFile, mapped: Mapped, offset: int, stored: int) -> Frame:
+    """The frame that a location names by its offset and stored length, which lie in the file."""
+    length = stored & LENGTH_MASK
+    frame = Frame.find(mapped.map, offset, offset + length)
+    if frame.length != length or frame.encoding.codec != stored >> 56 or frame.content.role not in (ROWS, RAGGED):
+        raise CorruptionError(f"a location in {file.path} is not that of the chunk it names")
+    return frame
 
 
 def _by_frame(words: Words, file: BlobFile) -> tuple[Positions, list[int]]:
