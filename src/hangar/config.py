@@ -241,7 +241,11 @@ class Config:
         InvalidStateError
             The name or the email is set nowhere, or the name is empty.
         """
-        name, email = self.get("user.name"), self.get("user.email")
+        found: dict[str, str] = {}
+        for file in (self._repository, self._user):
+            if file is not None and not ("user.name" in found and "user.email" in found):
+                found = file.items() | found
+        name, email = found.get("user.name"), found.get("user.email")
         if not name or email is None:
             key = "user.email" if name else "user.name"
             raise InvalidStateError(f"{key} is not set: run `hangar config {key} VALUE`")

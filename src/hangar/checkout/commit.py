@@ -11,7 +11,7 @@ from typing import Any
 
 from hangar import limits
 from hangar.checkout.session import WriterSession
-from hangar.config import Config
+from hangar.config import Config, Person
 from hangar.db import WriteTransaction
 from hangar.digest import Digest
 from hangar.errors import InvalidInputError, InvalidStateError, InvalidTypeError, NothingToDoError
@@ -41,7 +41,7 @@ def commit_staging(
         commit = _make(session, config, message, parents, dict(meta or {}))
         session.blobs.prepare()
         digest = commit.digest()
-        session.stores.db.update(lambda transaction: _publish(transaction, session, config, commit, amend))
+        session.stores.db.update(lambda transaction: _publish(transaction, session, commit, amend))
         try:
             session.blobs.published()
             staging.rebase(digest)
@@ -78,10 +78,8 @@ def _make(session: WriterSession, config: Config, message: str, parents: list[Di
     )
 
 
-def _publish(
-    transaction: WriteTransaction, session: WriterSession, config: Config, commit: Commit, amend: bool
-) -> None:
-    staging, who = session.staging, config.person()
+def _publish(transaction: WriteTransaction, session: WriterSession, commit: Commit, amend: bool) -> None:
+    staging = session.staging
     session.lock.check(transaction)
     session.blobs.publish(transaction)
     staging.write_records(transaction)
@@ -93,7 +91,7 @@ def _publish(
         f"heads/{staging.branch}",
         staging.base,
         digest,
-        who=who,
+        who=Person(commit.author, commit.email),
         operation="commit (amend)" if amend else "commit",
         message=commit.message.partition("\n")[0],
     )

@@ -8,12 +8,13 @@ serves any number of threads that read; one of them at most may write.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from itertools import chain
 from typing import TYPE_CHECKING
+
+import numpy as np
 
 from hangar import limits
 from hangar.db.tables import NODES
-from hangar.digest import Digest, record_digests
+from hangar.digest import DIGEST_BYTES, Digest, digest_list, record_digests
 from hangar.errors import CorruptionError, HangarError
 from hangar.objects.node import Node, decode_node, encode_node
 
@@ -188,8 +189,9 @@ class NodeStore:
         found = pending.keys() & set(roots)
         while found:
             below |= found
-            inner = [digest for digest in found if pending[digest][_LEVEL_OFFSET]]
-            found = (pending.keys() & set(chain.from_iterable(map(Node.children, self.load_many(inner))))) - below
+            inner = self.load_many([digest for digest in found if pending[digest][_LEVEL_OFFSET]])
+            refs = np.frombuffer(b"".join([node.refs for node in inner]), np.uint8)
+            found = set(filter(pending.__contains__, digest_list(refs.reshape(-1, DIGEST_BYTES)))) - below
         return below
 
     def written(self) -> None:
