@@ -6,6 +6,7 @@ nested column is the range of the tree whose keys begin with its prefix.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 from operator import add
 from typing import Any, Protocol
@@ -16,12 +17,14 @@ from hangar.columns.lookup import NOBODY, KeyBatch
 from hangar.errors import InvalidInputError, InvalidTypeError
 from hangar.names import SampleKey, check_key
 from hangar.schema.keys import (
-    check_keys,
     decode_keys,
     encode_batch,
+    encode_int_pairs,
     encode_key,
     encode_nested_key,
     encode_pairs,
+    encode_text_pairs,
+    int_pairs,
     lookup_key,
     split_nested_key,
 )
@@ -187,19 +190,23 @@ class _Pairs:
 
     @staticmethod
     def batch(keys: Any) -> KeyBatch:
+        ints = int_pairs(keys) if isinstance(keys, np.ndarray) else None
+        if ints is not None:
+            return KeyBatch(ints, [])
+        given = KeyBatch.checked(keys.tolist() if isinstance(keys, np.ndarray) else keys)
+        if not are_pairs(given) or not set(map(len, given)) <= {2}:
+            wrong = next(key for key in given if not isinstance(key, (tuple, list)) or len(key) != 2)
+            raise InvalidTypeError(f"in a nested column a key is a pair (sample, subsample), not {wrong!r}")
+        ints = int_pairs(given)
+        if ints is not None:
+            return KeyBatch(ints, [])
         samples: Any
         subsamples: Any
-        if isinstance(keys, np.ndarray) and keys.dtype.kind in "iu" and keys.ndim == 2 and keys.shape[1] == 2:
-            samples, subsamples = keys[:, 0], keys[:, 1]
-        else:
-            given = KeyBatch.checked(keys.tolist() if isinstance(keys, np.ndarray) else keys)
-            if not are_pairs(given) or not set(map(len, given)) <= {2}:
-                wrong = next(key for key in given if not isinstance(key, (tuple, list)) or len(key) != 2)
-                raise InvalidTypeError(f"in a nested column a key is a pair (sample, subsample), not {wrong!r}")
-            samples, subsamples = zip(*given, strict=True) if given else ((), ())
+        samples, subsamples = zip(*given, strict=True) if given else ((), ())
+        if set(map(type, samples)) == {str} == set(map(type, subsamples)) and "\x00" not in "".join(samples):
+            with contextlib.suppress(UnicodeEncodeError):
+                return KeyBatch(None, encode_text_pairs(samples, subsamples))
         first, second = KeyBatch.of(samples), KeyBatch.of(subsamples)
-        if first.ints is not None and second.ints is not None:
-            return KeyBatch(np.stack((first.ints, second.ints), axis=1), [])
         # As _prefix_of, without a call for each key.
         prefixes = [key if key[:1] != _STR else NOBODY if b"\x00" in key else key + b"\x00" for key in first.encoded()]
         return KeyBatch(None, list(map(add, prefixes, second.encoded())))
@@ -212,14 +219,20 @@ class _Pairs:
     @staticmethod
     def encode_all(keys: Iterable[Any]) -> list[bytes]:
         if isinstance(keys, np.ndarray):
+            ints = int_pairs(keys)
+            if ints is not None:
+                return encode_int_pairs(ints)
             keys = keys.tolist()
         pairs = batch_list("keys", keys)
         if not are_pairs(pairs) or not set(map(len, pairs)) <= {2}:
             pairs = list(map(_checked_pair, pairs))
         if not pairs:
             return []
+        ints = int_pairs(pairs)
+        if ints is not None:
+            return encode_int_pairs(ints)
         samples, subsamples = zip(*pairs, strict=True)
-        return encode_pairs(check_keys(samples), check_keys(subsamples))
+        return encode_pairs(samples, subsamples)
 
     @staticmethod
     def decode(encoded: Sequence[bytes]) -> list[Any]:

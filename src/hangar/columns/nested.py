@@ -285,7 +285,7 @@ def whole_samples(keys: Any) -> Sequence[Any] | None:
     given = KeyBatch.checked(keys)
     if not any(issubclass(kind, (tuple, list)) for kind in set(map(type, given))):
         return list(given) or None
-    if are_pairs(given) and Ellipsis in [key[1] for key in given if len(key) == 2]:
+    if are_pairs(given) and type(...) in set(map(type, chain.from_iterable(given))):
         if all(len(key) == 2 and key[1] is Ellipsis for key in given):
             return [key[0] for key in given]
         raise InvalidTypeError(

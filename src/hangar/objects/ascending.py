@@ -15,7 +15,7 @@ from hangar.errors import InvalidInputError
 
 __all__ = ["Ascending", "as_ascending"]
 
-_BLOCK: Final = 128
+_BLOCK: Final = 64
 """Keys whose lengths are looked at together: the length of all is faster to have than that of the longest, and mostly enough."""
 
 

@@ -10,6 +10,7 @@ from __future__ import annotations
 import struct
 from array import array
 from collections.abc import Iterable, Sequence
+from itertools import chain
 from operator import add
 from typing import Any, Final
 
@@ -31,11 +32,14 @@ __all__ = [
     "decode_prefixes",
     "encode_batch",
     "encode_int_array",
+    "encode_int_pairs",
     "encode_key",
     "encode_keys",
     "encode_nested_key",
     "encode_pairs",
+    "encode_text_pairs",
     "int_array",
+    "int_pairs",
     "lookup_key",
     "sample_prefix",
     "split_nested_key",
@@ -45,6 +49,7 @@ INT_TAG: Final = 0x10
 STR_TAG: Final = 0x20
 _INT = struct.Struct(">BQ")
 _INT_BYTES: Final = 9
+_TEXT_PAIR: Final = "\x20%s\x00\x20%s"
 _pack = _INT.pack
 
 
@@ -134,17 +139,38 @@ def int_array(keys: Any) -> npt.NDArray[np.uint64] | None:
     return None
 
 
-def encode_pairs(samples: Sequence[SampleKey], subsamples: Sequence[SampleKey]) -> list[bytes]:
-    """Encoded forms of pairs of keys that :func:`check_keys` has passed."""
-    kinds = set(map(type, samples))
-    if kinds == {int} == set(map(type, subsamples)):
-        return encode_int_array(np.array([samples, subsamples], np.uint64).T)
-    prefixes = encode_keys(samples)
-    if int in kinds:
-        prefixes = [key + b"\x00" if key[:1] == b"\x20" else key for key in prefixes]
+def encode_int_pairs(pairs: npt.NDArray[np.uint64]) -> list[bytes]:
+    """Encoded forms of pairs of ints that are to be written: uint64, shape (n, 2)."""
+    encoded = encode_int_array(pairs)
+    first, second = pairs[:, 0], pairs[:, 1]
+    ascends = (first[1:] > first[:-1]) | ((first[1:] == first[:-1]) & (second[1:] > second[:-1]))
+    return Ascending(encoded) if ascends.all() else encoded
+
+
+def int_pairs(pairs: Any) -> npt.NDArray[np.uint64] | None:
+    """Pairs of keys, sequences of two each or an array, as :func:`int_array` does it: shape (n, 2), or None."""
+    if isinstance(pairs, np.ndarray):
+        flat = int_array(pairs.reshape(-1)) if pairs.ndim == 2 and pairs.shape[1] == 2 else None
     else:
-        prefixes = [key + b"\x00" for key in prefixes]
-    return list(map(add, prefixes, encode_keys(subsamples)))
+        flat = int_array(list(chain.from_iterable(pairs)))
+    return None if flat is None else flat.reshape(-1, 2)
+
+
+def encode_pairs(samples: Sequence[Any], subsamples: Sequence[Any]) -> list[bytes]:
+    """Encoded forms of pairs of keys that are to be written; errors as of :func:`encode_batch`."""
+    first, second = int_array(samples), int_array(subsamples)
+    if first is not None and second is not None:
+        return encode_int_pairs(np.stack((first, second), axis=1))
+    left, right = check_keys(samples), check_keys(subsamples)
+    if set(map(type, left)) == {str} == set(map(type, right)):
+        return encode_text_pairs(left, right)  # type: ignore[arg-type]
+    prefixes = [key + b"\x00" if key[:1] == b"\x20" else key for key in encode_keys(left)]
+    return list(map(add, prefixes, encode_keys(right)))
+
+
+def encode_text_pairs(samples: Sequence[str], subsamples: Sequence[str]) -> list[bytes]:
+    """Encoded forms of pairs of texts; the samples' hold no zero. UnicodeEncodeError where one cannot be encoded."""
+    return list(map(str.encode, map(_TEXT_PAIR.__mod__, zip(samples, subsamples, strict=True))))
 
 
 def check_keys(keys: Iterable[Any]) -> list[SampleKey]:
