@@ -75,6 +75,8 @@ class ColumnStatus:
         Whether its schema changed: it was widened.
     attributes
         Keys of the attributes that changed.
+    nested
+        Whether its samples hold subsamples.
     """
 
     name: str
@@ -85,6 +87,7 @@ class ColumnStatus:
     renamed_from: str = ""
     schema: bool = False
     attributes: tuple[str, ...] = ()
+    nested: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -186,17 +189,19 @@ def column_states(
         old, new = pair
         counts = count_pair(nodes, pair)
         if old is None or new is None:
-            found.append(ColumnStatus(pair.entry.name, "new" if old is None else "deleted", *counts))
+            state: Literal["new", "deleted"] = "new" if old is None else "deleted"
+            found.append(ColumnStatus(pair.entry.name, state, *counts, nested=pair.entry.layout == NESTED))
             continue
-        state = ColumnStatus(
+        status = ColumnStatus(
             new.name,
             "unchanged" if old == new else "changed",
             *counts,
             renamed_from="" if old.name == new.name else old.name,
             schema=old.schema != new.schema,
             attributes=tuple(attribute_changes(old.attributes, new.attributes, load)),
+            nested=new.layout == NESTED,
         )
-        found.append(state)
+        found.append(status)
     return tuple(found)
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from hangar import Repository
 from hangar.cli.attributes import parse_value
 from tests.cli.shell import SAME, Shell
 
@@ -58,6 +59,14 @@ def test_column_attributes(filled: Shell) -> None:
     filled.fails(2, "column", "attributes", "images", "unit", text="KEY=VALUE")
     filled.fails(2, "column", "attributes", "images", "=x", text="KEY=VALUE")
     filled.fails(3, "column", "attributes", "nope", text="nope")
+
+
+def test_names_of_attributes_break_no_line(filled: Shell) -> None:
+    with Repository(filled.path) as repository, repository.checkout(write=True) as writer:
+        writer["images"].attributes["unit\nforged"] = "mm"
+        writer.close()
+    assert "attributes unit\\nforged\n" in filled.ok("status")
+    assert 'unit\\nforged = "mm"' in filled.ok("column", "attributes", "images")
 
 
 def test_attributes_of_the_whole_are_shown(filled: Shell) -> None:

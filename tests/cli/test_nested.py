@@ -38,6 +38,18 @@ def test_columns(boxes: Shell) -> None:
     assert boxes.json("column", "remove", "boxes") == {"name": "boxes", "samples": 4}
 
 
+def test_what_is_staged_is_counted_in_subsamples(boxes: Shell) -> None:
+    boxes.ok("column", "create", "notes", "STR", "--contains-subsamples")
+    with Repository(boxes.path) as repository, repository.checkout(write=True) as writer:
+        writer["notes"].update({"a": {1: "x", 2: "y"}})
+        writer.close()
+    assert "notes" in boxes.ok("status")
+    assert "2 subsamples" in boxes.ok("status")
+    assert "2 subsamples added" in boxes.ok("commit", "-m", "third")
+    boxes.ok("column", "remove", "notes")
+    assert "2 subsamples" in boxes.ok("status")
+
+
 def test_ls(boxes: Shell) -> None:
     assert boxes.ok("ls", "boxes") == "a\na/b\ncat\nnew\n"
     assert boxes.json("ls", "boxes", "master~1")["samples"] == [7, "a", "a/b", "cat"]

@@ -226,7 +226,7 @@ def test_pickle(repo: Repository, writer: WriterCheckout, column: NestedSampleWr
 def test_after_close_everything_refuses(writer: WriterCheckout, column: NestedSampleWriter) -> None:
     view = column["a"]
     writer.close()
-    uses: list[Any] = [lambda o=o: list(o.keys()) for o in (column, view)]
+    uses: list[Any] = [use for o in (column, view) for use in (o.keys, o.values, o.items)]
     uses += [lambda o=o, f=f: f(o) for o in (column, view) for f in (len, repr)]
     for use in (
         *uses,

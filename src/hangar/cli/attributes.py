@@ -10,7 +10,7 @@ import click
 
 from hangar.cli import complete
 from hangar.cli.groups import Command
-from hangar.cli.output import echo, json_option, visible, write_json
+from hangar.cli.output import echo, json_option, visible, visible_name, write_json
 from hangar.cli.state import State, pass_state
 from hangar.cli.views import open_view
 
@@ -19,7 +19,7 @@ __all__ = ["attribute_lines", "attributes"]
 
 def attribute_lines(values: Mapping[str, Any]) -> list[str]:
     """A line for each attribute, such as ``unit = "mm"``."""
-    return [f"{visible(key)} = {visible(_text(value))}" for key, value in values.items()]
+    return [f"{visible_name(key)} = {visible(_text(value))}" for key, value in values.items()]
 
 
 def _text(value: Any) -> str:

@@ -110,4 +110,5 @@ def _tell(state: State, report: StatusReport, digest: str, as_json: bool) -> Non
     first = "" if info.parents else " (first commit)"
     echo(f"[{report.branch}{first} {digest[:SHORT_DIGEST]}] {visible(info.message.partition(chr(10))[0])}")
     added, deleted, mutated = (sum(getattr(c, kind) for c in changed) for kind in ("added", "deleted", "mutated"))
-    echo(f" {count(len(changed), 'column')} changed: {added:,} samples added, {mutated:,} changed, {deleted:,} deleted")
+    noun = "subsamples" if changed and all(column.nested for column in changed) else "samples"
+    echo(f" {count(len(changed), 'column')} changed: {added:,} {noun} added, {mutated:,} changed, {deleted:,} deleted")

@@ -26,6 +26,7 @@ __all__ = [
     "table",
     "visible",
     "visible_lines",
+    "visible_name",
     "write_json",
 ]
 
@@ -70,6 +71,11 @@ def _steers(character: str) -> bool:
     return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in "\u061c\u200e\u200f" + "".join(
         map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A)))
     )
+
+
+def visible_name(text: str) -> str:
+    """``text`` as :func:`visible` shows it, in one line."""
+    return visible(text).replace("\n", "\\n")
 
 
 def visible_lines(text: str) -> list[str]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING
 import click
 
 from hangar.cli.groups import Command
-from hangar.cli.output import count, echo, json_option, style, table, visible, write_json
+from hangar.cli.output import count, echo, json_option, style, table, visible, visible_name, write_json
 from hangar.cli.records import change_record, writer_record
 from hangar.cli.state import State, pass_state
 
@@ -35,7 +35,7 @@ def _other_changes(column: ColumnStatus) -> list[str]:
 
 def attribute_change(keys: Sequence[str]) -> list[str]:
     """Attributes that changed, for people; nothing where none did."""
-    return [f"attributes {', '.join(map(visible, keys))}"] if keys else []
+    return [f"attributes {', '.join(map(visible_name, keys))}"] if keys else []
 
 
 def staged_lines(columns: Sequence[ColumnStatus]) -> list[str]:
@@ -45,10 +45,11 @@ def staged_lines(columns: Sequence[ColumnStatus]) -> list[str]:
         if column.state in _STATES:
             label, colour = _STATES[column.state]
             change = _change_text(column.added, column.deleted, column.mutated)
+            noun = "subsample" if column.nested else "sample"
             if column.state == "deleted":
-                change = count(column.deleted, "sample")
+                change = count(column.deleted, noun)
             elif column.state == "new":
-                change = count(column.added, "sample")
+                change = count(column.added, noun)
             else:
                 change = ", ".join([*filter(None, [change]), *_other_changes(column)])
             rows.append((style(label.ljust(15), colour), style(visible(column.name), colour), change))

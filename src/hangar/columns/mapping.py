@@ -7,6 +7,7 @@ key space's affair.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -178,19 +179,21 @@ class ValueMapping(EntryReader):
     # ------------------------------------------------------------------ iteration
 
     def __iter__(self) -> Iterator[SampleKey]:
-        for keys, _ in self._chunks():
-            yield from self._space.decode(keys)
+        return chain.from_iterable(self._space.decode(keys) for keys, _ in self._chunks())
 
     def keys(self, local: bool = False) -> Iterator[SampleKey]:
         """Keys in order: ints by value, then strings by code point. ``local``: only of data on this disk."""
+        self._session.check()
         return iter(self)
 
     def values(self, local: bool = False) -> Iterator[Any]:
         """Values in key order, read ahead in batches; what is written meanwhile is not seen."""
-        for _, cells in self._chunks():
-            yield from self._values.many(cells)
+        self._session.check()
+        return chain.from_iterable(self._values.many(cells) for _, cells in self._chunks())
 
     def items(self, local: bool = False) -> Iterator[tuple[SampleKey, Any]]:
         """Pairs of key and value in key order, read ahead in batches; what is written meanwhile is not seen."""
-        for keys, cells in self._chunks():
-            yield from zip(self._space.decode(keys), self._values.many(cells), strict=True)
+        self._session.check()
+        return chain.from_iterable(
+            zip(self._space.decode(keys), self._values.many(cells), strict=True) for keys, cells in self._chunks()
+        )

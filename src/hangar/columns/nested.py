@@ -255,11 +255,15 @@ class NestedSampleReader(ColumnBase, EntryReader):
 
     def keys(self, local: bool = False) -> Iterator[SampleKey]:
         """Sample keys in order: ints by value, then strings by code point. ``local``: only of samples whose data is all on this disk."""
+        self._session.check()
         return iter(self)
 
     def values(self, local: bool = False) -> Iterator[FlatSubsampleReader]:
         """A view of each sample in key order. Their data is read ahead for many samples together when it is asked for."""
         self._session.check()
+        return self._views()
+
+    def _views(self) -> Iterator[FlatSubsampleReader]:
         nodes, root = self._source.snapshot()
         if root is None:
             return
@@ -274,8 +278,7 @@ class NestedSampleReader(ColumnBase, EntryReader):
 
     def items(self, local: bool = False) -> Iterator[tuple[SampleKey, FlatSubsampleReader]]:
         """Pairs of sample key and view of the sample, as :meth:`values`."""
-        for view in self.values(local):
-            yield view._sample, view
+        return ((view._sample, view) for view in self.values(local))
 
 
 def whole_samples(keys: Any) -> Sequence[Any] | None:
