@@ -6,6 +6,7 @@ python -m benchmarks [--quick] [--workload small ...] [--peer hangar ...] [--jso
 from __future__ import annotations
 
 import argparse
+import os
 import signal
 import sys
 import tempfile
@@ -71,7 +72,9 @@ def _measure(
                 chosen = [peer for peer in peers if peer.takes(name)]
                 workers += [Worker(peer, workload, settings, limit, quiet) for peer in chosen]
             for turn in range(1 if group[0].endswith("-dup") else rounds):
-                for worker in workers:
+                # Whatever comes after one that leaves much to clean up behind it, it is another one each time.
+                for worker in workers[::-1] if turn % 2 else workers:
+                    _settle()
                     name, peer = worker.workload, worker.entry.name
                     start = time.perf_counter()
                     results.add(name, peer, worker.round(), worker.failure)
@@ -82,6 +85,12 @@ def _measure(
             raise
         for worker in workers:
             worker.close()
+
+
+def _settle() -> None:
+    """Let the disk finish what the peer before wrote and removed: the next one is not to pay for it."""
+    os.sync()
+    time.sleep(0.3)
 
 
 def _groups(names: list[str]) -> list[list[str]]:
