@@ -7,6 +7,8 @@ from __future__ import annotations
 
 import contextlib
 import itertools
+import os
+import threading
 from collections.abc import Iterator
 from typing import Any, Final
 
@@ -18,6 +20,17 @@ from hangar.errors import CorruptionError, InvalidStateError
 __all__ = ["compress", "decompress"]
 
 _numbers: Final = itertools.count()
+_one_at_a_time = threading.Lock()
+"""Older h5py lets threads meet in what HDF5 keeps of one call for the next."""
+
+
+def _forked() -> None:
+    """In a child the thread that holds the lock may not be there."""
+    global _one_at_a_time  # noqa: PLW0603 - a new lock for a new process
+    _one_at_a_time = threading.Lock()
+
+
+os.register_at_fork(after_in_child=_forked)
 
 
 @contextlib.contextmanager
@@ -28,7 +41,7 @@ def _chunk(size: int) -> Iterator[Any]:
     except ImportError as error:
         raise InvalidStateError(f"the codec lzf needs the package h5py: {error}") from None
     name = f"hangar-lzf-{next(_numbers)}"
-    with h5py.File(name, "w", driver="core", backing_store=False, locking=False) as file:
+    with _one_at_a_time, h5py.File(name, "w", driver="core", backing_store=False, locking=False) as file:
         yield file.create_dataset("chunk", (size,), np.uint8, chunks=(size,), compression="lzf")
 
 
