@@ -23,6 +23,7 @@ from hangar.errors import CorruptionError
 
 __all__ = [
     "CHECK",
+    "FILE_BITS",
     "HEADER",
     "LENGTH_MASK",
     "LOCATION",
@@ -49,7 +50,8 @@ _CODEC_SHIFT = np.uint64(56)
 _LENGTH_MASK = np.uint64(LENGTH_MASK)
 ROW_SHIFT: Final = 32
 _ROW_SHIFT = np.uint64(ROW_SHIFT)
-_FILE_MASK = np.uint64(0xFFFF_FFFF)
+FILE_BITS: Final = 0xFFFF_FFFF
+_FILE_MASK = np.uint64(FILE_BITS)
 
 
 Place: TypeAlias = "tuple[int, int, int, int, int]"

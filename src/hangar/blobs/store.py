@@ -17,7 +17,18 @@ from xxhash import xxh3_64_intdigest
 
 from hangar.backends.base import Blob, Rows
 from hangar.backends.file import BlobFile
-from hangar.backends.location import CHECK, HEADER, LENGTH_MASK, OFFSET, PLACE, STORED, Locations, Place, Words
+from hangar.backends.location import (
+    CHECK,
+    FILE_BITS,
+    HEADER,
+    LENGTH_MASK,
+    OFFSET,
+    PLACE,
+    STORED,
+    Locations,
+    Place,
+    Words,
+)
 from hangar.backends.raw import gather_list, gather_rows
 from hangar.blobs.catalog import get_header
 from hangar.blobs.files import OpenFiles
@@ -30,8 +41,7 @@ from hangar.errors import CorruptionError, InvalidInputError, PathNotFoundError
 __all__ = ["BlobStore"]
 
 _T = TypeVar("_T")
-_FILE_BITS: Final = 0xFFFF_FFFF
-_FILE_MASK = np.uint64(_FILE_BITS)
+_FILE_MASK = np.uint64(FILE_BITS)
 _CACHED_HEADERS: Final = 65_536
 _FAILURES = (CorruptionError, PathNotFoundError)
 """What a stale location shows as."""
@@ -197,7 +207,7 @@ class BlobStore:
 
     def _read_encoded(self, found: Place, header: Header) -> Blob | None:
         """The blob at one location of a file that is open, None where anything is not as expected."""
-        opened = self.files.opened(found[PLACE] & _FILE_BITS)
+        opened = self.files.opened(found[PLACE] & FILE_BITS)
         if opened is None or opened[1].capabilities.raw:
             return None
         try:

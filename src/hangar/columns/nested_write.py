@@ -14,7 +14,6 @@ from hangar.columns.write import ColumnWriter
 from hangar.errors import InvalidTypeError
 from hangar.names import SampleKey, check_key
 from hangar.objects.scan import entries_below
-from hangar.schema.keys import encode_pairs
 
 __all__ = ["NestedSampleWriter"]
 
@@ -83,7 +82,7 @@ class NestedSampleWriter(ColumnWriter, NestedSampleReader):
             samples += [check_key(sample)] * len(pairs)
             subsamples += pairs
             values += pairs.values()
-        self.put_entries(encode_pairs(samples, subsamples), values)
+        self.write(list(zip(samples, subsamples, strict=True)), values)
 
     # ------------------------------------------------------------------ deleting
 

@@ -157,10 +157,7 @@ def int_pairs(pairs: Any) -> npt.NDArray[np.uint64] | None:
 
 
 def encode_pairs(samples: Sequence[Any], subsamples: Sequence[Any]) -> list[bytes]:
-    """Encoded forms of pairs of keys that are to be written; errors as of :func:`encode_batch`."""
-    first, second = int_array(samples), int_array(subsamples)
-    if first is not None and second is not None:
-        return encode_int_pairs(np.stack((first, second), axis=1))
+    """Encoded forms of pairs of keys that are to be written, not all of them ints (see :func:`int_pairs`); errors as of :func:`encode_batch`."""
     left, right = check_keys(samples), check_keys(subsamples)
     if set(map(type, left)) == {str} == set(map(type, right)):
         return encode_text_pairs(left, right)  # type: ignore[arg-type]
