@@ -10,8 +10,7 @@ from __future__ import annotations
 from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
-__version__ = "0.1.0.dev0"
-
+from hangar._version import __version__
 from hangar.errors import (
     AccessError,
     AttributeNotFoundError,

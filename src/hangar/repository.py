@@ -16,8 +16,8 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-import hangar
 from hangar import describe, history
+from hangar._version import __version__
 from hangar.config import Config
 from hangar.db import WriteTransaction
 from hangar.db.format import FILE_NAME, require_format
@@ -124,7 +124,7 @@ class Repository:
     def version(self) -> str:
         """Version of Hangar."""
         self._open()
-        return hangar.__version__
+        return __version__
 
     @property
     def size_nbytes(self) -> int:

@@ -138,7 +138,8 @@ def test_setitem_and_write(view: FlatSubsampleWriter) -> None:
     view[7] = value(2)
     view.write([8, "new"], np.stack([value(3), value(4)]))
     assert numbers(view.values()) == [10, 11, 2, 3, 12, 13, 1, 4]
-    assert numbers(view._of["s/after"].values()) == list(SUBS.values())
+    column: Any = view._of
+    assert numbers(column["s/after"].values()) == list(SUBS.values())
     for bad, text in (
         (value(1).astype(np.int64), "dtype: int64 != aset: int32"),
         (value(1)[0], "data shape"),
@@ -198,7 +199,8 @@ def test_mutating_while_iterating(view: FlatSubsampleWriter) -> None:
     for sub in view.keys(local=True):
         del view[sub]
     assert len(view) == 0
-    assert "s" not in view._of
+    column: Any = view._of
+    assert "s" not in column
 
 
 def test_with(writer: WriterCheckout, view: FlatSubsampleWriter) -> None:

@@ -12,11 +12,11 @@ from functools import cached_property
 from itertools import islice
 from operator import getitem
 from types import EllipsisType
-from typing import TYPE_CHECKING, Any, overload
+from typing import Any, overload
 from weakref import ReferenceType
 
 from hangar.columns.ahead import ReadAhead
-from hangar.columns.base import BatchBlock, Session, Source, StagedSource, WriteSession
+from hangar.columns.base import BatchBlock, ColumnBase, Session, Source, StagedSource, WriteSession
 from hangar.columns.keyspace import PrefixSpace
 from hangar.columns.mapping import ValueMapping
 from hangar.columns.present import COMPLETED_KEYS, first_keys, mapping_html
@@ -27,21 +27,17 @@ from hangar.names import SampleKey
 from hangar.objects.store import NodeStore
 from hangar.schema import ColumnSchema
 
-if TYPE_CHECKING:
-    from hangar.columns.nested import NestedSampleReader
-    from hangar.columns.nested_write import NestedSampleWriter
-
 __all__ = ["FlatSubsampleReader", "FlatSubsampleWriter"]
 
 
 class FlatSubsampleReader(BatchBlock, ValueMapping):
     """Subsamples of one sample, by key; made by ``column[sample]``."""
 
-    _of: NestedSampleReader
+    _of: ColumnBase
 
     def __init__(
         self,
-        of: NestedSampleReader,
+        of: ColumnBase,
         sample: SampleKey,
         prefix: bytes,
         ahead: tuple[ReferenceType[ReadAhead], int] | None = None,
@@ -194,7 +190,7 @@ class FlatSubsampleReader(BatchBlock, ValueMapping):
 class FlatSubsampleWriter(ValueWriter, FlatSubsampleReader):
     """Subsamples of one sample of the staging area."""
 
-    _of: NestedSampleWriter
+    _of: ColumnWriter
 
     @property
     def _session(self) -> WriteSession:
