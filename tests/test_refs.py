@@ -10,6 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hangar import limits
 from hangar.db.environment import Database
 from hangar.db.format import write_format
 from hangar.db.tables import REFLOG, REFS
@@ -18,6 +19,7 @@ from hangar.digest import Digest
 from hangar.errors import CorruptionError, HangarError, InvalidInputError, NameTakenError, StaleRefError
 from hangar.refs import BRANCHES, REMOTES, TAGS, Head, Refs, check_ref, describe
 from hangar.refs.reflog import MESSAGE_CHARACTERS
+from hangar.refs.rows import RefRow, encode, name_key
 
 WHO = ("Ann", "ann@example.com")
 ONE, TWO, THREE = (Digest(bytes([n]) * 32) for n in (1, 2, 3))
@@ -129,7 +131,7 @@ def test_create_refuses_a_name_that_is_taken(db: Database, refs: Refs) -> None:
 
 @pytest.mark.parametrize(
     "name",
-    ["master", "", "heads/", "heads/a b", "heads/a/b", "heads/é", "tags/", "tags/a/b", "remotes/a", "remotes/a/", "remotes/a/b/c", "HEAD", "x/y", "heads/a\0", "heads/" + "a" * 65, "remotes//b"],
+    ["master", "", "heads/", "heads/a b", "heads/a//b", "heads/é", "tags/", "tags/a..b", "remotes/a", "remotes/a/", "remotes/../c", "remotes/a/.c", "HEAD", "x/y", "heads/a\0", "heads/" + "a" * 65, "heads/..", "heads/HEAD", "heads/a.lock", "remotes//b"],
 )  # fmt: skip
 def test_bad_names(name: str, db: Database) -> None:
     with pytest.raises(InvalidInputError):
@@ -149,7 +151,9 @@ def test_any_text_may_be_looked_for(name: str, refs: Refs) -> None:
 
 
 def test_longest_names(db: Database, refs: Refs) -> None:
-    name = f"remotes/{'r' * 64}/{'b' * 64}"
+    branch = "/".join(["b" * 63] * 4)
+    assert len(branch) == limits.MAX_PATH_NAME_CHARACTERS
+    name = f"remotes/{'r' * 64}/{branch}"
     create(db, name, ONE)
     update(db, name, ONE, TWO)
     assert refs.names(REMOTES) == [name]
@@ -350,3 +354,28 @@ def test_a_failing_transaction_moves_nothing(db: Database, refs: Refs) -> None:
     with pytest.raises(HangarError, match="no"):
         db.update(work)
     assert everything(db) == before
+
+
+def test_a_branch_and_a_remote_tracking_branch_never_share_a_name(db: Database, refs: Refs) -> None:
+    create(db, "remotes/origin/a", ONE)
+    create(db, "heads/feature/a", ONE)
+    create(db, "heads/origin", ONE)  # not a path below the remote
+    create(db, "tags/origin/a", ONE)
+    for name, what in (("heads/origin/b", "would look like a branch of the remote 'origin'"), ("remotes/feature/x", "begin with 'feature/'")):  # fmt: skip
+        with pytest.raises(NameTakenError, match=what):
+            create(db, name, ONE)
+        assert not refs.exists(name)
+    assert refs.reflog("heads/origin/b") == []
+
+
+@pytest.mark.parametrize("name", ["..", ".a", "-a", "a.lock", "a."])
+def test_a_ref_that_could_not_be_made_today_is_read_moved_and_deleted(name: str, db: Database, refs: Refs) -> None:
+    """An older version allowed such names."""
+    ref = BRANCHES + name
+    db.update(lambda t: t.put(REFS, name_key(ref), encode(RefRow(ONE))))
+    assert refs.get(ref) == ONE
+    assert refs.names(BRANCHES) == [ref]
+    update(db, ref, ONE, TWO)
+    delete(db, ref, TWO)
+    assert not refs.exists(ref)
+    assert [entry.new for entry in refs.reflog(ref)] == [None, TWO]

@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+from enum import Enum
 from pathlib import Path
 from typing import Any
 
@@ -176,7 +177,7 @@ def test_branches(repo: Repository) -> None:
     assert repo.create_branch("old", first[:8]) == BranchHead("old", first)
     assert repo.create_branch("older", "master~1").digest == first
     assert repo.list_branches() == ["dev", "master", "old", "older"]
-    for bad in ("a b", "", "a/b", 5):
+    for bad in ("a b", "", "a//b", 5):
         with pytest.raises(InvalidInputError):
             repo.create_branch(bad)  # type: ignore[arg-type]
     with pytest.raises(NameTakenError):
@@ -355,3 +356,50 @@ def test_a_full_disk_loses_nothing(repo: Repository) -> None:
     writer.close()
     assert repo.verify_repo_integrity()
     assert issubclass(DiskFullError, OSError)
+
+
+def test_names_with_slashes_name_branches_everywhere(repo: Repository) -> None:
+    first, second = fill(repo)
+    assert repo.create_branch("feature/boxes/v2", first) == BranchHead("feature/boxes/v2", first)
+    (third,) = fill(repo, 1, branch="feature/boxes/v2")
+    assert repo.list_branches() == ["feature/boxes/v2", "master"]
+    assert repo.checkout(branch="feature/boxes/v2").commit_hash == third
+    assert repo.checkout(commit="feature/boxes/v2~1").commit_hash == first
+    assert repo.resolve("feature/boxes/v2@{1}") == repo.resolve("heads/feature/boxes/v2~") == first
+    log = repo.log("feature/boxes/v2", return_contents=True)
+    assert log is not None
+    assert log["branch_heads"] == {second: ["master"], third: ["feature/boxes/v2"]}
+    with pytest.raises(RevisionNotFoundError, match="did you mean 'feature/boxes/v2'"):
+        repo.checkout(branch="feature/boxes/v3")
+    for name in ("..", "HEAD", "a..b", "feature/.x", "-x", "x.lock", "a/", "feature//x"):
+        with pytest.raises(InvalidInputError, match="is not suitable"):
+            repo.create_branch(name)
+    fill(repo, 1)
+    assert repo.remove_branch("feature/boxes/v2", force_delete=True).digest == third
+    assert repo.list_branches() == ["master"]
+    assert repo.resolve("feature/boxes/v2@{1}") == third  # the reflog outlives the branch
+
+
+class Branch(str, Enum):
+    MAIN = "master"
+    BEFORE = "master~1"
+    NEW = "feature/new"
+
+
+def test_a_member_of_a_text_enumeration_is_a_revision_by_its_value(repo: Repository) -> None:
+    first, second = fill(repo)
+    assert repo.resolve(Branch.MAIN) == second
+    assert repo.resolve(Branch.BEFORE) == first
+    assert repo.checkout(branch=Branch.MAIN).commit_hash == second
+    assert repo.checkout(commit=Branch.BEFORE).commit_hash == first
+    made = repo.create_branch(Branch.NEW, Branch.BEFORE)
+    assert (made.name, made.digest, type(made.name)) == ("feature/new", first, str)
+    writer = repo.checkout(write=True, branch=Branch.NEW)
+    assert (writer.branch_name, type(writer.branch_name)) == ("feature/new", str)
+    writer.close()
+    repo.set_write_branch(Branch.MAIN)
+    assert repo.head().write_branch == "master"
+    fill(repo, 1)
+    assert repo.remove_branch(Branch.NEW) == BranchHead("feature/new", first)
+    with pytest.raises(RevisionNotFoundError, match="no branch 'feature/new'"):
+        repo.remove_branch(Branch.NEW)

@@ -8,7 +8,9 @@ from __future__ import annotations
 from typing import Final
 
 MAX_NAME_CHARACTERS: Final = 64
-"""Branch, tag, remote and column names."""
+"""A column or remote name, and each part of a branch or tag name."""
+MAX_PATH_NAME_CHARACTERS: Final = 255
+"""A branch or tag name, all parts together."""
 MAX_KEY_CHARACTERS: Final = 255
 """One sample or subsample key, when a user writes it."""
 MAX_KEY_BYTES: Final = 2_100

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-__all__ = ["NameKind", "SampleKey", "check_key", "check_name", "good_text_keys", "normal_key"]
+__all__ = ["NameKind", "SampleKey", "check_key", "check_name", "good_text_keys", "normal_key", "plain_text"]
 
 SampleKey: TypeAlias = "int | str"
 NameKind = Literal["branch", "tag", "remote", "column"]
@@ -35,24 +35,56 @@ _KEY_CATEGORIES = frozenset(("Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd
 def check_name(name: object, kind: NameKind) -> str:
     """Return ``name`` when it can name a ``kind``.
 
+    A column or a remote has one part: 1 to 64 of the characters ``A-Z a-z 0-9 _ . -``, not ``.`` or ``..``. A branch or a tag has one or more
+    such parts with ``/`` between them, at most 255 characters together, as git has them.
+
     Raises
     ------
     InvalidInputError
-        It is no ``str`` of 1 to 64 characters of ``A-Z a-z 0-9 _ . -``, or a branch or tag would be called ``HEAD``.
+        It cannot.
     """
-    if not isinstance(name, str) or not _NAME.match(name):
-        raise InvalidInputError(
-            f"{kind} name {name!r} is not suitable: use 1 to {limits.MAX_NAME_CHARACTERS} of the characters "
-            "A-Z a-z 0-9 _ . -"
-        )
-    if name == "HEAD" and kind in ("branch", "tag"):
-        raise InvalidInputError(f"{kind} name 'HEAD' is not suitable: it stands for the branch to write")
-    return _plain(name)
+    text = name if isinstance(name, str) else ""
+    paths = kind in ("branch", "tag")
+    parts = text.split("/") if paths else [text]
+    if not all(map(_NAME.match, parts)) or len(text) > limits.MAX_PATH_NAME_CHARACTERS:
+        rule = f"use 1 to {limits.MAX_NAME_CHARACTERS} of the characters A-Z a-z 0-9 _ . -"
+        if paths:
+            rule += (
+                f" in each part, / between the parts, and at most {limits.MAX_PATH_NAME_CHARACTERS} characters in all"
+            )
+        raise _unsuitable(kind, name, rule)
+    if paths:
+        _check_parts(text, parts, kind)
+    elif text in (".", ".."):
+        raise _unsuitable(kind, name, "it would be a directory of every path")
+    return _plain(text)
+
+
+def _check_parts(name: str, parts: Sequence[str], kind: NameKind) -> None:
+    """Refuse branches and tags that git refuses: they would be options, hidden files, lock files or ranges."""
+    if name == "HEAD":
+        raise _unsuitable(kind, name, "HEAD stands for the branch to write")
+    if ".." in name:
+        raise _unsuitable(kind, name, "'..' stands for a range of commits")
+    for part in parts:
+        if part.startswith((".", "-")):
+            raise _unsuitable(kind, name, f"no part may begin with {part[0]!r}")
+        if part.endswith((".", ".lock")):
+            raise _unsuitable(kind, name, "no part may end in '.' or '.lock'")
+
+
+def _unsuitable(kind: NameKind, name: object, why: str) -> InvalidInputError:
+    return InvalidInputError(f"{kind} name {name!r} is not suitable: {why}")
 
 
 def _plain(text: str) -> str:
     """A ``str`` of the characters of ``text``; ``str(text)`` is the name of a member where ``text`` is of an enumeration."""
     return str.__str__(text)
+
+
+def plain_text(value: object) -> str:
+    """The text of ``value``, of a member of a text enumeration its value: what names a revision that somebody looks for."""
+    return _plain(value) if isinstance(value, str) else str(value)
 
 
 def _good_text_key(key: str) -> bool:

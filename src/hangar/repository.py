@@ -35,6 +35,7 @@ from hangar.errors import (
 from hangar.history import BranchHead
 from hangar.initialize import check_request, initialize
 from hangar.lock import force_release, holder
+from hangar.names import plain_text
 from hangar.progress import Progress, format_bytes
 from hangar.refs import Head
 from hangar.revisions import resolve
@@ -243,8 +244,6 @@ class Repository:
         stores = self._open()
         if not isinstance(write, bool):
             raise InvalidInputError(f"write must be True or False, not {write!r}")
-        if not isinstance(branch or "", str):
-            raise history.unknown_branch(stores.refs, branch)
         if commit and branch:
             raise InvalidInputError("give a branch or a commit, not both")
         if not write:
@@ -255,7 +254,7 @@ class Repository:
             raise InvalidInputError(
                 "only a branch can be written to: create one there with `create_branch(name, commit)`"
             )
-        name = branch or stores.refs.head().last_written
+        name = plain_text(branch) if branch else stores.refs.head().last_written
         if not stores.refs.exists(f"heads/{name}"):
             raise history.unknown_branch(stores.refs, name)
         checkout = WriterCheckout(stores, self._config(), name)
@@ -276,7 +275,7 @@ class Repository:
         Parameters
         ----------
         name
-            1 to 64 of ``A-Z a-z 0-9 _ . -``.
+            Parts of 1 to 64 of ``A-Z a-z 0-9 _ . -`` with ``/`` between them, such as ``feature/boxes``.
         base_commit
             A revision; by default the head of the branch last written.
 
@@ -324,6 +323,7 @@ class Repository:
     def set_write_branch(self, name: str) -> None:
         """Let the command line write to the branch ``name``."""
         stores = self._open()
+        name = plain_text(name)
 
         def move(transaction: WriteTransaction) -> None:
             if not stores.refs.exists(f"heads/{name}", transaction):
@@ -337,7 +337,7 @@ class Repository:
         stores = self._open()
         digest = resolve(stores.db, stores.refs, rev).digest
         if digest is None:
-            raise RevisionNotFoundError(f"branch {rev!r} has no commit yet")
+            raise RevisionNotFoundError(f"branch {plain_text(rev)!r} has no commit yet")
         return digest.hex()
 
     def log(

@@ -17,6 +17,7 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 from hangar.db.tables import COMMITS
 from hangar.digest import Digest
 from hangar.errors import InvalidStateError, RevisionNotFoundError
+from hangar.names import plain_text
 from hangar.objects.records import load_commit
 from hangar.refs import BRANCHES, REMOTES, TAGS, Refs, describe
 
@@ -62,7 +63,8 @@ def resolve(db: Database, refs: Refs, text: str) -> Revision:
     UserWarning
         The name of a ref is the beginning of a commit's digest too, or a whole one.
     """
-    match = _REVISION.match(str(text))
+    text = plain_text(text)
+    match = _REVISION.match(text)
     if match is None or not match["base"]:
         raise RevisionNotFoundError(
             f"{text!r} is no revision: use a branch, a tag or a commit, such as master or master~2"

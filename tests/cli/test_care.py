@@ -136,6 +136,10 @@ def test_names_are_completed(filled: Shell, tmp_path: Path) -> None:
     assert completed(filled.path, "ls", "im") == ["images"]
     assert completed(filled.path, "ls", "images", "o") == ["other"]
     assert completed(filled.path, "checkout", "") == ["master", "other"]
+    filled.ok("branch", "feature/boxes")
+    assert completed(filled.path, "checkout", "fea") == ["feature/boxes"]
+    assert completed(filled.path, "branch", "delete", "feature/") == ["feature/boxes"]
+    assert completed(filled.path, "log", "fe") == ["feature/boxes"]
     assert completed(tmp_path, "-C", str(filled.path), "rm", "l") == ["labels"]
     assert [word.upper() for word in completed(filled.path, "column", "create", "x", "UINT1")] == ["UINT16"]
     assert completed(tmp_path, "ls", "") == []

@@ -266,3 +266,28 @@ def test_a_writer_in_python_does_not_move_the_branch_to_write(filled: Shell) -> 
     assert filled.json("status")["branch"] == "master"
     assert filled.json("ls", "images")["samples"] == ["a", "b", "c/d"]
     assert os.listdir(filled.path) == [".hangar"]
+
+
+def test_branches_with_slashes(filled: Shell) -> None:
+    assert (
+        filled.ok("branch", "feature/boxes") == f"Created branch feature/boxes at {filled.json('log')['head'][:12]}\n"
+    )
+    assert filled.ok("checkout", "feature/boxes") == "Switched to branch feature/boxes\n"
+    change(filled)
+    filled.ok("commit", "-m", "Second")
+    head = filled.json("log")["head"]
+    listed = filled.json("branch", "list")["branches"]
+    assert [(one["name"], one["message"]) for one in listed] == [("feature/boxes", "Second"), ("master", "First")]
+    assert f"commit {head} (feature/boxes)" in filled.ok("show", "feature/boxes")
+    assert filled.json("show", "feature/boxes:labels/k")["sample"] == "k"
+    assert filled.json("show", "feature/boxes~1")["message"] == "First"
+    filled.ok("checkout", "-b", "feature/more")
+    filled.ok("checkout", "master")
+    change(filled, 2)
+    filled.ok("commit", "-m", "Elsewhere")
+    filled.ok("branch", "delete", "feature/boxes")
+    assert [one["name"] for one in filled.json("branch", "list")["branches"]] == ["feature/more", "master"]
+    for name in ("..", "a..b", "HEAD", "x.lock", "a/", "feature/.x"):
+        filled.fails(1, "branch", "create", name, text="is not suitable")
+        filled.fails(1, "checkout", "-b", name, text="is not suitable")
+    filled.fails(1, "column", "create", "..", "UINT8", 3, text="is not suitable")

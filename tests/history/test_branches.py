@@ -90,7 +90,7 @@ def test_create_is_refused(history: History) -> None:
     refused(history, InvalidStateError, "no commit yet", create, "dev", "master")
     history.commit("a")
     refused(history, NameTakenError, "branch 'master' exists", create, "master")
-    for name in ("", "a b", "origin/x", "é", "a" * 65):
+    for name in ("", "a b", "origin/", "é", "a" * 65):
         refused(history, InvalidInputError, "not suitable", create, name)
     refused(history, RevisionNotFoundError, "did you mean 'master'", create, "dev", "mastr")
 
@@ -200,7 +200,7 @@ def test_unknown_branch(history: History) -> None:
         str(unknown_branch(history.refs, "mster"))
         == "no branch 'mster', did you mean 'master'? If not, see `hangar branch list`"
     )
-    assert str(unknown_branch(history.refs, 7)) == "no branch 7: see `hangar branch list`"
+    assert str(unknown_branch(history.refs, 7)) == "no branch '7': see `hangar branch list`"
 
 
 def test_head_is_no_name_for_a_branch(history: History) -> None:
@@ -220,4 +220,4 @@ def test_branch_off_makes_the_branch_to_write(history: History) -> None:
     assert (history.refs.head().write_branch, history.refs.head().last_written) == ("new", "master")
     assert history.refs.get("heads/new") == digest
     refused(history, NameTakenError, "new", branch_off, "new")
-    refused(history, InvalidInputError, "a/b", branch_off, "a/b")
+    refused(history, InvalidInputError, "a//b", branch_off, "a//b")

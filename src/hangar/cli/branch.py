@@ -8,6 +8,7 @@ from hangar.cli import complete
 from hangar.cli.groups import SuggestingGroup, nearest
 from hangar.cli.output import SHORT_DIGEST, echo, json_option, style, table, visible, write_json
 from hangar.cli.state import State, pass_state
+from hangar.history import branch_refs
 
 __all__ = ["command"]
 
@@ -67,8 +68,8 @@ def list_(state: State, as_json: bool) -> None:
     """
     head = state.repository.head().write_branch
     found = []
-    for name in state.repository.list_branches():
-        digest = state.stores.refs.get(f"{'remotes' if '/' in name else 'heads'}/{name}")
+    for name, ref in branch_refs(state.stores.refs).items():
+        digest = state.stores.refs.get(ref)
         message = "" if digest is None else state.repository.commit_info(digest.hex()).message
         found.append({"name": name, "digest": "" if digest is None else digest.hex(), "message": message})
     if as_json:

@@ -39,7 +39,11 @@ def columns(ctx: click.Context, parameter: click.Parameter, prefix: str) -> list
 
 def branches(ctx: click.Context, parameter: click.Parameter, prefix: str) -> list[str]:
     """Branches of this repository."""
-    return _matching(ctx, prefix, lambda repository: [name for name in repository.list_branches() if "/" not in name])
+    return _matching(ctx, prefix, _local_branches)
+
+
+def _local_branches(repository: Repository) -> list[str]:
+    return [name.partition("/")[2] for name in repository.stores.refs.names("heads/")]
 
 
 def revisions(ctx: click.Context, parameter: click.Parameter, prefix: str) -> list[str]:

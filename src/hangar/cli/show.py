@@ -18,6 +18,7 @@ from hangar.cli.state import State, pass_state
 from hangar.cli.status import staged_lines
 from hangar.cli.views import View, open_commit, open_view
 from hangar.errors import RevisionNotFoundError
+from hangar.history import branch_refs
 from hangar.names import SampleKey
 
 if TYPE_CHECKING:
@@ -113,7 +114,9 @@ def _changes(state: State, view: View, parents: tuple[str, ...]) -> list[ColumnS
 
 
 def _commit_lines(state: State, info: CommitInfo, changes: list[ColumnStatus]) -> list[str]:
-    heads = [head for head in state.repository.list_branches() if _stands_on(state, head, info.digest)]
+    refs = state.stores.refs
+    stands = {name for name, digest in refs.items("") if digest is not None and digest.hex() == info.digest}
+    heads = [branch for branch, ref in branch_refs(refs).items() if ref in stands]
     names = f" ({', '.join(heads)})" if heads else ""
     lines = [
         style(f"commit {info.digest}{names}", "yellow"),
@@ -128,12 +131,6 @@ def _commit_lines(state: State, info: CommitInfo, changes: list[ColumnStatus]) -
         "",
     ]
     return [*lines, *staged_lines(changes)]
-
-
-def _stands_on(state: State, branch: str, digest: str) -> bool:
-    place = "remotes" if "/" in branch else "heads"
-    found = state.stores.refs.get(f"{place}/{branch}")
-    return found is not None and found.hex() == digest
 
 
 # ---------------------------------------------------------------------- column

@@ -6,7 +6,15 @@ with the pieces of work that need it.
 
 from __future__ import annotations
 
-from hangar.history.branches import BranchHead, branch_off, create_branch, list_branches, remove_branch, unknown_branch
+from hangar.history.branches import (
+    BranchHead,
+    branch_off,
+    branch_refs,
+    create_branch,
+    list_branches,
+    remove_branch,
+    unknown_branch,
+)
 from hangar.history.draw import SHORT_DIGEST, printable, render_graph
 from hangar.history.log import CommitSpec, LogContents, iso_time, log
 from hangar.history.show import named_commit, show_log
@@ -17,6 +25,7 @@ __all__ = [
     "CommitSpec",
     "LogContents",
     "branch_off",
+    "branch_refs",
     "create_branch",
     "iso_time",
     "list_branches",

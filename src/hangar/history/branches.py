@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, NamedTuple
 from hangar.digest import Digest
 from hangar.errors import AccessError, RevisionNotFoundError, StaleRefError, UnmergedError
 from hangar.lock import WriterLock
-from hangar.names import check_name
+from hangar.names import check_name, plain_text
 from hangar.objects.graph import is_ancestor
 from hangar.refs import BRANCHES, REMOTES, Refs
 from hangar.revisions import did_you_mean, resolve_commit
@@ -21,7 +21,15 @@ if TYPE_CHECKING:
     from hangar.db.environment import Database
     from hangar.db.transaction import ReadTransaction, WriteTransaction
 
-__all__ = ["BranchHead", "branch_off", "create_branch", "list_branches", "remove_branch", "unknown_branch"]
+__all__ = [
+    "BranchHead",
+    "branch_off",
+    "branch_refs",
+    "create_branch",
+    "list_branches",
+    "remove_branch",
+    "unknown_branch",
+]
 
 
 class BranchHead(NamedTuple):
@@ -41,14 +49,20 @@ class BranchHead(NamedTuple):
 
 def list_branches(refs: Refs, transaction: ReadTransaction | None = None) -> list[str]:
     """Names of all branches, sorted; remote-tracking ones (``REMOTE/NAME``) included."""
-    names = refs.names("", transaction)
-    return sorted(name.partition("/")[2] for name in names if name.startswith((BRANCHES, REMOTES)))
+    return list(branch_refs(refs, transaction))
+
+
+def branch_refs(refs: Refs, transaction: ReadTransaction | None = None) -> dict[str, str]:
+    """The full name of the ref of each branch, by the branch's name, in the order of :func:`list_branches`."""
+    names = [name for prefix in (REMOTES, BRANCHES) for name in refs.names(prefix, transaction)]
+    return dict(sorted({name.partition("/")[2]: name for name in names}.items()))
 
 
 def unknown_branch(refs: Refs, name: object, transaction: ReadTransaction | None = None) -> RevisionNotFoundError:
     """The error for a branch that does not exist; to be raised."""
-    hint = did_you_mean(str(name), list_branches(refs, transaction), "`hangar branch list`")
-    return RevisionNotFoundError(f"no branch {name!r}{hint}")
+    text = plain_text(name)
+    hint = did_you_mean(text, list_branches(refs, transaction), "`hangar branch list`")
+    return RevisionNotFoundError(f"no branch {text!r}{hint}")
 
 
 def create_branch(db: Database, refs: Refs, name: str, base: str | None = None, *, who: tuple[str, str]) -> BranchHead:
@@ -68,8 +82,9 @@ def create_branch(db: Database, refs: Refs, name: str, base: str | None = None, 
     InvalidStateError
         There is no commit yet to start from.
     """
-    ref = BRANCHES + check_name(name, "branch")
-    start = BRANCHES + refs.head().last_written if base is None else base
+    name = check_name(name, "branch")
+    ref = BRANCHES + name
+    start = BRANCHES + refs.head().last_written if base is None else plain_text(base)
     digest = resolve_commit(db, refs, start)
     message = f"from {start.removeprefix(BRANCHES)}"
     db.update(lambda transaction: refs.create(transaction, ref, digest, who=who, operation="branch", message=message))
@@ -88,7 +103,8 @@ def branch_off(db: Database, refs: Refs, name: str, *, who: tuple[str, str]) -> 
     LockedError
         A writer holds the writer lock.
     """
-    ref, old = BRANCHES + check_name(name, "branch"), refs.head().write_branch
+    name = check_name(name, "branch")
+    ref, old = BRANCHES + name, refs.head().write_branch
     digest = resolve_commit(db, refs, BRANCHES + old)
     lock = WriterLock(db)
     lock.acquire()
@@ -136,7 +152,8 @@ def remove_branch(db: Database, refs: Refs, name: str, *, force: bool = False, w
     StaleRefError
         It moved at the same moment.
     """
-    ref = BRANCHES + str(name)
+    name = plain_text(name)
+    ref = BRANCHES + name
     with db.read() as transaction:
         _check_removable(refs, ref, transaction)
     lock = WriterLock(db)

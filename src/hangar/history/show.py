@@ -10,6 +10,7 @@ from hangar.errors import InvalidInputError
 from hangar.history.branches import unknown_branch
 from hangar.history.draw import render_graph
 from hangar.history.log import LogContents, log
+from hangar.names import plain_text
 from hangar.refs import BRANCHES, REMOTES, Refs
 from hangar.revisions import resolve
 
@@ -33,7 +34,7 @@ def named_commit(db: Database, refs: Refs, branch: str | None, commit: str | Non
         raise InvalidInputError("give a branch or a commit, not both")
     if commit:
         return resolve(db, refs, commit).digest
-    name = branch or refs.head().last_written
+    name = plain_text(branch) if branch else refs.head().last_written
     for prefix in (BRANCHES, REMOTES):
         if refs.exists(prefix + name):
             return refs.get(prefix + name)

@@ -13,6 +13,7 @@ from hangar.refs import reflog
 from hangar.refs.rows import (
     BRANCHES,
     HEAD_KEY,
+    REMOTES,
     Annotation,
     Head,
     ReflogEntry,
@@ -131,16 +132,30 @@ class Refs:
         Raises
         ------
         NameTakenError
-            There is one of this name.
+            There is one of this name, or a branch and a remote-tracking branch would have the same short name.
         InvalidInputError
             ``name`` may not be made.
         """
         key = name_key(check_ref(name))
         if transaction.get(REFS, key) is not None:
             raise NameTakenError(f"{describe(name)} exists: choose another name, or delete it first")
+        self._refuse_ambiguous(transaction, name)
         note = None if annotation is None else Annotation(annotation, *who, *now())
         transaction.put(REFS, key, encode(RefRow(digest, note)))
         reflog.append(transaction, name, None, digest, who, operation, message)
+
+    def _refuse_ambiguous(self, transaction: WriteTransaction, name: str) -> None:
+        """``origin/x`` is a branch ``x`` of the remote ``origin``, or a local branch: never both."""
+        kind, _, short = name.partition("/")
+        first, slash, _ = short.partition("/")
+        if kind == "heads" and slash and self.names(f"{REMOTES}{first}/", transaction):
+            raise NameTakenError(
+                f"branch {short!r} would look like a branch of the remote {first!r}: choose a name that does not begin with {first + slash!r}"
+            )
+        if kind == "remotes" and self.names(f"{BRANCHES}{first}/", transaction):
+            raise NameTakenError(
+                f"branches of this repository begin with {first + slash!r}: give the remote {first!r} another name"
+            )
 
     def update(
         self,
