@@ -10,6 +10,7 @@ from typing import Final
 
 import lmdb
 
+from hangar import limits
 from hangar.errors import (
     AccessError,
     CorruptionError,
@@ -51,6 +52,11 @@ def translate(error: lmdb.Error, path: Path) -> HangarError:
     if isinstance(error, lmdb.DiskError) or code in _FULL or (code == errno.EIO and _nearly_full(path)):
         return DiskFullError(
             f"no space left for the database in {path}. Nothing acknowledged was lost: free space and try again"
+        )
+    if isinstance(error, lmdb.ReadersFullError):
+        return StorageError(
+            f"the database in {path} is read by as many transactions at once as it has room for "
+            f"({limits.DATABASE_MAX_READERS}): nothing is wrong with it, try again when fewer processes read"
         )
     if "closed/deleted/dropped" in str(error):
         return InvalidStateError("this transaction has ended")

@@ -8,7 +8,6 @@ that is shared) and opens its own on first use. The parent goes on as before.
 
 from __future__ import annotations
 
-import contextlib
 import threading
 import weakref
 from typing import Final
@@ -32,7 +31,6 @@ class Fork:
     def __init__(self, handle: Handle) -> None:
         self._handle = handle
         self._environment: lmdb.Environment | None = None
-        self._spare: lmdb.Transaction[bytes] | None = None
         self._writing = False
         self._gate = False
         self._at_rest = False
@@ -50,16 +48,10 @@ class Fork:
             handle.wait_for_readers(FORK_WAIT_SECONDS)
         except StorageError:
             return False
-        if self._environment is not None:
-            with contextlib.suppress(lmdb.Error):
-                # lmdb keeps one ended transaction, with its slot, for the next reader. Taken out it is one like
-                # others, which the child can drop untouched; a close would free the slot.
-                self._spare = self._environment.begin()
         return True
 
     def end_in_parent(self) -> None:
         """Go on as before."""
-        self._spare = None
         if self._gate:
             self._handle.taken, self._handle.environment = None, self._environment
             self._handle.gate.release()
@@ -92,11 +84,8 @@ class Fork:
     def _forget_transactions(self) -> bool:
         """Drop the transactions; whether one of them lives on."""
         handle = self._handle
-        wrappers = [*handle.live, *([handle.writer] if handle.writer is not None else [])]
+        wrappers = [*handle.readers(), *([handle.writer] if handle.writer is not None else [])]
         references = [weakref.ref(w.lmdb_transaction) for w in wrappers if w.lmdb_transaction is not None]
-        if self._spare is not None:
-            references.append(weakref.ref(self._spare))
-            self._spare = None
         for wrapper in wrappers:
             wrapper.forget()
         handle.live.clear()

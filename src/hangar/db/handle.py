@@ -9,30 +9,49 @@ transactions do is in ``transaction``, how a fork goes in ``fork``.
 from __future__ import annotations
 
 import contextlib
-import sys
 import threading
 import time
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import Any, Final, Protocol
 
 import lmdb
 
 from hangar import _fs
+from hangar.db import opening
 from hangar.db.failures import translate
 from hangar.db.opening import create_environment, file_identity, join, open_environment
 from hangar.errors import ClosedError, InvalidStateError, StorageError
 
-if TYPE_CHECKING:
-    from hangar.db.transaction import ReadTransaction, WriteTransaction
-
-__all__ = ["Handle"]
+__all__ = ["Handle", "Reader", "Writer"]
 
 WAIT_SECONDS: Final = 60.0
 """How long a step that must be alone waits for transactions of other threads."""
 QUIET_WAIT_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.0005
-_ATTEMPTS: Final = 16
+
+
+class Reader(Protocol):
+    """What a handle knows of a read transaction: its thread, and how a fork drops it."""
+
+    thread: int
+
+    @property
+    def lmdb_transaction(self) -> lmdb.Transaction[bytes] | None:
+        """The transaction of LMDB, while there is one."""
+
+    def forget(self) -> None:
+        """Drop the LMDB transaction without touching it."""
+
+
+class Writer(Reader, Protocol):
+    """What a handle knows of the writing transaction: besides, whether it filled the map, and how it is given up."""
+
+    full: bool
+
+    def abandon(self) -> None:
+        """End without a trace."""
 
 
 class Handle:
@@ -42,8 +61,9 @@ class Handle:
     ----------
     environment : lmdb.Environment or None
         None while it is not open, or taken by what must be alone: then ``current`` waits, or opens it.
-    live : set
-        The read transactions of this process.
+    live : set of weak references
+        The read transactions of this process. One that nobody holds any more (an interrupt struck as it ended) is gone, and its
+        LMDB transaction with it.
     writing : RLock
         Held by the thread that writes.
     gate : RLock
@@ -61,8 +81,8 @@ class Handle:
         self.environment: lmdb.Environment | None = None
         self.taken: lmdb.Environment | None = None
         self.tables: list[Any] = []
-        self.live: set[ReadTransaction] = set()
-        self.writer: WriteTransaction | None = None
+        self.live: set[weakref.ref[Reader]] = set()
+        self.writer: Writer | None = None
         self.writing = threading.RLock()
         self.gate = threading.RLock()
         self.presence: int | None = None
@@ -146,10 +166,11 @@ class Handle:
             assert self.environment is not None
             return self.environment
 
-    def begin_slowly(self, reader: ReadTransaction) -> lmdb.Transaction[bytes]:
+    def begin_slowly(self, reader: weakref.ref[Reader]) -> lmdb.Transaction[bytes]:
         """Begin a read transaction where the short way failed: no environment, a grown map, no free slot."""
         self.live.discard(reader)
-        for _ in range(_ATTEMPTS):
+        deadline = time.monotonic() + opening.SLOT_SECONDS
+        while True:
             environment = self.current()
             self.live.add(reader)
             try:
@@ -158,14 +179,17 @@ class Handle:
             except lmdb.MapResizedError:
                 self.live.discard(reader)
                 self.resize(0)
-            except (lmdb.ReadersFullError, lmdb.BadRslotError):
+            except (lmdb.ReadersFullError, lmdb.BadRslotError) as error:
+                self.live.discard(reader)
+                # Slots of processes that died are freed; the others are held for the time of one read.
                 environment.reader_check()
+                if time.monotonic() > deadline:
+                    raise translate(error, self.path) from error
                 time.sleep(_POLL_SECONDS)
             except lmdb.Error as error:
                 self.live.discard(reader)
                 raise translate(error, self.path) from error
             self.live.discard(reader)
-        raise StorageError(f"no read transaction could begin on the database in {self.path}: it has too many readers")
 
     def begin_write(self) -> lmdb.Transaction[bytes]:
         """Begin the writing transaction; the caller holds ``writing``."""
@@ -250,34 +274,28 @@ class Handle:
             finally:
                 self.taken, self.environment = None, environment
 
-    def _readers(self) -> list[ReadTransaction]:
-        """The read transactions; one that nobody holds any more (an interrupt struck as it began) ends here."""
-        for reader in _abandoned(self.live):
-            reader.__exit__(None, None, None)
-        return list(self.live)
+    def readers(self) -> list[Reader]:
+        """The read transactions, without those that nobody holds any more."""
+        found = []
+        for reference in list(self.live):
+            reader = reference()
+            if reader is None:
+                self.live.discard(reference)
+            else:
+                found.append(reader)
+        return found
 
-    def _own(self) -> list[ReadTransaction]:
+    def _own(self) -> list[Reader]:
         thread = threading.get_ident()
-        return [reader for reader in self._readers() if reader.thread == thread]
+        return [reader for reader in self.readers() if reader.thread == thread]
 
     def wait_for_readers(self, seconds: float) -> None:
         """Wait until no other thread is in a read transaction; the caller holds ``gate`` and has taken the environment."""
         deadline = time.monotonic() + seconds
         thread = threading.get_ident()
-        while any(reader.thread != thread for reader in self._readers()):
+        while any(reader.thread != thread for reader in self.readers()):
             if time.monotonic() > deadline:
                 raise StorageError(
                     f"a read transaction on the database in {self.path} did not end within {seconds:.0f} s"
                 )
             time.sleep(_POLL_SECONDS)
-
-
-def _reference_counts(things: set[Any]) -> list[tuple[int, Any]]:
-    return [(sys.getrefcount(thing), thing) for thing in list(things)]
-
-
-_HELD_BY_THE_SET_ALONE: Final = _reference_counts({object()})[0][0]
-
-
-def _abandoned(live: set[ReadTransaction]) -> list[ReadTransaction]:
-    return [reader for count, reader in _reference_counts(live) if count <= _HELD_BY_THE_SET_ALONE] if live else []

@@ -34,6 +34,8 @@ _LEAST_BYTES: Final = 2 * 4096
 """LMDB's two meta pages."""
 _READER_BYTES: Final = 64
 """What LMDB needs in its lock file for each reader; the head is smaller than eight of them."""
+SLOT_SECONDS: Final = 5.0
+"""How long a read transaction waits for a free slot in LMDB's table of readers."""
 _JOIN_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.001
 
@@ -105,7 +107,8 @@ def _open(path: Path, *, map_size: int, readonly: bool, lock: bool) -> lmdb.Envi
             mode=0o666,
             max_readers=limits.DATABASE_MAX_READERS,
             max_dbs=limits.DATABASE_MAX_TABLES,
-            max_spare_txns=1,
+            # An ended read transaction that is kept for the next one would keep its slot in the table of readers too.
+            max_spare_txns=0,
             **_ENGINE,
         )
     except lmdb.MemoryError as error:
@@ -148,6 +151,7 @@ def _check_length(path: Path, needed: int) -> None:
 
 
 def _open_tables(path: Path, environment: lmdb.Environment, writable: bool) -> list[Any]:
+    deadline = time.monotonic() + SLOT_SECONDS
     while True:
         try:
             if not writable:
@@ -157,6 +161,11 @@ def _open_tables(path: Path, environment: lmdb.Environment, writable: bool) -> l
                 return [environment.open_db(table.name.encode(), transaction, create=False) for table in TABLES]
         except lmdb.MapResizedError:
             environment.set_mapsize(0)
+        except lmdb.ReadersFullError as error:
+            environment.reader_check()
+            if time.monotonic() > deadline:
+                raise translate(error, path) from error
+            time.sleep(_POLL_SECONDS)
         except lmdb.NotFoundError as error:
             raise CorruptionError(f"the database in {path} lacks a table ({error}): run `hangar fsck`") from error
         except lmdb.Error as error:

@@ -17,13 +17,12 @@ import lmdb
 from xxhash import xxh3_64_digest
 
 from hangar.db.failures import translate
+from hangar.db.handle import Handle, Reader
 from hangar.db.tables import CHECKSUM_BYTES, META, Table, seal, seal_many, unseal, unseal_many
 from hangar.errors import CorruptionError, InvalidStateError
 
 if TYPE_CHECKING:
     from types import TracebackType
-
-    from hangar.db.handle import Handle
 
 __all__ = ["FullMapError", "ReadTransaction", "WriteTransaction"]
 
@@ -42,7 +41,7 @@ def _ended(*_: object) -> NoReturn:
 class ReadTransaction:
     """One consistent state of the database; a context manager, for one thread."""
 
-    __slots__ = ("_get", "_handle", "_tables", "_transaction", "thread")
+    __slots__ = ("__weakref__", "_get", "_handle", "_reference", "_tables", "_transaction", "thread")
 
     _transaction: lmdb.Transaction[bytes] | None
     _get: Any
@@ -55,15 +54,22 @@ class ReadTransaction:
     def __enter__(self) -> ReadTransaction:
         handle = self._handle
         self.thread = threading.get_ident()
-        # First seen, then begun: whoever needs the environment alone takes it from the handle and waits for all it sees.
-        handle.live.add(self)
+        reference: weakref.ref[Reader] = weakref.ref(self)
+        self._reference = reference
         try:
-            transaction = handle.environment.begin()  # type: ignore[union-attr]
-        except (AttributeError, lmdb.Error):
-            transaction = handle.begin_slowly(self)
-        self._transaction = transaction
-        self._get = transaction.get
-        self._tables = handle.tables
+            # First seen, then begun: whoever needs the environment alone takes it from the handle and waits for all it sees.
+            handle.live.add(reference)
+            try:
+                transaction = handle.environment.begin()  # type: ignore[union-attr]
+            except (AttributeError, lmdb.Error):
+                transaction = handle.begin_slowly(reference)
+            self._transaction = transaction
+            self._get = transaction.get
+            self._tables = handle.tables
+        except BaseException:
+            # The traceback of an interrupt may be kept for long, and with it this transaction.
+            self.__exit__(None, None, None)
+            raise
         return self
 
     def __exit__(
@@ -73,7 +79,7 @@ class ReadTransaction:
         if transaction is not None:
             transaction.abort()
             self.forget()
-        self._handle.live.discard(self)
+        self._handle.live.discard(self._reference)
 
     @property
     def lmdb_transaction(self) -> lmdb.Transaction[bytes] | None:
