@@ -17,7 +17,7 @@ import numpy as np
 from hangar import limits
 from hangar.backends import Locations
 from hangar.blobs.index import Digests
-from hangar.blobs.places import verify_places
+from hangar.blobs.records import verify_locations
 from hangar.blobs.verify import Damage, verify_blobs, verify_files
 from hangar.db.tables import TABLES
 from hangar.digest import Digest
@@ -253,7 +253,7 @@ class _Check:
         """Make sure that no digest stands where the value is so short that it must lie in the tree: one content, one root."""
         if not len(digests):
             return
-        locations = Locations(self._stores.blobs.locator.locate(digests))
+        locations = Locations(self._stores.blobs.locate(digests).words)
         # Of what is stored as it is, the stored length is that of the value.
         for short in digests[(locations.codec == 0) & (locations.length <= limits.INLINE_TEXT_BYTES)]:
             self._found("node", f"{where}: a value that is so short must lie in the tree", short.tobytes().hex())
@@ -290,7 +290,7 @@ class _Check:
         for damage in verify_files(self._stores.blobs):
             reporter.advance()
             self._damage("file", damage)
-        for detail in self._try("location", lambda: list(verify_places(self._stores.blobs))) or []:
+        for detail in self._try("location", lambda: list(verify_locations(self._stores.blobs))) or []:
             self._found("location", detail, file="db/data.mdb")
 
     def _data(self, progress: Progress) -> None:

@@ -23,7 +23,7 @@ class ToyWriter(AppendWriter):
         data = zlib.compress(struct.pack("<Q", len(payload.lengths)) + sizes + b"".join(payload.buffers), 1)
         place = super().write(Payload([data], np.array([len(data)]), payload.headers), options)
         offset, length = place.offset[0], place.length[0]
-        return Locations.place(
+        return Locations.at(
             file=self.file_id, offset=offset, length=length, codec=1, row=np.arange(len(payload.lengths))
         )
 

@@ -26,7 +26,7 @@ def array(values: list[bytes]) -> Digests:
 
 def place(values: list[bytes], file: int = 1) -> Locations:
     """A location for each digest that can be told from all others."""
-    made = Locations.place(file=file, offset=np.arange(len(values)), length=[len(values)] * len(values))
+    made = Locations.at(file=file, offset=np.arange(len(values)), length=[len(values)] * len(values))
     made.seal(5, np.arange(len(values)) + 1000)
     return made
 
@@ -58,7 +58,7 @@ def test_a_batch_and_each_alone_are_found(values: list[bytes], asked: list[bytes
     words = index.take(places[hits], sought.take(hits))
     assert [tuple(row.tolist()) for row in words] == [expected[asked[at]] for at in hits]
     for value in asked:
-        assert index.find(value, int.from_bytes(value[:8], "big")) == expected.get(value)
+        assert index.locate_one(value, int.from_bytes(value[:8], "big")) == expected.get(value)
 
 
 @given(st.lists(st.binary(min_size=32, max_size=32), unique=True, min_size=1, max_size=30), st.randoms())
@@ -86,7 +86,7 @@ def test_merging_keeps_the_earlier(parts: list[list[bytes]]) -> None:
 def test_an_empty_index_has_nothing() -> None:
     index = Index.merge([])
     assert index.count == 0
-    assert index.find(bytes(32), 0) is None
+    assert index.locate_one(bytes(32), 0) is None
     found, _ = index.search(Sought.of(array([bytes(32)])))
     assert not found.any()
     assert len(index.digests()) == len(index.locations()) == 0
@@ -103,7 +103,7 @@ def test_an_entry_moved_to_another_digest_does_not_pass(count: int) -> None:
     entries[:, 3:] = np.roll(entries[:, 3:], 1, axis=0)
     moved = Index(index.prefixes, entries)
     for at, digest in enumerate(digests):
-        found = moved.find(digest, int.from_bytes(digest[:8], "big"))
+        found = moved.locate_one(digest, int.from_bytes(digest[:8], "big"))
         assert found is not None
         if count > 1:
             assert found[1] != expected[digests[at - 1]][1]

@@ -11,7 +11,7 @@ from hangar import _fs
 from hangar.backends.file import BlobFile
 from hangar.blobs import verify_blobs, verify_files
 from hangar.blobs.catalog import removed_blob_files
-from hangar.blobs.places import verify_places
+from hangar.blobs.records import verify_locations
 from hangar.blobs.release import Released, release_files
 from hangar.db.tables import META
 from tests.blobs.maker import IMAGE, Bench, Rows, images
@@ -41,7 +41,7 @@ def moved(bench: Bench, count: int = 1500) -> tuple[Bench, Rows, Rows]:
 def require_sound(bench: Bench, rows: Rows, digests: Rows) -> None:
     assert np.array_equal(bench.store.read_rows(digests, IMAGE, 784), rows)
     assert [*verify_files(bench.store), *verify_blobs(bench.store, progress=False)] == []
-    assert list(verify_places(bench.store)) == []
+    assert list(verify_locations(bench.store)) == []
 
 
 @pytest.mark.parametrize("count", [5, 1500])
@@ -57,7 +57,7 @@ def test_what_was_moved_is_given_back(bench: Bench, count: int) -> None:
 
 def test_the_newest_place_counts_at_once(bench: Bench) -> None:
     bench, _, digests = moved(bench)
-    places = bench.store.locator.newest(digests)
+    places = bench.store.locate(digests).words
     assert {bench.store.files.tag(int(file)) for file in np.unique(places[:, 4] & np.uint64(2**32 - 1))} == {"toy"}
 
 
@@ -65,7 +65,7 @@ def test_the_newest_place_of_a_few_of_many_counts_at_once(bench: Bench) -> None:
     rows, digests = images(1500)
     add(bench, "10", rows, digests)
     add(bench, "toy", rows[:5], digests[:5], again=True)
-    places = bench.store.locator.newest(digests[:5])
+    places = bench.store.locate(digests[:5]).words
     assert len(bench.runs()) == 2
     assert {bench.store.files.tag(int(place)) for place in (places[:, 4] & np.uint64(2**32 - 1))} == {"toy"}
 

@@ -17,7 +17,7 @@ from hangar.errors import CorruptionError, HangarError, PathNotFoundError, Stora
 
 def made(count: int = 50, seed: int = 0) -> tuple[Index, list[bytes]]:
     digests = np.random.default_rng(seed).integers(0, 256, (count, 32), np.uint8)
-    locations = Locations.place(file=1, offset=np.arange(count), length=7)
+    locations = Locations.at(file=1, offset=np.arange(count), length=7)
     locations.seal(1, np.arange(count))
     order, sought, _ = sort_digests(digests)
     return Index.build(sought, locations.take(order)), [bytes(digest) for digest in digests]
@@ -31,7 +31,7 @@ def test_what_was_written_is_found(tmp_path: Path) -> None:
     opened = Run(path, 3, 50)
     opened.verify()
     for offset, digest in enumerate(digests):
-        found = opened.index.find(digest, int.from_bytes(digest[:8], "big"))
+        found = opened.index.locate_one(digest, int.from_bytes(digest[:8], "big"))
         assert found == (offset, offset, 7, 1, 1)
     assert np.array_equal(opened.index.digests(), index.digests())
 
@@ -92,7 +92,7 @@ def test_garbage_gives_nothing_but_errors(tmp_path: Path) -> None:
         opened.index.search(asked)
         opened.index.locate_all(asked)
         for digest in digests:
-            opened.index.find(digest, int.from_bytes(digest[:8], "big"))
+            opened.index.locate_one(digest, int.from_bytes(digest[:8], "big"))
 
 
 def test_a_run_is_whole_or_not_there(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -11,7 +11,8 @@ import pytest
 
 from hangar import limits
 from hangar.blobs import BlobStore
-from hangar.digest import NDARRAY, Header, blob_digests
+from hangar.blobs.run import Run
+from hangar.digest import NDARRAY, Header, blob_digests, digest_array
 from hangar.errors import CorruptionError, InvalidInputError
 from tests.blobs.maker import IMAGE, UINT8, Bench, Rows, arrays, check_reads, images, mixed, names, texts
 from tests.processes import in_child
@@ -278,3 +279,60 @@ def test_a_forked_child_reads(bench: Bench) -> None:
     bench.publish()
     check_reads(bench.store, more)
     assert in_child(read)
+
+
+# ---------------------------------------------------------------------- what has no location
+
+
+def test_a_missing_location_is_a_value(bench: Bench) -> None:
+    rows, digests = store_images(bench, 3000)
+    strange = images(2, seed=9)[1]
+    wanted = np.concatenate([digests[:5], strange[:1], digests[5:7], strange[1:]])
+    located = bench.store.locate(wanted)
+    assert located.missing.tolist() == [5, 8]
+    assert not located.words[located.missing].any()
+    assert located.stored.tolist() == [True] * 5 + [False] + [True] * 2 + [False]
+    there = np.delete(np.arange(9), located.missing)
+    found = bench.store.read_rows_at(located.words[there], IMAGE, 784, digests=wanted[there])
+    assert np.array_equal(found, rows[:7])
+    assert len(bench.store.locate(digests[:0]).missing) == 0
+
+
+def test_what_waits_in_memory_is_located_there(bench: Bench) -> None:
+    blobs = texts(20)
+    bench.add_singly(blobs)
+    digests = digest_array([blob.digest for blob in blobs])
+    located = bench.store.locate(digests)
+    assert not located.missing.size
+    assert not located.stored.any()
+    assert [bytes(data) for _, data in bench.store.read_list_at(located.words, digests=digests)] == [
+        blob.data for blob in blobs
+    ]
+
+
+def test_three_misses_over_two_runs_check_each_run_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """And they drop nothing that was opened: a promised blob must not cost a look-up from scratch."""
+    rows, digests = images(8000)
+    for start, stop in ((0, 6000), (6000, 8000)):
+        bench.writer.add_rows("10", IMAGE, rows[start:stop], digests[start:stop])
+        bench.publish()
+    assert len(bench.store.locator.runs()) == 2
+    bench.store.read_rows(digests, IMAGE, 784)
+    checked: list[int] = []
+    verify = Run.verify
+
+    def counted(run: Run) -> None:
+        checked.append(run.run_id)
+        verify(run)
+
+    monkeypatch.setattr(Run, "verify", counted)
+    monkeypatch.setattr(BlobStore, "refresh", lambda store: pytest.fail("all caches were dropped"))
+    strange = images(3, seed=9)[1]
+    assert len(bench.store.locate(strange).missing) == 3
+    assert checked == []
+    for digest in names(strange):
+        with pytest.raises(CorruptionError, match=digest.hex()):
+            bench.store.read_one(digest)
+        with pytest.raises(CorruptionError, match=digest.hex()):
+            bench.store.read_rows(digest_array([digest]), IMAGE, 784)
+    assert sorted(checked) == sorted(run.run_id for run in bench.store.locator.runs())

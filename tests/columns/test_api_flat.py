@@ -202,7 +202,7 @@ def test_iteration_outlives_what_forgets_folded_nodes(repo: Repository, writer: 
     assert next(values) == 0
     column.write(range(9_000), np.zeros(9_000, np.int64))
     writer.commit("zeros")
-    writer.session.nodes.at_hand.clear()
-    writer.session.nodes._old.clear()
+    writer.session.nodes.recent.clear()
+    writer.session.nodes._older.clear()
     assert [int(v) for v in values] == [1, 2, -3, *range(4, 9_000)]
     assert repo.fsck().sound

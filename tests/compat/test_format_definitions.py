@@ -122,7 +122,7 @@ def test_runs(tmp_path_factory: pytest.TempPathFactory, names: list[bytes], rand
     stated = {name: page.location(*row) for name, row in zip(names, numbers, strict=True)}
     rows = []
     for offset, check, codec, stored, header, chunk_row, file_id in numbers:
-        one = Locations.place(file=file_id, offset=[offset], length=stored, codec=codec, row=chunk_row)
+        one = Locations.at(file=file_id, offset=[offset], length=stored, codec=codec, row=chunk_row)
         one.seal(header, check)
         rows.append(one.to_rows()[0])
     assert rows == list(stated.values())

@@ -159,7 +159,7 @@ def test_the_cache_is_bounded() -> None:
         assert len(list(scan(store, root))) == 30_000
     nodes = len(database.rows[NODES.name])
     assert store.loads > 1.5 * nodes
-    assert len(store.at_hand) + len(store._old) < 60
+    assert len(store.recent) + len(store._older) < 60
     roomy = memory_store(database)
     for _ in range(3):
         list(scan(roomy, root))

@@ -77,7 +77,7 @@ class AppendWriter(FileWriter):
         if len(ends) and self.end != int(ends[-1]):
             written, self.end = self.end - start, start
             raise ValueError(f"a batch whose samples have {int(ends[-1]) - start} bytes came as {written}")
-        return Locations.place(file=self.file_id, offset=offsets, length=payload.lengths)
+        return Locations.at(file=self.file_id, offset=offsets, length=payload.lengths)
 
     def _append(self, buffers: Sequence[Buffer]) -> None:
         """Write at the end, which moves on, and have the system begin to bring much to disk."""

@@ -22,7 +22,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hangar.backends.file import BlobFile
-from hangar.backends.location import Locations, Place
+from hangar.backends.location import Location, Locations
 from hangar.digest import Header
 from hangar.errors import CorruptionError, InvalidTypeError
 
@@ -110,7 +110,7 @@ class FileWriter(ABC):
         Returns
         -------
         Locations
-            One for each sample, in the order of the payload, as :meth:`Locations.place` makes them.
+            One for each sample, in the order of the payload, as :meth:`Locations.at` makes them.
 
         Raises
         ------
@@ -218,7 +218,7 @@ class Backend(ABC):
             A location lies outside the file, or what it names cannot be decoded.
         """
 
-    def read_one(self, file: BlobFile, place: Place, header: Header) -> Blob:
+    def read_one(self, file: BlobFile, place: Location, header: Header) -> Blob:
         """Logical bytes of one location; as :meth:`read_list`, for a backend that can do it with less.
 
         Parameters

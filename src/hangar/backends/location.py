@@ -24,16 +24,16 @@ from hangar.errors import CorruptionError
 __all__ = [
     "CHECK",
     "FILE_BITS",
+    "FILE_ROW",
     "HEADER",
     "LENGTH_MASK",
     "LOCATION",
     "LOCATION_WORDS",
     "OFFSET",
-    "PLACE",
     "ROW_SHIFT",
     "STORED",
+    "Location",
     "Locations",
-    "Place",
     "Words",
 ]
 
@@ -44,7 +44,7 @@ LOCATION: Final = struct.Struct("<QQQQQ")
 LOCATION_WORDS: Final = LOCATION.size // 8
 LENGTH_MASK: Final = (1 << 56) - 1
 
-OFFSET, CHECK, STORED, HEADER, PLACE = range(LOCATION_WORDS)
+OFFSET, CHECK, STORED, HEADER, FILE_ROW = range(LOCATION_WORDS)
 """Columns of ``Locations.words``."""
 _CODEC_SHIFT = np.uint64(56)
 _LENGTH_MASK = np.uint64(LENGTH_MASK)
@@ -54,7 +54,7 @@ FILE_BITS: Final = 0xFFFF_FFFF
 _FILE_MASK = np.uint64(FILE_BITS)
 
 
-Place: TypeAlias = "tuple[int, int, int, int, int]"
+Location: TypeAlias = "tuple[int, int, int, int, int]"
 """One location: its five words."""
 
 
@@ -70,7 +70,7 @@ class Locations(msgspec.Struct, frozen=True):
     words: Words
 
     @classmethod
-    def place(
+    def at(
         cls,
         *,
         file: int,
@@ -89,7 +89,7 @@ class Locations(msgspec.Struct, frozen=True):
         )
         words[:, OFFSET] = columns[0]
         words[:, STORED] = (columns[1] & _LENGTH_MASK) | (columns[2] << _CODEC_SHIFT)
-        words[:, PLACE] = (columns[3] << _ROW_SHIFT) | np.uint64(file)
+        words[:, FILE_ROW] = (columns[3] << _ROW_SHIFT) | np.uint64(file)
         return cls(words)
 
     @classmethod
@@ -159,16 +159,16 @@ class Locations(msgspec.Struct, frozen=True):
     @property
     def file(self) -> Words:
         """Id of the blob file, shape (n,)."""
-        files: Words = self.words[:, PLACE] & _FILE_MASK
+        files: Words = self.words[:, FILE_ROW] & _FILE_MASK
         return files
 
     @property
     def row(self) -> Words:
         """Which blob of its chunk, shape (n,)."""
-        rows: Words = self.words[:, PLACE] >> _ROW_SHIFT
+        rows: Words = self.words[:, FILE_ROW] >> _ROW_SHIFT
         return rows
 
     def seal(self, headers: npt.ArrayLike, checks: npt.ArrayLike) -> None:
-        """Fill in what :meth:`place` left open: the header numbers and checksums, a constant or of shape (n,)."""
+        """Fill in what :meth:`at` left open: the header numbers and checksums, a constant or of shape (n,)."""
         self.words[:, HEADER] = headers
         self.words[:, CHECK] = checks

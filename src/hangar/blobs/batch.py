@@ -16,7 +16,7 @@ from xxhash import xxh3_64_intdigest
 
 from hangar.backends.base import Payload, Rows
 from hangar.backends.location import Words
-from hangar.blobs.index import Places, Sought
+from hangar.blobs.index import Positions, Sought
 from hangar.digest import Header, checksums
 
 if TYPE_CHECKING:
@@ -54,10 +54,10 @@ class Batch(msgspec.Struct, frozen=True):
     numbers: Words | int
     sums: Callable[[], Words]
     sought: Sought
-    places: Places
+    places: Positions
 
 
-def batch_of_rows(rows: Rows, header: Header, fresh: Places, sought: Sought) -> Batch:
+def batch_of_rows(rows: Rows, header: Header, fresh: Positions, sought: Sought) -> Batch:
     """The batch of those ``rows`` that are ``fresh``: positions in the order of the digests ``sought``."""
     headers = {header.seed: header}
     if len(fresh) == len(rows):
@@ -86,7 +86,7 @@ def batch_of_rows(rows: Rows, header: Header, fresh: Places, sought: Sought) -> 
 
 
 def batch_of_list(
-    headers: Header | Sequence[Header], buffers: Sequence[Buffer], fresh: Places, sought: Sought
+    headers: Header | Sequence[Header], buffers: Sequence[Buffer], fresh: Positions, sought: Sought
 ) -> Batch:
     """The batch of those ``buffers`` that are ``fresh``: positions in the order of the digests ``sought``."""
     kept = np.sort(fresh)

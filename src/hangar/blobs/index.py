@@ -1,4 +1,4 @@
-"""Many digests and their locations, sorted, for searching one or a batch.
+"""In-memory index from digest to location: sorted arrays, binary search for one digest or a batch.
 
 The same columns lie in a run file and in the memory of a writer: the first eight bytes of each digest as a number (what is searched),
 and beside it an entry of eight words: the other 24 bytes of the digest and the location. Digests are uniform, so the prefix alone
@@ -17,9 +17,9 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
-from hangar.backends.location import CHECK, LOCATION_WORDS, Locations, Place, Words
+from hangar.backends.location import CHECK, LOCATION_WORDS, Location, Locations, Words
 
-__all__ = ["ENTRY_BYTES", "ENTRY_WORDS", "Digests", "Found", "Index", "Mask", "Sought", "sort_digests"]
+__all__ = ["ENTRY_BYTES", "ENTRY_WORDS", "Digests", "Index", "Mask", "Positions", "Sought", "sort_digests"]
 
 _REST_WORDS: Final = 3
 ENTRY_WORDS: Final = _REST_WORDS + LOCATION_WORDS
@@ -28,15 +28,14 @@ ENTRY_BYTES: Final = 8 * ENTRY_WORDS
 Digests = npt.NDArray[np.uint8]
 """Digests, uint8, shape (n, 32), C order."""
 Mask = npt.NDArray[np.bool_]
-Places = npt.NDArray[np.intp]
-Found = Place
+Positions = npt.NDArray[np.intp]
 
 _SECOND = struct.Struct("<Q")
 _ENTRY = struct.Struct("<24sQQQQQ")
 
 
 class Sought(msgspec.Struct, frozen=True):
-    """A batch of digests, as the search wants them.
+    """A batch of digests, in the form that a search needs.
 
     Attributes
     ----------
@@ -54,12 +53,15 @@ class Sought(msgspec.Struct, frozen=True):
         """``digests`` in their order."""
         return cls(digests.view(">u8")[:, 0].astype(np.uint64), digests.view("<u8").astype(np.uint64, copy=False))
 
-    def take(self, places: Places) -> Sought:
-        """The digests at some places."""
-        return Sought(self.prefixes.take(places), self.words.take(places, axis=0))
+    def __len__(self) -> int:
+        return len(self.prefixes)
+
+    def take(self, positions: Positions) -> Sought:
+        """The digests at some positions of the batch."""
+        return Sought(self.prefixes.take(positions), self.words.take(positions, axis=0))
 
 
-def sort_digests(digests: Digests) -> tuple[Places, Sought, Mask]:
+def sort_digests(digests: Digests) -> tuple[Positions, Sought, Mask]:
     """Sort a batch of digests.
 
     Returns
@@ -151,12 +153,11 @@ class Index:
         return Locations(words)
 
     def locate_all(self, sought: Sought) -> Words | None:
-        """Words of the locations of a batch, shape (n, 5), or None where one is not here."""
+        """Words of the locations of a batch, shape (n, 5), or None if any digest is not in this index."""
         if not self.count:
             return None
-        places = self.prefixes.searchsorted(sought.prefixes)
-        entries = self.entries.take(places, axis=0, mode="clip")
-        # Digests that agree in their last 192 bits and in their place agree in the first 64 as well.
+        entries = self.entries.take(self.prefixes.searchsorted(sought.prefixes), axis=0, mode="clip")
+        # Digests that agree in their last 192 bits and in their row agree in the first 64 as well.
         same = entries[:, :_REST_WORDS] == sought.words[:, 1:]
         if not same.item(same.argmin()):
             return None
@@ -164,49 +165,49 @@ class Index:
         found[:, CHECK] ^= sought.words[:, 1]
         return found
 
-    def search(self, sought: Sought) -> tuple[Mask, Places]:
-        """Which digests of a batch are here, and at what places (any number where one is not)."""
-        places = self.prefixes.searchsorted(sought.prefixes)
+    def search(self, sought: Sought) -> tuple[Mask, Positions]:
+        """Which digests of a batch are in this index, and their rows (any number where one is not)."""
+        rows = self.prefixes.searchsorted(sought.prefixes)
         if not self.count:
-            return np.zeros(len(places), np.bool_), places
+            return np.zeros(len(rows), np.bool_), rows
         # Clipped: in a damaged run the search may end anywhere.
-        same = self.prefixes.take(places, mode="clip") == sought.prefixes
+        same = self.prefixes.take(rows, mode="clip") == sought.prefixes
         hits = np.flatnonzero(same)
         if not hits.size:
-            return same, places
-        rest = self.entries.take(places[hits], axis=0, mode="clip")[:, :_REST_WORDS]
+            return same, rows
+        rest = self.entries.take(rows[hits], axis=0, mode="clip")[:, :_REST_WORDS]
         differ = (rest != sought.words.take(hits, axis=0)[:, 1:]).any(axis=1)
         for at in hits[differ].tolist():
-            place = self._place(int(sought.prefixes[at]), sought.words[at, 1:].tobytes())
-            same[at] = place >= 0
-            places[at] = place
-        return same, places
+            row = self._row(int(sought.prefixes[at]), sought.words[at, 1:].tobytes())
+            same[at] = row >= 0
+            rows[at] = row
+        return same, rows
 
-    def take(self, places: Places, sought: Sought) -> Words:
-        """Words of the locations at ``places``, shape (n, 5), where the digests ``sought`` are."""
-        found: Words = self.entries.take(places, axis=0, mode="clip")[:, _REST_WORDS:]
+    def take(self, rows: Positions, sought: Sought) -> Words:
+        """Words of the locations in ``rows``, shape (n, 5), which are those of the digests ``sought``."""
+        found: Words = self.entries.take(rows, axis=0, mode="clip")[:, _REST_WORDS:]
         found[:, CHECK] ^= sought.words[:, 1]
         return found
 
-    def _place(self, prefix: int, rest: bytes) -> int:
-        """Place of a digest, or -1."""
+    def _row(self, prefix: int, rest: bytes) -> int:
+        """Row of a digest, or -1."""
         view = self._prefix_view
-        place = bisect_left(view, prefix)
-        while place < self.count and view[place] == prefix:
-            if self._entry_bytes[place * ENTRY_BYTES : place * ENTRY_BYTES + len(rest)] == rest:
-                return place
-            place += 1
+        row = bisect_left(view, prefix)
+        while row < self.count and view[row] == prefix:
+            if self._entry_bytes[row * ENTRY_BYTES : row * ENTRY_BYTES + len(rest)] == rest:
+                return row
+            row += 1
         return -1
 
-    def find(self, digest: bytes, prefix: int) -> Found | None:
+    def locate_one(self, digest: bytes, prefix: int) -> Location | None:
         """Location of one digest, whose first eight bytes are the number ``prefix``."""
-        place = bisect_left(self._prefix_view, prefix)
-        if place == self.count or self._prefix_view[place] != prefix:
+        row = bisect_left(self._prefix_view, prefix)
+        if row == self.count or self._prefix_view[row] != prefix:
             return None
-        rest, offset, check, stored, header, where = _ENTRY.unpack_from(self._entry_bytes, place * ENTRY_BYTES)
+        rest, offset, check, stored, header, file_row = _ENTRY.unpack_from(self._entry_bytes, row * ENTRY_BYTES)
         if rest != digest[8:]:
-            place = self._place(prefix, digest[8:])
-            if place < 0:
+            row = self._row(prefix, digest[8:])
+            if row < 0:
                 return None
-            rest, offset, check, stored, header, where = _ENTRY.unpack_from(self._entry_bytes, place * ENTRY_BYTES)
-        return offset, check ^ _SECOND.unpack_from(rest)[0], stored, header, where
+            rest, offset, check, stored, header, file_row = _ENTRY.unpack_from(self._entry_bytes, row * ENTRY_BYTES)
+        return offset, check ^ _SECOND.unpack_from(rest)[0], stored, header, file_row

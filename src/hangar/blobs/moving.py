@@ -16,8 +16,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hangar.backends.base import Options
-from hangar.backends.location import HEADER, LENGTH_MASK, OFFSET, PLACE, STORED, Locations, Words
-from hangar.blobs.index import Digests, Mask, Places
+from hangar.backends.location import FILE_ROW, HEADER, LENGTH_MASK, OFFSET, STORED, Locations, Words
+from hangar.blobs.index import Digests, Mask, Positions
 from hangar.blobs.store import BlobStore
 from hangar.blobs.writer import BlobWriter
 from hangar.digest import NDARRAY, Header, blob_digest, blob_digests, digest_list
@@ -78,7 +78,7 @@ class Mover:
             Nothing stored was lost, and what was published stays moved.
         """
         digests = self._present(digests)
-        places = self._store.locator.newest(digests) if len(digests) else np.zeros((0, 5), np.uint64)
+        places = self._store.locate(digests).words
         wanted = np.flatnonzero(self._elsewhere(places))
         advance(len(digests) - len(wanted))
         for part in self._batches(places, wanted):
@@ -113,7 +113,7 @@ class Mover:
     def _elsewhere(self, places: Words) -> Mask:
         """Which locations are not of the backend and its options."""
         elsewhere = np.ones(len(places), np.bool_)
-        files = places[:, PLACE] & _FILE_MASK
+        files = places[:, FILE_ROW] & _FILE_MASK
         for file_id in np.unique(files).tolist():
             if self._store.files.tag(file_id) == self._tag:
                 here = np.flatnonzero(files == file_id)
@@ -122,11 +122,13 @@ class Mover:
                     elsewhere[here] = ~backend.stored_as(file, Locations(places[here]), self._options)
         return elsewhere
 
-    def _batches(self, places: Words, wanted: Places) -> Iterator[Places]:
+    def _batches(self, places: Words, wanted: Positions) -> Iterator[Positions]:
         """Positions in parts of bounded size, each in the order in which the blobs lie on disk."""
         if not wanted.size:
             return
-        order = wanted[np.lexsort((places[wanted, PLACE], places[wanted, OFFSET], places[wanted, PLACE] & _FILE_MASK))]
+        order = wanted[
+            np.lexsort((places[wanted, FILE_ROW], places[wanted, OFFSET], places[wanted, FILE_ROW] & _FILE_MASK))
+        ]
         part_of = np.cumsum(self._sizes(places[order])) // _BATCH_BYTES
         yield from np.split(order, np.flatnonzero(np.diff(part_of)) + 1)
 

@@ -53,7 +53,7 @@ class Pending:
 
     def __contains__(self, digest: bytes) -> bool:
         prefix = int.from_bytes(digest[:8], "big")
-        return digest in self.buffers or any(index.find(digest, prefix) is not None for index in self.indexes)
+        return digest in self.buffers or any(index.locate_one(digest, prefix) is not None for index in self.indexes)
 
     def add(self, index: Index) -> None:
         """Add the locations of a batch; the number of indexes stays logarithmic in that of batches."""

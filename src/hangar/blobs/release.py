@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from hangar import _fs
-from hangar.backends.location import PLACE
+from hangar.backends.location import FILE_ROW
 from hangar.blobs.catalog import (
     blob_file_path,
     remove_blob_file,
@@ -37,7 +37,7 @@ __all__ = ["Released", "release_files"]
 
 _PIECE: Final = 2**18
 """Entries of a run that are looked at together."""
-_PLACE_COLUMN: Final = ENTRY_WORDS - 5 + PLACE
+_FILE_ROW_COLUMN: Final = ENTRY_WORDS - 5 + FILE_ROW
 _FILE_MASK = np.uint64(0xFFFF_FFFF)
 
 
@@ -185,7 +185,7 @@ def _files_of(index: Index) -> set[int]:
     """Ids of the files that an index names."""
     found: set[int] = set()
     for start in range(0, index.count, _PIECE):
-        places = index.entries[start : start + _PIECE, _PLACE_COLUMN] & _FILE_MASK
+        places = index.entries[start : start + _PIECE, _FILE_ROW_COLUMN] & _FILE_MASK
         found.update(np.unique(places).tolist())
     return found
 
@@ -199,5 +199,5 @@ def _files_of_newest(index: Index, newer: Sequence[Index]) -> set[int]:
         counts = np.ones(piece.count, np.bool_)
         for other in newer:
             counts &= ~other.search(sought)[0]
-        found.update(np.unique(piece.entries[counts, _PLACE_COLUMN] & _FILE_MASK).tolist())
+        found.update(np.unique(piece.entries[counts, _FILE_ROW_COLUMN] & _FILE_MASK).tolist())
     return found

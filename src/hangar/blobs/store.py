@@ -2,8 +2,8 @@
 
 A read gives what its digest names or raises ``CorruptionError``: the location must be of the right header, lie within the file, and the
 checksum of what was copied out must match. Where one of these fails the blob is looked up once more from scratch, because its
-file may have been moved meanwhile. What is handed out is fresh memory. Reads may come from several threads, and from a
-forked child. Writing is ``writer``'s affair; its unpublished blobs are readable here, in its own process.
+file may have been moved meanwhile. A blob without a location is looked up once: :meth:`BlobStore.locate` says which these are. What is handed out is fresh memory. Reads may come from several threads, and from a
+forked child. ``writer`` writes; its unpublished blobs are readable here, in its own process.
 """
 
 from __future__ import annotations
@@ -20,20 +20,21 @@ from hangar.backends.file import BlobFile
 from hangar.backends.location import (
     CHECK,
     FILE_BITS,
+    FILE_ROW,
     HEADER,
     LENGTH_MASK,
+    LOCATION_WORDS,
     OFFSET,
-    PLACE,
     STORED,
+    Location,
     Locations,
-    Place,
     Words,
 )
 from hangar.backends.raw import gather_list, gather_rows
 from hangar.blobs.catalog import get_header
 from hangar.blobs.files import OpenFiles
-from hangar.blobs.index import Digests, Mask, Places, Sought
-from hangar.blobs.locator import IN_MEMORY, Locator
+from hangar.blobs.index import Digests, Mask, Positions, Sought
+from hangar.blobs.locator import IN_MEMORY, Located, Locator
 from hangar.db import Database
 from hangar.digest import DIGEST_BYTES, NDARRAY, Header, checksum, checksums, digest_array, digest_list
 from hangar.errors import CorruptionError, InvalidInputError, PathNotFoundError
@@ -76,8 +77,20 @@ class BlobStore:
 
     # ------------------------------------------------------------------ looking up
 
+    def locate(self, digests: Digests) -> Located:
+        """Locations of blobs, and which of them have none.
+
+        Parameters
+        ----------
+        digests
+            uint8, shape (n, 32), in any order, repeated or not.
+        """
+        if not len(digests):
+            return Located(np.empty((0, LOCATION_WORDS), np.uint64), np.empty(0, np.intp))
+        return self.locator.locate(Sought.of(_checked_digests(digests)))
+
     def known(self, digests: Digests) -> Mask:
-        """Which blobs are stored; those that a writer has gathered in memory do not count.
+        """Which blobs are stored; those that only wait in the memory of the writer do not count.
 
         Parameters
         ----------
@@ -94,8 +107,16 @@ class BlobStore:
         sought = Sought.of(_checked_digests(digests))
         order = np.argsort(sought.prefixes)
         known = np.empty(len(order), np.bool_)
-        known[order] = self.locator.known(sought.take(order))
+        known[order] = self.locator.locate(sought.take(order)).stored
         return known
+
+    def lost(self, digest: bytes) -> CorruptionError:
+        """The error for a blob that has no location and that no remote promised."""
+        return CorruptionError(
+            f"blob {digest.hex()} is not in this repository, and nothing says that a remote has it"
+            + "".join(f"; {reason}" for reason in self.locator.damage())
+            + ": run `hangar fsck --data` to see what is affected"
+        )
 
     def header_id(self, header: Header) -> int:
         """The number by which locations name a header: its seed. It is recorded when a blob of it is published."""
@@ -151,10 +172,11 @@ class BlobStore:
             raise InvalidInputError(f"`out` must be a writable uint8 array in C order of shape {(count, nbytes)}")
         if not count:
             return np.empty((0, nbytes), np.uint8) if out is None else out
+        words = self._locate_all(digests)
         try:
-            return self._read_rows(digests, header, nbytes, out)
+            return self.read_rows_at(words, header, nbytes, out, digests=digests)
         except _FAILURES:
-            return self._again(lambda: self._read_rows(digests, header, nbytes, out), digests)
+            return self._again(lambda words: self.read_rows_at(words, header, nbytes, out, digests=digests), digests)
 
     def read_list(self, digests: Sequence[bytes]) -> list[tuple[Header, Blob]]:
         """Blobs of any headers, in the order of ``digests``: header and logical bytes of each.
@@ -174,17 +196,18 @@ class BlobStore:
         if not set(map(len, digests)) <= {DIGEST_BYTES}:
             raise InvalidInputError(f"a digest has {DIGEST_BYTES} bytes")
         array = digest_array(digests)
+        words = self._locate_all(array)
         try:
-            return self._read_list(array)
+            return self.read_list_at(words, digests=array)
         except _FAILURES:
-            return self._again(lambda: self._read_list(array), array)
+            return self._again(lambda words: self.read_list_at(words, digests=array), array)
 
     def read_one(self, digest: bytes) -> tuple[Header, Blob]:
         """One blob: header and logical bytes, as :meth:`read_list` gives them."""
-        found = self.locator.find(digest)
+        found = self.locator.locate_one(digest)
         if found is not None:
-            offset, check, stored, number, place = found
-            file = self.files.raw.get(place)
+            offset, check, stored, number, file_row = found
+            file = self.files.raw.get(file_row)
             header = self._headers.get(number)
             if file is not None and header is not None:
                 mapped = file.mapped
@@ -202,12 +225,12 @@ class BlobStore:
                 blob = self._read_encoded(found, header)
                 if blob is not None:
                     return header, blob
-        # Whatever was not as expected, and an error where there is one.
+        # The general way, which also raises the errors.
         return self.read_list([digest])[0]
 
-    def _read_encoded(self, found: Place, header: Header) -> Blob | None:
+    def _read_encoded(self, found: Location, header: Header) -> Blob | None:
         """The blob at one location of a file that is open, None where anything is not as expected."""
-        opened = self.files.opened(found[PLACE] & FILE_BITS)
+        opened = self.files.opened(found[FILE_ROW] & FILE_BITS)
         if opened is None or opened[1].capabilities.raw:
             return None
         try:
@@ -218,32 +241,48 @@ class BlobStore:
 
     # ------------------------------------------------------------------ where a read failed
 
-    def _again(self, read: Callable[[], _T], digests: Digests) -> _T:
-        """What ``read`` gives when everything was looked up again."""
+    def _locate_all(self, digests: Digests) -> Words:
+        """Locations of blobs, all of which must have one."""
+        words, missing = self.locator.locate(Sought.of(digests))
+        if missing.size:
+            raise self.lost(digests[missing[0]].tobytes())
+        return words
+
+    def _again(self, read: Callable[[Words], _T], digests: Digests) -> _T:
+        """Read once more, from locations that are looked up from scratch."""
         self.refresh()
+        words = self._locate_all(digests)
         try:
-            return read()
+            return read(words)
         except _FAILURES as error:
-            self._name_damage(digests, error)
+            self._name_damage(digests, words, error)
             raise CorruptionError(str(error)) from error
 
-    def _name_damage(self, digests: Digests, error: Exception) -> None:
+    def _name_damage(self, digests: Digests, words: Words, error: Exception) -> None:
         """Raise an error that names the first damaged one of ``digests``, and its file."""
         for at in range(len(digests)):
-            one = digests[at : at + 1]
-            words = self.locator.locate(one)
             try:
-                self._read_list(one)
+                self.read_list_at(words[at : at + 1], digests=digests[at : at + 1])
             except _FAILURES as reason:
-                file_id = int(words[0, PLACE] & _FILE_MASK)
+                file_id = int(words[at, FILE_ROW] & _FILE_MASK)
                 raise CorruptionError(
-                    f"blob {one.tobytes().hex()} in blob file {file_id:08x} cannot be read: {reason}"
+                    f"blob {digests[at].tobytes().hex()} in blob file {file_id:08x} cannot be read: {reason}"
                 ) from error
 
-    # ------------------------------------------------------------------ one attempt
+    # ------------------------------------------------------------------ reading at locations
 
-    def _read_rows(self, digests: Digests, header: Header, nbytes: int, out: Rows | None) -> Rows:
-        words = self.locator.locate(digests, header.seed)
+    def read_rows_at(
+        self, words: Words, header: Header, nbytes: int, out: Rows | None = None, *, digests: Digests
+    ) -> Rows:
+        """As :meth:`read_rows`, at locations that were looked up before, and without a second attempt.
+
+        Parameters
+        ----------
+        words
+            Locations, as :meth:`locate` gives them: uint64, shape (n, 5), n at least one.
+        digests
+            The digests of the same blobs, for what lies in memory and for messages.
+        """
         # The common case, in as few calls as can be: all in one file, as they are.
         tail = words[:, STORED:]
         same = tail == tail[0]
@@ -280,11 +319,14 @@ class BlobStore:
             raise CorruptionError(f"its checksum does not match in {file.path}")
         return rows
 
-    def _read_list(self, digests: Digests) -> list[tuple[Header, Blob]]:
-        return self.read_located(digests, self.locator.locate(digests))
+    def read_list_at(self, words: Words, *, digests: Digests) -> list[tuple[Header, Blob]]:
+        """As :meth:`read_list`, at locations that were looked up before, and without a second attempt.
 
-    def read_located(self, digests: Digests, words: Words) -> list[tuple[Header, Blob]]:
-        """As :meth:`read_list`, from locations that were looked up, and without a second attempt."""
+        Parameters
+        ----------
+        words, digests
+            As in :meth:`read_rows_at`.
+        """
         parts = _by_file(words)
         if len(parts) == 1:
             return self._list_of_file(parts[0][0], digests, words)
@@ -338,9 +380,9 @@ def _gather(file: BlobFile, words: Words, nbytes: int, out: Rows | None, seed: i
     return rows
 
 
-def _by_file(words: Words) -> list[tuple[int, Places]]:
+def _by_file(words: Words) -> list[tuple[int, Positions]]:
     """Ids of the files that locations lie in, each with the positions of those locations."""
-    files = words[:, PLACE] & _FILE_MASK
+    files = words[:, FILE_ROW] & _FILE_MASK
     order = np.argsort(files, kind="stable")
     ordered = files[order]
     cuts = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1

@@ -15,10 +15,10 @@ import msgspec
 import numpy as np
 
 from hangar.backends.file import BlobFile
-from hangar.backends.location import LENGTH_MASK, LOCATION_WORDS, OFFSET, PLACE, STORED, Words
+from hangar.backends.location import FILE_ROW, LENGTH_MASK, LOCATION_WORDS, OFFSET, STORED, Words
 from hangar.backends.registry import get_backend
 from hangar.blobs.catalog import blob_file_path, get_blob_file, run_path, scan_blob_files, scan_runs
-from hangar.blobs.index import Digests, Places
+from hangar.blobs.index import Digests, Positions
 from hangar.blobs.run import Run
 from hangar.blobs.store import BlobStore
 from hangar.db.tables import LOCATIONS
@@ -104,7 +104,7 @@ def verify_blobs(store: BlobStore, progress: Progress = None) -> Iterator[Damage
 def _verify(store: BlobStore, digests: Digests, reporter: Reporter) -> Iterator[Damage]:
     """Check some thousand blobs, in the order in which they lie on disk."""
     places = _locate(store, digests)
-    order = np.lexsort((places[:, OFFSET], places[:, PLACE] & np.uint64(0xFFFF_FFFF)))
+    order = np.lexsort((places[:, OFFSET], places[:, FILE_ROW] & np.uint64(0xFFFF_FFFF)))
     lengths = (places[order, STORED] & np.uint64(LENGTH_MASK)).astype(np.float64)
     chunk_of = (np.cumsum(lengths) // _CHUNK_BYTES).astype(np.int64)
     suspects: list[int] = []
@@ -117,26 +117,26 @@ def _verify(store: BlobStore, digests: Digests, reporter: Reporter) -> Iterator[
         places = _locate(store, digests)
         for at, reason in _failing(store, digests, places, np.array(suspects)):
             digest = digests[at].tobytes()
-            file = _file_of(store, int(places[at, PLACE] & np.uint64(0xFFFF_FFFF)))
+            file = _file_of(store, int(places[at, FILE_ROW] & np.uint64(0xFFFF_FFFF)))
             yield Damage(digest, file, f"blob {digest.hex()}: {reason}")
 
 
 def _locate(store: BlobStore, digests: Digests) -> Words:
-    """Locations of blobs; all zero where there is none."""
+    """Locations of blobs; all zero where there is none, or where its row is damaged."""
     try:
-        return store.locator.locate(digests)
+        return store.locate(digests).words
     except HangarError:
-        places = np.zeros((len(digests), LOCATION_WORDS), np.uint64)
+        words = np.zeros((len(digests), LOCATION_WORDS), np.uint64)
         for at in range(len(digests)):
             with contextlib.suppress(HangarError):
-                places[at] = store.locator.locate(digests[at : at + 1])[0]
-        return places
+                words[at] = store.locate(digests[at : at + 1]).words[0]
+        return words
 
 
-def _failing(store: BlobStore, digests: Digests, places: Words, part: Places) -> Iterator[tuple[int, str]]:
+def _failing(store: BlobStore, digests: Digests, places: Words, part: Positions) -> Iterator[tuple[int, str]]:
     """Which of a part of the blobs do not read, or not as their digests say; found by halving."""
     try:
-        blobs = store.read_located(digests[part], places[part])
+        blobs = store.read_list_at(places[part], digests=digests[part])
     except HangarError as error:
         if len(part) == 1:
             yield int(part[0]), str(error)

@@ -19,7 +19,7 @@ from hangar.backends.base import Options, Rows
 from hangar.backends.location import Words
 from hangar.blobs.appender import Appender
 from hangar.blobs.batch import Batch, batch_of_list, batch_of_rows
-from hangar.blobs.index import Digests, Index, Places, Sought, sort_digests
+from hangar.blobs.index import Digests, Index, Positions, Sought, sort_digests
 from hangar.blobs.overlap import both
 from hangar.blobs.pending import Buffered, Pending
 from hangar.blobs.publication import Publication
@@ -210,13 +210,13 @@ class BlobWriter:
                 del pending.buffers[digest]
                 pending.buffered_bytes -= len(blob.data)
 
-    def _fresh(self, digests: Digests, again: bool) -> tuple[Places, Sought]:
+    def _fresh(self, digests: Digests, again: bool) -> tuple[Positions, Sought]:
         """Positions of the digests that are to be stored, in the order of digests, and these digests."""
         order, sought, skipped = sort_digests(digests)
         if again:
             self._moved = True
         else:
-            skipped |= self._store.locator.known(sought)
+            skipped |= self._store.locator.locate(sought).stored
         if not skipped.any():
             return order, sought
         left = np.flatnonzero(~skipped)

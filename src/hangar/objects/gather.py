@@ -1,6 +1,6 @@
-"""Nodes of one level side by side: what a batch reaches from them, and what it takes out of them.
+"""Batch descent: gathers the entries of many nodes of one tree level in one numpy operation.
 
-A *spot* is the place of an entry among those of several nodes laid end to end.
+A *flat index* is the index of an entry among those of several nodes laid end to end.
 """
 
 from __future__ import annotations
@@ -16,50 +16,50 @@ from hangar.objects.node import Node
 
 __all__ = [
     "MOST_TOGETHER",
-    "as_asked",
     "gather_rows",
     "in_order",
     "parts_in_order",
     "reached_children",
-    "split_spots",
+    "split_flat",
+    "unsort",
 ]
 
-Spots = npt.NDArray[np.intp]
+FlatIndex = npt.NDArray[np.intp]
 
 MOST_TOGETHER = 2**14
 """Entries of a batch that are looked for at once: the leaves that hold them are in memory together."""
 _FEW = 1_000
 
 
-def reached_children(nodes: Sequence[Node], spots: Spots) -> list[Digest]:
-    """Digests of the children at ``spots`` (beyond the end: none), each once, in order."""
+def reached_children(nodes: Sequence[Node], flat: FlatIndex) -> list[Digest]:
+    """Digests of the children at ``flat`` (beyond the end: none), each once, in order."""
     refs = nodes[0].refs if len(nodes) == 1 else b"".join([node.refs for node in nodes])
     children = np.frombuffer(refs, f"V{DIGEST_BYTES}")
     flags = np.zeros(len(children) + 1, np.bool_)
-    flags[spots] = True
+    flags[flat] = True
     reached: list[Digest] = children[flags[:-1]].tolist()
     return reached
 
 
-def split_spots(nodes: Sequence[Node], spots: Spots) -> tuple[list[int], Spots]:
-    """Of each spot the index of its node, and its place in that node."""
+def split_flat(nodes: Sequence[Node], flat: FlatIndex) -> tuple[list[int], FlatIndex]:
+    """The node and the index in that node of each flat index."""
     # `map`, not a call of `len` in a comprehension: nothing here is called once a node.
     counts = np.fromiter(map(len, [node.keys for node in nodes]), np.intp, len(nodes))
-    which = np.arange(len(nodes)).repeat(counts)[spots]
-    places: Spots = spots - (counts.cumsum() - counts)[which]
+    which = np.arange(len(nodes)).repeat(counts)[flat]
+    places: FlatIndex = flat - (counts.cumsum() - counts)[which]
     return which.tolist(), places
 
 
-def gather_rows(nodes: Sequence[Node], spots: Spots, width: int) -> npt.NDArray[np.uint8]:
-    """The entries at ``spots`` of leaves that are ``width`` bytes wide: uint8, shape (n, width)."""
+def gather_rows(nodes: Sequence[Node], flat: FlatIndex, width: int) -> npt.NDArray[np.uint8]:
+    """The entries at ``flat`` of leaves that are ``width`` bytes wide: uint8, shape (n, width)."""
     if not width:
-        return np.zeros((len(spots), 0), np.uint8)
+        return np.zeros((len(flat), 0), np.uint8)
     # Even where one entry of a leaf is wanted, copying all of them costs less than slicing that one: 0.1 us against 0.25.
     joined = np.frombuffer(b"".join([node.refs for node in nodes]), f"V{width}")
-    return joined[spots].view(np.uint8).reshape(len(spots), width)
+    return joined[flat].view(np.uint8).reshape(len(flat), width)
 
 
-def in_order(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Spots | None]:
+def in_order(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], FlatIndex | None]:
     """Many ``values`` sorted, as searches for them are faster in order; and the order, None where they are left as they are."""
     if len(values) <= _FEW:
         return values, None
@@ -67,7 +67,7 @@ def in_order(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], Spots | None]:
     return values[order], order
 
 
-def as_asked(values: npt.NDArray[Any], order: Spots | None) -> npt.NDArray[Any]:
+def unsort(values: npt.NDArray[Any], order: FlatIndex | None) -> npt.NDArray[Any]:
     """Undo :func:`in_order` for what was found."""
     if order is None:
         return values
@@ -76,7 +76,7 @@ def as_asked(values: npt.NDArray[Any], order: Spots | None) -> npt.NDArray[Any]:
     return restored
 
 
-def parts_in_order(values: npt.NDArray[Any]) -> Iterator[Spots]:
+def parts_in_order(values: npt.NDArray[Any]) -> Iterator[FlatIndex]:
     """Indexes of all ``values`` in the order of the values, as many at a time as should be looked for at once."""
     order = values.argsort()
     for start in range(0, len(order), MOST_TOGETHER):

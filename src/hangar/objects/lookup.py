@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from hangar.digest import DIGEST_BYTES
 from hangar.errors import CorruptionError
-from hangar.objects.gather import MOST_TOGETHER, as_asked, gather_rows, in_order, parts_in_order, reached_children
+from hangar.objects.gather import MOST_TOGETHER, gather_rows, in_order, parts_in_order, reached_children, unsort
 from hangar.objects.locate import load_level
 from hangar.objects.node import MIXED, Node, TreeForm
 from hangar.objects.store import NodeStore
@@ -35,8 +35,8 @@ class _OtherKeysError(Exception):
 
 def get(store: NodeStore, root: bytes, key: bytes) -> bytes | None:
     """What the tree holds under the encoded ``key``, None where it has no such entry."""
-    at_hand = store.at_hand
-    node = at_hand.get(root) or store.load(root)
+    recent = store.recent
+    node = recent.get(root) or store.load(root)
     level = node.level
     while level:
         keys = node.keys
@@ -44,7 +44,7 @@ def get(store: NodeStore, root: bytes, key: bytes) -> bytes | None:
         if index == len(keys):
             return None
         digest = node.refs[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES]
-        node = at_hand.get(digest) or store.load(digest)
+        node = recent.get(digest) or store.load(digest)
         level -= 1
     keys = node.keys
     index = bisect_left(keys, key)
@@ -79,16 +79,16 @@ def get_many(store: NodeStore, form: TreeForm, root: bytes, keys: Sequence[bytes
 
 
 def _get_some(store: NodeStore, form: TreeForm, root: bytes, keys: Sequence[bytes]) -> list[bytes | None]:
-    leaves, spots, found = _find(store, root, keys)
+    leaves, flat, found = _find(store, root, keys)
     _check_form(leaves, form)
     if form.kind == MIXED:
         cells = [
             leaf.sizes[i : i + 1] + leaf.refs[leaf.ref_ends[i] : leaf.ref_ends[i + 1]]
-            for leaf, i in zip(leaves, spots, strict=True)
+            for leaf, i in zip(leaves, flat, strict=True)
         ]
     else:
         width = form.width
-        cells = [leaf.refs[i * width : i * width + width] for leaf, i in zip(leaves, spots, strict=True)]
+        cells = [leaf.refs[i * width : i * width + width] for leaf, i in zip(leaves, flat, strict=True)]
     if len(cells) == len(keys):
         return cells  # type: ignore[return-value]
     rest = iter(cells)
@@ -103,11 +103,11 @@ def find_keys(store: NodeStore, form: TreeForm, root: bytes, keys: Sequence[byte
         nothing = bytes(form.width)
         joined = b"".join([nothing if cell is None else cell for cell in cells])
         return mask, np.frombuffer(joined, np.uint8).reshape(len(keys), form.width)
-    leaves, spots, found = _find(store, root, keys)
+    leaves, flat, found = _find(store, root, keys)
     _check_form(leaves, form)
     width = form.width
-    joined = b"".join([leaf.refs[i * width : i * width + width] for leaf, i in zip(leaves, spots, strict=True)])
-    rows = np.frombuffer(joined, np.uint8).reshape(len(spots), width)
+    joined = b"".join([leaf.refs[i * width : i * width + width] for leaf, i in zip(leaves, flat, strict=True)])
+    rows = np.frombuffer(joined, np.uint8).reshape(len(flat), width)
     mask = np.array(found, np.bool_)
     return mask, rows if len(rows) == len(keys) else _spread(rows, mask)
 
@@ -119,20 +119,20 @@ def _find(store: NodeStore, root: bytes, keys: Sequence[bytes]) -> tuple[list[No
     inside = [key <= last for key in keys]
     wanted = keys if all(inside) else list(compress(keys, inside))
     nodes = [top] * len(wanted)
-    spots = list(map(bisect_left, [node.keys for node in nodes], wanted))
+    flat = list(map(bisect_left, [node.keys for node in nodes], wanted))
     for level in reversed(range(top.level)):
-        digests = [node.refs[i * 32 : i * 32 + 32] for node, i in zip(nodes, spots, strict=True)]
+        digests = [node.refs[i * 32 : i * 32 + 32] for node, i in zip(nodes, flat, strict=True)]
         nodes = load_level(store, digests, level)
-        spots = list(map(bisect_left, [node.keys for node in nodes], wanted))
-    hits = [node.keys[i : i + 1] == [key] for node, i, key in zip(nodes, spots, wanted, strict=True)]
+        flat = list(map(bisect_left, [node.keys for node in nodes], wanted))
+    hits = [node.keys[i : i + 1] == [key] for node, i, key in zip(nodes, flat, wanted, strict=True)]
     if len(wanted) < len(keys):
         rest = iter(hits)
         found = [within and next(rest) for within in inside]
     else:
         found = hits
     if not all(hits):
-        nodes, spots = list(compress(nodes, hits)), list(compress(spots, hits))
-    return nodes, spots, found
+        nodes, flat = list(compress(nodes, hits)), list(compress(flat, hits))
+    return nodes, flat, found
 
 
 def find_ints(store: NodeStore, form: TreeForm, root: bytes, keys: npt.NDArray[np.uint64]) -> tuple[Found, Rows]:
@@ -192,11 +192,11 @@ def _find_numbers(
     known = numbers(nodes)
     if not len(known):
         return _nothing(len(keys), form.width)
-    spots = as_asked(known.searchsorted(wanted), order)
-    found = known.take(spots, mode="clip") == keys
+    flat = unsort(known.searchsorted(wanted), order)
+    found = known.take(flat, mode="clip") == keys
     if found.all():
-        return found, gather_rows(nodes, spots, form.width)
-    return found, _spread(gather_rows(nodes, spots[found], form.width), found)
+        return found, gather_rows(nodes, flat, form.width)
+    return found, _spread(gather_rows(nodes, flat[found], form.width), found)
 
 
 def _nothing(count: int, width: int) -> tuple[Found, Rows]:

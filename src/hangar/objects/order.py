@@ -16,12 +16,12 @@ import numpy.typing as npt
 from hangar.errors import CorruptionError, InvalidInputError
 from hangar.objects.gather import (
     MOST_TOGETHER,
-    as_asked,
     gather_rows,
     in_order,
     parts_in_order,
     reached_children,
-    split_spots,
+    split_flat,
+    unsort,
 )
 from hangar.objects.locate import load_child, load_level
 from hangar.objects.node import Node, TreeForm
@@ -122,8 +122,8 @@ def select_refs(
         for part in parts_in_order(places):
             rows[part] = select_refs(store, form, root, places[part])
         return rows
-    leaves, spots = _select(store, root, positions)
-    return gather_rows(leaves, spots, form.width)
+    leaves, flat = _select(store, root, positions)
+    return gather_rows(leaves, flat, form.width)
 
 
 def select_keys(store: NodeStore, root: bytes, positions: Sequence[int] | npt.NDArray[np.int64]) -> list[bytes]:
@@ -145,8 +145,8 @@ def _select_each(
     wanted = np.asarray(positions, np.int64)
     taken: list[bytes] = [b""] * len(wanted)
     for part in parts_in_order(wanted):
-        leaves, spots = _select(store, root, wanted[part])
-        which, places = split_spots(leaves, spots)
+        leaves, flat = _select(store, root, wanted[part])
+        which, places = split_flat(leaves, flat)
         for i, leaf, place in zip(part.tolist(), which, places.tolist(), strict=True):
             taken[i] = take(leaves[leaf], place)
     return taken
@@ -164,16 +164,16 @@ def _select(
     for level in reversed(range(nodes[0].level)):
         counts = np.concatenate([node.count_array for node in nodes])
         ends = counts.cumsum()
-        spots = ends.searchsorted(places, side="right")
-        if spots.max() == len(counts):
+        flat = ends.searchsorted(places, side="right")
+        if flat.max() == len(counts):
             raise _miscounted(root)
-        nodes = load_level(store, reached_children(nodes, spots), level)
+        nodes = load_level(store, reached_children(nodes, flat), level)
         # Children that nothing reached are left out, so what comes behind them moves up.
-        counts[spots] = 0
-        places = places - counts.cumsum()[spots]
+        counts[flat] = 0
+        places = places - counts.cumsum()[flat]
     if places.max() >= sum(map(len, [node.keys for node in nodes])):
         raise _miscounted(root)
-    return nodes, as_asked(places, order)
+    return nodes, unsort(places, order)
 
 
 def leaves_at(store: NodeStore, root: bytes, start: int, stop: int) -> Iterator[tuple[Node, int, int]]:

@@ -39,7 +39,7 @@ class NodeStore:
 
     Attributes
     ----------
-    at_hand
+    recent
         Nodes that were used lately. Whoever saves a call of :meth:`load` by looking here first must not change it.
     pending
         Nodes made and not yet written, in the order they were made.
@@ -49,14 +49,14 @@ class NodeStore:
         Nodes fetched from the database so far.
     """
 
-    __slots__ = ("_bytes_at_hand", "_db", "_generation_bytes", "_old", "at_hand", "loads", "pending", "pending_bytes")
+    __slots__ = ("_db", "_generation_bytes", "_older", "_recent_bytes", "loads", "pending", "pending_bytes", "recent")
 
     def __init__(self, db: Database, cache_bytes: int = limits.NODE_CACHE_BYTES) -> None:
         self._db = db
         # Two generations: when the one at hand is full it becomes the old one, and what is not asked for meanwhile is dropped.
-        self.at_hand: dict[bytes, Node] = {}
-        self._old: dict[bytes, Node] = {}
-        self._bytes_at_hand = 0
+        self.recent: dict[bytes, Node] = {}
+        self._older: dict[bytes, Node] = {}
+        self._recent_bytes = 0
         self._generation_bytes = cache_bytes // 2
         self.pending: dict[Digest, bytes] = {}
         self.pending_bytes = 0
@@ -74,12 +74,12 @@ class NodeStore:
         UnsupportedVersionError
             A newer Hangar wrote it.
         """
-        node = self.at_hand.get(digest)
+        node = self.recent.get(digest)
         return self._fetch((digest,))[digest] if node is None else node
 
     def load_many(self, digests: Sequence[bytes]) -> list[Node]:
         """The nodes of these digests, in their order; one look into the database for all that are not in memory."""
-        nodes = list(map(self.at_hand.get, digests))
+        nodes = list(map(self.recent.get, digests))
         if all(nodes):
             return nodes  # type: ignore[return-value]
         found = self._fetch([digest for digest, node in zip(digests, nodes, strict=True) if node is None])
@@ -89,7 +89,7 @@ class NodeStore:
         found: dict[bytes, Node] = {}
         absent: list[bytes] = []
         for digest in dict.fromkeys(digests):
-            node = self._old.get(digest)
+            node = self._older.get(digest)
             if node is None:
                 data = self.pending.get(digest)  # type: ignore[call-overload]
                 if data is None:
@@ -123,12 +123,12 @@ class NodeStore:
             return [_decode_named(digest, data) for digest, data in zip(digests, datas, strict=True)]
 
     def _keep(self, digest: bytes, node: Node) -> None:
-        if self._bytes_at_hand > self._generation_bytes:
-            self._old, self.at_hand, self._bytes_at_hand = self.at_hand, {}, 0
-        self.at_hand[digest] = node
+        if self._recent_bytes > self._generation_bytes:
+            self._older, self.recent, self._recent_bytes = self.recent, {}, 0
+        self.recent[digest] = node
         # An object and its place in a list for each key, the keys' own bytes, and the views computed on the way.
         keys = node.keys
-        self._bytes_at_hand += 512 + len(node.refs) + len(keys) * (64 + len(keys[0]))
+        self._recent_bytes += 512 + len(node.refs) + len(keys) * (64 + len(keys[0]))
 
     def snapshot(self) -> NodeStore:
         """A store to read from that keeps what is pending now, whatever becomes of it here; itself where nothing is."""
@@ -206,8 +206,8 @@ class NodeStore:
 
     def _evict(self, digests: Iterable[Digest]) -> None:
         for digest in digests:
-            self.at_hand.pop(digest, None)
-            self._old.pop(digest, None)
+            self.recent.pop(digest, None)
+            self._older.pop(digest, None)
 
 
 def _present(transaction: ReadTransaction, digests: Sequence[bytes]) -> list[bool]:

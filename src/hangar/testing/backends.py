@@ -31,7 +31,7 @@ import pytest
 from hangar.backends import Backend, BlobFile, FileWriter, Locations, Options, Payload, get_backend
 from hangar.backends.base import Blob, Rows
 from hangar.backends.file import FILE_HEADER_BYTES, decode_file_header
-from hangar.backends.location import Place
+from hangar.backends.location import Location
 from hangar.digest import NDARRAY, Header
 from hangar.errors import CorruptionError, HangarError, InvalidTypeError, StorageError
 from hangar.schema.dtypes import DTYPE_NAMES
@@ -449,5 +449,5 @@ class BackendContract:
 
 def _singly(backend: Backend, file: BlobFile, locations: Locations, headers: Sequence[Header]) -> list[Blob]:
     """What the locations hold, read one by one."""
-    places: list[Place] = list(map(tuple, locations.words.tolist()))
+    places: list[Location] = list(map(tuple, locations.words.tolist()))
     return [backend.read_one(file, place, header) for place, header in zip(places, headers, strict=True)]

@@ -19,7 +19,7 @@ from hangar.backends.hdf5.chunks import Policy
 from hangar.backends.hdf5.options import complete_options, encoding_of
 from hangar.backends.hdf5.reading import encoded_as, read_into, read_sample, read_samples
 from hangar.backends.hdf5.writer import HDF5Writer
-from hangar.backends.location import Locations, Place
+from hangar.backends.location import Location, Locations
 from hangar.digest import NDARRAY, Header
 
 __all__ = ["HDF5Chunks", "HDF5Rows"]
@@ -46,7 +46,7 @@ class _HDF5(Backend):
         """Logical bytes of each location."""
         return list(read_samples(file, locations, headers))
 
-    def read_one(self, file: BlobFile, place: Place, header: Header) -> Blob:
+    def read_one(self, file: BlobFile, place: Location, header: Header) -> Blob:
         """Logical bytes of one location."""
         return read_sample(file, place, header)
 

@@ -19,7 +19,7 @@ from hangar.backends.file import BlobFile, Mapped
 from hangar.backends.hdf5.codecs import Bytes, Encoding, decode
 from hangar.backends.hdf5.frames import RAGGED, ROWS, Frame
 from hangar.backends.hdf5.workers import processors, together
-from hangar.backends.location import LENGTH_MASK, OFFSET, PLACE, ROW_SHIFT, STORED, Locations, Place, Words
+from hangar.backends.location import FILE_ROW, LENGTH_MASK, OFFSET, ROW_SHIFT, STORED, Location, Locations, Words
 from hangar.digest import Header
 from hangar.errors import CorruptionError
 
@@ -34,12 +34,12 @@ Work = tuple[int, Callable[[], None]]
 """Something to decode: how many bytes, and how."""
 
 
-def read_sample(file: BlobFile, place: Place, header: Header) -> Bytes:
+def read_sample(file: BlobFile, place: Location, header: Header) -> Bytes:
     """The sample at one location, in fresh memory."""
     count = math.prod(header.shape)
     if not count:
         return np.empty(0, np.uint8)
-    offset, stored, row = place[OFFSET], place[STORED], place[PLACE] >> ROW_SHIFT
+    offset, stored, row = place[OFFSET], place[STORED], place[FILE_ROW] >> ROW_SHIFT
     mapped = file.need(offset + (stored & LENGTH_MASK))
     frame = _frame_at(file, mapped, offset, stored)
     size = frame.content.item_bytes * count

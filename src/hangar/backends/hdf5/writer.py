@@ -109,7 +109,7 @@ class HDF5Writer(AppendWriter):
             raise
         self._fresh_chunks += chunks
         codec = np.where(words[1] > 0, encoding.codec, 0)
-        return Locations.place(file=self.file_id, offset=words[0], length=words[1], codec=codec, row=words[2])
+        return Locations.at(file=self.file_id, offset=words[0], length=words[1], codec=codec, row=words[2])
 
     def _append_frames(
         self, pieces: Iterable[tuple[Plan, list[Buffer], list[int]]], encoding: Encoding

@@ -10,17 +10,17 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hangar.backends.location import HEADER, LENGTH_MASK, OFFSET, PLACE, STORED, Locations, Words
+from hangar.backends.location import FILE_ROW, HEADER, LENGTH_MASK, OFFSET, STORED, Locations, Words
 from hangar.backends.registry import get_backend
 from hangar.blobs.catalog import BlobFileRow, first_free_id, get_header, scan_blob_files, scan_runs
 from hangar.blobs.store import BlobStore
 from hangar.db.tables import LOCATIONS
 from hangar.errors import HangarError
 
-__all__ = ["verify_places"]
+__all__ = ["verify_locations"]
 
 
-def verify_places(store: BlobStore) -> Iterator[str]:
+def verify_locations(store: BlobStore) -> Iterator[str]:
     """What is wrong with the records of blobs, a sentence each.
 
     Raises
@@ -43,7 +43,7 @@ def verify_places(store: BlobStore) -> Iterator[str]:
                 headers[number] = _has_header(store, number)
                 if not headers[number]:
                     yield f"locations name the blob header {number:016x}, which is missing or damaged"
-        file_ids = words[:, PLACE] & np.uint64(0xFFFF_FFFF)
+        file_ids = words[:, FILE_ROW] & np.uint64(0xFFFF_FFFF)
         for file_id in np.unique(file_ids).tolist():
             yield from _of_file(file_id, files.get(file_id), words[file_ids == file_id])
 
@@ -57,7 +57,7 @@ def _of_file(file_id: int, row: BlobFileRow | None, words: Words) -> Iterator[st
     last = max(map(sum, zip(words[:, OFFSET].tolist(), lengths.tolist(), strict=True)))
     if last > row.end:
         yield f"blob file {file_id:08x} is recorded to end at {row.end:,}, and blobs lie up to {last:,}"
-    if get_backend(row.tag).capabilities.raw and bool((words[:, PLACE] >> np.uint64(32)).any()):
+    if get_backend(row.tag).capabilities.raw and bool((words[:, FILE_ROW] >> np.uint64(32)).any()):
         yield f"blob file {file_id:08x} has no chunks, and a location names a row in one"
 
 
