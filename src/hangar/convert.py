@@ -20,7 +20,6 @@ from hangar.blobs import BlobWriter
 from hangar.blobs.moving import Mover
 from hangar.blobs.release import Released, release_files
 from hangar.columns.preference import Preference, check_preference, load_preference, store_preference
-from hangar.db import WriteTransaction
 from hangar.digest import DIGEST_BYTES, Digest
 from hangar.errors import ColumnNotFoundError
 from hangar.history.branches import unknown_branch
@@ -31,6 +30,7 @@ from hangar.objects.records import load_commit, load_record
 from hangar.objects.store import NodeStore
 from hangar.objects.walk import walk
 from hangar.progress import Progress, Reporter, report
+from hangar.publishing import publish_rows
 from hangar.refs import BRANCHES
 from hangar.schema import ColumnSchema, load_schema
 from hangar.staging import Staging, staged_on
@@ -156,13 +156,12 @@ class _Conversion:
         for digest in {Digest(entry.schema) for _, entry in self._entries()}:
             # It may have been widened since; what it held before is converted too.
             check_preference(self._schema(digest), self._wanted.tag, self._wanted.options)
-
-        def store(transaction: WriteTransaction) -> None:
-            self._lock.check(transaction)
-            store_preference(transaction, self._column.id, self._wanted)
-
         if wanted is not None:
-            self._stores.db.update(store)
+            publish_rows(
+                self._stores.db,
+                self._lock,
+                lambda transaction: store_preference(transaction, self._column.id, self._wanted),
+            )
 
     # ------------------------------------------------------------------ what there is
 
@@ -217,7 +216,7 @@ class _Conversion:
         """Convert."""
         stores = self._stores
         writer = BlobWriter(stores.blobs, self._lock, own_files=True)
-        mover = Mover(stores.blobs, writer, self._wanted.tag, self._wanted.options)
+        mover = Mover(stores.blobs, self._lock, writer, self._wanted.tag, self._wanted.options)
         try:
             total = sum(len(leaf.blobs()) for leaf in self._leaves())
             with report(progress, total, "blobs", f"converting {self._column.name}") as reporter, _told(mover):

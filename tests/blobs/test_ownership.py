@@ -15,6 +15,7 @@ from hangar.blobs.catalog import BlobFileRow, RunRow, put_blob_file, put_run, re
 from hangar.db.tables import FILES, LOCATIONS
 from hangar.errors import CorruptionError, DiskFullError, InvalidStateError, LockedError, StorageError
 from hangar.lock import WriterLock, force_release
+from hangar.publishing import publish
 from tests.blobs.maker import IMAGE, Bench, Blob, check_reads, images, texts
 from tests.processes import in_child
 
@@ -217,6 +218,34 @@ def test_a_merge_of_what_changed_meanwhile_is_refused(bench: Bench, monkeypatch:
     bench.writer.rollback()
     bench.db.update(lambda transaction: put_run(transaction, run.run_id, RunRow(run.count)))
     check_reads(bench.store, few + many)
+
+
+def test_publishing_prepares_a_merge_anew_when_runs_or_rows_changed(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What the user wrote is not dropped for something that a second preparation puts right."""
+    monkeypatch.setattr(limits, "RUN_BLOBS", 10)
+    monkeypatch.setattr(merging, "_MOST", 1)
+    few, many = texts(6, 0), texts(30, 1)
+    bench.add(few)
+    bench.publish()
+    bench.add(many)
+    prepare = bench.writer.prepare
+    runs: list[int] = []
+    dropped: list[bytes] = []
+
+    def prepare_and_change() -> None:
+        prepare()
+        runs.append(len(list((bench.directory / "runs").iterdir())))
+        if len(runs) == 1:
+            with bench.db.read() as transaction:
+                dropped.append(next(transaction.scan(LOCATIONS))[0])
+            bench.db.update(lambda transaction: transaction.delete(LOCATIONS, dropped[0]))
+
+    monkeypatch.setattr(bench.writer, "prepare", prepare_and_change)
+    publish(bench.db, bench.lock, bench.writer)
+    assert runs == [1, 1]  # the run of the first attempt is not left behind
+    check_reads(bench.store, [blob for blob in few if blob.digest != dropped[0]] + many)
 
 
 def test_strays_are_passed_over(bench: Bench) -> None:

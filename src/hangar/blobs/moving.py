@@ -22,6 +22,8 @@ from hangar.blobs.store import BlobStore
 from hangar.blobs.writer import BlobWriter
 from hangar.digest import NDARRAY, Header, blob_digest, blob_digests, digest_list
 from hangar.errors import CorruptionError, PathNotFoundError, StorageError
+from hangar.lock import WriterLock
+from hangar.publishing import publish
 from hangar.schema.dtypes import dtype_of
 
 __all__ = ["Mover"]
@@ -38,8 +40,10 @@ class Mover:
 
     Parameters
     ----------
+    lock
+        The writer lock, held by the caller.
     writer
-        Of the holder of the writer lock, with files of its own.
+        Of its holder, with files of its own.
     options
         Of the backend, as its ``check_options`` gave them.
 
@@ -51,8 +55,9 @@ class Mover:
         Blobs that cannot be read, and what is the matter; they stay where they are.
     """
 
-    def __init__(self, store: BlobStore, writer: BlobWriter, tag: str, options: Options) -> None:
+    def __init__(self, store: BlobStore, lock: WriterLock, writer: BlobWriter, tag: str, options: Options) -> None:
         self._store = store
+        self._lock = lock
         self._writer = writer
         self._tag = tag
         self._options = options
@@ -91,13 +96,7 @@ class Mover:
         """Let what was moved count."""
         if not self._waiting:
             return
-        try:
-            self._writer.prepare()
-            self._store.db.update(self._writer.publish)
-            self._writer.published()
-        except BaseException:
-            self._writer.rollback()
-            raise
+        publish(self._store.db, self._lock, self._writer)
         self.moved += self._waiting
         self.nbytes += self._waiting_bytes
         self._waiting = self._waiting_bytes = 0

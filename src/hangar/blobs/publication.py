@@ -33,7 +33,8 @@ from hangar.blobs.run import Run, write_run
 from hangar.db import Database, WriteTransaction
 from hangar.db.tables import LOCATIONS
 from hangar.digest import Header, digest_array, digest_list
-from hangar.errors import CorruptionError, HangarError, InvalidStateError, StorageError
+from hangar.errors import CorruptionError, HangarError, StorageError
+from hangar.publishing import OutdatedError
 
 __all__ = ["Publication", "index_of_rows"]
 
@@ -104,7 +105,13 @@ class Publication(msgspec.Struct, frozen=True):
         return cls(headers, directory, rows, None)
 
     def record(self, transaction: WriteTransaction) -> None:
-        """Record it all; may be done again in another transaction where the first did not commit."""
+        """Record it all; may be done again in another transaction where the first did not commit.
+
+        Raises
+        ------
+        OutdatedError
+            What it was made from has changed since: it is prepared anew.
+        """
         if self.headers:
             put_headers(transaction, self.headers)
         if self._rows:
@@ -113,10 +120,10 @@ class Publication(msgspec.Struct, frozen=True):
         if run is None:
             return
         if not run.merges.issubset(run_id for run_id, _ in scan_runs(transaction)):
-            raise InvalidStateError("runs of this repository changed while they were merged: try again")
+            raise OutdatedError("runs of this repository changed again and again while they were merged: try again")
         keys = [key for key, _ in run.folds]
         if transaction.get_many(LOCATIONS, keys) != [row for _, row in run.folds]:
-            raise InvalidStateError("blobs of this repository were moved while their locations were merged: try again")
+            raise OutdatedError("blobs of this repository were moved again and again while they were merged: try again")
         for key in keys:
             transaction.delete(LOCATIONS, key)
         for run_id in run.merges:

@@ -32,6 +32,7 @@ from hangar.db import WriteTransaction
 from hangar.db.tables import LOCATIONS
 from hangar.errors import CorruptionError, PathNotFoundError
 from hangar.lock import WriterLock
+from hangar.publishing import publish, publish_rows
 
 __all__ = ["Released", "release_files"]
 
@@ -82,19 +83,18 @@ def _release(store: BlobStore, lock: WriterLock) -> Released:
         with _alone(store, free) as locked:
             worth = bool(locked)
         if worth:
-            _merge(store, lock, reach)
+            publish(store.db, lock, _MergedRuns(store, reach))
     with _alone(store, free) as locked:
         # Looked at again: while a file is locked alone nobody can add to it, or begin to read it.
         still, reach = _unnamed(store)
         going = {} if reach else {file_id: size for file_id, size in locked.items() if file_id in still}
 
         def forget(transaction: WriteTransaction) -> None:
-            lock.check(transaction)
             for file_id in going:
                 remove_blob_file(transaction, file_id)
 
         if going:
-            store.db.update(forget)
+            publish_rows(store.db, lock, forget)
             _finish(store, lock)
     return Released(len(going), sum(going.values()), len(free) - len(going))
 
@@ -108,12 +108,11 @@ def _finish(store: BlobStore, lock: WriterLock) -> None:
             _fs.remove_file(blob_file_path(store.directory, file_id, tag))
 
     def settle(transaction: WriteTransaction) -> None:
-        lock.check(transaction)
         for file_id, _ in noted:
             settle_removed(transaction, file_id)
 
     if noted:
-        store.db.update(settle)
+        publish_rows(store.db, lock, settle)
 
 
 @contextlib.contextmanager
@@ -135,17 +134,25 @@ def _alone(store: BlobStore, files: dict[int, str]) -> Iterator[dict[int, int]]:
             _fs.close_private(descriptor)
 
 
-def _merge(store: BlobStore, lock: WriterLock, reach: int) -> None:
-    """Make the newest runs one, in which each blob has its newest location alone."""
-    empty = Index(np.empty(0, np.uint64), np.empty((0, ENTRY_WORDS), np.uint64))
-    merged = Publication.prepare(store.db, store.directory, store.locator, empty, {}, reach=reach)
+class _MergedRuns:
+    """The newest ``reach`` runs and the table as one run, in which each blob has its newest location alone."""
 
-    def record(transaction: WriteTransaction) -> None:
-        lock.check(transaction)
-        merged.record(transaction)
+    def __init__(self, store: BlobStore, reach: int) -> None:
+        self._store = store
+        self._reach = reach
 
-    store.db.update(record)
-    store.refresh()
+    def prepare(self) -> None:
+        store, empty = self._store, Index(np.empty(0, np.uint64), np.empty((0, ENTRY_WORDS), np.uint64))
+        self._merged = Publication.prepare(store.db, store.directory, store.locator, empty, {}, reach=self._reach)
+
+    def publish(self, transaction: WriteTransaction) -> None:
+        self._merged.record(transaction)
+
+    def published(self) -> None:
+        self._store.refresh()
+
+    def rollback(self) -> None:
+        """Nothing of it is in memory. The file is left to gc, because the transaction may have committed after all."""
 
 
 def _unnamed(store: BlobStore) -> tuple[dict[int, str], int]:

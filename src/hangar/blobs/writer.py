@@ -28,6 +28,7 @@ from hangar.db import WriteTransaction
 from hangar.digest import DIGEST_BYTES, Header, digest_array
 from hangar.errors import HangarError, InvalidInputError, InvalidStateError, StorageError
 from hangar.lock import WriterLock
+from hangar.publishing import OutdatedError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -300,6 +301,8 @@ class BlobWriter:
             The lock was forced.
         InvalidStateError
             Something was added since ``prepare``, or that was never called.
+        OutdatedError
+            What it was made from has changed since: it is prepared anew.
         """
         prepared = self._prepared
         if prepared is None:
@@ -307,7 +310,12 @@ class BlobWriter:
         self._lock.check(transaction)
         self._attempted = True
         self._appender.publish(transaction)
-        prepared.record(transaction)
+        try:
+            prepared.record(transaction)
+        except OutdatedError:
+            # This transaction ends here, so that its outcome is known, and the run that was written for it can go.
+            self._attempted = False
+            raise
 
     def published(self) -> None:
         """The transaction of the last :meth:`publish` was committed: readers see the blobs now."""

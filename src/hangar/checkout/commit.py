@@ -18,6 +18,7 @@ from hangar.errors import InvalidInputError, InvalidStateError, InvalidTypeError
 from hangar.objects.commit import Commit
 from hangar.objects.graph import record_generation
 from hangar.objects.records import store_commit
+from hangar.publishing import publish
 
 __all__ = ["commit_staging"]
 
@@ -39,17 +40,9 @@ def commit_staging(
         elif not staging.changed():
             raise NothingToDoError("No changes made in staging area. Cannot commit.")
         commit = _make(session, config, message, parents, dict(meta or {}))
-        session.blobs.prepare()
-        digest = commit.digest()
-        session.stores.db.update(lambda transaction: _publish(transaction, session, commit, amend))
-        try:
-            session.blobs.published()
-            staging.rebase(digest)
-        except BaseException:
-            # The commit is made, and inside a `with` block nobody else would bring memory in line with it.
-            session.rollback()
-            raise
-    return digest
+        record = _NewCommit(session, commit, "commit (amend)" if amend else "commit")
+        publish(session.stores.db, session.lock, record)
+    return record.digest
 
 
 def _check_message(message: object) -> None:
@@ -78,21 +71,42 @@ def _make(session: WriterSession, config: Config, message: str, parents: list[Di
     )
 
 
-def _publish(transaction: WriteTransaction, session: WriterSession, commit: Commit, amend: bool) -> None:
-    staging = session.staging
-    session.lock.check(transaction)
-    session.blobs.publish(transaction)
-    staging.write_records(transaction)
-    session.nodes.flush(transaction, [Digest(entry.root) for entry in commit.columns if entry.root is not None])
-    digest = store_commit(transaction, commit)
-    record_generation(transaction, digest, commit.parents)
-    session.stores.refs.update(
-        transaction,
-        f"heads/{staging.branch}",
-        staging.base,
-        digest,
-        who=Person(commit.author, commit.email),
-        operation="commit (amend)" if amend else "commit",
-        message=commit.message.partition("\n")[0],
-    )
-    staging.clear(transaction)
+class _NewCommit:
+    """What a commit records: what a batch does, but as history, and with an empty staging area."""
+
+    def __init__(self, session: WriterSession, commit: Commit, operation: str) -> None:
+        self._session = session
+        self._commit = commit
+        self._operation = operation
+        self._branch = f"heads/{session.staging.branch}"
+        self.digest = commit.digest()
+
+    def prepare(self) -> None:
+        self._session.blobs.prepare()
+
+    def publish(self, transaction: WriteTransaction) -> None:
+        session, staging, commit = self._session, self._session.staging, self._commit
+        session.blobs.publish(transaction)
+        staging.write_records(transaction)
+        session.nodes.flush(transaction, [Digest(entry.root) for entry in commit.columns if entry.root is not None])
+        store_commit(transaction, commit)
+        record_generation(transaction, self.digest, commit.parents)
+        session.stores.refs.update(
+            transaction,
+            self._branch,
+            staging.base,
+            self.digest,
+            who=Person(commit.author, commit.email),
+            operation=self._operation,
+            message=commit.message.partition("\n")[0],
+        )
+        staging.clear(transaction)
+
+    def published(self) -> None:
+        self._session.blobs.published()
+        self._session.staging.rebase(self.digest)
+
+    def rollback(self) -> None:
+        # What a block wrote before a commit that was refused is left to the end of the block. A commit that was made is stood on at once.
+        if self._session.stores.refs.get(self._branch) == self.digest:
+            self._session.rollback()

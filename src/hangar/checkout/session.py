@@ -1,8 +1,7 @@
 """What a checkout shares with its columns: whether it may be used, and the batches of its writes.
 
 A reader's session knows whether it was closed. A writer's also holds the writer lock, the staging area and the blob writer, and
-publishes them together: blob bytes are synced first, then one transaction makes their locations, the staged rows and the nodes visible,
-and only then is anything acknowledged.
+publishes them together, as ``hangar.publishing`` says: only then is anything acknowledged.
 """
 
 from __future__ import annotations
@@ -23,6 +22,7 @@ from hangar.errors import AccessError, ClosedError, LockedError, StaleRefError
 from hangar.lock import WriterLock
 from hangar.objects.attributes import AttributeMap, load_attributes
 from hangar.objects.store import NodeStore
+from hangar.publishing import publish, publish_rows
 from hangar.schema import ColumnSchema
 from hangar.staging import Staging
 from hangar.stores import Stores
@@ -152,32 +152,10 @@ class WriterSession:
 
     def publish(self) -> None:
         """Make everything written so far durable and visible, as one transaction. After an error nothing of it is."""
-        try:
-            if not self.staging.unpublished():
-                self.blobs.rollback()
-                return
-            self.blobs.prepare()
-            self.stores.db.update(self._publish)
-            self.blobs.published()
-            self.staging.written()
-        except BaseException:
-            self.rollback()
-            raise
-
-    def _publish(self, transaction: WriteTransaction) -> None:
-        self.lock.check(transaction)
-        self._require_base(transaction)
-        self.blobs.publish(transaction)
-        self.staging.write(transaction)
-
-    def _require_base(self, transaction: WriteTransaction) -> None:
-        """Make sure that the branch stands where the staging area does: rows on another commit could never be committed."""
-        branch = self.staging.branch
-        if self.stores.refs.get(f"heads/{branch}", transaction) != self.staging.base:
-            raise StaleRefError(
-                f"branch {branch!r} moved beneath this checkout, perhaps by a commit of its own whose outcome was not known: "
-                "what was written since is not stored; look at the column and write it again"
-            )
+        if self.staging.unpublished():
+            publish(self.stores.db, self.lock, _Batch(self))
+        else:
+            self.blobs.rollback()
 
     def rollback(self) -> None:
         """Go back to what the database holds, which may be more than this process knows to be published.
@@ -211,12 +189,9 @@ class WriterSession:
 
     def set_preference(self, column_id: bytes, preference: Preference) -> None:
         """Let new blobs of a column go to another backend."""
-
-        def store(transaction: WriteTransaction) -> None:
-            self.lock.check(transaction)
-            store_preference(transaction, column_id, preference)
-
-        self.stores.db.update(store)
+        publish_rows(
+            self.stores.db, self.lock, lambda transaction: store_preference(transaction, column_id, preference)
+        )
         self._preferences[column_id] = preference
 
     # ------------------------------------------------------------------ the end
@@ -243,3 +218,36 @@ class WriterSession:
             self.blobs.close()
         finally:
             self.lock.release()
+
+
+class _Batch:
+    """What a batch records: the blobs and the staged rows of a session."""
+
+    def __init__(self, session: WriterSession) -> None:
+        self._session = session
+
+    def prepare(self) -> None:
+        self._session.blobs.prepare()
+
+    def publish(self, transaction: WriteTransaction) -> None:
+        session = self._session
+        self._require_base(transaction)
+        session.blobs.publish(transaction)
+        session.staging.write(transaction)
+
+    def _require_base(self, transaction: WriteTransaction) -> None:
+        """Make sure that the branch stands where the staging area does: rows on another commit could never be committed."""
+        session = self._session
+        branch = session.staging.branch
+        if session.stores.refs.get(f"heads/{branch}", transaction) != session.staging.base:
+            raise StaleRefError(
+                f"branch {branch!r} moved beneath this checkout, perhaps by a commit of its own whose outcome was not known: "
+                "what was written since is not stored; look at the column and write it again"
+            )
+
+    def published(self) -> None:
+        self._session.blobs.published()
+        self._session.staging.written()
+
+    def rollback(self) -> None:
+        self._session.rollback()

@@ -33,6 +33,7 @@ from hangar.errors import (
 from hangar.lock import WriterLock
 from hangar.objects.attributes import AttributeMap
 from hangar.objects.store import NodeStore
+from hangar.publishing import publish_rows
 from hangar.revisions import resolve_commit
 from hangar.staging import Staging, clear_staging, staged_on
 from hangar.stores import Stores
@@ -210,12 +211,8 @@ class WriterCheckout(ColumnAdding, CheckoutBase[ColumnToWrite]):
         if not force and not staging.changed():
             raise NothingToDoError("No changes made in staging area. No reset necessary.")
 
-        def clear(transaction: WriteTransaction) -> None:
-            self.session.lock.check(transaction)
-            clear_staging(transaction)
-
         with self.session.writing():
-            self.session.stores.db.update(clear)
+            publish_rows(self.session.stores.db, self.session.lock, clear_staging)
             self._owner.retire_all()
             staging.rebase(staging.base)
         return self.commit_hash
@@ -276,9 +273,8 @@ def _stand_on(stores: Stores, lock: WriterLock, branch: str) -> None:
     if elsewhere or stores.refs.head().last_written != branch:
 
         def move(transaction: WriteTransaction) -> None:
-            lock.check(transaction)
             if elsewhere:
                 clear_staging(transaction)
             stores.refs.set_head(transaction, last_written=branch)
 
-        stores.db.update(move)
+        publish_rows(stores.db, lock, move)
