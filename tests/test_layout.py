@@ -50,10 +50,7 @@ def test_sizes_are_integers_of_python(path: Path) -> None:
 
 # ---------------------------------------------------------------------------------------------------- import cycles
 
-STILL_CYCLIC = {
-    frozenset({"hangar.db.handle", "hangar.db.transaction"}),
-    frozenset({"hangar.external.keysfile", "hangar.external.naming"}),
-}
+STILL_CYCLIC = {frozenset({"hangar.external.keysfile", "hangar.external.naming"})}
 """Cycles that are known and still to be resolved."""
 
 

@@ -218,17 +218,23 @@ def test_the_helpers_above_measure_something(reader: ReaderCheckout) -> None:
     assert len(refs) == len(encode_int_array(np.arange(5, dtype=np.uint64))) == 5
 
 
-def test_asking_for_the_length_after_each_write_costs_what_changed(
-    repo: Repository, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    """And not what the whole overlay of changes takes to be folded, which a loop would make a square of."""
-    folded: list[int] = []
+def merges(monkeypatch: pytest.MonkeyPatch) -> list[int]:
+    """Gets the number of changes of every merge of an overlay into a tree from now on."""
+    merged: list[int] = []
 
     def counted(store: Any, form: Any, root: Any, keys: Any, cells: Any) -> Any:
-        folded.append(len(keys))
+        merged.append(len(keys))
         return apply(store, form, root, keys, cells)
 
     monkeypatch.setattr("hangar.staging.column.apply", counted)
+    return merged
+
+
+def test_asking_for_the_length_after_each_write_costs_what_changed(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """And not what merging the whole overlay of changes takes, which would make a loop quadratic."""
+    merged = merges(monkeypatch)
     writer = repo.checkout(write=True)
     column = writer.add_ndarray_column("x", (), np.int64)
     with writer:
@@ -238,7 +244,81 @@ def test_asking_for_the_length_after_each_write_costs_what_changed(
         column.write(range(290, 310), np.arange(20))
         del column[5]
         assert len(column) == 309
-    assert sum(folded) <= 330
+    assert sum(merged) <= 330
     assert [int(v) for v in column.values()] == [*range(5), *range(6, 290), *range(20)]
     writer.commit("all")
     assert repo.fsck().sound
+
+
+def filled(repo: Repository, nested: bool, committed: bool) -> Any:
+    """A column of 20,000 integers, 10 to a sample where it is nested, and newly opened."""
+    writer = repo.checkout(write=True)
+    numbers = np.arange(COUNT)
+    keys: Any = np.stack([numbers // 10, numbers % 10], axis=1) if nested else numbers
+    writer.add_ndarray_column("x", (), np.int64, contains_subsamples=nested).write(keys, numbers)
+    if committed:
+        writer.commit("all")
+    writer.close()
+    return Repository(repo.path).checkout(write=True)["x"]
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_deleting_in_a_block_merges_no_tree(repo: Repository, monkeypatch: pytest.MonkeyPatch, committed: bool) -> None:
+    """A merge for each would make a delete twenty times as slow as a write."""
+    column = filled(repo, False, committed)
+    merged = merges(monkeypatch)
+    with column:
+        for i in range(1_000):
+            column[COUNT + i] = np.int64(i)
+            del column[i]
+            del column[COUNT + i]
+            if i % 50 == 0:
+                assert column.pop(10_000 + i) == 10_000 + i
+                with pytest.raises(KeyError):
+                    del column[i]
+        column.delete(range(1_000, 2_000))
+        assert merged == []
+        assert column._nodes.loads <= 250
+        assert len(column) == COUNT - 2_020
+    assert list(column.keys())[:3] == [2_000, 2_001, 2_002]
+
+
+@pytest.mark.parametrize("committed", [True, False])
+def test_deleting_subsamples_in_a_block_merges_no_tree(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch, committed: bool
+) -> None:
+    column = filled(repo, True, committed)
+    merged = merges(monkeypatch)
+    with column:
+        for sample in range(300):
+            del column[sample, 0]
+            view = column[sample]
+            view[77] = np.int64(sample)
+            del view[1]
+            column[sample + 5_000] = {0: np.int64(1), 1: np.int64(2)}
+            del column[sample + 5_000]
+            del column[sample + 1_000]
+            assert sample + 1_000 not in column
+            assert column.pop(sample + 300)[0] == 10 * (sample + 300)
+            with pytest.raises(KeyError):
+                del column[sample + 1_000]
+        column.delete([(600, i) for i in range(10)])
+        column.delete(range(601, 700))
+        assert merged == []
+        assert column._nodes.loads <= 250
+        assert len(column) == 2_000 - 700
+    assert [len(view) for view in column.values()] == [9] * 300 + [10] * 1_000
+    assert (sorted(column[5, ...]), 1_299 in column, 1_300 in column) == ([2, 3, 4, 5, 6, 7, 8, 9, 77], False, True)
+
+
+@pytest.mark.parametrize("nested", [False, True])
+def test_deleting_a_batch_loads_each_node_once(repo: Repository, monkeypatch: pytest.MonkeyPatch, nested: bool) -> None:
+    column = filled(repo, nested, committed=True)
+    merged = merges(monkeypatch)
+    reader = repo.checkout()
+    nodes = len(list(walk(reader.session.nodes, column._source.root().digest)))
+    keys = [(i // 10, i % 10) for i in range(10_000)] if nested else range(10_000)
+    column.delete(keys)
+    assert column._nodes.loads <= nodes
+    assert merged == [10_000]
+    assert len(column) == (1_000 if nested else 10_000)

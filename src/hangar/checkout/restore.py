@@ -69,7 +69,7 @@ def restore_samples(session: WriterSession, name: str, samples: Sequence[Sample]
             f"column {name!r} is another one in commit {commit.hex()[:12]}, or had another schema: restore all of it"
         )
     root = tree_of(entry)
-    roots = [one.digest for one in (root, None if column is None else column.fold()) if one is not None]
+    roots = [one.digest for one in (root, None if column is None else column.merged_tree()) if one is not None]
     named = [tuple(one) if isinstance(one, list) else one for one in batch_list("samples", samples)]
     wanted = [(sample, _keys_of(session.nodes, schema, roots, sample)) for sample in named]
     keys = list(dict.fromkeys(key for _, found in wanted for key in found))

@@ -7,6 +7,7 @@ here are only the contracts.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
 from types import TracebackType
@@ -23,8 +24,9 @@ from hangar.digest import Digest
 from hangar.errors import ClosedError
 from hangar.objects.attributes import AttributeMap
 from hangar.objects.commit import ColumnEntry
-from hangar.objects.lookup import get
+from hangar.objects.lookup import get, get_many
 from hangar.objects.node import Root
+from hangar.objects.scan import starts_with
 from hangar.objects.store import NodeStore
 from hangar.schema import ColumnSchema
 from hangar.staging import Staging, WorkingColumn, tree_of
@@ -99,6 +101,12 @@ class Source(Protocol):
     def cell(self, key: bytes) -> bytes | None:
         """The entry of one encoded key."""
 
+    def cells(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """The entries of encoded keys, in their order."""
+
+    def starts_with(self, prefix: bytes) -> bool:
+        """Whether some key begins with ``prefix``."""
+
 
 class CommittedSource:
     """A column of a commit; never changes."""
@@ -119,6 +127,13 @@ class CommittedSource:
 
     def cell(self, key: bytes) -> bytes | None:
         return None if self._root is None else get(self._nodes, self._root.digest, key)
+
+    def cells(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        root = self._root
+        return [None] * len(keys) if root is None else get_many(self._nodes, self.schema.form, root.digest, keys)
+
+    def starts_with(self, prefix: bytes) -> bool:
+        return self._root is not None and starts_with(self._nodes, self._root.digest, prefix)
 
 
 class StagedSource:
@@ -153,13 +168,23 @@ class StagedSource:
         return self.working.attributes
 
     def root(self) -> Root | None:
-        return self.working.fold()
+        return self.working.merged_tree()
 
     def snapshot(self) -> tuple[NodeStore, Root | None]:
         return self.working.snapshot()
 
     def cell(self, key: bytes) -> bytes | None:
         return self.working.cell(key)
+
+    def cells(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        return self.working.cells(keys)
+
+    def starts_with(self, prefix: bytes) -> bool:
+        return self.working.starts_with(prefix)
+
+    def below(self, prefix: bytes) -> dict[bytes, bytes]:
+        """The entries whose keys begin with ``prefix``, in key order."""
+        return self.working.below(prefix)
 
 
 class BatchBlock:

@@ -66,6 +66,23 @@ class EntryReader:
     def _first_missing(self, keys: Iterable[Any], index: int) -> SampleNotFoundError:
         return self._missing(next(islice(iter(keys), index, None)))
 
+    def _existing_one(self, key: Any) -> bytes:
+        """Encoded form of ``key``, which is there."""
+        self._session.check()
+        encoded = self._space.lookup(key)
+        if encoded is None or self._source.cell(encoded) is None:
+            raise self._missing(key)
+        return encoded
+
+    def _existing(self, keys: Any) -> list[bytes]:
+        """Encoded forms of ``keys``, all of which are there."""
+        self._session.check()
+        encoded = self._space.batch(keys).encoded()
+        cells = self._source.cells(encoded)
+        if None in cells:
+            raise self._first_missing(keys, cells.index(None))
+        return encoded
+
     def _cells(self, keys: Any) -> list[bytes]:
         """Tree entries of ``keys``, in their order."""
         self._session.check()

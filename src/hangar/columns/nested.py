@@ -24,7 +24,7 @@ from hangar.columns.lookup import KeyBatch, check_position, position_batch
 from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundError, SampleNotFoundError
 from hangar.names import SampleKey
 from hangar.objects.order import select_sample
-from hangar.objects.scan import entries_below, scan_samples, starts_with
+from hangar.objects.scan import entries_below, scan_samples
 from hangar.schema.keys import decode_keys, decode_prefix, decode_prefixes
 
 __all__ = ["NestedSampleReader", "whole_samples"]
@@ -46,10 +46,7 @@ class NestedSampleReader(ColumnBase, EntryReader):
         """What the keys of ``sample`` begin with; None where there is no such sample."""
         self._session.check()
         prefix = lookup_prefix(sample)
-        root = self._source.root()
-        if prefix is None or root is None or not starts_with(self._nodes, root.digest, prefix):
-            return None
-        return prefix
+        return prefix if prefix is not None and self._source.starts_with(prefix) else None
 
     def _must_prefix(self, sample: Any) -> bytes:
         prefix = self._prefix(sample)

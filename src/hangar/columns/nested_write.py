@@ -13,7 +13,7 @@ from hangar.columns.nested import NestedSampleReader, whole_samples
 from hangar.columns.write import ColumnWriter
 from hangar.errors import InvalidTypeError
 from hangar.names import SampleKey, check_key
-from hangar.objects.scan import entries_below
+from hangar.schema.keys import decode_keys
 
 __all__ = ["NestedSampleWriter"]
 
@@ -86,10 +86,6 @@ class NestedSampleWriter(ColumnWriter, NestedSampleReader):
 
     # ------------------------------------------------------------------ deleting
 
-    def _keys_of(self, prefix: bytes) -> list[bytes]:
-        root = self._source.root()
-        return [] if root is None else entries_below(self._nodes, root.digest, prefix)[0]
-
     def __delitem__(self, key: Any) -> None:
         """Delete a sample with all its subsamples, or one subsample (``del column[sample, subsample]``).
 
@@ -98,28 +94,40 @@ class NestedSampleWriter(ColumnWriter, NestedSampleReader):
         SampleNotFoundError
             (a ``KeyError``) there is no such sample or subsample.
         """
-        self.delete([key])
+        if isinstance(key, (tuple, list)) and not (len(key) == 2 and key[1] is Ellipsis):
+            self.remove_entry(self._existing_one(key))
+        else:
+            self.delete([key])
 
     def delete(self, keys: Sequence[Any]) -> None:
-        """Delete a batch of samples, or of subsamples named by pairs.
+        """Delete a batch of samples, or of subsamples, as one write.
+
+        Parameters
+        ----------
+        keys
+            Keys of samples (or pairs ``(sample, ...)``), each of which is deleted with all its subsamples; or pairs ``(sample, subsample)``, or an integer
+            array of shape (n, 2).
 
         Raises
         ------
         SampleNotFoundError
-            One of them does not exist. Nothing was deleted.
+            (a ``KeyError``) one of them does not exist. Nothing was deleted.
+        InvalidTypeError
+            (a ``TypeError``) ``keys`` is no sequence, or holds what can never be a key.
         """
         self._session.check()
         samples = whole_samples(keys)
         if samples is None:
-            self._cells(keys)
-            self.remove_entries(self._space.batch(keys).encoded())
+            self.remove_entries(self._existing(keys))
             return
         prefixes = dict.fromkeys(self._must_prefix(sample) for sample in samples)
-        self.remove_entries([key for prefix in prefixes for key in self._keys_of(prefix)])
+        self.remove_entries([key for prefix in prefixes for key in self._source.below(prefix)])
 
     def pop(self, sample: SampleKey) -> dict[SampleKey, Any]:
         """Delete a sample and return its subsamples."""
         prefix = self._must_prefix(sample)
-        found = self._dicts([prefix])[0]
-        self.remove_entries(self._keys_of(prefix))
+        entries = self._source.below(prefix)
+        subsamples = decode_keys([key[len(prefix) :] for key in entries])
+        found = dict(zip(subsamples, self._values.many(list(entries.values())), strict=True))
+        self.remove_entries(list(entries))
         return found

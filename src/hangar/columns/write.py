@@ -93,6 +93,12 @@ class ColumnWriter(EvolvingColumn):
         stacked = isinstance(values, np.ndarray) or hasattr(values, "__array__") or hasattr(values, "__dlpack__")
         return values if stacked else batch_list("values", values)
 
+    def remove_entry(self, encoded: bytes) -> None:
+        """Delete one entry, which is there."""
+        with self._session.writing():
+            self._source.working.set(encoded, None)
+            self._session.grown()
+
     def remove_entries(self, encoded: Sequence[bytes]) -> None:
         """Delete entries, all of which are there."""
         if encoded:
@@ -204,23 +210,30 @@ class ValueWriter(ValueMapping):
 
     def __delitem__(self, key: SampleKey) -> None:
         """Delete ``key`` and its value; SampleNotFoundError (a ``KeyError``) where there is none."""
-        self.delete([key])
+        self._writer().remove_entry(self._existing_one(key))
 
     def delete(self, keys: Sequence[SampleKey]) -> None:
-        """Delete a batch.
+        """Delete a batch of keys, as one write.
+
+        Parameters
+        ----------
+        keys
+            A sequence of keys, or an integer array.
 
         Raises
         ------
         SampleNotFoundError
-            One of them does not exist. Nothing was deleted.
+            (a ``KeyError``) one of them does not exist. Nothing was deleted.
+        InvalidTypeError
+            (a ``TypeError``) ``keys`` is no sequence, or holds what can never be a key.
         """
-        self._cells(keys)
-        self._writer().remove_entries(self._space.batch(keys).encoded())
+        self._writer().remove_entries(self._existing(keys))
 
     def pop(self, key: SampleKey) -> Any:
         """Delete ``key`` and return its value."""
+        writer = self._writer()
         value = self._value(key)
-        self.delete([key])
+        writer.remove_entry(self._existing_one(key))
         return value
 
 

@@ -59,7 +59,7 @@ class Staging:
         self._db = db
         self.nodes = nodes
         self.branch = branch
-        # Readers of a writer's columns fold trees too, and may do so on threads of their own.
+        # Readers of a writer's columns merge trees too, and may do so on threads of their own.
         self._lock = threading.RLock()
         self._load(head)
 
@@ -110,7 +110,7 @@ class Staging:
                         f"the staging area has rows of column number {number}, which it does not list"
                     )
                 entry, cell = decode_entry(key, value)
-                numbers[number].overlay[entry] = cell
+                numbers[number].overlay.cells[entry] = cell
             elif key != HEAD:
                 raise CorruptionError("the staging area has a row of a kind that is none")
 
@@ -155,7 +155,7 @@ class Staging:
             self._head_changed
             or bool(self._retired)
             or None in self._removed.values()
-            or any(c.unsaved or c.replaced or c.row_changed for c in self.columns.values())
+            or any(c.overlay.unsaved or c.replaced or c.row_changed for c in self.columns.values())
         )
 
     def add(self, name: str, column_id: bytes, schema: ColumnSchema) -> WorkingColumn:
@@ -270,7 +270,7 @@ class Staging:
             row = ColumnRow(column_id, True, "", b"", None, None, 0, 0)
             transaction.put(STAGING, column_key(number), msgspec.msgpack.encode(row))
         for column in self.columns.values():
-            if column.unsaved or column.replaced or column.row_changed:
+            if column.overlay.unsaved or column.replaced or column.row_changed:
                 self._write_column(transaction, column)
         head = HeadRow(STAGING_VERSION, self.branch, self.base, self._next_number, self.attributes)
         transaction.put(STAGING, HEAD, msgspec.msgpack.encode(head))
@@ -281,14 +281,14 @@ class Staging:
 
     def _write_column(self, transaction: WriteTransaction, column: WorkingColumn) -> None:
         if len(column.overlay) > limits.STAGED_ROWS:
-            column.adopt()
+            column.replace_tree()
         if column.number is None:
             column.number = self._take_number()
             column.row_changed = True
-        rows = column.unsaved
+        rows = column.overlay.unsaved_rows()
         if column.replaced:
             delete_entries(transaction, column.number)
-            rows = column.overlay
+            rows = column.overlay.cells
             if column.root is not None:
                 self.nodes.flush(transaction, [column.root.digest])
         if column.replaced or column.row_changed:
@@ -324,15 +324,15 @@ class Staging:
             stored = False
             for column in self.columns.values():
                 stored |= column.replaced
-                column.unsaved = {}
+                column.overlay.unsaved = set()
                 column.replaced = column.row_changed = False
             if stored or self.nodes.pending_bytes > limits.STAGED_NODE_BYTES:
-                self._forget_folds()
+                self._forget_merged_trees()
 
-    def _forget_folds(self) -> None:
-        """Let go of nodes of trees that were folded in between, which no row names."""
+    def _forget_merged_trees(self) -> None:
+        """Let go of nodes of trees that were merged in between, which no row names."""
         for column in self.columns.values():
-            column.forget_fold()
+            column.forget_merged()
         self.nodes.written()
 
     def spill(self) -> None:
@@ -341,10 +341,10 @@ class Staging:
             return
         with self._lock:
             for column in self.columns.values():
-                column.adopt()
+                column.replace_tree()
             roots = [column.root.digest for column in self.columns.values() if column.root is not None]
             self._db.update(lambda transaction: self.nodes.flush(transaction, roots))
-            self._forget_folds()
+            self._forget_merged_trees()
 
     def clear(self, transaction: WriteTransaction) -> None:
         """Delete every row: a commit holds the content now, or it is given up."""

@@ -1,10 +1,14 @@
-"""One column of the staging area: a tree, and an overlay of changed entries on it."""
+"""One column of the staging area: a tree, and an overlay of changed entries on it.
+
+What is asked for by key is looked up in the overlay first, then in the tree. What needs all entries in order asks for the *merged tree*, the tree
+with the overlay applied; it is kept, and later changes are applied to it.
+"""
 
 from __future__ import annotations
 
 import threading
 from collections.abc import Sequence
-from typing import NamedTuple
+from typing import Any, Final, NamedTuple
 
 import numpy as np
 
@@ -14,15 +18,18 @@ from hangar.objects.apply import apply, cells_of
 from hangar.objects.ascending import as_ascending
 from hangar.objects.build import Rows
 from hangar.objects.commit import FLAT, NESTED, ColumnEntry
-from hangar.objects.lookup import get
+from hangar.objects.lookup import get, get_many
 from hangar.objects.node import Root
+from hangar.objects.scan import entries_below, starts_with
 from hangar.objects.store import NodeStore
 from hangar.schema import ColumnSchema
+from hangar.staging.overlay import Overlay
 
 __all__ = ["Change", "WorkingColumn", "tree_of"]
 
-_FOLD_ROWS = 16 * limits.STAGED_ROWS
-"""An overlay in memory is folded when it has outgrown this, so that a batch without end is bounded."""
+_MOST_ROWS: Final = 16 * limits.STAGED_ROWS
+"""An overlay in memory that has outgrown this goes into the tree, so that a batch without end is bounded."""
+_UNCHANGED: Final[Any] = object()
 
 
 def tree_of(entry: ColumnEntry) -> Root | None:
@@ -38,13 +45,12 @@ class Change(NamedTuple):
 
 
 class WorkingColumn:
-    """One column of the staging area: a tree, and an overlay of encoded key -> cell (None: deleted) on it."""
+    """One column of the staging area: a tree, and an overlay of changed entries on it."""
 
     __slots__ = (
-        "_folded",
         "_lock",
+        "_merged",
         "_nodes",
-        "_since",
         "attributes",
         "id",
         "name",
@@ -54,7 +60,6 @@ class WorkingColumn:
         "root",
         "row_changed",
         "schema",
-        "unsaved",
     )
 
     def __init__(
@@ -65,27 +70,62 @@ class WorkingColumn:
         self.id, self.name, self.schema = entry.id, entry.name, schema
         self.attributes: Digest | None = None if entry.attributes is None else Digest(entry.attributes)
         self.root = tree_of(entry)
-        self.overlay: dict[bytes, bytes | None] = {}
-        self.unsaved: dict[bytes, bytes | None] = {}
+        self.overlay = Overlay()
         self.number: int | None = None
         self.replaced = False
         self.row_changed = False
-        self._folded: tuple[Root | None] | None = None
-        self._since: dict[bytes, bytes | None] = {}
+        self._merged: tuple[Root | None] | None = None
 
     def cell(self, key: bytes) -> bytes | None:
         """What the column holds under the encoded ``key``."""
-        overlay = self.overlay
-        if key in overlay:
-            return overlay[key]
+        changed = self.overlay.cells
+        if key in changed:
+            return changed[key]
         return None if self.root is None else get(self._nodes, self.root.digest, key)
+
+    def cells(self, keys: Sequence[bytes]) -> list[bytes | None]:
+        """What the column holds under each of the encoded ``keys``, in their order."""
+        changed, root = self.overlay.cells, self.root
+        found: list[bytes | None] = [changed.get(key, _UNCHANGED) for key in keys]
+        places = [i for i, cell in enumerate(found) if cell is _UNCHANGED]
+        if places and root is None:
+            return [None if cell is _UNCHANGED else cell for cell in found]
+        if places and root is not None:
+            rest = get_many(self._nodes, self.schema.form, root.digest, [keys[i] for i in places])
+            for i, cell in zip(places, rest, strict=True):
+                found[i] = cell
+        return found
+
+    def below(self, prefix: bytes) -> dict[bytes, bytes]:
+        """The entries whose keys begin with ``prefix``, a sample's in a nested column, in key order."""
+        with self._lock:
+            found = (
+                {}
+                if self.root is None
+                else dict(zip(*entries_below(self._nodes, self.root.digest, prefix), strict=True))
+            )
+            changed = self.overlay.below(prefix)
+            if not changed:
+                return found
+            merged = found | {key: self.overlay.cells[key] for key in changed}
+            return {key: cell for key in sorted(merged) if (cell := merged[key]) is not None}
+
+    def starts_with(self, prefix: bytes) -> bool:
+        """Whether some key begins with ``prefix``."""
+        with self._lock:
+            changed = self.overlay.below(prefix)
+            if any(self.overlay.cells[key] is not None for key in changed):
+                return True
+            if self.root is None or not changed:
+                return self.root is not None and starts_with(self._nodes, self.root.digest, prefix)
+            return bool(self.below(prefix))
 
     def set(self, key: bytes, cell: bytes | None) -> None:
         """Change one entry; None deletes it."""
         with self._lock:
-            self._since[key] = self.overlay[key] = self.unsaved[key] = cell
-            if len(self.overlay) > _FOLD_ROWS:
-                self.adopt()
+            self.overlay.set(key, cell)
+            if len(self.overlay) > _MOST_ROWS:
+                self.replace_tree()
 
     def set_many(self, keys: Sequence[bytes], cells: Sequence[bytes | None] | Rows) -> None:
         """Change many entries; the last of several for one key counts. A large batch goes straight into the tree.
@@ -102,7 +142,7 @@ class WorkingColumn:
                 cells = cells_of(cells)
             if len(keys) <= limits.STAGED_ROWS:
                 return Change(dict(zip(keys, cells, strict=True)), None)
-            self.adopt()
+            self.replace_tree()
             if ascending is None:
                 batch = dict(zip(keys, cells, strict=True))
                 ordered = sorted(batch)
@@ -118,47 +158,46 @@ class WorkingColumn:
                 self.replaced = True
                 self.root = change.root
             else:
-                self._since.update(change.rows)
                 self.overlay.update(change.rows)
-                self.unsaved.update(change.rows)
 
-    def fold(self) -> Root | None:
+    def merged_tree(self) -> Root | None:
         """The tree with the overlay applied. It is kept, and what changes afterwards is applied to it."""
         if not self.overlay:
             return self.root
         with self._lock:
-            tree, changes = (self.root, self.overlay) if self._folded is None else (self._folded[0], self._since)
-            if changes:
-                ordered = sorted(changes)
-                cells = [changes[key] for key in ordered]
-                self._folded = (apply(self._nodes, self.schema.form, tree, ordered, cells),)
-                self._since = {}
-            return self.root if self._folded is None else self._folded[0]
+            changed = self.overlay.cells
+            tree, keys = (self.root, changed) if self._merged is None else (self._merged[0], self.overlay.unmerged)
+            if keys:
+                ordered = sorted(keys)
+                cells = [changed[key] for key in ordered]
+                self._merged = (apply(self._nodes, self.schema.form, tree, ordered, cells),)
+                self.overlay.unmerged = set()
+            return self.root if self._merged is None else self._merged[0]
 
     def snapshot(self) -> tuple[NodeStore, Root | None]:
         """The tree as it is now, and a store that keeps its nodes whatever is written or forgotten afterwards."""
         with self._lock:
-            root = self.fold()
+            root = self.merged_tree()
             return self._nodes.snapshot(), root
 
-    def adopt(self) -> None:
-        """Make the folded tree the column's tree, and begin a new overlay."""
+    def replace_tree(self) -> None:
+        """Make the merged tree the column's tree, and begin a new overlay."""
         with self._lock:
             if self.overlay:
                 # In this order a step that is interrupted leaves a column that says the same.
                 self.replaced = True
-                self.root = self.fold()
-                self.overlay, self.unsaved = {}, {}
-            self.forget_fold()
+                self.root = self.merged_tree()
+                self.overlay = Overlay()
+            self.forget_merged()
 
-    def forget_fold(self) -> None:
-        """Let the folded tree be made again when it is asked for."""
-        self._folded = None
-        self._since = {}
+    def forget_merged(self) -> None:
+        """Let the merged tree be made again when it is asked for."""
+        self._merged = None
+        self.overlay.unmerged = set()
 
     def entry(self) -> ColumnEntry:
         """The column as a commit would list it."""
-        root = self.fold()
+        root = self.merged_tree()
         return ColumnEntry(
             name=self.name,
             id=self.id,
