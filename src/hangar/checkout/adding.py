@@ -18,6 +18,7 @@ from hangar.names import check_name
 from hangar.objects.commit import column_id
 from hangar.schema import BytesSchema, ColumnSchema, NdarraySchema, StrSchema, as_shape
 from hangar.schema.ndarray import as_array
+from hangar.schema.numbers import is_number_type
 
 __all__ = ["ColumnAdding"]
 
@@ -40,7 +41,7 @@ class ColumnAdding:
         name: str,
         shape: Shape | None = None,
         dtype: npt.DTypeLike | None = None,
-        prototype: np.ndarray[Any, Any] | None = None,
+        prototype: np.ndarray[Any, Any] | complex | None = None,
         variable_shape: bool = False,
         contains_subsamples: Literal[False] = False,
         *,
@@ -54,7 +55,7 @@ class ColumnAdding:
         name: str,
         shape: Shape | None = None,
         dtype: npt.DTypeLike | None = None,
-        prototype: np.ndarray[Any, Any] | None = None,
+        prototype: np.ndarray[Any, Any] | complex | None = None,
         variable_shape: bool = False,
         *,
         contains_subsamples: Literal[True],
@@ -68,7 +69,7 @@ class ColumnAdding:
         name: str,
         shape: Shape | None = None,
         dtype: npt.DTypeLike | None = None,
-        prototype: np.ndarray[Any, Any] | None = None,
+        prototype: np.ndarray[Any, Any] | complex | None = None,
         variable_shape: bool = False,
         contains_subsamples: bool = False,
         *,
@@ -81,7 +82,7 @@ class ColumnAdding:
         name: str,
         shape: Shape | None = None,
         dtype: npt.DTypeLike | None = None,
-        prototype: np.ndarray[Any, Any] | None = None,
+        prototype: np.ndarray[Any, Any] | complex | None = None,
         variable_shape: bool = False,
         contains_subsamples: bool = False,
         *,
@@ -100,7 +101,7 @@ class ColumnAdding:
         dtype
             Element type, by default float64; bool, ints, float16/32/64, complex64/128 (bfloat16, float8 of ml_dtypes).
         prototype
-            An array with the shape and dtype of the samples, instead of ``shape``.
+            An array with the shape and dtype of the samples, instead of ``shape``; a Python number is a sample of shape ``()``.
         variable_shape
             Whether samples may differ in shape.
         contains_subsamples
@@ -128,7 +129,7 @@ class ColumnAdding:
         if prototype is not None:
             if shape is not None:
                 raise InvalidInputError("give a shape or a prototype, not both")
-            model = as_array(prototype)
+            model = np.asarray(prototype) if is_number_type(type(prototype)) else as_array(prototype)
             wanted, found = model.shape, model.dtype if dtype is None else _dtype(dtype)
         elif shape is None:
             raise InvalidInputError("give the shape of the samples, or a prototype")

@@ -28,6 +28,7 @@ from hangar.schema.base import (
     register_kind,
 )
 from hangar.schema.dtypes import dtype_code, dtype_of
+from hangar.schema.numbers import is_number_type, numbers_as_array
 
 __all__ = ["NdarraySchema", "as_array", "as_shape", "widened"]
 
@@ -171,8 +172,14 @@ class NdarraySchema(ColumnSchema):
                 array = bits.astype(np.bool_)
         return np.asarray(array, self._dtype, order="C")
 
+    def _as_array(self, value: object) -> np.ndarray[Any, Any]:
+        """``value`` as an array; in a column of shape ``()`` a Python number is one."""
+        if not self._shape and is_number_type(type(value)):
+            return numbers_as_array([value], self._dtype).reshape(())  # type: ignore[list-item]
+        return as_array(value)
+
     def encode(self, value: object) -> tuple[Header, memoryview]:
-        array = as_array(value)
+        array = self._as_array(value)
         if array.shape != self._shape or array.dtype != self._dtype:
             self._check_fit(array.dtype, array.shape)
         array = self._canonical(array)
@@ -197,7 +204,10 @@ class NdarraySchema(ColumnSchema):
         return stacked.reshape(count, -1).view(np.uint8)
 
     def _encode_sequence(self, values: Sequence[object]) -> Encoded:
-        arrays = values if set(map(type, values)) <= {np.ndarray} else [as_array(value) for value in values]
+        kinds = set(map(type, values))
+        if not self._shape and kinds and all(map(is_number_type, kinds)):
+            return self.encode_batch(numbers_as_array(values, self._dtype), len(values))  # type: ignore[arg-type]
+        arrays = values if kinds <= {np.ndarray} else [self._as_array(value) for value in values]
         fits = {(array.dtype, array.shape) for array in arrays}  # type: ignore[attr-defined]
         for dtype, shape in fits:
             self._check_fit(dtype, shape)
