@@ -18,6 +18,8 @@ import numpy as np
 import numpy.typing as npt
 from blake3 import blake3
 
+from hangar.threads import cores
+
 
 def _agrees(in_lanes: Callable[[bytes, Sequence[bytes], int], tuple[bytes, list[int]]]) -> bool:
     """Whether the kernel, as this processor runs it, gives the digests of the package: one that does not would lose data silently."""
@@ -103,8 +105,7 @@ def hash_list(key: bytes, inputs: Sequence[Any]) -> list[Any]:
 def _threads(nbytes: int) -> int:
     if nbytes < 2 * _THREAD_BYTES:
         return 1
-    count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(count, nbytes // _THREAD_BYTES, 16)
+    return min(cores(), nbytes // _THREAD_BYTES)
 
 
 def row_buffers(rows: npt.NDArray[np.uint8]) -> Iterable[Any]:

@@ -44,7 +44,7 @@ GUARDS: dict[str, tuple[str, ...]] = {
     ),
     "src/hangar/backends": (
         "tests/backends",
-        "tests/blobs/test_overlap.py",
+        "tests/blobs/test_writing_while_computing.py",
         "tests/blobs/test_damage.py",
         "tests/crash",
     ),

@@ -8,9 +8,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hangar import external
+from hangar import external, threads
 from hangar.errors import InvalidInputError
-from hangar.external import BasePlugin, ahead, exporter
+from hangar.external import BasePlugin, exporter
 from hangar.external.exporter import ExportReport, FolderExport, export_samples
 from hangar.external.importer import import_files
 from hangar.external.keysfile import KEYS_FILE, read_keys
@@ -190,7 +190,7 @@ def test_keys_from_a_stranger(tmp_path: Path, line: str) -> None:
 
 @pytest.mark.parametrize("cores", [1, 4])
 def test_many_files_on_several_cores(tmp_path: Path, cores: int, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(ahead, "_cores", lambda: cores)
+    monkeypatch.setattr(threads, "cores", lambda: cores)
     monkeypatch.setattr(exporter, "AHEAD_BYTES", 2_000)
     column = filled(*range(500))
     report = run(column, tmp_path)

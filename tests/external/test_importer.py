@@ -13,8 +13,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hangar import threads
 from hangar.errors import ConflictError, InvalidInputError, PathNotFoundError
-from hangar.external import BasePlugin, ahead, importer, loading
+from hangar.external import BasePlugin, importer, loading
 from hangar.external.fit import Needs, create_command
 from hangar.external.importer import FolderImport, ImportReport, import_files
 from hangar.external.loading import Job, plan_import
@@ -25,7 +26,7 @@ from tests.external.fakes import FakeColumn, picture, write_png
 @pytest.fixture(autouse=True, params=["threads", "one thread"])
 def _threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """Every test holds whether files are decoded on threads or not."""
-    monkeypatch.setattr(ahead, "_cores", lambda: 4 if request.param == "threads" else 1)
+    monkeypatch.setattr(threads, "cores", lambda: 4 if request.param == "threads" else 1)
 
 
 def run(column: FakeColumn, path: Path, **options: Any) -> ImportReport:

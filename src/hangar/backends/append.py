@@ -10,6 +10,7 @@ import contextlib
 import os
 import threading
 from collections.abc import Sequence
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -22,6 +23,7 @@ from hangar.backends.location import Locations
 from hangar.backends.raw import gather_list, gather_rows
 from hangar.digest import Header
 from hangar.errors import CorruptionError, HangarError
+from hangar.threads import start_thread
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -84,8 +86,8 @@ class AppendWriter(FileWriter):
         written = _fs.write_at(self._descriptor, buffers, self.end, self.path)
         self.end += written
         if written >= _EARLY_BYTES and not self._early.is_alive():
-            self._early = threading.Thread(target=_write_back, args=(self.path,), daemon=True, name="hangar-write-back")
-            self._early.start()
+            started = start_thread(partial(_write_back, self.path), "hangar-write-back", daemon=True)
+            self._early = started or self._early
 
     def sync(self) -> None:
         """Bring what was appended to disk."""

@@ -13,9 +13,9 @@ import numpy as np
 
 from hangar.backends.base import Options, Rows
 from hangar.blobs.index import Digests
-from hangar.blobs.overlap import both
 from hangar.blobs.writer import BlobWriter, nothing
 from hangar.digest import Digest, Header, blob_digests, blob_digests_of_list
+from hangar.threads import both
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

@@ -20,7 +20,6 @@ from hangar.backends.location import Words
 from hangar.blobs.appender import Appender
 from hangar.blobs.batch import Batch, batch_of_list, batch_of_rows
 from hangar.blobs.index import Digests, Index, Positions, Sought, sort_digests
-from hangar.blobs.overlap import both
 from hangar.blobs.pending import Buffered, Pending
 from hangar.blobs.publication import Publication
 from hangar.blobs.store import BlobStore
@@ -29,6 +28,7 @@ from hangar.digest import DIGEST_BYTES, Header, digest_array
 from hangar.errors import HangarError, InvalidInputError, InvalidStateError, StorageError
 from hangar.lock import WriterLock
 from hangar.publishing import OutdatedError
+from hangar.threads import both
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

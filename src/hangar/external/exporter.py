@@ -21,7 +21,6 @@ from typing import Any, Final
 import numpy as np
 
 from hangar.errors import HangarError, InvalidInputError
-from hangar.external.ahead import Ahead, threads_for
 from hangar.external.base import BasePlugin, normal_extension
 from hangar.external.fit import Column, Needs, value_bytes
 from hangar.external.keysfile import read_keys, write_keys
@@ -31,6 +30,7 @@ from hangar.external.plugins._files import FilePlugin
 from hangar.external.plugins.images import lossless_format, lossy
 from hangar.external.safe_io import FileNames, OutputDirectory, safe_component, safe_suffix
 from hangar.progress import Progress, Reporter, report
+from hangar.threads import Pipeline, threads_for
 
 __all__ = ["ExportReport", "Exported", "FolderExport", "export_samples"]
 
@@ -142,7 +142,7 @@ class FolderExport:
         self._directory.staging()  # made before any thread asks for it
         told = read_keys(str(self._directory.path))
         threads = threads_for(Needs.of(self._column).nbytes) if len(keys) > 1 else 0
-        ahead: Ahead[None] = Ahead(threads, AHEAD_BYTES, "hangar-export")
+        ahead: Pipeline[None] = Pipeline(threads, AHEAD_BYTES, "hangar-export")
         try:
             with report(progress, len(keys), "samples", f"exporting {self._column.column}") as reporter, ahead:
                 for files, weight in self._chunks(keys):
@@ -176,7 +176,7 @@ class FolderExport:
         except InvalidInputError as error:
             raise InvalidInputError(f"sample {file.key!r} of {self._column.column!r}: {error}") from None
 
-    def _take(self, ahead: Ahead[None], reporter: Reporter) -> None:
+    def _take(self, ahead: Pipeline[None], reporter: Reporter) -> None:
         """Wait for the oldest task; raise what it met."""
         ahead.take()
         chunk = self._running.popleft()

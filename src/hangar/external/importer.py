@@ -17,12 +17,12 @@ from typing import Any, Final
 import numpy as np
 
 from hangar.errors import HangarError, InvalidInputError
-from hangar.external.ahead import HELD_BYTES
 from hangar.external.batches import Batch, ImportKeys, WritableColumn, check_name
 from hangar.external.fit import Needs, value_bytes
 from hangar.external.loading import Job, Loader, loader_threads
 from hangar.external.naming import Key, Source
 from hangar.progress import Progress, Reporter, report
+from hangar.threads import HELD_BYTES
 
 __all__ = ["FolderImport", "ImportReport", "import_files"]
 

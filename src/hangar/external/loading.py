@@ -14,12 +14,12 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 
 from hangar.errors import HangarError, InvalidInputError
-from hangar.external.ahead import Ahead, threads_for
 from hangar.external.base import BasePlugin
 from hangar.external.fit import Needs, value_bytes
 from hangar.external.manager import manager
 from hangar.external.naming import Source
 from hangar.external.plugins._files import FilePlugin
+from hangar.threads import Pipeline, threads_for
 
 __all__ = ["Job", "Loaded", "Loader", "Pairs", "Rows", "first_value", "loader_threads", "plan_import"]
 
@@ -113,7 +113,7 @@ class Loader:
         self._needs = needs
         self._rows = rows
         self._batch = batch
-        self._ahead: Ahead[Loaded] = Ahead(threads, AHEAD_BYTES if rows is None else rows.nbytes, "hangar-import")
+        self._ahead: Pipeline[Loaded] = Pipeline(threads, AHEAD_BYTES if rows is None else rows.nbytes, "hangar-import")
         self._unfreed = 0
 
     def __iter__(self) -> Iterator[Loaded]:

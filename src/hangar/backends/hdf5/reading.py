@@ -18,10 +18,10 @@ from hangar.backends.base import Rows
 from hangar.backends.file import BlobFile, Mapped
 from hangar.backends.hdf5.codecs import Bytes, Encoding, decode
 from hangar.backends.hdf5.frames import RAGGED, ROWS, Frame
-from hangar.backends.hdf5.workers import processors, together
 from hangar.backends.location import FILE_ROW, LENGTH_MASK, OFFSET, ROW_SHIFT, STORED, Location, Locations, Words
 from hangar.digest import Header
 from hangar.errors import CorruptionError
+from hangar.threads import cores, together
 
 __all__ = ["encoded_as", "read_into", "read_sample", "read_samples"]
 
@@ -146,7 +146,7 @@ def _check_place(frame: Frame, row: int, size: int) -> None:
 
 
 def _run(works: list[Work]) -> None:
-    if sum(nbytes for nbytes, _ in works) < _THREADED_BYTES or len(works) == 1 or processors() == 1:
+    if sum(nbytes for nbytes, _ in works) < _THREADED_BYTES or len(works) == 1 or cores() == 1:
         for _, work in works:
             work()
     else:
@@ -155,7 +155,7 @@ def _run(works: list[Work]) -> None:
 
 
 def _parts(works: list[Work]) -> Iterator[list[Work]]:
-    most = max(_THREADED_BYTES, sum(nbytes for nbytes, _ in works) // (4 * processors()))
+    most = max(_THREADED_BYTES, sum(nbytes for nbytes, _ in works) // (4 * cores()))
     part: list[Work] = []
     held = 0
     for work in works:

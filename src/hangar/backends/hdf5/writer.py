@@ -28,9 +28,9 @@ from hangar.backends.hdf5.codecs import NONE, Encoding, encode
 from hangar.backends.hdf5.frames import LISTING, MAX_PIECE_BYTES, Content, Frame, encode_head
 from hangar.backends.hdf5.listing import about, make_listing
 from hangar.backends.hdf5.options import encoding_of
-from hangar.backends.hdf5.workers import in_order
 from hangar.backends.location import Locations
 from hangar.errors import CorruptionError, HangarError
+from hangar.threads import in_order
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer

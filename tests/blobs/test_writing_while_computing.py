@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import _thread
 import os
 import threading
 
@@ -8,30 +7,8 @@ import numpy as np
 import pytest
 
 from hangar import _fs
-from hangar.blobs.overlap import both
 from hangar.errors import DiskFullError, InvalidInputError
 from tests.blobs.maker import IMAGE, Bench, images
-
-
-def test_both_are_done_at_once() -> None:
-    barrier = threading.Barrier(2, timeout=10)
-    assert both(barrier.wait, barrier.wait) in {(0, 1), (1, 0)}
-
-
-def test_errors_come_out_when_both_are_over() -> None:
-    ended = []
-
-    def fail(name: str) -> None:
-        ended.append(name)
-        raise ValueError(name)
-
-    with pytest.raises(ValueError, match="one"):
-        both(lambda: fail("one"), lambda: ended.append("two"))
-    with pytest.raises(ValueError, match="two"):
-        both(lambda: ended.append("one"), lambda: fail("two"))
-    with pytest.raises(ValueError, match="one"):
-        both(lambda: fail("one"), lambda: fail("two"))
-    assert sorted(ended) == ["one"] * 3 + ["two"] * 3
 
 
 def test_a_large_batch_is_written_while_it_is_summed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -109,41 +86,3 @@ def test_a_large_batch_begins_to_reach_the_disk_at_once(bench: Bench, monkeypatc
     bench.publish()
     assert synced[0] == "hangar-write-back"
     assert "MainThread" in synced[1:]
-
-
-def test_an_interrupt_waits_until_the_write_is_over(default_interrupts: None) -> None:
-    """What goes on writing behind an interrupted call's back would fall on what is written next in its place."""
-    order: list[str] = []
-    go = threading.Event()
-
-    def write() -> None:
-        assert go.wait(10)
-        order.append("written")
-
-    def interrupt() -> None:
-        threading.Timer(0.05, _thread.interrupt_main).start()
-        threading.Timer(0.15, _thread.interrupt_main).start()
-        threading.Timer(0.4, go.set).start()
-
-    try:
-        both(write, interrupt)
-    except KeyboardInterrupt:
-        order.append("interrupted")
-    assert order == ["written", "interrupted"]
-
-
-def test_work_whose_thread_does_not_start_is_not_done_later(monkeypatch: pytest.MonkeyPatch) -> None:
-    done: list[str] = []
-    threads: list[threading.Thread] = []
-
-    def interrupted(thread: threading.Thread) -> None:
-        threads.append(thread)
-        raise KeyboardInterrupt
-
-    with monkeypatch.context() as patch:
-        patch.setattr(threading.Thread, "start", interrupted)
-        with pytest.raises(KeyboardInterrupt):
-            both(lambda: done.append("written"), lambda: done.append("computed"))
-    threads[0].start()
-    threads[0].join()
-    assert done == []

@@ -1,0 +1,230 @@
+"""Threads: each call is made once, results keep their order, and without threads the caller does the work."""
+
+from __future__ import annotations
+
+import _thread
+import os
+import subprocess
+import sys
+import threading
+import time
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hangar import Repository, threads
+from hangar.threads import Pipeline, Task, both, cores, in_order, threads_for, together
+
+
+@pytest.fixture(params=["threads", "no thread can be started", "the third cannot be started"])
+def _threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "cores", lambda: 4)
+    allowed = {"threads": 10**6, "no thread can be started": 0, "the third cannot be started": 2}[request.param]
+    start = threading.Thread.start
+    started: list[threading.Thread] = []
+
+    def limited(thread: threading.Thread) -> None:
+        if len(started) >= allowed:
+            raise RuntimeError("can't start new thread")
+        started.append(thread)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", limited)
+
+
+def test_both_are_done_at_once() -> None:
+    barrier = threading.Barrier(2, timeout=10)
+    assert both(barrier.wait, barrier.wait) in {(0, 1), (1, 0)}
+
+
+def test_errors_come_out_when_both_are_over() -> None:
+    ended = []
+
+    def fail(name: str) -> None:
+        ended.append(name)
+        raise ValueError(name)
+
+    with pytest.raises(ValueError, match="one"):
+        both(lambda: fail("one"), lambda: ended.append("two"))
+    with pytest.raises(ValueError, match="two"):
+        both(lambda: ended.append("one"), lambda: fail("two"))
+    with pytest.raises(ValueError, match="one"):
+        both(lambda: fail("one"), lambda: fail("two"))
+    assert sorted(ended) == ["one"] * 3 + ["two"] * 3
+
+
+def test_an_interrupt_waits_until_the_write_is_over(default_interrupts: None) -> None:
+    """What goes on writing behind an interrupted call's back would fall on what is written next in its place."""
+    order: list[str] = []
+    go = threading.Event()
+
+    def write() -> None:
+        assert go.wait(10)
+        order.append("written")
+
+    def interrupt() -> None:
+        threading.Timer(0.05, _thread.interrupt_main).start()
+        threading.Timer(0.15, _thread.interrupt_main).start()
+        threading.Timer(0.4, go.set).start()
+
+    try:
+        both(write, interrupt)
+    except KeyboardInterrupt:
+        order.append("interrupted")
+    assert order == ["written", "interrupted"]
+
+
+def test_work_whose_thread_does_not_start_is_not_done_later(monkeypatch: pytest.MonkeyPatch) -> None:
+    done: list[str] = []
+    threads: list[threading.Thread] = []
+
+    def interrupted(thread: threading.Thread) -> None:
+        threads.append(thread)
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(threading.Thread, "start", interrupted)
+        with pytest.raises(KeyboardInterrupt):
+            both(lambda: done.append("written"), lambda: done.append("computed"))
+    threads[0].start()
+    threads[0].join()
+    assert done == []
+
+
+def fail_at(number: int) -> Any:
+    def work(at: int) -> int:
+        if at == number:
+            raise ValueError(f"{at} failed")
+        return at * at
+
+    return work
+
+
+@pytest.mark.usefixtures("_threads")
+def test_results_come_in_order_and_each_call_is_made_once() -> None:
+    calls: list[int] = []
+
+    def work(at: int) -> int:
+        calls.append(at)
+        time.sleep(0.001 * (at % 3))
+        return at * at
+
+    assert list(in_order(work, range(50))) == [at * at for at in range(50)]
+    assert sorted(calls) == list(range(50))
+    with pytest.raises(ValueError, match="7 failed"):
+        list(in_order(fail_at(7), range(50)))
+    assert [thread for thread in threading.enumerate() if thread.name.startswith("hangar")] == []
+
+
+@pytest.mark.usefixtures("_threads")
+def test_all_works_are_done_once() -> None:
+    calls: list[int] = []
+    together([lambda at=at: calls.append(at) for at in range(40)])  # type: ignore[misc]
+    assert sorted(calls) == list(range(40))
+    with pytest.raises(ValueError, match="5 failed"):
+        together([lambda at=at: fail_at(5)(at) for at in range(40)])  # type: ignore[misc]
+    assert both(lambda: 1, lambda: 2) == (1, 2)
+    assert [thread for thread in threading.enumerate() if thread.name.startswith("hangar")] == []
+
+
+@pytest.mark.usefixtures("_threads")
+def test_a_pipeline_keeps_order_and_its_bound() -> None:
+    calls: list[int] = []
+
+    def work(at: int) -> int:
+        calls.append(at)
+        return at
+
+    taken: list[int] = []
+    with Pipeline[int](4, 10, "hangar-test") as pipeline:
+        for at in range(60):
+            while not pipeline.room(4):
+                taken.append(pipeline.take())
+                pipeline.free(4)
+            pipeline.offer(partial(work, at), 4)
+            assert pipeline.held <= 16
+        while len(pipeline):
+            taken.append(pipeline.take())
+    assert taken == list(range(60))
+    assert sorted(calls) == list(range(60))
+
+
+@pytest.mark.usefixtures("_threads")
+def test_what_a_pipeline_has_not_begun_at_its_end_never_is() -> None:
+    calls: list[int] = []
+
+    def work(at: int) -> None:
+        calls.append(at)
+        time.sleep(0.002)
+
+    with Pipeline[None](1, 10**9, "hangar-test") as pipeline:
+        for at in range(1_000):
+            pipeline.offer(partial(work, at), 1)
+    done = len(calls)
+    assert done < 1_000
+    time.sleep(0.05)
+    assert len(calls) == done
+
+
+@pytest.mark.usefixtures("_threads")
+@pytest.mark.parametrize("backend", ["00", "10"])
+def test_a_repository_needs_no_threads(tmp_path: Path, backend: str) -> None:
+    """Batches large enough to be encoded, written and decoded on threads."""
+    rows = np.arange(40 * 2**18, dtype=np.uint32).reshape(40, 512, 512)
+    with Repository(tmp_path, exists=False) as repository:
+        repository.init("Ada", "ada@example.com")
+        writer = repository.checkout(write=True)
+        column: Any = writer.add_ndarray_column("images", prototype=rows[0], backend=backend)
+        column.write(range(40), rows)
+        np.testing.assert_array_equal(writer["images"].read(range(40)), rows)
+        writer.close()
+
+
+def test_a_task_that_an_interrupt_met_before_its_call_can_still_be_settled() -> None:
+    """The claim is made, the call not: nobody may wait for it."""
+    calls: list[int] = []
+    task = Task(lambda: calls.append(1))
+    assert task._claim()
+    task.settle()
+    other = threading.Thread(target=task.run)
+    other.start()
+    other.join()
+    assert calls == []
+
+
+def test_a_generator_that_was_left_keeps_no_process_alive() -> None:
+    code = """
+from hangar import threads
+threads.cores = lambda: 4
+left = threads.in_order(lambda at: at, range(10**9))
+print([next(left) for _ in range(100)][-1])
+"""
+    result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
+    assert (result.returncode, result.stdout, result.stderr) == (0, "99\n", "")
+
+
+def test_the_number_of_threads_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:
+    assert 1 <= cores() <= threads.MAX_CORES
+    if hasattr(os, "sched_getaffinity"):
+        assert cores() == min(len(os.sched_getaffinity(0)), threads.MAX_CORES)
+    monkeypatch.setattr(threads, "cores", lambda: 8)
+    assert [threads_for(size) for size in (0, 1, threads.HELD_BYTES // 3, threads.HELD_BYTES)] == [8, 8, 3, 0]
+
+
+def test_threads_are_started_and_cores_counted_in_one_module() -> None:
+    """What starts threads elsewhere would lack the way back to the calling thread."""
+    source = Path(threads.__file__).parent
+    offenders = [
+        path.name
+        for path in source.rglob("*.py")
+        if path.name != "threads.py"
+        and "testing" not in path.parts
+        and any(
+            word in path.read_text("utf-8")
+            for word in ("ThreadPoolExecutor", "cpu_count", "sched_getaffinity", "Thread(target")
+        )
+    ]
+    assert offenders == []
