@@ -27,9 +27,11 @@ from hangar.errors import (
 from hangar.lock import create_lock, holder
 from hangar.refs import Refs
 
-__all__ = ["DEFAULT_BRANCH", "check_request", "initialize"]
+__all__ = ["DEFAULT_BRANCH", "DIRECTORY", "check_place", "check_request", "initialize"]
 
 DEFAULT_BRANCH = "master"
+DIRECTORY = ".hangar"
+"""Directory of a repository's own files."""
 
 
 def check_request(directory: Path, user_name: object, user_email: object, *, remove_old: bool) -> None:
@@ -40,13 +42,45 @@ def check_request(directory: Path, user_name: object, user_email: object, *, rem
         check_value(key, value)
     if not user_name:
         raise InvalidInputError("user.name is empty: commits are made in somebody's name")
+    check_place(directory, remove_old=remove_old)
+
+
+def check_place(directory: Path, *, remove_old: bool) -> None:
+    """Raise what :func:`initialize` raises where a repository cannot be made in ``directory`` (the ``.hangar``), whoever makes it.
+
+    Raises
+    ------
+    InvalidInputError
+        It is among the files of another repository.
+    RepositoryExistsError
+        There is one, and ``remove_old`` is not given.
+    """
+    _refuse_inside(directory.parent)
     if directory.exists() and not remove_old:
-        exists = (directory / FILE_NAME).exists()
-        what = "a repository" if exists else "something that is no sound repository"
-        raise RepositoryExistsError(
-            f"there is {what} in {directory}: `hangar init --overwrite` (in Python `remove_old=True`) puts an empty one "
-            "in its place"
+        raise RepositoryExistsError(_exists(directory))
+
+
+def _refuse_inside(place: Path) -> None:
+    """Refuse a repository among the files of another one."""
+    for outer in (place, *place.parents):
+        if outer.name == DIRECTORY and (outer / FILE_NAME).exists():
+            raise InvalidInputError(
+                f"{place} is inside a repository's own files: choose a directory outside of {outer}"
+            )
+
+
+def _exists(directory: Path) -> str:
+    """What to say of a ``.hangar`` that is there."""
+    if not (directory / FILE_NAME).exists():
+        return (
+            f"{directory} exists and is no sound repository: move it away, or delete it with all it holds by "
+            "`hangar init --overwrite` (in Python `remove_old=True`)"
         )
+    return (
+        f"there is a repository in {directory.parent} already: see it with `hangar status`, or open it in Python with "
+        f"Repository({str(directory.parent)!r}). To delete all its history and begin anew: `hangar init --overwrite` "
+        "(in Python `remove_old=True`)"
+    )
 
 
 def initialize(directory: Path, user_name: str, user_email: str, *, remove_old: bool) -> None:

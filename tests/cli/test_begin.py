@@ -6,6 +6,7 @@ from pathlib import Path
 
 import pytest
 
+from hangar import InvalidInputError, Repository
 from tests.cli.shell import Shell
 
 
@@ -26,7 +27,7 @@ def test_init_offers_the_users_own_configuration(shell: Shell) -> None:
         }
         shell.ok("init", input="")  # nobody answers
         assert shell.ok("config", "user.name") == "Ada L\n"
-        shell.ok("init", "--overwrite", input="\nother@example.com\n")
+        shell.ok("init", "--overwrite", "--yes", input="\nother@example.com\n")
         assert shell.ok("config", "user.email") == "other@example.com\n"
         assert shell.ok("config", "user.name") == "Ada L\n"
     finally:
@@ -50,8 +51,27 @@ def test_init_in_a_directory(shell: Shell) -> None:
 def test_init_twice(filled: Shell) -> None:
     filled.fails(4, "init", "--name", "a", "--email", "b", text="--overwrite")
     assert len(filled.json("log")["commits"]) == 1
-    filled.ok("init", "--name", "a", "--email", "b", "--overwrite")
+    who = ("--name", "a", "--email", "b")
+    filled.fails(1, "init", *who, "--overwrite", text="add --yes")
+    assert len(filled.json("log")["commits"]) == 1
+    filled.ok("init", *who, "--overwrite", "--yes")
     assert filled.json("log")["commits"] == []
+
+
+def test_init_names_the_repository_that_is_there_before_how_to_delete_it(filled: Shell) -> None:
+    text = filled.fails(4, "init", input="")  # said before anything is asked
+    assert text.index("`hangar status`") < text.index(f"Repository({str(filled.path)!r})") < text.index("--overwrite")
+
+
+def test_no_repository_inside_the_files_of_another(filled: Shell) -> None:
+    for place in (".hangar", ".hangar/blobs", ".hangar/new"):
+        filled.fails(1, "init", place, "--name", "a", "--email", "b", text="inside a repository's own files")
+    inside = Shell(filled.path / ".hangar")
+    inside.fails(1, "init", "--name", "a", "--email", "b", "--overwrite", "--yes", text="choose a directory outside")
+    assert not (filled.path / ".hangar" / ".hangar").exists()
+    assert not (filled.path / ".hangar" / "new").exists()
+    with pytest.raises(InvalidInputError, match="inside a repository's own files"):
+        Repository(filled.path / ".hangar", exists=False).init("a", "b")
 
 
 @pytest.mark.parametrize(("name", "email"), [("a\nb", "x"), ("a", "x\x00"), (" a", "x")])

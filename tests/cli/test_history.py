@@ -161,7 +161,7 @@ def test_log_of_a_column_and_a_sample(history: Shell) -> None:
     assert subjects(history.ok("log", "--oneline", "--column", "other")) == ["Two"]
     assert subjects(history.ok("log", "--oneline", "--column", "labels", "--sample", "k")) == ["Three", "One"]
     assert subjects(history.ok("log", "--oneline", "--column", "labels", "-n", 1)) == ["(master) Four"]
-    assert history.ok("log", "--column", "nope") == ""
+    history.fails(3, "log", "--column", "nope", text="there is no column 'nope'")
     history.fails(2, "log", "--sample", "k", text="--column")
     graph = history.ok("log", "--graph", "--oneline", "--column", "labels")
     assert [line[:2] for line in graph.strip().split("\n")] == ["* "] * 3
@@ -224,6 +224,7 @@ def test_uncommitted_changes_keep_their_branch(filled: Shell) -> None:
     filled.ok("branch", "create", "other")
     change(filled)
     filled.fails(1, "checkout", "other", text="uncommitted changes on branch 'master'")
+    filled.fails(3, "checkout", "nosuch", text="no branch 'nosuch'")
     filled.fails(1, "checkout", "-b", "third", "other", text="uncommitted changes")
     assert filled.ok("checkout", "master") == "Already on master\n"
     assert [branch["name"] for branch in filled.json("branch")["branches"]] == ["master", "other"]

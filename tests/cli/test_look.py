@@ -22,7 +22,10 @@ def test_status_reads_like_gits(filled: Shell, tmp_path: Path) -> None:
     filled.ok("column", "create", "labels", "INT64")
     assert filled.ok("status") == (
         "On branch master\n\nChanges to be committed:\n"
-        '  (use "hangar commit" to commit, "hangar restore COLUMN" to bring back what was)\n'
+        '  (use "hangar commit" to commit them)\n'
+        '  (use "hangar restore COLUMN" to bring a column back as it was committed)\n'
+        '  (use "hangar column remove COLUMN" to remove a new column)\n'
+        '  (use "hangar restore ." to drop all of them)\n'
         "        changed:         images  1 added, 1 changed, 1 deleted\n"
         "        new column:      labels  0 samples\n"
     )
@@ -64,7 +67,7 @@ def test_ls_changed(filled: Shell, tmp_path: Path) -> None:
     filled.ok("import", "images", tmp_path / "new", "--overwrite")
     filled.ok("rm", "images", "b")
     assert filled.ok("ls", "--changed") == "~ images/a\n- images/b\n+ images/z\n"
-    assert filled.ok("ls", "other", "--changed") == ""
+    filled.fails(3, "ls", "other", "--changed", text="there is no column 'other'")
     filled.ok("commit", "-m", "Second")
     assert filled.ok("ls", "--changed") == ""
     assert filled.ok("ls", "images", "master", "--changed") == "~ images/a\n- images/b\n+ images/z\n"
@@ -236,9 +239,9 @@ def test_export_options(filled: Shell, tmp_path: Path) -> None:
 def test_export_goes_to_a_folder_of_the_columns_name(filled: Shell) -> None:
     filled.ok("export", "images", "-s", "a")
     assert (filled.path / "images" / "a.png").is_file()
-    filled.ok("column", "create", "..", "STR")
-    filled.ok("export", "..")
-    assert (filled.path / "__").is_dir()
+    filled.ok("column", "create", "CON", "STR")
+    filled.ok("export", "CON")
+    assert (filled.path / "_CON").is_dir()
 
 
 def test_paths_are_taken_from_where_c_points(filled: Shell) -> None:

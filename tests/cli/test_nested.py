@@ -35,7 +35,7 @@ def test_columns(boxes: Shell) -> None:
     assert "4 samples" in boxes.ok("summary")
     boxes.ok("column", "create", "flat", "STR")
     assert boxes.json("column", "list")["columns"][1]["subsamples"] is None
-    assert boxes.json("column", "remove", "boxes") == {"name": "boxes", "samples": 4}
+    assert boxes.json("column", "remove", "boxes") == {"name": "boxes", "samples": 4, "committed": True}
 
 
 def test_what_is_staged_is_counted_in_subsamples(boxes: Shell) -> None:
@@ -66,7 +66,7 @@ def test_show(boxes: Shell) -> None:
     text = boxes.ok("show", ":boxes")
     assert "Subsamples:" in text
     assert boxes.json("show", ":boxes/cat")["subsamples"] == [5, "5", "left"]
-    assert boxes.ok("show", "master:boxes/cat").endswith("    5\n    str:5\n    left\n")
+    assert boxes.ok("show", "master:boxes/cat").endswith("    int:5\n    str:5\n    left\n")
     shown = boxes.json("show", "master~1:boxes/cat/left")
     assert (shown["sample"], shown["subsample"], shown["values"]) == ("cat", "left", [0, 0])
     assert "Sample:  boxes/cat/left of commit" in boxes.ok("show", "master~1:boxes/cat/left")
@@ -76,7 +76,6 @@ def test_show(boxes: Shell) -> None:
 @pytest.mark.parametrize(
     ("text", "number"),
     [
-        ("cat/5", 1),
         ("cat/int:5", 1),
         ("cat/str:5", 2),
         ("str:cat/left", 0),
@@ -110,10 +109,26 @@ def test_what_is_missing(boxes: Shell, text: str) -> None:
 def test_rm(boxes: Shell) -> None:
     assert boxes.json("rm", "boxes", "cat/left", "new") == {"column": "boxes", "removed": [["cat", "left"], "new"]}
     assert boxes.ok("ls", "boxes") == "a\na/b\ncat\n"
-    boxes.fails(3, "rm", "boxes", "cat/5", "none")
+    boxes.fails(3, "rm", "boxes", "cat/int:5", "none")
     assert boxes.json("show", ":boxes/cat")["subsamples"] == [5, "5"]
     assert "3 deleted" not in boxes.ok("status")
     assert "2 deleted" in boxes.ok("status")
+
+
+def test_a_subsample_that_two_keys_answer_to(boxes: Shell) -> None:
+    boxes.fails(2, "show", ":boxes/cat/5", text="write str:cat/int:5 or str:cat/str:5")
+    boxes.fails(2, "rm", "boxes", "cat/5")
+    boxes.ok("rm", "boxes", "cat/str:5")
+    assert boxes.json("show", ":boxes/cat/5")["values"] == [1, -1]
+
+
+def test_patterns(boxes: Shell) -> None:
+    assert boxes.json("ls", "boxes", "a*")["samples"] == ["a", "a/b"]
+    assert boxes.json("ls", "boxes", "c*/*")["samples"] == [["cat", 5], ["cat", "5"], ["cat", "left"]]
+    assert boxes.ok("ls", "boxes", "c*/*") == "cat/int:5\ncat/str:5\ncat/left\n"
+    assert boxes.json("rm", "boxes", "*/left", "a*")["removed"] == [["cat", "left"], "a", "a/b"]
+    assert boxes.json("restore", "boxes", "*/l*", "a*")["restored"] == [["cat", "left"], "a", "a/b"]
+    assert boxes.json("status")["clean"]
 
 
 def test_restore(boxes: Shell) -> None:
@@ -137,6 +152,7 @@ def test_log(boxes: Shell) -> None:
     assert commits() == 2
     assert commits("--sample", "cat") == 2
     assert commits("--sample", "cat/left") == 2
-    assert commits("--sample", "cat/5") == 1
+    assert commits("--sample", "cat/int:5") == 1
+    assert commits("--sample", "7") == 2
     assert commits("--sample", "a/b") == 1
     assert commits("--sample", "new") == 1

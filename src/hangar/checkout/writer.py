@@ -268,7 +268,8 @@ def _stand_on(stores: Stores, lock: WriterLock, branch: str) -> None:
     elsewhere = staged is not None and staged[0] != branch
     if staged is not None and elsewhere and Staging(stores.db, NodeStore(stores.db), *staged).changed():
         raise InvalidInputError(
-            f"there are uncommitted changes on branch {staged[0]!r}: commit or reset them before writing to {branch!r}"
+            f"there are uncommitted changes on branch {staged[0]!r}: commit or reset them before writing to {branch!r} "
+            f"(from the command line: `hangar checkout {staged[0]}`, then `hangar commit` or `hangar restore .`)"
         )
     if elsewhere or stores.refs.head().last_written != branch:
 

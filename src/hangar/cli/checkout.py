@@ -24,8 +24,8 @@ __all__ = ["command"]
 def command(state: State, branch: str, rev: str | None, create: bool, as_json: bool) -> None:
     """Choose the branch to write: what commands stage and commit goes there.
 
-    There is no working directory, so nothing else changes. A new branch that begins at the last commit takes along what is staged. Older commits are read by naming them: `hangar export COLUMN REV`, `hangar ls COLUMN
-    REV`, `hangar show REV`.
+    There is no working directory, so nothing else changes. A new branch that begins at the last commit takes along what is staged.
+    Older commits are read by naming them: `hangar export COLUMN REV`, `hangar ls COLUMN REV`, `hangar show REV`.
 
     For example:
       hangar checkout master
@@ -38,18 +38,16 @@ def command(state: State, branch: str, rev: str | None, create: bool, as_json: b
         raise click.UsageError("REV is where a new branch begins: it goes with -b")
     repository = state.repository
     before = repository.head().write_branch
+    if not create and not state.stores.refs.exists(f"heads/{branch}"):
+        raise _no_branch(state, branch)
     report = repository.status()
     carried = create and rev is None and not report.clean and report.staged_branch == before
     if not report.clean and not carried and branch != before and report.staged_branch != branch:
-        raise InvalidStateError(
-            f"there are uncommitted changes on branch {report.staged_branch!r}: `hangar commit` or `hangar restore` them first"
-        )
+        raise InvalidStateError(_uncommitted(report.staged_branch, before))
     if carried:
         repository.branch_off(branch)
     elif create:
         repository.create_branch(branch, rev or f"heads/{before}")
-    elif not state.stores.refs.exists(f"heads/{branch}"):
-        raise _no_branch(state, branch)
     repository.set_write_branch(branch)
     if as_json:
         write_json({"branch": branch, "created": create})
@@ -57,6 +55,14 @@ def command(state: State, branch: str, rev: str | None, create: bool, as_json: b
         echo(f"Switched to a new branch {branch}")
     else:
         echo(f"Already on {branch}" if branch == before else f"Switched to branch {branch}")
+
+
+def _uncommitted(staged: str, current: str) -> str:
+    first = "" if staged == current else f"go there first with `hangar checkout {staged}`, and "
+    return (
+        f"there are uncommitted changes on branch {staged!r}: {first}commit them with `hangar commit`, "
+        "or drop them all with `hangar restore .`"
+    )
 
 
 def _no_branch(state: State, name: str) -> Exception:

@@ -10,10 +10,10 @@ import click
 from hangar.cli import column_backend, complete
 from hangar.cli.attributes import attributes
 from hangar.cli.groups import SuggestingGroup
-from hangar.cli.output import count, echo, json_option, table, visible, write_json
+from hangar.cli.output import confirm, count, echo, json_option, note, table, visible, write_json
 from hangar.cli.records import column_record, place_record
 from hangar.cli.state import State, pass_state
-from hangar.cli.views import View, open_view
+from hangar.cli.views import View, open_commit, open_view
 
 __all__ = ["command", "list_columns", "schema_text"]
 
@@ -143,20 +143,40 @@ def _dtype(name: str) -> Any:
 
 @command.command("remove")
 @click.argument("name", shell_complete=complete.columns)
+@click.option("-y", "--yes", is_flag=True, help="Do not ask, even if it cannot be brought back.")
 @json_option
 @pass_state
-def remove(state: State, name: str, as_json: bool) -> None:
+def remove(state: State, name: str, yes: bool, as_json: bool) -> None:
     """Remove the column NAME with all its samples. What was committed stays in history.
 
-    JSON: name, samples (how many it had).
+    A column that was never committed cannot be brought back: on a terminal you are asked first.
+
+    JSON: name, samples (how many it had), committed (whether the last commit has it, so that it can be brought back).
     """
     with state.writer() as checkout:
         samples = len(checkout.columns[name])
+        committed = _committed(state, name)
+        if not committed and samples and not yes:
+            confirm(
+                f"Column {name} was never committed: its {count(samples, 'sample')} cannot be brought back. Remove it?"
+            )
         checkout.columns.delete(name)
     if as_json:
-        write_json({"name": name, "samples": samples})
-    else:
-        echo(f"Removed column {name} ({count(samples, 'sample')})")
+        write_json({"name": name, "samples": samples, "committed": bool(committed)})
+        return
+    echo(f"Removed column {name} ({count(samples, 'sample')})")
+    if committed:
+        echo(f"It can be brought back with `hangar restore {committed}`")
+    elif samples:
+        note("It was never committed, so it cannot be brought back")
+
+
+def _committed(state: State, name: str) -> str:
+    """The name that the last commit has for the column ``name`` of the staging area; ``''`` where it has none such."""
+    here = open_view(state, None)
+    before = open_commit(state, here.commit).entries if here.commit else ()
+    identity = here.entry(name).id
+    return next((entry.name for entry in before if entry.id == identity), "")
 
 
 @command.command("list")

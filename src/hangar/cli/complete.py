@@ -1,32 +1,49 @@
-"""What a shell can complete: names of columns and branches of the repository at hand. Whatever goes wrong, there is nothing to say."""
+"""What a shell can complete: names of columns, branches and samples of the repository at hand. Whatever goes wrong, there is nothing to say.
+
+Of samples at most :data:`MOST_SAMPLES` are offered. They are found by binary search, so that a column of millions answers as fast as a
+small one.
+"""
 
 from __future__ import annotations
 
 import warnings
-from collections.abc import Callable, Iterable
+from bisect import bisect_left
+from collections.abc import Callable, Iterable, Iterator
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
 from hangar.errors import HangarError
+from hangar.names import SampleKey
 
 if TYPE_CHECKING:
     from hangar import Repository
 
-__all__ = ["branches", "columns", "revisions"]
+__all__ = ["MOST_SAMPLES", "branches", "columns", "revisions", "samples", "things"]
+
+MOST_SAMPLES: Final = 100
+"""Samples that are offered."""
+_MOST_DIGITS: Final = 20
+
+
+def _directory(ctx: click.Context) -> Path:
+    from hangar.cli.state import State
+
+    state = ctx.find_object(State)
+    return Path(ctx.find_root().params.get("directory") or ".") if state is None else state.path
 
 
 def _matching(ctx: click.Context, prefix: str, names: Callable[[Repository], Iterable[str]]) -> list[str]:
-    directory = ctx.find_root().params.get("directory") or "."
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from hangar import Repository
 
-            with Repository.open(Path(directory)) as repository:
+            with Repository.open(_directory(ctx)) as repository:
                 return [name for name in names(repository) if name.startswith(prefix)]
-    except (HangarError, OSError):
+    except (HangarError, OSError, click.UsageError):
         return []
 
 
@@ -49,3 +66,95 @@ def _local_branches(repository: Repository) -> list[str]:
 def revisions(ctx: click.Context, parameter: click.Parameter, prefix: str) -> list[str]:
     """Branches, remote-tracking ones too."""
     return _matching(ctx, prefix, lambda repository: repository.list_branches())
+
+
+def samples(ctx: click.Context, parameter: click.Parameter, prefix: str) -> list[str]:
+    """Samples of the column that was typed before, as they are staged."""
+    # Behind an option that still lacks its value click leaves the arguments where they are.
+    name, rev = ctx.params.get("column"), ctx.params.get("rev")
+    if name is None and ctx.args:
+        name, rev = ctx.args[0], next(iter(ctx.args[1:]), None)
+    return _matching(ctx, prefix, lambda repository: _samples(repository, rev, name or "", prefix))
+
+
+def things(ctx: click.Context, parameter: click.Parameter, prefix: str) -> list[str]:
+    """``REV``, ``REV:COLUMN`` and ``REV:COLUMN/SAMPLE``."""
+    rev, colon, path = prefix.partition(":")
+    if not colon:
+        return revisions(ctx, parameter, prefix)
+    name, slash, sample = path.partition("/")
+    if not slash:
+        found = _matching(ctx, name, lambda repository: _view(repository, rev))
+        return [f"{rev}:{one}" for one in found]
+    found = _matching(ctx, sample, lambda repository: _samples(repository, rev, name, sample))
+    return [f"{rev}:{name}/{one}" for one in found]
+
+
+# ---------------------------------------------------------------------- samples
+
+
+def _view(repository: Repository, rev: str | None) -> Any:
+    from hangar.cli.state import State
+    from hangar.cli.views import open_view
+
+    return open_view(State.of(repository), rev or None)
+
+
+def _samples(repository: Repository, rev: str | None, name: str, prefix: str) -> list[str]:
+    from hangar.cli.samples import meanings, sample_text
+
+    column = _view(repository, rev)[name]
+    before, slash, rest = prefix.rpartition("/")
+    if slash and column.contains_subsamples:
+        for sample in meanings(before, column):
+            if not isinstance(sample, tuple):
+                keys = column[sample]
+                return [f"{before}/{sample_text(key, keys)}" for key in _beginning(keys, rest)]
+    kind = prefix[:4] if prefix.startswith(("int:", "str:")) else ""
+    return [f"{kind}{key}" if kind else sample_text(key, column) for key in _beginning(column, prefix)]
+
+
+def _beginning(column: Any, prefix: str) -> list[SampleKey]:
+    """The first keys that a word which begins with ``prefix`` may stand for."""
+    kind, colon, rest = prefix.partition(":")
+    if colon and kind in ("int", "str"):
+        found = _numbers(column, rest) if kind == "int" else _texts(column, rest)
+    else:
+        found = (key for keys in (_numbers(column, prefix), _texts(column, prefix)) for key in keys)
+    return list(islice(found, MOST_SAMPLES))
+
+
+def _position(column: Any, key: SampleKey) -> int:
+    """Position of the first key that is not before ``key``: integers come first."""
+
+    def order(position: int) -> tuple[bool, Any]:
+        found = column.at(position)
+        return isinstance(found, str), found
+
+    return bisect_left(range(len(column)), (isinstance(key, str), key), key=order)
+
+
+def _texts(column: Any, prefix: str) -> Iterator[SampleKey]:
+    for position in range(_position(column, prefix), len(column)):
+        key = column.at(position)
+        if not key.startswith(prefix):
+            return
+        yield key
+
+
+def _numbers(column: Any, prefix: str) -> Iterator[SampleKey]:
+    """Integers whose digits begin with ``prefix``: itself, then those with one digit more, and so on."""
+    if prefix and not (prefix.isascii() and prefix.isdigit() and (prefix == "0" or prefix[0] != "0")):
+        return
+    if not prefix:
+        ranges = [(0, 10**_MOST_DIGITS)]
+    else:
+        number = int(prefix)
+        ranges = [(number * 10**more, (number + 1) * 10**more) for more in range(_MOST_DIGITS - len(prefix) + 1)]
+        ranges = ranges[:1] if number == 0 else ranges
+    for low, high in ranges:
+        for position in range(_position(column, low), len(column)):
+            key = column.at(position)
+            if isinstance(key, str) or key >= high:
+                break
+            yield key

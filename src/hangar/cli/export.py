@@ -29,7 +29,15 @@ __all__ = ["command"]
     type=click.Path(path_type=Path),
     help="The folder to write to; default: one named like the column.",
 )
-@click.option("-s", "--sample", "samples", multiple=True, metavar="SAMPLE", help="Only this sample; may be repeated.")
+@click.option(
+    "-s",
+    "--sample",
+    "samples",
+    multiple=True,
+    metavar="SAMPLE",
+    shell_complete=complete.samples,
+    help="Only this sample, or those that match a pattern such as 'cat_*'; may be repeated.",
+)
 @click.option("-f", "--format", "extension", metavar="SUFFIX", help="Format of the files: png, tif, npy, txt ...")
 @click.option("--plugin", metavar="NAME", help="What writes the files; default: chosen by format.")
 @click.option(

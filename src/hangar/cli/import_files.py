@@ -62,7 +62,7 @@ def command(
 
     Files are stored in sorted order. A file that cannot be read or does not fit the column, or Ctrl-C, ends the import; what came before stays
     staged, and is told. The same command again goes on from there: a sample that is there already with the same content is passed over, one with
-    another content is an error unless --overwrite is given. To drop it all instead: hangar restore COLUMN.
+    another content is an error unless --overwrite is given. To drop all that is staged instead: hangar restore . (with the dot).
 
     Array columns take images (png, jpg, bmp, tif, webp, ppm ...), .npy, and .npz, whose arrays become PATH/NAME; text columns .txt in
     UTF-8; bytes columns any file as it is. Further options go to the plugin. Images give the pixels as stored, so that one with a palette gives its

@@ -8,7 +8,7 @@ from pathlib import Path
 import click
 
 from hangar.cli.groups import Command
-from hangar.cli.output import echo, json_option, visible, write_json
+from hangar.cli.output import confirm, echo, json_option, on_terminal, visible, write_json
 from hangar.cli.state import State, pass_state
 from hangar.errors import InvalidInputError, PathNotDirectoryError
 
@@ -29,15 +29,33 @@ def _ask(question: str, default: str | None) -> str:
             raise InvalidInputError(f"no answer was given to {question!r}: see `hangar init --help`")
 
 
+def _confirm_overwrite(path: Path, yes: bool) -> None:
+    """Ask before a repository is deleted; where nobody can be asked, ``--yes`` must have been given."""
+    if yes:
+        return
+    if not on_terminal():
+        raise InvalidInputError(
+            f"--overwrite deletes the repository in {path} with all its history: add --yes to do that without being asked"
+        )
+    confirm(f"Delete the repository in {visible(str(path))} with all its history? It cannot be brought back.")
+
+
 @click.command("init", cls=Command)
 @click.argument("directory", required=False, type=click.Path(path_type=Path))
 @click.option("--name", help="Your name, for commits. Asked for when not given; default: that of your configuration.")
 @click.option("--email", help="Your email address, likewise.")
-@click.option("--overwrite", is_flag=True, help="Delete the repository that is here, with everything in it, first.")
+@click.option("--overwrite", is_flag=True, help="Delete the repository that is here, with all its history, first.")
+@click.option("-y", "--yes", is_flag=True, help="With --overwrite: do not ask.")
 @json_option
 @pass_state
 def command(
-    state: State, directory: Path | None, name: str | None, email: str | None, overwrite: bool, as_json: bool
+    state: State,
+    directory: Path | None,
+    name: str | None,
+    email: str | None,
+    overwrite: bool,
+    yes: bool,
+    as_json: bool,
 ) -> None:
     """Make a repository here.
 
@@ -52,15 +70,20 @@ def command(
     """
     from hangar import Repository
     from hangar.config import Config, check_value
+    from hangar.initialize import DIRECTORY, check_place
 
+    path = state.directory if directory is None else state.resolve(directory)
+    if path.exists() and not path.is_dir():
+        raise PathNotDirectoryError(f"{path} is not a directory")
+    place = path.resolve() / DIRECTORY
+    check_place(place, remove_old=overwrite)
+    if overwrite and place.exists():
+        _confirm_overwrite(path, yes)
     config = Config(None)
     name = _ask("Your name", config.get("user.name")) if name is None else name
     email = _ask("Your email address", config.get("user.email")) if email is None else email
     check_value("user.name", name)
     check_value("user.email", email)
-    path = state.directory if directory is None else state.resolve(directory)
-    if path.exists() and not path.is_dir():
-        raise PathNotDirectoryError(f"{path} is not a directory")
     path.mkdir(parents=True, exist_ok=True)
     with Repository(path, exists=False) as repository:
         made = repository.init(name, email, remove_old=overwrite)

@@ -10,9 +10,10 @@ import click
 from hangar.cli import complete
 from hangar.cli.groups import Command
 from hangar.cli.output import SHORT_DIGEST, echo, echo_lines, json_option, style, visible, visible_lines, write_json
-from hangar.cli.samples import Address, parse_sample
+from hangar.cli.samples import Address, addresses, meanings, unambiguous
 from hangar.cli.state import State, pass_state
 from hangar.cli.views import open_commit
+from hangar.errors import ColumnNotFoundError, SampleNotFoundError
 
 if TYPE_CHECKING:
     from hangar.history import LogContents
@@ -62,8 +63,10 @@ def command(
     stores = state.stores
     start = resolve(stores.db, stores.refs, rev or f"heads/{stores.refs.head().write_branch}").digest
     contents = log(stores.db, stores.refs, start, limit=limit if column is None else None)
-    if column is not None and start is not None:
-        contents = _only(contents, _changed(state, start.hex(), column, sample), limit)
+    if column is not None and start is None:
+        raise ColumnNotFoundError(f"there is no column {column!r}: the branch has no commit yet")
+    if column is not None:
+        contents = _only(contents, _changed(state, contents, column, sample), limit)
     if as_json:
         write_json({"head": contents["head"], "commits": list(_records(contents))})
     elif graph:
@@ -107,36 +110,61 @@ def _lines(record: dict[str, Any], oneline: bool) -> list[str]:
     ]
 
 
-def _changed(state: State, head: str, column: str, sample: str | None) -> Callable[[str, list[str]], bool]:
-    """A function that says of a commit and its parents whether it changed the column, or the sample: differs from each of them."""
+def _changed(state: State, contents: LogContents, column: str, sample: str | None) -> Callable[[str, list[str]], bool]:
+    """A function that says of a commit and its parents whether it changed the column, or the sample: differs from each of them.
+
+    Raises
+    ------
+    ColumnNotFoundError, SampleNotFoundError
+        No commit of the log has the column, or the sample.
+    """
     stores = state.stores
-    key = None
-    view = open_commit(state, head)
+    view = open_commit(state, contents["head"])
     # A column that was renamed since is found in older commits by its id.
     identity = view.entry(column).id if column in view else None
-    if sample is not None:
-        key = parse_sample(sample, view.get(column, ()))
+    entries = {commit: _entry(stores, commit, column, identity) for commit in contents["order"]}
+    found = [entry for entry in entries.values() if entry is not None]
+    if not found:
+        raise ColumnNotFoundError(f"there is no column {column!r} in {view.label}, nor in a commit before it")
+    key = None if sample is None else _sample(stores, found, sample, view.get(column, ()), column)
     known: dict[str, object] = {"": None}
 
     def content(commit: str) -> object:
         if commit not in known:
-            known[commit] = _content(stores, commit, column, identity, key)
+            entry = entries[commit] if commit in entries else _entry(stores, commit, column, identity)
+            known[commit] = _content(stores, entry, key)
         return known[commit]
 
     return lambda commit, parents: all(content(commit) != content(parent) for parent in parents)
 
 
-def _content(stores: Stores, commit: str, column: str, identity: bytes | None, key: Address | None) -> object:
-    """What a commit holds of a column, or of one sample, as something to compare."""
+def _entry(stores: Stores, commit: str, column: str, identity: bytes | None) -> ColumnEntry | None:
+    """The column as a commit lists it, None where it has none."""
     from hangar.digest import Digest
     from hangar.objects.records import load_commit
 
     entries = load_commit(stores.db, Digest(bytes.fromhex(commit))).columns
     found = [one for one in entries if one.id == identity] or [one for one in entries if one.name == column]
-    entry = found[0] if found else None
-    if entry is None:
-        return None
-    if key is None:
+    return found[0] if found else None
+
+
+def _sample(stores: Stores, entries: list[ColumnEntry], text: str, held: object, column: str) -> Address:
+    """The sample that ``text`` stands for in the column as it is last or, where that has none such, in an older commit."""
+    from hangar.objects.commit import NESTED
+
+    found = meanings(text, held)
+    if not found:
+        possible = addresses(text, nested=entries[0].layout == NESTED)
+        trees = {entry.root: entry for entry in entries if entry.root is not None}.values()
+        found = [key for key in possible if any(_held(stores, entry, key) is not None for entry in trees)]
+    if not found:
+        raise SampleNotFoundError(f"no commit of this log has a sample {text!r} in column {column!r}")
+    return unambiguous(text, found)
+
+
+def _content(stores: Stores, entry: ColumnEntry | None, key: Address | None) -> object:
+    """What a commit holds of a column, or of one sample, as something to compare."""
+    if entry is None or key is None:
         return entry
     held = None if entry.root is None else _held(stores, entry, key)
     return None if held is None else (entry.schema, held)

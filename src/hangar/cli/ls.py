@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING
+from itertools import islice
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -12,7 +13,7 @@ from hangar.cli.column import list_columns
 from hangar.cli.groups import Command
 from hangar.cli.output import echo_lines, json_option, style, visible, write_json
 from hangar.cli.records import place_record
-from hangar.cli.samples import address_of, sample_text
+from hangar.cli.samples import Address, address_of, existing_samples, is_pattern, matcher, sample_text, sample_texts
 from hangar.cli.state import State, pass_state
 from hangar.cli.views import View, open_view
 from hangar.errors import ColumnNotFoundError, RevisionNotFoundError
@@ -21,13 +22,21 @@ if TYPE_CHECKING:
     from hangar.diff import Change
     from hangar.objects.commit import ColumnEntry
 
-__all__ = ["changes_of", "command"]
+__all__ = ["change_line", "changes_of", "command"]
 
 _MARKS = {"added": ("+", "green"), "deleted": ("-", "red"), "mutated": ("~", "yellow")}
 
 
 def changes_of(state: State, view: View, name: str | None = None) -> Iterator[Change]:
-    """What is staged, or what a commit changed since its first parent: all samples, or those of the column called ``name`` now or then."""
+    """What is staged, or what a commit changed since its first parent: all samples, or those of the columns called ``name`` now or then.
+
+    ``name`` may be a pattern.
+
+    Raises
+    ------
+    ColumnNotFoundError
+        There is no such column, now or then.
+    """
     from hangar.diff import changes
     from hangar.digest import Digest
     from hangar.objects.records import load_commit
@@ -41,51 +50,82 @@ def changes_of(state: State, view: View, name: str | None = None) -> Iterator[Ch
 
     before = columns_of(view.commit if view.branch else parent(view.commit))
     sides = (before, view.entries)
+    match = None if name is None else matcher(name) if is_pattern(name) else name.__eq__
     # By their ids, for a column that was renamed is found under one of its names on one side alone.
-    ids = {entry.id for side in sides for entry in side if name is None or entry.name == name}
+    ids = {entry.id for side in sides for entry in side if match is None or match(entry.name)}
+    if not ids and name is not None:
+        raise ColumnNotFoundError(f"there is no column {name!r} in {view.label}, nor in the commit before")
     picked = [[entry for entry in side if entry.id in ids] for side in sides]
     return changes(view.nodes, picked[0], picked[1])
 
 
 @click.command("ls", cls=Command)
 @click.argument("column", required=False, shell_complete=complete.columns)
-@click.argument("rev", required=False, shell_complete=complete.revisions)
+@click.argument("words", nargs=-1, metavar="[REV] [PATTERN]...", shell_complete=complete.revisions)
 @click.option("--changed", is_flag=True, help="Only samples that are staged or, with REV, that the commit changed.")
+@click.option("-n", "--max-count", "limit", type=click.IntRange(min=0), metavar="NUMBER", help="So many at most.")
 @json_option
 @pass_state
-def command(state: State, column: str | None, rev: str | None, changed: bool, as_json: bool) -> None:
+def command(
+    state: State, column: str | None, words: tuple[str, ...], changed: bool, limit: int | None, as_json: bool
+) -> None:
     """List the columns, or the samples of COLUMN, as they are staged or as the commit REV has them.
 
-    Samples are written as they can be typed: 5 is an integer key, and a text key that would be taken for one is written str:5. With
-    --changed each has a mark: + added, - deleted, ~ changed.
+    Samples are written as they can be typed: 5 is an integer key or a text; where a column has both they are int:5 and str:5. A PATTERN,
+    with * and ? and in quotes, chooses samples; where COLUMN is a pattern it chooses columns. With --changed each sample has a mark:
+    + added, - deleted, ~ changed.
 
     For example:
       hangar ls
-      hangar ls images
+      hangar ls images -n 20
+      hangar ls images 'cat_*'
       hangar ls images master~1
       hangar ls --changed
 
     JSON: branch, commit, column, samples (integers and strings); with --changed: branch, commit, changes (column, sample, in a nested column
     subsample, change); without COLUMN as `column list`.
     """
+    patterns = [word for word in words if is_pattern(word)]
+    revisions = [word for word in words if not is_pattern(word)]
+    if len(revisions) > 1:
+        raise click.UsageError(
+            f"one REV is enough: {' '.join(revisions)}; samples are chosen by patterns such as 'cat_*'"
+        )
+    rev = revisions[0] if revisions else None
     view = open_view(state, rev)
-    if column is not None:
-        _check(state, view, column, rev, changed)
     if changed:
-        _list_changes(state, view, column, as_json)
-    elif column is None:
-        list_columns(view, as_json)
-    elif as_json:
-        keys = list(view[column])
+        if patterns:
+            raise click.UsageError("--changed lists all changes of a column: it takes no PATTERN")
+        _list_changes(state, view, column, limit, as_json)
+    elif column is None or is_pattern(column):
+        if patterns:
+            raise click.UsageError("COLUMN is one column where samples are chosen by a PATTERN")
+        list_columns(_some_columns(view, column, limit), as_json)
+    else:
+        _check(state, view, column, rev)
+        _list_samples(view, column, patterns, limit, as_json)
+
+
+def _some_columns(view: View, pattern: str | None, limit: int | None) -> View:
+    names = [name for name in view if pattern is None or matcher(pattern)(name)]
+    if pattern is not None and not names:
+        raise ColumnNotFoundError(f"no column of {view.label} matches {pattern!r}: `hangar ls` lists the columns")
+    return view.only(names[:limit])
+
+
+def _list_samples(view: View, column: str, patterns: Sequence[str], limit: int | None, as_json: bool) -> None:
+    found: Any = view[column]
+    keys: list[Address]
+    keys = existing_samples(patterns, found, column)[:limit] if patterns else list(islice(iter(found), limit))
+    if as_json:
         write_json(place_record(view) | {"column": column, "samples": keys})
     else:
-        found = view[column]
-        echo_lines(sample_text(key, found) for key in found)
+        echo_lines(sample_texts(keys, found))
 
 
-def _check(state: State, view: View, column: str, rev: str | None, changed: bool) -> None:
+def _check(state: State, view: View, column: str, rev: str | None) -> None:
     """Say so where COLUMN is none, and what it is where it is a revision."""
-    if column in view or changed:
+    if column in view:
         return
     try:
         view[column]
@@ -100,19 +140,20 @@ def _check(state: State, view: View, column: str, rev: str | None, changed: bool
         raise
 
 
-def _list_changes(state: State, view: View, column: str | None, as_json: bool) -> None:
-    found = changes_of(state, view, column)
+def _list_changes(state: State, view: View, column: str | None, limit: int | None, as_json: bool) -> None:
+    found = islice(changes_of(state, view, column), limit)
     if as_json:
         write_json(place_record(view) | {"changes": [_change_record(one) for one in found]})
         return
-    echo_lines(_change_line(view, one) for one in found)
+    echo_lines(change_line(view, one) for one in found)
 
 
 def _change_record(one: Change) -> dict[str, object]:
     return {**one.key._asdict(), "change": one.kind}
 
 
-def _change_line(view: View, one: Change) -> str:
+def change_line(view: View, one: Change) -> str:
+    """A change as a line: its mark, column and sample."""
     mark, colour = _MARKS[one.kind]
     held = view.get(one.column, ())
     return style(f"{mark} {visible(one.column)}/{sample_text(address_of(one.key), held)}", colour)

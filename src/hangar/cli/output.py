@@ -9,6 +9,8 @@ from __future__ import annotations
 import json
 import math
 import os
+import re
+import sys
 import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
@@ -17,11 +19,13 @@ from typing import Any, TypeVar
 import click
 
 __all__ = [
+    "confirm",
     "count",
     "echo",
     "echo_lines",
     "json_option",
     "note",
+    "on_terminal",
     "style",
     "table",
     "visible",
@@ -33,6 +37,8 @@ __all__ = [
 F = TypeVar("F", bound=Callable[..., Any])
 SHORT_DIGEST = 12
 LINES_AT_ONCE = 1000
+_BEYOND_ASCII = re.compile("[^\\x00-\\x7f]+")
+_PLAIN = frozenset((int, str, bool, type(None)))
 
 
 def json_option(function: F) -> F:
@@ -41,8 +47,19 @@ def json_option(function: F) -> F:
 
 
 def write_json(data: Any) -> None:
-    """Write ``data`` as one JSON document."""
-    click.echo(json.dumps(_plain(data), indent=2))
+    """Write ``data`` as one JSON document, in ASCII."""
+    click.echo(_dumps(_plain(data)))
+
+
+def _dumps(data: Any) -> str:
+    """As ``json.dumps(data, indent=2)``, which takes long over long lists."""
+    import msgspec
+
+    try:
+        text = msgspec.json.format(msgspec.json.encode(data), indent=2).decode()
+    except (UnicodeEncodeError, OverflowError):  # half a character, or a number beyond 64 bits
+        return json.dumps(data, indent=2)
+    return text if text.isascii() else _BEYOND_ASCII.sub(lambda match: json.dumps(match[0])[1:-1], text)
 
 
 def _plain(data: Any) -> Any:
@@ -52,7 +69,7 @@ def _plain(data: Any) -> Any:
     if isinstance(data, Mapping):
         return {str(key): _plain(value) for key, value in data.items()}
     if isinstance(data, (list, tuple)):
-        return [_plain(value) for value in data]
+        return data if _PLAIN.issuperset(map(type, data)) else [_plain(value) for value in data]
     if isinstance(data, (bytes, bytearray)):
         return data.hex()
     if isinstance(data, os.PathLike):
@@ -98,6 +115,18 @@ def echo_lines(lines: Iterable[str]) -> None:
 def note(text: str) -> None:
     """Write a remark, beside the output."""
     click.echo(text, err=True)
+
+
+def on_terminal() -> bool:
+    """Whether a person can be asked: stdin and stderr are a terminal."""
+    return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
+
+
+def confirm(question: str) -> None:
+    """Ask on a terminal, and end the command, with exit code 1, where the answer is no; elsewhere nobody is asked."""
+    if on_terminal() and not click.confirm(question, err=True):
+        note("Nothing was changed")
+        raise click.exceptions.Exit(1)
 
 
 def style(text: str, colour: str, *, bold: bool = False) -> str:

@@ -1,26 +1,32 @@
-"""``hangar restore``."""
+"""``hangar restore``: samples, columns, or everything, as a commit has them."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import click
 
 from hangar.cli import complete
 from hangar.cli.groups import Command
 from hangar.cli.output import count, echo, json_option, write_json
-from hangar.cli.samples import Address, address_of, parse_sample
+from hangar.cli.records import change_record
+from hangar.cli.samples import Address, address_of, is_pattern, matcher, matching, meanings, unambiguous
 from hangar.cli.state import State, pass_state
 from hangar.cli.views import View, open_commit, open_view
 from hangar.errors import ColumnNotFoundError, InvalidInputError, InvalidStateError, SampleNotFoundError
 
+if TYPE_CHECKING:
+    from hangar.checkout import WriterCheckout
+
 __all__ = ["command"]
+
+EVERYTHING = "."
 
 
 @click.command("restore", cls=Command)
 @click.argument("column", shell_complete=complete.columns)
-@click.argument("samples", nargs=-1, metavar="[SAMPLE]...")
+@click.argument("samples", nargs=-1, metavar="[SAMPLE]...", shell_complete=complete.samples)
 @click.option(
     "--from",
     "rev",
@@ -34,29 +40,71 @@ def command(state: State, column: str, samples: tuple[str, ...], rev: str | None
     """Bring samples of COLUMN, or all of it, back as the commit REV has them.
 
     They are staged, as any change is. A named sample that REV does not have is removed; so are, without names, all samples that it does not
-    have. Without --from this drops what is staged in COLUMN.
+    have. Without --from this drops what is staged in COLUMN. COLUMN and SAMPLE may be patterns with * and ?, in quotes.
+
+    "hangar restore ." drops everything that is staged: new columns too, and attributes. With --from it brings all columns back as REV has
+    them, and removes all others. What was staged and never committed cannot be brought back.
 
     For example:
       hangar restore images
       hangar restore images cat_17 --from master~2
+      hangar restore images 'cat_*'
+      hangar restore .
 
-    JSON: column, commit, restored, removed (samples; a subsample is a list of two keys).
+    JSON: column, commit, restored, removed (samples; a subsample is a list of two keys); of a pattern or of "." with --from: commit, columns
+    (column, restored, removed), removed_columns; of ".": branch, commit, changes (what was dropped, as in `status`).
     """
+    if column == EVERYTHING and samples:
+        raise click.UsageError('"." is everything: it takes no SAMPLE')
+    if column == EVERYTHING and rev is None:
+        _drop_all(state, as_json)
+        return
     here = open_view(state, None)
     if rev is None and not here.commit:
-        raise InvalidStateError(f"branch {here.branch!r} has no commit yet that could be restored from")
+        raise InvalidStateError(_nothing_to_restore(here, column))
     source = open_commit(state, rev or here.commit)
-    if column not in source:
-        hint = _hint(source, here, column) if column in here else ""
-        raise ColumnNotFoundError(f"there is no column {column!r} in {source.label}{hint}")
-    wanted, gone = _plan(source, here, column, samples)
-    with state.writer() as checkout:
-        checkout.restore(column, [*wanted, *gone] if samples else None, commit=source.commit)
-    if as_json:
-        write_json({"column": column, "commit": source.commit, "restored": wanted, "removed": gone})
+    if column != EVERYTHING and not is_pattern(column):
+        _check_column(source, here, column)
+        _restore_one(state, source, here, column, samples, as_json)
         return
-    text = f"Restored {count(len(wanted), 'sample')} of {column} from {source.label}"
-    echo(f"{text}, removed {count(len(gone), 'sample')}" if gone else text)
+    names = [name for name in source if column == EVERYTHING or matcher(column)(name)]
+    if not names and column != EVERYTHING:
+        raise ColumnNotFoundError(f"no column of {source.label} matches {column!r}")
+    _restore_many(state, source, here, names, samples, others=column == EVERYTHING, as_json=as_json)
+
+
+# ---------------------------------------------------------------------- everything that is staged
+
+
+def _drop_all(state: State, as_json: bool) -> None:
+    report = state.repository.status()
+    changed = [one for one in report.columns if one.state != "unchanged"]
+    if not report.clean:
+        with state.writer() as checkout:
+            checkout.reset_staging_area(force=True)
+    if as_json:
+        changes = [change_record(one) for one in changed]
+        write_json({"branch": report.branch, "commit": report.head, "changes": changes})
+    elif report.clean:
+        echo("Nothing is staged")
+    else:
+        echo(f"Dropped all that was staged on branch {report.branch}: {count(len(changed), 'column')} changed")
+
+
+# ---------------------------------------------------------------------- columns
+
+
+def _nothing_to_restore(here: View, name: str) -> str:
+    text = f"branch {here.branch!r} has no commit yet that could be restored from"
+    if name in here:
+        text += f": `hangar column remove {name}` removes the column"
+    return f"{text}; `hangar restore .` drops all that is staged" if len(here) else text
+
+
+def _check_column(source: View, here: View, name: str) -> None:
+    if name not in source:
+        hint = _hint(source, here, name) if name in here else ""
+        raise ColumnNotFoundError(f"there is no column {name!r} in {source.label}{hint}")
 
 
 def _hint(source: View, here: View, name: str) -> str:
@@ -65,6 +113,59 @@ def _hint(source: View, here: View, name: str) -> str:
         if entry.id == here.entry(name).id:
             return f", where it is called {entry.name!r}: `hangar restore {entry.name}` brings that back"
     return f"; `hangar column remove {name}` removes it"
+
+
+def _restore_one(state: State, source: View, here: View, name: str, samples: Sequence[str], as_json: bool) -> None:
+    wanted, gone = _plan(source, here, name, samples)
+    with state.writer() as checkout:
+        _apply(checkout, source, name, [*wanted, *gone] if samples else None)
+    if as_json:
+        write_json({"column": name, "commit": source.commit, "restored": wanted, "removed": gone})
+    else:
+        echo(_told(source, name, wanted, gone))
+
+
+def _apply(checkout: WriterCheckout, source: View, name: str, keys: Sequence[Address] | None) -> None:
+    checkout.restore(name, keys, commit=source.commit)
+
+
+def _told(source: View, name: str, wanted: Sequence[Address], gone: Sequence[Address]) -> str:
+    text = f"Restored {count(len(wanted), 'sample')} of {name} from {source.label}"
+    return f"{text}, removed {count(len(gone), 'sample')}" if gone else text
+
+
+def _restore_many(
+    state: State,
+    source: View,
+    here: View,
+    names: Sequence[str],
+    samples: Sequence[str],
+    *,
+    others: bool,
+    as_json: bool,
+) -> None:
+    """Restore several columns; ``others``: and remove those that the commit does not have."""
+    plans = {name: _plan(source, here, name, samples) for name in names}
+    ids = {entry.id for entry in source.entries}
+    removed = (
+        [entry.name for entry in here.entries if entry.id not in ids and entry.name not in plans] if others else []
+    )
+    with state.writer() as checkout:
+        for name, (wanted, gone) in plans.items():
+            _apply(checkout, source, name, [*wanted, *gone] if samples else None)
+        for name in removed:
+            checkout.columns.delete(name)
+    if as_json:
+        columns = [{"column": name, "restored": plan[0], "removed": plan[1]} for name, plan in plans.items()]
+        write_json({"commit": source.commit, "columns": columns, "removed_columns": removed})
+        return
+    for name, (wanted, gone) in plans.items():
+        echo(_told(source, name, wanted, gone))
+    for name in removed:
+        echo(f"Removed column {name}")
+
+
+# ---------------------------------------------------------------------- samples
 
 
 def _same_column(source: View, here: View, name: str) -> bool:
@@ -86,16 +187,23 @@ def _plan(source: View, here: View, name: str, texts: Sequence[str]) -> tuple[li
         raise InvalidInputError(
             f"column {name!r} is another one in {source.label}: restore all of it, or remove it first"
         )
-    held: Any = here.get(name, ())
-    wanted: dict[Address, bool] = {}
-    for text in texts:
-        key = parse_sample(text, there)
-        if key not in there and key not in held:
-            key = parse_sample(text, held)
-        if key not in there and key not in held:
-            raise SampleNotFoundError(f"column {name!r} has no sample {text!r}, neither in {source.label} nor here")
-        wanted[key] = key in there
+    keys = [key for text in texts for key in _meant(text, there, here.get(name, ()), name, source.label)]
+    wanted = {key: key in there for key in keys}
     return [key for key, found in wanted.items() if found], [key for key, found in wanted.items() if not found]
+
+
+def _meant(text: str, there: Any, held: Any, name: str, label: str) -> list[Address]:
+    """The samples that ``text`` stands for, in the commit or, where it has none such, here."""
+    if is_pattern(text):
+        keys = list(dict.fromkeys([*matching(text, there), *matching(text, held)]))
+        if not keys:
+            raise SampleNotFoundError(f"no sample of column {name!r} matches {text!r}, neither in {label} nor here")
+        return keys
+    for column in (there, held):
+        found = meanings(text, column)
+        if found:
+            return [unambiguous(text, found)]
+    raise SampleNotFoundError(f"column {name!r} has no sample {text!r}, neither in {label} nor here")
 
 
 def _differences(source: View, here: View, name: str) -> tuple[list[Address], list[Address]]:

@@ -17,17 +17,19 @@ __all__ = ["command"]
 
 @click.command("rm", cls=Command)
 @click.argument("column", shell_complete=complete.columns)
-@click.argument("samples", nargs=-1, required=True, metavar="SAMPLE...")
+@click.argument("samples", nargs=-1, required=True, metavar="SAMPLE...", shell_complete=complete.samples)
 @json_option
 @pass_state
 def command(state: State, column: str, samples: tuple[str, ...], as_json: bool) -> None:
     """Remove samples from COLUMN. What was committed stays in history.
 
-    A SAMPLE is a name, str:NAME or int:NUMBER; a bare number is the integer key where there is one. In a nested column it is a sample with all its
-    subsamples, or SAMPLE/SUBSAMPLE. When one of them does not exist nothing is removed.
+    A SAMPLE is a name, str:NAME or int:NUMBER; where the number 5 and the text 5 are both there, a bare 5 is refused. It may be a pattern
+    with * and ?, in quotes. In a nested column it is a sample with all its subsamples, or SAMPLE/SUBSAMPLE. When one of them does not
+    exist nothing is removed.
 
     For example:
       hangar rm images cat_17 cat_18
+      hangar rm images 'cat_*'
       hangar rm labels int:5
 
     JSON: column, removed (the samples; a subsample is a list of two keys).
@@ -35,9 +37,12 @@ def command(state: State, column: str, samples: tuple[str, ...], as_json: bool) 
     with state.writer() as checkout:
         found: Any = checkout.columns[column]
         keys = existing_samples(samples, found, column)
+        whole = [key for key in keys if not isinstance(key, tuple)]
+        taken = set(whole)
+        parts = [key for key in keys if isinstance(key, tuple) and key[0] not in taken]
         with checkout:
-            for key in keys:
-                del found[key]
+            for batch in filter(None, (whole, parts)):
+                found.delete(batch)
     if as_json:
         write_json({"column": column, "removed": keys})
     else:

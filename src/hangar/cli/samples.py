@@ -1,14 +1,18 @@
 """How samples are written on the command line.
 
-``int:5`` is the integer key 5, ``str:5`` the text key ``5``. A bare ``5`` is the integer where the column has such a sample, and the text
-otherwise; anything else that is bare is text. In a nested column ``SAMPLE/SUBSAMPLE`` names a subsample; as keys may have slashes in them, the longest
+``int:5`` is the integer key 5, ``str:5`` the text key ``5``. A bare ``5`` is whichever of the two the column has; where it has both, one of
+them must be written out. In a nested column ``SAMPLE/SUBSAMPLE`` names a subsample; as keys may have slashes in them, the longest
 sample that is there counts, and ``a/str:b/c`` says where the subsample begins. What commands print can be typed back as it stands.
+
+No key contains ``*``, ``?`` or ``[``: a word with one of them is a pattern, as shells have them (:mod:`fnmatch`, case matters, ``*`` matches
+``/`` too). ``int:*`` and ``str:*`` match keys of one kind.
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Container, Iterable
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from itertools import product
 from typing import TYPE_CHECKING, Any, Final, TypeAlias
 
 import click
@@ -20,59 +24,180 @@ from hangar.names import SampleKey
 if TYPE_CHECKING:
     from hangar.diff import DataKey
 
-__all__ = ["Address", "address_of", "existing_samples", "parse_sample", "sample_text"]
+__all__ = [
+    "Address",
+    "address_of",
+    "addresses",
+    "existing_samples",
+    "is_pattern",
+    "matcher",
+    "matching",
+    "meanings",
+    "one_sample",
+    "sample_text",
+    "sample_texts",
+    "unambiguous",
+]
 
 Address: TypeAlias = "SampleKey | tuple[SampleKey, SampleKey]"
 """A sample or, in a nested column, a sample and one of its subsamples."""
 
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,19}\Z")
+_WILD: Final = frozenset("*?[")
+_FEW: Final = 1000
+"""Keys that are looked up one by one to see how they are written."""
+
+
+def is_pattern(text: str) -> bool:
+    """Whether ``text`` is a pattern: no name of a sample, column or branch contains ``*``, ``?`` or ``[``."""
+    return not _WILD.isdisjoint(text)
+
+
+def matcher(pattern: str) -> Callable[[str], object]:
+    """A function that says whether a text matches ``pattern``."""
+    from fnmatch import translate  # needed for patterns alone
+
+    return re.compile(translate(pattern)).match
 
 
 def _is_number(text: str) -> bool:
     return _NUMBER.fullmatch(text) is not None
 
 
-def parse_sample(text: str, column: Container[object]) -> Address:
-    """The sample or subsample that ``text`` stands for in ``column``.
+# ---------------------------------------------------------------------- from a text to keys
+
+
+def spellings(text: str) -> list[SampleKey]:
+    """The keys that ``text`` may stand for: at most a number and a text.
 
     Raises
     ------
     click.UsageError
         ``int:`` is followed by something that is no number.
     """
-    if getattr(column, "contains_subsamples", False):
-        return _parse_nested(text, column)
-    return _parse_key(text, column)
-
-
-def _parse_nested(text: str, column: Any) -> Address:
-    """As :func:`parse_sample`; what is not there is taken for the key of a sample."""
-    ends = [len(text), *(at for at in reversed(range(len(text))) if text[at] == "/")]
-    for end in ends:
-        try:
-            sample = _parse_key(text[:end], column)
-        except click.UsageError:
-            continue
-        if sample not in column:
-            continue
-        if end == len(text):
-            return sample
-        view = column[sample]
-        subsample = _parse_key(text[end + 1 :], view)
-        if subsample in view:
-            return sample, subsample
-    return text.removeprefix("str:")
-
-
-def _parse_key(text: str, column: Container[object]) -> SampleKey:
     kind, colon, name = text.partition(":")
     if colon and kind == "str":
-        return name
+        return [name]
     if colon and kind == "int":
         if not _is_number(name):
             raise click.UsageError(f"{text!r} is no sample: int: is followed by a number from 0 to 2**64 - 1")
-        return int(name)
-    return int(text) if _is_number(text) and int(text) in column else text
+        return [int(name)]
+    return [int(text), text] if _is_number(text) else [text]
+
+
+def meanings(text: str, column: Any) -> list[Address]:
+    """What ``text`` stands for in ``column``: nothing, one sample or subsample or, of keys that look alike, several.
+
+    Raises
+    ------
+    click.UsageError
+        ``int:`` is followed by something that is no number, in a flat column.
+    """
+    if not getattr(column, "contains_subsamples", False):
+        return [key for key in spellings(text) if key in column]
+    ends = [len(text), *(at for at in reversed(range(len(text))) if text[at] == "/")]
+    for end in ends:
+        found: list[Address] = []
+        for sample in _present(text[:end], column):
+            if end == len(text):
+                found.append(sample)
+            else:
+                found += [(sample, subsample) for subsample in _present(text[end + 1 :], column[sample])]
+        if found:
+            return found
+    return []
+
+
+def _present(text: str, keys: Any) -> list[SampleKey]:
+    return [key for key in _spellings_or_none(text) if key in keys]
+
+
+def _spellings_or_none(text: str) -> list[SampleKey]:
+    try:
+        return spellings(text)
+    except click.UsageError:
+        return []
+
+
+def addresses(text: str, *, nested: bool) -> list[Address]:
+    """Everything that ``text`` could stand for in a flat or in a nested column, whatever the column has.
+
+    Raises
+    ------
+    click.UsageError
+        ``int:`` is followed by something that is no number, in a flat column.
+    """
+    if not nested:
+        return list(spellings(text))
+    found: list[Address] = list(_spellings_or_none(text))
+    for at in (at for at in reversed(range(len(text))) if text[at] == "/"):
+        pairs = product(_spellings_or_none(text[:at]), _spellings_or_none(text[at + 1 :]))
+        found += pairs
+    return found
+
+
+def one_sample(text: str, column: Any, name: str) -> Address:
+    """The sample or subsample that ``text`` stands for in ``column``, which is called ``name``.
+
+    Raises
+    ------
+    SampleNotFoundError
+        There is none.
+    click.UsageError
+        There are two, an integer key and a text that looks like it.
+    """
+    found = meanings(text, column)
+    if not found:
+        what = "sample or subsample" if getattr(column, "contains_subsamples", False) else "sample"
+        raise SampleNotFoundError(f"column {name!r} has no {what} {text!r}: `hangar ls {name}` lists the samples")
+    return unambiguous(text, found)
+
+
+def unambiguous(text: str, found: list[Address]) -> Address:
+    """The one of ``found``; click.UsageError where ``text`` stands for several."""
+    if len(found) > 1:
+        written = " or ".join(map(explicit, found))
+        raise click.UsageError(f"{text!r} stands for more than one sample: write {written}")
+    return found[0]
+
+
+def existing_samples(texts: Iterable[str], column: Any, name: str) -> list[Address]:
+    """The keys that names and patterns stand for, each once, in their order.
+
+    Raises
+    ------
+    SampleNotFoundError
+        ``column``, called ``name``, has nothing that one of them stands for.
+    click.UsageError
+        One of them stands for an integer key and for a text.
+    """
+    keys: dict[Address, None] = {}
+    for text in texts:
+        if is_pattern(text):
+            matched = dict.fromkeys(matching(text, column))
+            if not matched:
+                raise SampleNotFoundError(
+                    f"no sample of column {name!r} matches {text!r}: `hangar ls {name}` lists the samples"
+                )
+            keys.update(matched)
+        else:
+            keys[one_sample(text, column, name)] = None
+    return list(keys)
+
+
+def matching(pattern: str, column: Any) -> Iterator[Address]:
+    """The samples that ``pattern`` matches. In a nested column also subsamples, as ``SAMPLE/SUBSAMPLE``, where it has a slash."""
+    kind, colon, rest = pattern.partition(":")
+    only: type | None = {"int": int, "str": str}.get(kind) if colon else None
+    match = matcher(pattern if only is None else rest)
+    nested = getattr(column, "contains_subsamples", False) and "/" in pattern
+    for key in column:
+        if only is not None and not isinstance(key, only):
+            continue
+        if match(str(key)):
+            yield key
+        elif nested:
+            yield from ((key, one) for one in column[key] if match(f"{key}/{one}"))
 
 
 def address_of(key: DataKey) -> Address:
@@ -81,32 +206,52 @@ def address_of(key: DataKey) -> Address:
     return address if len(address) > 1 else address[0]  # type: ignore[no-any-return]
 
 
-def existing_samples(texts: Iterable[str], column: Container[object], name: str) -> list[Address]:
-    """The keys that ``texts`` stand for, each once, in their order.
-
-    Raises
-    ------
-    SampleNotFoundError
-        ``column``, called ``name``, does not have one of them.
-    """
-    keys: dict[Address, None] = {}
-    for text in texts:
-        key = parse_sample(text, column)
-        if key not in column:
-            what = "sample or subsample" if getattr(column, "contains_subsamples", False) else "sample"
-            raise SampleNotFoundError(f"column {name!r} has no {what} {text!r}: `hangar ls {name}` lists the samples")
-        keys[key] = None
-    return list(keys)
+# ---------------------------------------------------------------------- from a key to a text
 
 
-def sample_text(key: Address, column: Container[object]) -> str:
+def sample_text(key: Address, column: Any) -> str:
     """``key`` as it would be typed to mean it in ``column``."""
     if isinstance(key, tuple):
         return _pair_text(key, column)
     if isinstance(key, int):
-        return str(key)
-    taken = _is_number(key) and int(key) in column
-    return visible(f"str:{key}" if taken or key.startswith(("str:", "int:")) or not key else key)
+        return explicit(key) if str(key) in column else str(key)
+    return explicit(key) if not key or (_is_number(key) and int(key) in column) else visible(key)
+
+
+def sample_texts(keys: Sequence[Address], column: Any) -> Iterator[str]:
+    """Keys of ``column`` as they would be typed; of many without a look-up for each."""
+    if len(keys) <= _FEW:
+        yield from (sample_text(key, column) for key in keys)
+        return
+    twins = _twins(column)
+    for key in keys:
+        if isinstance(key, tuple):
+            yield sample_text(key, column)
+        elif (text := str(key)) in twins:
+            yield explicit(key)
+        else:
+            yield text if text.isprintable() else visible(text)
+
+
+def _twins(column: Any) -> set[str]:
+    """Texts that are both the number of an integer key and a text key."""
+    if isinstance(column.at(0), str) or isinstance(column.at(-1), int):
+        return set()  # integers come before texts, so there are keys of one kind alone
+    ints: set[SampleKey] = set()
+    texts: set[str] = set()
+    for key in column:
+        if isinstance(key, int):
+            ints.add(key)
+        elif _is_number(key):
+            texts.add(key)
+    return {text for text in texts if int(text) in ints}
+
+
+def explicit(key: Address) -> str:
+    """``key`` with its kind, as it can be typed whatever else a column has: ``int:5``, ``str:5``, ``str:a/int:5``."""
+    if isinstance(key, tuple):
+        return "/".join(map(explicit, key))
+    return f"{'int' if isinstance(key, int) else 'str'}:{visible(str(key))}"
 
 
 def _pair_text(key: tuple[SampleKey, SampleKey], column: Any) -> str:
@@ -114,8 +259,7 @@ def _pair_text(key: tuple[SampleKey, SampleKey], column: Any) -> str:
     nested = getattr(column, "contains_subsamples", False)
     before = sample_text(sample, column)
     text = f"{before}/{sample_text(subsample, column.get(sample, ()) if nested else ())}"
-    meant = parse_sample(text, column)
     # A slash in the subsample's key would be taken for the one before it where a longer sample is, here or where this is typed back.
-    if "/" not in str(subsample) and (meant == key or not nested or meant not in column):
+    if "/" not in str(subsample) and (not nested or meanings(text, column) in ([key], [])):
         return text
-    return f"{before}/{'int' if isinstance(subsample, int) else 'str'}:{visible(str(subsample))}"
+    return f"{before}/{explicit(subsample)}"

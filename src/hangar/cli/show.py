@@ -13,7 +13,7 @@ from hangar.cli.column import schema_text
 from hangar.cli.groups import Command
 from hangar.cli.output import count, echo, json_option, style, table, visible, visible_lines, write_json
 from hangar.cli.records import change_record, column_record, commit_record, place_record
-from hangar.cli.samples import existing_samples, sample_text
+from hangar.cli.samples import one_sample, sample_text, sample_texts
 from hangar.cli.state import State, pass_state
 from hangar.cli.status import staged_lines
 from hangar.cli.views import View, open_commit, open_view
@@ -34,7 +34,7 @@ FIRST_SAMPLES: Final = 10
 
 
 @click.command("show", cls=Command)
-@click.argument("thing", required=False, metavar="[REV[:COLUMN[/SAMPLE]]]", shell_complete=complete.revisions)
+@click.argument("thing", required=False, metavar="[REV[:COLUMN[/SAMPLE]]]", shell_complete=complete.things)
 @json_option
 @pass_state
 def command(state: State, thing: str | None, as_json: bool) -> None:
@@ -143,7 +143,7 @@ def _show_column(view: View, name: str, as_json: bool) -> None:
     if as_json:
         write_json(place_record(view) | column_record(name, column))
         return
-    first = [sample_text(key, column) for key in islice(iter(column), FIRST_SAMPLES)]
+    first = list(sample_texts(list(islice(iter(column), FIRST_SAMPLES)), column))
     more = ", ..." if len(column) > len(first) else ""
     rows = [
         ("Column:", f"{visible(name)} of {view.label}"),
@@ -163,7 +163,7 @@ def _show_column(view: View, name: str, as_json: bool) -> None:
 
 def _show_sample(view: View, name: str, text: str, as_json: bool) -> None:
     column: Any = view[name]
-    key = existing_samples([text], column, name)[0]
+    key = one_sample(text, column, name)
     if column.contains_subsamples and not isinstance(key, tuple):
         _show_subsamples(view, name, key, as_json)
         return
@@ -195,7 +195,7 @@ def _show_subsamples(view: View, name: str, sample: SampleKey, as_json: bool) ->
         ("Sample:", f"{visible(name)}/{sample_text(sample, column)} of {view.label}"),
         ("Subsamples:", f"{len(keys):,}"),
     ]
-    for line in [*table(rows), "", *(f"    {sample_text(key, column[sample])}" for key in keys)]:
+    for line in [*table(rows), "", *(f"    {text}" for text in sample_texts(keys, column[sample]))]:
         echo(line)
 
 

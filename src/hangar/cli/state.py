@@ -36,6 +36,13 @@ class State:
         self.path = path
         self._repository: Repository | None = None
 
+    @classmethod
+    def of(cls, repository: Repository) -> State:
+        """A state that works with ``repository``, which is open."""
+        state = cls(Path(repository.path))
+        state._repository = repository
+        return state
+
     @property
     def directory(self) -> Path:
         """The directory to work in.

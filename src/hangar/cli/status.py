@@ -69,8 +69,13 @@ def status_lines(report: StatusReport) -> list[str]:
         lines += ["", style(f"Uncommitted changes belong to branch {report.staged_branch}:", "red")]
         lines += [f'  (use "hangar checkout {report.staged_branch}" to go on with them)']
     else:
-        lines += ["", "Changes to be committed:"]
-        lines += ['  (use "hangar commit" to commit, "hangar restore COLUMN" to bring back what was)']
+        lines += ["", "Changes to be committed:", '  (use "hangar commit" to commit them)']
+        states = {column.state for column in report.columns}
+        if states & {"changed", "deleted"}:
+            lines.append('  (use "hangar restore COLUMN" to bring a column back as it was committed)')
+        if "new" in states:
+            lines.append('  (use "hangar column remove COLUMN" to remove a new column)')
+        lines.append('  (use "hangar restore ." to drop all of them)')
     about = [style("        changed:         ", "yellow") + one for one in attribute_change(report.attributes)]
     return [*lines, *staged_lines(report.columns), *about]
 

@@ -6,7 +6,7 @@ beside a writer, and where nothing can be written.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hangar.cli.output import SHORT_DIGEST
@@ -72,6 +72,12 @@ class View(Mapping[str, "ColumnReader"]):
 
     def __len__(self) -> int:
         return len(self._columns)
+
+    def only(self, names: Iterable[str]) -> View:
+        """The same view with some of the columns."""
+        columns = {name: self._columns[name] for name in names}
+        entries = [entry for entry in self.entries if entry.name in columns]
+        return View(self.label, self.commit, self.branch, columns, entries, self.nodes)
 
     def entry(self, name: str) -> ColumnEntry:
         """The column ``name`` as a commit lists it."""
