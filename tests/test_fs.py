@@ -12,7 +12,14 @@ import numpy as np
 import pytest
 
 from hangar import _fs
-from hangar.errors import AccessError, DiskFullError, HangarError, PathNotFoundError, StorageError
+from hangar.errors import (
+    AccessError,
+    DiskFullError,
+    HangarError,
+    PathNotFoundError,
+    ResourceLimitError,
+    StorageError,
+)
 from tests.processes import child, in_child
 
 
@@ -271,7 +278,9 @@ def test_a_full_disk_leaves_what_was(tmp_path: Path, file_size_limit: Callable[[
         (errno.EROFS, AccessError),
         (errno.ENOENT, PathNotFoundError),
         (errno.EIO, StorageError),
-        (errno.EMFILE, StorageError),
+        (errno.EMFILE, ResourceLimitError),
+        (errno.ENFILE, ResourceLimitError),
+        (errno.ENOMEM, ResourceLimitError),
     ],
 )
 def test_each_error_has_its_class_and_keeps_its_number(number: int, expected: type[HangarError]) -> None:

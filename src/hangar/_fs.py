@@ -13,11 +13,19 @@ import fcntl
 import itertools
 import os
 import threading
-from collections.abc import Iterator, Sequence
+import weakref
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Final, NoReturn, Protocol, TypeAlias
+from typing import TYPE_CHECKING, Final, NoReturn, Protocol, TypeAlias, TypeVar
 
-from hangar.errors import AccessError, DiskFullError, HangarError, PathNotFoundError, StorageError
+from hangar.errors import (
+    AccessError,
+    DiskFullError,
+    HangarError,
+    PathNotFoundError,
+    ResourceLimitError,
+    StorageError,
+)
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -33,10 +41,13 @@ __all__ = [
     "open_file",
     "points",
     "raise_for",
+    "register_cache",
     "register_point",
+    "release_caches",
     "remove_file",
     "replace_file",
     "report_file_sync",
+    "retried",
     "sync_directory",
     "sync_file",
     "try_lock",
@@ -46,6 +57,7 @@ __all__ = [
 ]
 
 AnyPath: TypeAlias = "str | Path"
+T = TypeVar("T")
 
 
 class Observer(Protocol):
@@ -69,6 +81,8 @@ points: Final[set[str]] = set()
 
 _DISK_FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 _NOT_ALLOWED: Final = frozenset((errno.EACCES, errno.EPERM, errno.EROFS))
+SHORTAGES: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOLCK))
+"""Error numbers that say that something has run out, and nothing of what is on disk."""
 _BUFFERS_PER_CALL: Final = max(16, min(1024, os.sysconf("SC_IOV_MAX")))
 _temporary_names = itertools.count()
 
@@ -126,6 +140,8 @@ def raise_for(error: OSError, action: str, path: AnyPath) -> NoReturn:
         This user may not do that, or the file system is read-only.
     PathNotFoundError
         The path, or a directory above it, does not exist.
+    ResourceLimitError
+        No descriptors, memory or locks are left.
     StorageError
         Anything else.
     """
@@ -137,6 +153,11 @@ def raise_for(error: OSError, action: str, path: AnyPath) -> NoReturn:
         )
     elif error.errno in _NOT_ALLOWED:
         known = AccessError(f"cannot {action} {path}: {reason}")
+    elif error.errno in SHORTAGES:
+        known = ResourceLimitError(
+            f"cannot {action} {path}: {reason}. Nothing is damaged: close files or programs, or raise the limit "
+            "(`ulimit -n`, `ulimit -v`), and try again"
+        )
     elif error.errno == errno.ENOENT:
         known = PathNotFoundError(f"cannot {action} {path}: {reason}")
     else:
@@ -156,6 +177,41 @@ def _errors(action: str, path: AnyPath) -> Iterator[None]:
         raise_for(error, action, path)
 
 
+# -------------------------------------------------------------------------------------------------------- shortages
+
+
+class Cache(Protocol):
+    """Something that keeps descriptors or maps open to be fast, and can do without."""
+
+    def clear(self) -> None:
+        """Close what is not in use."""
+
+
+_caches: Final[weakref.WeakSet[Cache]] = weakref.WeakSet()
+
+
+def register_cache(cache: Cache) -> None:
+    """Have ``cache`` cleared, as long as it lives, when this process runs out of descriptors or memory."""
+    _caches.add(cache)
+
+
+def release_caches() -> None:
+    """Clear every registered cache."""
+    for cache in list(_caches):
+        cache.clear()
+
+
+def retried(call: Callable[[], T]) -> T:
+    """``call()``; where it fails for lack of descriptors or memory, once more after every registered cache was cleared."""
+    try:
+        return call()
+    except OSError as error:
+        if error.errno not in SHORTAGES:
+            raise
+    release_caches()
+    return call()
+
+
 # ----------------------------------------------------------------------------------------------------------- files
 
 
@@ -169,7 +225,7 @@ def create_file(path: AnyPath) -> int:
     """
     crash_point(_CREATE_BEFORE)
     with _errors("create", path):
-        descriptor = os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o666)
+        descriptor = retried(lambda: os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o666))
     crash_point(_CREATE_AFTER)
     return descriptor
 
@@ -177,7 +233,7 @@ def create_file(path: AnyPath) -> int:
 def open_file(path: AnyPath, write: bool = False) -> int:
     """Open an existing file and return its descriptor."""
     with _errors("open", path):
-        return os.open(path, (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC)
+        return retried(lambda: os.open(path, (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC))
 
 
 def write_at(descriptor: int, buffers: Sequence[Buffer], offset: int, path: AnyPath) -> int:
@@ -240,7 +296,7 @@ def sync_directory(path: AnyPath) -> None:
     """Bring the entries of a directory (names made, moved and removed in it) to disk."""
     crash_point(_SYNC_DIRECTORY_BEFORE)
     with _errors("sync", path):
-        descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+        descriptor = retried(lambda: os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
         try:
             _sync(descriptor)
         finally:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from hangar import _fs
-from hangar.errors import InvalidInputError, InvalidStateError, StorageError
+from hangar.errors import InvalidInputError, InvalidStateError
 
 if TYPE_CHECKING:
     from configparser import RawConfigParser
@@ -151,13 +151,13 @@ class ConfigFile:
 
     def _text(self) -> str:
         try:
-            return self.path.read_bytes().decode("utf-8-sig")
+            return _fs.retried(self.path.read_bytes).decode("utf-8-sig")
         except (FileNotFoundError, NotADirectoryError):
             return ""
         except UnicodeDecodeError as error:
             raise InvalidInputError(f"{self.path} is no UTF-8 text ({error.reason}): correct or remove it") from None
         except OSError as error:
-            raise StorageError(f"cannot read {self.path}: {error.strerror}") from error
+            _fs.raise_for(error, "read", self.path)
 
     def _parse(self, text: str) -> dict[str, str]:
         from configparser import Error

@@ -35,6 +35,7 @@ says what happened, to which thing, and what to do next. The tree, with the exit
     ├── UnsupportedVersionError (RuntimeError)         10  written by a newer Hangar
     ├── DiskFullError (OSError)                        1   nothing acknowledged was lost; free space and try again
     └── StorageError (OSError)                         1   the operating system refused a read, write or sync
+        └── ResourceLimitError                         1   no memory, descriptors or locks left; nothing is damaged
 """
 
 from __future__ import annotations
@@ -65,6 +66,7 @@ __all__ = [
     "RemoteNotFoundError",
     "RepositoryExistsError",
     "RepositoryNotFoundError",
+    "ResourceLimitError",
     "RevisionNotFoundError",
     "SampleNotFoundError",
     "StaleRefError",
@@ -202,6 +204,10 @@ class DiskFullError(HangarError, OSError):
 
 class StorageError(HangarError, OSError):
     """The operating system refused a read, a write or a sync."""
+
+
+class ResourceLimitError(StorageError):
+    """The process or the system has no memory, file descriptors or locks left. Nothing is damaged: free some and try again."""
 
 
 EXIT_CODES: dict[type[HangarError], int] = {

@@ -21,7 +21,7 @@ from hangar.blobs.records import verify_locations
 from hangar.blobs.verify import Damage, verify_blobs, verify_files
 from hangar.db.tables import TABLES
 from hangar.digest import Digest
-from hangar.errors import CorruptionError, HangarError, StorageError
+from hangar.errors import CorruptionError, HangarError, ResourceLimitError, StorageError
 from hangar.objects.attributes import load_attributes
 from hangar.objects.commit import ColumnEntry, Commit
 from hangar.objects.graph import generation
@@ -81,8 +81,18 @@ def check(stores: Stores, *, data: bool = False, progress: Progress = None) -> F
         Read every blob and compare it with its digest.
     progress
         See :mod:`hangar.progress`.
+
+    Raises
+    ------
+    ResourceLimitError
+        There are not enough descriptors or memory to check.
     """
-    return _Check(stores).run(data, progress)
+    try:
+        return _Check(stores).run(data, progress)
+    except MemoryError as error:
+        raise ResourceLimitError(
+            f"there is not enough memory to check the repository; nothing is damaged: {error}"
+        ) from None
 
 
 def require_sound(found: FsckReport) -> bool:
@@ -131,6 +141,8 @@ class _Check:
     def _try(self, kind: str, function: Callable[[], T], digest: str = "", file: str = "db/data.mdb") -> T | None:
         try:
             return function()
+        except ResourceLimitError:
+            raise
         except HangarError as error:
             self._found(kind, error, digest, file)
             return None
@@ -233,6 +245,8 @@ class _Check:
                 reporter.advance()
                 if not node.level and schema.form.kind != FIXED_INLINE:
                     self._present(node, where)
+        except ResourceLimitError:
+            raise
         except HangarError as error:
             self._found("node", f"{where}: {error}", root.hex(), "db/data.mdb")
 

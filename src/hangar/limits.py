@@ -55,8 +55,8 @@ RUN_BLOBS: Final = 1_024
 MAX_RUNS: Final = 8
 BLOB_FILE_BYTES: Final = 2**30
 """A blob file is rolled over when it has grown beyond this."""
-OPEN_BLOB_FILES: Final = 64
-"""Blob files that one repository keeps mapped."""
+OPEN_BLOB_FILES: Final = 256
+"""Blob files that one repository keeps open, where the system allows so many."""
 
 DATABASE_INITIAL_BYTES: Final = 2**24
 DATABASE_MAX_READERS: Final = 512

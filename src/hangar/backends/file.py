@@ -8,16 +8,16 @@ What lies behind the header is the backend's affair.
 
 from __future__ import annotations
 
-import mmap
 import os
 import struct
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from hangar import _fs
+from hangar.backends.mapping import map_file, size_of
 from hangar.digest import checksum
 from hangar.errors import CorruptionError, UnsupportedVersionError
 
@@ -65,7 +65,7 @@ class Mapped:
     Attributes
     ----------
     map
-        The mapped file; a slice is ``bytes``.
+        The mapped file, a buffer; a slice is ``bytes``.
     bytes
         The same as an array: uint8, shape (size,), not writable.
     size
@@ -74,9 +74,10 @@ class Mapped:
 
     __slots__ = ("bytes", "map", "size")
 
-    def __init__(self, mapped: mmap.mmap) -> None:
+    def __init__(self, mapped: Any) -> None:
         self.map: Final = mapped
         self.bytes: Final[npt.NDArray[np.uint8]] = np.frombuffer(mapped, np.uint8)
+        self.bytes.flags.writeable = False
         self.size: Final = len(mapped)
 
 
@@ -127,7 +128,7 @@ class BlobFile:
             size = os.fstat(self.descriptor).st_size
             if size < end:
                 raise CorruptionError(f"blob file {self.path} has {size} bytes, and should have {end} or more")
-            return Mapped(mmap.mmap(self.descriptor, size, access=mmap.ACCESS_READ))
+            return Mapped(map_file(self.descriptor, size))
         except OSError as error:
             _fs.raise_for(error, "map", self.path)
 
@@ -149,8 +150,7 @@ class BlobFile:
 
     def whole(self, mapped: Mapped) -> bool:
         """Whether the file is as long as when it was mapped: reading beyond its end would be a signal."""
-        # The position of the descriptor is never used, and this is the cheapest way to ask for the length.
-        return os.lseek(self.descriptor, 0, os.SEEK_END) >= mapped.size
+        return size_of(self.descriptor) >= mapped.size
 
     def need_all(self, offsets: npt.NDArray[np.uint64], lengths: npt.NDArray[np.uint64]) -> Mapped:
         """The mapped file, with all of ``offsets`` to ``offsets + lengths`` in it.

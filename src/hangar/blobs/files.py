@@ -1,16 +1,19 @@
 """The blob files that one repository keeps open for reading.
 
-At most ``limits.OPEN_BLOB_FILES`` are kept; a file that is dropped while another thread reads from it is closed when that read is over.
-Threads share the cache without a lock: the worst that a race does is to open a file twice.
+An open file costs one descriptor. At most ``limits.OPEN_BLOB_FILES`` are kept, and never more than a quarter of the descriptors that this
+process may have; when the process runs out of them, or of memory to map files into, every repository lets go of the files that are not
+being read. A file that is dropped while another thread reads from it is closed when that read is over. Threads share the cache
+without a lock: the worst that a race does is to open a file twice.
 """
 
 from __future__ import annotations
 
 import contextlib
+import resource
 from pathlib import Path
 from typing import Final
 
-from hangar import limits
+from hangar import _fs, limits
 from hangar.backends.base import Backend
 from hangar.backends.file import BlobFile
 from hangar.backends.registry import get_backend
@@ -18,7 +21,15 @@ from hangar.blobs.catalog import blob_file_path, get_blob_file
 from hangar.db import Database
 from hangar.errors import CorruptionError
 
-__all__ = ["OpenFiles"]
+__all__ = ["OpenFiles", "most_open"]
+
+_LEAST_OPEN: Final = 8
+
+
+def most_open() -> int:
+    """How many blob files one repository keeps open."""
+    soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
+    return limits.OPEN_BLOB_FILES if soft < 0 else min(limits.OPEN_BLOB_FILES, max(_LEAST_OPEN, soft // 4))
 
 
 class OpenFiles:
@@ -32,7 +43,7 @@ class OpenFiles:
         Backend of files that this process writes and has not published yet, by id.
     """
 
-    __slots__ = ("_db", "_directory", "_open", "raw", "written")
+    __slots__ = ("__weakref__", "_db", "_directory", "_open", "raw", "written")
 
     def __init__(self, db: Database, directory: Path) -> None:
         self._db = db
@@ -40,6 +51,7 @@ class OpenFiles:
         self._open: dict[int, tuple[BlobFile, Backend]] = {}
         self.raw: Final[dict[int, BlobFile]] = {}
         self.written: Final[dict[int, str]] = {}
+        _fs.register_cache(self)
 
     def get(self, file_id: int) -> tuple[BlobFile, Backend]:
         """A file and its backend, opened where it is not.
@@ -59,7 +71,7 @@ class OpenFiles:
         tag = self.tag(file_id)
         backend = get_backend(tag)
         opened = BlobFile(blob_file_path(self._directory, file_id, tag), file_id, tag), backend
-        while len(self._open) >= limits.OPEN_BLOB_FILES:
+        while len(self._open) >= most_open():
             # Another thread may be making room too.
             with contextlib.suppress(StopIteration, RuntimeError):
                 self.forget(next(iter(self._open)))

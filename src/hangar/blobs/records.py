@@ -15,7 +15,7 @@ from hangar.backends.registry import get_backend
 from hangar.blobs.catalog import BlobFileRow, first_free_id, get_header, scan_blob_files, scan_runs
 from hangar.blobs.store import BlobStore
 from hangar.db.tables import LOCATIONS
-from hangar.errors import HangarError
+from hangar.errors import HangarError, ResourceLimitError
 
 __all__ = ["verify_locations"]
 
@@ -65,6 +65,8 @@ def _has_header(store: BlobStore, number: int) -> bool:
     try:
         with store.db.read() as transaction:
             get_header(transaction, number)
+    except ResourceLimitError:
+        raise
     except HangarError:
         return False
     return True

@@ -23,7 +23,7 @@ from hangar.blobs.run import Run
 from hangar.blobs.store import BlobStore
 from hangar.db.tables import LOCATIONS
 from hangar.digest import DIGEST_BYTES, blob_digest, digest_array
-from hangar.errors import HangarError
+from hangar.errors import CorruptionError, HangarError, ResourceLimitError
 from hangar.progress import Progress, Reporter, report
 
 __all__ = ["Damage", "verify_blobs", "verify_files"]
@@ -59,6 +59,8 @@ def verify_files(store: BlobStore) -> Iterator[Damage]:
         path = run_path(store.directory, run_id)
         try:
             Run(path, run_id, run_row.count).verify()
+        except ResourceLimitError:
+            raise
         except HangarError as error:
             if run_id in _now(store)[0]:
                 yield Damage(None, _below(path, store), str(error))
@@ -68,6 +70,8 @@ def verify_files(store: BlobStore) -> Iterator[Damage]:
             path = blob_file_path(store.directory, file_id, row.tag)
             get_backend(row.tag)
             BlobFile(path, file_id, row.tag).need(row.end)
+        except ResourceLimitError:
+            raise
         except HangarError as error:
             if file_id in _now(store)[1]:
                 yield Damage(None, _below(path, store), str(error))
@@ -88,6 +92,8 @@ def verify_blobs(store: BlobStore, progress: Progress = None) -> Iterator[Damage
     try:
         store.refresh()
         indexes = [run.index for run in store.locator.runs()]
+    except ResourceLimitError:
+        raise
     except HangarError as error:
         yield Damage(None, "", str(error))
         indexes = []
@@ -125,10 +131,12 @@ def _locate(store: BlobStore, digests: Digests) -> Words:
     """Locations of blobs; all zero where there is none, or where its row is damaged."""
     try:
         return store.locate(digests).words
+    except ResourceLimitError:
+        raise
     except HangarError:
         words = np.zeros((len(digests), LOCATION_WORDS), np.uint64)
         for at in range(len(digests)):
-            with contextlib.suppress(HangarError):
+            with contextlib.suppress(CorruptionError):
                 words[at] = store.locate(digests[at : at + 1]).words[0]
         return words
 
@@ -137,6 +145,8 @@ def _failing(store: BlobStore, digests: Digests, places: Words, part: Positions)
     """Which of a part of the blobs do not read, or not as their digests say; found by halving."""
     try:
         blobs = store.read_list_at(places[part], digests=digests[part])
+    except ResourceLimitError:
+        raise
     except HangarError as error:
         if len(part) == 1:
             yield int(part[0]), str(error)
@@ -155,6 +165,8 @@ def _file_of(store: BlobStore, file_id: int) -> str:
         with store.db.read() as transaction:
             row = get_blob_file(transaction, file_id)
         return "" if row is None else _below(blob_file_path(store.directory, file_id, row.tag), store)
+    except ResourceLimitError:
+        raise
     except HangarError:
         return ""
 

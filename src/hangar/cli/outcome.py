@@ -75,6 +75,8 @@ def _failed(error: Exception) -> int:
         traceback.print_exc()
     if isinstance(error, HangarError):
         text = str(error)
+    elif isinstance(error, MemoryError):
+        text = f"there is not enough memory{f': {error}' if str(error) else ''}"
     elif isinstance(error, OSError) and error.strerror:
         text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     else:

@@ -10,7 +10,7 @@ from typing import Final
 
 import lmdb
 
-from hangar import limits
+from hangar import _fs, limits
 from hangar.errors import (
     AccessError,
     CorruptionError,
@@ -18,6 +18,7 @@ from hangar.errors import (
     HangarError,
     InvalidInputError,
     InvalidStateError,
+    ResourceLimitError,
     StorageError,
     UnsupportedVersionError,
 )
@@ -35,6 +36,7 @@ _DAMAGE: Final = (
     lmdb.NotFoundError,
 )
 _FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
+_NUMBERS: Final = (*_FULL, errno.EIO, *_fs.SHORTAGES)
 _LITTLE_SPACE: Final = 2**20
 
 
@@ -53,8 +55,13 @@ def translate(error: lmdb.Error, path: Path) -> HangarError:
         return DiskFullError(
             f"no space left for the database in {path}. Nothing acknowledged was lost: free space and try again"
         )
+    if code in _fs.SHORTAGES or isinstance(error, lmdb.MemoryError):
+        return ResourceLimitError(
+            f"the database in {path} cannot be used now: {error}. Nothing is damaged: close files or programs, or raise "
+            "the limit (`ulimit -n`, `ulimit -v`), and try again"
+        )
     if isinstance(error, lmdb.ReadersFullError):
-        return StorageError(
+        return ResourceLimitError(
             f"the database in {path} is read by as many transactions at once as it has room for "
             f"({limits.DATABASE_MAX_READERS}): nothing is wrong with it, try again when fewer processes read"
         )
@@ -68,7 +75,7 @@ def _code(error: lmdb.Error) -> int:
     code = getattr(error, "code", None)
     if code is not None:
         return int(code)
-    return next((number for number in (*_FULL, errno.EIO) if os.strerror(number) in str(error)), 0)
+    return next((number for number in _NUMBERS if os.strerror(number) in str(error)), 0)
 
 
 def _nearly_full(path: Path) -> bool:

@@ -46,7 +46,7 @@ def check_format(directory: Path) -> frozenset[str]:
     """
     path = directory / FILE_NAME
     try:
-        with path.open("rb") as stream:
+        with _fs.retried(lambda: path.open("rb")) as stream:
             text = stream.read(_MAX_BYTES + 1)
     except (FileNotFoundError, NotADirectoryError):
         require_format(directory)

@@ -10,6 +10,8 @@ import os
 from pathlib import Path
 from typing import Final
 
+from hangar import _fs
+
 __all__ = ["FORCE_NETWORK", "network_file_system"]
 
 FORCE_NETWORK: Final = "HANGAR_WRITE_ON_NETWORK"
@@ -45,7 +47,7 @@ def network_file_system(path: Path, mounts: str | None = None) -> str | None:
     """
     if mounts is None:
         try:
-            mounts = Path("/proc/self/mountinfo").read_text(errors="surrogateescape")
+            mounts = _fs.retried(lambda: Path("/proc/self/mountinfo").read_text(errors="surrogateescape"))
         except OSError:
             return None
     real = os.path.realpath(path)

@@ -21,7 +21,7 @@ from hangar import _fs, limits
 from hangar.db.failures import translate
 from hangar.db.structure import check_roots
 from hangar.db.tables import TABLES
-from hangar.errors import CorruptionError, StorageError
+from hangar.errors import AccessError, CorruptionError, PathNotFoundError, ResourceLimitError, StorageError
 
 __all__ = ["DATABASE_LOCK", "DATA_FILE", "LOCK_FILE", "create_environment", "file_identity", "join", "open_environment"]
 
@@ -43,7 +43,7 @@ _POLL_SECONDS: Final = 0.001
 _ENGINE: Final[dict[str, Any]] = {"lib_version": 0} if int(lmdb.__version__.partition(".")[0]) >= 3 else {}
 
 
-class _CannotMapError(StorageError):
+class _CannotMapError(ResourceLimitError):
     """There is no room for the map."""
 
 
@@ -96,6 +96,14 @@ def create_environment(path: Path, map_size: int) -> tuple[lmdb.Environment, lis
 def _open(path: Path, *, map_size: int, readonly: bool, lock: bool) -> lmdb.Environment:
     if lock:
         _reserve_lock_file(path / LOCK_FILE)
+    try:
+        return _open_once(path, map_size, readonly, lock)
+    except ResourceLimitError:
+        _fs.release_caches()
+        return _open_once(path, map_size, readonly, lock)
+
+
+def _open_once(path: Path, map_size: int, readonly: bool, lock: bool) -> lmdb.Environment:
     try:
         return lmdb.open(
             os.fspath(path),
@@ -186,8 +194,8 @@ def file_identity(path: Path) -> tuple[int, int]:
 def join(path: Path) -> int | None:
     """A shared lock on ``db.lock`` beside the database in ``path``; None where the file is missing or cannot be opened."""
     try:
-        descriptor = os.open(path.parent / DATABASE_LOCK, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+        descriptor = _fs.open_file(path.parent / DATABASE_LOCK)
+    except (PathNotFoundError, AccessError):
         return None
     with contextlib.ExitStack() as stack:
         stack.callback(os.close, descriptor)

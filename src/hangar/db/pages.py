@@ -96,6 +96,7 @@ class PageFile:
     """The data file: pages by number."""
 
     def __init__(self, path: Path) -> None:
+        self.path = path
         self._descriptor = _fs.open_file(path)
         self.page_size = 0
 

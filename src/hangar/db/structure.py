@@ -18,6 +18,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
+from hangar import _fs
 from hangar.db.pages import (
     BRANCH,
     HEAD,
@@ -72,6 +73,7 @@ def check_roots(path: Path) -> None:
                 _compare_metas(metas)
                 _Walk(file, max(metas, key=_number)).roots()
             except (DamageError, OSError) as error:
+                _raise_shortage(error, path)
                 # Another process may have committed between two reads.
                 if attempt == _ATTEMPTS - 1:
                     raise CorruptionError(
@@ -108,6 +110,12 @@ def check_pages(path: Path, number: int | None = None) -> list[str] | None:
             if number is None or meta.number == number:
                 return list(_Walk(file, meta).problems())
     return None
+
+
+def _raise_shortage(error: Exception, path: Path) -> None:
+    """Raise an error that says nothing of the pages, but that memory or descriptors ran out."""
+    if isinstance(error, OSError) and error.errno in _fs.SHORTAGES:
+        _fs.raise_for(error, "read", path)
 
 
 def _number(meta: Meta) -> int:
@@ -162,6 +170,7 @@ class _Walk:
         try:
             tables += self._tables(take)
         except (DamageError, OSError) as error:
+            _raise_shortage(error, self._file.path)
             yield f"the table of tables: {error}"
         for name, tree in tables:
             try:
@@ -169,6 +178,7 @@ class _Walk:
                     if row.flags & ~IS_LARGE or not 1 <= len(row.key) <= 511:
                         raise DamageError("a row is of a form that is none")
             except (DamageError, OSError) as error:
+                _raise_shortage(error, self._file.path)
                 yield f"table '{name}': {error}"
         try:
             for pages in self._free(take):
@@ -176,6 +186,7 @@ class _Walk:
                     raise DamageError("it names pages that are in use, or none: a commit would write over rows")
                 seen[pages] = True
         except (DamageError, OSError) as error:
+            _raise_shortage(error, self._file.path)
             yield f"the list of free pages: {error}"
 
     # ------------------------------------------------------------------ the three sorts of trees

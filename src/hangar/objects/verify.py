@@ -12,7 +12,7 @@ from operator import lt
 from typing import NamedTuple
 
 from hangar.digest import Digest, record_digest
-from hangar.errors import HangarError
+from hangar.errors import HangarError, ResourceLimitError
 from hangar.objects.node import Node, Root, TreeForm, encode_node
 from hangar.objects.samples import count_samples, sample_of
 from hangar.objects.split import cuts, marks
@@ -95,6 +95,8 @@ class TreeVerifier:
             else:
                 samples = count_samples(node.keys) if self._form.nested else 0
                 found = _Subtree(0, node.keys[0], node.keys[-1], len(node.keys), samples)
+        except ResourceLimitError:
+            raise
         except HangarError as error:
             yield Problem(digest, str(error))
         self._known[digest, ends_level] = found

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hangar.backends.hdf5.structure import Filter
-from hangar.errors import CorruptionError, InvalidStateError
+from hangar.errors import CorruptionError, InvalidStateError, ResourceLimitError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -41,6 +41,8 @@ COMPLIBS: Final[Mapping[str | None, int]] = {
 """Codecs by name; their numbers are part of the format."""
 NONE, GZIP, LZF = 0, 6, 7
 _LAST_BLOSC: Final = 5
+_BLOSC_WORK: Final = 4
+"""Working memory of blosc, in blocks, is below this."""
 _BLOSC_HEAD: Final = struct.Struct("<BBBBIII")
 _BLOSC_NAMES: Final = {
     number: name.partition(":")[2].encode() for name, number in COMPLIBS.items() if name and ":" in name
@@ -158,7 +160,16 @@ def _decode_blosc(stored: Bytes, out: Bytes) -> None:
     try:
         _blosc().decompress(stored, out)
     except (RuntimeError, ValueError) as error:
+        # It has one number for a damaged chunk and for working memory that it did not get.
+        _require_memory(_BLOSC_WORK * (block + len(out)))
         raise CorruptionError(f"a chunk cannot be decoded: {error}") from None
+
+
+def _require_memory(nbytes: int) -> None:
+    try:
+        bytearray(nbytes)
+    except MemoryError:
+        raise ResourceLimitError("there is not enough memory to decode a chunk") from None
 
 
 def _inflate(stored: Bytes, out: Bytes) -> None:
