@@ -8,7 +8,7 @@ import msgspec
 import numpy as np
 import pytest
 
-from hangar import Repository, fsck, limits
+from hangar import Repository, fsck
 from hangar.db import Database, WriteTransaction
 from hangar.db.tables import COMMITS, FILES, GRAPH, HEADERS, LOCATIONS, META, REFS, TABLES
 from hangar.fsck import FsckReport
@@ -131,7 +131,7 @@ def test_a_short_value_that_is_named_by_digest_is_found(repo: Repository, monkey
     writer.commit("sound")
     assert repo.fsck().sound
     with monkeypatch.context() as patch:
-        patch.setattr(limits, "INLINE_TEXT_BYTES", 3)
+        patch.setattr(column.schema, "inline_bytes", 3)
         column["short"] = "short"
         writer.commit("unsound")
     (problem,) = repo.fsck().problems

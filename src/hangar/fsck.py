@@ -14,7 +14,6 @@ from typing import TypeVar
 
 import numpy as np
 
-from hangar import limits
 from hangar.backends import Locations
 from hangar.blobs.index import Digests
 from hangar.blobs.records import verify_locations
@@ -32,7 +31,6 @@ from hangar.objects.verify import TreeVerifier
 from hangar.objects.walk import walk
 from hangar.progress import Progress, Reporter, report
 from hangar.schema import ColumnSchema, load_schema
-from hangar.schema.base import FIXED_INLINE, MIXED
 from hangar.staging import Staging, staged_on, tree_of
 from hangar.stores import Stores
 
@@ -243,33 +241,33 @@ class _Check:
         try:
             for _, node in walk(store, root, walked):
                 reporter.advance()
-                if not node.level and schema.form.kind != FIXED_INLINE:
-                    self._present(node, where)
+                if not node.level:
+                    self._present(node, schema, where)
         except ResourceLimitError:
             raise
         except HangarError as error:
             self._found("node", f"{where}: {error}", root.hex(), "db/data.mdb")
 
-    def _present(self, leaf: Node, where: str) -> None:
+    def _present(self, leaf: Node, schema: ColumnSchema, where: str) -> None:
         digests = leaf.blobs()
         if not len(digests):
             return
         self._blobs += len(digests)
         known = np.asarray(self._stores.blobs.known(digests))
-        if leaf.kind == MIXED:
-            self._try("node", lambda: self._long_enough(digests[known], where))
+        if schema.inline_bytes >= 0:
+            self._try("node", lambda: self._long_enough(digests[known], schema.inline_bytes, where))
         for lost in digests[~known]:
             self._found(
                 "blob", f"{where}: no place of it is known, and no remote has promised it", lost.tobytes().hex()
             )
 
-    def _long_enough(self, digests: Digests, where: str) -> None:
+    def _long_enough(self, digests: Digests, inline_bytes: int, where: str) -> None:
         """Make sure that no digest stands where the value is so short that it must lie in the tree: one content, one root."""
         if not len(digests):
             return
         locations = Locations(self._stores.blobs.locate(digests).words)
         # Of what is stored as it is, the stored length is that of the value.
-        for short in digests[(locations.codec == 0) & (locations.length <= limits.INLINE_TEXT_BYTES)]:
+        for short in digests[(locations.codec == 0) & (locations.length <= inline_bytes)]:
             self._found("node", f"{where}: a value that is so short must lie in the tree", short.tobytes().hex())
 
     # ------------------------------------------------------------------ staging and files

@@ -21,7 +21,7 @@ from hangar.blobs.merging import TABLE_ROWS
 from hangar.db import format as format_file
 from hangar.db.tables import TABLES
 from hangar.objects import attributes, commit, graph, node
-from hangar.objects.node import FAR_SIZE, TreeForm
+from hangar.objects.node import DIGEST_TAG, TreeForm
 from hangar.refs import reflog
 from hangar.refs import rows as refs
 from hangar.schema import BytesSchema, ColumnSchema, NdarraySchema, StrSchema, base
@@ -180,7 +180,7 @@ def test_node_kinds() -> None:
     assert column("node-kinds", "kind") == [str(node.BY_DIGEST), str(node.FIXED_INLINE), str(node.MIXED)]
     _, fixed, mixed = column("node-kinds", "sizes")
     assert fixed == f"1 byte: the width, 0 to {limits.INLINE_FIXED_BYTES}"
-    stated = f"0 to {limits.INLINE_TEXT_BYTES} is the length of an inline value, {FAR_SIZE} stands for a digest"
+    stated = f"0 to {limits.INLINE_TEXT_BYTES} is the length of an inline value, {DIGEST_TAG} stands for a digest"
     assert mixed == f"1 byte an entry: {stated}"
 
 

@@ -14,8 +14,8 @@ from hypothesis.extra import numpy as hnp
 
 from hangar import limits
 from hangar.errors import CorruptionError, InvalidInputError, UnsupportedVersionError
+from hangar.objects.node import BY_DIGEST, FIXED_INLINE
 from hangar.schema import BytesSchema, NdarraySchema, StrSchema, load_schema
-from hangar.schema.base import BY_DIGEST, FIXED_INLINE
 from hangar.schema.dtypes import DTYPE_NAMES, dtype_code, dtype_of
 
 NUMPY_DTYPES = [np.dtype(name) for code, name in DTYPE_NAMES.items() if code < 32]

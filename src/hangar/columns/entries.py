@@ -17,7 +17,7 @@ from hangar.errors import InvalidInputError, PositionNotFoundError, SampleNotFou
 from hangar.objects.lookup import get_many
 from hangar.objects.scan import leaves
 from hangar.objects.store import NodeStore
-from hangar.schema.base import Rows
+from hangar.schema.cells import Rows
 
 if TYPE_CHECKING:
     from hangar.columns.base import Session, Source
@@ -33,8 +33,7 @@ _CHUNK_BYTES = 8 * 2**20
 
 def chunk_entries(schema: ColumnSchema) -> int:
     """So many entries iteration reads ahead."""
-    nbytes = getattr(schema, "nbytes", 0)
-    return max(1, min(_CHUNK_ENTRIES, _CHUNK_BYTES // nbytes if nbytes else _CHUNK_ENTRIES))
+    return max(1, min(_CHUNK_ENTRIES, _CHUNK_BYTES // schema.nbytes if schema.nbytes else _CHUNK_ENTRIES))
 
 
 class EntryReader:
@@ -114,12 +113,12 @@ class EntryReader:
         """Values of ``keys``, stacked where they are arrays."""
         self._session.check()
         self._check_out(out)
-        if self._schema.kind_name != "ndarray":
+        if not self._schema.stacks:
             return self._values.many(self._cells(keys))
         return self._values.stacked(self._refs(keys), out)
 
     def _check_out(self, out: np.ndarray[Any, Any] | None) -> None:
-        if out is not None and self._schema.kind_name != "ndarray":
+        if out is not None and not self._schema.stacks:
             raise InvalidInputError(f"out= is for arrays, and {self._source.name!r} holds {self._schema.kind_name}")
 
     def _value(self, key: Any) -> Any:

@@ -13,7 +13,7 @@ from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundE
 from hangar.objects.lookup import find_ints, find_keys, find_pairs
 from hangar.objects.node import EXACT_INTEGER, TreeForm
 from hangar.objects.store import NodeStore
-from hangar.schema.base import Rows
+from hangar.schema.cells import Rows
 from hangar.schema.keys import encode_int_array, int_array, lookup_key
 
 __all__ = ["NOBODY", "KeyBatch", "check_position", "position_batch"]

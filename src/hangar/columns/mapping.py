@@ -19,7 +19,7 @@ from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundE
 from hangar.names import SampleKey
 from hangar.objects.node import Root
 from hangar.objects.order import rank, select, select_cells, select_keys, select_refs, slice_refs
-from hangar.schema.base import Rows
+from hangar.schema.cells import Rows
 
 __all__ = ["ValueMapping"]
 
@@ -133,7 +133,7 @@ class ValueMapping(EntryReader):
             return self._read_keys(keys, out)
         where = keys if positions is None else positions
         self._check_out(out)
-        if self._schema.kind_name != "ndarray":
+        if not self._schema.stacks:
             return self._values.many(self._cells_at(where))
         return self._values.stacked(self._refs_at(where), out)
 
@@ -169,7 +169,7 @@ class ValueMapping(EntryReader):
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         """All values stacked in key order, fresh memory of shape ``(len, *shape)``; for ``numpy.asarray``."""
         self._session.check()
-        if self._schema.kind_name != "ndarray":
+        if not self._schema.stacks:
             raise InvalidTypeError(f"a column of {self._schema.kind_name} is no array")
         if copy is False:
             raise InvalidInputError("the samples of a column are stored apart: an array of them is always a copy")

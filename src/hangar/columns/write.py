@@ -25,7 +25,7 @@ from hangar.digest import Digest, blob_digest
 from hangar.errors import ClosedError, InvalidInputError, InvalidStateError, InvalidTypeError
 from hangar.names import SampleKey
 from hangar.schema import Encoded
-from hangar.schema.base import FIXED_INLINE, Rows
+from hangar.schema.cells import Rows
 from hangar.staging.column import Change
 
 __all__ = ["ColumnWriter", "FlatSampleWriter", "ValueWriter", "generated_key"]
@@ -88,7 +88,7 @@ class ColumnWriter(EvolvingColumn):
         if isinstance(values, Mapping) or (isinstance(values, EntryReader) and not isinstance(values, ValueMapping)):
             # Iteration would give its keys, and text keys would be stored as text.
             raise InvalidTypeError(f"a batch of values is a sequence, not {type(values).__name__}: use update()")
-        if self._schema.kind_name != "ndarray" or (isinstance(values, ValueMapping) and self._schema.variable):
+        if not self._schema.stacks or (isinstance(values, ValueMapping) and self._schema.variable):
             return batch_list("values", values.values() if isinstance(values, ValueMapping) else values)
         stacked = isinstance(values, np.ndarray) or hasattr(values, "__array__") or hasattr(values, "__dlpack__")
         return values if stacked else batch_list("values", values)
@@ -109,31 +109,23 @@ class ColumnWriter(EvolvingColumn):
     def _to(self) -> Preference:
         return self._session.preference(self._source.id, self._schema)
 
-    def _store(self, batch: Encoded, change: Callable[[list[bytes] | Rows], Change]) -> Change:
+    def _store(self, batch: Encoded, change: Callable[[Sequence[bytes] | Rows], Change]) -> Change:
         """Store the blobs of a batch.
 
-        Returns what ``change`` makes, while they are being written, of the tree entries in its order: an array where they are of one width.
+        Returns what ``change`` makes, while they are being written, of the cells in the order of the values: an array where they are of one width.
         """
-        schema = self._schema
-        if batch.rows is not None:
-            rows = batch.rows
-            if schema.form.kind == FIXED_INLINE:
-                return change(rows)
-            to = self._to()
-            return store_rows(self._session.blobs, to.tag, batch.headers[0], rows, to.options, change)
-        cells = [schema.cell(buffer) for buffer in batch.buffers]
-        far = [i for i, cell in enumerate(cells) if cell is None]
-
-        def named(digests: Sequence[Digest]) -> Change:
-            for i, digest in zip(far, digests, strict=True):
-                cells[i] = schema.digest_cell(digest)
-            return change(cells)  # type: ignore[arg-type]
-
-        if not far:
-            return named([])
-        headers, buffers = [batch.headers[i] for i in far], [batch.buffers[i] for i in far]
+        cells = self._schema.cells(batch)
+        blobs = cells.blobs
+        if not len(blobs):
+            return change(cells.filled(()))
         to = self._to()
-        return store_list(self._session.blobs, to.tag, headers, buffers, to.options, named)
+
+        def use(digests: Sequence[Digest] | Rows) -> Change:
+            return change(cells.filled(digests))
+
+        if blobs.rows is not None:
+            return store_rows(self._session.blobs, to.tag, blobs.headers[0], blobs.rows, to.options, use)
+        return store_list(self._session.blobs, to.tag, blobs.headers, blobs.buffers, to.options, use)
 
     # ------------------------------------------------------------------ backend
 

@@ -24,6 +24,7 @@ from hangar.errors import CorruptionError, UnsupportedVersionError
 
 __all__ = [
     "BY_DIGEST",
+    "DIGEST_TAG",
     "EXACT_INTEGER",
     "FIXED_INLINE",
     "MIXED",
@@ -31,7 +32,6 @@ __all__ = [
     "Node",
     "Root",
     "TreeForm",
-    "check_canonical",
     "decode_node",
     "encode_node",
 ]
@@ -46,12 +46,12 @@ MAX_LEVEL: Final = 16
 """Nodes but the last of a level hold 16 entries or more, so no tree of 2**64 entries is higher."""
 EXACT_INTEGER: Final = 2**53
 """Ints below this are floats too."""
-FAR_SIZE: Final = 255
-"""Size of an entry of a mixed node that is a digest."""
+DIGEST_TAG: Final = 255
+"""Stands in place of the size of an entry of a mixed node that is a digest."""
 
-_FAR: Final = bytes((FAR_SIZE,))
-_SIZES: Final = bytes(range(limits.INLINE_TEXT_BYTES + 1)) + _FAR
-_TO_LENGTHS: Final = bytes(DIGEST_BYTES if size == FAR_SIZE else size for size in range(256))
+_DIGEST_TAG: Final = bytes((DIGEST_TAG,))
+_SIZES: Final = bytes(range(limits.INLINE_TEXT_BYTES + 1)) + _DIGEST_TAG
+_TO_LENGTHS: Final = bytes(DIGEST_BYTES if size == DIGEST_TAG else size for size in range(256))
 
 _Key = Annotated[bytes, msgspec.Meta(max_length=limits.MAX_KEY_BYTES)]
 # Bounded so that no sum of one node's counts leaves an int64.
@@ -147,7 +147,7 @@ class Node(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=T
             return self.rows
         if self.kind == FIXED_INLINE:
             return np.empty((0, DIGEST_BYTES), np.uint8)
-        return digest_array([cell[1:] for cell in self.cells() if cell[:1] == _FAR])
+        return digest_array([cell[1:] for cell in self.cells() if cell[:1] == _DIGEST_TAG])
 
     @cached_property
     def ref_ends(self) -> list[int]:
@@ -232,11 +232,6 @@ def decode_node(data: bytes) -> Node:
     if problem:
         raise CorruptionError(f"a tree node contradicts itself: {problem}")
     return node
-
-
-def check_canonical(node: Node, data: bytes) -> bool:
-    """Whether ``data``, of which ``node`` was decoded, is the one encoding of its content."""
-    return encode_node(node) == data
 
 
 def _problem(node: Node) -> str | None:

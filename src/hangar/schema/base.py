@@ -13,32 +13,17 @@ from typing import Any, ClassVar, Literal
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
-from hangar import limits
 from hangar.digest import Digest, Header, record_digest
 from hangar.errors import CorruptionError, UnsupportedVersionError
-from hangar.objects.node import TreeForm
+from hangar.objects.node import DIGEST_TAG, FIXED_INLINE, MIXED, TreeForm
+from hangar.schema.cells import CellBatch, Encoded, Rows
 
-__all__ = [
-    "BY_DIGEST",
-    "FIXED_INLINE",
-    "MIXED",
-    "ColumnSchema",
-    "Encoded",
-    "Rows",
-    "SchemaRecord",
-    "load_schema",
-    "register_kind",
-]
+__all__ = ["ColumnSchema", "SchemaRecord", "load_schema", "register_kind"]
 
 SCHEMA_VERSION = 0
-BY_DIGEST, FIXED_INLINE, MIXED = 0, 1, 2
-"""Kinds of tree leaves (see the format specification)."""
-DIGEST_BYTES = 32
-
-Rows = npt.NDArray[np.uint8]
-"""Canonical bytes of n values of one shape: uint8, shape (n, bytes of one value), C order."""
+_DIGEST_TAG = bytes((DIGEST_TAG,))
+_NO_BLOBS = Encoded((), ())
 
 
 class SchemaRecord(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -53,38 +38,42 @@ class SchemaRecord(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_
     inline: bool
 
 
-class Encoded(msgspec.Struct, frozen=True):
-    """A batch of values in canonical form: either ``rows`` under one header, or ``buffers`` with a header each."""
-
-    headers: Sequence[Header]
-    buffers: Sequence[bytes | memoryview]
-    rows: Rows | None = None
-
-    def __len__(self) -> int:
-        return len(self.buffers) if self.rows is None else len(self.rows)
-
-
 class ColumnSchema(ABC):
-    """What one column holds.
+    """What one column holds, and how its values become cells of the tree and come back.
+
+    Who reads and writes values asks the schema and knows no kind. A new kind is a new class here, registered by :func:`register_kind`.
 
     Attributes
     ----------
     kind_name
         ``'ndarray'``, ``'str'`` or ``'bytes'``.
+    stacks
+        Whether values are arrays, so that a batch of them can be one array.
     nested
         Whether samples hold subsamples.
     inline
         Whether small values lie in the tree.
+    inline_bytes
+        Most bytes of a value that lies in the tree, -1 where none does. The length alone decides, so one content has one root.
     form
         Form of the column's tree.
+    uniform
+        Whether all values have one header and one length, so that a batch is read as rows (:meth:`decode_rows`).
+    header, nbytes
+        These two, of a uniform column.
     """
 
     kind: ClassVar[int]
     kind_name: ClassVar[Literal["ndarray", "str", "bytes"]]
+    stacks: ClassVar[bool] = False
 
     nested: bool
     inline: bool
+    inline_bytes: int
     form: TreeForm
+    uniform: bool = False
+    header: Header
+    nbytes: int = 0
     digest: Digest
     data: bytes
 
@@ -120,6 +109,24 @@ class ColumnSchema(ABC):
     def decode(self, header: Header | None, buffer: bytes | Rows) -> Any:
         """The value of canonical bytes; ``header`` is None for what lay in the tree. A fresh ``buffer`` may be taken over."""
 
+    def decode_rows(self, header: Header, rows: Rows) -> Any:
+        """The values of fresh canonical ``rows`` of one header, as one array of shape (n, *shape)."""
+        raise NotImplementedError
+
+    def separate(self, stacked: Any) -> list[Any]:
+        """The values of an array that :meth:`decode_rows` made."""
+        raise NotImplementedError
+
+    def stack(self, values: list[Any], out: np.ndarray[Any, Any] | None) -> Any:
+        """Values of a column that ``stacks`` as one array, in ``out`` where that is given.
+
+        Raises
+        ------
+        InvalidInputError
+            The values differ in shape, or ``out`` does not fit them.
+        """
+        raise NotImplementedError
+
     @abstractmethod
     def check_header(self, header: Header) -> bool:
         """Whether a blob of this header can be a value of the column."""
@@ -128,25 +135,55 @@ class ColumnSchema(ABC):
         """Whether whatever a column of the schema ``other`` holds can stand in a column of this one, as it is."""
         return self.digest == other.digest
 
+    # ------------------------------------------------------------------ cells
+
     def cell(self, buffer: bytes | memoryview) -> bytes | None:
-        """What the tree holds of a value with these canonical bytes, or None where it holds the blob's digest."""
-        kind = self.form.kind
-        if kind == FIXED_INLINE:
-            return bytes(buffer)
-        if kind == MIXED and len(buffer) <= limits.INLINE_TEXT_BYTES:
-            return bytes((len(buffer),)) + bytes(buffer)
-        return None
+        """The cell of a value with these canonical bytes; None where the value is a blob."""
+        if len(buffer) > self.inline_bytes:
+            return None
+        return bytes((len(buffer),)) + bytes(buffer) if self.form.kind == MIXED else bytes(buffer)
 
     def digest_cell(self, digest: bytes) -> bytes:
-        """What the tree holds of a value that is a blob."""
-        return b"\xff" + digest if self.form.kind == MIXED else digest
+        """The cell of a value that is a blob."""
+        return _DIGEST_TAG + digest if self.form.kind == MIXED else digest
 
-    def split_cell(self, cell: bytes) -> tuple[bool, bytes]:
-        """Whether a tree entry is a digest, and the digest or inline value."""
-        kind = self.form.kind
-        if kind == MIXED:
-            return cell[0] == 0xFF, cell[1:]
-        return kind == BY_DIGEST, cell
+    def cells(self, batch: Encoded) -> CellBatch:
+        """The cells of a batch, and the values of it that become blobs."""
+        if self.inline_bytes < 0:
+            return CellBatch(batch, None, self.digest_cell)
+        if batch.rows is not None and self.form.kind == FIXED_INLINE:
+            return CellBatch(_NO_BLOBS, batch.rows, self.digest_cell)
+        cells = [self.cell(buffer) for buffer in batch.buffers]
+        places = [i for i, cell in enumerate(cells) if cell is None]
+        blobs = Encoded([batch.headers[i] for i in places], [batch.buffers[i] for i in places])
+        return CellBatch(blobs, cells, self.digest_cell)
+
+    def digest_of(self, cell: bytes) -> bytes | None:
+        """The digest that a cell holds, None where the value itself lies in it."""
+        if self.inline_bytes < 0:
+            return cell
+        return cell[1:] if self.form.kind == MIXED and cell[0] == DIGEST_TAG else None
+
+    def decode_cell(self, cell: bytes) -> Any:
+        """The value that lies in a cell."""
+        return self.decode(None, cell[1:] if self.form.kind == MIXED else cell)
+
+    def decode_cells(self, cells: Sequence[bytes]) -> tuple[list[Any], Sequence[int], Sequence[bytes]]:
+        """The values that lie in cells, None for each blob; and the places and digests of the blobs."""
+        if self.inline_bytes < 0:
+            return [None] * len(cells), range(len(cells)), cells
+        decode = self.decode
+        if self.form.kind == FIXED_INLINE:
+            return [decode(None, cell) for cell in cells], (), ()
+        places = [i for i, cell in enumerate(cells) if cell[0] == DIGEST_TAG]
+        values = [None if cell[0] == DIGEST_TAG else decode(None, cell[1:]) for cell in cells]
+        return values, places, [cells[i][1:] for i in places]
+
+    def inline_rows(self, cells: Rows) -> Rows | None:
+        """Canonical bytes of the values of a uniform column, given their cells of one width, as fresh rows; None where they are blobs."""
+        if self.form.kind != FIXED_INLINE and self.nbytes:
+            return None
+        return np.array(cells[:, : self.nbytes], np.uint8, order="C")
 
 
 _KINDS: dict[int, Callable[[SchemaRecord], ColumnSchema]] = {}

@@ -13,24 +13,15 @@ from typing import Any, ClassVar, Literal
 import numpy as np
 
 from hangar import limits
-from hangar.digest import Header
+from hangar.digest import DIGEST_BYTES, Header
 from hangar.errors import CorruptionError, InvalidInputError, InvalidTypeError
-from hangar.objects.node import TreeForm
-from hangar.schema.base import (
-    BY_DIGEST,
-    DIGEST_BYTES,
-    FIXED_INLINE,
-    SCHEMA_VERSION,
-    ColumnSchema,
-    Encoded,
-    Rows,
-    SchemaRecord,
-    register_kind,
-)
+from hangar.objects.node import BY_DIGEST, FIXED_INLINE, TreeForm
+from hangar.schema.base import SCHEMA_VERSION, ColumnSchema, SchemaRecord, register_kind
+from hangar.schema.cells import Encoded, Rows
 from hangar.schema.dtypes import dtype_code, dtype_of
 from hangar.schema.numbers import is_number_type, numbers_as_array
 
-__all__ = ["NdarraySchema", "as_array", "as_shape", "widened"]
+__all__ = ["NdarraySchema", "as_array", "as_shape", "check_out", "widened"]
 
 _STACK_BYTES = 64 * 1024
 """Arrays up to this size are copied together into one batch; larger ones are handed on one by one."""
@@ -96,6 +87,7 @@ class NdarraySchema(ColumnSchema):
 
     kind: ClassVar[int] = 1
     kind_name: ClassVar[Literal["ndarray", "str", "bytes"]] = "ndarray"
+    stacks: ClassVar[bool] = True
 
     def __init__(
         self,
@@ -119,6 +111,8 @@ class NdarraySchema(ColumnSchema):
         inline = fits and inline is not False
         self._settle(SchemaRecord(SCHEMA_VERSION, 1, self._code, variable, list(self._shape), nested, inline))
         self.header = Header(1, self._code, self._shape)
+        self.uniform = not variable
+        self.inline_bytes = self.nbytes if inline else -1
         self.form = TreeForm(FIXED_INLINE, self.nbytes, nested) if inline else TreeForm(BY_DIGEST, DIGEST_BYTES, nested)
 
     @property
@@ -231,11 +225,50 @@ class NdarraySchema(ColumnSchema):
         except ValueError:
             raise CorruptionError(f"{len(buffer)} stored bytes are no array of shape {shape}") from None
 
+    def decode_cell(self, cell: bytes) -> np.ndarray[Any, Any]:
+        return self.decode(None, cell)
+
     def decode_rows(self, header: Header, rows: Rows) -> np.ndarray[Any, Any]:
         """Fresh canonical ``rows`` as one array of shape (n, *shape)."""
         if rows.shape[1] == 0:
             return np.empty((len(rows), *header.shape), self._dtype)
         return rows.view(self._dtype).reshape((len(rows), *header.shape))
+
+    def separate(self, stacked: np.ndarray[Any, Any]) -> list[Any]:
+        # Iteration would make numbers of arrays without dimensions.
+        return list(stacked) if stacked.ndim > 1 else [stacked[i, ...] for i in range(len(stacked))]
+
+    def stack(self, values: list[Any], out: np.ndarray[Any, Any] | None) -> np.ndarray[Any, Any]:
+        shapes = {value.shape for value in values}
+        if len(shapes) > 1:
+            raise InvalidInputError(
+                f"samples of different shapes {sorted(shapes)[:3]} cannot be stacked: use column[[...]] for a list"
+            )
+        if not values:
+            return self._stack_of_none(out)
+        if out is not None:
+            check_out(out, (len(values), *values[0].shape), values[0].dtype)
+        return np.stack(values, out=out)
+
+    def _stack_of_none(self, out: np.ndarray[Any, Any] | None) -> np.ndarray[Any, Any]:
+        shape = (0, *self._shape)
+        if out is None:
+            return np.empty(shape, self._dtype)
+        # No sample has a shape of its own here, so any of the right rank will do.
+        check_out(out, (0, *out.shape[1:]) if np.ndim(out) == len(shape) else shape, self._dtype)
+        return out
+
+
+def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any] | None) -> None:
+    """Raise InvalidInputError or InvalidTypeError unless ``out`` is a writable array of this shape and dtype."""
+    if not isinstance(out, np.ndarray):
+        raise InvalidTypeError(f"out must be a numpy array, not {type(out).__name__}")
+    if out.shape != shape or out.dtype != dtype:
+        raise InvalidInputError(
+            f"out has shape {out.shape} and dtype {out.dtype}; these samples need {shape} and {dtype}"
+        )
+    if not out.flags.writeable:
+        raise InvalidInputError("out is not writable")
 
 
 def widened(schema: ColumnSchema, shape: object, name: str) -> NdarraySchema:

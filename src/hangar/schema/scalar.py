@@ -9,32 +9,22 @@ from __future__ import annotations
 from typing import Any, ClassVar, Literal
 
 from hangar import limits
-from hangar.digest import Header
+from hangar.digest import DIGEST_BYTES, Header
 from hangar.errors import CorruptionError, InvalidInputError
-from hangar.objects.node import TreeForm
-from hangar.schema.base import (
-    BY_DIGEST,
-    DIGEST_BYTES,
-    MIXED,
-    SCHEMA_VERSION,
-    ColumnSchema,
-    Encoded,
-    Rows,
-    SchemaRecord,
-    register_kind,
-)
+from hangar.objects.node import BY_DIGEST, MIXED, TreeForm
+from hangar.schema.base import SCHEMA_VERSION, ColumnSchema, SchemaRecord, register_kind
+from hangar.schema.cells import Encoded, Rows
 from hangar.schema.dtypes import NO_DTYPE
 
 __all__ = ["BytesSchema", "StrSchema"]
 
 
 class _TextSchema(ColumnSchema):
-    header: Header
-
     def __init__(self, *, nested: bool = False, inline: bool | None = None) -> None:
         inline = inline is not False
         self._settle(SchemaRecord(SCHEMA_VERSION, self.kind, NO_DTYPE, True, [], nested, inline))
         self.header = Header(self.kind, NO_DTYPE, ())
+        self.inline_bytes = limits.INLINE_TEXT_BYTES if inline else -1
         self.form = TreeForm(MIXED, 0, nested) if inline else TreeForm(BY_DIGEST, DIGEST_BYTES, nested)
 
     @property

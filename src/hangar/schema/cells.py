@@ -1,0 +1,59 @@
+"""Batches on their way into a tree: values in canonical form, and the cells that leaves hold of them.
+
+A *cell* is the value itself, where it is small enough to lie in the tree, or the digest of a blob. Which of the two it is, and how it looks, is for
+the schema to say.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+
+from hangar.digest import Header
+
+__all__ = ["CellBatch", "Encoded", "Rows"]
+
+Rows = npt.NDArray[np.uint8]
+"""Canonical bytes of n values of one shape, or n cells of one width: uint8, shape (n, bytes of one), C order."""
+
+
+class Encoded(msgspec.Struct, frozen=True):
+    """A batch of values in canonical form: either ``rows`` under one header, or ``buffers`` with a header each."""
+
+    headers: Sequence[Header]
+    buffers: Sequence[bytes | memoryview]
+    rows: Rows | None = None
+
+    def __len__(self) -> int:
+        return len(self.buffers) if self.rows is None else len(self.rows)
+
+
+class CellBatch(msgspec.Struct, frozen=True):
+    """The cells of a batch of values, of which some may become blobs.
+
+    Attributes
+    ----------
+    blobs
+        The values that become blobs, in their order.
+    inline
+        The cells of the values that lie in the tree, None in the place of a blob; None for the whole where all values become blobs.
+    digest_cell
+        Makes the cell of a blob of its digest.
+    """
+
+    blobs: Encoded
+    inline: list[bytes | None] | Rows | None
+    digest_cell: Callable[[bytes], bytes]
+
+    def filled(self, digests: Sequence[bytes] | Rows) -> Sequence[bytes] | Rows:
+        """The cells of all values, given the digests of ``blobs``."""
+        inline = self.inline
+        if inline is None:
+            return digests
+        if isinstance(inline, np.ndarray):
+            return inline
+        rest = iter(digests)
+        return [self.digest_cell(next(rest)) if cell is None else cell for cell in inline]
