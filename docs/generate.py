@@ -65,6 +65,11 @@ Where Python has a natural class for the same thing the class of Hangar inherits
      - raised when
 """
 
+WARNINGS_HEAD = """
+Warnings
+--------
+"""
+
 FIXED_CODES = {
     0: "Done.",
     1: "Any other error.",
@@ -171,7 +176,7 @@ def error_classes(
             yield from error_classes(child, depth + 1)
 
 
-def also(cls: type[errors.HangarError]) -> str:
+def also(cls: type[Exception]) -> str:
     """The classes of Python that ``cls`` itself adds to its parent."""
     bases = [base for base in cls.__bases__ if base.__module__ == "builtins" and base is not Exception]
     return ", ".join(f"``{base.__name__}``" for base in bases) or "\N{EN DASH}"
@@ -187,6 +192,12 @@ def errors_page() -> str:
         lines.append(
             f"   * - {name}\n     - {also(cls)}\n     - {errors.exit_code(cls(''))}\n     - {plain(summary(cls))}"
         )
+    lines.append(WARNINGS_HEAD)
+    lines += [
+        f"``{name}`` ({also(found)})\n    {plain(summary(found))}"
+        for name, found in vars(errors).items()
+        if isinstance(found, type) and issubclass(found, Warning)
+    ]
     return "\n".join(lines) + "\n"
 
 

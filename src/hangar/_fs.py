@@ -36,6 +36,7 @@ __all__ = [
     "close_private",
     "crash_point",
     "create_file",
+    "is_file_of",
     "make_directory",
     "move_directory",
     "open_file",
@@ -234,6 +235,14 @@ def open_file(path: AnyPath, write: bool = False) -> int:
     """Open an existing file and return its descriptor."""
     with _errors("open", path):
         return retried(lambda: os.open(path, (os.O_RDWR if write else os.O_RDONLY) | os.O_CLOEXEC))
+
+
+def is_file_of(descriptor: int, path: AnyPath) -> bool:
+    """Whether the open file ``descriptor`` is still the one under its name; one that was deleted or replaced is not."""
+    try:
+        return os.path.samestat(os.fstat(descriptor), os.stat(path))
+    except OSError:
+        return False
 
 
 def write_at(descriptor: int, buffers: Sequence[Buffer], offset: int, path: AnyPath) -> int:

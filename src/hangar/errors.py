@@ -36,6 +36,8 @@ says what happened, to which thing, and what to do next. The tree, with the exit
     ├── DiskFullError (OSError)                        1   nothing acknowledged was lost; free space and try again
     └── StorageError (OSError)                         1   the operating system refused a read, write or sync
         └── ResourceLimitError                         1   no memory, descriptors or locks left; nothing is damaged
+
+Beside it stands one warning, ``RepairedWarning`` (a ``UserWarning``): stored data was damaged or missing, and has been written again.
 """
 
 from __future__ import annotations
@@ -64,6 +66,7 @@ __all__ = [
     "PathNotFoundError",
     "PositionNotFoundError",
     "RemoteNotFoundError",
+    "RepairedWarning",
     "RepositoryExistsError",
     "RepositoryNotFoundError",
     "ResourceLimitError",
@@ -208,6 +211,10 @@ class StorageError(HangarError, OSError):
 
 class ResourceLimitError(StorageError):
     """The process or the system has no memory, file descriptors or locks left. Nothing is damaged: free some and try again."""
+
+
+class RepairedWarning(UserWarning):
+    """Stored data was damaged or missing, and is stored again from the same values, which were just written."""
 
 
 EXIT_CODES: dict[type[HangarError], int] = {

@@ -40,6 +40,7 @@ class AppendWriter(FileWriter):
     def __init__(self, path: Path, file_id: int, tag: str, end: int | None) -> None:
         self.path = path
         self.file_id = file_id
+        self._tag = tag
         self._early = threading.Thread()
         self._descriptor = -1
         self._descriptor = _fs.create_file(path) if end is None else _fs.open_file(path, write=True)
@@ -69,6 +70,19 @@ class AppendWriter(FileWriter):
         if not FILE_HEADER_BYTES <= end <= size:
             raise CorruptionError(f"blob file {self.path} has {size} bytes; {end} are recorded")
         return end
+
+    def is_current(self) -> bool:
+        """Whether the file is still the one under its name, with its header and everything up to ``end``."""
+        try:
+            whole = os.fstat(self._descriptor).st_size >= self.end
+            header = os.pread(self._descriptor, FILE_HEADER_BYTES, 0)
+        except OSError:
+            return False
+        return (
+            whole
+            and header == encode_file_header(self._tag, self.file_id)
+            and _fs.is_file_of(self._descriptor, self.path)
+        )
 
     def write(self, payload: Payload, options: Options) -> Locations:
         """Append a batch."""

@@ -128,6 +128,13 @@ class FileWriter(ABC):
             It may not be there. The writer is not used again.
         """
 
+    def is_current(self) -> bool:
+        """Whether the file is still the one under its name, with its header and everything up to ``end``.
+
+        What is written to a file that was deleted, cut or replaced would be lost.
+        """
+        return True
+
     def seal(self) -> None:  # noqa: B027  (most backends have nothing to do)
         """Nothing more will be written: finish the file. :meth:`sync` is called afterwards."""
 

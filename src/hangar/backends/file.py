@@ -152,6 +152,15 @@ class BlobFile:
         """Whether the file is as long as when it was mapped: reading beyond its end would be a signal."""
         return size_of(self.descriptor) >= mapped.size
 
+    def is_current(self) -> bool:
+        """Whether this file is still the one under its name, as long as it was and with its header."""
+        mapped = self.mapped
+        return (
+            self.whole(mapped)
+            and mapped.map[:FILE_HEADER_BYTES] == encode_file_header(self.tag, self.file_id)
+            and _fs.is_file_of(self.descriptor, self.path)
+        )
+
     def need_all(self, offsets: npt.NDArray[np.uint64], lengths: npt.NDArray[np.uint64]) -> Mapped:
         """The mapped file, with all of ``offsets`` to ``offsets + lengths`` in it.
 

@@ -109,6 +109,9 @@ class Appender:
             growing.sealed = growing.dirty = True
             self._full.append(self._open.pop(tag))
             growing = None
+        if growing is not None and not growing.used and not growing.writer.is_current():
+            self._drop(growing)
+            growing = None
         if growing is None:
             growing = self._open[tag] = self._continue(tag) or self._begin(tag)
             self._written[growing.writer.file_id] = tag
@@ -168,6 +171,10 @@ class Appender:
         entries = False
         for growing in self._growing():
             if growing.dirty:
+                if not growing.writer.is_current():
+                    raise StorageError(
+                        f"blob file {growing.writer.path} was deleted, cut or damaged while it was written"
+                    )
                 growing.writer.sync()
                 growing.dirty = False
             entries = entries or growing.new_entry
@@ -203,7 +210,7 @@ class Appender:
         for growing in self._growing():
             if growing.prepared is not None:
                 growing.recorded, growing.prepared = growing.prepared, None
-                growing.attempted = False
+                growing.attempted = growing.used = False
                 self._written.pop(growing.writer.file_id, None)
         for growing in self._full:
             growing.writer.close()

@@ -9,22 +9,20 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterator
-from math import prod
 from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 
 from hangar.backends.base import Options
-from hangar.backends.location import FILE_ROW, HEADER, LENGTH_MASK, OFFSET, STORED, Locations, Words
+from hangar.backends.location import FILE_ROW, HEADER, OFFSET, Locations, Words
 from hangar.blobs.index import Digests, Mask, Positions
+from hangar.blobs.intact import logical_size, logical_sizes
 from hangar.blobs.store import BlobStore
 from hangar.blobs.writer import BlobWriter
 from hangar.digest import NDARRAY, Header, blob_digest, blob_digests, digest_list
 from hangar.errors import CorruptionError, PathNotFoundError, StorageError
 from hangar.lock import WriterLock
 from hangar.publishing import publish
-from hangar.schema.dtypes import dtype_of
 
 __all__ = ["Mover"]
 
@@ -128,16 +126,8 @@ class Mover:
         order = wanted[
             np.lexsort((places[wanted, FILE_ROW], places[wanted, OFFSET], places[wanted, FILE_ROW] & _FILE_MASK))
         ]
-        part_of = np.cumsum(self._sizes(places[order])) // _BATCH_BYTES
+        part_of = np.cumsum(logical_sizes(self._store, places[order])) // _BATCH_BYTES
         yield from np.split(order, np.flatnonzero(np.diff(part_of)) + 1)
-
-    def _sizes(self, places: Words) -> npt.NDArray[np.int64]:
-        """Logical bytes of blobs; of text and bytes those that are stored, which may be fewer."""
-        sizes = (places[:, STORED] & np.uint64(LENGTH_MASK)).astype(np.int64)
-        numbers, which = np.unique(places[:, HEADER], return_inverse=True)
-        headers = [self._store.header(number) for number in numbers.tolist()]
-        known = np.array([_nbytes(header) for header in headers], np.int64)[which]
-        return np.where(known < 0, sizes, known)
 
     # ------------------------------------------------------------------ moving
 
@@ -159,7 +149,7 @@ class Mover:
             self._move(digests[half:], places[half:])
 
     def _move_rows(self, digests: Digests, header: Header) -> None:
-        nbytes = _nbytes(header)
+        nbytes = logical_size(header)
         rows = self._store.read_rows(digests, header, nbytes)
         if not np.array_equal(blob_digests(header, rows), digests):
             raise CorruptionError("its content is not what the digest names")
@@ -192,8 +182,3 @@ class Mover:
     def _count(self, count: int, nbytes: int) -> None:
         self._waiting += count
         self._waiting_bytes += nbytes
-
-
-def _nbytes(header: Header) -> int:
-    """Logical bytes of a blob; -1 where the header does not say."""
-    return prod(header.shape) * dtype_of(header.dtype).itemsize if header.kind == NDARRAY else -1

@@ -12,7 +12,7 @@ import msgspec
 import numpy as np
 
 from hangar.backends.base import Options
-from hangar.blobs.index import Index
+from hangar.blobs.index import Index, Mask, Sought
 from hangar.digest import Header
 
 __all__ = ["Buffered", "Pending"]
@@ -54,6 +54,13 @@ class Pending:
     def __contains__(self, digest: bytes) -> bool:
         prefix = int.from_bytes(digest[:8], "big")
         return digest in self.buffers or any(index.locate_one(digest, prefix) is not None for index in self.indexes)
+
+    def holds(self, sought: Sought) -> Mask:
+        """Which of a batch of digests lie in a blob file and are not published yet."""
+        held = np.zeros(len(sought.prefixes), np.bool_)
+        for index in self.indexes:
+            held |= index.search(sought)[0]
+        return held
 
     def add(self, index: Index) -> None:
         """Add the locations of a batch; the number of indexes stays logarithmic in that of batches."""

@@ -123,11 +123,15 @@ def _alone(store: BlobStore, files: dict[int, str]) -> Iterator[dict[int, int]]:
     try:
         for file_id, tag in files.items():
             path = blob_file_path(store.directory, file_id, tag)
-            with contextlib.suppress(PathNotFoundError):
+            try:
                 descriptor = _fs.close_in_child(_fs.open_file(path))
-                descriptors.append(descriptor)
-                if _fs.try_lock(descriptor, shared=False):
-                    locked[file_id] = path.stat().st_size
+            except PathNotFoundError:
+                # It is lost already, and what was in it was written again: its row alone is left.
+                locked[file_id] = 0
+                continue
+            descriptors.append(descriptor)
+            if _fs.try_lock(descriptor, shared=False):
+                locked[file_id] = path.stat().st_size
         yield locked
     finally:
         for descriptor in descriptors:

@@ -15,10 +15,11 @@ import msgspec
 import numpy as np
 
 from hangar.backends.file import BlobFile
-from hangar.backends.location import FILE_ROW, LENGTH_MASK, LOCATION_WORDS, OFFSET, STORED, Words
+from hangar.backends.location import FILE_ROW, LENGTH_MASK, LOCATION_WORDS, OFFSET, STORED, Locations, Words
 from hangar.backends.registry import get_backend
 from hangar.blobs.catalog import blob_file_path, get_blob_file, run_path, scan_blob_files, scan_runs
-from hangar.blobs.index import Digests, Positions
+from hangar.blobs.index import Digests, Positions, Sought
+from hangar.blobs.publication import index_of_rows
 from hangar.blobs.run import Run
 from hangar.blobs.store import BlobStore
 from hangar.db.tables import LOCATIONS
@@ -69,12 +70,27 @@ def verify_files(store: BlobStore) -> Iterator[Damage]:
         try:
             path = blob_file_path(store.directory, file_id, row.tag)
             get_backend(row.tag)
+        except HangarError as error:
+            yield Damage(None, _below(path, store), str(error))
+            continue
+        try:
             BlobFile(path, file_id, row.tag).need(row.end)
         except ResourceLimitError:
             raise
         except HangarError as error:
-            if file_id in _now(store)[1]:
+            if file_id in _now(store)[1] and not _is_enough(store, path, file_id, row.tag):
                 yield Damage(None, _below(path, store), str(error))
+
+
+def _is_enough(store: BlobStore, path: Path, file_id: int, tag: str) -> bool:
+    """Whether a lost or damaged file has all that is still needed of it, because the rest was written again."""
+    try:
+        needed = _needed_bytes(store, file_id)
+        if needed:
+            BlobFile(path, file_id, tag).need(needed)
+    except HangarError:
+        return False
+    return True
 
 
 def _now(store: BlobStore) -> tuple[set[int], set[int]]:
@@ -83,6 +99,22 @@ def _now(store: BlobStore) -> tuple[set[int], set[int]]:
         return {run_id for run_id, _ in scan_runs(transaction)}, {
             file_id for file_id, _ in scan_blob_files(transaction)
         }
+
+
+def _needed_bytes(store: BlobStore, file_id: int) -> int:
+    """How much of a file is still needed: up to where the last blob in it ends that was not stored again elsewhere since."""
+    store.refresh()
+    with store.db.read() as transaction:
+        rows = list(transaction.scan(LOCATIONS))
+    indexes = [run.index for run in store.locator.runs()] + ([index_of_rows(rows)] if rows else [])
+    needed = 0
+    for index in indexes:
+        digests = index.digests()[index.locations().file == file_id]
+        if len(digests):
+            found = Locations(store.locator.locate(Sought.of(digests)).words)
+            here = found.take(found.file == file_id)
+            needed = max(needed, int((here.offset + here.length).max(initial=0)))
+    return needed
 
 
 def verify_blobs(store: BlobStore, progress: Progress = None) -> Iterator[Damage]:

@@ -9,7 +9,10 @@ have dropped what it could not write.
 from __future__ import annotations
 
 import contextlib
+import sys
+import warnings
 from collections.abc import Callable, Iterator, Sequence
+from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -19,13 +22,14 @@ from hangar.backends.base import Options, Rows
 from hangar.backends.location import Words
 from hangar.blobs.appender import Appender
 from hangar.blobs.batch import Batch, batch_of_list, batch_of_rows
-from hangar.blobs.index import Digests, Index, Positions, Sought, sort_digests
+from hangar.blobs.index import Digests, Index, Mask, Positions, Sought, sort_digests
+from hangar.blobs.intact import check_intact
 from hangar.blobs.pending import Buffered, Pending
 from hangar.blobs.publication import Publication
 from hangar.blobs.store import BlobStore
 from hangar.db import WriteTransaction
 from hangar.digest import DIGEST_BYTES, Header, digest_array
-from hangar.errors import HangarError, InvalidInputError, InvalidStateError, StorageError
+from hangar.errors import HangarError, InvalidInputError, InvalidStateError, RepairedWarning, StorageError
 from hangar.lock import WriterLock
 from hangar.publishing import OutdatedError
 from hangar.threads import both
@@ -74,7 +78,7 @@ class BlobWriter:
         self._appender = Appender(store.db, store.directory, lock, store.files.written, own_files=own_files)
         self._prepared: Publication | None = None
         self._attempted = False
-        self._moved = False
+        self._replaces = False
         self._dead: str | None = None
         self._recorded_headers: set[int] = set()
 
@@ -215,13 +219,26 @@ class BlobWriter:
         """Positions of the digests that are to be stored, in the order of digests, and these digests."""
         order, sought, skipped = sort_digests(digests)
         if again:
-            self._moved = True
+            self._replaces = True
         else:
-            skipped |= self._store.locator.locate(sought).stored
+            skipped |= self._stored(sought, skipped)
         if not skipped.any():
             return order, sought
         left = np.flatnonzero(~skipped)
         return order.take(left), sought.take(left)
+
+    def _stored(self, sought: Sought, repeats: Mask) -> Mask:
+        """Which blobs need not be stored: those that are pending, and those whose location holds them intact."""
+        stored = self.pending.holds(sought)
+        located = self._store.locator.locate(sought)
+        known = np.flatnonzero(located.stored & ~stored & ~repeats)
+        if known.size:
+            check = check_intact(self._store, located.words.take(known, axis=0))
+            stored[known[check.intact]] = True
+            if check.reasons:
+                _warn_of_repair(len(known) - int(check.intact.sum()), check.reasons)
+                self._replaces = True
+        return stored
 
     def _add_list(
         self,
@@ -260,6 +277,11 @@ class BlobWriter:
 
     # ------------------------------------------------------------------ publishing
 
+    @property
+    def replaces(self) -> bool:
+        """Whether a new location replaces one that is published, so that there is something to publish although no value changed."""
+        return self._replaces
+
     def prepare(self) -> None:
         """Make everything that was added durable, so that a transaction can publish it; nothing to do is fine.
 
@@ -280,7 +302,7 @@ class BlobWriter:
         with self._ended_by(StorageError):
             # Runs are asked before the table, so a new place of what is stored in a run counts if it is in a newer one.
             self._prepared = Publication.prepare(
-                store.db, store.directory, store.locator, self.pending.merged(), headers, as_run=self._moved
+                store.db, store.directory, store.locator, self.pending.merged(), headers, as_run=self._replaces
             )
 
     @contextlib.contextmanager
@@ -346,6 +368,25 @@ class BlobWriter:
         self._forget()
 
     def _forget(self) -> None:
-        self._moved = False
+        self._replaces = False
         self.pending.clear()
         self._store.locator.arrange()
+
+
+def _warn_of_repair(count: int, reasons: list[str]) -> None:
+    """Tell the caller of Hangar that what it writes replaces what was lost."""
+    message = f"{count:,} of the values written were stored before and cannot be read any more ({'; '.join(reasons)}): they are stored again"
+    warnings.warn(
+        f"{message}. Run `hangar fsck --data` to see what else is affected",
+        RepairedWarning,
+        stacklevel=_frames_of_hangar(),
+    )
+
+
+def _frames_of_hangar() -> int:
+    """How many frames up the caller of the package is, for ``stacklevel``."""
+    depth = 1
+    frame: FrameType | None = sys._getframe(1)
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "hangar":
+        depth, frame = depth + 1, frame.f_back
+    return depth

@@ -152,7 +152,7 @@ class WriterSession:
 
     def publish(self) -> None:
         """Make everything written so far durable and visible, as one transaction. After an error nothing of it is."""
-        if self.staging.unpublished():
+        if self.staging.unpublished() or self.blobs.replaces:
             publish(self.stores.db, self.lock, _Batch(self))
         else:
             self.blobs.rollback()

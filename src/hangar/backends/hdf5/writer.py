@@ -58,7 +58,6 @@ class HDF5Writer(AppendWriter):
     """Appends to one blob file; see :class:`~hangar.backends.base.FileWriter`."""
 
     def __init__(self, path: Path, file_id: int, tag: str, end: int | None, policy: Policy) -> None:
-        self._tag = tag
         self._policy = policy
         # First byte, length and root of each listing of this file that is known; a root of 0 is not.
         self._listings: list[tuple[int, int, int]] = []

@@ -1,0 +1,153 @@
+"""Whether stored blobs are intact: what a writer asks before it takes a new value for a duplicate.
+
+A location alone does not prove that a blob is stored: its file may have been deleted, cut or damaged since. So the file must be there and
+long enough, and the checksum of the bytes must hold. Nothing is copied where blobs lie in a file as they are, and memory is bounded where
+they must be decoded. ``benchmarks/duplicates.py`` measures what this costs.
+"""
+
+from __future__ import annotations
+
+from math import prod
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+from xxhash import xxh3_64_intdigest
+
+from hangar.backends.base import Backend
+from hangar.backends.file import BlobFile
+from hangar.backends.location import Locations, Words
+from hangar.backends.mapping import size_of
+from hangar.blobs.index import Mask, Positions
+from hangar.blobs.store import BlobStore
+from hangar.digest import NDARRAY, Header, checksum, checksums
+from hangar.errors import CorruptionError, InvalidInputError, PathNotFoundError
+from hangar.schema.dtypes import dtype_of
+
+__all__ = ["Check", "check_intact", "logical_size", "logical_sizes"]
+
+_DECODED_BYTES: Final = 8 * 2**20
+"""Logical bytes that are decoded together."""
+
+
+class Check:
+    """Result of a check.
+
+    Attributes
+    ----------
+    intact
+        Which blobs can be read, bool, shape (n,).
+    reasons
+        What is wrong with the others, a sentence for each file.
+    """
+
+    __slots__ = ("intact", "reasons")
+
+    def __init__(self, count: int) -> None:
+        self.intact: Final[Mask] = np.zeros(count, np.bool_)
+        self.reasons: Final[list[str]] = []
+
+
+def check_intact(store: BlobStore, words: Words) -> Check:
+    """Read blobs at their locations, and compare their checksums.
+
+    Parameters
+    ----------
+    words
+        Locations as uint64 records, shape (n, 5).
+
+    Raises
+    ------
+    StorageError
+        The system refuses to read, which proves nothing.
+    """
+    locations = Locations(words)
+    check = Check(len(words))
+    order = np.lexsort((locations.offset, locations.file))
+    files = locations.file[order]
+    for part in np.split(order, np.flatnonzero(files[1:] != files[:-1]) + 1):
+        file_id = int(locations.file[part[0]])
+        try:
+            file, backend = _open(store, file_id)
+            verify = _verify_raw if backend.capabilities.raw else _verify_encoded
+            check.intact[part] = verify(store, file, backend, locations.take(part))
+        except (CorruptionError, PathNotFoundError, InvalidInputError) as error:
+            check.reasons.append(str(error))
+        else:
+            damaged = len(part) - int(check.intact[part].sum())
+            if damaged:
+                check.reasons.append(f"{damaged:,} of its blobs in {file.path} are damaged")
+    return check
+
+
+def logical_sizes(store: BlobStore, words: Words) -> npt.NDArray[np.int64]:
+    """Logical bytes of blobs; of text and bytes those that are stored, which may be fewer."""
+    locations = Locations(words)
+    numbers, which = np.unique(locations.header, return_inverse=True)
+    known = np.array([logical_size(store.header(number)) for number in numbers.tolist()], np.int64)[which]
+    return np.where(known < 0, locations.length.astype(np.int64), known)
+
+
+def logical_size(header: Header) -> int:
+    """Logical bytes of a blob; -1 where the header does not say."""
+    return prod(header.shape) * dtype_of(header.dtype).itemsize if header.kind == NDARRAY else -1
+
+
+def _open(store: BlobStore, file_id: int) -> tuple[BlobFile, Backend]:
+    """The file as it is now under its name: one that was opened earlier may have been removed or replaced since."""
+    file, backend = store.files.get(file_id)
+    if not file.is_current():
+        store.files.forget(file_id)
+        file, backend = store.files.get(file_id)
+    return file, backend
+
+
+def _verify_raw(store: BlobStore, file: BlobFile, backend: Backend, locations: Locations) -> Mask:
+    """Checksums of blobs where they lie, without a copy."""
+    size = np.uint64(size_of(file.descriptor))
+    inside: Mask = (locations.codec == 0) & (locations.offset <= size)
+    # Lengths have 56 bits, so that the sum of one and an offset within the file cannot wrap around.
+    inside[inside] = (locations.offset + locations.length)[inside] <= size
+    view = file.need(int(size)).bytes.data
+    starts, stops = locations.offset.tolist(), (locations.offset + locations.length).tolist()
+    numbers, checks = locations.header.tolist(), locations.check.tolist()
+    for at in np.flatnonzero(inside).tolist():
+        inside[at] = xxh3_64_intdigest(view[starts[at] : stops[at]], numbers[at]) == checks[at]
+    return inside
+
+
+def _verify_encoded(store: BlobStore, file: BlobFile, backend: Backend, locations: Locations) -> Mask:
+    """Checksums of blobs that are decoded, some megabytes at a time."""
+    intact = np.zeros(len(locations), np.bool_)
+    piece_of = np.cumsum(logical_sizes(store, locations.words)) // _DECODED_BYTES
+    for piece in np.split(np.arange(len(locations)), np.flatnonzero(np.diff(piece_of)) + 1):
+        _verify_piece(store, file, backend, locations, piece, intact)
+    return intact
+
+
+def _verify_piece(
+    store: BlobStore, file: BlobFile, backend: Backend, locations: Locations, piece: Positions, intact: Mask
+) -> None:
+    """Mark the intact blobs of a piece. Decoding fails for all of a call, so that a damaged one is found by halving."""
+    taken = locations.take(piece)
+    numbers = np.unique(taken.header)
+    try:
+        header = store.header(int(numbers[0]))
+        if len(numbers) == 1 and header.kind == NDARRAY:
+            rows = np.empty((len(piece), logical_size(header)), np.uint8)
+            backend.read_rows(file, taken, header, rows)
+            sums = checksums(rows, header.seed)
+        else:
+            headers = [store.header(number) for number in taken.header.tolist()]
+            blobs = backend.read_list(file, taken, headers)
+            sums = np.array(
+                [checksum(blob, one.seed) for blob, one in zip(blobs, headers, strict=True)],  # type: ignore[arg-type]
+                np.uint64,
+            )
+    except CorruptionError:
+        if len(piece) > 1:
+            half = len(piece) // 2
+            _verify_piece(store, file, backend, locations, piece[:half], intact)
+            _verify_piece(store, file, backend, locations, piece[half:], intact)
+        return
+    intact[piece] = sums == taken.check
