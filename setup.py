@@ -1,6 +1,6 @@
-"""The compiled kernel, and nothing else: the rest of the build is in ``pyproject.toml``.
+"""The compiled modules, and nothing else: the rest of the build is in ``pyproject.toml``.
 
-It is optional. Where there is no compiler, or one that refuses, the package is built without it and works all the same.
+They are optional. Where there is no compiler, or one that refuses, the package is built without them and works all the same.
 """
 
 from __future__ import annotations
@@ -16,6 +16,13 @@ setup(
             extra_compile_args=["-O3", "-pthread"],
             extra_link_args=["-pthread"],
             optional=True,
-        )
+        ),
+        Extension(
+            "hangar._gather",
+            ["src/hangar/_gather.c"],
+            depends=["src/hangar/_gather_lanes.h"],
+            extra_compile_args=["-O3"],
+            optional=True,
+        ),
     ]
 )

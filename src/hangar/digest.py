@@ -11,7 +11,6 @@ from __future__ import annotations
 import struct
 from collections.abc import Sequence
 from functools import cached_property
-from itertools import repeat
 from typing import TYPE_CHECKING, Final, Literal, NewType, get_args
 
 import msgspec
@@ -22,7 +21,8 @@ from xxhash import xxh3_64_intdigest
 
 from hangar import limits
 from hangar.errors import InvalidInputError
-from hangar.hashing import finish, hash_list, hash_rows, row_buffers
+from hangar.gathering import checksum_rows
+from hangar.hashing import finish, hash_list, hash_rows
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -205,7 +205,7 @@ def checksum(buffer: Buffer, seed: int) -> int:
 
 def checksums(rows: npt.NDArray[np.uint8], seed: int) -> npt.NDArray[np.uint64]:
     """Checksums of many blobs of one header: uint64, shape (n,). ``rows`` as in :func:`blob_digests`."""
-    return np.fromiter(map(xxh3_64_intdigest, row_buffers(rows), repeat(seed)), np.uint64, len(rows))
+    return checksum_rows(rows, seed)
 
 
 def digest_array(digests: Sequence[bytes]) -> npt.NDArray[np.uint8]:

@@ -20,7 +20,7 @@ from hangar import _fs
 from hangar.backends.base import Backend, Blob, FileWriter, Options, Payload, Rows
 from hangar.backends.file import FILE_HEADER_BYTES, BlobFile, decode_file_header, encode_file_header
 from hangar.backends.location import Locations
-from hangar.backends.raw import gather_list, gather_rows
+from hangar.backends.raw import gather_list
 from hangar.digest import Header
 from hangar.errors import CorruptionError, HangarError
 from hangar.threads import start_thread
@@ -145,7 +145,7 @@ class RawBackend(Backend):
         offsets, lengths = locations.offset, locations.length
         mapped = file.need_all(offsets, lengths)
         kinds = {header.kind for header in headers}
-        return gather_list(mapped, offsets, lengths, kinds, np.zeros(len(offsets), np.uint64))[0]
+        return gather_list(file, mapped, offsets, lengths, kinds, np.zeros(len(offsets), np.uint64))[0]
 
     def read_rows(self, file: BlobFile, locations: Locations, header: Header, out: Rows) -> None:
         """Logical bytes of locations of one size, into ``out``."""
@@ -153,4 +153,5 @@ class RawBackend(Backend):
         if not (lengths == out.shape[1]).all():
             raise CorruptionError(f"a blob in {file.path} does not have the {out.shape[1]} bytes that its header says")
         mapped = file.need_all(offsets, lengths)
-        gather_rows(mapped, offsets, out.shape[1], out, 0)
+        for row, offset in zip(out, offsets.tolist(), strict=True):
+            row[:] = mapped.bytes[offset : offset + len(row)]

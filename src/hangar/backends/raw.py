@@ -1,98 +1,83 @@
 """Reading blobs that lie in a file as their logical bytes: the fast path of every small and medium sample.
 
-A batch of one size is one gather over a view of the whole file in which a row begins at every byte, so rows need no alignment and files
-no single row size. Gathering and checksums go in blocks that stay in the processor's cache, without an interpreted call
-for each row. Whoever calls has made sure (``BlobFile.need``) that all of it is mapped.
+A batch of one size is copied and checked in one pass (``hangar.gathering``). Large samples are read, not copied from the map: pages of the map
+that were touched count as memory of the process, and the result would take its size twice. The caller has made
+sure (``BlobFile.need``) that all of it is mapped.
 """
 
 from __future__ import annotations
 
-from itertools import repeat
-from typing import Any, Final
+import os
+from typing import Final
 
 import numpy as np
-import numpy.typing as npt
 from xxhash import xxh3_64_intdigest
 
+from hangar import _fs
 from hangar.backends.base import Blob, Rows
-from hangar.backends.file import Mapped
+from hangar.backends.file import BlobFile, Mapped
 from hangar.backends.location import Words
 from hangar.digest import NDARRAY
+from hangar.errors import CorruptionError
+from hangar.gathering import gather_checked
 
-__all__ = ["gather_list", "gather_rows"]
+__all__ = ["LARGE_BYTES", "gather_list", "gather_rows", "read_large"]
 
-_BLOCK_BYTES: Final = 2**21
-"""Bytes that are gathered and then checksummed while they are in the cache."""
-_LONG_ROW_BYTES: Final = 16 * 1024
-"""Rows from this size on are copied one by one: the copy then costs more than the step."""
+LARGE_BYTES: Final = 2**22
+"""Samples from this size on are read from the file and not copied from its map."""
 
 
-def gather_rows(mapped: Mapped, offsets: Words, size: int, out: Rows | None, seed: int) -> tuple[Rows, Words]:
-    """Samples of one size, and the checksums of what was copied.
+def gather_rows(file: BlobFile, mapped: Mapped, offsets: Words, checks: Words, rows: Rows, seed: int) -> None:
+    """Copy samples of one size, and check the copies.
 
     Parameters
     ----------
-    offsets
-        First byte of each sample, shape (n,).
-    size
-        Bytes of a sample.
-    out
-        uint8, shape (n, size), C order, or None for fresh memory.
+    offsets, checks
+        First byte and checksum of each sample, shape (n,).
+    rows
+        uint8, shape (n, size), C order: where they go.
     seed
         Of the checksums.
 
-    Returns
-    -------
-    tuple
-        The samples, uint8, shape (n, size), and their checksums, uint64, shape (n,).
+    Raises
+    ------
+    CorruptionError
+        A sample does not have its checksum.
     """
-    count = len(offsets)
-    if not size:
-        rows = np.empty((count, 0), np.uint8) if out is None else out
-        return rows, np.full(count, xxh3_64_intdigest(b"", seed), np.uint64)
-    if size >= _LONG_ROW_BYTES:
-        return _copy_rows(mapped, offsets, size, out, seed)
-    every: npt.NDArray[Any] = np.ndarray((mapped.size - size + 1,), f"V{size}", mapped.map, strides=(1,))
-    places = offsets.astype(np.int64)
-    step = max(1, _BLOCK_BYTES // size)
-    if count <= step:
-        taken = every[places]
-        sums = np.fromiter(map(xxh3_64_intdigest, taken.tolist(), repeat(seed)), np.uint64, count)
-        if out is None:
-            return taken.view(np.uint8).reshape(count, size), sums
-        out[:] = taken.view(np.uint8).reshape(count, size)
-        return out, sums
-    rows = np.empty((count, size), np.uint8) if out is None else out
-    target = rows.view(f"V{size}")[:, 0]
-    sums = np.empty(count, np.uint64)
-    for start in range(0, count, step):
-        stop = min(start + step, count)
-        taken = every[places[start:stop]]
-        target[start:stop] = taken
-        sums[start:stop] = np.fromiter(map(xxh3_64_intdigest, taken.tolist(), repeat(seed)), np.uint64, stop - start)
-    return rows, sums
+    if rows.shape[1] < LARGE_BYTES:
+        right = gather_checked(mapped.map, offsets, checks, rows, seed) < 0
+    else:
+        right = True
+        for row, offset, check in zip(rows, offsets.tolist(), checks.tolist(), strict=True):
+            read_large(file, offset, row)
+            right = right and xxh3_64_intdigest(row.data, seed) == check
+    if not right:
+        raise CorruptionError(f"its checksum does not match in {file.path}")
 
 
-def _copy_rows(mapped: Mapped, offsets: Words, size: int, out: Rows | None, seed: int) -> tuple[Rows, Words]:
-    count = len(offsets)
-    source = mapped.bytes
-    rows = np.empty((count, size), np.uint8) if out is None else out
-    sums = np.empty(count, np.uint64)
-    step = max(1, _BLOCK_BYTES // size)
-    places = offsets.tolist()
-    for start in range(0, count, step):
-        stop = min(start + step, count)
-        for index in range(start, stop):
-            place = places[index]
-            rows[index] = source[place : place + size]
-        sums[start:stop] = np.fromiter(
-            map(xxh3_64_intdigest, list(rows[start:stop]), repeat(seed)), np.uint64, stop - start
-        )
-    return rows, sums
+def read_large(file: BlobFile, offset: int, out: Rows) -> None:
+    """Read bytes of the file into ``out``, uint8, shape (size,), without a second copy in memory.
+
+    Raises
+    ------
+    CorruptionError
+        The file ends before.
+    StorageError
+        It cannot be read.
+    """
+    view = out.data
+    while view:
+        try:
+            done = os.preadv(file.descriptor, [view], offset)
+        except OSError as error:
+            _fs.raise_for(error, "read", file.path)
+        if not done:
+            raise CorruptionError(f"blob file {file.path} was cut: it ends at {offset}")
+        view, offset = view[done:], offset + done
 
 
 def gather_list(
-    mapped: Mapped, offsets: Words, lengths: Words, kinds: set[int], seeds: Words
+    file: BlobFile, mapped: Mapped, offsets: Words, lengths: Words, kinds: set[int], seeds: Words
 ) -> tuple[list[Blob], list[int]]:
     """Samples of any size, and the checksums of what was copied.
 
@@ -108,20 +93,20 @@ def gather_list(
     tuple
         Samples and checksums, in order.
     """
-    starts = offsets.tolist()
-    stops = (offsets + lengths).tolist()
+    arrays = kinds == {NDARRAY}
+    array, view = mapped.bytes, mapped.map
     blobs: list[Blob] = []
     sums: list[int] = []
-    if kinds == {NDARRAY}:
-        array = mapped.bytes
-        for start, stop, seed in zip(starts, stops, seeds.tolist(), strict=True):
-            rows = array[start:stop].copy()
-            sums.append(xxh3_64_intdigest(rows, seed))
-            blobs.append(rows)
-        return blobs, sums
-    view = mapped.map
-    for start, stop, seed in zip(starts, stops, seeds.tolist(), strict=True):
-        data = view[start:stop]
-        sums.append(xxh3_64_intdigest(data, seed))
-        blobs.append(data)
+    for start, size, seed in zip(offsets.tolist(), lengths.tolist(), seeds.tolist(), strict=True):
+        blob: Blob
+        if size >= LARGE_BYTES:
+            rows = np.empty(size, np.uint8)
+            read_large(file, start, rows)
+            blob = rows if arrays else rows.tobytes()
+        elif arrays:
+            blob = array[start : start + size].copy()
+        else:
+            blob = view[start : start + size]
+        sums.append(xxh3_64_intdigest(blob, seed))  # type: ignore[arg-type]
+        blobs.append(blob)
     return blobs, sums

@@ -30,7 +30,7 @@ from hangar.backends.location import (
     Locations,
     Words,
 )
-from hangar.backends.raw import gather_list, gather_rows
+from hangar.backends.raw import LARGE_BYTES, gather_list, gather_rows
 from hangar.blobs.catalog import get_header
 from hangar.blobs.files import OpenFiles
 from hangar.blobs.index import Digests, Mask, Positions, Sought
@@ -140,6 +140,13 @@ class BlobStore:
             self._headers[number] = found
         return found
 
+    def shared_header(self, digests: Digests) -> Header | None:
+        """The header that all of ``digests`` have; None where they have several, or one is not in a file."""
+        numbers = self.locate(digests).words[:, HEADER]
+        if not len(numbers) or (numbers != numbers[0]).any() or not numbers[0]:
+            return None
+        return self.header(int(numbers[0]))
+
     # ------------------------------------------------------------------ reading
 
     def read_rows(self, digests: Digests, header: Header, nbytes: int, out: Rows | None = None) -> Rows:
@@ -209,7 +216,7 @@ class BlobStore:
             offset, check, stored, number, file_row = found
             file = self.files.raw.get(file_row)
             header = self._headers.get(number)
-            if file is not None and header is not None:
+            if file is not None and header is not None and stored < LARGE_BYTES:
                 mapped = file.mapped
                 end = offset + stored
                 if end <= mapped.size and file.whole(mapped):
@@ -221,7 +228,7 @@ class BlobStore:
                         data = mapped.map[offset:end]
                         if xxh3_64_intdigest(data, number) == check:
                             return header, data
-            elif header is not None:
+            elif file is None and header is not None:
                 blob = self._read_encoded(found, header)
                 if blob is not None:
                     return header, blob
@@ -350,7 +357,7 @@ class BlobStore:
                 raise CorruptionError(f"a location in {file.path} names a codec, and nothing there is encoded")
             mapped = file.need_all(words[:, OFFSET], lengths)
             kinds = {header.kind for header in headers}
-            blobs, sums = gather_list(mapped, words[:, OFFSET], lengths, kinds, words[:, HEADER])
+            blobs, sums = gather_list(file, mapped, words[:, OFFSET], lengths, kinds, words[:, HEADER])
         else:
             blobs = backend.read_list(file, Locations(words), headers)
             sums = [checksum(blob, number) for blob, number in zip(blobs, numbers, strict=True)]  # type: ignore[arg-type]
@@ -370,13 +377,10 @@ class BlobStore:
 
 
 def _gather(file: BlobFile, words: Words, nbytes: int, out: Rows | None, seed: int) -> Rows:
-    """Blobs of one size and file, checked."""
-    offsets = words[:, OFFSET]
-    mapped = file.need(offsets.item(offsets.argmax()) + nbytes)
-    rows, sums = gather_rows(mapped, offsets, nbytes, out, seed)
-    right = sums == words[:, CHECK]
-    if not right.item(right.argmin()):
-        raise CorruptionError(f"its checksum does not match in {file.path}")
+    """Blobs of one file in which they lie as they are: ``nbytes`` is below 2^56."""
+    mapped = file.need_all(words[:, OFFSET], words[:, STORED])
+    rows = np.empty((len(words), nbytes), np.uint8) if out is None else out
+    gather_rows(file, mapped, words[:, OFFSET], words[:, CHECK], rows, seed)
     return rows
 
 

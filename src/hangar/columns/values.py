@@ -6,6 +6,7 @@ the blob store; everything handed out is fresh memory that belongs to the caller
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from typing import Any
 
@@ -96,21 +97,38 @@ class ValueReader:
         """
         schema = self._schema
         if not schema.uniform:
-            return schema.stack(self._listed(cells.view(f"V{cells.shape[1]}")[:, 0].tolist()), out)
+            header = self._shared_header(cells)
+            if header is None or schema.dtype is None:
+                return schema.stack(self._listed(cells.view(f"V{cells.shape[1]}")[:, 0].tolist()), out)
+            return self._gathered(cells, header, math.prod(header.shape) * schema.dtype.itemsize, out)
+        inline = schema.inline_rows(cells)
+        if inline is None:
+            return self._gathered(cells, schema.header, schema.nbytes, out)
         if out is not None:
             check_out(out, (len(cells), *schema.header.shape), schema.dtype)
-        inline = schema.inline_rows(cells)
-        if inline is not None:
-            values = schema.decode_rows(schema.header, inline)
-        else:
-            into = None
-            if out is not None and out.flags.c_contiguous and len(cells):
-                into = out.reshape(len(cells), -1).view(np.uint8)
-            got = self._blobs.read_rows(cells, schema.header, schema.nbytes, into)
-            if into is not None:
-                return out
-            values = schema.decode_rows(schema.header, got)
+        values = schema.decode_rows(schema.header, inline)
         if out is None:
             return values
+        out[...] = values
+        return out
+
+    def _shared_header(self, digests: Rows) -> Header | None:
+        """The header of blobs of a column of variable shape; None where they have several."""
+        header = self._blobs.shared_header(digests) if self._schema.dtype is not None else None
+        if header is not None and header is not self._seen:
+            self._check_header(digests[0].tobytes(), header)
+        return header
+
+    def _gathered(self, digests: Rows, header: Header, nbytes: int, out: np.ndarray[Any, Any] | None) -> Any:
+        """Blobs of one header as one array, read into ``out`` where it is given."""
+        schema = self._schema
+        into = None
+        if out is not None:
+            check_out(out, (len(digests), *header.shape), schema.dtype)
+            if out.flags.c_contiguous and out.size:
+                into = out.reshape(len(digests), -1).view(np.uint8)
+        values = schema.decode_rows(header, self._blobs.read_rows(digests, header, nbytes, into))
+        if out is None or into is not None:
+            return values if out is None else out
         out[...] = values
         return out

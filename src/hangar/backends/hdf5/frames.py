@@ -147,16 +147,18 @@ class Frame(NamedTuple):
         _check(content, first + sum(stored) == start + length)
         return cls(content, Encoding(codec, level, shuffle), start, length, starts, stored, checks)
 
-    def piece(self, data: Bytes, number: int) -> Bytes:
-        """The stored bytes of a piece, checked; ``data`` is the file.
+    def span(self, number: int) -> tuple[int, int]:
+        """First byte in the file, and size, of the stored bytes of a piece."""
+        return self.starts[number], self.stored[number]
+
+    def check(self, stored: Bytes, number: int) -> Bytes:
+        """The stored bytes of a piece, when they have its checksum.
 
         Raises
         ------
         CorruptionError
             They are damaged.
         """
-        at = self.starts[number]
-        stored = data[at : at + self.stored[number]]
         if xxh3_64_intdigest(stored.data) != self.checks[number]:
             raise CorruptionError("a stored chunk is damaged")
         return stored

@@ -19,6 +19,7 @@ from hangar.backends.file import BlobFile, Mapped
 from hangar.backends.hdf5.codecs import Bytes, Encoding, decode
 from hangar.backends.hdf5.frames import RAGGED, ROWS, Frame
 from hangar.backends.location import FILE_ROW, LENGTH_MASK, OFFSET, ROW_SHIFT, STORED, Location, Locations, Words
+from hangar.backends.raw import LARGE_BYTES, read_large
 from hangar.digest import Header
 from hangar.errors import CorruptionError
 from hangar.threads import cores, together
@@ -45,10 +46,10 @@ def read_sample(file: BlobFile, place: Location, header: Header) -> Bytes:
     size = frame.content.item_bytes * count
     _check_place(frame, row, size)
     if size < frame.content.nbytes:
-        found: Bytes = _decoded(frame, mapped)[row : row + size].copy()
+        found: Bytes = _decoded(file, frame, mapped)[row : row + size].copy()
     else:
         found = np.empty(size, np.uint8)
-        _run(_whole(frame, mapped, [found]))
+        _run(_whole(file, frame, mapped, [found]))
     return found
 
 
@@ -66,10 +67,10 @@ def read_samples(file: BlobFile, locations: Locations, headers: Sequence[Header]
             _check_place(frame, int(rows[at]), size)
             found[at] = np.empty(size, np.uint8)
         if len(found[positions[0]]) == frame.content.nbytes:
-            works += _whole(frame, mapped, [found[at] for at in positions.tolist()])
+            works += _whole(file, frame, mapped, [found[at] for at in positions.tolist()])
         else:
             targets = [(int(rows[at]), found[at]) for at in positions.tolist()]
-            works.append((frame.content.nbytes, _scatter(frame, mapped, targets)))
+            works.append((frame.content.nbytes, _scatter(file, frame, mapped, targets)))
     _run(works)
     return found
 
@@ -90,9 +91,9 @@ def read_into(file: BlobFile, locations: Locations, header: Header, out: Rows) -
             raise CorruptionError(f"a blob in {file.path} has not the {size} bytes that are asked for")
         _check_place(frame, int(rows[part].max()), size)
         if size == frame.content.nbytes:
-            works += _whole(frame, mapped, [out[at] for at in part.tolist()])
+            works += _whole(file, frame, mapped, [out[at] for at in part.tolist()])
         else:
-            works.append((frame.content.nbytes, _gather(frame, mapped, rows[part], part, out)))
+            works.append((frame.content.nbytes, _gather(file, frame, mapped, rows[part], part, out)))
     _run(works)
 
 
@@ -175,18 +176,25 @@ def _one_by_one(works: list[Work]) -> Callable[[], None]:
     return run
 
 
-def _piece(frame: Frame, mapped: Mapped, number: int, out: Bytes) -> None:
+def _piece(file: BlobFile, frame: Frame, mapped: Mapped, number: int, out: Bytes) -> None:
     encoding, item = frame.encoding, frame.content.item_bytes
-    decode(frame.piece(mapped.bytes, number), encoding.codec, encoding.shuffle, item, out)
+    start, size = frame.span(number)
+    if frame.content.nbytes < LARGE_BYTES:
+        stored = mapped.bytes[start : start + size]
+    else:
+        # Read and not taken from the map, whose touched pages count as memory of the process.
+        stored = np.empty(size, np.uint8)
+        read_large(file, start, stored)
+    decode(frame.check(stored, number), encoding.codec, encoding.shuffle, item, out)
 
 
-def _decoded(frame: Frame, mapped: Mapped) -> Bytes:
+def _decoded(file: BlobFile, frame: Frame, mapped: Mapped) -> Bytes:
     out = np.empty(frame.content.nbytes, np.uint8)
-    _piece(frame, mapped, 0, out)
+    _piece(file, frame, mapped, 0, out)
     return out
 
 
-def _whole(frame: Frame, mapped: Mapped, targets: list[Bytes]) -> list[Work]:
+def _whole(file: BlobFile, frame: Frame, mapped: Mapped, targets: list[Bytes]) -> list[Work]:
     """The one sample of a frame, into each of ``targets``."""
     content = frame.content
 
@@ -195,10 +203,10 @@ def _whole(frame: Frame, mapped: Mapped, targets: list[Bytes]) -> list[Work]:
 
         def run() -> None:
             if stop - start == content.piece_bytes:
-                _piece(frame, mapped, number, targets[0][start:stop])
+                _piece(file, frame, mapped, number, targets[0][start:stop])
             else:
                 filled = np.empty(content.piece_bytes, np.uint8)
-                _piece(frame, mapped, number, filled)
+                _piece(file, frame, mapped, number, filled)
                 targets[0][start:stop] = filled[: stop - start]
             for target in targets[1:]:
                 target[start:stop] = targets[0][start:stop]
@@ -208,23 +216,25 @@ def _whole(frame: Frame, mapped: Mapped, targets: list[Bytes]) -> list[Work]:
     return [(content.piece_bytes, read(number)) for number in range(content.pieces)]
 
 
-def _scatter(frame: Frame, mapped: Mapped, targets: list[tuple[int, Bytes]]) -> Callable[[], None]:
+def _scatter(file: BlobFile, frame: Frame, mapped: Mapped, targets: list[tuple[int, Bytes]]) -> Callable[[], None]:
     """Some of the samples of a chunk, each into memory of its own."""
 
     def run() -> None:
-        data = _decoded(frame, mapped)
+        data = _decoded(file, frame, mapped)
         for row, target in targets:
             target[:] = data[row : row + len(target)]
 
     return run
 
 
-def _gather(frame: Frame, mapped: Mapped, rows: Positions, part: Positions, out: Rows) -> Callable[[], None]:
+def _gather(
+    file: BlobFile, frame: Frame, mapped: Mapped, rows: Positions, part: Positions, out: Rows
+) -> Callable[[], None]:
     """Some of the samples of a chunk, of one size, into rows of ``out``."""
     size = out.shape[1]
 
     def run() -> None:
-        data = _decoded(frame, mapped)
+        data = _decoded(file, frame, mapped)
         if size >= _LONG_ROW_BYTES or len(rows) == 1:
             for row, at in zip(rows.tolist(), part.tolist(), strict=True):
                 out[at] = data[row : row + size]

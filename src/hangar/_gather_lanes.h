@@ -1,0 +1,57 @@
+/* XXH3-64 of inputs of more than 240 bytes, WIDTH accumulators to a vector. Included once for each width of vector.
+
+   Wants WIDTH (2, 4 or 8), TARGET (attributes of functions), NAME(x) (the name of x at this width), VECTOR (its type) and
+   the operations LOAD, STORE, XOR, ADD, SWAP (neighbouring lanes change places), RIGHT (shift each lane) and MULTIPLY (the lower
+   halves of the lanes). */
+
+enum { NAME(VECTORS) = 8 / WIDTH };
+
+TARGET static inline __attribute__((always_inline)) void NAME(stripe)(VECTOR *acc, const uint8_t *data, const uint8_t *secret)
+{
+    for (int i = 0; i < NAME(VECTORS); i++) {
+        const VECTOR value = LOAD(data + 8 * WIDTH * i);
+        const VECTOR key = XOR(value, LOAD(secret + 8 * WIDTH * i));
+        acc[i] = ADD(acc[i], ADD(SWAP(value), MULTIPLY(key, RIGHT(key, 32))));
+    }
+}
+
+TARGET static uint64_t NAME(hash_long)(const uint8_t *data, size_t size, const uint8_t *secret)
+{
+    VECTOR acc[NAME(VECTORS)];
+    uint64_t words[8];
+    const size_t blocks = (size - 1) / BLOCK_BYTES;
+
+    for (int i = 0; i < NAME(VECTORS); i++)
+        acc[i] = LOAD((const uint8_t *)(ACCUMULATORS + WIDTH * i));
+    for (size_t block = 0; block < blocks; block++, data += BLOCK_BYTES) {
+        for (size_t at = 0; at < BLOCK_STRIPES; at++)
+            NAME(stripe)(acc, data + STRIPE_BYTES * at, secret + 8 * at);
+        for (int i = 0; i < NAME(VECTORS); i++) {
+            const VECTOR mixed = XOR(acc[i], RIGHT(acc[i], 47));
+            const VECTOR keyed = XOR(mixed, LOAD(secret + SECRET_BYTES - STRIPE_BYTES + 8 * WIDTH * i));
+            /* A product of 64 and 32 bits, of two products of 32 bits. */
+            acc[i] = ADD(MULTIPLY(keyed, PRIME), LEFT(MULTIPLY(RIGHT(keyed, 32), PRIME), 32));
+        }
+    }
+    const size_t rest = size - blocks * BLOCK_BYTES;
+    for (size_t at = 0; at < (rest - 1) / STRIPE_BYTES; at++)
+        NAME(stripe)(acc, data + STRIPE_BYTES * at, secret + 8 * at);
+    NAME(stripe)(acc, data + rest - STRIPE_BYTES, secret + SECRET_BYTES - STRIPE_BYTES - 7);
+    for (int i = 0; i < NAME(VECTORS); i++)
+        STORE((uint8_t *)(words + WIDTH * i), acc[i]);
+    return merge(words, size, secret);
+}
+
+#undef WIDTH
+#undef TARGET
+#undef NAME
+#undef VECTOR
+#undef LOAD
+#undef STORE
+#undef XOR
+#undef ADD
+#undef SWAP
+#undef RIGHT
+#undef LEFT
+#undef MULTIPLY
+#undef PRIME
