@@ -8,11 +8,10 @@ import msgspec
 import numpy as np
 import pytest
 
-from hangar import Repository, fsck
-from hangar.db import Database, WriteTransaction
+from hangar import Repository
+from hangar.db import WriteTransaction
 from hangar.db.tables import COMMITS, FILES, GRAPH, HEADERS, LOCATIONS, META, REFS, TABLES
 from hangar.fsck import FsckReport
-from hangar.staging import staged_on
 
 
 @pytest.fixture
@@ -136,27 +135,3 @@ def test_a_short_value_that_is_named_by_digest_is_found(repo: Repository, monkey
         writer.commit("unsound")
     (problem,) = repo.fsck().problems
     assert (problem.kind, "must lie in the tree" in problem.detail) == ("node", True)
-
-
-def test_a_commit_between_two_looks_at_the_staging_area_is_no_damage(
-    repo: Repository, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    writer = repo.checkout(write=True)
-    column = writer.add_str_column("t")
-    column["a"] = "one"
-    writer.commit("one")
-    column["a"] = "two"
-    real = staged_on
-    looked: list[object] = []
-
-    def overtaken(db: Database) -> object:
-        found = real(db)
-        if not looked:
-            writer.commit("two")
-            column["a"] = "three"
-        looked.append(found)
-        return found
-
-    monkeypatch.setattr(fsck, "staged_on", overtaken)
-    assert repo.fsck().sound
-    assert len(looked) > 1

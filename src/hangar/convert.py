@@ -33,7 +33,7 @@ from hangar.progress import Progress, Reporter, report
 from hangar.publishing import publish_rows
 from hangar.refs import BRANCHES
 from hangar.schema import ColumnSchema, load_schema
-from hangar.staging import Staging, staged_on
+from hangar.staging import read_staged
 from hangar.stores import Stores
 
 __all__ = ["ConvertReport", "convert"]
@@ -122,8 +122,7 @@ class _Conversion:
     def __init__(self, stores: Stores, lock: WriterLock, column: str, branch: str) -> None:
         self._stores = stores
         self._lock = lock
-        staged = staged_on(stores.db)
-        self._staging = None if staged is None else Staging(stores.db, NodeStore(stores.db), *staged)
+        self._staging = read_staged(stores.db)
         self._column = self._find(column, branch)
         self._released = Released()
 

@@ -23,7 +23,7 @@ from hangar.objects.records import load_commit, load_record
 from hangar.objects.store import NodeStore
 from hangar.progress import format_bytes
 from hangar.schema import load_schema
-from hangar.staging import Staging, staged_on
+from hangar.staging import StagedColumns, read_staged
 from hangar.stores import Stores
 
 __all__ = ["ColumnInfo", "ColumnStatus", "CommitInfo", "StatusReport"]
@@ -154,11 +154,12 @@ def _attributes(stores: Stores, digest: bytes | None) -> Mapping[str, Any]:
 
 def status(stores: Stores) -> StatusReport:
     """What is staged, on which branch, and who holds the writer lock."""
-    branch = stores.refs.head().write_branch
-    head = stores.refs.get(f"heads/{branch}")
-    staged = staged_on(stores.db)
-    on, base = (branch, head) if staged is None else staged
-    staging = Staging(stores.db, NodeStore(stores.db), on, base)
+    with stores.db.read() as transaction:
+        branch = stores.refs.head(transaction).write_branch
+        head = stores.refs.get(f"heads/{branch}", transaction)
+        staging = read_staged(stores.db, transaction) or StagedColumns(
+            stores.db, NodeStore(stores.db), transaction, branch, head
+        )
     commit = staging.base_commit
     before = [] if commit is None else list(commit.columns)
     columns = column_states(staging.nodes, before, staging.entries(), staging.load_attributes)
@@ -167,7 +168,7 @@ def status(stores: Stores) -> StatusReport:
         branch=branch,
         head="" if head is None else head.hex(),
         clean=not staging.changed(),
-        staged_branch=on,
+        staged_branch=staging.branch,
         columns=columns,
         writer=holder(stores.db),
         attributes=tuple(attribute_changes(below, staging.attributes, staging.load_attributes)),

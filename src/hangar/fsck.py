@@ -20,7 +20,7 @@ from hangar.blobs.records import verify_locations
 from hangar.blobs.verify import Damage, verify_blobs, verify_files
 from hangar.db.tables import TABLES
 from hangar.digest import Digest
-from hangar.errors import CorruptionError, HangarError, ResourceLimitError, StorageError
+from hangar.errors import CorruptionError, HangarError, ResourceLimitError
 from hangar.objects.attributes import load_attributes
 from hangar.objects.commit import ColumnEntry, Commit
 from hangar.objects.graph import generation
@@ -31,14 +31,13 @@ from hangar.objects.verify import TreeVerifier
 from hangar.objects.walk import walk
 from hangar.progress import Progress, Reporter, report
 from hangar.schema import ColumnSchema, load_schema
-from hangar.staging import Staging, staged_on, tree_of
+from hangar.staging import read_staged, tree_of
 from hangar.stores import Stores
 
 __all__ = ["FsckReport", "Problem", "check", "require_sound"]
 
 T = TypeVar("T")
 _SHOWN = 5
-_ATTEMPTS = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -273,7 +272,7 @@ class _Check:
     # ------------------------------------------------------------------ staging and files
 
     def _staging(self, reporter: Reporter) -> None:
-        staging = self._try("staging", self._load_staging)
+        staging = self._try("staging", lambda: read_staged(self._stores.db))
         entries = None if staging is None else self._try("staging", staging.entries)
         if staging is None or entries is None:
             return
@@ -285,18 +284,6 @@ class _Check:
             self._attributes(staging.attributes)
         for entry in entries:
             self._column(entry, f"staging area, column {entry.name!r}", reporter, staging.nodes)
-
-    def _load_staging(self) -> Staging | None:
-        """The staging area, read again where a writer commits between the reading of what it stands on and of its rows."""
-        db = self._stores.db
-        for _ in range(_ATTEMPTS):
-            staged = staged_on(db)
-            try:
-                return None if staged is None else Staging(db, NodeStore(db), *staged)
-            except CorruptionError:
-                if staged_on(db) == staged:
-                    raise
-        raise StorageError("the staging area changed whenever it was looked at: try again while nobody commits")
 
     def _files(self, reporter: Reporter) -> None:
         for damage in verify_files(self._stores.blobs):

@@ -32,10 +32,9 @@ from hangar.errors import (
 )
 from hangar.lock import WriterLock
 from hangar.objects.attributes import AttributeMap
-from hangar.objects.store import NodeStore
 from hangar.publishing import publish_rows
 from hangar.revisions import resolve_commit
-from hangar.staging import Staging, clear_staging, staged_on
+from hangar.staging import clear_staging, read_staged
 from hangar.stores import Stores
 
 __all__ = ["WriterCheckout"]
@@ -264,12 +263,12 @@ class WriterCheckout(ColumnAdding, CheckoutBase[ColumnToWrite]):
 
 def _stand_on(stores: Stores, lock: WriterLock, branch: str) -> None:
     """Make sure that nothing is staged elsewhere, and note that ``branch`` is the one written last."""
-    staged = staged_on(stores.db)
-    elsewhere = staged is not None and staged[0] != branch
-    if staged is not None and elsewhere and Staging(stores.db, NodeStore(stores.db), *staged).changed():
+    staged = read_staged(stores.db)
+    elsewhere = staged is not None and staged.branch != branch
+    if staged is not None and elsewhere and staged.changed():
         raise InvalidInputError(
-            f"there are uncommitted changes on branch {staged[0]!r}: commit or reset them before writing to {branch!r} "
-            f"(from the command line: `hangar checkout {staged[0]}`, then `hangar commit` or `hangar restore .`)"
+            f"there are uncommitted changes on branch {staged.branch!r}: commit or reset them before writing to {branch!r} "
+            f"(from the command line: `hangar checkout {staged.branch}`, then `hangar commit` or `hangar restore .`)"
         )
     if elsewhere or stores.refs.head().last_written != branch:
 

@@ -10,7 +10,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING
 
 from hangar.cli.output import SHORT_DIGEST
-from hangar.errors import ColumnNotFoundError, CorruptionError
+from hangar.errors import ColumnNotFoundError
 
 if TYPE_CHECKING:
     from hangar.cli.state import State
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from hangar.digest import Digest
     from hangar.objects.commit import ColumnEntry
     from hangar.objects.store import NodeStore
-    from hangar.staging import Staging
     from hangar.stores import Stores
 
 __all__ = ["View", "open_commit", "open_view"]
@@ -122,11 +121,14 @@ def _open_branch(stores: Stores) -> View:
     from hangar.checkout.session import ReaderSession
     from hangar.columns.base import StagedSource
     from hangar.columns.opening import open_reader
+    from hangar.staging import read_staged
 
-    branch = stores.refs.head().write_branch
-    staging = _load_staging(stores, branch)
-    if staging is None:
-        return _view(stores, stores.refs.get(f"heads/{branch}"), f"branch {branch}", branch)
+    with stores.db.read() as transaction:
+        branch = stores.refs.head(transaction).write_branch
+        head = stores.refs.get(f"heads/{branch}", transaction)
+        staging = read_staged(stores.db, transaction)
+    if staging is None or staging.branch != branch:
+        return _view(stores, head, f"branch {branch}", branch)
     session = ReaderSession(stores)
     session.nodes = staging.nodes
     columns = {
@@ -134,19 +136,3 @@ def _open_branch(stores: Stores) -> View:
     }
     commit = "" if staging.base is None else staging.base.hex()
     return View(f"branch {branch}", commit, branch, columns, staging.entries(), staging.nodes)
-
-
-def _load_staging(stores: Stores, branch: str) -> Staging | None:
-    from hangar.objects.store import NodeStore
-    from hangar.staging import Staging, staged_on
-
-    while True:
-        staged = staged_on(stores.db)
-        if staged is None or staged[0] != branch:
-            return None
-        try:
-            return Staging(stores.db, NodeStore(stores.db), branch, staged[1])
-        except CorruptionError:
-            # A writer may have committed, and staged again, between the two reads; only what stays as it was is damage.
-            if staged_on(stores.db) == staged:
-                raise

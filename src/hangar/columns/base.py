@@ -29,7 +29,7 @@ from hangar.objects.node import Root
 from hangar.objects.scan import starts_with
 from hangar.objects.store import NodeStore
 from hangar.schema import ColumnSchema
-from hangar.staging import Staging, WorkingColumn, tree_of
+from hangar.staging import StagedColumns, Staging, WorkingColumn, tree_of
 from hangar.stores import Stores
 
 if TYPE_CHECKING:
@@ -141,7 +141,7 @@ class StagedSource:
 
     __slots__ = ("_staging", "id")
 
-    def __init__(self, staging: Staging, column: WorkingColumn) -> None:
+    def __init__(self, staging: StagedColumns, column: WorkingColumn) -> None:
         self._staging = staging
         self.id = column.id
 

@@ -11,6 +11,15 @@ from __future__ import annotations
 
 from hangar.staging.area import Staging
 from hangar.staging.column import WorkingColumn, tree_of
-from hangar.staging.rows import clear_staging, move_staging, staged_on
+from hangar.staging.rows import clear_staging, move_staging
+from hangar.staging.staged import StagedColumns, read_staged
 
-__all__ = ["Staging", "WorkingColumn", "clear_staging", "move_staging", "staged_on", "tree_of"]
+__all__ = [
+    "StagedColumns",
+    "Staging",
+    "WorkingColumn",
+    "clear_staging",
+    "move_staging",
+    "read_staged",
+    "tree_of",
+]

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import threading
-from collections.abc import Sequence
 from copy import copy
 
 import msgspec
@@ -12,35 +10,28 @@ from hangar import limits
 from hangar.db import Database, ReadTransaction, WriteTransaction
 from hangar.db.tables import STAGING
 from hangar.digest import Digest, record_digest
-from hangar.errors import CorruptionError
-from hangar.objects.attributes import AttributeMap, decode_attributes, encode_attributes, load_attributes
-from hangar.objects.commit import FLAT, NESTED, ColumnEntry, Commit
-from hangar.objects.records import load_commit, load_record, store_record
+from hangar.objects.attributes import AttributeMap, decode_attributes, encode_attributes
+from hangar.objects.commit import FLAT, NESTED, ColumnEntry
+from hangar.objects.records import store_record
 from hangar.objects.store import NodeStore
-from hangar.schema import ColumnSchema, load_schema
+from hangar.schema import ColumnSchema
 from hangar.staging.column import WorkingColumn, tree_of
 from hangar.staging.rows import (
-    COLUMN,
     HEAD,
-    LONG_ROW,
-    ROW,
     STAGING_VERSION,
     ColumnRow,
     HeadRow,
     clear_staging,
     column_key,
-    decode_column,
-    decode_entry,
-    decode_head,
     delete_entries,
     encode_entries,
-    number_of,
 )
+from hangar.staging.staged import StagedColumns
 
 __all__ = ["Staging"]
 
 
-class Staging:
+class Staging(StagedColumns):
     """The staging area of the one writer, on ``branch``.
 
     Parameters
@@ -56,98 +47,17 @@ class Staging:
     """
 
     def __init__(self, db: Database, nodes: NodeStore, branch: str, head: Digest | None) -> None:
-        self._db = db
-        self.nodes = nodes
-        self.branch = branch
-        # Readers of a writer's columns merge trees too, and may do so on threads of their own.
-        self._lock = threading.RLock()
-        self._load(head)
+        with db.read() as transaction:
+            super().__init__(db, nodes, transaction, branch, head)
 
-    # ------------------------------------------------------------------ state
-
-    def _load(self, head: Digest | None) -> None:
-        self.base = head
-        self.base_commit: Commit | None = None if head is None else load_commit(self._db, head)
-        self.columns: dict[str, WorkingColumn] = {}
-        self.by_id: dict[bytes, WorkingColumn] = {}
-        attributes = None if self.base_commit is None else self.base_commit.attributes
-        self.attributes: Digest | None = None if attributes is None else Digest(attributes)
+    def _load(self, transaction: ReadTransaction, head: Digest | None) -> None:
         self._head_changed = False
         self._attribute_records: dict[Digest, bytes] = {}
         self._schemas: dict[Digest, bytes] = {}
-        self._next_number = 1
-        self._removed: dict[bytes, int | None] = {}
         self._retired: set[int] = set()
-        for entry in () if self.base_commit is None else self.base_commit.columns:
-            self.columns[entry.name] = WorkingColumn(self.nodes, entry, self._schema(Digest(entry.schema)), self._lock)
-        with self._db.read() as transaction:
-            self._load_rows(transaction)
-        self.by_id = {column.id: column for column in self.columns.values()}
-
-    def _schema(self, digest: Digest) -> ColumnSchema:
-        return load_schema(load_record(self._db, "schema", digest))
-
-    def _load_rows(self, transaction: ReadTransaction) -> None:
-        data = transaction.get(STAGING, HEAD)
-        if data is None:
-            return
-        head = decode_head(data)
-        if head.branch != self.branch or head.base != self.base:
-            raise CorruptionError(
-                f"the staging area stands on branch {head.branch!r} at {_short(head.base)}, "
-                f"but the branch is at {_short(self.base)}"
-            )
-        self._next_number = head.next_number
-        self.attributes = None if head.attributes is None else Digest(head.attributes)
-        numbers: dict[int, WorkingColumn] = {}
-        for key, value in transaction.scan(STAGING):
-            number = number_of(key)
-            if key[:1] == COLUMN:
-                self._load_column(number, decode_column(value), numbers)
-            elif key[:1] in (ROW, LONG_ROW):
-                if number not in numbers:
-                    raise CorruptionError(
-                        f"the staging area has rows of column number {number}, which it does not list"
-                    )
-                entry, cell = decode_entry(key, value)
-                numbers[number].overlay.cells[entry] = cell
-            elif key != HEAD:
-                raise CorruptionError("the staging area has a row of a kind that is none")
-
-    def _load_column(self, number: int, row: ColumnRow, numbers: dict[int, WorkingColumn]) -> None:
-        for name, column in list(self.columns.items()):
-            if column.id == row.id:
-                del self.columns[name]
-        if row.removed:
-            self._removed[row.id] = number
-            return
-        schema = self._schema(Digest(row.schema))
-        entry = ColumnEntry(
-            name=row.name,
-            id=row.id,
-            schema=Digest(row.schema),
-            attributes=None if row.attributes is None else Digest(row.attributes),
-            layout=NESTED if schema.nested else FLAT,
-            root=None if row.root is None else Digest(row.root),
-            entries=row.entries,
-            samples=row.samples,
-        )
-        column = WorkingColumn(self.nodes, entry, schema, self._lock)
-        column.number = number
-        self.columns[row.name] = numbers[number] = column
+        super()._load(transaction, head)
 
     # ------------------------------------------------------------------ what is in it
-
-    def entries(self) -> list[ColumnEntry]:
-        """The columns as the next commit would list them, by name."""
-        with self._lock:
-            return [self.columns[name].entry() for name in sorted(self.columns)]
-
-    def changed(self) -> bool:
-        """Whether a commit would differ from the one that the staging area stands on."""
-        base = self._base_entries()
-        attributes = None if self.base_commit is None else self.base_commit.attributes
-        return self.attributes != attributes or len(base) != len(self.columns) or list(base) != self.entries()
 
     def unpublished(self) -> bool:
         """Whether there is something that the database does not hold yet."""
@@ -219,7 +129,7 @@ class Staging:
     def load_attributes(self, digest: Digest) -> AttributeMap:
         """The attributes of a digest, stored or not yet."""
         data = self._attribute_records.get(digest)
-        return load_attributes(self._db, digest) if data is None else decode_attributes(data)
+        return super().load_attributes(digest) if data is None else decode_attributes(data)
 
     def set_attributes(self, column: WorkingColumn | None, values: AttributeMap) -> None:
         """Give a column, or the next commit as a whole (None), other attributes.
@@ -248,9 +158,6 @@ class Staging:
         """Forget attributes that were replaced before they were stored."""
         named = {self.attributes, *(column.attributes for column in self.columns.values())}
         self._attribute_records = {digest: data for digest, data in self._attribute_records.items() if digest in named}
-
-    def _base_entries(self) -> Sequence[ColumnEntry]:
-        return () if self.base_commit is None else self.base_commit.columns
 
     # ------------------------------------------------------------------ to the database
 
@@ -354,11 +261,8 @@ class Staging:
         """Stand on a commit, with what the database has staged on it; what is here is forgotten."""
         with self._lock:
             fresh = copy(self)
-            fresh._load(digest)
+            with self._db.read() as transaction:
+                fresh._load(transaction, digest)
             # At once: what threads read meanwhile is all of the old state or all of the new, never columns without their rows.
             self.__dict__.update(fresh.__dict__)
             self.nodes.written()
-
-
-def _short(digest: bytes | None) -> str:
-    return "no commit" if digest is None else digest.hex()[:12]

@@ -11,9 +11,9 @@ from typing import Final, TypeVar
 import msgspec
 
 from hangar import limits
-from hangar.db import Database, WriteTransaction
+from hangar.db import WriteTransaction
 from hangar.db.tables import STAGING
-from hangar.digest import Digest, record_digest
+from hangar.digest import record_digest
 from hangar.errors import CorruptionError, UnsupportedVersionError
 
 __all__ = [
@@ -33,7 +33,6 @@ __all__ = [
     "encode_entries",
     "move_staging",
     "number_of",
-    "staged_on",
 ]
 
 T = TypeVar("T")
@@ -131,17 +130,6 @@ def delete_entries(transaction: WriteTransaction, number: int) -> None:
     """Delete the rows of all entries of a column."""
     for kind in (ROW, LONG_ROW):
         transaction.delete_prefix(STAGING, kind + _number(number))
-
-
-def staged_on(db: Database) -> tuple[str, Digest | None] | None:
-    """Branch and commit that the rows of the staging area stand on; None where there are none."""
-    with db.read() as transaction:
-        data = transaction.get(STAGING, HEAD)
-        if data is None:
-            transaction.check_count(STAGING)
-            return None
-    head = decode_head(data)
-    return head.branch, None if head.base is None else Digest(head.base)
 
 
 def move_staging(transaction: WriteTransaction, old: str, new: str) -> bool:

@@ -1,0 +1,188 @@
+"""The columns of the staging area as the database has them, to read: what a command that only looks is given.
+
+They are read in one transaction with the commit that they stand on, so that a writer who commits meanwhile is seen either before
+or after. ``area`` adds what a writer changes.
+"""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Sequence
+
+from hangar.db import Database, ReadTransaction
+from hangar.db.tables import STAGING
+from hangar.digest import Digest
+from hangar.errors import CorruptionError
+from hangar.objects.attributes import AttributeMap, load_attributes
+from hangar.objects.commit import FLAT, NESTED, ColumnEntry, Commit
+from hangar.objects.records import read_commit, read_record
+from hangar.objects.store import NodeStore
+from hangar.schema import ColumnSchema, load_schema
+from hangar.staging.column import WorkingColumn
+from hangar.staging.rows import (
+    COLUMN,
+    HEAD,
+    LONG_ROW,
+    ROW,
+    ColumnRow,
+    decode_column,
+    decode_entry,
+    decode_head,
+    number_of,
+)
+
+__all__ = ["StagedColumns", "read_staged"]
+
+
+def read_staged(db: Database, transaction: ReadTransaction | None = None) -> StagedColumns | None:
+    """The staging area, as ``transaction`` sees it (by default one of its own); None where nothing is staged.
+
+    Raises
+    ------
+    CorruptionError
+        It cannot be read.
+    """
+    if transaction is None:
+        with db.read() as reading:
+            return read_staged(db, reading)
+    data = transaction.get(STAGING, HEAD)
+    if data is None:
+        transaction.check_count(STAGING)
+        return None
+    head = decode_head(data)
+    return StagedColumns(db, NodeStore(db), transaction, head.branch, None if head.base is None else Digest(head.base))
+
+
+class StagedColumns:
+    """What is staged on a commit: its columns, with the changes that are not committed.
+
+    Parameters
+    ----------
+    db
+        Database of the repository.
+    nodes
+        Reads the trees, and keeps nodes that are not stored yet.
+    transaction
+        Where everything is read.
+    branch, head
+        Branch that the changes are staged on, and the commit it stands at (None: before the first). Without rows in the
+        database the columns are those of that commit.
+
+    Attributes
+    ----------
+    base, base_commit
+        The commit that the changes stand on.
+    columns, by_id
+        The columns, by name and by id.
+    attributes
+        Digest of the attributes of the next commit.
+
+    Raises
+    ------
+    CorruptionError
+        The database has changes on another branch or commit, or they cannot be read.
+    """
+
+    def __init__(
+        self, db: Database, nodes: NodeStore, transaction: ReadTransaction, branch: str, head: Digest | None
+    ) -> None:
+        self._db = db
+        self.nodes = nodes
+        self.branch = branch
+        # Readers of a writer's columns merge trees too, and may do so on threads of their own.
+        self._lock = threading.RLock()
+        self._load(transaction, head)
+
+    def _load(self, transaction: ReadTransaction, head: Digest | None) -> None:
+        self.base = head
+        self.base_commit: Commit | None = None if head is None else read_commit(transaction, head)
+        self.columns: dict[str, WorkingColumn] = {}
+        self.by_id: dict[bytes, WorkingColumn] = {}
+        attributes = None if self.base_commit is None else self.base_commit.attributes
+        self.attributes: Digest | None = None if attributes is None else Digest(attributes)
+        self._next_number = 1
+        self._removed: dict[bytes, int | None] = {}
+        for entry in self._base_entries():
+            schema = _schema(transaction, Digest(entry.schema))
+            self.columns[entry.name] = WorkingColumn(self.nodes, entry, schema, self._lock)
+        self._load_rows(transaction)
+        self.by_id = {column.id: column for column in self.columns.values()}
+
+    def _load_rows(self, transaction: ReadTransaction) -> None:
+        data = transaction.get(STAGING, HEAD)
+        if data is None:
+            return
+        head = decode_head(data)
+        if head.branch != self.branch or head.base != self.base:
+            raise CorruptionError(
+                f"the staging area stands on branch {head.branch!r} at {_short(head.base)}, "
+                f"but the branch is at {_short(self.base)}"
+            )
+        self._next_number = head.next_number
+        self.attributes = None if head.attributes is None else Digest(head.attributes)
+        numbers: dict[int, WorkingColumn] = {}
+        for key, value in transaction.scan(STAGING):
+            number = number_of(key)
+            if key[:1] == COLUMN:
+                self._load_column(transaction, number, decode_column(value), numbers)
+            elif key[:1] in (ROW, LONG_ROW):
+                if number not in numbers:
+                    raise CorruptionError(
+                        f"the staging area has rows of column number {number}, which it does not list"
+                    )
+                entry, cell = decode_entry(key, value)
+                numbers[number].overlay.cells[entry] = cell
+            elif key != HEAD:
+                raise CorruptionError("the staging area has a row of a kind that is none")
+
+    def _load_column(
+        self, transaction: ReadTransaction, number: int, row: ColumnRow, numbers: dict[int, WorkingColumn]
+    ) -> None:
+        for name, column in list(self.columns.items()):
+            if column.id == row.id:
+                del self.columns[name]
+        if row.removed:
+            self._removed[row.id] = number
+            return
+        schema = _schema(transaction, Digest(row.schema))
+        entry = ColumnEntry(
+            name=row.name,
+            id=row.id,
+            schema=Digest(row.schema),
+            attributes=None if row.attributes is None else Digest(row.attributes),
+            layout=NESTED if schema.nested else FLAT,
+            root=None if row.root is None else Digest(row.root),
+            entries=row.entries,
+            samples=row.samples,
+        )
+        column = WorkingColumn(self.nodes, entry, schema, self._lock)
+        column.number = number
+        self.columns[row.name] = numbers[number] = column
+
+    # ------------------------------------------------------------------ what is in it
+
+    def entries(self) -> list[ColumnEntry]:
+        """The columns as the next commit would list them, by name."""
+        with self._lock:
+            return [self.columns[name].entry() for name in sorted(self.columns)]
+
+    def changed(self) -> bool:
+        """Whether a commit would differ from the one that the staging area stands on."""
+        base = self._base_entries()
+        attributes = None if self.base_commit is None else self.base_commit.attributes
+        return self.attributes != attributes or len(base) != len(self.columns) or list(base) != self.entries()
+
+    def load_attributes(self, digest: Digest) -> AttributeMap:
+        """The attributes of a digest."""
+        return load_attributes(self._db, digest)
+
+    def _base_entries(self) -> Sequence[ColumnEntry]:
+        return () if self.base_commit is None else self.base_commit.columns
+
+
+def _schema(transaction: ReadTransaction, digest: Digest) -> ColumnSchema:
+    return load_schema(read_record(transaction, "schema", digest))
+
+
+def _short(digest: bytes | None) -> str:
+    return "no commit" if digest is None else digest.hex()[:12]
