@@ -49,7 +49,7 @@ def test_set_get_unset(file: ConfigFile) -> None:
 
 @pytest.mark.parametrize(
     "value",
-    ["100 %", "%(name)s", "%%", "a = b", "a: b", "# no comment", "; neither", "[user]", "Zoë Ωmega 名前 👩‍🔬", "", '"quoted"', "a ; b # c", "\\n"],
+    ["100 %", "%(name)s", "%%", "a = b", "a: b", "# no comment", "; neither", "[user]", "Zoë Ωmega 名前 👩‍🔬", '"quoted"', "a ; b # c", "\\n"],
 )  # fmt: skip
 def test_odd_values_read_back(value: str, file: ConfigFile) -> None:
     file.set("user.name", value)
@@ -57,6 +57,16 @@ def test_odd_values_read_back(value: str, file: ConfigFile) -> None:
     assert file.items() == {"user.name": value, "user.email": value}
     file.set("user.email", "plain")
     assert file.get("user.name") == value
+
+
+def test_nobody_has_no_name(file: ConfigFile) -> None:
+    file.set("user.name", "Ada")
+    for blank in ("", " ", "\t"):
+        with pytest.raises(InvalidInputError, match=r"user\.name is empty"):
+            file.set("user.name", blank)
+    assert file.get("user.name") == "Ada"
+    file.set("user.email", "")
+    assert file.get("user.email") == ""
 
 
 @pytest.mark.parametrize(

@@ -73,6 +73,8 @@ def check_value(key: str, value: str) -> str:
     """
     if not isinstance(value, str):
         raise InvalidInputError(f"{key} is a str, not {type(value).__name__}")
+    if key == "user.name" and not value.strip():
+        raise InvalidInputError("user.name is empty: commits are made in somebody's name")
     if value != value.strip():
         raise InvalidInputError(f"{key} {value!r} begins or ends with white space")
     if any(unicodedata.category(character) in _FORBIDDEN_CATEGORIES for character in value):

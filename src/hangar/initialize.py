@@ -40,8 +40,6 @@ def check_request(directory: Path, user_name: object, user_email: object, *, rem
         if not isinstance(value, str):
             raise InvalidTypeError(f"{key} must be a str, not {type(value).__name__}")
         check_value(key, value)
-    if not user_name:
-        raise InvalidInputError("user.name is empty: commits are made in somebody's name")
     check_place(directory, remove_old=remove_old)
 
 

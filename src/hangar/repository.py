@@ -32,6 +32,7 @@ from hangar.errors import (
     RepositoryNotFoundError,
     RevisionNotFoundError,
 )
+from hangar.flags import check_flag
 from hangar.history import BranchHead
 from hangar.initialize import check_request, initialize
 from hangar.lock import force_release, holder
@@ -84,6 +85,7 @@ class Repository:
         self._directory = self._path / DIRECTORY
         self._stores: Stores | None = None
         self._sessions: weakref.WeakSet[ReaderSession | WriterSession] = weakref.WeakSet()
+        exists = check_flag(exists, "exists")
         if not self.initialized:
             if not os.access(self._path, os.W_OK):
                 raise AccessError(f"{self._path} is not writable, and holds no repository")
@@ -163,6 +165,7 @@ class Repository:
         RepositoryExistsError
             (an ``OSError``) there is one, and ``remove_old`` is not given.
         """
+        remove_old = check_flag(remove_old, "remove_old")
         check_request(self._directory, user_name, user_email, remove_old=remove_old)
         self.close()
         initialize(self._directory, user_name, user_email, remove_old=remove_old)
@@ -242,8 +245,12 @@ class Repository:
         from hangar.checkout import ReaderCheckout, WriterCheckout
 
         stores = self._open()
-        if not isinstance(write, bool):
-            raise InvalidInputError(f"write must be True or False, not {write!r}")
+        given: object = write
+        if isinstance(given, str):
+            raise InvalidInputError(
+                f"write must be True or False, not {write!r}: name a branch as checkout(branch={write!r})"
+            )
+        write = check_flag(write, "write")
         if commit and branch:
             raise InvalidInputError("give a branch or a commit, not both")
         if not write:
@@ -310,7 +317,8 @@ class Repository:
             (a ``RuntimeError``) no other branch holds its commits, and ``force_delete`` is not given.
         """
         stores = self._open()
-        return history.remove_branch(stores.db, stores.refs, name, force=force_delete, who=self._config().person())
+        force = check_flag(force_delete, "force_delete")
+        return history.remove_branch(stores.db, stores.refs, name, force=force, who=self._config().person())
 
     def list_branches(self) -> list[str]:
         """Names of all branches, sorted, remote-tracking ones included."""
@@ -468,7 +476,7 @@ class Repository:
         """
         from hangar import fsck
 
-        return fsck.check(self._open(), data=data, progress=progress)
+        return fsck.check(self._open(), data=check_flag(data, "data"), progress=progress)
 
 
 _OPEN_WRITERS: weakref.WeakSet[WriterSession] = weakref.WeakSet()

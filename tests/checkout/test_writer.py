@@ -318,8 +318,11 @@ def test_commit_refuses_what_is_no_message(writer: WriterCheckout, column: FlatS
             writer.commit(bad)
     with pytest.raises(InvalidInputError):
         writer.commit("x", meta={"a": object()})
+    for blank in ("", " ", "\n\t \n"):
+        with pytest.raises(InvalidInputError, match="the commit message is empty"):
+            writer.commit(blank)
     assert writer.commit_hash == ""
-    assert writer.commit("")
+    assert writer.commit(".")
 
 
 def test_reset_staging_area(repo: Repository, writer: WriterCheckout, column: FlatSampleWriter) -> None:

@@ -478,3 +478,21 @@ def test_a_second_writer(filled: Shell, tmp_path: Path) -> None:
 def test_progress_is_for_terminals(filled: Shell, tmp_path: Path) -> None:
     pictures(tmp_path / "new", [f"p{i}" for i in range(5)])
     assert filled.process("import", "images", tmp_path / "new").stderr == ""
+
+
+@pytest.mark.parametrize(
+    ("word", "name"),
+    [
+        *[("float", "float64"), ("f4", "float32"), ("np.float32", "float32"), ("torch.uint8", "uint8"), ("Float16", "float16")],
+        *[("BFLOAT16", "bfloat16"), ("float8_e4m3fn", "float8_e4m3fn"), ("int", "int64"), ("bool", "bool")],
+    ],
+)  # fmt: skip
+def test_dtypes_as_people_write_them(word: str, name: str, empty: Shell) -> None:
+    assert empty.json("column", "create", "c", word, 3)["dtype"] == name
+
+
+def test_what_is_no_dtype(empty: Shell) -> None:
+    empty.fails(2, "column", "create", "c", "float33", text="'float33' is no dtype: use one such as 'uint8'")
+    empty.fails(2, "column", "create", "c", "M8[s]", text="cannot be stored")
+    assert empty.json("column", "create", "t", "Str")["type"] == "str"
+    empty.fails(2, "column", "create", "u", "bytes", 3, text="BYTES columns have no shape")

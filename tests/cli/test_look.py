@@ -244,6 +244,23 @@ def test_export_goes_to_a_folder_of_the_columns_name(filled: Shell) -> None:
     assert (filled.path / "_CON").is_dir()
 
 
+def test_a_column_of_a_name_that_is_refused_today_is_read_renamed_and_removed(
+    filled: Shell, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    with monkeypatch.context() as older:
+        older.setattr("hangar.checkout.adding.check_name", lambda name, kind: name)
+        filled.ok("column", "create", "..", "STR")
+        filled.ok("column", "create", ".", "STR")
+    filled.fails(1, "column", "create", "..", "STR", text="is not suitable")
+    filled.ok("export", "..")
+    assert (filled.path / "__").is_dir()
+    filled.ok("commit", "-m", "Odd names")
+    assert filled.json("ls", "..")["samples"] == []
+    filled.ok("column", "rename", "..", "good")
+    filled.ok("column", "remove", ".")
+    assert [column["name"] for column in filled.json("column", "list")["columns"]] == ["good", "images"]
+
+
 def test_paths_are_taken_from_where_c_points(filled: Shell) -> None:
     filled.ok("export", "images", "-o", "deep/out")
     assert files_below(filled.path / "deep" / "out") == ["a.png", "b.png", "c/d.png"]

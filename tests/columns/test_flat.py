@@ -185,8 +185,8 @@ def test_introspection(reader: ReaderCheckout) -> None:
 
     assert facts(reader["image"]) == ("ndarray", "fixed_shape", np.dtype("u1"), (6, 7), "10")
     assert facts(reader["ragged"]) == ("ndarray", "variable_shape", np.dtype("f4"), (5, 5), "10")
-    assert facts(reader["text"]) == ("str", "variable_shape", None, None, "30")
-    assert facts(reader["raw"]) == ("bytes", "variable_shape", None, None, "31")
+    assert facts(reader["text"]) == ("str", "variable_shape", str, None, "30")
+    assert facts(reader["raw"]) == ("bytes", "variable_shape", bytes, None, "31")
     column = reader["image"]
     assert (column.column, column.column_layout, column.backend_options) == ("image", "flat", {})
     assert (column.iswriteable, column.contains_subsamples, column.contains_remote_references) == (False,) * 3

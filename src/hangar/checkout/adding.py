@@ -14,9 +14,11 @@ from hangar.columns.opening import ColumnToWrite
 from hangar.columns.preference import check_preference
 from hangar.columns.write import FlatSampleWriter
 from hangar.errors import AccessError, ColumnExistsError, InvalidInputError
+from hangar.flags import check_flag, check_optional_flag
 from hangar.names import check_name
 from hangar.objects.commit import column_id
 from hangar.schema import BytesSchema, ColumnSchema, NdarraySchema, StrSchema, as_shape
+from hangar.schema.dtypes import as_dtype
 from hangar.schema.ndarray import as_array
 from hangar.schema.numbers import is_number_type
 
@@ -99,7 +101,8 @@ class ColumnAdding:
         shape
             Shape of every sample; with ``variable_shape`` the largest size of each dimension. An int is one dimension, ``()`` a scalar.
         dtype
-            Element type, by default float64; bool, ints, float16/32/64, complex64/128 (bfloat16, float8 of ml_dtypes).
+            Element type, by default float64: bool, ints, float16/32/64, complex64/128 (bfloat16, float8 of ml_dtypes), as NumPy,
+            torch or TensorFlow write them, or by name (``'float32'``, ``'f4'``, in any case).
         prototype
             An array with the shape and dtype of the samples, instead of ``shape``; a Python number is a sample of shape ``()``.
         variable_shape
@@ -119,23 +122,25 @@ class ColumnAdding:
         Raises
         ------
         InvalidInputError
-            (``ValueError``) a bad name, shape, dtype or backend, or both ``shape`` and ``prototype``.
+            (``ValueError``) a bad name, shape, dtype, backend or yes/no argument, or both ``shape`` and ``prototype``.
         ColumnExistsError
             (``LookupError``) the name is taken.
         AccessError
             (``PermissionError``) inside a ``with`` block.
         """
         name = self._check_new(name)
+        variable = check_flag(variable_shape, "variable_shape")
+        nested, inline = _layout(contains_subsamples, inline)
         if prototype is not None:
             if shape is not None:
                 raise InvalidInputError("give a shape or a prototype, not both")
             model = np.asarray(prototype) if is_number_type(type(prototype)) else as_array(prototype)
-            wanted, found = model.shape, model.dtype if dtype is None else _dtype(dtype)
+            wanted, found = model.shape, model.dtype if dtype is None else as_dtype(dtype)
         elif shape is None:
             raise InvalidInputError("give the shape of the samples, or a prototype")
         else:
-            wanted, found = as_shape(shape), _dtype(np.float64 if dtype is None else dtype)
-        schema = NdarraySchema(found, wanted, variable=variable_shape, nested=contains_subsamples, inline=inline)
+            wanted, found = as_shape(shape), as_dtype(np.float64 if dtype is None else dtype)
+        schema = NdarraySchema(found, wanted, variable=variable, nested=nested, inline=inline)
         return self._add(name, schema, backend, backend_options)
 
     @overload
@@ -179,7 +184,8 @@ class ColumnAdding:
     ) -> ColumnToWrite:
         """Add a column of ``str``; parameters and errors as :meth:`add_ndarray_column`."""
         name = self._check_new(name)
-        return self._add(name, StrSchema(nested=contains_subsamples, inline=inline), backend, backend_options)
+        nested, inline = _layout(contains_subsamples, inline)
+        return self._add(name, StrSchema(nested=nested, inline=inline), backend, backend_options)
 
     @overload
     def add_bytes_column(
@@ -222,7 +228,8 @@ class ColumnAdding:
     ) -> ColumnToWrite:
         """Add a column of ``bytes``; parameters and errors as :meth:`add_ndarray_column`."""
         name = self._check_new(name)
-        return self._add(name, BytesSchema(nested=contains_subsamples, inline=inline), backend, backend_options)
+        nested, inline = _layout(contains_subsamples, inline)
+        return self._add(name, BytesSchema(nested=nested, inline=inline), backend, backend_options)
 
     def _check_new(self, name: str) -> str:
         self.session.check()
@@ -249,8 +256,5 @@ class ColumnAdding:
         return self.columns[name]
 
 
-def _dtype(dtype: npt.DTypeLike) -> np.dtype[Any]:
-    try:
-        return np.dtype(dtype)
-    except TypeError as error:
-        raise InvalidInputError(f"{dtype!r} is no dtype: {error}") from None
+def _layout(nested: object, inline: object) -> tuple[bool, bool | None]:
+    return check_flag(nested, "contains_subsamples"), check_optional_flag(inline, "inline")

@@ -15,6 +15,7 @@ from hangar.columns.collection import C, Columns
 from hangar.columns.present import columns_html, columns_lines, plural
 from hangar.digest import Digest
 from hangar.errors import InvalidTypeError, SampleNotFoundError
+from hangar.flags import check_flag
 from hangar.history import LogContents, named_commit, show_log
 
 __all__ = ["CheckoutBase"]
@@ -90,11 +91,12 @@ class CheckoutBase(BatchBlock, Generic[C]):
             Raise for what is missing, as the brackets do.
         """
         self.session.check()
+        must = check_flag(except_missing, "except_missing")
         many, requests = _requests(keys)
         try:
             return self._many(requests) if many else self._one(requests[0])
         except KeyError:
-            if except_missing:
+            if must:
                 raise
         values = [self._one_or(request, default) for request in requests]
         return values if many else values[0]

@@ -52,6 +52,8 @@ def _check_message(message: object) -> None:
         size = len(message.encode())
     except UnicodeEncodeError as error:
         raise InvalidInputError(f"the commit message does not encode as UTF-8: {error}") from None
+    if not message.strip():
+        raise InvalidInputError("the commit message is empty: say what was done")
     if size > limits.MAX_MESSAGE_BYTES:
         raise InvalidInputError(f"a commit message of {size:,} bytes exceeds {limits.MAX_MESSAGE_BYTES:,}")
 

@@ -17,6 +17,7 @@ from hangar.columns.base import CommittedSource
 from hangar.columns.collection import Columns
 from hangar.columns.opening import ColumnReader, open_reader
 from hangar.digest import Digest
+from hangar.errors import AccessError
 from hangar.objects.attributes import AttributeMap
 from hangar.objects.commit import Commit
 from hangar.objects.records import load_commit, load_record
@@ -47,6 +48,9 @@ class _Owner:
             source = CommittedSource(self._session.nodes, entry, schema)
             found = self._open[name] = open_reader(self._session, source)
         return found
+
+    def check_removal(self) -> None:
+        raise AccessError("columns can only be deleted in a checkout that writes: `repo.checkout(write=True)`")
 
     def remove(self, name: str) -> None:
         raise NotImplementedError

@@ -30,6 +30,7 @@ from hangar.errors import (
     InvalidStateError,
     NothingToDoError,
 )
+from hangar.flags import check_flag
 from hangar.lock import WriterLock
 from hangar.objects.attributes import AttributeMap
 from hangar.publishing import publish_rows
@@ -61,9 +62,11 @@ class _Owner:
             found = self._open[working.id] = open_writer(self._session, StagedSource(self._session.staging, working))
         return found
 
-    def remove(self, name: str) -> None:
+    def check_removal(self) -> None:
         if self._session.in_batch:
             raise AccessError("a column cannot be deleted inside a `with` block")
+
+    def remove(self, name: str) -> None:
         with self._session.writing():
             staging = self._session.staging
             column = self._open.pop(staging.columns[name].id, None)
@@ -172,7 +175,7 @@ class WriterCheckout(ColumnAdding, CheckoutBase[ColumnToWrite]):
         Parameters
         ----------
         message
-            What was done.
+            What was done; not blank.
         amend
             Replace the last commit of the branch instead of following it.
         meta
@@ -187,10 +190,13 @@ class WriterCheckout(ColumnAdding, CheckoutBase[ColumnToWrite]):
         ------
         NothingToDoError
             (a ``RuntimeError``) nothing was changed.
+        InvalidInputError
+            (a ``ValueError``) the message is blank or too long, or ``meta`` cannot be stored.
         StaleRefError
             The branch moved beneath the staging area.
         """
         self.session.check()
+        amend = check_flag(amend, "amend")
         return commit_staging(self.session, self._config, message, amend=amend, meta=meta).hex()
 
     def reset_staging_area(self, *, force: bool = False) -> str:
@@ -204,6 +210,7 @@ class WriterCheckout(ColumnAdding, CheckoutBase[ColumnToWrite]):
             (a ``RuntimeError``) there is no change, and ``force`` is not given.
         """
         self.session.check()
+        force = check_flag(force, "force")
         if self.session.in_batch:
             raise InvalidStateError("the staging area cannot be reset inside a `with` block")
         staging = self.session.staging

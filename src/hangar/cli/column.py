@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-from importlib import import_module
 from typing import Any, Final
 
 import click
+from click.shell_completion import CompletionItem
 
 from hangar.cli import column_backend, complete
 from hangar.cli.attributes import attributes
@@ -14,28 +14,38 @@ from hangar.cli.output import confirm, count, echo, json_option, note, table, vi
 from hangar.cli.records import column_record, place_record
 from hangar.cli.state import State, pass_state
 from hangar.cli.views import View, open_commit, open_view
+from hangar.errors import InvalidInputError, InvalidStateError
 
 __all__ = ["command", "list_columns", "schema_text"]
 
-DTYPES: Final = (
-    "BOOL",
-    "INT8",
-    "INT16",
-    "INT32",
-    "INT64",
-    "UINT8",
-    "UINT16",
-    "UINT32",
-    "UINT64",
-    "FLOAT16",
-    "FLOAT32",
-    "FLOAT64",
-    "COMPLEX64",
-    "COMPLEX128",
-    "BFLOAT16",
-    "STR",
-    "BYTES",
+TEXT_DTYPES: Final = ("str", "bytes")
+COMPLETED_DTYPES: Final = (
+    *("BOOL", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"),
+    *("FLOAT16", "FLOAT32", "FLOAT64", "COMPLEX64", "COMPLEX128", "BFLOAT16", "STR", "BYTES"),
 )
+
+
+class DtypeType(click.ParamType):  # type: ignore[type-arg]
+    """A dtype as people write it: ``UINT8``, ``float``, ``f4``, ``np.float32``, ``torch.float32``; or ``STR`` or ``BYTES``."""
+
+    name = "dtype"
+
+    def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
+        """``'str'``, ``'bytes'``, or the numpy dtype."""
+        if not isinstance(value, str) or value.lower() in TEXT_DTYPES:
+            return value.lower() if isinstance(value, str) else value
+        from hangar.schema.dtypes import as_dtype, dtype_code
+
+        try:
+            dtype = as_dtype(value)
+            dtype_code(dtype)
+        except (InvalidInputError, InvalidStateError) as error:
+            self.fail(str(error), param, ctx)
+        return dtype
+
+    def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
+        """The names of the help that begin so."""
+        return [CompletionItem(name) for name in COMPLETED_DTYPES if name.startswith(incomplete.upper())]
 
 
 def schema_text(column: Any) -> str:
@@ -77,7 +87,7 @@ def command() -> None:
 
 @command.command("create")
 @click.argument("name")
-@click.argument("dtype", type=click.Choice(DTYPES, case_sensitive=False), metavar="DTYPE")
+@click.argument("dtype", type=DtypeType(), metavar="DTYPE")
 @click.argument("shape", nargs=-1, type=click.IntRange(min=0), metavar="[SHAPE]...")
 @click.option(
     "--variable-shape", is_flag=True, help="Samples differ in shape; SHAPE is the largest extent of each dimension."
@@ -91,7 +101,7 @@ def command() -> None:
 def create(
     state: State,
     name: str,
-    dtype: str,
+    dtype: Any,
     shape: tuple[int, ...],
     variable_shape: bool,
     contains_subsamples: bool,
@@ -100,8 +110,8 @@ def create(
 ) -> None:
     """Create the column NAME for arrays of DTYPE and SHAPE, for text (STR) or for BYTES.
 
-    DTYPE, in any case: BOOL, INT8 to INT64, UINT8 to UINT64, FLOAT16, FLOAT32, FLOAT64, COMPLEX64, COMPLEX128, BFLOAT16, STR, BYTES. Without
-    SHAPE each sample is a single number.
+    DTYPE, in any case: BOOL, INT8 to INT64, UINT8 to UINT64, FLOAT16, FLOAT32, FLOAT64, COMPLEX64, COMPLEX128, BFLOAT16, FLOAT8_..., STR,
+    BYTES; as NumPy and torch write them too (f4, np.float32, torch.float32). Without SHAPE each sample is a single number.
 
     For example:
       hangar column create images UINT8 28 28
@@ -111,34 +121,20 @@ def create(
 
     JSON: name, type, layout, dtype, shape, variable_shape, backend, samples, subsamples (null in a flat column), attributes.
     """
-    text = dtype.upper() in ("STR", "BYTES")
-    if text and (shape or variable_shape):
+    if dtype in TEXT_DTYPES and (shape or variable_shape):
         raise click.UsageError(f"{dtype.upper()} columns have no shape")
     with state.writer() as checkout:
         options: dict[str, Any] = {"contains_subsamples": contains_subsamples, "backend": backend}
-        if dtype.upper() == "STR":
+        if dtype == "str":
             column = checkout.add_str_column(name, **options)
-        elif dtype.upper() == "BYTES":
+        elif dtype == "bytes":
             column = checkout.add_bytes_column(name, **options)
         else:
-            column = checkout.add_ndarray_column(
-                name, shape, _dtype(dtype.lower()), variable_shape=variable_shape, **options
-            )
+            column = checkout.add_ndarray_column(name, shape, dtype, variable_shape=variable_shape, **options)
         if as_json:
             write_json(column_record(name, column))
         else:
             echo(f"Created column {name} of {schema_text(column)}")
-
-
-def _dtype(name: str) -> Any:
-    import numpy as np
-
-    if name != "bfloat16":
-        return np.dtype(name)
-    try:
-        return np.dtype(import_module("ml_dtypes").bfloat16)
-    except ImportError:
-        raise click.UsageError("BFLOAT16 needs the package ml_dtypes: run `pip install ml_dtypes`") from None
 
 
 @command.command("remove")

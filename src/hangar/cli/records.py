@@ -23,7 +23,7 @@ def column_record(name: str, column: Any) -> dict[str, Any]:
         "name": name,
         "type": column.column_type,
         "layout": column.column_layout,
-        "dtype": None if column.dtype is None else str(column.dtype),
+        "dtype": str(column.dtype) if column.column_type == "ndarray" else None,
         "shape": None if column.shape is None else list(column.shape),
         "variable_shape": column.schema_type == "variable_shape",
         "backend": column.backend,

@@ -252,10 +252,13 @@ class ColumnBase(BatchBlock):
         return "variable_shape" if self._schema.variable else "fixed_shape"
 
     @property
-    def dtype(self) -> np.dtype[Any] | None:
-        """Element type of arrays; None for str and bytes."""
+    def dtype(self) -> np.dtype[Any] | type[str] | type[bytes]:
+        """Element type of arrays; of columns of text ``str``, of bytes ``bytes``."""
         self._check()
-        return self._schema.dtype
+        dtype = self._schema.dtype
+        if dtype is not None:
+            return dtype
+        return str if self._schema.kind_name == "str" else bytes
 
     @property
     def shape(self) -> tuple[int, ...] | None:

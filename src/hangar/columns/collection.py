@@ -8,7 +8,7 @@ from typing import Any, Generic, Protocol, TypeVar
 
 from hangar.columns.base import BatchBlock, ColumnBase
 from hangar.columns.present import columns_html, columns_lines, first_keys
-from hangar.errors import AccessError, ColumnNotFoundError
+from hangar.errors import ColumnNotFoundError
 
 __all__ = ["Columns", "ColumnsOwner"]
 
@@ -27,6 +27,9 @@ class ColumnsOwner(Protocol[C_co]):
 
     def column(self, name: str) -> C_co | None:
         """The column of a name, None where there is none."""
+
+    def check_removal(self) -> None:
+        """Raise AccessError where no column can be removed now, whatever its name."""
 
     def remove(self, name: str) -> None:
         """Take a column out of the staging area."""
@@ -116,8 +119,7 @@ class Columns(BatchBlock, Generic[C]):
             There is no such column.
         """
         self._owner.check()
-        if not self._owner.writable:
-            raise AccessError("columns can only be deleted in a checkout that writes: `repo.checkout(write=True)`")
+        self._owner.check_removal()
         if name not in self:
             raise ColumnNotFoundError(f"there is no column {name!r} to delete")
         self._owner.remove(name)

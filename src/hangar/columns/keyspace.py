@@ -84,22 +84,40 @@ def batch_list(what: str, given: Any) -> list[Any]:
     if isinstance(given, np.ndarray) and given.ndim == 1:
         values: list[Any] = given.tolist()
         return values
-    try:
-        return list(given)
-    except TypeError:
-        raise InvalidTypeError(f"a batch of {what} is a sequence, not {type(given).__name__}") from None
+    if not is_iterable(given):
+        raise InvalidTypeError(f"a batch of {what} is a sequence, not {type(given).__name__}")
+    return list(given)
 
 
 def as_pairs(other: object, kwargs: Mapping[str, Any]) -> dict[Any, Any]:
-    """What ``dict(other, **kwargs)`` gives; its errors come as Hangar's."""
+    """What ``dict(other, **kwargs)`` gives; its errors come as Hangar's, those of a user's own generator or mapping as they were raised."""
     if type(other) is dict and not kwargs:
         return other
+    given = _listed_pairs(other)
     try:
-        return dict(kwargs) if other is None else dict(other, **kwargs)  # type: ignore[call-overload]
+        return dict(given, **kwargs)
     except TypeError as error:
         raise InvalidTypeError(f"neither a mapping nor pairs: {error}") from None
     except ValueError as error:
         raise InvalidInputError(f"neither a mapping nor pairs: {error}") from None
+
+
+def _listed_pairs(other: Any) -> Any:
+    """``other`` with all code of the user's behind it: a dict, or a list of what should be pairs."""
+    if other is None or isinstance(other, dict):
+        return other or {}
+    if hasattr(other, "keys"):
+        return [(key, other[key]) for key in other.keys()]  # noqa: SIM118  (that it has keys() makes it a mapping)
+    if not is_iterable(other):
+        raise InvalidTypeError(f"neither a mapping nor pairs: {type(other).__name__} object is not iterable")
+    return list(other)
+
+
+def is_iterable(value: object) -> bool:
+    """Whether ``value`` can be iterated over, without running code of its own."""
+    if isinstance(value, np.ndarray):
+        return value.ndim > 0
+    return hasattr(type(value), "__iter__") or hasattr(type(value), "__getitem__")
 
 
 class KeySpace(Protocol):

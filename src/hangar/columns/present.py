@@ -111,8 +111,8 @@ def columns_html(title: str, columns: Iterable[tuple[str, Any]], total: int) -> 
         (
             name,
             column.column_type,
-            str(column.dtype or ""),
-            str(column.shape if column.shape is not None else ""),
+            str(column.dtype) if column.column_type == "ndarray" else "",
+            str(column.shape) if column.column_type == "ndarray" else "",
             column.column_layout,
             counts(column),
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING
 
 from hangar.digest import Digest
 from hangar.errors import InvalidInputError
+from hangar.flags import check_flag
 from hangar.history.branches import unknown_branch
 from hangar.history.draw import render_graph
 from hangar.history.log import LogContents, log
@@ -45,10 +46,12 @@ def show_log(
     db: Database, refs: Refs, start: Digest | None, *, return_contents: bool, show_time: bool, show_user: bool
 ) -> LogContents | None:
     """Print the history of ``start`` as a graph, or return it."""
+    wanted = check_flag(return_contents, "return_contents")
+    times, users = check_flag(show_time, "show_time"), check_flag(show_user, "show_user")
     contents = log(db, refs, start)
-    if return_contents:
+    if wanted:
         return contents
-    text = render_graph(contents, show_time=show_time, show_user=show_user)
+    text = render_graph(contents, show_time=times, show_user=users)
     if text:
         sys.stdout.write(text if text.endswith("\n") else text + "\n")
     return None

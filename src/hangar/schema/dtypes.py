@@ -12,7 +12,7 @@ import numpy as np
 
 from hangar.errors import InvalidInputError, InvalidStateError, UnsupportedVersionError
 
-__all__ = ["DTYPE_NAMES", "NO_DTYPE", "dtype_code", "dtype_of"]
+__all__ = ["DTYPE_NAMES", "NO_DTYPE", "as_dtype", "dtype_code", "dtype_of"]
 
 NO_DTYPE: Final = 0
 """Code of what has no element type: str and bytes."""
@@ -45,6 +45,32 @@ DTYPE_NAMES: Final[dict[int, str]] = {
 _FIRST_EXTENSION_CODE = 32
 _CODES = {name: code for code, name in DTYPE_NAMES.items()}
 _DTYPES: dict[int, np.dtype[Any]] = {}
+
+
+def as_dtype(given: object) -> np.dtype[Any]:
+    """The ``numpy`` dtype that a user means: NumPy's own, a Python type, one of torch or TensorFlow, or a name in any case.
+
+    Raises
+    ------
+    InvalidInputError
+        It is none.
+    """
+    name = given if isinstance(given, str) else str(given) if type(given).__module__ == "torch" else ""
+    # As people write it: FLOAT32, np.float32, torch.bfloat16.
+    name = name.strip().rpartition(".")[2]
+    code = _CODES.get(name.lower())
+    if code is not None:
+        return dtype_of(code)
+    if given is str or given is bytes or name.lower() in ("str", "bytes"):
+        raise InvalidInputError(
+            f"{given!r} is no dtype of arrays: text and bytes have columns of their own (add_str_column, add_bytes_column)"
+        )
+    try:
+        return np.dtype(name or getattr(given, "as_numpy_dtype", given))  # type: ignore[arg-type]
+    except (TypeError, ValueError) as error:
+        raise InvalidInputError(
+            f"{given!r} is no dtype: use one such as 'uint8', 'float32', np.int64 or bool ({error})"
+        ) from None
 
 
 def dtype_code(dtype: np.dtype[Any]) -> int:

@@ -32,11 +32,11 @@ class _TextSchema(ColumnSchema):
         return True
 
     @property
-    def dtype(self) -> None:
+    def shape(self) -> None:
         return None
 
     @property
-    def shape(self) -> None:
+    def dtype(self) -> None:
         return None
 
     def _bytes(self, value: object) -> bytes:
