@@ -1,7 +1,7 @@
 """Converting what a column has stored to another backend: all of its history and what is staged, in place, while others read.
 
-No commit changes: a commit names content, and where content lies is local. The blobs of a column are those that any commit
-which a ref or the reflog reaches names in it, under whatever name it had, and those that are staged; what other columns share with it
+No commit changes: a commit names content, and where content lies is local. The blobs of a column are those that any live commit
+(see ``history.roots``) names in it, under whatever name it had, and those that are staged; what other columns share with it
 moves too, because a blob belongs to no column. Trees are walked once each, shared parts once. An interrupt at any point leaves what
 was converted converted, and the same call goes on from there. The space of the old files is given back when nobody reads them.
 """
@@ -23,8 +23,10 @@ from hangar.columns.preference import Preference, check_preference, load_prefere
 from hangar.digest import DIGEST_BYTES, Digest
 from hangar.errors import ColumnNotFoundError
 from hangar.history.branches import unknown_branch
+from hangar.history.roots import live_roots
 from hangar.lock import WriterLock
 from hangar.objects.commit import ColumnEntry
+from hangar.objects.graph import ancestors
 from hangar.objects.node import Node
 from hangar.objects.records import load_commit, load_record
 from hangar.objects.store import NodeStore
@@ -170,18 +172,7 @@ class _Conversion:
             for entry in self._staging.entries():
                 if entry.id == self._column.id:
                     yield self._staging.nodes, entry
-        refs = self._stores.refs
-        heads: dict[Digest, None] = {}
-        for name, head in refs.items(""):
-            moves = refs.reflog(name)
-            names = [head, *(moved for move in moves for moved in (move.old, move.new))]
-            heads.update((Digest(digest), None) for digest in names if digest is not None)
-        stack, met = list(heads), set(heads)
-        while stack:
-            commit = load_commit(self._stores.db, stack.pop())
-            fresh = [Digest(parent) for parent in commit.parents if parent not in met]
-            met.update(fresh)
-            stack += fresh
+        for _, commit in ancestors(self._stores.db, live_roots(self._stores).commits):
             for entry in commit.columns:
                 if entry.id == self._column.id:
                     yield self._stores.nodes, entry

@@ -1,7 +1,7 @@
 """Checking a repository: everything that history, refs and the staging area name is here, whole, and what it says it is.
 
 The pages of the database come first: what does not hang together there is not read through LMDB, which would trust it.
-The structure is checked by walking down from the refs, the reflog and the staging area; what many commits share is looked at once. Every
+The structure is checked by walking down from all that is alive (see ``history.roots``); what many commits share is looked at once. Every
 checksummed row of the database is read, every blob file and run is measured, and with ``data=True`` every blob is read and hashed.
 Nothing is changed. What is found is named by digest and file.
 """
@@ -21,6 +21,7 @@ from hangar.blobs.verify import Damage, verify_blobs, verify_files
 from hangar.db.tables import TABLES
 from hangar.digest import Digest
 from hangar.errors import CorruptionError, HangarError, ResourceLimitError
+from hangar.history.roots import LiveRoots, live_roots
 from hangar.objects.attributes import load_attributes
 from hangar.objects.commit import ColumnEntry, Commit
 from hangar.objects.graph import generation
@@ -30,8 +31,9 @@ from hangar.objects.store import NodeStore
 from hangar.objects.verify import TreeVerifier
 from hangar.objects.walk import walk
 from hangar.progress import Progress, Reporter, report
+from hangar.refs import BRANCHES
 from hangar.schema import ColumnSchema, load_schema
-from hangar.staging import read_staged, tree_of
+from hangar.staging import StagedColumns, tree_of
 from hangar.stores import Stores
 
 __all__ = ["FsckReport", "Problem", "check", "require_sound"]
@@ -121,9 +123,11 @@ class _Check:
             return FsckReport(tuple(self._problems), 0, 0, 0, 0, data)
         with report(progress, None, "records", "checking") as reporter:
             self._tables(reporter)
-            for head in self._heads():
-                self._history(head, reporter)
-            self._staging(reporter)
+            self._head()
+            roots = self._roots()
+            for commit in roots.commits:
+                self._history(commit, reporter)
+            self._staging(roots.staged, reporter)
             self._files(reporter)
         if data:
             self._data(progress)
@@ -157,23 +161,18 @@ class _Check:
             for _ in transaction.scan(table):  # type: ignore[arg-type]
                 reporter.advance()
 
-    def _heads(self) -> list[Digest]:
-        """Commits that refs and the reflog name."""
+    def _head(self) -> None:
+        """Make sure that HEAD names branches that exist."""
         refs = self._stores.refs
-        heads: dict[Digest, None] = {}
         head = self._try("ref", refs.head)
-        items = self._try("ref", lambda: refs.items("")) or []
-        names = {name for name, _ in items}
-        if head is not None:
-            for branch in {head.write_branch, head.last_written}:
-                if f"heads/{branch}" not in names:
-                    self._found("ref", f"HEAD names the branch {branch!r}, which does not exist", file="db/data.mdb")
-        for name, digest in items:
-            if digest is not None:
-                heads[digest] = None
-            for entry in self._try("reflog", lambda name=name: refs.reflog(name)) or []:  # type: ignore[misc]
-                heads.update((Digest(moved), None) for moved in (entry.old, entry.new) if moved is not None)
-        return list(heads)
+        if head is None:
+            return
+        for branch in dict.fromkeys((head.write_branch, head.last_written)):
+            if self._try("ref", lambda branch=branch: refs.exists(BRANCHES + branch)) is False:  # type: ignore[misc]
+                self._found("ref", f"HEAD names the branch {branch!r}, which does not exist", file="db/data.mdb")
+
+    def _roots(self) -> LiveRoots:
+        return live_roots(self._stores, lambda kind, error: self._found(kind, error, file="db/data.mdb"))
 
     # ------------------------------------------------------------------ history
 
@@ -271,8 +270,7 @@ class _Check:
 
     # ------------------------------------------------------------------ staging and files
 
-    def _staging(self, reporter: Reporter) -> None:
-        staging = self._try("staging", lambda: read_staged(self._stores.db))
+    def _staging(self, staging: StagedColumns | None, reporter: Reporter) -> None:
         entries = None if staging is None else self._try("staging", staging.entries)
         if staging is None or entries is None:
             return

@@ -14,7 +14,7 @@ from hangar.refs.rows import ReflogEntry, check_digest, decode, encode, name_key
 if TYPE_CHECKING:
     from hangar.db.transaction import ReadTransaction, WriteTransaction
 
-__all__ = ["MESSAGE_CHARACTERS", "append", "read"]
+__all__ = ["MESSAGE_CHARACTERS", "append", "commits", "read"]
 
 MESSAGE_CHARACTERS: Final = 200
 """Of a message, the reflog keeps the first line, at most so long."""
@@ -52,6 +52,24 @@ def read(transaction: ReadTransaction, name: str, limit: int | None) -> list[Ref
         check_digest(entry.old, what)
         check_digest(entry.new, what)
     return entries[::-1]
+
+
+def commits(transaction: ReadTransaction) -> list[Digest]:
+    """Every commit that an entry names, of refs that were deleted too; none twice.
+
+    Raises
+    ------
+    CorruptionError
+        An entry is damaged.
+    """
+    found: dict[Digest, None] = {}
+    for key, data in transaction.scan(REFLOG):
+        what = f"the reflog of {key[: -_SEQUENCE.size - len(_SEPARATOR)].decode('utf-8', 'replace')}"
+        entry = decode(data, ReflogEntry, what)
+        for digest in (check_digest(entry.old, what), check_digest(entry.new, what)):
+            if digest is not None:
+                found[digest] = None
+    return list(found)
 
 
 def _next_number(transaction: ReadTransaction, prefix: bytes) -> int:

@@ -211,6 +211,13 @@ class Refs:
                 return self.reflog(name, reading, limit=limit)
         return reflog.read(transaction, name, limit)
 
+    def moved(self, transaction: ReadTransaction | None = None) -> list[Digest]:
+        """Every commit that a ref ever stood at, as far as the reflogs go: those of deleted refs too."""
+        if transaction is None:
+            with self._db.read() as reading:
+                return self.moved(reading)
+        return reflog.commits(transaction)
+
     def _get(self, key: bytes, transaction: ReadTransaction | None) -> bytes | None:
         if transaction is None:
             with self._db.read() as reading:
