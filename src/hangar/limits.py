@@ -19,6 +19,8 @@ MAX_INTEGER_KEY: Final = 2**64 - 1
 MAX_RANK: Final = 31
 """Dimensions of one array."""
 MAX_ARRAY_BYTES: Final = 2**40
+IMAGE_PIXELS: Final = 2**28
+"""Pixels of an image that is decoded where no column's shape bounds it."""
 MAX_TEXT_BYTES: Final = 2 * 10**9
 """One str (encoded) or bytes value."""
 MAX_ATTRIBUTES_BYTES: Final = 2**20

@@ -151,7 +151,7 @@ def test_plugin_manager() -> None:
 
 
 def test_options_of_a_plugin() -> None:
-    assert manager.find("load", "images").option_names("load") == ("mode", "frame", "upright")
+    assert manager.find("load", "images").option_names("load") == ("mode", "frame", "upright", "bits")
     assert manager.find("save", "images").option_names("save") == ("quality",)
     assert Scanner().option_names("show") is None
 

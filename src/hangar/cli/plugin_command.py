@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import difflib
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NoReturn
 
 import click
 
 from hangar.cli.groups import Command
-from hangar.external.base import BasePlugin
+from hangar.external.base import BasePlugin, OptionError
 
 __all__ = ["PluginCommand", "check_options"]
 
@@ -64,12 +64,17 @@ def _typed(text: str) -> Any:
 
 
 def check_options(ctx: click.Context, plugin: BasePlugin, method: str, options: Mapping[str, Any]) -> None:
-    """Refuse options that ``plugin`` does not take, as a mistake in usage."""
-    known = plugin.option_names(method)
-    unknown = [] if known is None else [name for name in options if name not in known]
-    if not unknown:
-        return
-    written = f"--{unknown[0].replace('_', '-')}"
+    """Refuse options that ``plugin`` does not take, or not with these values, as a mistake in usage; no file was read yet."""
+    try:
+        plugin.check_options(method, options)
+    except OptionError as error:
+        written = f"--{error.option.replace('_', '-')}"
+        if not error.unknown:
+            ctx.fail(f"{written}: {error}")
+        _fail_unknown(ctx, written, plugin.option_names(method))
+
+
+def _fail_unknown(ctx: click.Context, written: str, known: tuple[str, ...] | None) -> NoReturn:
     own = [name for parameter in ctx.command.params if isinstance(parameter, click.Option) for name in parameter.opts]
     near = difflib.get_close_matches(written, [*own, *(f"--{name}" for name in known or ())], 1, 0.75)
     taken = f"The plugin takes {', '.join(f'--{name}' for name in known or ())}." if known else "The plugin takes none."

@@ -6,21 +6,60 @@ registered under the entry-point group ``hangar.external.plugins``. It is handed
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Final, NoReturn
 
 from hangar.errors import InvalidInputError, InvalidStateError
 
-__all__ = ["METHODS", "BasePlugin", "normal_extension"]
+__all__ = ["METHODS", "BasePlugin", "OptionError", "normal_extension"]
 
 METHODS: Final = ("load", "save", "show", "board_show")
 """What a plugin may provide."""
+_YES: Final = ("true", "yes", "on", "1")
+_NO: Final = ("false", "no", "off", "0")
 
 
 def normal_extension(extension: str) -> str:
     """``extension`` as plugins are asked for it: lower case, without the leading dot."""
     return extension.removeprefix(".").lower()
+
+
+@cache
+def _options_of(plugin: Any, method: str) -> dict[str, Any] | None:
+    import inspect
+
+    parameters = list(inspect.signature(getattr(plugin, method)).parameters.values())[1:]
+    if any(one.kind is one.VAR_KEYWORD for one in parameters):
+        return None
+    named = [one for one in parameters if one.default is not one.empty and one.kind is not one.POSITIONAL_ONLY]
+    return {one.name: one.default for one in named}
+
+
+class OptionError(InvalidInputError):
+    """An option of a plugin that cannot be.
+
+    Attributes
+    ----------
+    option
+        Its name.
+    unknown
+        Whether there is no such option at all.
+    """
+
+    def __init__(self, option: str, wanted: str, *, unknown: bool = False) -> None:
+        self.option = option
+        self.unknown = unknown
+        super().__init__(f"there is no option {option}: {wanted}" if unknown else f"{option} is {wanted}")
+
+
+def _truth(option: str, value: Any) -> bool:
+    """A yes/no value in any of its usual spellings."""
+    text = str(value).casefold()
+    if text in _YES or text in _NO:
+        return text in _YES
+    raise OptionError(option, f"true or false, not {value!r}")
 
 
 class BasePlugin:
@@ -101,14 +140,39 @@ class BasePlugin:
 
     def option_names(self, method: str) -> tuple[str, ...] | None:
         """The options of a method, beside what every plugin is handed; None when it takes any."""
-        import inspect
+        options = self._options(method)
+        return None if options is None else tuple(options)
 
-        parameters = list(inspect.signature(getattr(self, method)).parameters.values())
-        if any(one.kind is one.VAR_KEYWORD for one in parameters):
-            return None
-        return tuple(
-            one.name for one in parameters if one.default is not one.empty and one.kind is not one.POSITIONAL_ONLY
-        )
+    def check_options(self, method: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        """Check the options of a method before it is called, and give them as it takes them.
+
+        An option whose default is True or False takes a bool, or ``yes``, ``no``, ``on``, ``off``, ``true``, ``false``, ``1``, ``0``. A
+        plugin that knows more of its options checks more.
+
+        Raises
+        ------
+        OptionError
+            The method has no such option, or not with this value.
+        """
+        known = self._options(method)
+        checked = dict(options)
+        if known is None:
+            return checked
+        for name, value in options.items():
+            if name not in known:
+                raise OptionError(name, f"one of {', '.join(known) or 'none'}", unknown=True)
+            if isinstance(known[name], bool):
+                checked[name] = _truth(name, value)
+        return checked
+
+    def advice(self, value: Any, shape: Sequence[int], dtype: Any) -> str:
+        """What to do with a value that does not fit a column of ``shape`` and ``dtype``, for the end of a message; mostly nothing."""
+        return ""
+
+    def _options(self, method: str) -> dict[str, Any] | None:
+        """The options of a method with their defaults; None when it takes any."""
+        plugin: Any = type(self)
+        return _options_of(plugin, method)
 
     def _not_written(self, method: str) -> NoReturn:
         name = type(self).__name__

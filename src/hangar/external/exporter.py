@@ -172,7 +172,8 @@ class FolderExport:
     def _encode(self, file: _File) -> bytes | memoryview:
         assert isinstance(file.plugin, FilePlugin)  # the others are not handed to threads
         try:
-            return file.plugin.encode(file.value, file.extension, **self._plan.options)
+            options = file.plugin.check_options("save", self._plan.options)
+            return file.plugin.encode(file.value, file.extension, **options)
         except InvalidInputError as error:
             raise InvalidInputError(f"sample {file.key!r} of {self._column.column!r}: {error}") from None
 
@@ -300,7 +301,8 @@ class _Plan:
         plugin = type(file.plugin).__name__
         detail = f"{_kind_of(file.key)}:{safe_component(file.name)}"
         try:
-            file.plugin.save(file.value, str(staging), detail, file.extension, **self.options)
+            options = file.plugin.check_options("save", self.options)
+            file.plugin.save(file.value, str(staging), detail, file.extension, **options)
         except HangarError:
             raise
         except Exception as error:

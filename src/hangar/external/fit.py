@@ -79,6 +79,12 @@ class Needs:
         """Bytes of a value; of the largest, where shapes vary; 0 for text and bytes."""
         return 0 if self.dtype is None else prod(self.shape) * self.dtype.itemsize
 
+    @property
+    def holds(self) -> str:
+        """What shapes the column holds, for the end of a sentence."""
+        wanted = "shapes up to" if self.variable else "shape"
+        return f"column {self.column!r} holds {wanted} {_times(self.shape)}"
+
     def typed(self, value: Any) -> Any:
         """``value`` itself; an array of bytes without a type, where the column holds a type that files cannot name, as of that type."""
         if self.dtype is None or not is_added(self.dtype) or not isinstance(value, np.ndarray):
@@ -96,8 +102,7 @@ class Needs:
             return f"has dtype {value.dtype}, and column {self.column!r} holds {self.dtype}"
         if _shape_fits(value.shape, self.shape, self.variable):
             return None
-        wanted = "shapes up to" if self.variable else "shape"
-        text = f"has shape {_times(value.shape)}, and column {self.column!r} holds {wanted} {_times(self.shape)}"
+        text = f"has shape {_times(value.shape)}, and {self.holds}"
         if value.shape[1:] == self.shape:
             text += " (each row a sample? Write them from Python: `column.write(range(len(array)), array)`)"
         return text

@@ -16,10 +16,10 @@ from typing import Any, Final
 
 import numpy as np
 
-from hangar.errors import HangarError, InvalidInputError
+from hangar.errors import HangarError
 from hangar.external.batches import Batch, ImportKeys, WritableColumn, check_name
 from hangar.external.fit import Needs, value_bytes
-from hangar.external.loading import Job, Loader, loader_threads
+from hangar.external.loading import Job, Loader, check_fit, loader_threads
 from hangar.external.naming import Key, Source
 from hangar.progress import Progress, Reporter, report
 from hangar.threads import HELD_BYTES
@@ -177,9 +177,8 @@ class FolderImport:
                 self._batch.files += checked
                 for value, name in pairs:
                     value = needs.typed(value)
-                    problem = None if checked else needs.mismatch(value)
-                    if problem is not None:
-                        raise InvalidInputError(f"{job.source.path} {problem}")
+                    if not checked:
+                        check_fit(value, needs, job)
                     nbytes += value_bytes(value)
                     yield self._keys.take(name, job.source), value, job.source
                 self._batch.files += not checked  # whole only now

@@ -9,19 +9,31 @@ from __future__ import annotations
 import os
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from hangar.errors import HangarError, InvalidInputError
+from hangar.errors import HangarError, InvalidInputError, StorageError
 from hangar.external.base import BasePlugin
 from hangar.external.fit import Needs, value_bytes
 from hangar.external.manager import manager
 from hangar.external.naming import Source
-from hangar.external.plugins._files import FilePlugin
+from hangar.external.plugins._files import FilePlugin, Room
 from hangar.threads import Pipeline, threads_for
 
-__all__ = ["Job", "Loaded", "Loader", "Pairs", "Rows", "first_value", "loader_threads", "plan_import"]
+__all__ = [
+    "Job",
+    "Loaded",
+    "Loader",
+    "Pairs",
+    "Rows",
+    "check_fit",
+    "first_value",
+    "loader_threads",
+    "no_memory",
+    "plan_import",
+]
 
 CHUNK_BYTES: Final = 2 * 2**20
 """Bytes of values, about, that one task of a thread decodes."""
@@ -109,7 +121,8 @@ class Loader:
         self, jobs: Sequence[Job], options: Mapping[str, Any], needs: Needs, rows: Rows | None, batch: int, threads: int
     ) -> None:
         self._jobs = jobs
-        self._options = options
+        self._options = {id(plugin): plugin.check_options("load", options) for plugin in _plugins(jobs)}
+        self._room = Room(prod(needs.shape), needs.holds) if needs.kind == "ndarray" else None
         self._needs = needs
         self._rows = rows
         self._batch = batch
@@ -166,57 +179,84 @@ class Loader:
         if self._rows is not None:
             at = start % len(self._rows)
             rows = self._rows[at : at + len(jobs)]
-        return lambda: _load_chunk(jobs, self._options, self._needs, rows, weight)
+        return lambda: self._load_chunk(jobs, rows, weight)
+
+    def _load_chunk(self, jobs: Sequence[Job], rows: Rows | None, estimate: int) -> Loaded:
+        """What the files hold, up to the first that is no good. The error is handed on, so that what precedes it is looked at first."""
+        loaded: list[Pairs] = []
+        problem: HangarError | None = None
+        held = 0
+        try:
+            for at, job in enumerate(jobs):
+                pairs = _load(job, self._options[id(job.plugin)], self._room)
+                if isinstance(pairs, list):
+                    value, name = self._needs.typed(pairs[0][0]), pairs[0][1]
+                    check_fit(value, self._needs, job)
+                    held += value_bytes(value)
+                    if rows is not None:
+                        rows[at] = value
+                        value = rows[at, ...]  # an array, of no dimensions too
+                    pairs = [(value, name)]
+                elif rows is not None:
+                    raise InvalidInputError(f"{job.source.path}: plugin {_name(job)} gave several values")
+                loaded.append(pairs)
+        except HangarError as error:
+            problem = error
+        return Loaded(jobs, loaded, problem, estimate, estimate if rows is not None else held)
 
 
-def _load_chunk(
-    jobs: Sequence[Job], options: Mapping[str, Any], needs: Needs, rows: Rows | None, estimate: int
-) -> Loaded:
-    """What the files hold, up to the first that is no good. The error is handed on, so that what precedes it is looked at first."""
-    loaded: list[Pairs] = []
-    problem: HangarError | None = None
-    held = 0
-    try:
-        for at, job in enumerate(jobs):
-            pairs = _load(job, options)
-            if isinstance(pairs, list):
-                value, name = needs.typed(pairs[0][0]), pairs[0][1]
-                reason = needs.mismatch(value)
-                if reason is not None:
-                    raise InvalidInputError(f"{job.source.path} {reason}")
-                held += value_bytes(value)
-                if rows is not None:
-                    rows[at] = value
-                    value = rows[at]
-                pairs = [(value, name)]
-            elif rows is not None:
-                raise InvalidInputError(f"{job.source.path}: plugin {type(job.plugin).__name__} gave several values")
-            loaded.append(pairs)
-    except HangarError as error:
-        problem = error
-    return Loaded(jobs, loaded, problem, estimate, estimate if rows is not None else held)
+def check_fit(value: Any, needs: Needs, job: Job) -> None:
+    """Refuse a value that the column does not hold; the message names the option that would make it fit.
+
+    Raises
+    ------
+    InvalidInputError
+        It is one.
+    """
+    problem = needs.mismatch(value)
+    if problem is not None:
+        raise InvalidInputError(f"{job.source.path} {problem}{job.plugin.advice(value, needs.shape, needs.dtype)}")
+
+
+def _plugins(jobs: Sequence[Job]) -> list[BasePlugin]:
+    """The plugins of some jobs, each once."""
+    return list({id(job.plugin): job.plugin for job in jobs}.values())
+
+
+def _name(job: Job) -> str:
+    return type(job.plugin).__name__
 
 
 def loader_threads(jobs: Sequence[Job], task_bytes: int) -> int:
     """How many threads to read files with."""
-    if len(jobs) < 2 or not all(plugin.thread_safe for plugin in {id(job.plugin): job.plugin for job in jobs}.values()):
+    if len(jobs) < 2 or not all(plugin.thread_safe for plugin in _plugins(jobs)):
         return 0
     return threads_for(task_bytes)
 
 
+def no_memory(path: str) -> StorageError:
+    """The error for a file that does not fit in memory."""
+    return StorageError(f"there is not enough memory to read {path}")
+
+
 def first_value(job: Job) -> Any:
     """The first value in a file; raises as :class:`Loader` reports, and ``StopIteration`` where there is none."""
-    return next(iter(_load(job, {})))[0]
+    return next(iter(_load(job, {}, None)))[0]
 
 
-def _load(job: Job, options: Mapping[str, Any]) -> Pairs:
+def _load(job: Job, options: Mapping[str, Any], room: Room | None) -> Pairs:
     """The values and names in a file: a list of one pair, or the iterator that the plugin made."""
     path = job.source.path
     try:
         plugin = job.plugin
-        loaded = plugin.read(path, **options) if isinstance(plugin, FilePlugin) else plugin.load(path, **options)
+        if isinstance(plugin, FilePlugin):
+            loaded = plugin.read(path, room=room, **options)
+        else:
+            loaded = plugin.load(path, **options)
     except HangarError:
         raise
+    except MemoryError as error:
+        raise no_memory(path) from error
     except Exception as error:  # a plugin of others may raise anything
         raise InvalidInputError(f"{path} cannot be read: {error!r}") from error
     if isinstance(loaded, Iterator):
@@ -232,6 +272,8 @@ def _checked(pairs: Iterator[Any], job: Job) -> Iterator[tuple[Any, str]]:
             return
         except HangarError:
             raise
+        except MemoryError as error:
+            raise no_memory(job.source.path) from error
         except Exception as error:
             raise InvalidInputError(f"{job.source.path} cannot be read: {error!r}") from error
         yield _pair(pair, job)
@@ -240,5 +282,6 @@ def _checked(pairs: Iterator[Any], job: Job) -> Iterator[tuple[Any, str]]:
 def _pair(loaded: Any, job: Job) -> tuple[Any, str]:
     if isinstance(loaded, tuple) and len(loaded) == 2 and isinstance(loaded[1], str):
         return loaded
-    plugin = type(job.plugin).__name__
-    raise InvalidInputError(f"{job.source.path}: plugin {plugin} gave {type(loaded).__name__}, not a value and a name")
+    raise InvalidInputError(
+        f"{job.source.path}: plugin {_name(job)} gave {type(loaded).__name__}, not a value and a name"
+    )

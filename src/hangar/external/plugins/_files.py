@@ -2,13 +2,30 @@
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from hangar.errors import InvalidInputError
 from hangar.external.base import BasePlugin
 from hangar.external.safe_io import OutputDirectory, safe_parts, safe_suffix
 
-__all__ = ["FilePlugin"]
+__all__ = ["FilePlugin", "Room"]
+
+
+@dataclass(frozen=True, slots=True)
+class Room:
+    """How large an array may be.
+
+    Attributes
+    ----------
+    values
+        Elements at most.
+    holder
+        What sets that bound, as the end of a sentence: ``"column 'images' holds shape 4 x 5"``.
+    """
+
+    values: int
+    holder: str
 
 
 class FilePlugin(BasePlugin):
@@ -16,9 +33,9 @@ class FilePlugin(BasePlugin):
 
     thread_safe: ClassVar[bool] = True
 
-    def read(self, fpath: str, *args: Any, **options: Any) -> Any:
-        """As :meth:`load`, for one who only copies the values: an array may be read-only."""
-        return self.load(fpath, *args, **options)
+    def read(self, fpath: str, *, room: Room | None = None, **options: Any) -> Any:
+        """As :meth:`load`, for one who only copies the values: an array may be read-only. What is larger than ``room`` may be refused unread."""
+        return self.load(fpath, **options)
 
     def encode(self, arr: Any, extension: str, *args: Any, **kwargs: Any) -> bytes | memoryview:
         """The bytes of a file of ``extension`` that holds ``arr``.
@@ -50,9 +67,9 @@ class FilePlugin(BasePlugin):
         with OutputDirectory(outdir) as directory:
             return str(directory.write((*directories, stem + safe_suffix(extension)), data))
 
-    def option_names(self, method: str) -> tuple[str, ...] | None:
-        """As the base class says; what ``save`` takes goes to ``encode``."""
-        return super().option_names("encode" if method == "save" else method)
+    def _options(self, method: str) -> dict[str, Any] | None:
+        # What `save` takes goes to `encode`.
+        return super()._options("encode" if method == "save" else method)
 
     def single_name(self, fpath: str) -> str | None:
         """As the base class says."""

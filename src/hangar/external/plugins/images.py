@@ -1,24 +1,23 @@
-"""Images, through pillow: the pixels as the file stores them.
+"""Images, through pillow: the samples as the file stores them.
 
-Nothing is converted unless asked (``mode``, ``upright``): a palette image gives its indices, a grey one two dimensions, and the
-orientation that a camera noted is not applied. What pillow could only read with a loss (16 bits a channel of colour, several frames) is refused rather than
-quietly reduced; so is, on the way out, a format that cannot hold the array bit for bit, but for JPEG, whose loss is its purpose.
-Only formats decoded by pillow itself are tried: none that starts another program.
+Nothing is converted unless asked (``mode``, ``bits``, ``upright``): a palette image gives its indices, a gray one two dimensions. What could
+only be read with a change is refused, see :mod:`hangar.imaging`; so is, on the way out, a format that cannot hold the array bit for bit,
+but for JPEG, whose loss is its purpose. Only formats decoded by pillow itself are tried: none that starts another program.
 """
 
 from __future__ import annotations
 
 import io
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from hangar.errors import HangarError, InvalidInputError, InvalidStateError
-from hangar.external.base import normal_extension
-from hangar.external.plugins._files import FilePlugin
+from hangar.errors import InvalidInputError, InvalidStateError
+from hangar.external.base import OptionError, normal_extension
+from hangar.external.plugins._files import FilePlugin, Room
 from hangar.external.safe_io import open_input
+from hangar.imaging import MODES, Wanted, decode, load_decoders, mode_named
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 
 __all__ = ["ImagePlugin", "lossless_format", "lossy"]
 
-READ_FORMATS: Final = ("PNG", "JPEG", "BMP", "DIB", "TIFF", "WEBP", "PPM", "GIF")
 _EXTENSIONS: Final = {
     "png": "PNG",
     "jpg": "JPEG",
@@ -76,20 +74,6 @@ def lossless_format(array: np.ndarray[Any, Any]) -> str | None:
     return "png" if _holds("PNG", array) else None
 
 
-@contextmanager
-def _reading(fpath: str) -> Iterator[None]:
-    """Turns whatever a decoder raises on a bad file into an error that names the file."""
-    try:
-        yield
-    except HangarError:
-        raise
-    except MemoryError:
-        raise InvalidInputError(f"{fpath} does not fit in memory") from None
-    except Exception as error:  # decoders raise SyntaxError, struct.error, zlib.error, IndexError ... on garbage
-        reason = "not an image of a known format" if type(error).__name__ == "UnidentifiedImageError" else error
-        raise InvalidInputError(f"{fpath} cannot be decoded: {reason}") from error
-
-
 class ImagePlugin(FilePlugin):
     """Reads and writes ndarray values as image files, and shows them."""
 
@@ -98,17 +82,23 @@ class ImagePlugin(FilePlugin):
     def __init__(self, provides: Sequence[str], accepts: Sequence[str]) -> None:
         super().__init__(provides, accepts)
         try:
-            # The decoders that pillow does not load with its common ones; loaded here, not by two threads at once.
-            from PIL import Image, TiffImagePlugin, WebPImagePlugin  # noqa: F401
+            from PIL import Image
+
+            load_decoders()  # here, and not by two threads at once
         except ImportError:
             raise InvalidStateError("images need pillow: run `pip install 'hangar[images]'`") from None
         Image.preinit()
         self._image = Image
 
     def load(
-        self, fpath: str, mode: str | None = None, frame: int | None = None, upright: bool = False
+        self,
+        fpath: str,
+        mode: str | None = None,
+        frame: int | None = None,
+        upright: bool = False,
+        bits: int | None = None,
     ) -> tuple[np.ndarray[Any, Any], str]:
-        """The pixels of an image and its name.
+        """The samples of an image and its name.
 
         Parameters
         ----------
@@ -119,43 +109,57 @@ class ImagePlugin(FilePlugin):
         frame
             Which image of a file that holds several.
         upright
-            Turn it as the camera says that noted how it was held.
+            Turn it as its orientation tag says, in which cameras note how they were held.
+        bits
+            8: keep the 8 highest bits of deeper unsigned samples.
 
         Raises
         ------
         InvalidInputError
-            It cannot be decoded, or only with a loss that was not asked for.
+            An option is none of these, or the image cannot be decoded, or only with a change that was not asked for.
+        StorageError
+            It does not fit in memory.
         """
-        pixels, name = self.read(fpath, mode=mode, frame=frame, upright=upright)
+        pixels, name = self.read(fpath, mode=mode, frame=frame, upright=upright, bits=bits)
         return pixels.copy(), name
 
-    def read(
-        self, fpath: str, mode: str | None = None, frame: int | None = None, upright: bool = False
-    ) -> tuple[np.ndarray[Any, Any], str]:
-        """As :meth:`load`; the array is read-only."""
-        with open_input(fpath) as file, _reading(fpath), self._image.open(file, formats=READ_FORMATS) as image:
-            self._choose_frame(image, fpath, frame)
-            _check_depth(image, fpath)
-            turned = self._turned(image) if upright else image
-            pixels = np.asarray(turned.convert(mode) if mode else turned)
-        return pixels, self.sample_name(fpath)
+    def read(self, fpath: str, *, room: Room | None = None, **options: Any) -> tuple[np.ndarray[Any, Any], str]:
+        """As :meth:`load`; the array may be read-only."""
+        checked = self.check_options("load", options)
+        if room is not None:
+            checked |= {"pixels": room.values, "holder": room.holder}
+        with open_input(fpath) as file:
+            return decode(file, fpath, Wanted(**checked)), self.sample_name(fpath)
 
-    @staticmethod
-    def _turned(image: Image.Image) -> Image.Image:
-        from PIL import ImageOps
+    def check_options(self, method: str, options: Mapping[str, Any]) -> dict[str, Any]:
+        """As the base class says."""
+        checked = super().check_options(method, options)
+        mode, frame, bits = checked.get("mode"), checked.get("frame"), checked.get("bits")
+        if mode is not None:
+            checked["mode"] = mode_named(str(mode))
+            if checked["mode"] is None:
+                raise OptionError("mode", f"one of {', '.join(MODES)}, not {mode!r}")
+        if frame is not None and (type(frame) is not int or frame < 0):
+            raise OptionError("frame", f"a whole number from 0 on, not {frame!r}")
+        if bits is not None and (type(bits) is not int or bits != 8):
+            raise OptionError("bits", f"8, not {bits!r}")
+        quality = checked.get("quality")
+        if quality is not None and (type(quality) is not int or not 1 <= quality <= 100):
+            raise OptionError("quality", f"a whole number from 1 to 100, not {quality!r}")
+        return checked
 
-        return ImageOps.exif_transpose(image)
-
-    @staticmethod
-    def _choose_frame(image: Image.Image, fpath: str, frame: int | None) -> None:
-        # The further images of an MPO are previews and stereo twins that cameras hide in a JPEG.
-        frames = 1 if image.format == "MPO" else getattr(image, "n_frames", 1)
-        if frame is None and frames > 1:
-            raise InvalidInputError(f"{fpath} holds {frames} images: choose one with --frame 0 ... {frames - 1}")
-        if frame is not None:
-            if not 0 <= frame < frames:
-                raise InvalidInputError(f"{fpath} has no image {frame}: it holds {frames}")
-            image.seek(frame)
+    def advice(self, value: Any, shape: Sequence[int], dtype: Any) -> str:
+        """As the base class says: the mode in which an image would have the channels of the column."""
+        if not isinstance(value, np.ndarray) or value.ndim not in (2, 3):
+            return ""
+        if value.dtype == np.uint16 and dtype == np.uint8:
+            return " (convert it with --bits 8)"
+        modes = {(2, 0): "L", (3, 2): "LA", (3, 3): "RGB", (3, 4): "RGBA"}
+        mode = modes.get((len(shape), shape[2] if len(shape) == 3 else 0))
+        channels = value.shape[2:] != tuple(shape[2:])
+        if mode is None or dtype != np.uint8 or not (channels or value.dtype == np.bool_):
+            return ""
+        return f" (convert it with --mode {mode})"
 
     def encode(self, arr: Any, extension: str, quality: int | None = None) -> memoryview:
         """The bytes of an image file.
@@ -172,9 +176,7 @@ class ImagePlugin(FilePlugin):
         if quality is not None:
             if name != "JPEG":
                 raise InvalidInputError(f"quality is for JPEG: .{extension} files are written without loss")
-            if type(quality) is not int or not 1 <= quality <= 100:
-                raise InvalidInputError(f"quality is a whole number from 1 to 100, not {quality!r}")
-            options["quality"] = quality
+            options["quality"] = self.check_options("save", {"quality": quality})["quality"]
         image = self._from_array(arr, name, extension)
         buffer = io.BytesIO()
         try:
@@ -204,12 +206,3 @@ class ImagePlugin(FilePlugin):
                 f"a .{extension} file cannot hold an array of dtype {arr.dtype} and shape {arr.shape}: use .npy"
             )
         return self._image.fromarray(np.ascontiguousarray(pixels))
-
-
-def _check_depth(image: Image.Image, fpath: str) -> None:
-    """Refuse 16 bits a channel that pillow would reduce to 8: it says so only in the raw mode of its decoder."""
-    for tile in getattr(image, "tile", ()):
-        arguments = tile[3]
-        raw = arguments[0] if isinstance(arguments, tuple) and arguments else arguments
-        if isinstance(raw, str) and ";16" in raw and image.mode in ("L", "LA", "RGB", "RGBA", "CMYK"):
-            raise InvalidInputError(f"{fpath} has 16 bits a channel, which would be cut to 8: store it as .npy")

@@ -1,0 +1,99 @@
+"""Reader of PBM, PGM, PPM and PFM files (netpbm).
+
+Pillow scales samples to 8 bits or to 16, by the largest value that the header names. Here they stay as they are. The bits of a PBM,
+where 1 is black, are given as in every other format: True is white.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import IO, Any, Final
+
+import numpy as np
+
+from hangar.imaging.stored import Refusal, Stored
+
+__all__ = ["is_pnm", "read_header", "read_samples"]
+
+_CHANNELS: Final = {b"P1": 1, b"P2": 1, b"P3": 3, b"P4": 1, b"P5": 1, b"P6": 3, b"Pf": 1, b"PF": 3}
+_TOKEN: Final = re.compile(rb"(?:\s|#[^\n\r]*[\n\r])*([^\s#]{1,16})")
+_HEADER_BYTES: Final = 64 * 1024
+
+
+def is_pnm(start: bytes) -> bool:
+    """Whether a file that begins with ``start`` is of this family."""
+    return start[:2] in _CHANNELS and start[2:3].isspace()
+
+
+def read_header(file: IO[bytes]) -> tuple[Stored, int]:
+    """What a file says of its samples, and where they begin."""
+    file.seek(0)
+    head = file.read(_HEADER_BYTES)
+    magic, at = head[:2], 2
+    words: list[bytes] = []
+    for _ in range(2 if magic in (b"P1", b"P4") else 3):
+        found = _TOKEN.match(head, at)
+        if found is None:
+            raise Refusal("is cut short in its header")
+        words.append(found[1])
+        at = found.end()
+    if not all(word.isdigit() for word in words[:2]):
+        raise Refusal("has no width and height")
+    width, height = int(words[0]), int(words[1])
+    channels = _CHANNELS[magic]
+    if magic in (b"Pf", b"PF"):
+        order = ">" if float(words[2]) > 0 else "<"
+        return Stored(f"PFM{order}", width, height, 32, "f", channels), at + 1
+    top = int(words[2]) if len(words) == 3 and words[2].isdigit() else 1 if len(words) == 2 else 0
+    if not 0 < top < 65536:
+        raise Refusal("has a largest value that is none from 1 to 65535")
+    bits = 1 if len(words) == 2 else top.bit_length()
+    return Stored("PNM", width, height, bits, "u", channels, top), at + 1
+
+
+def read_samples(file: IO[bytes], stored: Stored, start: int) -> np.ndarray[Any, Any]:
+    """The samples: bool for PBM, else uint8 or uint16, or float32 for PFM."""
+    file.seek(0)
+    magic = file.read(2)
+    file.seek(start)
+    count = stored.width * stored.height * stored.channels
+    shape = (stored.height, stored.width, stored.channels)[: 3 if stored.channels > 1 else 2]
+    if magic in (b"P1", b"P2", b"P3"):
+        samples = _plain(file.read(), count, digits=magic == b"P1")
+    elif magic == b"P4":
+        row = -(-stored.width // 8)
+        packed = _exactly(file, row * stored.height, np.uint8).reshape(stored.height, row)
+        samples = np.unpackbits(packed, axis=1)[:, : stored.width].reshape(-1)
+    elif stored.kind == "f":
+        rows = _exactly(file, 4 * count, f"{stored.format[3]}f4").reshape(shape)
+        return np.ascontiguousarray(rows[::-1].astype(np.float32, copy=False))  # from the bottom up
+    else:
+        samples = _exactly(file, count * (1 if stored.top < 256 else 2), "u1" if stored.top < 256 else ">u2")
+    if magic[1:] not in b"123" and is_pnm(file.read(3)):
+        raise Refusal("holds several images one after the other: split it first")
+    if stored.top not in (255, 65535) and count and int(samples.max()) > stored.top:
+        raise Refusal(f"holds the value {samples.max()}, above the {stored.top} that its header names as the largest")
+    if magic in (b"P1", b"P4"):
+        white: np.ndarray[Any, Any] = samples == 0
+        return white.reshape(shape)
+    return samples.astype(np.uint8 if stored.top < 256 else np.uint16).reshape(shape)
+
+
+def _exactly(file: IO[bytes], size: int, dtype: Any) -> np.ndarray[Any, Any]:
+    data = file.read(size)
+    if len(data) != size:
+        raise Refusal(f"is cut short: it promises {size:,} bytes of samples and has {len(data):,}")
+    return np.frombuffer(data, dtype)
+
+
+def _plain(text: bytes, count: int, digits: bool) -> np.ndarray[Any, Any]:
+    """Samples that are written as text; the bits of P1 need nothing between them."""
+    text = re.sub(rb"#[^\n\r]*", b" ", text)
+    words = re.findall(rb"\S", text) if digits else text.split()
+    if len(words) < count:
+        raise Refusal(f"is cut short: it promises {count:,} samples and has {len(words):,}")
+    if len(words) > count:
+        raise Refusal(f"holds more than the {count:,} samples that it promises")
+    if not all(word.isdigit() and len(word) < 6 for word in words):
+        raise Refusal("holds a sample that is no number")
+    return np.array(words, dtype=np.int64) if words else np.empty(0, np.int64)

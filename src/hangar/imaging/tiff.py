@@ -1,0 +1,84 @@
+"""What the tags of a TIFF say of its samples, and which of these pillow gives as they are."""
+
+from __future__ import annotations
+
+from typing import Any, Final
+
+from hangar.imaging.stored import Stored
+
+__all__ = ["tiff_says"]
+
+_BITS: Final = 258
+_COMPRESSION: Final = 259
+_PHOTOMETRIC: Final = 262
+_SAMPLES: Final = 277
+_PLANAR: Final = 284
+_EXTRA: Final = 338
+_FORMAT: Final = 339
+_KINDS: Final = {1: "u", 2: "i", 3: "f"}
+_GRAY: Final = (0, 1)
+_RGB: Final = 2
+_PALETTE: Final = 3
+_CMYK: Final = 5
+_YCBCR: Final = 6
+_ASSOCIATED: Final = 1
+_SEPARATE: Final = 2
+_JPEG: Final = (6, 7)
+
+
+def tiff_says(tags: Any, width: int, height: int) -> Stored:
+    """What the tags of one image say.
+
+    Parameters
+    ----------
+    tags
+        Of the image directory, as pillow parsed it.
+    width, height
+        Of the image.
+    """
+    bits = _tuple(tags.get(_BITS, 1))
+    formats = _tuple(tags.get(_FORMAT, 1))
+    channels = int(tags.get(_SAMPLES, len(bits)))
+    photometric = int(tags.get(_PHOTOMETRIC, 0))
+    kind = _KINDS.get(formats[0], "?") if len(set(formats)) == 1 else "?"
+    depth = max(bits)
+    return Stored(
+        "TIFF",
+        width,
+        height,
+        depth,
+        kind,
+        channels,
+        top=2**depth - 1 if kind == "u" else 0,
+        palette=photometric == _PALETTE,
+        inverted=photometric == 0 and kind == "u" and depth <= 8,
+        converts=_changed(tags, bits, photometric, channels),
+        unreadable=_unreadable(tags, depth, kind, photometric, channels),
+    )
+
+
+def _tuple(value: Any) -> tuple[int, ...]:
+    return tuple(map(int, value)) if isinstance(value, tuple) else (int(value),)
+
+
+def _changed(tags: Any, bits: tuple[int, ...], photometric: int, channels: int) -> str:
+    """What pillow changes when it reads the samples."""
+    if photometric == _RGB and channels == 4 and _ASSOCIATED in _tuple(tags.get(_EXTRA, ())):
+        return "colours multiplied by their alpha, which pillow divides again"
+    if photometric == _YCBCR and int(tags.get(_COMPRESSION, 1)) not in _JPEG:
+        return "YCbCr colours, which become RGB"
+    if photometric not in (*_GRAY, _RGB, _PALETTE, _CMYK, _YCBCR):
+        return f"colours of the kind {photometric} (PhotometricInterpretation), which pillow changes"
+    return ""
+
+
+def _unreadable(tags: Any, bits: int, kind: str, photometric: int, channels: int) -> str:
+    """What pillow reads wrongly, or reads with part of it missing."""
+    if int(tags.get(_COMPRESSION, 1)) == 1:
+        return ""
+    # Samples of a compressed file come in the byte order of this machine, and are swapped once more.
+    if tags.prefix[:2] == b"MM" and bits > 8 and (bits, kind) != (16, "u"):
+        return "compressed samples of several bytes, the high one first"
+    if int(tags.get(_PLANAR, 1)) == _SEPARATE and channels > 1 and photometric not in (_RGB, _CMYK):
+        return "compressed channels that are stored apart"
+    return ""

@@ -1,0 +1,412 @@
+"""Every format at every depth, sign and range: the samples come as they are in the file, or the file is refused.
+
+The files are made by :mod:`tests.imaging.encoders`, byte by byte, and compared exactly.
+"""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hangar import external
+from hangar.errors import InvalidInputError
+from tests.imaging import encoders as made
+
+Array = np.ndarray[Any, Any]
+HEIGHT, WIDTH = 5, 13  # no multiple of the pixels in a byte
+
+
+def samples(bits: int, channels: int = 1, kind: str = "u") -> Array:
+    """Values over the whole range, its ends among them."""
+    shape = (HEIGHT, WIDTH, channels) if channels > 1 else (HEIGHT, WIDTH)
+    random = np.random.default_rng(bits * 10 + channels)
+    if kind == "f":
+        return random.normal(0, 1e4, shape).astype(f"f{bits // 8}")
+    low, high = (0, 2**bits - 1) if kind == "u" else (-(2 ** (bits - 1)), 2 ** (bits - 1) - 1)
+    size = next(size for size in (1, 2, 4, 8) if bits <= 8 * size)
+    values = random.integers(low, high, shape, dtype=np.int64 if bits < 64 or kind == "i" else np.uint64, endpoint=True)
+    values.reshape(-1)[:4] = (low, high, high - 1, low + 1 if bits > 1 else low)
+    return values.astype(f"{kind}{size}")
+
+
+def few(bits: int, count: int) -> Array:
+    """Indices into a palette of ``count`` colours."""
+    return (samples(bits).astype(np.int64) % count).astype(np.uint8)
+
+
+def load(folder: Path, data: bytes, suffix: str, **options: Any) -> Array:
+    path = folder / f"x.{suffix}"
+    path.write_bytes(data)
+    array: Array = external.load(path, **options)[0]
+    return array
+
+
+def same(got: Array, wanted: Array) -> None:
+    assert got.dtype == wanted.dtype
+    np.testing.assert_array_equal(got, wanted)
+
+
+GRAYS = bytes(value for index in range(256) for value in (index, index, index))
+COLOURS = bytes((37 * at) % 256 for at in range(768))
+BLACK_WHITE = bytes((0, 0, 0, 255, 255, 255))
+
+
+# -------------------------------------------------------------------------------------------------------------------- PNG
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+def test_png_gray(tmp_path: Path, bits: int) -> None:
+    array = samples(bits)
+    wanted = array.astype(bool) if bits == 1 else array
+    same(load(tmp_path, made.png(array, bits, 0), "png"), wanted)
+
+
+@pytest.mark.parametrize("palette", [COLOURS, GRAYS, BLACK_WHITE], ids=["colours", "grays", "two"])
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+def test_png_palette(tmp_path: Path, bits: int, palette: bytes) -> None:
+    array = few(bits, len(palette) // 3)
+    same(load(tmp_path, made.png(array, bits, 3, palette[: 3 * 2**bits]), "png"), array)
+
+
+@pytest.mark.parametrize(("colour", "channels"), [(2, 3), (4, 2), (6, 4)])
+def test_png_channels(tmp_path: Path, colour: int, channels: int) -> None:
+    array = samples(8, channels)
+    same(load(tmp_path, made.png(array, 8, colour), "png"), array)
+    deep = samples(16, channels)
+    data = made.png(deep, 16, colour)
+    for options in ({}, {"mode": "RGB"}, {"mode": "L"}, {"mode": "I"}, {"mode": "F"}):
+        with pytest.raises(InvalidInputError, match=r"x\.png has 16.bit.*--bits 8"):
+            load(tmp_path, data, "png", **options)
+    same(load(tmp_path, data, "png", bits=8), (deep >> 8).astype("u1"))
+
+
+def test_png_transparency_of_few_bits(tmp_path: Path) -> None:
+    """Pillow scales the samples to 8 bits, and not the sample that is transparent."""
+    array = samples(2)
+    data = made.png(array, 2, 0, extra=[(b"tRNS", b"\0\2")])
+    same(load(tmp_path, data, "png"), array)
+    colours = load(tmp_path, data, "png", mode="RGBA")
+    np.testing.assert_array_equal(colours[:, :, 3] == 0, array == 2)
+
+
+# -------------------------------------------------------------------------------------------------------------------- PNM
+
+
+TOPS = [1, 2, 3, 10, 15, 100, 127, 128, 254, 255, 256, 1000, 1023, 4095, 40000, 65534, 65535]
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["binary", "plain"])
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("top", TOPS)
+def test_pnm(tmp_path: Path, top: int, channels: int, plain: bool) -> None:
+    array = samples(32, channels).astype(np.int64) % (top + 1)
+    array.reshape(-1)[:2] = (top, 0)
+    wanted = array.astype("u1" if top < 256 else "u2")
+    data = made.pnm(array, top, plain, b"# a comment of 7 words 1 2 3\n")
+    same(load(tmp_path, data, "ppm" if channels == 3 else "pgm"), wanted)
+    reduced = wanted if top < 256 else (array * 256 // (top + 1)).astype("u1")
+    same(load(tmp_path, data, "pnm", bits=8), reduced)
+    if top < 256:
+        looks = (array * 255 + top // 2) // top
+        mode = "RGB" if channels == 3 else "L"
+        same(load(tmp_path, data, "pnm", mode=mode), looks.astype("u1"))
+
+
+@pytest.mark.parametrize("plain", [False, True], ids=["binary", "plain"])
+def test_pbm_white_is_true(tmp_path: Path, plain: bool) -> None:
+    white = samples(1).astype(bool)
+    same(load(tmp_path, made.pbm(white, plain), "pbm"), white)
+
+
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize("channels", [1, 3])
+def test_pfm(tmp_path: Path, channels: int, order: str) -> None:
+    array = samples(32, channels, "f")
+    same(load(tmp_path, made.pfm(array, order), "pnm"), array)
+
+
+@pytest.mark.parametrize(
+    ("data", "message"),
+    [
+        (b"P5 2 2 255\n\1\2\3", "cut short"),
+        (b"P2 2 2 255\n1 2 3", "cut short"),
+        (b"P2 2 1 255\n1 2 3", "more than"),
+        (b"P2 2 1 255\n1 x", "no number"),
+        (b"P5 2 1 10\n\1\x0b", "the value 11, above the 10"),
+        (b"P2 2 1 10\n1 11", "the value 11, above the 10"),
+        (b"P5 2 1 65536\n\1\1\1\1", "largest value"),
+        (b"P5 2 1 0\n\1\1", "largest value"),
+        (b"P5 2 x 255\n\1\1", "width and height"),
+        (b"P5 2", "header"),
+        (b"P5 2 1 255\n\1\2P5 2 1 255\n\1\2", "several images"),
+    ],
+)
+def test_pnm_that_is_damaged(tmp_path: Path, data: bytes, message: str) -> None:
+    with pytest.raises(InvalidInputError, match=rf"x\.pgm .*{message}"):
+        load(tmp_path, data, "pgm")
+
+
+# -------------------------------------------------------------------------------------------------------------------- TIFF
+
+STORAGE = [
+    pytest.param({"order": order, "compressed": compressed, "rows_per_strip": rows}, id=f"{order}{compressed}{rows}")
+    for order in "<>"
+    for compressed in (False, True)
+    for rows in (None, 2)
+]
+
+
+def as_stored_or_refused(folder: Path, data: bytes, wanted: Array) -> bool:
+    """Whether it was read; what is read is as it was stored."""
+    try:
+        got = load(folder, data, "tif")
+    except InvalidInputError:
+        return False
+    same(got, wanted)
+    return True
+
+
+@pytest.mark.parametrize("storage", STORAGE)
+@pytest.mark.parametrize("photometric", [0, 1])
+@pytest.mark.parametrize(
+    ("bits", "kind"),
+    [
+        *[(bits, "u") for bits in (1, 2, 4, 8, 12, 16, 32, 64)],
+        *[(bits, "i") for bits in (8, 16, 32, 64)],
+        *[(bits, "f") for bits in (16, 32, 64)],
+    ],
+)
+def test_tiff_gray(tmp_path: Path, bits: int, kind: str, photometric: int, storage: dict[str, Any]) -> None:
+    """Whether 0 is black or white, the numbers are those in the file."""
+    array = samples(bits, 1, kind)
+    data = made.tiff(array, bits, photometric=photometric, sample_format="uif".index(kind) + 1, **storage)
+    read = as_stored_or_refused(tmp_path, data, array.astype(bool) if bits == 1 else array)
+    if photometric == 1 and not storage["compressed"]:
+        assert read == ((bits, kind) in plain_of(storage["order"]))
+    if kind == "u" and bits <= 8:
+        assert read
+
+
+def plain_of(order: str) -> set[tuple[int, str]]:
+    """What is read of uncompressed files of this byte order."""
+    both = {(1, "u"), (2, "u"), (4, "u"), (8, "u"), (16, "u"), (8, "i"), (16, "i"), (32, "i"), (32, "f")}
+    return both | {(12, "u"), (32, "u")} if order == "<" else both
+
+
+@pytest.mark.parametrize("storage", STORAGE)
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize(
+    ("photometric", "channels", "extra", "read"),
+    [
+        (2, 3, (), True),
+        (2, 4, (2,), True),
+        (2, 4, (0,), False),
+        (2, 4, (1,), False),
+        (2, 5, (0, 0), False),
+        (2, 5, (2, 0), False),
+        (1, 2, (2,), True),
+        (1, 2, (0,), False),
+        (5, 4, (), True),
+        (5, 5, (0,), False),
+        (6, 3, (), False),
+        (8, 3, (), False),
+        (1, 3, (), False),
+    ],
+)
+@pytest.mark.parametrize("bits", [8, 16])
+def test_tiff_channels(
+    tmp_path: Path,
+    photometric: int,
+    channels: int,
+    extra: tuple[int, ...],
+    read: bool,
+    bits: int,
+    planar: bool,
+    storage: dict[str, Any],
+) -> None:
+    array = samples(bits, channels)
+    data = made.tiff(array, bits, photometric=photometric, extra=extra, planar=planar, **storage)
+    got = as_stored_or_refused(tmp_path, data, array)
+    assert not got or (read and bits == 8)
+    if read and bits == 8 and not planar:
+        assert got
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8])
+@pytest.mark.parametrize("storage", STORAGE)
+def test_tiff_palette(tmp_path: Path, bits: int, storage: dict[str, Any]) -> None:
+    array = samples(bits)
+    colours = [(value * 257) % 65536 for value in COLOURS[: 3 * 2**bits]]
+    assert as_stored_or_refused(tmp_path, made.tiff(array, bits, photometric=3, colours=colours, **storage), array)
+
+
+@pytest.mark.parametrize("bits", [1, 2, 4, 8, 16])
+@pytest.mark.parametrize("photometric", [0, 1])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_tiff_bits_in_reverse(tmp_path: Path, bits: int, photometric: int, compressed: bool) -> None:
+    array = samples(bits)
+    data = made.tiff(array, bits, photometric=photometric, reversed_bits=True, compressed=compressed)
+    as_stored_or_refused(tmp_path, data, array.astype(bool) if bits == 1 else array)
+
+
+@pytest.mark.parametrize("orientation", range(1, 9))
+@pytest.mark.parametrize("compressed", [False, True])
+def test_tiff_is_turned_only_when_asked(tmp_path: Path, orientation: int, compressed: bool) -> None:
+    """Pillow turns it unasked."""
+    array = samples(8)
+    upright = {
+        1: array,
+        2: np.fliplr(array),
+        3: np.rot90(array, 2),
+        4: np.flipud(array),
+        5: array.T,
+        6: np.rot90(array, -1),
+        7: np.rot90(array, 2).T,
+        8: np.rot90(array),
+    }[orientation]
+    data = made.tiff(array, 8, orientation=orientation, compressed=compressed)
+    same(load(tmp_path, data, "tif"), array)
+    same(load(tmp_path, data, "tif", mode="L"), array)
+    same(load(tmp_path, data, "tif", upright=True), upright)
+    exif = made.tiff(array[:1, :1], 8, orientation=orientation)
+    same(load(tmp_path, made.png(array, 8, 0, extra=[(b"eXIf", exif)]), "png"), array)
+    same(load(tmp_path, made.png(array, 8, 0, extra=[(b"eXIf", exif)]), "png", upright=True), upright)
+
+
+# -------------------------------------------------------------------------------------------------------- BMP, GIF, WebP, JPEG
+
+
+@pytest.mark.parametrize("downwards", [False, True])
+@pytest.mark.parametrize("palette", [COLOURS, GRAYS, BLACK_WHITE], ids=["colours", "grays", "two"])
+@pytest.mark.parametrize("bits", [1, 4, 8])
+def test_bmp_palette(tmp_path: Path, bits: int, palette: bytes, downwards: bool) -> None:
+    """Also where the palette is one of grays, which pillow takes for another depth."""
+    colours = palette[: 3 * 2**bits]
+    count = len(colours) // 3
+    array = few(bits, count)
+    rgb = np.frombuffer(colours, np.uint8).reshape(-1, 3)[array]
+    for used in {count if count < 2**bits else 0, count}:
+        data = made.bmp(array, bits, colours, downwards=downwards, used=used)
+        same(load(tmp_path, data, "bmp"), array.astype(bool) if bits == 1 and colours == BLACK_WHITE else array)
+        same(load(tmp_path, data, "bmp", mode="RGB"), rgb)
+    if not downwards and count == 2**bits:
+        same(load(tmp_path, made.bmp(array, bits, colours, core=True), "bmp", mode="RGB"), rgb)
+
+
+def test_bmp_colours(tmp_path: Path) -> None:
+    array = samples(8, 3)
+    for bits in (24, 32):
+        same(load(tmp_path, made.bmp(array, bits), "bmp"), array)
+    five = samples(5, 3)
+    with pytest.raises(InvalidInputError, match=r"5 or 6 bits a channel.*--mode RGB"):
+        load(tmp_path, made.bmp(five, 16), "bmp")
+    assert load(tmp_path, made.bmp(five, 16), "bmp", mode="RGB").shape == array.shape
+
+
+@pytest.mark.parametrize("palette", [COLOURS, GRAYS], ids=["colours", "grays"])
+def test_gif(tmp_path: Path, palette: bytes) -> None:
+    frames = [samples(8), samples(8)[::-1]]
+    same(load(tmp_path, made.gif(frames[:1], palette), "gif"), frames[0])
+    several = made.gif(frames, palette)
+    same(load(tmp_path, several, "gif", frame=0), frames[0])
+    table = np.frombuffer(palette, np.uint8).reshape(-1, 3)
+    same(load(tmp_path, several, "gif", frame=1, mode="RGB"), table[frames[1]])
+    with pytest.raises(InvalidInputError, match="--mode RGB"):
+        load(tmp_path, several, "gif", frame=1)
+
+
+@pytest.mark.parametrize("channels", [3, 4])
+def test_webp(tmp_path: Path, channels: int) -> None:
+    array = samples(8, channels)
+    same(load(tmp_path, made.webp(array), "webp"), array)
+
+
+def test_jpeg(tmp_path: Path) -> None:
+    blocks = samples(8)
+    same(load(tmp_path, made.jpeg(blocks), "jpg"), blocks.repeat(8, axis=0).repeat(8, axis=1))
+    with pytest.raises(InvalidInputError, match=r"x\.jpg .*12-bit"):
+        load(tmp_path, made.jpeg(samples(12), 12), "jpg")
+
+
+# ------------------------------------------------------------------------------------------------------------- conversions
+
+
+@pytest.mark.parametrize(
+    ("data", "array"),
+    [
+        (lambda array: made.png(array, 16, 0), samples(16)),
+        (lambda array: made.tiff(array, 16), samples(16)),
+        (lambda array: made.tiff(array, 16, order=">", compressed=True), samples(16)),
+        (lambda array: made.pnm(array, 65535), samples(16)),
+        (lambda array: made.tiff(array, 32), samples(32)),
+        (lambda array: made.tiff(array, 16, sample_format=2), samples(16, 1, "i")),
+        (lambda array: made.tiff(array, 8, sample_format=2), samples(8, 1, "i")),
+        (lambda array: made.tiff(array, 32, sample_format=2), samples(32, 1, "i")),
+        (lambda array: made.tiff(array, 32, sample_format=3), samples(32, 1, "f")),
+    ],
+    ids=["png", "tiff", "tiff big", "pgm", "uint32", "int16", "int8", "int32", "float32"],
+)
+def test_deep_samples_are_never_clipped(tmp_path: Path, data: Callable[[Array], bytes], array: Array) -> None:
+    encoded = data(array)
+    for mode in ("1", "L", "LA", "P", "RGB", "RGBA", "CMYK", "YCbCr", "HSV"):
+        with pytest.raises(InvalidInputError, match="--bits 8" if array.dtype.kind == "u" else "npy"):
+            load(tmp_path, encoded, "tif", mode=mode)
+    for mode, dtype in (("I", np.int32), ("I;16", np.uint16), ("F", np.float32)):
+        with np.errstate(invalid="ignore"):
+            converted = array.astype(dtype)
+        if np.array_equal(converted, array):
+            same(load(tmp_path, encoded, "tif", mode=mode), converted)
+        else:
+            with pytest.raises(InvalidInputError, match=f"mode {mode} does not hold"):
+                load(tmp_path, encoded, "tif", mode=mode)
+    if array.dtype.kind == "u":
+        reduced = (array >> (8 * array.dtype.itemsize - 8)).astype("u1")
+        same(load(tmp_path, encoded, "tif", bits=8), reduced)
+        same(load(tmp_path, encoded, "tif", bits=8, mode="RGB"), np.stack([reduced] * 3, axis=2))
+    else:
+        with pytest.raises(InvalidInputError, match="--bits 8 is for unsigned"):
+            load(tmp_path, encoded, "tif", bits=8)
+
+
+@pytest.mark.parametrize("mode", ["rgb", "Rgb", "l", "rgba", "ycbcr", "cmyk", "i;16", 1])
+def test_modes_in_any_case(tmp_path: Path, mode: Any) -> None:
+    assert load(tmp_path, made.png(samples(8), 8, 0), "png", mode=mode).shape[:2] == (HEIGHT, WIDTH)
+
+
+# ------------------------------------------------------------------------------------------------------------------- sizes
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "bmp", "pgm", "gif", "webp"])
+def test_what_is_too_large_is_refused_unread(tmp_path: Path, suffix: str) -> None:
+    array = samples(8)
+    wide = {
+        "png": made.png(np.empty((65535, 65535, 0)), 8, 0),
+        "tif": made.tiff(array, 8)
+        .replace(b"\0\1\4\0\1\0\0\0\x0d\0", b"\0\1\4\0\1\0\0\0\xff\xff")
+        .replace(b"\1\1\4\0\1\0\0\0\5\0", b"\1\1\4\0\1\0\0\0\xff\xff"),
+        "bmp": made.bmp(array, 8, COLOURS).replace(b"\x0d\0\0\0\5\0\0\0", b"\xff\xff\0\0\xff\xff\0\0"),
+        "pgm": b"P5 65535 65535 255\n",
+        "gif": made.gif([array], COLOURS).replace(b"\x0d\0\5\0", b"\xff\xff\xff\xff"),
+        "webp": b"RIFF\x20\0\0\0WEBPVP8X\x0a\0\0\0\0\0\0\0\xff\xff\0\xff\xff\0" + bytes(40),
+    }[suffix]
+    with pytest.raises(InvalidInputError, match=r"has 65,53\d x 65,53\d pixels, and 268,435,456 are decoded at most"):
+        load(tmp_path, wide, suffix)
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif"])
+def test_a_large_image_is_no_attack(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Pillow's own bound, made small here, neither warns nor refuses, and is there again afterwards."""
+    from PIL import Image
+
+    monkeypatch.setattr(Image, "MAX_IMAGE_PIXELS", 20)
+    array = samples(8)
+    data = made.png(array, 8, 0) if suffix == "png" else made.tiff(array, 8)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        same(load(tmp_path, data, suffix), array)
+    assert Image.MAX_IMAGE_PIXELS == 20
