@@ -4,6 +4,7 @@ import contextlib
 import os
 import random
 from collections.abc import Callable, Sequence
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import numpy as np
@@ -34,6 +35,7 @@ from hangar.db.tables import FILES, HEADERS, LOCATIONS
 from hangar.digest import NDARRAY, Header
 from hangar.errors import CorruptionError, HangarError, PathNotFoundError
 from tests.blobs.maker import IMAGE, RAW, UINT8, Bench, Blob, check_reads, images, mixed, names, texts
+from tests.processes import Child
 
 
 def flip(path: Path, place: int, bit: int) -> None:
@@ -130,6 +132,38 @@ def test_content_that_is_not_what_the_digest_names_is_found(bench: Bench) -> Non
     bench.writer.add_list("31", RAW, [b"good", b"bad"], [Blob(RAW, b"good").digest, Blob(RAW, b"better").digest])
     bench.publish()
     assert [damage.digest for damage in damages(bench.store)] == [Blob(RAW, b"better").digest]
+
+
+@pytest.mark.parametrize("length", [0, 100, 4096, 20_000])
+def test_a_run_that_is_cut_under_an_open_reader(bench: Bench, length: int) -> None:
+    """Reading the map beyond the end of the file would be a SIGBUS: an error of the tree instead, as of blob files."""
+    rows, digests = images(3_000)
+    bench.writer.add_rows("10", IMAGE, rows, digests)
+    bench.publish()
+    (path,) = (bench.directory / "runs").iterdir()
+
+    def read(_: Connection) -> list[str]:
+        store = BlobStore(bench.db, bench.directory)
+        assert np.array_equal(store.read_rows(digests, IMAGE, 784), rows)
+        assert store.read_one(digests[0].tobytes())[0] == IMAGE
+        (opened,) = store.locator.runs()
+        os.truncate(path, length)
+        found = []
+        last = names(digests[-1:])
+        for call in (
+            lambda: store.read_rows(digests[::-1], IMAGE, 784),
+            lambda: store.read_list(last),
+            lambda: store.read_one(last[0]),
+            lambda: store.known(digests),
+            opened.verify,
+        ):
+            with pytest.raises(CorruptionError) as caught:
+                call()
+            found.append(str(caught.value))
+        return found
+
+    messages = Child(read).result()
+    assert all(path.name in message for message in messages), messages
 
 
 @pytest.mark.parametrize("length", [0, 10, FILE_HEADER_BYTES, 1_000])

@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import struct
 from bisect import bisect_left
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Final
 
 import msgspec
@@ -94,11 +94,15 @@ class Index:
         uint64, shape (n,), ascending.
     entries
         uint64, shape (n, 8).
+    guard
+        Called before each search of columns that lie in a mapped file: raises where the file is shorter than the map, because
+        reading beyond its end would end the process.
     """
 
-    __slots__ = ("_entry_bytes", "_prefix_view", "count", "entries", "prefixes")
+    __slots__ = ("_entry_bytes", "_guard", "_prefix_view", "count", "entries", "prefixes")
 
-    def __init__(self, prefixes: Words, entries: Words) -> None:
+    def __init__(self, prefixes: Words, entries: Words, guard: Callable[[], None] | None = None) -> None:
+        self._guard = guard
         self.count = len(prefixes)
         self.prefixes = prefixes
         self.entries = entries
@@ -135,12 +139,17 @@ class Index:
             prefixes, entries = prefixes[keep], entries[keep]
         return cls(prefixes, entries)
 
+    def _check(self) -> None:
+        if self._guard is not None:
+            self._guard()
+
     def part(self, start: int, stop: int) -> Index:
         """The entries from ``start`` to ``stop``."""
-        return Index(self.prefixes[start:stop], self.entries[start:stop])
+        return Index(self.prefixes[start:stop], self.entries[start:stop], self._guard)
 
     def digests(self) -> Digests:
         """The digests, ascending: uint8, shape (n, 32)."""
+        self._check()
         words = np.empty((self.count, 4), np.uint64)
         words[:, 0] = self.prefixes.astype(">u8").view(np.uint64)
         words[:, 1:] = self.entries[:, :_REST_WORDS]
@@ -148,6 +157,7 @@ class Index:
 
     def locations(self) -> Locations:
         """The locations, in the order of digests."""
+        self._check()
         words = self.entries[:, _REST_WORDS:].copy()
         words[:, CHECK] ^= self.entries[:, 0]
         return Locations(words)
@@ -156,6 +166,8 @@ class Index:
         """Words of the locations of a batch, shape (n, 5), or None if any digest is not in this index."""
         if not self.count:
             return None
+        if self._guard is not None:
+            self._guard()
         entries = self.entries.take(self.prefixes.searchsorted(sought.prefixes), axis=0, mode="clip")
         # Digests that agree in their last 192 bits and in their row agree in the first 64 as well.
         same = entries[:, :_REST_WORDS] == sought.words[:, 1:]
@@ -167,6 +179,7 @@ class Index:
 
     def search(self, sought: Sought) -> tuple[Mask, Positions]:
         """Which digests of a batch are in this index, and their rows (any number where one is not)."""
+        self._check()
         rows = self.prefixes.searchsorted(sought.prefixes)
         if not self.count:
             return np.zeros(len(rows), np.bool_), rows
@@ -201,6 +214,8 @@ class Index:
 
     def locate_one(self, digest: bytes, prefix: int) -> Location | None:
         """Location of one digest, whose first eight bytes are the number ``prefix``."""
+        if self._guard is not None:
+            self._guard()
         row = bisect_left(self._prefix_view, prefix)
         if row == self.count or self._prefix_view[row] != prefix:
             return None

@@ -9,7 +9,6 @@ not match is not found, and a location that does not belong to its digest fails 
 from __future__ import annotations
 
 import contextlib
-import mmap
 import os
 import struct
 from collections.abc import Iterable, Iterator, Sequence
@@ -20,6 +19,7 @@ import numpy as np
 from xxhash import xxh3_64
 
 from hangar import _fs
+from hangar.backends.mapping import map_file, size_of
 from hangar.blobs.index import ENTRY_BYTES, ENTRY_WORDS, Index
 from hangar.digest import checksum
 from hangar.errors import CorruptionError, HangarError, UnsupportedVersionError
@@ -109,6 +109,32 @@ def _header(run_id: int, count: int, prefix_sum: int, entry_sum: int) -> bytes:
     return data + struct.pack("<Q", checksum(data, 0))
 
 
+class _RunFile:
+    """The file of a run: its map, and the descriptor that says whether it is still as long as that."""
+
+    def __init__(self, path: Path, size: int, count: int) -> None:
+        self._descriptor = -1
+        self._descriptor = _fs.open_file(path)
+        self._path = path
+        self._size = size
+        found = size_of(self._descriptor)
+        if found != size:
+            raise CorruptionError(f"run {path} has {found} bytes; one of {count} blobs has {size}")
+        try:
+            self.map = map_file(self._descriptor, size)
+        except OSError as error:
+            _fs.raise_for(error, "map", path)
+
+    def check(self) -> None:
+        """Make sure that the file was not cut: reading beyond its end would be a signal."""
+        if size_of(self._descriptor) < self._size:
+            raise CorruptionError(f"run {self._path} was cut: it had {self._size} bytes")
+
+    def __del__(self) -> None:
+        if self._descriptor >= 0:
+            os.close(self._descriptor)
+
+
 class Run:
     """A run file, open for searching.
 
@@ -125,13 +151,14 @@ class Run:
         It is not there, or cannot be read.
     """
 
-    __slots__ = ("_sums", "count", "index", "path", "run_id")
+    __slots__ = ("_file", "_sums", "count", "index", "path", "run_id")
 
     def __init__(self, path: Path, run_id: int, count: int) -> None:
         self.path = path
         self.run_id = run_id
         self.count = count
-        mapped = self._map(run_bytes(count))
+        file = _RunFile(path, run_bytes(count), count)
+        mapped = file.map
         magic, version, found_id, found_count, *sums, _, check = _HEADER.unpack_from(mapped)
         if magic != _MAGIC or check != checksum(mapped[: _RUN_HEADER_BYTES - 8], 0):
             raise CorruptionError(f"run {path} does not begin with an undamaged header")
@@ -142,19 +169,8 @@ class Run:
         self._sums = tuple(sums)
         prefixes = np.frombuffer(mapped, "<u8", count, _RUN_HEADER_BYTES)
         entries = np.frombuffer(mapped, "<u8", count * ENTRY_WORDS, _RUN_HEADER_BYTES + 8 * count)
-        self.index = Index(prefixes, entries.reshape(count, ENTRY_WORDS))
-
-    def _map(self, size: int) -> mmap.mmap:
-        descriptor = _fs.open_file(self.path)
-        try:
-            found = os.fstat(descriptor).st_size
-            if found != size:
-                raise CorruptionError(f"run {self.path} has {found} bytes; one of {self.count} blobs has {size}")
-            return mmap.mmap(descriptor, size, access=mmap.ACCESS_READ)
-        except OSError as error:
-            _fs.raise_for(error, "map", self.path)
-        finally:
-            os.close(descriptor)
+        self._file = file
+        self.index = Index(prefixes, entries.reshape(count, ENTRY_WORDS), file.check)
 
     def verify(self) -> None:
         """Check every byte of the file.
@@ -164,6 +180,7 @@ class Run:
         CorruptionError
             Something in it changed since it was written.
         """
+        self._file.check()
         index = self.index
         if (checksum(index.prefixes.data, 0), checksum(index.entries.data, 0)) != self._sums:
             raise CorruptionError(f"run {self.path} is damaged: its checksums do not match")
