@@ -127,7 +127,7 @@ class _RunFile:
 
     def check(self) -> None:
         """Make sure that the file was not cut: reading beyond its end would be a signal."""
-        if size_of(self._descriptor) < self._size:
+        if os.lseek(self._descriptor, 0, os.SEEK_END) < self._size:
             raise CorruptionError(f"run {self._path} was cut: it had {self._size} bytes")
 
     def __del__(self) -> None:
