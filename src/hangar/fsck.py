@@ -33,7 +33,7 @@ from hangar.objects.walk import walk
 from hangar.progress import Progress, Reporter, report
 from hangar.refs import BRANCHES
 from hangar.schema import ColumnSchema, load_schema
-from hangar.staging import StagedColumns, tree_of
+from hangar.staging import StagedColumns
 from hangar.stores import Stores
 
 __all__ = ["FsckReport", "Problem", "check", "require_sound"]
@@ -222,7 +222,7 @@ class _Check:
         if entry.attributes is not None:
             self._attributes(Digest(entry.attributes))
         schema = self._schema(Digest(entry.schema))
-        root = tree_of(entry)
+        root = entry.tree
         if schema is None or root is None:
             return
         if bool(entry.layout) != schema.nested:

@@ -10,7 +10,7 @@ import pytest
 from hangar import Repository
 from hangar.checkout import WriterCheckout
 from hangar.db import ReadTransaction
-from hangar.staging import Staging
+from hangar.staging import StagedColumns
 
 
 @pytest.mark.parametrize("how", ["commit", "roll back", "reset"])
@@ -25,12 +25,12 @@ def test_nothing_is_missing_while_the_staging_area_is_loaded_again(
     writer.commit("first")
     column[5] = np.array(5)
     seen: list[Any] = []
-    load_rows = Staging._load_rows
+    load_rows = StagedColumns._load_rows
 
     def look() -> Any:
         return list(writer), "x" in writer, len(column), 5 in column, dict(column.attributes), dict(writer.attributes)
 
-    def look_before(staging: Staging, transaction: ReadTransaction) -> None:
+    def look_before(staging: StagedColumns, transaction: ReadTransaction) -> None:
         seen.append(look())
         load_rows(staging, transaction)
 
@@ -42,7 +42,7 @@ def test_nothing_is_missing_while_the_staging_area_is_loaded_again(
     before = look()
     assert before == (["x"], True, 6, True, {"unit": "mm"}, {"split": "train"})
     with monkeypatch.context() as patch:
-        patch.setattr(Staging, "_load_rows", look_before)
+        patch.setattr(StagedColumns, "_load_rows", look_before)
         if how == "commit":
             writer.commit("second")
         elif how == "roll back":

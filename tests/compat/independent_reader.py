@@ -78,7 +78,8 @@ class Commit:
 @dataclass
 class Staged:
     branch: str
-    base: bytes | None
+    parents: list[bytes]
+    merge: list[str] | None
     attributes: dict[str, Any]
     columns: dict[str, Column]
 
@@ -219,8 +220,12 @@ class Repository:
         rows = dict(self.tables["staging"])
         if not rows:
             return None
-        version, branch, base, next_number, attributes = decode(rows.pop(b"\x00"), "the staging head")
+        version, branch, parents, next_number, attributes, merge = decode(rows.pop(b"\x00"), "the staging head")
         require(version == 0, f"staging of version {version}")
+        require((merge is not None) == (len(parents) > 1), "parents and merge contradict each other")
+        require(len(set(parents)) == len(parents), "a parent is named twice")
+        require(all(parent in self.commits for parent in parents), "a parent of the next commit is not here")
+        base = parents[0] if parents else None
         require(self.refs[f"heads/{branch}"] == base, "the staging area does not stand on its branch")
         listed: dict[int, list[Any]] = {}
         overlays: dict[int, dict[bytes, bytes | None]] = {}
@@ -236,15 +241,12 @@ class Repository:
             require(value[0] == 1 or value == b"\x00", "a staging row of unknown form")
             overlays.setdefault(number, {})[full] = value[1:] if value[0] == 1 else None
         columns = dict(self.commits[base].columns) if base is not None else {}
-        replaced = {row[0] for row in listed.values()}
+        replaced = {column[1] for _, column in listed.values()}
         columns = {name: column for name, column in columns.items() if column.id not in replaced}
-        for number, (column_id, removed, name, schema, column_attributes, *tree) in listed.items():
+        for number, (removed, (name, *column)) in listed.items():
             if not removed:
-                layout = int(self._schema(schema).nested)
-                columns[name] = self._column(
-                    column_id, schema, column_attributes, layout, *tree, overlay=overlays.get(number)
-                )
-        return Staged(branch, base, self._attributes(attributes), columns)
+                columns[name] = self._column(*column, overlay=overlays.get(number))
+        return Staged(branch, parents, merge, self._attributes(attributes), columns)
 
 
 def _read_format(path: Path) -> list[str]:

@@ -43,6 +43,9 @@ def test_the_archive_holds_what_the_format_has(fixture: tuple[Path, dict[str, An
     found = independent.Repository(fixture[0] / ".hangar")
     assert found.blobs.runs
     assert {key[0] for key in found.tables["staging"]} == {0, 1, 2, 3}
+    assert found.staged is not None
+    assert found.staged.parents == [found.refs["heads/master"], found.refs["heads/relabel"]]
+    assert found.staged.merge == ["relabel", "Merge branch 'relabel'"]
     assert len(found.commits) >= 4
     assert len(found.refs) == 4
     assert len(found.tables["nodes"]) >= 20

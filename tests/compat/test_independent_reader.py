@@ -11,7 +11,7 @@ import pytest
 
 from hangar import Repository
 from hangar.checkout import WriterCheckout
-from hangar.digest import Digest
+from hangar.digest import Digest, record_digest
 from hangar.objects.attributes import encode_attributes
 from hangar.objects.build import build
 from hangar.objects.commit import ColumnEntry, Commit, column_id
@@ -45,7 +45,8 @@ def test_everything_is_read_as_it_was_written(everything: Everything) -> None:
         assert found.commits[bytes.fromhex(commit)].message == message
         assert read_independently(found.commits[bytes.fromhex(commit)].columns) == columns
     assert found.staged is not None
-    assert (found.staged.branch, found.staged.base) == ("master", found.refs["heads/master"])
+    parents = [found.refs["heads/master"], found.refs["heads/relabel"]]
+    assert (found.staged.branch, found.staged.parents) == ("master", parents)
     assert read_independently(found.staged.columns) == expected["staged"]
 
 
@@ -120,7 +121,7 @@ def test_nested_columns_and_attributes(copied: Path) -> None:
             root = build(nodes, schema.form, keys, [cell] * len(keys))
             assert root is not None
             identity = column_id(name, schema.digest, 0)
-            note = independent.record_digest("attributes", encode_attributes({"unit": name}))
+            note = record_digest("attributes", encode_attributes({"unit": name}))
             entries.append(ColumnEntry(name, identity, schema.digest, note, 1, root.digest, root.entries, root.samples))
             schemas.append(schema.data)
         db.update(nodes.flush)
@@ -131,9 +132,9 @@ def test_nested_columns_and_attributes(copied: Path) -> None:
         for name in NESTED:
             rows.store("attributes", encode_attributes({"unit": name}))
         made = Commit(
-            parents=[rows.head()],
+            parents=[Digest(rows.head())],
             columns=entries,
-            attributes=rows.store("attributes", encode_attributes(about)),
+            attributes=Digest(rows.store("attributes", encode_attributes(about))),
             author="Ada",
             email="ada@example.com",
             time_ns=1,

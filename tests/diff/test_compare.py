@@ -71,7 +71,7 @@ class Side:
                 name,
                 column_id(born or name, record_digest("schema", first_schema.encode()), 0),
                 record_digest("schema", schema.encode()),
-                attributes,
+                None if attributes is None else Digest(attributes),
                 layout,
                 None if root is None else root.digest,
                 len(keys),

@@ -6,7 +6,7 @@ The commit's record, the nodes of its trees, its schemas, the branch and the emp
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hangar import limits
@@ -19,30 +19,57 @@ from hangar.objects.commit import Commit
 from hangar.objects.graph import record_generation
 from hangar.objects.records import store_commit
 from hangar.publishing import publish
+from hangar.staging import Staging
 
 __all__ = ["commit_staging"]
 
 
 def commit_staging(
-    session: WriterSession, config: Config, message: str, *, amend: bool, meta: Mapping[str, Any] | None
+    session: WriterSession,
+    config: Config,
+    message: str,
+    *,
+    parents: Sequence[Digest] | None = None,
+    amend: bool = False,
+    meta: Mapping[str, Any] | None = None,
 ) -> Digest:
-    """Commit what ``session`` has staged; see ``WriterCheckout.commit``."""
+    """Commit what ``session`` has staged; see ``WriterCheckout.commit``.
+
+    Parameters
+    ----------
+    parents
+        Parents of the commit, the one that the branch stands on first. None: those of the staging area, which are several while a merge is
+        going on; with ``amend`` those of the commit that is replaced.
+
+    Raises
+    ------
+    InvalidStateError
+        ``amend`` before the first commit, or while a merge is going on.
+    NothingToDoError
+        Nothing was changed, and nothing is merged.
+    """
     _check_message(message)
     if meta is not None and not isinstance(meta, Mapping):
         raise InvalidTypeError(f"meta is a mapping of further facts, not {type(meta).__name__}")
     with session.writing():
         staging = session.staging
-        parents = [] if staging.base is None else [staging.base]
-        if amend:
-            if staging.base_commit is None:
-                raise InvalidStateError("there is no commit to amend yet")
-            parents = [Digest(parent) for parent in staging.base_commit.parents]
-        elif not staging.changed():
+        if parents is None:
+            parents = _parents_to_amend(staging) if amend else staging.parents
+        if not amend and len(parents) < 2 and not staging.changed():
             raise NothingToDoError("No changes made in staging area. Cannot commit.")
         commit = _make(session, config, message, parents, dict(meta or {}))
-        record = _NewCommit(session, commit, "commit (amend)" if amend else "commit")
+        operation = "commit (amend)" if amend else "commit (merge)" if len(parents) > 1 else "commit"
+        record = _NewCommit(session, commit, operation)
         publish(session.stores.db, session.lock, record)
     return record.digest
+
+
+def _parents_to_amend(staging: Staging) -> Sequence[Digest]:
+    if staging.merge is not None:
+        raise InvalidStateError(f"a merge of {staging.merge.name!r} is going on: commit it before you amend")
+    if staging.base_commit is None:
+        raise InvalidStateError("there is no commit to amend yet")
+    return staging.base_commit.parents
 
 
 def _check_message(message: object) -> None:
@@ -58,7 +85,9 @@ def _check_message(message: object) -> None:
         raise InvalidInputError(f"a commit message of {size:,} bytes exceeds {limits.MAX_MESSAGE_BYTES:,}")
 
 
-def _make(session: WriterSession, config: Config, message: str, parents: list[Digest], meta: dict[str, Any]) -> Commit:
+def _make(
+    session: WriterSession, config: Config, message: str, parents: Sequence[Digest], meta: dict[str, Any]
+) -> Commit:
     who = config.person()
     return Commit(
         parents=list(parents),
@@ -90,7 +119,7 @@ class _NewCommit:
         session, staging, commit = self._session, self._session.staging, self._commit
         session.blobs.publish(transaction)
         staging.write_records(transaction)
-        session.nodes.flush(transaction, [Digest(entry.root) for entry in commit.columns if entry.root is not None])
+        session.nodes.flush(transaction, [entry.root for entry in commit.columns if entry.root is not None])
         store_commit(transaction, commit)
         record_generation(transaction, self.digest, commit.parents)
         session.stores.refs.update(

@@ -19,7 +19,7 @@ from hangar.objects.records import load_commit, load_record
 from hangar.objects.scan import entries_below
 from hangar.objects.store import NodeStore
 from hangar.schema import ColumnSchema, load_schema
-from hangar.staging import WorkingColumn, tree_of
+from hangar.staging import WorkingColumn
 
 __all__ = ["Sample", "restore_column", "restore_samples"]
 
@@ -68,7 +68,7 @@ def restore_samples(session: WriterSession, name: str, samples: Sequence[Sample]
         raise InvalidInputError(
             f"column {name!r} is another one in commit {commit.hex()[:12]}, or had another schema: restore all of it"
         )
-    root = tree_of(entry)
+    root = entry.tree
     roots = [one.digest for one in (root, None if column is None else column.merged_tree()) if one is not None]
     named = [tuple(one) if isinstance(one, list) else one for one in batch_list("samples", samples)]
     wanted = [(sample, _keys_of(session.nodes, schema, roots, sample)) for sample in named]
@@ -83,6 +83,6 @@ def restore_samples(session: WriterSession, name: str, samples: Sequence[Sample]
     with session.writing():
         if column is None:
             column = session.staging.add(name, entry.id, schema)
-            column.attributes = None if entry.attributes is None else Digest(entry.attributes)
+            column.change_record(attributes=entry.attributes)
         column.set_many(keys, cells)
         session.grown()

@@ -124,7 +124,7 @@ class FlatSubsampleReader(BatchBlock, ValueMapping):
             return None
         (window, index), self._ahead = self._ahead, None
         ahead = window()
-        if ahead is None or ahead.root is not self._of._source.root():
+        if ahead is None or ahead.root != self._of._source.root():
             return None
         return ahead.take(index)
 

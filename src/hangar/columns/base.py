@@ -29,7 +29,7 @@ from hangar.objects.node import Root
 from hangar.objects.scan import starts_with
 from hangar.objects.store import NodeStore
 from hangar.schema import ColumnSchema
-from hangar.staging import StagedColumns, Staging, WorkingColumn, tree_of
+from hangar.staging import StagedColumns, Staging, WorkingColumn
 from hangar.stores import Stores
 
 if TYPE_CHECKING:
@@ -111,29 +111,43 @@ class Source(Protocol):
 class CommittedSource:
     """A column of a commit; never changes."""
 
-    __slots__ = ("_nodes", "_root", "attributes", "id", "name", "schema")
+    __slots__ = ("_entry", "_nodes", "_tree", "schema")
 
     def __init__(self, nodes: NodeStore, entry: ColumnEntry, schema: ColumnSchema) -> None:
         self._nodes = nodes
-        self.name, self.id, self.schema = entry.name, entry.id, schema
-        self.attributes = None if entry.attributes is None else Digest(entry.attributes)
-        self._root = tree_of(entry)
+        self._entry = entry
+        self._tree = entry.tree
+        self.schema = schema
+
+    @property
+    def name(self) -> str:
+        return self._entry.name
+
+    @property
+    def id(self) -> bytes:
+        return self._entry.id
+
+    @property
+    def attributes(self) -> Digest | None:
+        return self._entry.attributes
 
     def root(self) -> Root | None:
-        return self._root
+        return self._tree
 
     def snapshot(self) -> tuple[NodeStore, Root | None]:
-        return self._nodes, self._root
+        return self._nodes, self._tree
 
     def cell(self, key: bytes) -> bytes | None:
-        return None if self._root is None else get(self._nodes, self._root.digest, key)
+        root = self._entry.root
+        return None if root is None else get(self._nodes, root, key)
 
     def cells(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        root = self._root
-        return [None] * len(keys) if root is None else get_many(self._nodes, self.schema.form, root.digest, keys)
+        root = self._entry.root
+        return [None] * len(keys) if root is None else get_many(self._nodes, self.schema.form, root, keys)
 
     def starts_with(self, prefix: bytes) -> bool:
-        return self._root is not None and starts_with(self._nodes, self._root.digest, prefix)
+        root = self._entry.root
+        return root is not None and starts_with(self._nodes, root, prefix)
 
 
 class StagedSource:
@@ -141,7 +155,7 @@ class StagedSource:
 
     __slots__ = ("_staging", "id")
 
-    def __init__(self, staging: StagedColumns, column: WorkingColumn) -> None:
+    def __init__(self, staging: Staging | StagedColumns, column: WorkingColumn) -> None:
         self._staging = staging
         self.id = column.id
 
@@ -174,7 +188,8 @@ class StagedSource:
         return self.working.snapshot()
 
     def cell(self, key: bytes) -> bytes | None:
-        return self.working.cell(key)
+        found = self._staging.by_id.get(self.id)
+        return (self.working if found is None else found).cell(key)
 
     def cells(self, keys: Sequence[bytes]) -> list[bytes | None]:
         return self.working.cells(keys)

@@ -26,7 +26,7 @@ from hangar.errors import ClosedError, InvalidInputError, InvalidStateError, Inv
 from hangar.names import SampleKey
 from hangar.schema import Encoded
 from hangar.schema.cells import Rows
-from hangar.staging.column import Change
+from hangar.staging.column import StagedBatch
 
 __all__ = ["ColumnWriter", "FlatSampleWriter", "ValueWriter", "generated_key"]
 
@@ -80,7 +80,7 @@ class ColumnWriter(EvolvingColumn):
         if encoded:
             with self._session.writing():
                 working = self._source.working
-                working.put(self._store(batch, lambda cells: working.changed(encoded, cells)))
+                working.put(self._store(batch, lambda cells: working.prepare(encoded, cells)))
                 self._session.grown()
 
     def _batch_of(self, values: Any) -> Any:
@@ -109,7 +109,7 @@ class ColumnWriter(EvolvingColumn):
     def _to(self) -> Preference:
         return self._session.preference(self._source.id, self._schema)
 
-    def _store(self, batch: Encoded, change: Callable[[Sequence[bytes] | Rows], Change]) -> Change:
+    def _store(self, batch: Encoded, change: Callable[[Sequence[bytes] | Rows], StagedBatch]) -> StagedBatch:
         """Store the blobs of a batch.
 
         Returns what ``change`` makes, while they are being written, of the cells in the order of the values: an array where they are of one width.
@@ -120,7 +120,7 @@ class ColumnWriter(EvolvingColumn):
             return change(cells.filled(()))
         to = self._to()
 
-        def use(digests: Sequence[Digest] | Rows) -> Change:
+        def use(digests: Sequence[Digest] | Rows) -> StagedBatch:
             return change(cells.filled(digests))
 
         if blobs.rows is not None:

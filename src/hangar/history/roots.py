@@ -12,8 +12,8 @@ from functools import partial
 from typing import TypeVar
 
 from hangar.digest import Digest
-from hangar.errors import HangarError, ResourceLimitError
-from hangar.refs import Refs
+from hangar.errors import CorruptionError, HangarError, ResourceLimitError
+from hangar.refs import BRANCHES, Refs
 from hangar.staging import StagedColumns, read_staged
 from hangar.stores import Stores
 
@@ -31,7 +31,7 @@ class LiveRoots:
     ----------
     commits
         Those that a branch, tag or remote-tracking branch stands on, those that any entry of any reflog names (of branches
-        that were deleted too: ``NAME@{1}`` still resolves), and the one the staging area stands on. None twice.
+        that were deleted too: ``NAME@{1}`` still resolves), and the parents of the next commit (what is being merged in, too). None twice.
     staged
         The staging area, whose columns hold trees that no commit names yet; None where nothing is staged.
     """
@@ -79,10 +79,19 @@ def live_roots(stores: Stores, failed: Failed | None = None) -> LiveRoots:
             commits.update(dict.fromkeys(moved or []))
     else:
         commits.update(dict.fromkeys(moved))
-    staged = attempt("staging", lambda: read_staged(stores.db))
-    if staged is not None and staged.base is not None:
-        commits[staged.base] = None
+    staged = attempt("staging", lambda: _staged(stores))
+    if staged is not None:
+        commits.update(dict.fromkeys(staged.parents))
     return LiveRoots(tuple(commits), staged)
+
+
+def _staged(stores: Stores) -> StagedColumns | None:
+    """The staging area; CorruptionError where it does not stand on its branch."""
+    with stores.db.read() as transaction:
+        staged = read_staged(stores.db, transaction)
+        if staged is not None and stores.refs.get(BRANCHES + staged.branch, transaction) != staged.base:
+            raise CorruptionError(f"the staging area does not stand where its branch {staged.branch!r} does")
+        return staged
 
 
 def _moves(refs: Refs, name: str) -> list[Digest]:

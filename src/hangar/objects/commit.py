@@ -11,11 +11,13 @@ from operator import lt
 from typing import Any, Final
 
 import msgspec
+from msgspec.structs import replace
 
 from hangar import limits
 from hangar.digest import DIGEST_BYTES, Digest, record_digest
 from hangar.errors import CorruptionError, InvalidInputError, UnsupportedVersionError
 from hangar.objects.attributes import canonical_map, encode_attributes
+from hangar.objects.node import Root
 
 __all__ = ["COMMIT_VERSION", "FLAT", "NESTED", "ColumnEntry", "Commit", "column_id", "decode_commit", "tree_digest"]
 
@@ -53,12 +55,28 @@ class ColumnEntry(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_f
 
     name: str
     id: bytes
-    schema: bytes
-    attributes: bytes | None
+    schema: Digest
+    attributes: Digest | None
     layout: int
-    root: bytes | None
+    root: Digest | None
     entries: int
     samples: int
+
+    @classmethod
+    def empty(cls, name: str, identity: bytes, schema: Digest, *, nested: bool) -> ColumnEntry:
+        """A new column, without attributes and without samples."""
+        return cls(name, identity, schema, None, NESTED if nested else FLAT, None, 0, 0)
+
+    @property
+    def tree(self) -> Root | None:
+        """The column's tree, None for an empty column."""
+        return None if self.root is None else Root(self.root, self.entries, self.samples)
+
+    def with_tree(self, tree: Root | None) -> ColumnEntry:
+        """The column with another tree."""
+        if tree is None:
+            return replace(self, root=None, entries=0, samples=0)
+        return replace(self, root=tree.digest, entries=tree.entries, samples=tree.samples)
 
 
 class Commit(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -83,9 +101,9 @@ class Commit(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
     """
 
     version: int = COMMIT_VERSION
-    parents: list[bytes]
+    parents: list[Digest]
     columns: list[ColumnEntry]
-    attributes: bytes | None
+    attributes: Digest | None
     author: str
     email: str
     time_ns: int
@@ -106,7 +124,7 @@ class Commit(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
             raise InvalidInputError(f"no such commit can be: {problem}")
         meta = canonical_map(self.meta)
         encode_attributes(meta)
-        return msgspec.msgpack.encode(msgspec.structs.replace(self, meta=meta))
+        return msgspec.msgpack.encode(replace(self, meta=meta))
 
     def digest(self) -> Digest:
         """Digest of the commit's encoding: its name."""

@@ -73,7 +73,7 @@ def _stored(transaction: ReadTransaction, digest: bytes) -> int | None:
 
 def _work_out(transaction: ReadTransaction, digest: Digest) -> int:
     known: dict[bytes, int] = {}
-    parents: dict[bytes, list[bytes]] = {}
+    parents: dict[bytes, list[Digest]] = {}
     stack: list[bytes] = [digest]
     while stack:
         top = stack[-1]

@@ -13,8 +13,9 @@ import msgspec
 from hangar import limits
 from hangar.db import WriteTransaction
 from hangar.db.tables import STAGING
-from hangar.digest import record_digest
+from hangar.digest import Digest, record_digest
 from hangar.errors import CorruptionError, UnsupportedVersionError
+from hangar.objects.commit import ColumnEntry
 
 __all__ = [
     "COLUMN",
@@ -24,6 +25,7 @@ __all__ = [
     "STAGING_VERSION",
     "ColumnRow",
     "HeadRow",
+    "Merge",
     "clear_staging",
     "column_key",
     "decode_column",
@@ -48,27 +50,65 @@ _TOMBSTONE: Final = b"\x00"
 _PRESENT: Final = b"\x01"
 
 
+class Merge(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """A merge that was begun and is not committed yet.
+
+    Attributes
+    ----------
+    name
+        What is merged in, as the user named it.
+    message
+        What the merge commit says unless another message is given.
+    """
+
+    name: str
+    message: str
+
+
 class HeadRow(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """What the staging area stands on, the number of the next changed column, and the attributes of the whole."""
+    """The head of the staging area.
+
+    Attributes
+    ----------
+    branch
+        Branch that the next commit goes to.
+    parents
+        Parents of the next commit. The first is the commit that the branch stands on; there is none before the first commit, and there are more
+        while a merge is going on.
+    next_number
+        Number of the next changed column.
+    attributes
+        Digest of the attributes of the next commit as a whole.
+    merge
+        The merge that is going on: there is one when there are several parents, and only then.
+    """
 
     version: int
     branch: str
-    base: bytes | None
+    parents: list[Digest]
     next_number: int
-    attributes: bytes | None
+    attributes: Digest | None
+    merge: Merge | None
+
+    @property
+    def base(self) -> Digest | None:
+        """The commit that the branch stands on, None before the first."""
+        return self.parents[0] if self.parents else None
 
 
 class ColumnRow(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """A changed column: the tree that the rows of its entries lie on, or that it was removed."""
+    """A changed column.
 
-    id: bytes
+    Attributes
+    ----------
+    removed
+        Whether there is no such column any more.
+    column
+        The column, with the tree that the rows of its entries lie on. Of a column that was removed, as the base has it.
+    """
+
     removed: bool
-    name: str
-    schema: bytes
-    attributes: bytes | None
-    root: bytes | None
-    entries: int
-    samples: int
+    column: ColumnEntry
 
 
 _head_decoder = msgspec.msgpack.Decoder(HeadRow)
@@ -81,6 +121,12 @@ def decode_head(data: bytes) -> HeadRow:
     head = _decode(_head_decoder, data)
     if head.version != STAGING_VERSION:
         raise UnsupportedVersionError(f"a staging area of version {head.version} needs a newer Hangar than this one")
+    if (head.merge is not None) != (len(head.parents) > 1):
+        raise CorruptionError(
+            f"the staging area has {len(head.parents)} parents and {'a' if head.merge else 'no'} merge that is going on"
+        )
+    if len(set(head.parents)) != len(head.parents):
+        raise CorruptionError("the staging area names a parent of the next commit twice")
     return head
 
 

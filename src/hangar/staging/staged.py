@@ -14,7 +14,7 @@ from hangar.db.tables import STAGING
 from hangar.digest import Digest
 from hangar.errors import CorruptionError
 from hangar.objects.attributes import AttributeMap, load_attributes
-from hangar.objects.commit import FLAT, NESTED, ColumnEntry, Commit
+from hangar.objects.commit import ColumnEntry, Commit
 from hangar.objects.records import read_commit, read_record
 from hangar.objects.store import NodeStore
 from hangar.schema import ColumnSchema, load_schema
@@ -25,6 +25,7 @@ from hangar.staging.rows import (
     LONG_ROW,
     ROW,
     ColumnRow,
+    Merge,
     decode_column,
     decode_entry,
     decode_head,
@@ -50,7 +51,7 @@ def read_staged(db: Database, transaction: ReadTransaction | None = None) -> Sta
         transaction.check_count(STAGING)
         return None
     head = decode_head(data)
-    return StagedColumns(db, NodeStore(db), transaction, head.branch, None if head.base is None else Digest(head.base))
+    return StagedColumns(db, NodeStore(db), transaction, head.branch, head.base)
 
 
 class StagedColumns:
@@ -67,11 +68,17 @@ class StagedColumns:
     branch, head
         Branch that the changes are staged on, and the commit it stands at (None: before the first). Without rows in the
         database the columns are those of that commit.
+    lock
+        Held by whoever changes the columns; by default a lock of their own.
 
     Attributes
     ----------
     base, base_commit
         The commit that the changes stand on.
+    parents
+        Parents of the next commit: the base, and what is merged into it.
+    merge
+        The merge that is going on, None where there is none.
     columns, by_id
         The columns, by name and by id.
     attributes
@@ -84,26 +91,30 @@ class StagedColumns:
     """
 
     def __init__(
-        self, db: Database, nodes: NodeStore, transaction: ReadTransaction, branch: str, head: Digest | None
+        self,
+        db: Database,
+        nodes: NodeStore,
+        transaction: ReadTransaction,
+        branch: str,
+        head: Digest | None,
+        lock: threading.RLock | None = None,
     ) -> None:
         self._db = db
         self.nodes = nodes
         self.branch = branch
         # Readers of a writer's columns merge trees too, and may do so on threads of their own.
-        self._lock = threading.RLock()
-        self._load(transaction, head)
-
-    def _load(self, transaction: ReadTransaction, head: Digest | None) -> None:
+        self._lock = lock or threading.RLock()
         self.base = head
+        self.parents: list[Digest] = [] if head is None else [head]
+        self.merge: Merge | None = None
         self.base_commit: Commit | None = None if head is None else read_commit(transaction, head)
         self.columns: dict[str, WorkingColumn] = {}
         self.by_id: dict[bytes, WorkingColumn] = {}
-        attributes = None if self.base_commit is None else self.base_commit.attributes
-        self.attributes: Digest | None = None if attributes is None else Digest(attributes)
-        self._next_number = 1
-        self._removed: dict[bytes, int | None] = {}
-        for entry in self._base_entries():
-            schema = _schema(transaction, Digest(entry.schema))
+        self.attributes = None if self.base_commit is None else self.base_commit.attributes
+        self.next_number = 1
+        self.removed: dict[bytes, int | None] = {}
+        for entry in self.base_entries():
+            schema = _schema(transaction, entry.schema)
             self.columns[entry.name] = WorkingColumn(self.nodes, entry, schema, self._lock)
         self._load_rows(transaction)
         self.by_id = {column.id: column for column in self.columns.values()}
@@ -118,8 +129,10 @@ class StagedColumns:
                 f"the staging area stands on branch {head.branch!r} at {_short(head.base)}, "
                 f"but the branch is at {_short(self.base)}"
             )
-        self._next_number = head.next_number
-        self.attributes = None if head.attributes is None else Digest(head.attributes)
+        for parent in head.parents[1:]:
+            read_commit(transaction, parent)
+        self.parents, self.merge = head.parents, head.merge
+        self.next_number, self.attributes = head.next_number, head.attributes
         numbers: dict[int, WorkingColumn] = {}
         for key, value in transaction.scan(STAGING):
             number = number_of(key)
@@ -138,26 +151,16 @@ class StagedColumns:
     def _load_column(
         self, transaction: ReadTransaction, number: int, row: ColumnRow, numbers: dict[int, WorkingColumn]
     ) -> None:
+        record = row.column
         for name, column in list(self.columns.items()):
-            if column.id == row.id:
+            if column.id == record.id:
                 del self.columns[name]
         if row.removed:
-            self._removed[row.id] = number
+            self.removed[record.id] = number
             return
-        schema = _schema(transaction, Digest(row.schema))
-        entry = ColumnEntry(
-            name=row.name,
-            id=row.id,
-            schema=Digest(row.schema),
-            attributes=None if row.attributes is None else Digest(row.attributes),
-            layout=NESTED if schema.nested else FLAT,
-            root=None if row.root is None else Digest(row.root),
-            entries=row.entries,
-            samples=row.samples,
-        )
-        column = WorkingColumn(self.nodes, entry, schema, self._lock)
+        column = WorkingColumn(self.nodes, record, _schema(transaction, record.schema), self._lock)
         column.number = number
-        self.columns[row.name] = numbers[number] = column
+        self.columns[record.name] = numbers[number] = column
 
     # ------------------------------------------------------------------ what is in it
 
@@ -168,15 +171,17 @@ class StagedColumns:
 
     def changed(self) -> bool:
         """Whether a commit would differ from the one that the staging area stands on."""
-        base = self._base_entries()
+        base = self.base_entries()
         attributes = None if self.base_commit is None else self.base_commit.attributes
-        return self.attributes != attributes or len(base) != len(self.columns) or list(base) != self.entries()
+        changed = self.attributes != attributes or len(base) != len(self.columns) or list(base) != self.entries()
+        return changed or self.merge is not None
 
     def load_attributes(self, digest: Digest) -> AttributeMap:
         """The attributes of a digest."""
         return load_attributes(self._db, digest)
 
-    def _base_entries(self) -> Sequence[ColumnEntry]:
+    def base_entries(self) -> Sequence[ColumnEntry]:
+        """The columns of the commit that the changes stand on."""
         return () if self.base_commit is None else self.base_commit.columns
 
 
