@@ -5,7 +5,6 @@ from __future__ import annotations
 import importlib
 import json
 import os
-import pty
 import signal
 import subprocess
 import sys
@@ -21,8 +20,10 @@ from hangar import errors
 from hangar.cli import main
 from hangar.cli.groups import Command, SuggestingGroup
 from hangar.cli.main import HINTS, SECTIONS
+from hangar.hashing import KERNEL
 from tests.cli.shell import Shell, runner
 
+NO_KERNEL = os.environ.get("HANGAR_NO_KERNEL")
 COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
 
 
@@ -77,7 +78,109 @@ def test_status_imports_nothing_heavy(empty: Shell) -> None:
 
 
 def test_version(shell: Shell) -> None:
-    assert shell.ok("--version") == f"hangar {hangar.__version__}\n"
+    first, *others = shell.ok("--version").splitlines()
+    assert first == f"hangar {hangar.__version__}"
+    names = [line.split()[0] for line in others]
+    assert names == ["Python", "numpy", "lmdb", "h5py", "kernel"]
+    assert f"numpy   {np.__version__}" in others[1]
+    assert "HDF5 " in others[3]
+    assert others[4].endswith("in use" if KERNEL else "HANGAR_NO_KERNEL is set" if NO_KERNEL else "processor")
+    done = shell.process("--version", env={"HANGAR_NO_KERNEL": "1"})
+    assert done.stdout.endswith("kernel  not in use: HANGAR_NO_KERNEL is set\n")
+
+
+def test_version_where_a_package_cannot_be_imported(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "h5py", None)
+    assert "h5py    cannot be imported" in shell.ok("--version")
+
+
+def test_help_of_a_command(shell: Shell) -> None:
+    assert shell.ok("help") == shell.ok("--help")
+    for words in (["commit"], ["column"], ["column", "create"], ["branch", "delete"]):
+        assert shell.ok("help", *words) == shell.ok(*words, "--help")
+    shell.fails(2, "help", "comit", text="Did you mean commit?")
+    shell.fails(2, "help", "commit", "more", text="'hangar commit' has no commands")
+
+
+def test_options_of_the_run_stand_before_the_command_or_behind_it(filled: Shell, tmp_path: Path) -> None:
+    elsewhere = Shell(tmp_path)
+    wanted = filled.ok("status")
+    here = filled.path.relative_to(tmp_path)
+    for words in (["status", "-C", here], ["-C", filled.path.parent, "status", "-C", filled.path.name]):
+        assert elsewhere.ok(*words) == wanted
+    assert elsewhere.ok("column", "list", "-C", filled.path) == filled.ok("column", "list")
+    assert elsewhere.ok("column", "-C", filled.path, "list") == filled.ok("column", "list")
+    assert elsewhere.ok("export", "images", "-C", filled.path, "-o", "out") == filled.ok(
+        "export", "images", "-o", "out", "--overwrite"
+    )
+
+
+def test_every_command_takes_the_options_of_the_run() -> None:
+    for path in every():
+        command: click.Command = main
+        for word in path:
+            assert isinstance(command, click.Group)
+            command = command.commands[word]
+        names = [name for parameter in command.params for name in parameter.opts]
+        for name in ("-C", "--color", "--no-pager", "-v", "--verbose"):
+            assert names.count(name) == 1, (path, name)
+
+
+def test_a_traceback_is_shown_to_those_who_ask_for_it(empty: Shell) -> None:
+    assert "Traceback" not in empty.run("log", "nope").stderr
+    for words in (["-v", "log", "nope"], ["log", "nope", "--verbose"]):
+        result = empty.run(*words)
+        assert result.exit_code == 3
+        assert result.stderr.startswith("Traceback (most recent call last):\n")
+        assert "RevisionNotFoundError" in result.stderr
+        assert result.stderr.splitlines()[-1].startswith("Error: no branch, tag or commit 'nope'")
+    assert empty.run("-v", "status").stderr == ""
+
+
+# The first is the first thing that the program itself imports, the last is imported by the command.
+@pytest.mark.parametrize("module", ["hangar.cli", "click", "hangar.cli.groups", "hangar.repository", "numpy", "lmdb"])
+def test_an_interrupt_at_start_up_is_quiet(empty: Shell, module: str) -> None:
+    code = (
+        "import os, runpy, signal, sys\n"
+        "class Interrupting:\n"
+        "    def find_spec(self, name, path=None, target=None):\n"
+        f"        if name == {module!r}:\n"
+        "            sys.meta_path.remove(self)\n"
+        "            os.kill(os.getpid(), signal.SIGINT)\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "sys.meta_path.insert(0, Interrupting())\n"
+        "sys.argv = ['hangar', 'status']\n"
+        "runpy.run_module('hangar', run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=empty.path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr.strip()) == (130, "", "")
+
+
+def test_an_interrupt_after_the_command_is_quiet(empty: Shell) -> None:
+    code = (
+        "import atexit, os, runpy, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.default_int_handler)\n"
+        "atexit.register(lambda: os.kill(os.getpid(), signal.SIGINT))\n"
+        "sys.argv = ['hangar', 'show', 'nope']\n"
+        "runpy.run_module('hangar', run_name='__main__')\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=empty.path, capture_output=True, text=True, check=False)
+    assert done.returncode == 3
+    assert done.stderr.startswith("Error: no branch, tag or commit 'nope'")
+    assert "Traceback" not in done.stderr
+
+
+def test_interrupts_that_a_parent_ignores_stay_ignored(empty: Shell) -> None:
+    code = (
+        "import os, runpy, signal, sys\n"
+        "signal.signal(signal.SIGINT, signal.SIG_IGN)\n"
+        "sys.argv = ['hangar', 'status']\n"
+        "os.kill(os.getpid(), signal.SIGINT)\n"
+        "try:\n    runpy.run_module('hangar', run_name='__main__')\n"
+        "finally:\n    assert signal.getsignal(signal.SIGINT) is signal.SIG_IGN\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=empty.path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
 
 
 @pytest.mark.parametrize(
@@ -115,7 +218,7 @@ def test_usage_errors_exit_2(empty: Shell, words: tuple[str, ...]) -> None:
     empty.fails(2, *words)
 
 
-ANYWHERE = ["init", "config", "demo", "completion"]
+ANYWHERE = ["init", "config", "demo", "completion", "help"]
 
 
 @pytest.mark.parametrize("path", every(), ids=" ".join)
@@ -178,7 +281,8 @@ def test_what_nobody_foresaw_is_a_line_too(empty: Shell, monkeypatch: pytest.Mon
         raise ZeroDivisionError("oops")
 
     monkeypatch.setattr(hangar.Repository, "status", fail)
-    empty.fails(1, "status", text="this should not have happened: ZeroDivisionError('oops')")
+    text = empty.fails(1, "status", text="this should not have happened: ZeroDivisionError('oops')")
+    assert "`hangar -v`" in text
     result = empty.run("status", env={"HANGAR_DEBUG": "1"})
     assert "Traceback" in result.stderr
     assert result.exit_code == 1
@@ -246,34 +350,6 @@ def test_words_that_are_no_utf8(filled: Shell) -> None:
     )
     assert done.returncode == 3
     assert b"Traceback" not in done.stderr
-
-
-def coloured(empty: Shell, **env: str) -> str:
-    """What ``status`` writes on a terminal."""
-    empty.run("column", "create", "x", "STR")
-    parent, child = pty.openpty()
-    environment = {k: v for k, v in os.environ.items() if k != "NO_COLOR"} | {"TERM": "xterm"} | env
-    process = subprocess.Popen(
-        [sys.executable, "-m", "hangar", "status"], stdout=child, stderr=child, cwd=empty.path, env=environment
-    )
-    process.wait(timeout=30)
-    os.close(child)
-    text = b""
-    try:
-        while chunk := os.read(parent, 65536):
-            text += chunk
-    except OSError:
-        pass  # how Linux says that the other side is closed
-    os.close(parent)
-    return text.decode()
-
-
-def test_colours_only_on_a_terminal_that_wants_them(empty: Shell) -> None:
-    assert "\x1b[" in coloured(empty)
-    assert "\x1b[" not in coloured(empty, NO_COLOR="1")
-    assert "\x1b[" not in coloured(empty, TERM="dumb")
-    assert "\x1b[" in coloured(empty, NO_COLOR="")
-    assert "\x1b[" not in empty.process("status").stdout
 
 
 def test_a_warning_is_a_line(filled: Shell) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 import click
 
 from hangar.cli import complete
+from hangar.cli.decorate import Decoration
 from hangar.cli.groups import SuggestingGroup, nearest
-from hangar.cli.output import SHORT_DIGEST, echo, json_option, style, table, visible, write_json
+from hangar.cli.output import SHORT_DIGEST, echo, echo_lines, json_option, style, table, visible, write_json
+from hangar.cli.pager import paged
 from hangar.cli.state import State, pass_state
-from hangar.history import branch_refs
 
 __all__ = ["command"]
 
@@ -61,28 +62,35 @@ def command(ctx: click.Context, gone: str | None, gone_for_sure: str | None, as_
 @command.command("list")
 @json_option
 @pass_state
+@paged
 def list_(state: State, as_json: bool) -> None:
     """List all branches; the branch to write has a star.
 
     JSON: branch (the one to write), branches (name, digest or "", message).
     """
-    head = state.repository.head().write_branch
+    from hangar.digest import Digest
+    from hangar.history import branch_refs
+    from hangar.objects.records import load_commit
+
+    refs, db = state.stores.refs, state.stores.db
+    stands = dict(refs.items(""))
+    messages = {digest: load_commit(db, Digest(digest)).message for digest in set(stands.values()) if digest}
     found = []
-    for name, ref in branch_refs(state.stores.refs).items():
-        digest = state.stores.refs.get(ref)
-        message = "" if digest is None else state.repository.commit_info(digest.hex()).message
-        found.append({"name": name, "digest": "" if digest is None else digest.hex(), "message": message})
+    for name, ref in branch_refs(refs).items():
+        digest = stands.get(ref)
+        text = messages[digest] if digest else ""
+        found.append({"name": name, "digest": digest.hex() if digest else "", "message": text})
+    head = refs.head().write_branch
     if as_json:
         write_json({"branch": head, "branches": found})
         return
+    look = Decoration(refs)
     rows = []
     for one in found:
-        current = one["name"] == head
-        label = style(f"* {one['name']}", "green") if current else f"  {one['name']}"
-        subject = visible(one["message"].partition("\n")[0])
-        rows.append((label, one["digest"][:SHORT_DIGEST] or "(no commit yet)", subject))
-    for line in table(rows):
-        echo(line)
+        label = f"{'*' if one['name'] == head else ' '} {look.branch(one['name'])}"
+        digest_text = style(one["digest"][:SHORT_DIGEST], "yellow") if one["digest"] else "(no commit yet)"
+        rows.append((label, digest_text, visible(one["message"].partition("\n")[0])))
+    echo_lines(table(rows))
 
 
 @command.command("create")

@@ -10,7 +10,7 @@ from click.shell_completion import CompletionItem
 from hangar.cli import column_backend, complete
 from hangar.cli.attributes import attributes
 from hangar.cli.groups import SuggestingGroup
-from hangar.cli.output import confirm, count, echo, json_option, note, table, visible, write_json
+from hangar.cli.output import confirm, count, echo, json_option, note, style, table, visible, write_json
 from hangar.cli.records import column_record, place_record
 from hangar.cli.state import State, pass_state
 from hangar.cli.views import View, open_commit, open_view
@@ -63,7 +63,10 @@ def list_columns(view: View, as_json: bool) -> None:
     if as_json:
         write_json(place_record(view) | {"columns": [column_record(name, column) for name, column in view.items()]})
         return
-    rows = [(visible(name), schema_text(column), count(len(column), "sample")) for name, column in view.items()]
+    rows = [
+        (style(visible(name), "blue", bold=True), schema_text(column), count(len(column), "sample"))
+        for name, column in view.items()
+    ]
     for line in table(rows, right=(2,)):
         echo(line)
 

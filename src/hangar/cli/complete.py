@@ -10,11 +10,11 @@ import warnings
 from bisect import bisect_left
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from pathlib import Path
 from typing import TYPE_CHECKING, Any, Final
 
 import click
 
+from hangar.cli.settings import settings_of
 from hangar.errors import HangarError
 from hangar.names import SampleKey
 
@@ -28,20 +28,13 @@ MOST_SAMPLES: Final = 100
 _MOST_DIGITS: Final = 20
 
 
-def _directory(ctx: click.Context) -> Path:
-    from hangar.cli.state import State
-
-    state = ctx.find_object(State)
-    return Path(ctx.find_root().params.get("directory") or ".") if state is None else state.path
-
-
 def _matching(ctx: click.Context, prefix: str, names: Callable[[Repository], Iterable[str]]) -> list[str]:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             from hangar import Repository
 
-            with Repository.open(_directory(ctx)) as repository:
+            with Repository.open(settings_of(ctx).directory) as repository:
                 return [name for name in names(repository) if name.startswith(prefix)]
     except (HangarError, OSError, click.UsageError):
         return []

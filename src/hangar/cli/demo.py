@@ -49,7 +49,7 @@ class _Narrator:
             redirect_stdout(silent) if self._quiet else nullcontext(),
             redirect_stderr(silent) if self._quiet else nullcontext(),
         ):
-            main.main(["-C", str(self._directory), *words], standalone_mode=False)
+            main.main(["--no-pager", "-C", str(self._directory), *words], standalone_mode=False)
 
     def python(self, code: str, action: Callable[[], None]) -> None:
         """Show the code, then do it."""

@@ -8,11 +8,16 @@ from __future__ import annotations
 import inspect
 from collections.abc import Iterator, Mapping, MutableMapping
 from importlib import import_module
-from typing import Any, NamedTuple
+from typing import Any, Final, NamedTuple
 
 import click
 
-__all__ = ["Command", "Entry", "LazyGroup", "SuggestingGroup", "nearest"]
+from hangar.cli.settings import global_options
+
+__all__ = ["ROOT", "Command", "Entry", "LazyGroup", "SuggestingGroup", "nearest"]
+
+ROOT: Final = "hangar"
+"""Name of the program."""
 
 
 class Entry(NamedTuple):
@@ -36,6 +41,7 @@ class Command(click.Command):
     def __init__(self, *args: Any, **attributes: Any) -> None:
         super().__init__(*args, **attributes)
         self.help = _keep_lines(self.help)
+        self.params += global_options(hidden=True)
 
 
 def nearest(word: str, known: Mapping[str, object] | list[str]) -> list[str]:
@@ -86,6 +92,7 @@ class SuggestingGroup(click.Group):
     def __init__(self, *args: Any, hints: Mapping[str, str] | None = None, **attributes: Any) -> None:
         super().__init__(*args, **attributes)
         self.help = _keep_lines(self.help)
+        self.params += global_options(hidden=self.name != ROOT)
         self.hints = dict(hints or {})
 
     def list_commands(self, ctx: click.Context) -> list[str]:

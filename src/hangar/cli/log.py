@@ -8,8 +8,10 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hangar.cli import complete
+from hangar.cli.decorate import Decoration, local_time
 from hangar.cli.groups import Command
 from hangar.cli.output import SHORT_DIGEST, echo, echo_lines, json_option, style, visible, visible_lines, write_json
+from hangar.cli.pager import paged
 from hangar.cli.samples import Address, addresses, meanings, unambiguous
 from hangar.cli.state import State, pass_state
 from hangar.cli.views import open_commit
@@ -36,6 +38,7 @@ __all__ = ["command"]
 @click.option("--sample", metavar="SAMPLE", help="Only commits that changed this sample of --column.")
 @json_option
 @pass_state
+@paged
 def command(
     state: State,
     rev: str | None,
@@ -55,7 +58,7 @@ def command(
 
     JSON: head, commits (digest, parents, author, email, time, message, branches).
     """
-    from hangar.history import log, render_graph
+    from hangar.history import GraphStyle, log, render_graph
     from hangar.revisions import resolve
 
     if sample is not None and column is None:
@@ -67,14 +70,16 @@ def command(
         raise ColumnNotFoundError(f"there is no column {column!r}: the branch has no commit yet")
     if column is not None:
         contents = _only(contents, _changed(state, contents, column, sample), limit)
+    look = Decoration(stores.refs)
     if as_json:
         write_json({"head": contents["head"], "commits": list(_records(contents))})
     elif graph:
-        text = render_graph(contents, show_time=not oneline, show_user=not oneline, oneline=oneline)
+        drawn = GraphStyle(lambda digest: style(digest, "yellow"), look.standing, local_time)
+        text = render_graph(contents, show_time=not oneline, show_user=not oneline, oneline=oneline, style=drawn)
         if text:
             echo(text.rstrip("\n"))
     else:
-        echo_lines(line for record in _records(contents) for line in _lines(record, oneline))
+        echo_lines(line for record in _records(contents) for line in _lines(record, look, oneline))
 
 
 def _records(contents: LogContents) -> Iterator[dict[str, Any]]:
@@ -91,8 +96,8 @@ def _records(contents: LogContents) -> Iterator[dict[str, Any]]:
         }
 
 
-def _lines(record: dict[str, Any], oneline: bool) -> list[str]:
-    names = style(f" ({', '.join(record['branches'])})", "cyan") if record["branches"] else ""
+def _lines(record: dict[str, Any], look: Decoration, oneline: bool) -> list[str]:
+    names = look.standing(record["branches"])
     message = visible_lines(record["message"].strip("\n"))
     if oneline:
         return [f"{style(record['digest'][:SHORT_DIGEST], 'yellow')}{names} {message[0]}"]
@@ -103,7 +108,7 @@ def _lines(record: dict[str, Any], oneline: bool) -> list[str]:
         style(f"commit {record['digest']}", "yellow") + names,
         *merged,
         f"Author: {visible(record['author'])} <{visible(record['email'])}>",
-        f"Date:   {record['time']}",
+        f"Date:   {local_time(record['time'])}",
         "",
         *(f"    {line}".rstrip() for line in message),
         "",

@@ -12,6 +12,7 @@ from hangar.cli import complete
 from hangar.cli.column import list_columns
 from hangar.cli.groups import Command
 from hangar.cli.output import echo_lines, json_option, style, visible, write_json
+from hangar.cli.pager import paged
 from hangar.cli.records import place_record
 from hangar.cli.samples import Address, address_of, existing_samples, is_pattern, matcher, sample_text, sample_texts
 from hangar.cli.state import State, pass_state
@@ -66,6 +67,7 @@ def changes_of(state: State, view: View, name: str | None = None) -> Iterator[Ch
 @click.option("-n", "--max-count", "limit", type=click.IntRange(min=0), metavar="NUMBER", help="So many at most.")
 @json_option
 @pass_state
+@paged
 def command(
     state: State, column: str | None, words: tuple[str, ...], changed: bool, limit: int | None, as_json: bool
 ) -> None:

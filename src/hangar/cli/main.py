@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import os
 import sys
 from collections.abc import Sequence
-from pathlib import Path
 from typing import Any, Final, NoReturn
 
 import click
 
-from hangar import __version__
-from hangar.cli.groups import Entry, LazyGroup
+from hangar.cli.groups import ROOT, Entry, LazyGroup
 from hangar.cli.outcome import OutputClosedError, conclude
+from hangar.cli.settings import settings_of
 from hangar.cli.state import State
+from hangar.cli.version import version_option
 
 __all__ = ["main"]
 
@@ -46,6 +45,7 @@ SECTIONS: Final = {
         "fsck": Entry("hangar.cli.fsck", "Check that everything is there and whole."),
         "writer-lock": Entry("hangar.cli.writer_lock", "Show who writes, or free the lock."),
         "completion": Entry("hangar.cli.completion", "Print the completion script of a shell."),
+        "help": Entry("hangar.cli.help", "Show the help of a command."),
     },
 }
 HINTS: Final = {
@@ -61,7 +61,6 @@ HINTS: Final = {
     "unlock": "The writer lock is freed by `hangar writer-lock --force-release`.",
     "history": "Commits are listed by `hangar log`.",
     "version": "The version is shown by `hangar --version`.",
-    "help": "Help is shown by `hangar --help` and `hangar COMMAND --help`.",
 }
 
 
@@ -74,6 +73,14 @@ class HangarGroup(LazyGroup):
             return super().invoke(ctx)
         except BrokenPipeError as error:
             raise OutputClosedError from error
+        except (click.exceptions.Exit, click.Abort):
+            raise
+        except BaseException:
+            if settings_of(ctx).verbose:
+                import traceback
+
+                traceback.print_exc()
+            raise
 
     def main(
         self,
@@ -96,22 +103,15 @@ def _exit(code: int) -> NoReturn:
     sys.exit(code)
 
 
-def _coloured() -> bool | None:
-    """False where colours are not wanted; None lets click see whether there is a terminal."""
-    return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
-
-
 @click.group(
-    "hangar",
+    ROOT,
     cls=HangarGroup,
     sections=SECTIONS,
     hints=HINTS,
     context_settings={"help_option_names": ["-h", "--help"], "max_content_width": 100},
 )
-@click.version_option(__version__, message="%(prog)s %(version)s")
-@click.option("-C", "directory", metavar="PATH", default=".", help="Work as if started in PATH.")
 @click.pass_context
-def main(ctx: click.Context, directory: str) -> None:
+def main(ctx: click.Context) -> None:
     """Version control for tensors: commits, branches and checkouts for columns of arrays, text and bytes.
 
     A repository is a directory with a .hangar folder in it. Commands work on the one of the current directory or of the nearest
@@ -124,12 +124,19 @@ def main(ctx: click.Context, directory: str) -> None:
       hangar commit -m "The first images"
 
     A revision (REV) is a branch, a tag, a digest or the beginning of one, and what leads from there: master~2, v1^.
+
+    On a terminal long output goes through a pager: $HANGAR_PAGER, else $PAGER, else less -FRX. The options below may stand after the
+    command too.
     """
-    ctx.color = _coloured()
+    settings = settings_of(ctx)
+    ctx.color = settings.click_colour()
     for stream in (sys.stdout, sys.stderr):
         # A name that is no UTF-8 is shown somehow, on any terminal, rather than ending the command.
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
-    ctx.obj = State(Path(directory))
+    ctx.obj = State(settings)
     ctx.call_on_close(ctx.obj.close)
+
+
+main.params.append(version_option)

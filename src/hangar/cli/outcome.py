@@ -1,7 +1,8 @@
 """How a command ends: what is said on stderr, and the exit code.
 
 Every error of Hangar has its exit code in :mod:`hangar.errors`; usage errors are 2, an interrupt 130, a reader of our output that went
-away 141 (what a shell reports of a program that SIGPIPE ended). A traceback is shown only when ``HANGAR_DEBUG`` is set.
+away 141 (what a shell reports of a program that SIGPIPE ended). A traceback is shown
+only with ``-v``, or where ``HANGAR_DEBUG`` is set.
 """
 
 from __future__ import annotations
@@ -69,10 +70,6 @@ def _aborted(error: click.Abort) -> int:
 
 
 def _failed(error: Exception) -> int:
-    if os.environ.get("HANGAR_DEBUG"):
-        import traceback
-
-        traceback.print_exc()
     if isinstance(error, HangarError):
         text = str(error)
     elif isinstance(error, MemoryError):
@@ -80,7 +77,7 @@ def _failed(error: Exception) -> int:
     elif isinstance(error, OSError) and error.strerror:
         text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     else:
-        text = f"this should not have happened: {error!r} (run it again with HANGAR_DEBUG=1 and report what it shows)"
+        text = f"this should not have happened: {error!r} (run it again with `hangar -v` and report what it shows, and what `hangar --version` says)"
     click.echo(f"Error: {visible(text)}", err=True)
     return exit_code(error)
 

@@ -10,8 +10,10 @@ import click
 from hangar.cli import complete
 from hangar.cli.attributes import attribute_lines
 from hangar.cli.column import schema_text
+from hangar.cli.decorate import Decoration, local_time
 from hangar.cli.groups import Command
 from hangar.cli.output import count, echo, json_option, style, table, visible, visible_lines, write_json
+from hangar.cli.pager import paged
 from hangar.cli.records import change_record, column_record, commit_record, place_record
 from hangar.cli.samples import one_sample, sample_text, sample_texts
 from hangar.cli.state import State, pass_state
@@ -37,6 +39,7 @@ FIRST_SAMPLES: Final = 10
 @click.argument("thing", required=False, metavar="[REV[:COLUMN[/SAMPLE]]]", shell_complete=complete.things)
 @json_option
 @pass_state
+@paged
 def command(state: State, thing: str | None, as_json: bool) -> None:
     """Show a commit, one of its columns, or one of its samples.
 
@@ -117,13 +120,12 @@ def _commit_lines(state: State, info: CommitInfo, changes: list[ColumnStatus]) -
     refs = state.stores.refs
     stands = {name for name, digest in refs.items("") if digest is not None and digest.hex() == info.digest}
     heads = [branch for branch, ref in branch_refs(refs).items() if ref in stands]
-    names = f" ({', '.join(heads)})" if heads else ""
     lines = [
-        style(f"commit {info.digest}{names}", "yellow"),
+        style(f"commit {info.digest}", "yellow") + Decoration(refs).standing(heads),
         f"Tree:    {info.tree}",
         *(f"Parent:  {parent}" for parent in info.parents),
         f"Author:  {visible(info.author)} <{visible(info.email)}>",
-        f"Date:    {info.time}",
+        f"Date:    {local_time(info.time)}",
         *(f"Meta:    {visible(str(key))}={visible(str(value))}" for key, value in info.meta.items()),
         *(f"About:   {line}" for line in attribute_lines(info.attributes)),
         "",
@@ -146,7 +148,7 @@ def _show_column(view: View, name: str, as_json: bool) -> None:
     first = list(sample_texts(list(islice(iter(column), FIRST_SAMPLES)), column))
     more = ", ..." if len(column) > len(first) else ""
     rows = [
-        ("Column:", f"{visible(name)} of {view.label}"),
+        ("Column:", f"{style(visible(name), 'blue', bold=True)} of {view.label}"),
         ("Holds:", schema_text(column)),
         ("Samples:", f"{len(column):,}"),
         *([("Subsamples:", f"{column.num_subsamples:,}")] if isinstance(column, NestedSampleReader) else []),
@@ -173,7 +175,7 @@ def _show_sample(view: View, name: str, text: str, as_json: bool) -> None:
         named = {"sample": key[0], "subsample": key[1]} if isinstance(key, tuple) else {"sample": key}
         write_json(place_record(view) | {"column": name} | named | record)
         return
-    rows = [("Sample:", f"{visible(name)}/{sample_text(key, column)} of {view.label}")]
+    rows = [("Sample:", f"{style(f'{visible(name)}/{sample_text(key, column)}', 'blue', bold=True)} of {view.label}")]
     if column.column_type == "ndarray":
         shape = " x ".join(map(str, value.shape)) or "one number"
         rows += [("Type:", f"{value.dtype} {shape}"), *(_statistics_rows(record) if value.size > 1 else [])]

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 
 import click
 
+from hangar.cli.settings import Settings
 from hangar.errors import AccessError, PathNotDirectoryError, PathNotFoundError
 
 if TYPE_CHECKING:
@@ -28,20 +29,25 @@ class State:
 
     Parameters
     ----------
-    path
-        The directory given by ``-C``, or the current one.
+    settings
+        The options of the run.
     """
 
-    def __init__(self, path: Path) -> None:
-        self.path = path
+    def __init__(self, settings: Settings) -> None:
+        self._settings = settings
         self._repository: Repository | None = None
 
     @classmethod
     def of(cls, repository: Repository) -> State:
         """A state that works with ``repository``, which is open."""
-        state = cls(Path(repository.path))
+        state = cls(Settings())
         state._repository = repository
         return state
+
+    @property
+    def path(self) -> Path:
+        """The directory given by ``-C``, or the current one."""
+        return self._settings.directory
 
     @property
     def directory(self) -> Path:

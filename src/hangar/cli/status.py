@@ -9,6 +9,7 @@ import click
 
 from hangar.cli.groups import Command
 from hangar.cli.output import count, echo, json_option, style, table, visible, visible_name, write_json
+from hangar.cli.pager import paged
 from hangar.cli.records import change_record, writer_record
 from hangar.cli.state import State, pass_state
 
@@ -58,7 +59,7 @@ def staged_lines(columns: Sequence[ColumnStatus]) -> list[str]:
 
 def status_lines(report: StatusReport) -> list[str]:
     """The whole report for people."""
-    lines = [f"On branch {report.branch}"]
+    lines = [f"On branch {style(visible(report.branch), 'green', bold=True)}"]
     if not report.head:
         lines.append("No commits yet")
     if report.writer is not None:
@@ -83,6 +84,7 @@ def status_lines(report: StatusReport) -> list[str]:
 @click.command("status", cls=Command)
 @json_option
 @pass_state
+@paged
 def command(state: State, as_json: bool) -> None:
     """Show the branch, what is staged on it, and who writes.
 

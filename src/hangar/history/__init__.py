@@ -15,7 +15,7 @@ from hangar.history.branches import (
     remove_branch,
     unknown_branch,
 )
-from hangar.history.draw import SHORT_DIGEST, printable, render_graph
+from hangar.history.draw import SHORT_DIGEST, GraphStyle, printable, render_graph
 from hangar.history.log import CommitSpec, LogContents, iso_time, log
 from hangar.history.show import named_commit, show_log
 
@@ -23,6 +23,7 @@ __all__ = [
     "SHORT_DIGEST",
     "BranchHead",
     "CommitSpec",
+    "GraphStyle",
     "LogContents",
     "branch_off",
     "branch_refs",

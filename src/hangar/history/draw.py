@@ -8,12 +8,12 @@ left; each row of the drawing moves a line by one lane. Text that a commit bring
 from __future__ import annotations
 
 import unicodedata
-from collections.abc import Iterator, Mapping, Sequence
-from typing import Final
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import Final, NamedTuple
 
 from hangar.history.log import LogContents
 
-__all__ = ["SHORT_DIGEST", "lanes", "printable", "printable_lines", "render_graph"]
+__all__ = ["SHORT_DIGEST", "GraphStyle", "lanes", "printable", "printable_lines", "render_graph"]
 
 SHORT_DIGEST: Final = 12
 """Characters of a digest that are shown where the whole one is not needed."""
@@ -29,6 +29,31 @@ def printable(text: str) -> str:
         c.encode("unicode_escape").decode() if unicodedata.category(c) in _UNSEEN or c in _DIRECTIONS else c
         for c in text.replace("\t", "    ")
     )
+
+
+def _names(heads: Sequence[str]) -> str:
+    return f" ({', '.join(heads)})" if heads else ""
+
+
+class GraphStyle(NamedTuple):
+    """How parts of the text beside a commit are written, such as in colours.
+
+    Attributes
+    ----------
+    digest
+        The digest, whole or its beginning.
+    branches
+        The branches that stand on the commit, with what separates them from what is before; ``''`` of none.
+    time
+        The time, given in ISO 8601.
+    """
+
+    digest: Callable[[str], str] = str
+    branches: Callable[[Sequence[str]], str] = _names
+    time: Callable[[str], str] = str
+
+
+PLAIN: Final = GraphStyle()
 
 
 def _moves(edges: list[tuple[int, int]]) -> list[str]:
@@ -86,21 +111,22 @@ def _text(
     show_user: bool,
     oneline: bool,
     trees: Mapping[str, str],
+    style: GraphStyle,
 ) -> list[str]:
     """What is written beside one commit."""
     spec = contents["specs"][commit]
-    heads = contents["branch_heads"].get(commit)
-    names = f" ({', '.join(heads)})" if heads else ""
+    names = style.branches(contents["branch_heads"].get(commit, []))
+    time = style.time(spec["commit_time"])
     message = printable_lines(spec["commit_message"])
     if oneline:
-        time = f" {spec['commit_time']}" if show_time else ""
+        when = f" {time}" if show_time else ""
         user = f" {printable(spec['commit_user'])}" if show_user else ""
-        return [f"{commit[:SHORT_DIGEST]}{names}{time}{user} {message[0]}"]
-    text = [commit + names]
+        return [f"{style.digest(commit[:SHORT_DIGEST])}{names}{when}{user} {message[0]}"]
+    text = [style.digest(commit) + names]
     if show_user:
         text.append(f"Author: {printable(spec['commit_user'])} <{printable(spec['commit_email'])}>")
     if show_time:
-        text.append(f"Date:   {spec['commit_time']}")
+        text.append(f"Date:   {time}")
     if commit in trees:
         text.append(f"Tree:   {trees[commit]}")
     return [*text, "", *(f"    {line}" for line in message), ""]
@@ -119,6 +145,7 @@ def render_graph(
     oneline: bool = False,
     limit: int | None = None,
     trees: Mapping[str, str] | None = None,
+    style: GraphStyle = PLAIN,
 ) -> str:
     """The log as text.
 
@@ -134,6 +161,8 @@ def render_graph(
         Show so many of the newest commits.
     trees
         Tree digest by commit, to be shown.
+    style
+        How digests, branches and times are written.
 
     Returns
     -------
@@ -143,7 +172,9 @@ def render_graph(
     lines: list[str] = []
     order = contents["order"][:limit]
     for commit, rows, continued in lanes(order, contents["ancestors"]):
-        text = _text(contents, commit, show_time=show_time, show_user=show_user, oneline=oneline, trees=trees or {})
+        text = _text(
+            contents, commit, show_time=show_time, show_user=show_user, oneline=oneline, trees=trees or {}, style=style
+        )
         rows += [continued] * (len(text) - len(rows))
         width = max(map(len, rows))
         text += [""] * (len(rows) - len(text))
