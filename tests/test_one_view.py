@@ -23,7 +23,7 @@ SECONDS = 1.5
 
 def look(path: Path) -> list[Callable[[], object]]:
     repo = Repository(path)
-    state = State(path)
+    state = State.of(repo)
 
     def listed() -> object:
         view = open_view(state, None)
