@@ -66,3 +66,12 @@ DATABASE_MAX_TABLES: Final = 64
 """Named databases an environment can hold (room for tables of later formats)."""
 DATABASE_MAX_KEY_BYTES: Final = 511
 """Longest key of a row; LMDB's own bound."""
+
+TABLE_CACHE_BYTES: Final = 256 * 2**20
+"""Offset tables in memory that one repository keeps for columns which are opened again."""
+SAVED_TABLE_ENTRIES: Final = 16_384
+"""An offset table of fewer entries is made faster than a file of it is read."""
+MAPPED_TABLE_BYTES: Final = 64 * 2**20
+"""A cache file from this size on is mapped and not read into memory."""
+CACHE_DIRECTORY_BYTES: Final = 4 * 2**30
+"""All cache files of one repository together."""

@@ -9,8 +9,10 @@ from __future__ import annotations
 
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
+from hangar import limits
+from hangar.bounded import BoundedCache
 from hangar.db import Database
 from hangar.objects.store import NodeStore
 from hangar.refs import Refs
@@ -30,6 +32,8 @@ class Stores:
         The repository's ``.hangar``.
     db, nodes, refs
         The database, and what reads and writes it.
+    tables
+        Offset tables of columns, by the digest of their tree.
     """
 
     def __init__(self, directory: Path) -> None:
@@ -37,6 +41,7 @@ class Stores:
         self.db = Database.open(directory)
         self.nodes = NodeStore(self.db)
         self.refs = Refs(self.db)
+        self.tables: BoundedCache[bytes, Any] = BoundedCache(limits.TABLE_CACHE_BYTES)
         self._made: dict[str, BlobStore] = {}
         self._finalizer = weakref.finalize(self, _close, self._made, self.db)
 

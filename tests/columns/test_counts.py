@@ -13,10 +13,13 @@ import numpy.typing as npt
 import pytest
 
 from hangar import Repository
+from hangar.blobs.locator import Locator
 from hangar.checkout import ReaderCheckout
 from hangar.columns import FlatSampleReader, NestedSampleReader
+from hangar.columns.tables import ColumnTable
 from hangar.objects.apply import apply
 from hangar.objects.lookup import find_ints
+from hangar.objects.store import NodeStore
 from hangar.objects.walk import walk
 from hangar.schema.keys import encode_int_array
 
@@ -34,6 +37,7 @@ def reader(tmp_path_factory: pytest.TempPathFactory) -> ReaderCheckout:
     writer.add_ndarray_column("image", (28, 28), np.uint8).write(range(COUNT), images)
     writer.add_ndarray_column("named", (28, 28), np.uint8).write([f"s{i:05}" for i in range(COUNT)], images)
     writer.add_ndarray_column("label", (), np.int64).write(range(COUNT), rng.integers(0, 10, COUNT))
+    writer.add_ndarray_column("odd", (28, 28), np.uint8).write(np.arange(COUNT) * 3 + 11, images)
     pairs = np.stack([np.arange(COUNT) // 8, np.arange(COUNT) % 8], axis=1)
     writer.add_ndarray_column("nested", (28, 28), np.uint8, contains_subsamples=True).write(pairs, images)
     writer.add_ndarray_column("marks", (), np.int64, contains_subsamples=True).write(
@@ -69,6 +73,13 @@ def leaves_of(column: FlatSampleReader | NestedSampleReader, positions: npt.NDAr
     return len(np.unique(np.searchsorted(np.cumsum(sizes), positions, side="right")))
 
 
+@pytest.fixture
+def _by_tree(monkeypatch: pytest.MonkeyPatch) -> None:
+    """As the first reads of a column, before there is a table of where its samples lie."""
+    monkeypatch.setattr(ColumnTable, "ready", lambda table, count: None)
+
+
+@pytest.mark.usefixtures("_by_tree")
 @pytest.mark.parametrize("how", ["array", "list", "positions"])
 @pytest.mark.parametrize("name", ["image", "label", "named"])
 def test_a_batch_costs_no_call_for_each_sample(reader: ReaderCheckout, name: str, how: str) -> None:
@@ -89,6 +100,43 @@ def test_a_batch_costs_no_call_for_each_sample(reader: ReaderCheckout, name: str
         assert calls <= bound, (seen, leaves, number)
         found[number] = seen["call"]
     assert abs(found[SMALL] - found[LARGE]) <= 5, found
+
+
+def resolve(column: Any) -> None:
+    """Read until the column has its table."""
+    for _ in range(100):
+        column.read(positions=[0, 1]) if not column.contains_subsamples else column.read([column.at(0)])
+        if column._table.table is not None:
+            return
+    raise AssertionError("the column has no table")
+
+
+@pytest.mark.parametrize("how", ["array", "list", "positions", "slice", "one", "keys of the tree"])
+@pytest.mark.parametrize("name", ["image", "label", "odd"])
+def test_what_is_resolved_loads_no_node_and_searches_no_index(
+    reader: ReaderCheckout, name: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    column: Any = reader[name]
+    resolve(column)
+    keys = np.fromiter(column.keys(), np.int64)
+    monkeypatch.setattr(NodeStore, "load", lambda *_: pytest.fail("a node was loaded"))
+    monkeypatch.setattr(NodeStore, "load_many", lambda *_: pytest.fail("nodes were loaded"))
+    monkeypatch.setattr(Locator, "locate", lambda *_: pytest.fail("an index was searched"))
+    monkeypatch.setattr(Locator, "locate_one", lambda *_: pytest.fail("an index was searched"))
+    found = {}
+    for number in (SMALL, LARGE):
+        at = np.random.default_rng(number).permutation(COUNT)[:number]
+        given: Any = {"array": keys[at], "list": keys[at].tolist()}.get(how, at)
+        reads = {
+            "positions": lambda at=at: column.read(positions=at),
+            "slice": lambda number=number: column.read(slice(7, 7 + number)),
+            "one": lambda at=at: column[int(keys[at[0]])],
+            "keys of the tree": lambda at=at: column[keys[at[:3]].tolist()],
+        }
+        seen = events(reads.get(how, lambda given=given: column.read(given)))
+        found[number] = seen["call"] + seen["c_call"]
+        assert found[number] <= 75, seen
+    assert found[SMALL] == found[LARGE]
 
 
 @pytest.mark.parametrize("how", ["array", "list"])

@@ -35,6 +35,7 @@ from hangar.blobs.catalog import get_header
 from hangar.blobs.files import OpenFiles
 from hangar.blobs.index import Digests, Mask, Positions, Sought
 from hangar.blobs.locator import IN_MEMORY, Located, Locator
+from hangar.blobs.offsets import OffsetTable
 from hangar.db import Database
 from hangar.digest import DIGEST_BYTES, NDARRAY, Header, checksum, checksums, digest_array, digest_list
 from hangar.errors import CorruptionError, InvalidInputError, PathNotFoundError
@@ -246,6 +247,48 @@ class BlobStore:
             return None
         return blob if checksum(blob, found[HEADER]) == found[CHECK] else None  # type: ignore[arg-type]
 
+    # ------------------------------------------------------------------ reading from an offset table
+
+    def read_rows_of(
+        self, table: OffsetTable, positions: Positions | range, header: Header, nbytes: int, out: Rows | None = None
+    ) -> Rows:
+        """As :meth:`read_rows`, of the blobs at some positions of an offset table, and without a second attempt.
+
+        Raises
+        ------
+        CorruptionError, PathNotFoundError
+            One is damaged, or was moved since the table was made.
+        """
+        if not len(positions):
+            return np.empty((0, nbytes), np.uint8) if out is None else out
+        if not (table.plain and table.stored == nbytes and table.seed == header.seed):
+            return self.read_rows_at(table.words(positions), header, nbytes, out)
+        offsets, checks = table.offsets_and_checks(positions)
+        file = self.files.raw.get(table.file_id) or self.files.get(table.file_id)[0]
+        mapped = file.need(int(offsets.max()) + nbytes)
+        rows = np.empty((len(offsets), nbytes), np.uint8) if out is None else out
+        gather_rows(file, mapped, offsets, checks, rows, header.seed)
+        return rows
+
+    def read_one_of(self, table: OffsetTable, position: int) -> tuple[Header, Blob]:
+        """As :meth:`read_one`, of the blob at a position of an offset table; errors as of :meth:`read_rows_of`."""
+        if table.plain and table.stored < LARGE_BYTES:
+            file = self.files.raw.get(table.file_id)
+            header = self._headers.get(table.seed)
+            if file is not None and header is not None and header.kind == NDARRAY:
+                offset, check = table.offset_and_check(position)
+                mapped = file.mapped
+                end = offset + table.stored
+                if end <= mapped.size and file.whole(mapped):
+                    rows = mapped.bytes[offset:end].copy()
+                    if xxh3_64_intdigest(rows, table.seed) == check:
+                        return header, rows
+        words = table.words(range(position, position + 1))
+        found = tuple(words[0].tolist())
+        header = self._headers.get(found[HEADER])
+        blob = None if header is None else self._read_encoded(found, header)
+        return self.read_list_at(words)[0] if blob is None or header is None else (header, blob)
+
     # ------------------------------------------------------------------ where a read failed
 
     def _locate_all(self, digests: Digests) -> Words:
@@ -279,7 +322,7 @@ class BlobStore:
     # ------------------------------------------------------------------ reading at locations
 
     def read_rows_at(
-        self, words: Words, header: Header, nbytes: int, out: Rows | None = None, *, digests: Digests
+        self, words: Words, header: Header, nbytes: int, out: Rows | None = None, *, digests: Digests | None = None
     ) -> Rows:
         """As :meth:`read_rows`, at locations that were looked up before, and without a second attempt.
 
@@ -288,7 +331,7 @@ class BlobStore:
         words
             Locations, as :meth:`locate` gives them: uint64, shape (n, 5), n at least one.
         digests
-            The digests of the same blobs, for what lies in memory and for messages.
+            The digests of the same blobs, for those that lie in memory; None where none does.
         """
         # The common case, in as few calls as can be: all in one file, as they are.
         tail = words[:, STORED:]
@@ -303,17 +346,17 @@ class BlobStore:
         if out is None:
             out = np.empty((len(words), nbytes), np.uint8)
         for file_id, part in parts:
-            out[part] = self._rows_of_file(file_id, digests[part], words[part], header, nbytes, None)
+            out[part] = self._rows_of_file(file_id, _part(digests, part), words[part], header, nbytes, None)
         return out
 
     def _rows_of_file(
-        self, file_id: int, digests: Digests, words: Words, header: Header, nbytes: int, out: Rows | None
+        self, file_id: int, digests: Digests | None, words: Words, header: Header, nbytes: int, out: Rows | None
     ) -> Rows:
         if file_id == IN_MEMORY:
             return _stack(self._list_in_memory(digests), header, nbytes, out)
         right = words[:, HEADER] == header.seed
         if not right.all():
-            raise CorruptionError(f"blob {digests[np.argmin(right)].tobytes().hex()} is not what its column holds")
+            raise CorruptionError("the blob is not what its column holds")
         file, backend = self.files.get(file_id)
         if backend.capabilities.raw:
             # Codec and row are zero, so the stored length fills its word.
@@ -326,7 +369,7 @@ class BlobStore:
             raise CorruptionError(f"its checksum does not match in {file.path}")
         return rows
 
-    def read_list_at(self, words: Words, *, digests: Digests) -> list[tuple[Header, Blob]]:
+    def read_list_at(self, words: Words, *, digests: Digests | None = None) -> list[tuple[Header, Blob]]:
         """As :meth:`read_list`, at locations that were looked up before, and without a second attempt.
 
         Parameters
@@ -339,10 +382,12 @@ class BlobStore:
             return self._list_of_file(parts[0][0], digests, words)
         blobs: dict[int, tuple[Header, Blob]] = {}
         for file_id, part in parts:
-            blobs.update(zip(part.tolist(), self._list_of_file(file_id, digests[part], words[part]), strict=True))
+            blobs.update(
+                zip(part.tolist(), self._list_of_file(file_id, _part(digests, part), words[part]), strict=True)
+            )
         return list(map(blobs.__getitem__, range(len(words))))
 
-    def _list_of_file(self, file_id: int, digests: Digests, words: Words) -> list[tuple[Header, Blob]]:
+    def _list_of_file(self, file_id: int, digests: Digests | None, words: Words) -> list[tuple[Header, Blob]]:
         if file_id == IN_MEMORY:
             return self._list_in_memory(digests)
         numbers: list[int] = words[:, HEADER].tolist()
@@ -365,8 +410,10 @@ class BlobStore:
             raise CorruptionError(f"its checksum does not match in {file.path}")
         return list(zip(headers, blobs, strict=True))
 
-    def _list_in_memory(self, digests: Digests) -> list[tuple[Header, Blob]]:
+    def _list_in_memory(self, digests: Digests | None) -> list[tuple[Header, Blob]]:
         blobs: list[tuple[Header, Blob]] = []
+        if digests is None:
+            raise CorruptionError("the blob has no location")
         for digest in digest_list(digests):
             held = self.locator.pending.buffers.get(digest)
             if held is None:
@@ -400,6 +447,10 @@ def _stack(blobs: list[tuple[Header, Blob]], header: Header, nbytes: int, out: R
             raise CorruptionError("the blob is not what its column holds")
         rows[index] = blob if isinstance(blob, np.ndarray) else np.frombuffer(blob, np.uint8)
     return rows
+
+
+def _part(digests: Digests | None, part: Positions) -> Digests | None:
+    return None if digests is None else digests[part]
 
 
 def _checked_digests(digests: Digests) -> Digests:

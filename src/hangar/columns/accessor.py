@@ -20,6 +20,7 @@ from hangar.columns.base import BatchBlock, ColumnBase, Session, Source, StagedS
 from hangar.columns.keyspace import PrefixSpace
 from hangar.columns.mapping import ValueMapping
 from hangar.columns.present import COMPLETED_KEYS, first_keys, mapping_html
+from hangar.columns.tables import ColumnTable
 from hangar.columns.values import ValueReader
 from hangar.columns.write import ColumnWriter, ValueWriter
 from hangar.errors import SampleNotFoundError
@@ -72,6 +73,10 @@ class FlatSubsampleReader(BatchBlock, ValueMapping):
     @property
     def _values(self) -> ValueReader:
         return self._of._values
+
+    @property
+    def _table(self) -> ColumnTable | None:
+        return self._of._table
 
     def _open_batch(self) -> AbstractContextManager[None]:
         self._session.check()
@@ -153,7 +158,7 @@ class FlatSubsampleReader(BatchBlock, ValueMapping):
         if isinstance(key, slice):
             return self._dict_at(key)
         if type(key) is list:
-            return self._values.many(self._cells(key))
+            return self._list_of_keys(key)
         return self._value(key)
 
     def values(self, local: bool = False) -> Iterator[Any]:

@@ -19,6 +19,7 @@ from hangar.blobs import BlobWriter
 from hangar.columns.attributes import AttributesReader
 from hangar.columns.preference import Preference, load_preference
 from hangar.columns.present import COMPLETED_KEYS, column_html, column_lines, counts, holds
+from hangar.columns.tables import ColumnTable
 from hangar.columns.values import ValueReader
 from hangar.digest import Digest
 from hangar.errors import ClosedError
@@ -236,6 +237,11 @@ class ColumnBase(BatchBlock):
         self._schema = source.schema
         self._nodes = session.nodes
         self._values = ValueReader(session.stores.blobs, self._schema)
+        self._table = (
+            ColumnTable(session.stores, session.nodes, self._schema, source.root())
+            if isinstance(source, CommittedSource)
+            else None
+        )
 
     def __reduce__(self) -> tuple[Any, ...]:
         return self._session.reduce_column(self._source.name)

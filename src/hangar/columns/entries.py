@@ -6,14 +6,22 @@ one gather in the blob store, no Python call for each sample.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from hangar.columns.keyspace import KeySpace
-from hangar.errors import InvalidInputError, PositionNotFoundError, SampleNotFoundError
+from hangar.columns.keyspace import FLAT, KeySpace
+from hangar.columns.lookup import KeyBatch
+from hangar.columns.sampletable import Positions, SampleTable
+from hangar.errors import (
+    CorruptionError,
+    InvalidInputError,
+    PathNotFoundError,
+    PositionNotFoundError,
+    SampleNotFoundError,
+)
 from hangar.objects.lookup import get_many
 from hangar.objects.scan import leaves
 from hangar.objects.store import NodeStore
@@ -21,11 +29,14 @@ from hangar.schema.cells import Rows
 
 if TYPE_CHECKING:
     from hangar.columns.base import Session, Source
+    from hangar.columns.tables import ColumnTable
     from hangar.columns.values import ValueReader
     from hangar.schema import ColumnSchema
 
-__all__ = ["EntryReader", "chunk_entries"]
+__all__ = ["STALE", "EntryReader", "chunk_entries"]
 
+STALE: Final = (CorruptionError, PathNotFoundError)
+"""A location in a table that is no longer right shows as one of these."""
 _CHUNK_ENTRIES = 1024
 _CHUNK_BYTES = 8 * 2**20
 """Iteration reads ahead by at most so many samples, of at most so many bytes together where that is known."""
@@ -53,6 +64,8 @@ class EntryReader:
         def _nodes(self) -> NodeStore: ...
         @property
         def _values(self) -> ValueReader: ...
+        @property
+        def _table(self) -> ColumnTable | None: ...
 
     def _cell(self, key: Any) -> bytes | None:
         self._session.check()
@@ -82,10 +95,8 @@ class EntryReader:
             raise self._first_missing(keys, cells.index(None))
         return encoded
 
-    def _cells(self, keys: Any) -> list[bytes]:
-        """Tree entries of ``keys``, in their order."""
-        self._session.check()
-        batch = self._space.batch(keys)
+    def _cells(self, keys: Any, batch: KeyBatch) -> list[bytes]:
+        """Cells of ``keys``, in their order."""
         root = self._source.root()
         if not len(batch):
             return []
@@ -96,32 +107,98 @@ class EntryReader:
             raise self._first_missing(keys, cells.index(None))
         return cells  # type: ignore[return-value]
 
-    def _refs(self, keys: Any) -> Rows:
-        """Tree entries of ``keys`` as an array (n, width)."""
-        batch = self._space.batch(keys)
+    def _cell_rows(self, keys: Any, batch: KeyBatch) -> Rows:
+        """Cells of ``keys`` as an array (n, width)."""
         root = self._source.root()
         if not len(batch):
             return np.empty((0, self._schema.form.width), np.uint8)
         if root is None:
             raise self._first_missing(keys, 0)
-        found, refs = batch.find(self._nodes, self._schema.form, root.digest)
+        found, cells = batch.find(self._nodes, self._schema.form, root.digest)
         if not found.all():
             raise self._first_missing(keys, int(np.argmin(found)))
-        return refs
+        return cells
 
     def _read_keys(self, keys: Any, out: np.ndarray[Any, Any] | None) -> Any:
         """Values of ``keys``, stacked where they are arrays."""
-        self._session.check()
         self._check_out(out)
         if not self._schema.stacks:
-            return self._values.many(self._cells(keys))
-        return self._values.stacked(self._refs(keys), out)
+            return self._list_of_keys(keys)
+        self._session.check()
+        batch = self._space.batch(keys)
+        return self._by_table(
+            len(batch),
+            batch.positions,
+            lambda table, positions: self._values.stacked_of(table, positions, out),
+            lambda: self._values.stacked(self._cell_rows(keys, batch), out),
+        )
+
+    def _list_of_keys(self, keys: Any) -> list[Any]:
+        """Values of ``keys``, one by one."""
+        self._session.check()
+        batch = self._space.batch(keys)
+        found: list[Any] = self._by_table(
+            len(batch),
+            batch.positions,
+            self._values.many_of,
+            lambda: self._values.many(self._cells(keys, batch)),
+        )
+        return found
+
+    def _by_table(
+        self,
+        count: int,
+        find: Callable[[SampleTable], Positions | range | None],
+        read: Callable[[SampleTable, Positions | range], Any],
+        by_tree: Callable[[], Any],
+    ) -> Any:
+        """Read samples by the table of the column where it has one that knows them, else by its tree.
+
+        Parameters
+        ----------
+        count
+            How many samples.
+        find
+            Their positions in a table; None where it does not know them.
+        read
+            Reads them at these positions.
+        by_tree
+            Reads them by the tree.
+        """
+        holder = self._table
+        table = None if holder is None else holder.ready(count)
+        positions = None if table is None else find(table)
+        if holder is None or table is None or positions is None:
+            return by_tree()
+        try:
+            return read(table, positions)
+        except STALE:
+            # An error, if the data is damaged; else it was moved, and the table is no longer right.
+            found = by_tree()
+            holder.discard(table)
+            return found
 
     def _check_out(self, out: np.ndarray[Any, Any] | None) -> None:
         if out is not None and not self._schema.stacks:
             raise InvalidInputError(f"out= is for arrays, and {self._source.name!r} holds {self._schema.kind_name}")
 
     def _value(self, key: Any) -> Any:
+        holder = self._table
+        if holder is None or self._space is not FLAT or not (type(key) is int or isinstance(key, np.integer)):
+            return self._value_by_tree(key)
+        self._session.check()
+        table = holder.ready(1)
+        position = -1 if table is None else table.position(int(key))
+        if table is None or position < 0:
+            return self._value_by_tree(key)
+        try:
+            return self._values.one_of(table, position)
+        except STALE:
+            found = self._value_by_tree(key)
+            holder.discard(table)
+            return found
+
+    def _value_by_tree(self, key: Any) -> Any:
         cell = self._cell(key)
         if cell is None:
             raise self._missing(key)

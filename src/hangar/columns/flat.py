@@ -42,8 +42,5 @@ class FlatSampleReader(ColumnBase, ValueMapping):
             The stored bytes are not what they were.
         """
         if type(key) is list:
-            return self._values.many(self._cells(key))
-        cell = self._cell(key)
-        if cell is None:
-            raise self._missing(key)
-        return self._values.one(cell)
+            return self._list_of_keys(key)
+        return self._value(key)

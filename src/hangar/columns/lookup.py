@@ -9,6 +9,7 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from hangar.columns.sampletable import SampleTable
 from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundError
 from hangar.objects.lookup import find_ints, find_keys, find_pairs
 from hangar.objects.node import EXACT_INTEGER, TreeForm
@@ -46,6 +47,11 @@ class KeyBatch(msgspec.Struct, frozen=True):
             if found is not None:
                 return found
         return find_keys(nodes, form, root, self.encoded())
+
+    def positions(self, table: SampleTable) -> npt.NDArray[np.int64] | None:
+        """Positions of the keys, where a table knows all of them; else None."""
+        ints = self.ints
+        return table.positions(ints) if ints is not None and ints.ndim == 1 and len(ints) else None
 
     @classmethod
     def of(cls, keys: Sequence[Any] | npt.NDArray[Any]) -> KeyBatch:

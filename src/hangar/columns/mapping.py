@@ -15,6 +15,7 @@ import numpy.typing as npt
 
 from hangar.columns.entries import EntryReader
 from hangar.columns.lookup import check_position, position_batch
+from hangar.columns.sampletable import Positions
 from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundError
 from hangar.names import SampleKey
 from hangar.objects.node import Root
@@ -61,7 +62,7 @@ class ValueMapping(EntryReader):
         """How messages count what is here."""
         return f"column {self._source.name!r} has samples:"
 
-    def _chosen(self, positions: Any, root: Root | None) -> range | npt.NDArray[np.int64]:
+    def _chosen(self, positions: Any, root: Root | None) -> range | Positions:
         """Positions in the tree that a user's are."""
         first, last = self._span(root)
         chosen = position_batch(positions, last - first, self._holder())
@@ -69,20 +70,23 @@ class ValueMapping(EntryReader):
             return range(chosen.start + first, chosen.stop + first)
         return chosen + first if first else chosen
 
-    def _refs_at(self, positions: Any) -> Rows:
-        """Tree entries at ``positions`` in key order."""
-        root = self._source.root()
-        chosen = self._chosen(positions, root)
+    def _cell_rows_at(self, chosen: range | Positions, root: Root | None) -> Rows:
+        """Cells at positions of the tree, as an array (n, width)."""
         if root is None or len(chosen) == 0:
             return np.empty((0, self._schema.form.width), np.uint8)
         if isinstance(chosen, range):
             return slice_refs(self._nodes, self._schema.form, root.digest, chosen.start, chosen.stop)
         return select_refs(self._nodes, self._schema.form, root.digest, chosen)
 
-    def _cells_at(self, positions: Any) -> list[bytes]:
-        root = self._source.root()
-        chosen = self._chosen(positions, root)
-        return [] if root is None else select_cells(self._nodes, root.digest, chosen)
+    def _list_at(self, chosen: range | Positions, root: Root) -> list[Any]:
+        """Values at positions of the tree, one by one."""
+        found: list[Any] = self._by_table(
+            len(chosen),
+            lambda _: chosen,
+            self._values.many_of,
+            lambda: self._values.many(select_cells(self._nodes, root.digest, chosen)),
+        )
+        return found
 
     def _dict_at(self, positions: slice) -> dict[SampleKey, Any]:
         """Keys and values at ``positions`` in key order."""
@@ -92,7 +96,7 @@ class ValueMapping(EntryReader):
         if root is None or not len(chosen):
             return {}
         keys = self._space.decode(select_keys(self._nodes, root.digest, chosen))
-        return dict(zip(keys, self._values.many(select_cells(self._nodes, root.digest, chosen)), strict=True))
+        return dict(zip(keys, self._list_at(chosen, root), strict=True))
 
     def read(
         self,
@@ -131,11 +135,17 @@ class ValueMapping(EntryReader):
             raise InvalidTypeError("read takes keys or positions, one of them")
         if positions is None and not isinstance(keys, slice):
             return self._read_keys(keys, out)
-        where = keys if positions is None else positions
         self._check_out(out)
+        root = self._source.root()
+        chosen = self._chosen(keys if positions is None else positions, root)
         if not self._schema.stacks:
-            return self._values.many(self._cells_at(where))
-        return self._values.stacked(self._refs_at(where), out)
+            return [] if root is None else self._list_at(chosen, root)
+        return self._by_table(
+            len(chosen),
+            lambda _: chosen,
+            lambda table, at: self._values.stacked_of(table, at, out),
+            lambda: self._values.stacked(self._cell_rows_at(chosen, root), out),
+        )
 
     def read_slice(self, key: SampleKey, slices: Any) -> np.ndarray[Any, Any]:
         """Part of one sample: ``slices`` is what would stand in ``array[...]``. The whole sample is read and checked.
@@ -189,11 +199,28 @@ class ValueMapping(EntryReader):
     def values(self, local: bool = False) -> Iterator[Any]:
         """Values in key order, read ahead in batches; what is written meanwhile is not seen."""
         self._session.check()
-        return chain.from_iterable(self._values.many(cells) for _, cells in self._chunks())
+        return chain.from_iterable(values for _, values in self._read_ahead())
 
     def items(self, local: bool = False) -> Iterator[tuple[SampleKey, Any]]:
         """Pairs of key and value in key order, read ahead in batches; what is written meanwhile is not seen."""
         self._session.check()
         return chain.from_iterable(
-            zip(self._space.decode(keys), self._values.many(cells), strict=True) for keys, cells in self._chunks()
+            zip(self._space.decode(keys), values, strict=True) for keys, values in self._read_ahead()
         )
+
+    def _read_ahead(self) -> Iterator[tuple[list[bytes], list[Any]]]:
+        """Encoded keys and values in key order, many at a time."""
+        at = self._span(self._source.root())[0] if self._table is not None else 0
+        for keys, cells in self._chunks():
+            yield keys, self._values_of(cells, at)
+            at += len(keys)
+
+    def _values_of(self, cells: list[bytes], start: int) -> list[Any]:
+        """The values of cells that stand in the tree from ``start`` on."""
+        found: list[Any] = self._by_table(
+            len(cells),
+            lambda _: range(start, start + len(cells)),
+            self._values.many_of,
+            lambda: self._values.many(cells),
+        )
+        return found

@@ -93,7 +93,7 @@ class NestedSampleReader(ColumnBase, EntryReader):
     def _batch(self, keys: Sequence[Any]) -> list[Any]:
         whole = [len(key) == 2 and key[1] is Ellipsis for key in keys]
         if not any(whole):
-            return self._values.many(self._cells(keys))
+            return self._list_of_keys(keys)
         if all(whole):
             return self._dicts([self._must_prefix(key[0]) for key in keys])
         return [self[tuple(key)] for key in keys]

@@ -7,12 +7,14 @@ the blob store; everything handed out is fresh memory that belongs to the caller
 from __future__ import annotations
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
+from hangar.backends.location import HEADER
 from hangar.blobs import BlobStore
+from hangar.columns.sampletable import Positions, SampleTable
 from hangar.digest import Header
 from hangar.errors import CorruptionError
 from hangar.schema import ColumnSchema
@@ -47,12 +49,14 @@ class ValueReader:
     def _blob(self, digest: bytes) -> Any:
         header, buffer = self._blobs.read_one(digest)
         if header is not self._seen:
-            self._check_header(digest, header)
+            self._check_header(header, digest)
         return self._schema.decode(header, buffer)
 
-    def _check_header(self, digest: bytes, header: Header) -> None:
+    def _check_header(self, header: Header, digest: bytes | None = None) -> None:
         if not self._schema.check_header(header):
-            raise CorruptionError(f"blob {digest.hex()} is not what its column holds")
+            raise CorruptionError(
+                f"{'a blob' if digest is None else f'blob {digest.hex()}'} is not what its column holds"
+            )
         # The blob store gives the same object for the same header, so most blobs need no second look.
         self._seen = header
 
@@ -77,7 +81,7 @@ class ValueReader:
         pairs = self._blobs.read_list(list(digests))
         for digest, (header, _) in zip(digests, pairs, strict=True):
             if header is not self._seen:
-                self._check_header(digest, header)
+                self._check_header(header, digest)
         return [self._schema.decode(header, buffer) for header, buffer in pairs]
 
     def stacked(self, cells: Rows, out: np.ndarray[Any, Any] | None = None) -> Any:
@@ -116,19 +120,95 @@ class ValueReader:
         """The header of blobs of a column of variable shape; None where they have several."""
         header = self._blobs.shared_header(digests) if self._schema.dtype is not None else None
         if header is not None and header is not self._seen:
-            self._check_header(digests[0].tobytes(), header)
+            self._check_header(header, digests[0].tobytes())
         return header
 
     def _gathered(self, digests: Rows, header: Header, nbytes: int, out: np.ndarray[Any, Any] | None) -> Any:
-        """Blobs of one header as one array, read into ``out`` where it is given."""
+        return self._read_into(
+            out, len(digests), header, lambda into: self._blobs.read_rows(digests, header, nbytes, into)
+        )
+
+    def _read_into(
+        self, out: np.ndarray[Any, Any] | None, count: int, header: Header, read: Callable[[Rows | None], Rows]
+    ) -> Any:
+        """Blobs of one header as one array: ``out``, where it is given, into which they are read directly if its memory allows it."""
         schema = self._schema
         into = None
         if out is not None:
-            check_out(out, (len(digests), *header.shape), schema.dtype)
+            check_out(out, (count, *header.shape), schema.dtype)
             if out.flags.c_contiguous and out.size:
-                into = out.reshape(len(digests), -1).view(np.uint8)
-        values = schema.decode_rows(header, self._blobs.read_rows(digests, header, nbytes, into))
+                into = out.reshape(count, -1).view(np.uint8)
+        values = schema.decode_rows(header, read(into))
         if out is None or into is not None:
             return values if out is None else out
         out[...] = values
+        return out
+
+    # ------------------------------------------------------------------ from the table of a column
+
+    def one_of(self, table: SampleTable, position: int) -> Any:
+        """The value at a position.
+
+        Raises
+        ------
+        CorruptionError, PathNotFoundError
+            It is damaged, or was moved since the table was made.
+        """
+        offsets = table.offsets
+        if offsets is None:
+            return table.values[position, ...].copy()
+        header, buffer = self._blobs.read_one_of(offsets, position)
+        if header is not self._seen:
+            self._check_header(header)
+        return self._schema.decode(header, buffer)
+
+    def many_of(self, table: SampleTable, positions: Positions | range) -> list[Any]:
+        """The values at some positions; errors as of :meth:`one_of`."""
+        schema, offsets = self._schema, table.offsets
+        if schema.uniform and schema.nbytes <= _SHARED_BYTES:
+            return schema.separate(self.stacked_of(table, positions, None))
+        if offsets is None or not len(positions):
+            return []
+        pairs = self._blobs.read_list_at(offsets.words(positions))
+        for header, _ in pairs:
+            if header is not self._seen:
+                self._check_header(header)
+        return [schema.decode(header, buffer) for header, buffer in pairs]
+
+    def stacked_of(self, table: SampleTable, positions: Positions | range, out: np.ndarray[Any, Any] | None) -> Any:
+        """The values at some positions as one array; errors as of :meth:`one_of`."""
+        schema, offsets = self._schema, table.offsets
+        if offsets is None:
+            return self._inline(table.values, positions, out)
+        if schema.uniform:
+            header, nbytes = schema.header, schema.nbytes
+            return self._read_into(
+                out,
+                len(positions),
+                header,
+                lambda into: self._blobs.read_rows_of(offsets, positions, header, nbytes, into),
+            )
+        words = offsets.words(positions)
+        numbers = words[:, HEADER]
+        if schema.dtype is None or not len(words) or (numbers != numbers[0]).any():
+            return schema.stack(self.many_of(table, positions), out)
+        header = self._blobs.header(int(numbers[0]))
+        self._check_header(header)
+        nbytes = math.prod(header.shape) * schema.dtype.itemsize
+        return self._read_into(
+            out, len(words), header, lambda into: self._blobs.read_rows_at(words, header, nbytes, into)
+        )
+
+    def _inline(self, values: Any, positions: Positions | range, out: np.ndarray[Any, Any] | None) -> Any:
+        if out is not None:
+            check_out(out, (len(positions), *values.shape[1:]), values.dtype)
+        if isinstance(positions, range):
+            found = values[positions.start : positions.stop]
+            if out is None:
+                return found.copy()
+        else:
+            found = values.take(positions, axis=0)
+        if out is None:
+            return found
+        out[...] = found
         return out

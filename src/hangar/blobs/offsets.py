@@ -1,0 +1,202 @@
+"""Offset table: where the blobs of one column of a commit lie, by position, so that they are found once and not at every read.
+
+A table takes 12 to 20 bytes a blob: the offset in its file (or the row in its chunk), the checksum, and which of a few *extents* it belongs
+to. An extent is everything that many blobs have in common: file, stored length, codec, header, and in chunked files the offset of the
+chunk. A checksum is combined with the position, so an entry that stands at another position, by whatever accident, fails
+the check of the read. A location may become stale when the blob is moved; the read shows that, and the owner drops the table.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from hangar.backends.location import (
+    CHECK,
+    FILE_BITS,
+    FILE_ROW,
+    HEADER,
+    LOCATION_WORDS,
+    OFFSET,
+    ROW_SHIFT,
+    STORED,
+    Words,
+)
+
+__all__ = ["OffsetTable"]
+
+Positions = npt.NDArray[np.int64]
+Numbers = npt.NDArray[np.uint32]
+
+_FILE_MASK = np.uint64(FILE_BITS)
+_ROW_SHIFT = np.uint64(ROW_SHIFT)
+
+
+class OffsetTable:
+    """Locations of blobs, by position from 0.
+
+    Parameters
+    ----------
+    extents
+        Locations without what the blobs of each extent differ in, shape (k, 5); one of zeros stands for blobs without a location.
+    extent_of
+        Extent of each blob, shape (n,); empty where there is one extent.
+    where
+        Offset of each blob in its file, or where it lies in a chunk its row; shape (n,).
+    checks
+        Checksum of each, combined with its position; shape (n,).
+    chunked
+        Which extents are chunks, bool, shape (k,).
+    """
+
+    __slots__ = (
+        "_checks",
+        "_checks_view",
+        "_chunked",
+        "_extent_of",
+        "_extents",
+        "_where",
+        "_where_view",
+        "count",
+        "file_id",
+        "plain",
+        "seed",
+        "stored",
+    )
+
+    def __init__(
+        self, extents: Words, extent_of: Numbers, where: Words, checks: Words, chunked: npt.NDArray[np.bool_]
+    ) -> None:
+        self._extents, self._extent_of, self._where, self._checks, self._chunked = (
+            extents,
+            extent_of,
+            where,
+            checks,
+            chunked,
+        )
+        self._where_view, self._checks_view = where.data, checks.data
+        self.count: Final = len(where)
+        self.plain: Final = len(extents) == 1 and not chunked[0] and extents[0, FILE_ROW] != 0
+        """Whether all blobs lie in one file, as they are, with one size and header: ``file_id``, ``stored`` and ``seed``."""
+        self.file_id: Final = int(extents[0, FILE_ROW])
+        self.stored: Final = int(extents[0, STORED])
+        self.seed: Final = int(extents[0, HEADER])
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of the table."""
+        return sum(array.nbytes for array in self.arrays().values())
+
+    def arrays(self) -> dict[str, npt.NDArray[Any]]:
+        """The parts of the table by the names of the parameters."""
+        return {
+            "extents": self._extents,
+            "extent_of": self._extent_of,
+            "where": self._where,
+            "checks": self._checks,
+            "chunked": self._chunked,
+        }
+
+    @classmethod
+    def build(cls, parts: Iterable[Words], is_chunked: Callable[[int], bool]) -> OffsetTable:
+        """The table of locations that come in the order of positions.
+
+        Parameters
+        ----------
+        parts
+            Some at a time, shape (m, 5); zeros for a blob without a location.
+        is_chunked
+            Whether the file of an id holds chunks.
+        """
+        builder = _Builder(is_chunked)
+        for part in parts:
+            builder.add(part)
+        return builder.table()
+
+    def words(self, positions: Positions | range) -> Words:
+        """Locations of the blobs at some positions, shape (m, 5)."""
+        chosen = _as_index(positions)
+        where = self._where[chosen]
+        if len(self._extents) == 1:
+            words = np.repeat(self._extents, len(where), axis=0)
+            chunked: Any = self._chunked[0]
+        else:
+            extent = self._extent_of[chosen]
+            words = self._extents.take(extent, axis=0)
+            chunked = self._chunked.take(extent)
+        words[:, OFFSET] += np.where(chunked, np.uint64(0), where)
+        words[:, FILE_ROW] |= np.where(chunked, where << _ROW_SHIFT, np.uint64(0))
+        words[:, CHECK] = self._checks[chosen] ^ _numbers(positions)
+        return words
+
+    def offsets_and_checks(self, positions: Positions | range) -> tuple[Words, Words]:
+        """Of a plain table: first byte and checksum of each blob, shape (m,)."""
+        chosen = _as_index(positions)
+        return self._where[chosen], self._checks[chosen] ^ _numbers(positions)
+
+    def offset_and_check(self, position: int) -> tuple[int, int]:
+        """Of a plain table: first byte and checksum of one blob."""
+        return self._where_view[position], self._checks_view[position] ^ position
+
+
+def _as_index(positions: Positions | range) -> Any:
+    return slice(positions.start, positions.stop) if isinstance(positions, range) else positions
+
+
+def _numbers(positions: Positions | range) -> Words:
+    if isinstance(positions, range):
+        return np.arange(positions.start, positions.stop, dtype=np.uint64)
+    return positions.astype(np.uint64)
+
+
+class _Builder:
+    def __init__(self, is_chunked: Callable[[int], bool]) -> None:
+        self._is_chunked = is_chunked
+        self._files: dict[int, bool] = {}
+        self._extents: dict[bytes, int] = {}
+        self._chunked: list[bool] = []
+        self._parts: list[tuple[Numbers, Words, Words]] = []
+        self._count = 0
+
+    def add(self, words: Words) -> None:
+        files = words[:, FILE_ROW] & _FILE_MASK
+        chunked = np.zeros(len(words), np.bool_)
+        for file_id in np.unique(files).tolist():
+            if file_id not in self._files:
+                self._files[file_id] = file_id != 0 and self._is_chunked(file_id)
+            if self._files[file_id]:
+                chunked |= files == np.uint64(file_id)
+        shared = words.copy()
+        shared[:, FILE_ROW] = files
+        shared[:, CHECK] = 0
+        shared[~chunked, OFFSET] = 0
+        where = np.where(chunked, words[:, FILE_ROW] >> _ROW_SHIFT, words[:, OFFSET])
+        checks = words[:, CHECK] ^ np.arange(self._count, self._count + len(words), dtype=np.uint64)
+        self._parts.append((self._extent_numbers(shared, chunked), where, checks))
+        self._count += len(words)
+
+    def _extent_numbers(self, shared: Words, chunked: npt.NDArray[np.bool_]) -> Numbers:
+        if (shared == shared[0]).all():
+            return np.full(len(shared), self._number(shared[0].tobytes(), bool(chunked[0])), np.uint32)
+        # Neighbours mostly share an extent: one look for each run of equal ones.
+        cuts = np.flatnonzero((shared[1:] != shared[:-1]).any(axis=1)) + 1
+        starts = np.concatenate(([0], cuts))
+        names = np.ascontiguousarray(shared[starts]).view(f"V{8 * LOCATION_WORDS}")[:, 0].tolist()
+        numbers = list(map(self._number, names, chunked[starts].tolist()))
+        return np.repeat(np.array(numbers, np.uint32), np.diff(np.concatenate((starts, [len(shared)]))))
+
+    def _number(self, name: bytes, chunked: bool) -> int:
+        found = self._extents.setdefault(name, len(self._extents))
+        if found == len(self._chunked):
+            self._chunked.append(chunked)
+        return found
+
+    def table(self) -> OffsetTable:
+        extents = np.frombuffer(b"".join(self._extents), np.uint64).reshape(-1, LOCATION_WORDS)
+        numbers, where, checks = (np.concatenate(columns) for columns in zip(*self._parts, strict=True))
+        one = len(extents) == 1
+        chunked = np.array(self._chunked, np.bool_)
+        return OffsetTable(extents, numbers[:0] if one else numbers, where, checks, chunked)

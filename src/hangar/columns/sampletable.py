@@ -1,0 +1,189 @@
+"""What is worked out once of a column of a commit: the position of each key, and the location of each blob or the values themselves.
+
+A column of a commit never changes, so one pass over the leaves of its tree serves all later reads: they load no node and search no
+index. A table takes at most 24 bytes a sample: 16 (20 where blobs lie in several files or in chunks) for the location, or the value itself where
+it lies in the tree; and nothing for integer keys that follow one another, else 4 or 8 bytes.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left
+from collections.abc import Iterator
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from hangar.blobs import BlobStore
+from hangar.blobs.offsets import OffsetTable
+from hangar.columns.tablefile import Arrays, TableFile
+from hangar.errors import CorruptionError
+from hangar.objects.node import BY_DIGEST, FIXED_INLINE, Root
+from hangar.objects.scan import leaves
+from hangar.objects.store import NodeStore
+from hangar.schema import ColumnSchema
+from hangar.schema.cells import Rows
+
+__all__ = ["SampleTable", "build_table", "has_table", "load_table"]
+
+_MOST_BYTES: Final = 24
+"""A sample takes at most so many."""
+_PIECE: Final = 2**16
+"""Entries whose locations are looked up together."""
+_EXTENT_BYTES: Final = 20
+
+Positions = npt.NDArray[np.int64]
+Keys = npt.NDArray[np.uint64] | npt.NDArray[np.uint32]
+
+
+class SampleTable:
+    """The samples of one column of one commit, by position.
+
+    Attributes
+    ----------
+    count
+        How many there are.
+    offsets
+        Locations of their blobs; None where the values lie in the tree.
+    values
+        These values as one array, shape (n, *shape); None where they are blobs. Not writable.
+    file
+        The cache file that the table was read from, None where it was made.
+    """
+
+    __slots__ = ("_keys", "_keys_view", "_least", "_rows", "count", "file", "offsets", "values")
+
+    def __init__(
+        self,
+        schema: ColumnSchema,
+        count: int,
+        least: int,
+        keys: Keys,
+        held: OffsetTable | Rows,
+        file: TableFile | None = None,
+    ) -> None:
+        self.count: Final = count
+        self._least = least
+        self._keys = keys
+        self._keys_view = keys.data
+        self.file: Final = file
+        self._rows = held if isinstance(held, np.ndarray) else None
+        self.offsets: Final = held if isinstance(held, OffsetTable) else None
+        self.values: Any = None if self._rows is None else schema.decode_rows(schema.header, self._rows)
+
+    @property
+    def nbytes(self) -> int:
+        """Bytes of memory, or of the mapped file, that the table takes."""
+        return sum(array.nbytes for array in self.arrays().values())
+
+    def arrays(self) -> Arrays:
+        """Everything, as a cache file holds it."""
+        keys: dict[str, npt.NDArray[Any]] = {"least": np.array([self._least], np.int64), "keys": self._keys}
+        if self._rows is not None:
+            return keys | {"rows": self._rows}
+        assert self.offsets is not None
+        return keys | self.offsets.arrays()
+
+    # ------------------------------------------------------------------ keys
+
+    def position(self, key: int) -> int:
+        """Position of an integer key; -1 where it has none that is known here."""
+        at = key - self._least
+        if not len(self._keys_view):
+            return at if self._least >= 0 and 0 <= at < self.count else -1
+        found = bisect_left(self._keys_view, at)
+        return found if found < self.count and self._keys_view[found] == at else -1
+
+    def positions(self, keys: npt.NDArray[np.uint64]) -> Positions | None:
+        """Positions of integer keys, shape (n,); None where one has none that is known here."""
+        if self._least < 0:
+            return None
+        # A key below the least one becomes a very large number.
+        relative = keys - np.uint64(self._least)
+        if not len(self._keys):
+            return relative.view(np.int64) if int(relative.max()) < self.count else None
+        if self._keys.dtype == np.uint32 and int(relative.max()) > 0xFFFF_FFFF:
+            return None
+        found = self._keys.searchsorted(relative.astype(self._keys.dtype))
+        return found if bool((self._keys.take(found, mode="clip") == relative).all()) else None
+
+
+def has_table(schema: ColumnSchema) -> bool:
+    """Whether a column of this schema can have a table: all of its values are blobs, or lie in the tree with few bytes each."""
+    kind = schema.form.kind
+    if kind == FIXED_INLINE:
+        return schema.uniform and schema.stacks and schema.form.width <= _MOST_BYTES
+    return kind == BY_DIGEST
+
+
+def build_table(nodes: NodeStore, blobs: BlobStore, root: Root, schema: ColumnSchema) -> SampleTable:
+    """The table of a column, in one pass over the leaves of its tree.
+
+    Raises
+    ------
+    HangarError
+        A node or a record of a location cannot be read.
+    """
+    ints: list[bytes] = []
+    passed = _entries(nodes, root, schema, ints)
+    held: OffsetTable | Rows
+    if schema.form.kind == FIXED_INLINE:
+        held = np.concatenate(list(passed))
+        taken = schema.form.width
+    else:
+        located = (blobs.locate(digests).words for digests in passed)
+        held = OffsetTable.build(located, lambda file_id: not blobs.files.get(file_id)[1].capabilities.raw)
+        taken = _EXTENT_BYTES
+    count = len(held) if isinstance(held, np.ndarray) else held.count
+    if count != root.entries:
+        raise CorruptionError(
+            f"the tree of root {root.digest.hex()} counts entries that are not there: run `hangar fsck`"
+        )
+    least, keys = _keys(np.frombuffer(b"".join(ints), np.uint64), count, _MOST_BYTES - taken)
+    return SampleTable(schema, count, least, keys, held)
+
+
+def _entries(nodes: NodeStore, root: Root, schema: ColumnSchema, ints: list[bytes]) -> Iterator[Rows]:
+    """The cells of a tree in order, many at a time; its integer keys are gathered on the way."""
+    width = schema.form.width
+    refs: list[bytes] = []
+    held = 0
+    for leaf, _, _ in leaves(nodes, root.digest):
+        if leaf.kind != schema.form.kind or leaf.width != width:
+            raise CorruptionError(f"the tree of root {root.digest.hex()} has leaves of another form: run `hangar fsck`")
+        if not schema.nested:
+            ints.append(leaf.integers)
+        refs.append(leaf.refs)
+        held += len(leaf.keys)
+        if held >= _PIECE:
+            yield np.frombuffer(b"".join(refs), np.uint8).reshape(held, width)
+            refs, held = [], 0
+    if held:
+        yield np.frombuffer(b"".join(refs), np.uint8).reshape(held, width)
+
+
+def _keys(ints: npt.NDArray[np.uint64], count: int, room: int) -> tuple[int, Keys]:
+    """The least key, -1 where the table knows no keys, and the keys above it where they do not follow one another."""
+    none = np.empty(0, np.uint32)
+    if len(ints) != count or int(ints[-1]) >= 2**63:
+        return -1, none
+    least, span = int(ints[0]), int(ints[-1]) - int(ints[0])
+    if span == count - 1:
+        return least, none
+    if span <= 0xFFFF_FFFF and room >= 4:
+        return least, (ints - ints[0]).astype(np.uint32)
+    return (least, ints - ints[0]) if room >= 8 else (-1, none)
+
+
+def load_table(file: TableFile, schema: ColumnSchema, root: Root) -> SampleTable | None:
+    """The table that a cache file holds; None where it is not one of this column."""
+    arrays = dict(file.arrays)
+    try:
+        least, keys = int(arrays.pop("least")[0]), arrays.pop("keys")
+        held: Any = arrays["rows"] if schema.form.kind == FIXED_INLINE else OffsetTable(**arrays)
+        count = len(held) if isinstance(held, np.ndarray) else held.count
+        if count != root.entries or (isinstance(held, np.ndarray) and held.shape[1] != schema.form.width):
+            return None
+        return SampleTable(schema, count, least, keys, held, file)
+    except (KeyError, TypeError, IndexError, ValueError):
+        return None

@@ -1,0 +1,226 @@
+"""Cache files below ``.hangar/cache``: named arrays of one tree, each file under a checksum.
+
+They hold nothing that is not elsewhere, and deleting any or all of them is always safe. A file that is damaged, cut, of another version or of
+another tree is not used and is replaced. Files are written under a name of their own and renamed, so several processes may
+write the same one. Where nothing can be written, nothing is; the directory is kept below a size by removing the files that
+were used least recently.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+import struct
+import time
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any, Final
+
+import msgspec
+import numpy as np
+import numpy.typing as npt
+from xxhash import xxh3_64
+
+from hangar import limits
+from hangar.backends.mapping import map_file
+from hangar.digest import checksum
+from hangar.errors import HangarError
+
+__all__ = ["CacheFiles", "TableFile"]
+
+_HEADER: Final = struct.Struct("<8sIIQQ32s")
+"""Magic, version, length of the description, checksums of the description and of the arrays, digest of the tree."""
+_MAGIC: Final = b"HANGARTB"
+_VERSION: Final = 0
+_ALIGNED: Final = 64
+_SUFFIX: Final = ".table"
+_STALE_SECONDS: Final = 3_600
+"""A file of this age that was never renamed belongs to a process that died."""
+
+Arrays = Mapping[str, npt.NDArray[Any]]
+
+
+class _Part(msgspec.Struct, frozen=True, array_like=True):
+    name: str
+    dtype: str
+    shape: tuple[int, ...]
+    start: int
+
+
+class TableFile:
+    """The arrays of one file.
+
+    Attributes
+    ----------
+    arrays
+        By name. Not writable.
+    descriptor
+        Of the mapped file; -1 where the arrays lie in memory.
+    """
+
+    __slots__ = ("arrays", "descriptor", "size")
+
+    def __init__(self, arrays: Arrays, descriptor: int, size: int) -> None:
+        self.arrays = arrays
+        self.descriptor = descriptor
+        self.size = size
+
+    def whole(self) -> bool:
+        """Whether a mapped file is as long as it was: reading behind its end would be a signal."""
+        return self.descriptor < 0 or os.lseek(self.descriptor, 0, os.SEEK_END) >= self.size
+
+    def __del__(self) -> None:
+        if self.descriptor >= 0:
+            os.close(self.descriptor)
+
+
+class CacheFiles:
+    """The cache directory of one repository.
+
+    Parameters
+    ----------
+    directory
+        The repository's ``.hangar``.
+    """
+
+    __slots__ = ("_directory",)
+
+    def __init__(self, directory: Path) -> None:
+        self._directory = directory / "cache"
+
+    def _path(self, root: bytes) -> Path:
+        return self._directory / f"{root.hex()}{_SUFFIX}"
+
+    def load(self, root: bytes, *, mapped: bool) -> TableFile | None:
+        """The arrays of a tree; None where there is no good file of them.
+
+        Parameters
+        ----------
+        root
+            Digest of the tree.
+        mapped
+            Whether a large file may be mapped; else all of it is read into memory.
+        """
+        path = self._path(root)
+        try:
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+        except OSError:
+            return None
+        kept = False
+        try:
+            size = os.fstat(descriptor).st_size
+            mapped = mapped and size >= limits.MAPPED_TABLE_BYTES
+            data: Any = map_file(descriptor, size) if mapped else _read(descriptor, size)
+            arrays = _decode(np.frombuffer(data, np.uint8), root)
+            if arrays is None:
+                self.remove(root)
+                return None
+            with contextlib.suppress(OSError):
+                os.utime(path)
+            kept = mapped
+            return TableFile(arrays, descriptor if mapped else -1, size)
+        except (OSError, MemoryError, HangarError):
+            return None
+        finally:
+            if not kept:
+                os.close(descriptor)
+
+    def save(self, root: bytes, arrays: Arrays) -> None:
+        """Keep the arrays of a tree, as far as they can be kept."""
+        path = self._path(root)
+        own = path.with_name(f"{root.hex()}.{os.getpid()}-{time.monotonic_ns()}")
+        with contextlib.suppress(OSError, HangarError):
+            try:
+                self._directory.mkdir(exist_ok=True)
+                self._make_room(sum(array.nbytes for array in arrays.values()))
+                with own.open("xb") as file:
+                    for piece in _encode(root, arrays):
+                        file.write(piece)
+                own.replace(path)
+            finally:
+                own.unlink(missing_ok=True)
+
+    def remove(self, root: bytes) -> None:
+        """Remove the file of a tree."""
+        with contextlib.suppress(OSError):
+            self._path(root).unlink()
+
+    def _make_room(self, nbytes: int) -> None:
+        found = []
+        for path in self._directory.iterdir():
+            with contextlib.suppress(OSError):
+                status = path.stat()
+                if path.suffix != _SUFFIX and time.time() - status.st_mtime > _STALE_SECONDS:
+                    path.unlink()
+                else:
+                    found.append((status.st_mtime, status.st_size, path))
+        held = nbytes + sum(size for _, size, _ in found)
+        for _, size, path in sorted(found):
+            if held <= limits.CACHE_DIRECTORY_BYTES:
+                break
+            if path.suffix == _SUFFIX:
+                path.unlink(missing_ok=True)
+                held -= size
+
+
+def _read(descriptor: int, size: int) -> bytearray:
+    data = bytearray(size)
+    view = memoryview(data)
+    done = 0
+    while done < size:
+        step = os.preadv(descriptor, [view[done:]], done)
+        if not step:
+            raise OSError("the file was cut")
+        done += step
+    return data
+
+
+def _encode(root: bytes, arrays: Arrays) -> list[Any]:
+    parts: list[_Part] = []
+    start = 0
+    hasher = xxh3_64()
+    pieces: list[Any] = []
+    for name, array in arrays.items():
+        data = np.ascontiguousarray(array).reshape(-1).view(np.uint8)
+        padding = bytes(-len(data) % _ALIGNED)
+        parts.append(_Part(name, array.dtype.str, array.shape, start))
+        for piece in (data.data, padding):
+            hasher.update(piece)
+            pieces.append(piece)
+        start += len(data) + len(padding)
+    described = msgspec.msgpack.encode(parts)
+    body = hasher.intdigest()
+    head = _HEADER.pack(_MAGIC, _VERSION, len(described), _head_check(root, described, body), body, root)
+    return [head, described, bytes(_start(len(described)) - len(head) - len(described)), *pieces]
+
+
+def _start(described: int) -> int:
+    """Where the arrays begin, behind a description of so many bytes."""
+    return -(-(_HEADER.size + described) // _ALIGNED) * _ALIGNED
+
+
+def _head_check(root: bytes, described: bytes, body: int) -> int:
+    return checksum(root + described + body.to_bytes(8, "little"), _VERSION)
+
+
+def _decode(data: npt.NDArray[np.uint8], root: bytes) -> Arrays | None:
+    """The arrays of a file; None where it is not a good one of this tree."""
+    if len(data) < _HEADER.size:
+        return None
+    magic, version, length, head, body, found = _HEADER.unpack_from(data.data)
+    start = _start(length)
+    if (magic, version, found) != (_MAGIC, _VERSION, root) or start > len(data):
+        return None
+    described = data[_HEADER.size : _HEADER.size + length].tobytes()
+    if head != _head_check(root, described, body) or body != checksum(data[start:].data, 0):
+        return None
+    arrays: dict[str, npt.NDArray[Any]] = {}
+    for part in msgspec.msgpack.Decoder(list[_Part]).decode(described):
+        dtype = np.dtype(part.dtype)
+        count = math.prod(part.shape)
+        first = start + part.start
+        array = data[first : first + count * dtype.itemsize].view(dtype).reshape(part.shape)
+        array.flags.writeable = False
+        arrays[part.name] = array
+    return arrays
