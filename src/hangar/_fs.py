@@ -36,6 +36,7 @@ __all__ = [
     "close_private",
     "crash_point",
     "create_file",
+    "exists",
     "is_file_of",
     "make_directory",
     "move_directory",
@@ -214,6 +215,23 @@ def retried(call: Callable[[], T]) -> T:
 
 
 # ----------------------------------------------------------------------------------------------------------- files
+
+
+def exists(path: AnyPath) -> bool:
+    """Whether there is something of that name.
+
+    Raises
+    ------
+    AccessError
+        This user may not look.
+    """
+    try:
+        os.stat(path)
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    except OSError as error:
+        raise_for(error, "look at", path)
+    return True
 
 
 def create_file(path: AnyPath) -> int:

@@ -15,7 +15,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from hangar import _fs
-from hangar.errors import InvalidInputError, InvalidStateError
+from hangar.errors import InvalidInputError, InvalidStateError, RepositoryNotFoundError
 
 if TYPE_CHECKING:
     from configparser import RawConfigParser
@@ -242,8 +242,14 @@ class Config:
         ------
         InvalidStateError
             The name or the email is set nowhere, or the name is empty.
+        RepositoryNotFoundError
+            The repository is not where it was.
         """
         found: dict[str, str] = {}
+        if self._repository is not None and not _fs.exists(self._repository.path.parent):
+            raise RepositoryNotFoundError(
+                f"the repository in {self._repository.path.parent} was moved or removed: open it again where it is now"
+            )
         for file in (self._repository, self._user):
             if file is not None and not ("user.name" in found and "user.email" in found):
                 found = file.items() | found

@@ -117,6 +117,7 @@ class _Check:
 
     def run(self, data: bool, progress: Progress) -> FsckReport:
         """Check everything."""
+        self._stores.db.require_in_place()
         for problem in self._stores.db.page_problems():
             self._found("page", f"{problem}; nothing else was checked", file="db/data.mdb")
         if self._problems:

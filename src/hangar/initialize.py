@@ -14,7 +14,7 @@ from pathlib import Path
 from hangar import _fs
 from hangar.config import ConfigFile, check_value
 from hangar.db import Database
-from hangar.db.format import FILE_NAME, write_format
+from hangar.db.format import FILE_NAME, lost_format, write_format
 from hangar.errors import (
     AccessError,
     HangarError,
@@ -69,6 +69,9 @@ def _refuse_inside(place: Path) -> None:
 
 def _exists(directory: Path) -> str:
     """What to say of a ``.hangar`` that is there."""
+    lost = lost_format(directory)
+    if lost is not None:
+        return lost
     if not (directory / FILE_NAME).exists():
         return (
             f"{directory} exists and is no sound repository: move it away, or delete it with all it holds by "

@@ -246,6 +246,7 @@ def _open_lock(db: Database, epoch: int, token: bytes, write: bool = False) -> i
     try:
         descriptor = _fs.open_file(path, write)
     except PathNotFoundError:
+        db.require_in_place()
         raise LockedError(
             f"the lock file {path} is missing, so nobody can tell whether a writer is at work: make sure that none "
             f"is, and run `{FORCE_COMMAND}`"

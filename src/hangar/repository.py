@@ -16,7 +16,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import TYPE_CHECKING, Any, Literal, overload
 
-from hangar import describe, history
+from hangar import _fs, describe, history
 from hangar._version import __version__
 from hangar.config import Config
 from hangar.db import WriteTransaction
@@ -90,6 +90,7 @@ class Repository:
             if not os.access(self._path, os.W_OK):
                 raise AccessError(f"{self._path} is not writable, and holds no repository")
             if exists:
+                require_format(self._directory)
                 describe.warn_missing(self._path)
 
     @classmethod
@@ -103,7 +104,7 @@ class Repository:
         """
         start = Path(path).expanduser().resolve()
         for place in (start, *start.parents):
-            if (place / DIRECTORY / FILE_NAME).exists():
+            if _fs.exists(place / DIRECTORY / FILE_NAME):
                 return cls(place)
         for place in (start, *start.parents):
             require_format(place / DIRECTORY)
@@ -121,7 +122,7 @@ class Repository:
     @property
     def initialized(self) -> bool:
         """Whether there is a repository."""
-        return (self._directory / FILE_NAME).exists()
+        return _fs.exists(self._directory / FILE_NAME)
 
     @property
     def version(self) -> str:
@@ -174,6 +175,7 @@ class Repository:
     def _open(self) -> Stores:
         if self._stores is None:
             if not self.initialized:
+                require_format(self._directory)
                 raise RepositoryNotFoundError(
                     f"there is no repository in {self._path}: call init(), or run `hangar init`"
                 )

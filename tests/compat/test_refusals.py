@@ -46,6 +46,12 @@ def in_format_file(text: str) -> Callable[[Path], None]:
     return damage
 
 
+def newer_format(path: Path) -> None:
+    with rewriting(path) as rows:
+        rows.put("meta", b"format version", b"1")
+    in_format_file("hangar 1\n")(path)
+
+
 def in_rows(change: Callable[[Rows], None]) -> Callable[[Path], None]:
     def damage(path: Path) -> None:
         with rewriting(path) as rows:
@@ -145,7 +151,7 @@ def unknown_changed_entry(rows: Rows) -> None:
 DAMAGE: dict[str, Callable[[Path], None]] = {
     "no format file": lambda path: (path / ".hangar" / "format").unlink(),
     "a format file of another form": in_format_file("hangar  0\n"),
-    "a newer version in format": in_format_file("hangar 1\n"),
+    "a newer version in format": newer_format,
     "an unknown feature flag": in_format_file("hangar 0\nchunked-arrays\n"),
     "a node of a newer version": label_root([1, *LEAF[1:], "what is new"]),
     "a node of an unknown kind": label_root([0, 0, 3, LEAF[3], bytes(32), b"", [], []]),

@@ -162,8 +162,9 @@ def test_the_last_row_is_not_sought_on_the_wrong_page(directory: Path) -> None:
     with PageFile(data) as file:
         metas = file.metas()
         assert metas is not None
-        main = file.read(max(metas, key=lambda meta: meta.number).main.root, 4096)
-        tables = {row.key: Tree(*TREE.unpack(row.data)) for row in read_nodes(main, metas[1].main.root, leaf=True)}
+        root = max(metas, key=lambda meta: meta.number).main.root
+        main = file.read(root, 4096)
+        tables = {row.key: Tree(*TREE.unpack(row.data)) for row in read_nodes(main, root, leaf=True)}
         branch = tables[b"refs"].root
         separators = [row.key for row in read_nodes(file.read(branch, 4096), branch, leaf=False)][1:]
     found = 0

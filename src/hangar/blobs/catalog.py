@@ -172,6 +172,7 @@ def free_ids(db: Database, directory: Path) -> Iterator[int]:
     StorageError
         There are very many files that the database does not know.
     """
+    db.require_in_place()
     with db.read() as transaction:
         first = first_free_id(transaction)
     present: set[str] = set()

@@ -112,7 +112,14 @@ class BlobStore:
         return known
 
     def lost(self, digest: bytes) -> CorruptionError:
-        """The error for a blob that has no location and that no remote promised."""
+        """The error for a blob that has no location and that no remote promised.
+
+        Raises
+        ------
+        RepositoryNotFoundError
+            The repository was moved or removed since it was opened.
+        """
+        self.db.require_in_place()
         return CorruptionError(
             f"blob {digest.hex()} is not in this repository, and nothing says that a remote has it"
             + "".join(f"; {reason}" for reason in self.locator.damage())
@@ -300,6 +307,7 @@ class BlobStore:
 
     def _again(self, read: Callable[[Words], _T], digests: Digests) -> _T:
         """Read once more, from locations that are looked up from scratch."""
+        self.db.require_in_place()
         self.refresh()
         words = self._locate_all(digests)
         try:

@@ -17,12 +17,12 @@ import lmdb
 from hangar import _fs, limits
 from hangar.db import registry
 from hangar.db.failures import translate
-from hangar.db.format import FILE_NAME, check_format
+from hangar.db.format import FILE_NAME, FORMAT_VERSION, VERSION_KEY, check_format
 from hangar.db.handle import Handle
 from hangar.db.network import FORCE_NETWORK, network_file_system
-from hangar.db.opening import DATA_FILE, DATABASE_LOCK, LOCK_FILE
+from hangar.db.opening import DATA_FILE, DATABASE_LOCK, LOCK_FILE, file_identity
 from hangar.db.structure import check_pages
-from hangar.db.tables import COMMITS, REFS, STAGING
+from hangar.db.tables import COMMITS, META, REFS, STAGING
 from hangar.db.transaction import FullMapError, ReadTransaction, WriteTransaction
 from hangar.errors import (
     AccessError,
@@ -31,6 +31,7 @@ from hangar.errors import (
     InvalidStateError,
     LockedError,
     RepositoryExistsError,
+    RepositoryNotFoundError,
 )
 
 __all__ = ["DATABASE_DIRECTORY", "Database", "database_path"]
@@ -84,7 +85,7 @@ class Database:
         """
         check_format(directory)
         path = database_path(directory)
-        if not (path / DATA_FILE).exists():
+        if not _fs.exists(path / DATA_FILE):
             raise CorruptionError(
                 f"{path / DATA_FILE} is missing: restore it from a copy, or clone the repository again"
             )
@@ -116,10 +117,12 @@ class Database:
         finally:
             os.close(lock)
         handle = registry.acquire(path, create_size=map_size)
+        db = cls(directory, handle, readonly=False)
+        db.update(lambda transaction: transaction.put(META, VERSION_KEY, str(FORMAT_VERSION).encode()))
         # What was made in `directory` itself is synced with the format file, without which there is no repository.
         _fs.sync_directory(path)
         _fs.crash_point(_CREATE_AFTER)
-        return cls(directory, handle, readonly=False)
+        return db
 
     def close(self) -> None:
         """Give the database up; what was begun elsewhere in this process goes on."""
@@ -147,6 +150,8 @@ class Database:
         ------
         AccessError
             The database is read-only.
+        RepositoryNotFoundError
+            The repository was moved, removed or replaced since it was opened.
         DiskFullError
             Nothing was changed.
         """
@@ -159,6 +164,8 @@ class Database:
             if nested or handle.is_reading():
                 raise InvalidStateError("the database cannot be written inside another transaction of the same thread")
             handle.drop_leftover()
+            # What is committed to a database that nobody will open again is lost.
+            self.require_in_place()
             while True:
                 with contextlib.suppress(FullMapError):
                     return self._try_update(handle, function)
@@ -198,6 +205,32 @@ class Database:
         except lmdb.Error as error:
             handle.failed = True
             raise translate(error, handle.path) from error
+
+    def require_in_place(self) -> None:
+        """Make sure that what was opened is still what lies under its name.
+
+        Raises
+        ------
+        RepositoryNotFoundError
+            The repository was moved, removed or replaced since.
+        """
+        if self._handle is None:
+            self._closed()
+        self._handle.current()
+        path = database_path(self.directory)
+        try:
+            found = file_identity(path)
+        except (FileNotFoundError, NotADirectoryError):
+            raise RepositoryNotFoundError(
+                f"the repository in {self.directory} was moved or removed since it was opened: open it again where it is now"
+            ) from None
+        except OSError as error:
+            _fs.raise_for(error, "look at", path)
+        if found != self._handle.identity:
+            raise RepositoryNotFoundError(
+                f"the database in {path} was replaced by another since it was opened, as when a copy is restored: open the "
+                "repository again"
+            )
 
     def require_writable(self) -> None:
         """Raise AccessError where the database is read-only, with the reason."""

@@ -7,19 +7,37 @@ format is refused without a byte of it changed. What the version means is in the
 
 from __future__ import annotations
 
+import contextlib
+import os
 import re
 from pathlib import Path
 from typing import Final
 
-from hangar import _fs
+import lmdb
+
+from hangar import _fs, limits
+from hangar.db.structure import check_roots
+from hangar.db.tables import META, unseal
 from hangar.errors import CorruptionError, RepositoryNotFoundError, UnsupportedVersionError
 
-__all__ = ["FILE_NAME", "FORMAT_VERSION", "KNOWN_FEATURES", "check_format", "require_format", "write_format"]
+__all__ = [
+    "FILE_NAME",
+    "FORMAT_VERSION",
+    "KNOWN_FEATURES",
+    "VERSION_KEY",
+    "check_format",
+    "lost_format",
+    "require_format",
+    "write_format",
+]
 
 FILE_NAME: Final = "format"
 FORMAT_VERSION: Final = 0
 KNOWN_FEATURES: Final[frozenset[str]] = frozenset()
 """Features a repository may require that this version knows."""
+
+VERSION_KEY: Final = b"format version"
+"""Key in the table ``meta`` under which the version is repeated, so that a damaged format file is not taken for a newer one."""
 
 _MAX_BYTES: Final = 4096
 _FIRST_LINE: Final = re.compile(rb"hangar (0|[1-9][0-9]{0,8})\n")
@@ -60,6 +78,12 @@ def check_format(directory: Path) -> frozenset[str]:
         raise CorruptionError(f"{path} is not the format file of a repository: restore it from a copy")
     version = int(first.group(1))
     if version > FORMAT_VERSION:
+        recorded = _recorded_version(directory / "db")
+        if recorded is not None and recorded <= FORMAT_VERSION:
+            raise CorruptionError(
+                f"{path} is damaged: it says version {version}, and the database beside it has version {recorded}. Restore it, or "
+                f"write the line `hangar {recorded}` into it"
+            )
         raise UnsupportedVersionError(
             f"{directory} has repository format {version}, and this version of Hangar knows up to {FORMAT_VERSION}: "
             "install a newer Hangar"
@@ -67,13 +91,39 @@ def check_format(directory: Path) -> frozenset[str]:
     return _check_features(path, text[first.end() :])
 
 
+def lost_format(directory: Path) -> str | None:
+    """What to say of a ``directory`` that holds a database and no format file; None where it does not.
+
+    A repository is made elsewhere and moved into place with its format file, so there was one.
+    """
+    if _fs.exists(directory / FILE_NAME) or not _fs.exists(directory / "db" / "data.mdb"):
+        return None
+    return (
+        f"{directory / FILE_NAME} is missing, and the database of a repository lies beside it: restore the file from a copy, or "
+        f"write the line `hangar {FORMAT_VERSION}` into it"
+    )
+
+
 def require_format(directory: Path) -> None:
-    """Raise RepositoryNotFoundError where ``directory`` holds a database and no format file, which is written last."""
-    if (directory / "db" / "data.mdb").exists() and not (directory / FILE_NAME).exists():
-        raise RepositoryNotFoundError(
-            f"{directory / FILE_NAME} is missing: run `hangar init` if the making of the repository was interrupted, and "
-            "restore the file from a copy if there was data in it"
-        ) from None
+    """Raise RepositoryNotFoundError where ``directory`` holds a database and no format file."""
+    lost = lost_format(directory)
+    if lost is not None:
+        raise RepositoryNotFoundError(lost) from None
+
+
+def _recorded_version(database: Path) -> int | None:
+    """The version that the database itself says it has; None where it cannot be asked. Nothing is changed, and nothing locked."""
+    row: bytes | None = None
+    with contextlib.suppress(CorruptionError, OSError, lmdb.Error, ValueError):
+        check_roots(database / "data.mdb")
+        with lmdb.open(
+            os.fspath(database), readonly=True, lock=False, max_dbs=limits.DATABASE_MAX_TABLES
+        ) as environment:
+            table = environment.open_db(META.name.encode(), create=False)
+            with environment.begin() as transaction:
+                row = transaction.get(VERSION_KEY, None, table)
+        return None if row is None else int(unseal(META, VERSION_KEY, row))
+    return None
 
 
 def _check_features(path: Path, text: bytes) -> frozenset[str]:
