@@ -59,11 +59,13 @@ def decode(chunk: bytes, codec: int, shuffle: int, item: int, size: int) -> byte
     """A chunk as it was before it was encoded."""
     if codec == 0:
         return chunk
+    require(codec <= 7, "a chunk has an unknown codec")
     if codec <= 5:
+        if len(chunk) == size:
+            return chunk
         data: bytes = bytes(blosc.decompress(chunk))
         return data
-    require(codec in (6, 7), "a chunk has an unknown codec")
-    plain = zlib.decompress(chunk) if codec == 6 else chunk if len(chunk) == size else unpack_lzf(chunk)
+    plain = chunk if len(chunk) == size else zlib.decompress(chunk) if codec == 6 else unpack_lzf(chunk)
     if not shuffle:
         return plain
     elements = len(plain) // item

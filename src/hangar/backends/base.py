@@ -195,6 +195,13 @@ class Backend(ABC):
         """
         return np.ones(len(locations), np.bool_)
 
+    def verify(self, file: BlobFile, locations: Locations) -> npt.NDArray[np.bool_] | None:
+        """Whether what is stored at some locations is what was written there, by checksums of the backend's own: bool, shape (n,).
+
+        None where the backend has no such checksums, so that blobs must be read to tell. The locations are known to be right.
+        """
+        return None
+
     @abstractmethod
     def open_writer(self, path: Path, file_id: int, end: int | None) -> FileWriter:
         """Open a blob file for appending.

@@ -18,6 +18,7 @@ from hangar.backends.file import BlobFile
 from hangar.backends.hdf5.chunks import Policy
 from hangar.backends.hdf5.options import complete_options, encoding_of
 from hangar.backends.hdf5.reading import encoded_as, read_into, read_sample, read_samples
+from hangar.backends.hdf5.verify import verify_chunks
 from hangar.backends.hdf5.writer import HDF5Writer
 from hangar.backends.location import Location, Locations
 from hangar.digest import NDARRAY, Header
@@ -37,6 +38,10 @@ class _HDF5(Backend):
     def stored_as(self, file: BlobFile, locations: Locations, options: Options) -> npt.NDArray[np.bool_]:
         """Which blobs lie in chunks of the codec, level and shuffle that options name."""
         return encoded_as(file, locations, encoding_of(options))
+
+    def verify(self, file: BlobFile, locations: Locations) -> npt.NDArray[np.bool_] | None:
+        """Whether the stored chunks at some locations are undamaged; nothing is decoded."""
+        return verify_chunks(file, locations)
 
     def open_writer(self, path: Path, file_id: int, end: int | None) -> FileWriter:
         """Open a blob file for appending."""

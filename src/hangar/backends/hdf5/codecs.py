@@ -23,7 +23,19 @@ from hangar.errors import CorruptionError, InvalidStateError, ResourceLimitError
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["COMPLIBS", "LZF", "NONE", "Bytes", "Encoding", "decode", "encode", "filters", "passed_by"]
+__all__ = [
+    "COMPLIBS",
+    "FAST",
+    "LZF",
+    "NONE",
+    "Bytes",
+    "Encoding",
+    "decode",
+    "encode",
+    "filters",
+    "is_unencoded",
+    "unencoded",
+]
 
 Bytes = npt.NDArray[np.uint8]
 """uint8, one dimension, contiguous."""
@@ -40,6 +52,8 @@ COMPLIBS: Final[Mapping[str | None, int]] = {
 }
 """Codecs by name; their numbers are part of the format."""
 NONE, GZIP, LZF = 0, 6, 7
+FAST: Final = (1, 2, LZF)
+"""Codecs that are chosen for their speed; the others are chosen to save space."""
 _LAST_BLOSC: Final = 5
 _BLOSC_WORK: Final = 4
 """Working memory of blosc, in blocks, is below this."""
@@ -112,6 +126,11 @@ def encode(data: Bytes, encoding: Encoding, item_bytes: int) -> Buffer:
     return shuffled.data if packed is None else packed
 
 
+def unencoded(data: Bytes, encoding: Encoding, item_bytes: int) -> Buffer:
+    """What is stored of a chunk without its codec: the filter that compresses is left out, a shuffle ahead of it is not."""
+    return _shuffled(data, item_bytes).data if encoding.shuffle and encoding.codec in (GZIP, LZF) else data.data
+
+
 def decode(stored: Bytes, codec: int, shuffle: int, item_bytes: int, out: Bytes) -> None:
     """Decode a chunk into ``out``, whose size is what the chunk must have.
 
@@ -125,13 +144,16 @@ def decode(stored: Bytes, codec: int, shuffle: int, item_bytes: int, out: Bytes)
             raise CorruptionError(f"a chunk of {len(out)} bytes is stored in {len(stored)}")
         out[:] = stored
     elif codec <= _LAST_BLOSC:
-        _decode_blosc(stored, out)
+        if is_unencoded(codec, len(stored), len(out)):
+            out[:] = stored
+        else:
+            _decode_blosc(stored, out)
     elif codec in (GZIP, LZF):
         plain = np.empty(len(out), np.uint8) if shuffle else out
-        if codec == GZIP:
-            _inflate(stored, plain)
-        elif passed_by(codec, len(stored), len(out)):
+        if is_unencoded(codec, len(stored), len(out)):
             plain[:] = stored
+        elif codec == GZIP:
+            _inflate(stored, plain)
         else:
             from hangar.backends.hdf5 import lzf
 
@@ -142,9 +164,9 @@ def decode(stored: Bytes, codec: int, shuffle: int, item_bytes: int, out: Bytes)
         raise CorruptionError(f"a chunk has the codec {codec}, which this version of Hangar does not know")
 
 
-def passed_by(codec: int, stored: int, size: int) -> bool:
-    """Whether a chunk of ``size`` bytes lies there as it is because its codec made it no smaller."""
-    return codec == LZF and stored == size
+def is_unencoded(codec: int, stored: int, size: int) -> bool:
+    """Whether a chunk of ``size`` bytes is stored without its codec, which would have gained too little: a compressed one is smaller."""
+    return codec != NONE and stored == size
 
 
 def _shuffled(data: Bytes, item_bytes: int) -> Bytes:

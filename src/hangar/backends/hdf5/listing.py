@@ -16,7 +16,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hangar.backends.hdf5 import structure
-from hangar.backends.hdf5.codecs import LZF, filters, passed_by
+from hangar.backends.hdf5.codecs import filters
 from hangar.backends.hdf5.frames import RAGGED, ROWS, SHAPES, Content, Frame
 from hangar.digest import Header
 from hangar.schema.dtypes import DTYPE_NAMES
@@ -131,7 +131,8 @@ class _Listing:
         pipeline = filters(encoding, item, content.piece_bytes)
         starts = np.concatenate([frame.starts for frame in frames])
         stored = np.concatenate([frame.stored for frame in frames])
-        masks = np.where(_passed_by(frames[0], stored), 1 << (len(pipeline) - 1) if pipeline else 0, 0)
+        # A chunk that its codec did not make smaller is stored without it: its mask leaves out the last filter.
+        masks = np.where(stored == content.piece_bytes, 1 << (len(pipeline) - 1) if pipeline else 0, 0)
         if len(starts) == 1:
             layout = structure.one_chunk(
                 chunk, item, int(starts[0]) - self._base, int(stored[0]), int(masks[0]), bool(pipeline)
@@ -150,12 +151,6 @@ class _Listing:
         messages = structure.dataset_messages(_datatype(header.dtype, item), shape, pipeline, layout)
         attributes = [structure.attribute("dtype", _dtype_name(content))]
         return self._put(structure.object_header([*messages, *attributes]))
-
-
-def _passed_by(frame: Frame, stored: npt.NDArray[np.int64]) -> npt.NDArray[np.bool_]:
-    if frame.encoding.codec != LZF:
-        return np.zeros(len(stored), np.bool_)
-    return np.array([passed_by(LZF, size, frame.content.piece_bytes) for size in stored.tolist()])
 
 
 def _places(frames: list[Frame], chunk: tuple[int, ...]) -> npt.NDArray[np.int64]:

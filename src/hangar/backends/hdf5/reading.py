@@ -24,7 +24,7 @@ from hangar.digest import Header
 from hangar.errors import CorruptionError
 from hangar.threads import cores, together
 
-__all__ = ["encoded_as", "read_into", "read_sample", "read_samples"]
+__all__ = ["encoded_as", "frame_at", "read_into", "read_sample", "read_samples"]
 
 _THREADED_BYTES: Final = 2**19
 """From so many bytes on, decoding is worth a thread."""
@@ -42,7 +42,7 @@ def read_sample(file: BlobFile, place: Location, header: Header) -> Bytes:
         return np.empty(0, np.uint8)
     offset, stored, row = place[OFFSET], place[STORED], place[FILE_ROW] >> ROW_SHIFT
     mapped = file.need(offset + (stored & LENGTH_MASK))
-    frame = _frame_at(file, mapped, offset, stored)
+    frame = frame_at(file, mapped, offset, stored)
     size = frame.content.item_bytes * count
     _check_place(frame, row, size)
     if size < frame.content.nbytes:
@@ -114,11 +114,11 @@ def _frames(file: BlobFile, locations: Locations) -> tuple[Mapped, list[tuple[Fr
     firsts = words if len(words) < 2 else words[order[starts[:-1]]]
     found: list[tuple[Frame, Positions]] = []
     for at, (offset, stored) in enumerate(zip(firsts[:, OFFSET].tolist(), firsts[:, STORED].tolist(), strict=True)):
-        found.append((_frame_at(file, mapped, offset, stored), order[starts[at] : starts[at + 1]]))
+        found.append((frame_at(file, mapped, offset, stored), order[starts[at] : starts[at + 1]]))
     return mapped, found
 
 
-def _frame_at(file: BlobFile, mapped: Mapped, offset: int, stored: int) -> Frame:
+def frame_at(file: BlobFile, mapped: Mapped, offset: int, stored: int) -> Frame:
     """The frame that a location names by its offset and stored length, which lie in the file."""
     length = stored & LENGTH_MASK
     frame = Frame.find(mapped.map, offset, offset + length)

@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -23,14 +23,14 @@ from hangar.backends.append import AppendWriter
 from hangar.backends.base import Options, Payload
 from hangar.backends.file import FILE_HEADER_BYTES, BlobFile, encode_file_header
 from hangar.backends.hdf5 import structure
-from hangar.backends.hdf5.chunks import Plan, Policy, Source, piece_of, plan_batch
-from hangar.backends.hdf5.codecs import NONE, Encoding, encode
+from hangar.backends.hdf5.chunks import Plan, Policy
+from hangar.backends.hdf5.codecs import NONE, Encoding
+from hangar.backends.hdf5.compress import Compressor
 from hangar.backends.hdf5.frames import LISTING, MAX_PIECE_BYTES, Content, Frame, encode_head
 from hangar.backends.hdf5.listing import about, make_listing
 from hangar.backends.hdf5.options import encoding_of
 from hangar.backends.location import Locations
 from hangar.errors import CorruptionError, HangarError
-from hangar.threads import in_order
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -44,14 +44,10 @@ DATA_START: Final = 8192
 _LISTED_AT: Final = _BASE + 1024
 _LISTED: Final = struct.Struct("<QQQ")
 _UNLISTED_ROOT: Final = 64
-_JOB_BYTES: Final = 2**20
-"""Chunks are encoded together up to this size: a small one costs less than handing it to a thread."""
 _WRITE_BYTES: Final = 4 * 2**20
 _LISTING_SHARE: Final = 10
 """A listing is written when so many times its bytes were appended since the last one."""
 _LISTED_CHUNK_BYTES: Final = 40
-
-Piece = tuple[Plan, int]
 
 
 class HDF5Writer(AppendWriter):
@@ -59,6 +55,7 @@ class HDF5Writer(AppendWriter):
 
     def __init__(self, path: Path, file_id: int, tag: str, end: int | None, policy: Policy) -> None:
         self._policy = policy
+        self._compressor = Compressor()
         # First byte, length and root of each listing of this file that is known; a root of 0 is not.
         self._listings: list[tuple[int, int, int]] = []
         self._fresh_chunks = 0
@@ -100,7 +97,9 @@ class HDF5Writer(AppendWriter):
         chunks = 0
         self._retreat()
         try:
-            for plan, offset, length in self._append_frames(_encoded(payload, self._policy, encoding), encoding):
+            for plan, offset, length in self._append_frames(
+                self._compressor.frames(payload, self._policy, encoding), encoding
+            ):
                 words[0, plan.samples], words[1, plan.samples], words[2, plan.samples] = offset, length, plan.rows
                 chunks += plan.content.pieces
         except BaseException:
@@ -210,53 +209,6 @@ def _listing_head(data: bytes) -> bytes:
     size = len(data)
     content = Content(LISTING, b"", 1, 1, 0, 1, size, size)
     return encode_head(content, Encoding(NONE, 0, 0), [size], [xxh3_64_intdigest(data)])
-
-
-# --------------------------------------------------------------------------------------------------------- encoding
-
-
-def _encoded(payload: Payload, policy: Policy, encoding: Encoding) -> Iterator[tuple[Plan, list[Buffer], list[int]]]:
-    """The frames of a batch with their stored chunks and the checksums of these."""
-    source = Source(payload)
-    jobs = _jobs(plan_batch(payload, policy))
-    work = _encoder(source, encoding)
-    stored: list[Buffer] = []
-    checks: list[int] = []
-    # What is not compressed costs less than handing it to a thread.
-    for job in map(work, jobs) if encoding.codec == NONE else in_order(work, jobs):
-        for (plan, _), one, check in job:
-            stored.append(one)
-            checks.append(check)
-            if len(stored) == plan.content.pieces:
-                yield plan, stored, checks
-                stored, checks = [], []
-
-
-def _jobs(plans: Iterable[Plan]) -> Iterator[list[Piece]]:
-    """Chunks in groups worth a thread's while."""
-    job: list[Piece] = []
-    held = 0
-    for plan in plans:
-        for number in range(plan.content.pieces):
-            job.append((plan, number))
-            held += plan.content.piece_bytes
-            if held >= _JOB_BYTES:
-                yield job
-                job, held = [], 0
-    if job:
-        yield job
-
-
-def _encoder(source: Source, encoding: Encoding) -> Callable[[list[Piece]], list[tuple[Piece, Buffer, int]]]:
-    def work(job: list[Piece]) -> list[tuple[Piece, Buffer, int]]:
-        done = []
-        for piece in job:
-            plan, number = piece
-            stored = encode(piece_of(plan, source, number), encoding, plan.content.item_bytes)
-            done.append((piece, stored, xxh3_64_intdigest(stored)))
-        return done
-
-    return work
 
 
 assert FILE_HEADER_BYTES < _BASE < _LISTED_AT < DATA_START

@@ -1,0 +1,49 @@
+"""Checking stored chunks by their own checksums, without decoding them."""
+
+from __future__ import annotations
+
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from hangar.backends.file import BlobFile
+from hangar.backends.hdf5.codecs import Bytes
+from hangar.backends.hdf5.reading import frame_at
+from hangar.backends.location import LENGTH_MASK, OFFSET, STORED, Locations
+from hangar.backends.raw import read_large
+from hangar.errors import CorruptionError
+
+__all__ = ["verify_chunks"]
+
+_MAX_OFFSET: Final = 2**62
+
+
+def verify_chunks(file: BlobFile, locations: Locations) -> npt.NDArray[np.bool_]:
+    """Which samples lie in undamaged chunks: bool, shape (n,). Those without bytes lie in none."""
+    intact: npt.NDArray[np.bool_] = locations.length == 0
+    filled = np.flatnonzero(~intact)
+    taken = locations.words[filled][:, [OFFSET, STORED]]
+    order = np.lexsort((taken[:, 1], taken[:, 0]))
+    cuts = np.flatnonzero((taken[order[1:]] != taken[order[:-1]]).any(axis=1)) + 1
+    for part in np.split(order, cuts) if len(order) else []:
+        offset, stored = taken[part[0]].tolist()
+        intact[filled[part]] = _is_intact(file, offset, stored)
+    return intact
+
+
+def _is_intact(file: BlobFile, offset: int, stored: int) -> bool:
+    """Whether the frame that a location names is there, and its chunks have their checksums."""
+    try:
+        if offset > _MAX_OFFSET:
+            return False
+        frame = frame_at(file, file.need(offset + (stored & LENGTH_MASK)), offset, stored)
+        # Read and not taken from the map, whose touched pages count as memory of the process.
+        buffer: Bytes = np.empty(max(frame.stored), np.uint8)
+        for number in range(frame.content.pieces):
+            start, size = frame.span(number)
+            read_large(file, start, buffer[:size])
+            frame.check(buffer[:size], number)
+    except CorruptionError:
+        return False
+    return True
