@@ -16,10 +16,10 @@ from typing import Any, Final
 import numpy as np
 
 from hangar import limits
+from hangar.backends.preference import Preference, check_preference, load_preference, store_preference
 from hangar.blobs import BlobWriter
 from hangar.blobs.moving import Mover
 from hangar.blobs.release import Released, release_files
-from hangar.columns.preference import Preference, check_preference, load_preference, store_preference
 from hangar.digest import DIGEST_BYTES, Digest
 from hangar.errors import ColumnNotFoundError
 from hangar.history.branches import unknown_branch
@@ -34,7 +34,7 @@ from hangar.objects.walk import walk
 from hangar.progress import Progress, Reporter, report
 from hangar.publishing import publish_rows
 from hangar.refs import BRANCHES
-from hangar.schema import ColumnSchema, load_schema
+from hangar.schema import ColumnSchema, open_schema
 from hangar.staging import read_staged
 from hangar.stores import Stores
 
@@ -145,7 +145,7 @@ class _Conversion:
         raise ColumnNotFoundError(f"there is no column {name!r} on branch {branch!r}; there are: {names}")
 
     def _schema(self, digest: Digest) -> ColumnSchema:
-        return load_schema(load_record(self._stores.db, "schema", digest))
+        return open_schema(load_record(self._stores.db, "schema", digest))
 
     # ------------------------------------------------------------------ the backend
 

@@ -9,7 +9,7 @@ import os
 import sys
 import warnings
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
@@ -22,7 +22,7 @@ from hangar.objects.commit import NESTED, ColumnEntry, tree_digest
 from hangar.objects.records import load_commit, load_record
 from hangar.objects.store import NodeStore
 from hangar.progress import format_bytes
-from hangar.schema import load_schema
+from hangar.schema import ColumnSchema, open_schema
 from hangar.staging import StagedColumns, read_staged
 from hangar.stores import Stores
 
@@ -31,7 +31,7 @@ __all__ = ["ColumnInfo", "ColumnStatus", "CommitInfo", "StatusReport"]
 
 @dataclass(frozen=True, slots=True)
 class ColumnInfo:
-    """A column as a commit lists it."""
+    """A column as a commit lists it; ``needs`` says what this installation lacks to read it, ``''`` where it lacks nothing."""
 
     name: str
     kind: str
@@ -43,6 +43,7 @@ class ColumnInfo:
     samples: int
     schema: str
     attributes: Mapping[str, Any] = field(default_factory=dict)
+    needs: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,6 +78,8 @@ class ColumnStatus:
         Keys of the attributes that changed.
     nested
         Whether its samples hold subsamples.
+    needs
+        What this installation lacks to read and write its values, ``''`` where it lacks nothing.
     """
 
     name: str
@@ -88,6 +91,7 @@ class ColumnStatus:
     schema: bool = False
     attributes: tuple[str, ...] = ()
     nested: bool = False
+    needs: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,19 +112,26 @@ class StatusReport:
 
 def column_info(stores: Stores, entry: ColumnEntry) -> ColumnInfo:
     """What a commit says of one column."""
-    schema = load_schema(load_record(stores.db, "schema", Digest(entry.schema)))
+    schema = open_schema(load_record(stores.db, "schema", Digest(entry.schema)))
     return ColumnInfo(
         name=entry.name,
         kind=schema.kind_name,
         layout="nested" if entry.layout == NESTED else "flat",
-        dtype=None if schema.dtype is None else schema.dtype.name,
+        dtype=schema.dtype_name,
         shape=schema.shape,
         variable=schema.variable,
         inline=schema.inline,
         samples=entry.samples if entry.layout == NESTED else entry.entries,
         schema=Digest(entry.schema).hex(),
         attributes=_attributes(stores, entry.attributes),
+        needs=_needs(stores, entry.id, schema),
     )
+
+
+def _needs(stores: Stores, column_id: bytes, schema: ColumnSchema) -> str:
+    from hangar.backends.preference import column_needs  # of no use where there is no column
+
+    return column_needs(stores.db, column_id, schema)
 
 
 def commit_info(stores: Stores, digest: Digest | None) -> CommitInfo:
@@ -162,7 +173,9 @@ def status(stores: Stores) -> StatusReport:
         )
     commit = staging.base_commit
     before = [] if commit is None else list(commit.columns)
-    columns = column_states(staging.nodes, before, staging.entries(), staging.load_attributes)
+    states = column_states(staging.nodes, before, staging.entries(), staging.load_attributes)
+    needs = {name: _needs(stores, one.id, one.schema) for name, one in staging.columns.items()}
+    columns = tuple(replace(one, needs=needs.get(one.name, "")) for one in states)
     below = None if commit is None else commit.attributes
     return StatusReport(
         branch=branch,
@@ -254,7 +267,8 @@ def describe_schema(column: ColumnInfo) -> str:
     else:
         most = "up to " if column.variable else ""
         what = f"{column.dtype} {most}{column.shape}"
-    return f"{what}, {column.layout}" if column.layout == "nested" else what
+    what = f"{what}, {column.layout}" if column.layout == "nested" else what
+    return f"{what} (cannot be read here: {column.needs})" if column.needs else what
 
 
 def directory_bytes(directory: Path) -> int:

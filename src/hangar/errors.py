@@ -33,6 +33,7 @@ says what happened, to which thing, and what to do next. The tree, with the exit
     ├── UnreachableError (ConnectionError)             8
     ├── NothingToDoError (RuntimeError)                9   an empty commit, a reset of what is clean
     ├── UnsupportedVersionError (RuntimeError)         10  written by a newer Hangar
+    ├── MissingPackageError (ImportError)              1   a package that is not installed is needed for this data
     ├── DiskFullError (OSError)                        1   nothing acknowledged was lost; free space and try again
     └── StorageError (OSError)                         1   the operating system refused a read, write or sync
         └── ResourceLimitError                         1   no memory, descriptors or locks left; nothing is damaged
@@ -58,6 +59,7 @@ __all__ = [
     "InvalidTypeError",
     "LockedError",
     "MergeConflictError",
+    "MissingPackageError",
     "NameTakenError",
     "NotFoundError",
     "NotLocalError",
@@ -199,6 +201,10 @@ class NothingToDoError(HangarError, RuntimeError):
 
 class UnsupportedVersionError(HangarError, RuntimeError):
     """The repository, or a record in it, was written by a newer Hangar."""
+
+
+class MissingPackageError(HangarError, ImportError):
+    """A package that is not installed here is needed to read or write this data; everything else works without it."""
 
 
 class DiskFullError(HangarError, OSError):

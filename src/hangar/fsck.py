@@ -17,7 +17,7 @@ import numpy as np
 from hangar.backends import Locations
 from hangar.blobs.index import Digests
 from hangar.blobs.records import verify_locations
-from hangar.blobs.verify import Damage, verify_blobs, verify_files
+from hangar.blobs.verify import Damage, missing_backends, verify_blobs, verify_files
 from hangar.db.tables import TABLES
 from hangar.digest import Digest
 from hangar.errors import CorruptionError, HangarError, ResourceLimitError
@@ -32,7 +32,7 @@ from hangar.objects.verify import TreeVerifier
 from hangar.objects.walk import walk
 from hangar.progress import Progress, Reporter, report
 from hangar.refs import BRANCHES
-from hangar.schema import ColumnSchema, load_schema
+from hangar.schema import ColumnSchema, open_schema
 from hangar.staging import StagedColumns
 from hangar.stores import Stores
 
@@ -54,7 +54,10 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class FsckReport:
-    """How much was checked, and every problem found; ``data`` says whether blobs were read."""
+    """How much was checked, and every problem found; ``data`` says whether blobs were read.
+
+    ``unchecked`` says what could not be checked because this installation lacks a package: no problem, but no proof either.
+    """
 
     problems: tuple[Problem, ...]
     commits: int
@@ -62,6 +65,7 @@ class FsckReport:
     nodes: int
     blobs: int
     data: bool
+    unchecked: tuple[str, ...] = ()
 
     @property
     def sound(self) -> bool:
@@ -113,6 +117,7 @@ class _Check:
         self._verifiers: dict[Digest, TreeVerifier] = {}
         self._walked: dict[Digest, set[Digest]] = {}
         self._columns: set[bytes] = set()
+        self._unchecked: dict[str, None] = {}
         self._blobs = 0
 
     def run(self, data: bool, progress: Progress) -> FsckReport:
@@ -133,7 +138,8 @@ class _Check:
         if data:
             self._data(progress)
         nodes = sum(map(len, self._walked.values()))
-        return FsckReport(tuple(self._problems), len(self._commits), len(self._columns), nodes, self._blobs, data)
+        counts = (len(self._commits), len(self._columns), nodes, self._blobs)
+        return FsckReport(tuple(self._problems), *counts, data, tuple(self._unchecked))
 
     # ------------------------------------------------------------------ what is wrong
 
@@ -214,7 +220,7 @@ class _Check:
     def _schema(self, digest: Digest) -> ColumnSchema | None:
         if digest not in self._schemas:
             self._schemas[digest] = self._try(
-                "schema", lambda: load_schema(load_record(self._stores.db, "schema", digest)), digest.hex()
+                "schema", lambda: open_schema(load_record(self._stores.db, "schema", digest)), digest.hex()
             )
         return self._schemas[digest]
 
@@ -226,12 +232,15 @@ class _Check:
         root = entry.tree
         if schema is None or root is None:
             return
-        if bool(entry.layout) != schema.nested:
+        if schema.needs:
+            self._unchecked[f"values of column {entry.name!r}: {schema.needs}"] = None
+        elif bool(entry.layout) != schema.nested:
             self._found("commit", f"{where}: the layout is not that of the schema", schema.digest.hex(), "db/data.mdb")
         store = nodes or self._nodes
-        verifier = self._verifiers.setdefault(schema.digest, TreeVerifier(store, schema.form))
-        for problem in verifier.problems(root):
-            self._found("node", f"{where}: {problem.message}", problem.digest.hex(), "db/data.mdb")
+        if schema.known_form:
+            verifier = self._verifiers.setdefault(schema.digest, TreeVerifier(store, schema.form))
+            for problem in verifier.problems(root):
+                self._found("node", f"{where}: {problem.message}", problem.digest.hex(), "db/data.mdb")
         self._leaves(store, root.digest, schema, where, reporter)
 
     def _leaves(self, store: NodeStore, root: Digest, schema: ColumnSchema, where: str, reporter: Reporter) -> None:
@@ -253,7 +262,7 @@ class _Check:
             return
         self._blobs += len(digests)
         known = np.asarray(self._stores.blobs.known(digests))
-        if schema.inline_bytes >= 0:
+        if schema.inline_bytes >= 0 and not schema.needs:
             self._try("node", lambda: self._long_enough(digests[known], schema.inline_bytes, where))
         for lost in digests[~known]:
             self._found(
@@ -288,12 +297,17 @@ class _Check:
         for damage in verify_files(self._stores.blobs):
             reporter.advance()
             self._damage("file", damage)
+        for tag, why in missing_backends(self._stores.blobs).items():
+            self._unchecked[f"data of backend {tag!r}: {why}"] = None
         for detail in self._try("location", lambda: list(verify_locations(self._stores.blobs))) or []:
             self._found("location", detail, file="db/data.mdb")
 
     def _data(self, progress: Progress) -> None:
         for damage in verify_blobs(self._stores.blobs, progress):
-            self._damage("blob", damage)
+            if damage.unchecked:
+                self._unchecked[damage.detail] = None
+            else:
+                self._damage("blob", damage)
 
     def _damage(self, kind: str, damage: Damage) -> None:
         self._found(kind, damage.detail, "" if damage.digest is None else damage.digest.hex(), damage.file)

@@ -7,8 +7,9 @@ import pytest
 
 from hangar.backends import Locations, registry
 from hangar.blobs import BlobStore, verify_blobs, verify_files
+from hangar.blobs.verify import missing_backends
 from hangar.db.tables import LOCATIONS
-from hangar.errors import CorruptionError, InvalidInputError
+from hangar.errors import CorruptionError, MissingPackageError
 from tests.backends.toy import Toy
 from tests.blobs.maker import IMAGE, Bench, check_reads, images, mixed
 
@@ -71,7 +72,9 @@ def test_a_backend_that_is_gone_is_named(bench: Bench, monkeypatch: pytest.Monke
     bench.publish()
     monkeypatch.setattr(registry, "_loaded", {})
     store = BlobStore(bench.db, bench.directory)
-    with pytest.raises(InvalidInputError, match="toy"):
+    with pytest.raises(MissingPackageError, match="toy"):
         store.read_rows(digests, IMAGE, 784)
-    assert ["toy" in damage.detail for damage in verify_files(store)] == [True]
+    assert list(verify_files(store)) == []
+    assert [damage.unchecked for damage in verify_blobs(store, progress=False)] == [True] * 50
+    assert list(missing_backends(store)) == ["toy"]
     store.close()

@@ -52,6 +52,8 @@ def choose_backend(schema: ColumnSchema) -> tuple[str, dict[str, Any]]:
     InvalidInputError
         There is no backend for data of this kind.
     """
+    if schema.needs:
+        return MEMMAP, {}  # Nothing can be written to it here.
     if schema.kind != NDARRAY:
         if schema.kind not in _OTHERS:
             raise InvalidInputError(f"there is no backend for data of kind {schema.kind}")

@@ -10,9 +10,9 @@ from importlib import import_module
 from typing import Final
 
 from hangar.backends.base import Backend
-from hangar.errors import InvalidInputError
+from hangar.errors import InvalidInputError, MissingPackageError
 
-__all__ = ["ENTRY_POINT_GROUP", "backend_tags", "get_backend"]
+__all__ = ["ENTRY_POINT_GROUP", "backend_tags", "get_backend", "is_installed", "is_known", "stored_backend"]
 
 ENTRY_POINT_GROUP: Final = "hangar.backends"
 
@@ -34,6 +34,8 @@ def get_backend(tag: str) -> Backend:
     ------
     InvalidInputError
         Nothing installed provides it, or what provides it is no backend of that tag.
+    MissingPackageError
+        A built-in one needs a package that is not installed.
     """
     found = _loaded.get(tag)
     if found is None:
@@ -42,10 +44,47 @@ def get_backend(tag: str) -> Backend:
     return found
 
 
+def stored_backend(tag: str) -> Backend:
+    """The backend of a tag that stored data names.
+
+    Raises
+    ------
+    MissingPackageError
+        Nothing installed provides it.
+    """
+    try:
+        return get_backend(tag)
+    except InvalidInputError as error:
+        raise MissingPackageError(f"stored data needs backend {tag!r}, and {error}") from None
+
+
+def is_installed(tag: str) -> bool:
+    """Whether the backend of a tag can be used here."""
+    try:
+        get_backend(tag)
+    except (InvalidInputError, MissingPackageError):
+        return False
+    return True
+
+
+def is_known(tag: str) -> bool:
+    """Whether something installed says that it provides a backend, which is not imported."""
+    if tag in _BUILT_IN or tag in _loaded:
+        return True
+    from importlib.metadata import entry_points
+
+    return bool(entry_points(group=ENTRY_POINT_GROUP, name=tag))
+
+
 def _load(tag: str) -> Backend:
     if tag in _BUILT_IN:
         module, _, name = _BUILT_IN[tag].partition(":")
-        made: object = getattr(import_module(module), name)
+        try:
+            made: object = getattr(import_module(module), name)
+        except ModuleNotFoundError as error:
+            raise MissingPackageError(
+                f"backend {tag!r} needs the package {error.name}: run `pip install {error.name}`"
+            ) from None
     else:
         made = _load_entry_point(tag)
     if not (isinstance(made, type) and issubclass(made, Backend)) or made.tag != tag:

@@ -16,7 +16,7 @@ from typing import Final
 from hangar import _fs, limits
 from hangar.backends.base import Backend
 from hangar.backends.file import BlobFile
-from hangar.backends.registry import get_backend
+from hangar.backends.registry import stored_backend
 from hangar.blobs.catalog import blob_file_path, get_blob_file
 from hangar.db import Database
 from hangar.errors import CorruptionError
@@ -62,14 +62,14 @@ class OpenFiles:
             It is not recorded, damaged, or another file.
         PathNotFoundError, StorageError
             It is not there, or cannot be read.
-        InvalidInputError
+        MissingPackageError
             The backend it needs is not installed.
         """
         found = self._open.get(file_id)
         if found is not None:
             return found
         tag = self.tag(file_id)
-        backend = get_backend(tag)
+        backend = stored_backend(tag)
         opened = BlobFile(blob_file_path(self._directory, file_id, tag), file_id, tag), backend
         while len(self._open) >= most_open():
             # Another thread may be making room too.

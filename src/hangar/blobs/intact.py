@@ -22,8 +22,8 @@ from hangar.backends.raw import LARGE_BYTES, read_large
 from hangar.blobs.index import Mask, Positions
 from hangar.blobs.store import BlobStore
 from hangar.digest import NDARRAY, Header, checksum, checksums
-from hangar.errors import CorruptionError, InvalidInputError, PathNotFoundError
-from hangar.schema.dtypes import dtype_of
+from hangar.errors import CorruptionError, MissingPackageError, PathNotFoundError
+from hangar.schema.dtypes import itemsize_of
 
 __all__ = ["Check", "check_intact", "logical_size", "logical_sizes"]
 
@@ -72,7 +72,7 @@ def check_intact(store: BlobStore, words: Words) -> Check:
             file, backend = _open(store, file_id)
             verify = _verify_raw if backend.capabilities.raw else _verify_encoded
             check.intact[part] = verify(store, file, backend, locations.take(part))
-        except (CorruptionError, PathNotFoundError, InvalidInputError) as error:
+        except (CorruptionError, PathNotFoundError, MissingPackageError) as error:
             check.reasons.append(str(error))
         else:
             damaged = len(part) - int(check.intact[part].sum())
@@ -91,7 +91,7 @@ def logical_sizes(store: BlobStore, words: Words) -> npt.NDArray[np.int64]:
 
 def logical_size(header: Header) -> int:
     """Logical bytes of a blob; -1 where the header does not say."""
-    return prod(header.shape) * dtype_of(header.dtype).itemsize if header.kind == NDARRAY else -1
+    return prod(header.shape) * itemsize_of(header.dtype) if header.kind == NDARRAY else -1
 
 
 def _open(store: BlobStore, file_id: int) -> tuple[BlobFile, Backend]:

@@ -11,7 +11,7 @@ from collections.abc import Iterator
 import numpy as np
 
 from hangar.backends.location import FILE_ROW, HEADER, LENGTH_MASK, OFFSET, STORED, Locations, Words
-from hangar.backends.registry import get_backend
+from hangar.backends.registry import is_installed, stored_backend
 from hangar.blobs.catalog import BlobFileRow, first_free_id, get_header, scan_blob_files, scan_runs
 from hangar.blobs.store import BlobStore
 from hangar.db.tables import LOCATIONS
@@ -57,7 +57,11 @@ def _of_file(file_id: int, row: BlobFileRow | None, words: Words) -> Iterator[st
     last = max(map(sum, zip(words[:, OFFSET].tolist(), lengths.tolist(), strict=True)))
     if last > row.end:
         yield f"blob file {file_id:08x} is recorded to end at {row.end:,}, and blobs lie up to {last:,}"
-    if get_backend(row.tag).capabilities.raw and bool((words[:, FILE_ROW] >> np.uint64(32)).any()):
+    if (
+        is_installed(row.tag)
+        and stored_backend(row.tag).capabilities.raw
+        and bool((words[:, FILE_ROW] >> np.uint64(32)).any())
+    ):
         yield f"blob file {file_id:08x} has no chunks, and a location names a row in one"
 
 

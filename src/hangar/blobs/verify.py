@@ -16,7 +16,7 @@ import numpy as np
 
 from hangar.backends.file import BlobFile
 from hangar.backends.location import FILE_ROW, LENGTH_MASK, LOCATION_WORDS, OFFSET, STORED, Locations, Words
-from hangar.backends.registry import get_backend
+from hangar.backends.registry import stored_backend
 from hangar.blobs.catalog import blob_file_path, get_blob_file, run_path, scan_blob_files, scan_runs
 from hangar.blobs.index import Digests, Positions, Sought
 from hangar.blobs.publication import index_of_rows
@@ -24,7 +24,7 @@ from hangar.blobs.run import Run
 from hangar.blobs.store import BlobStore
 from hangar.db.tables import LOCATIONS
 from hangar.digest import DIGEST_BYTES, blob_digest, digest_array
-from hangar.errors import CorruptionError, HangarError, ResourceLimitError
+from hangar.errors import CorruptionError, HangarError, MissingPackageError, ResourceLimitError
 from hangar.progress import Progress, Reporter, report
 
 __all__ = ["Damage", "verify_blobs", "verify_files"]
@@ -44,11 +44,27 @@ class Damage(msgspec.Struct, frozen=True):
         Path of the file, below ``.hangar``; empty where it is not known.
     detail
         What is the matter.
+    unchecked
+        It is no damage: a package that is not installed is needed to tell.
     """
 
     digest: bytes | None
     file: str
     detail: str
+    unchecked: bool = False
+
+
+def missing_backends(store: BlobStore) -> dict[str, str]:
+    """Backends that recorded files need and that are not installed, and what to do about each."""
+    with store.db.read() as transaction:
+        tags = {row.tag for _, row in scan_blob_files(transaction)}
+    found: dict[str, str] = {}
+    for tag in sorted(tags):
+        try:
+            stored_backend(tag)
+        except MissingPackageError as error:
+            found[tag] = str(error)
+    return found
 
 
 def verify_files(store: BlobStore) -> Iterator[Damage]:
@@ -69,7 +85,6 @@ def verify_files(store: BlobStore) -> Iterator[Damage]:
         path = store.directory
         try:
             path = blob_file_path(store.directory, file_id, row.tag)
-            get_backend(row.tag)
         except HangarError as error:
             yield Damage(None, _below(path, store), str(error))
             continue
@@ -154,6 +169,9 @@ def _verify(store: BlobStore, digests: Digests, reporter: Reporter) -> Iterator[
         store.refresh()
         places = _locate(store, digests)
         for at, reason in _failing(store, digests, places, np.array(suspects)):
+            if isinstance(reason, MissingPackageError):
+                yield Damage(None, "", str(reason), unchecked=True)
+                continue
             digest = digests[at].tobytes()
             file = _file_of(store, int(places[at, FILE_ROW] & np.uint64(0xFFFF_FFFF)))
             yield Damage(digest, file, f"blob {digest.hex()}: {reason}")
@@ -173,7 +191,9 @@ def _locate(store: BlobStore, digests: Digests) -> Words:
         return words
 
 
-def _failing(store: BlobStore, digests: Digests, places: Words, part: Positions) -> Iterator[tuple[int, str]]:
+def _failing(
+    store: BlobStore, digests: Digests, places: Words, part: Positions
+) -> Iterator[tuple[int, str | MissingPackageError]]:
     """Which of a part of the blobs do not read, or not as their digests say; found by halving."""
     try:
         blobs = store.read_list_at(places[part], digests=digests[part])
@@ -181,7 +201,7 @@ def _failing(store: BlobStore, digests: Digests, places: Words, part: Positions)
         raise
     except HangarError as error:
         if len(part) == 1:
-            yield int(part[0]), str(error)
+            yield int(part[0]), error if isinstance(error, MissingPackageError) else str(error)
         else:
             yield from _failing(store, digests, places, part[: len(part) // 2])
             yield from _failing(store, digests, places, part[len(part) // 2 :])

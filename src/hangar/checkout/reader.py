@@ -21,7 +21,7 @@ from hangar.errors import AccessError
 from hangar.objects.attributes import AttributeMap
 from hangar.objects.commit import Commit
 from hangar.objects.records import load_commit, load_record
-from hangar.schema import load_schema
+from hangar.schema import open_schema
 from hangar.stores import Stores
 
 __all__ = ["ReaderCheckout"]
@@ -44,7 +44,7 @@ class _Owner:
         found = self._open.get(name)
         if found is None and name in self._entries:
             entry = self._entries[name]
-            schema = load_schema(load_record(self._session.stores.db, "schema", Digest(entry.schema)))
+            schema = open_schema(load_record(self._session.stores.db, "schema", Digest(entry.schema)))
             source = CommittedSource(self._session.nodes, entry, schema)
             found = self._open[name] = open_reader(self._session, source)
         return found

@@ -18,7 +18,7 @@ from hangar.objects.lookup import get_many
 from hangar.objects.records import load_commit, load_record
 from hangar.objects.scan import entries_below
 from hangar.objects.store import NodeStore
-from hangar.schema import ColumnSchema, load_schema
+from hangar.schema import ColumnSchema, open_schema
 from hangar.staging import WorkingColumn
 
 __all__ = ["Sample", "restore_column", "restore_samples"]
@@ -37,7 +37,7 @@ def _entry_of(session: WriterSession, name: str, commit: Digest) -> ColumnEntry:
 def restore_column(session: WriterSession, name: str, commit: Digest) -> None:
     """Stage the whole column ``name`` as ``commit`` has it; one of that name that is another column is removed."""
     entry = _entry_of(session, name, commit)
-    schema = load_schema(load_record(session.stores.db, "schema", Digest(entry.schema)))
+    schema = open_schema(load_record(session.stores.db, "schema", Digest(entry.schema)))
     with session.writing():
         session.staging.restore(entry, schema)
 
@@ -62,7 +62,7 @@ def restore_samples(session: WriterSession, name: str, samples: Sequence[Sample]
     A column that is not here is made anew, with these samples alone; one that was renamed since is found by its id.
     """
     entry = _entry_of(session, name, commit)
-    schema = load_schema(load_record(session.stores.db, "schema", Digest(entry.schema)))
+    schema = open_schema(load_record(session.stores.db, "schema", Digest(entry.schema)))
     column = session.staging.by_id.get(entry.id, session.staging.columns.get(name))
     if column is not None and not (column.id == entry.id and column.schema.covers(schema)):
         raise InvalidInputError(

@@ -14,8 +14,8 @@ from contextlib import AbstractContextManager, nullcontext
 from types import TracebackType
 from typing import Any
 
+from hangar.backends.preference import Preference, load_preference, store_preference
 from hangar.blobs import BlobWriter
-from hangar.columns.preference import Preference, load_preference, store_preference
 from hangar.db import WriteTransaction
 from hangar.digest import Digest
 from hangar.errors import AccessError, ClosedError, LockedError, StaleRefError

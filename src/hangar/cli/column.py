@@ -14,7 +14,7 @@ from hangar.cli.output import confirm, count, echo, json_option, note, style, ta
 from hangar.cli.records import column_record, place_record
 from hangar.cli.state import State, pass_state
 from hangar.cli.views import View, open_commit, open_view
-from hangar.errors import InvalidInputError, InvalidStateError
+from hangar.errors import InvalidInputError, MissingPackageError
 
 __all__ = ["command", "list_columns", "schema_text"]
 
@@ -39,7 +39,7 @@ class DtypeType(click.ParamType):  # type: ignore[type-arg]
         try:
             dtype = as_dtype(value)
             dtype_code(dtype)
-        except (InvalidInputError, InvalidStateError) as error:
+        except (InvalidInputError, MissingPackageError) as error:
             self.fail(str(error), param, ctx)
         return dtype
 
@@ -53,7 +53,7 @@ def schema_text(column: Any) -> str:
     text = str(column.column_type)
     if text == "ndarray":
         shape = " x ".join(map(str, column.shape))
-        text = f"{column.dtype} {shape}".rstrip()
+        text = f"{column.schema.dtype_name} {shape}".rstrip()
         text = f"{text} at most" if column.schema_type == "variable_shape" else text
     return f"{text}, nested" if column.contains_subsamples else text
 
@@ -63,8 +63,15 @@ def list_columns(view: View, as_json: bool) -> None:
     if as_json:
         write_json(place_record(view) | {"columns": [column_record(name, column) for name, column in view.items()]})
         return
+    from hangar.columns.present import lacks
+
     rows = [
-        (style(visible(name), "blue", bold=True), schema_text(column), count(len(column), "sample"))
+        (
+            style(visible(name), "blue", bold=True),
+            schema_text(column),
+            count(len(column), "sample"),
+            visible(lacks(column)),
+        )
         for name, column in view.items()
     ]
     for line in table(rows, right=(2,)):

@@ -32,7 +32,7 @@ def command(state: State, ctx: click.Context, data: bool, as_json: bool) -> None
 
     Nothing is changed. The exit code is 6 when something is wrong.
 
-    JSON: problems (kind, digest, file, detail), commits, nodes, blobs (how many were checked), data.
+    JSON: problems (kind, digest, file, detail), commits, nodes, blobs (how many were checked), data, unchecked (what needs a package that is not installed).
     """
     report = state.repository.fsck(data=data)
     if as_json:
@@ -46,11 +46,14 @@ def command(state: State, ctx: click.Context, data: bool, as_json: bool) -> None
                 "nodes": report.nodes,
                 "blobs": report.blobs,
                 "data": report.data,
+                "unchecked": list(report.unchecked),
             }
         )
     else:
         for line in _lines(report.problems):
             echo(line)
+        for one in report.unchecked:
+            echo(f"{style('not checked', 'yellow')}: {visible(one)}")
         checked = ", ".join(count(getattr(report, noun + "s"), noun) for noun in ("commit", "node", "blob"))
         extra = "" if data else "; --data reads every blob too"
         verdict = (

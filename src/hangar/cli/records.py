@@ -23,13 +23,15 @@ def column_record(name: str, column: Any) -> dict[str, Any]:
         "name": name,
         "type": column.column_type,
         "layout": column.column_layout,
-        "dtype": str(column.dtype) if column.column_type == "ndarray" else None,
+        "dtype": column.schema.dtype_name,
         "shape": None if column.shape is None else list(column.shape),
         "variable_shape": column.schema_type == "variable_shape",
         "backend": column.backend,
         "samples": len(column),
         "subsamples": column.num_subsamples if column.contains_subsamples else None,
         "attributes": dict(column.attributes),
+        # Only where something is missing, which is rare.
+        **({"needs": column.needs} if column.needs else {}),
     }
 
 

@@ -64,6 +64,11 @@ def status_lines(report: StatusReport) -> list[str]:
         lines.append("No commits yet")
     if report.writer is not None:
         lines.append(f"A writer is at work: {visible(str(report.writer))}")
+    lines += [
+        f"Column {visible(column.name)} cannot be read here: {visible(column.needs)}"
+        for column in report.columns
+        if column.needs
+    ]
     if report.clean:
         return [*lines, "", "nothing to commit, staging area clean"]
     if report.staged_branch != report.branch:
@@ -90,10 +95,11 @@ def command(state: State, as_json: bool) -> None:
 
     JSON: branch, head (digest, or "" before the first commit), clean, staged_branch, changes (column, state, added, deleted, mutated,
     renamed_from, schema: whether it was widened, attributes: keys), attributes (keys that changed of those of the commit as a whole), columns
-    (names), writer (pid, host, user, time) or null.
+    (names), writer (pid, host, user, time) or null; and needs, where columns need a package that is not installed.
     """
     report = state.repository.status()
     if as_json:
+        needs = {one.name: one.needs for one in report.columns if one.needs}
         write_json(
             {
                 "branch": report.branch,
@@ -104,6 +110,7 @@ def command(state: State, as_json: bool) -> None:
                 "attributes": list(report.attributes),
                 "columns": [one.name for one in report.columns if one.state != "deleted"],
                 "writer": writer_record(report.writer),
+                **({"needs": needs} if needs else {}),
             }
         )
         return

@@ -15,10 +15,10 @@ from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
+from hangar.backends.preference import Preference, column_needs, load_preference
 from hangar.blobs import BlobWriter
 from hangar.columns.attributes import AttributesReader
-from hangar.columns.preference import Preference, load_preference
-from hangar.columns.present import COMPLETED_KEYS, column_html, column_lines, counts, holds
+from hangar.columns.present import COMPLETED_KEYS, column_html, column_lines, counts, holds, lacks
 from hangar.columns.tables import ColumnTable
 from hangar.columns.values import ValueReader
 from hangar.digest import Digest
@@ -288,6 +288,15 @@ class ColumnBase(BatchBlock):
         return self._schema.shape
 
     @property
+    def needs(self) -> str:
+        """What this installation lacks to read and write the values, such as a package to install; ``''`` where it lacks nothing.
+
+        A column that needs something is listed, renamed, removed and committed like any other.
+        """
+        self._check()
+        return column_needs(self._session.stores.db, self._source.id, self._schema)
+
+    @property
     def schema(self) -> ColumnSchema:
         """All of this together, as history has it: with ``inline`` (whether small values lie in the bookkeeping) and ``digest``."""
         self._check()
@@ -322,7 +331,7 @@ class ColumnBase(BatchBlock):
 
     def __repr__(self) -> str:
         self._check()
-        return f"<{type(self).__name__} {self._source.name!r}: {counts(self)} of {holds(self._schema)}>"
+        return f"<{type(self).__name__} {self._source.name!r}: {counts(self)} of {holds(self._schema)}{lacks(self) and ' '}{lacks(self)}>"
 
     def __str__(self) -> str:
         self._check()

@@ -34,9 +34,14 @@ COMPLETED_KEYS: Final = 100
 
 def holds(schema: ColumnSchema) -> str:
     """What a column of this schema holds, such as ``'uint8 (28, 28)'``."""
-    if schema.dtype is None:
+    if schema.dtype_name is None:
         return schema.kind_name
-    return f"{schema.dtype} {'up to ' if schema.variable else ''}{schema.shape}"
+    return f"{schema.dtype_name} {'up to ' if schema.variable else ''}{schema.shape}"
+
+
+def lacks(column: Any) -> str:
+    """What a column needs that is not installed, as an aside."""
+    return f"(cannot be read here: {column.needs})" if column.needs else ""
 
 
 def plural(number: int, noun: str) -> str:
@@ -69,6 +74,7 @@ def column_rows(column: Any) -> list[tuple[str, str]]:
         ("keys", first_keys(column)),
         *([("attributes", attributes)] if attributes else []),
         ("backend", f"{column.backend} {column.backend_options or ''}".strip()),
+        *([("needs", column.needs)] if column.needs else []),
     ]
 
 
@@ -81,7 +87,7 @@ def column_lines(column: Any) -> str:
 def columns_lines(title: str, columns: Iterable[tuple[str, Any]], total: int) -> str:
     """A title, and a line for each of the first columns."""
     rows = [
-        (repr(name), holds(column.schema), column.column_layout, counts(column))
+        (repr(name), holds(column.schema), column.column_layout, counts(column), lacks(column))
         for name, column in islice(columns, SHOWN_COLUMNS)
     ]
     widths = [max(map(len, cells)) for cells in zip(*rows, strict=True)]
@@ -111,10 +117,10 @@ def columns_html(title: str, columns: Iterable[tuple[str, Any]], total: int) -> 
         (
             name,
             column.column_type,
-            str(column.dtype) if column.column_type == "ndarray" else "",
+            column.schema.dtype_name or "",
             str(column.shape) if column.column_type == "ndarray" else "",
             column.column_layout,
-            counts(column),
+            " ".join(filter(None, (counts(column), lacks(column)))),
         )
         for name, column in islice(columns, SHOWN_COLUMNS)
     ]

@@ -110,6 +110,8 @@ class SampleTable:
 
 def has_table(schema: ColumnSchema) -> bool:
     """Whether a column of this schema can have a table: all of its values are blobs, or lie in the tree with few bytes each."""
+    if schema.needs:
+        return False
     kind = schema.form.kind
     if kind == FIXED_INLINE:
         return schema.uniform and schema.stacks and schema.form.width <= _MOST_BYTES

@@ -13,6 +13,7 @@ from typing import Any, cast
 
 import numpy as np
 
+from hangar.backends.preference import Preference, check_preference
 from hangar.blobs.ingest import store_list, store_rows
 from hangar.columns.base import StagedSource, WriteSession
 from hangar.columns.entries import EntryReader
@@ -20,7 +21,6 @@ from hangar.columns.evolve import EvolvingColumn
 from hangar.columns.flat import FlatSampleReader
 from hangar.columns.keyspace import as_pairs, batch_list
 from hangar.columns.mapping import ValueMapping
-from hangar.columns.preference import Preference, check_preference
 from hangar.digest import Digest, blob_digest
 from hangar.errors import ClosedError, InvalidInputError, InvalidStateError, InvalidTypeError
 from hangar.names import SampleKey

@@ -11,5 +11,16 @@ from hangar.schema.base import ColumnSchema, load_schema
 from hangar.schema.cells import Encoded
 from hangar.schema.ndarray import NdarraySchema, as_shape, widened
 from hangar.schema.scalar import BytesSchema, StrSchema
+from hangar.schema.unavailable import open_schema
 
-__all__ = ["BytesSchema", "ColumnSchema", "Encoded", "NdarraySchema", "StrSchema", "as_shape", "load_schema", "widened"]
+__all__ = [
+    "BytesSchema",
+    "ColumnSchema",
+    "Encoded",
+    "NdarraySchema",
+    "StrSchema",
+    "as_shape",
+    "load_schema",
+    "open_schema",
+    "widened",
+]

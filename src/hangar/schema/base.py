@@ -61,6 +61,8 @@ class ColumnSchema(ABC):
         Whether all values have one header and one length, so that a batch is read as rows (:meth:`decode_rows`).
     header, nbytes
         These two, of a uniform column.
+    needs
+        What this installation lacks to read and write the values, for people; ``''`` where it lacks nothing.
     """
 
     kind: ClassVar[int]
@@ -81,6 +83,21 @@ class ColumnSchema(ABC):
         self.nested, self.inline = record.nested, record.inline
         self.data = msgspec.msgpack.encode(record)
         self.digest = record_digest("schema", self.data)
+
+    needs: str = ""
+
+    def require(self) -> None:  # noqa: B027  (most kinds need nothing)
+        """Raise where this installation cannot read and write the values."""
+
+    @property
+    def known_form(self) -> bool:
+        """Whether the form of the tree is known, so that it can be checked."""
+        return True
+
+    @property
+    def dtype_name(self) -> str | None:
+        """Name of the element type of arrays, None for str and bytes; known even where the type itself is not installed."""
+        return None if self.dtype is None else self.dtype.name
 
     @property
     @abstractmethod
@@ -214,6 +231,8 @@ def load_schema(data: bytes) -> ColumnSchema:
     ------
     UnsupportedVersionError
         A newer Hangar wrote it.
+    MissingPackageError
+        Its dtype needs a package that is not installed.
     CorruptionError
         The bytes are no canonical schema.
     """

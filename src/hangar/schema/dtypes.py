@@ -10,9 +10,9 @@ from typing import Any, Final
 
 import numpy as np
 
-from hangar.errors import InvalidInputError, InvalidStateError, UnsupportedVersionError
+from hangar.errors import InvalidInputError, MissingPackageError, UnsupportedVersionError
 
-__all__ = ["DTYPE_NAMES", "NO_DTYPE", "as_dtype", "dtype_code", "dtype_of"]
+__all__ = ["DTYPE_NAMES", "NO_DTYPE", "as_dtype", "dtype_code", "dtype_of", "itemsize_of"]
 
 NO_DTYPE: Final = 0
 """Code of what has no element type: str and bytes."""
@@ -97,8 +97,8 @@ def dtype_of(code: int) -> np.dtype[Any]:
     ------
     UnsupportedVersionError
         This version of Hangar does not know the code.
-    InvalidStateError
-        The type needs the package ``ml_dtypes``, which is not installed.
+    MissingPackageError
+        The type needs the package ``ml_dtypes``, which is not installed, or a newer one.
     """
     found = _DTYPES.get(code)
     if found is not None:
@@ -111,9 +111,26 @@ def dtype_of(code: int) -> np.dtype[Any]:
     else:
         try:
             import ml_dtypes
-
+        except ImportError:
+            raise MissingPackageError(f"{name} needs the package ml_dtypes: run `pip install ml_dtypes`") from None
+        try:
             dtype = np.dtype(getattr(ml_dtypes, name))
-        except (ImportError, AttributeError):
-            raise InvalidStateError(f"dtype {name} needs a newer ml_dtypes: pip install --upgrade ml_dtypes") from None
+        except AttributeError:
+            raise MissingPackageError(
+                f"{name} needs a newer ml_dtypes: run `pip install --upgrade ml_dtypes`"
+            ) from None
     _DTYPES[code] = dtype
     return dtype
+
+
+def itemsize_of(code: int) -> int:
+    """Bytes of one element of the type ``code``, whether or not the package of the type is installed.
+
+    Raises
+    ------
+    UnsupportedVersionError
+        This version of Hangar does not know the code.
+    """
+    if code >= _FIRST_EXTENSION_CODE and code in DTYPE_NAMES:
+        return 2 if DTYPE_NAMES[code] == "bfloat16" else 1
+    return dtype_of(code).itemsize

@@ -279,6 +279,7 @@ def widened(schema: ColumnSchema, shape: object, name: str) -> NdarraySchema:
     InvalidInputError, InvalidTypeError
         The column is not of variable shape, or ``shape`` is none, of another rank or smaller in a dimension.
     """
+    schema.require()
     wanted = as_shape(shape)
     if not isinstance(schema, NdarraySchema) or not schema.variable:
         what = f"arrays of the fixed shape {schema.shape}" if schema.kind_name == "ndarray" else schema.kind_name

@@ -17,7 +17,7 @@ from hangar.objects.attributes import AttributeMap, load_attributes
 from hangar.objects.commit import ColumnEntry, Commit
 from hangar.objects.records import read_commit, read_record
 from hangar.objects.store import NodeStore
-from hangar.schema import ColumnSchema, load_schema
+from hangar.schema import ColumnSchema, open_schema
 from hangar.staging.column import WorkingColumn
 from hangar.staging.rows import (
     COLUMN,
@@ -186,7 +186,7 @@ class StagedColumns:
 
 
 def _schema(transaction: ReadTransaction, digest: Digest) -> ColumnSchema:
-    return load_schema(read_record(transaction, "schema", digest))
+    return open_schema(read_record(transaction, "schema", digest))
 
 
 def _short(digest: bytes | None) -> str:

@@ -18,7 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hangar.backends.hdf5.structure import Filter
-from hangar.errors import CorruptionError, InvalidStateError, ResourceLimitError
+from hangar.errors import CorruptionError, MissingPackageError, ResourceLimitError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -103,7 +103,9 @@ def _blosc() -> ModuleType:
     try:
         from numcodecs import blosc
     except ImportError as error:
-        raise InvalidStateError(f"compressed HDF5 files need the package numcodecs: {error}") from None
+        raise MissingPackageError(
+            f"compressed HDF5 files need the package numcodecs ({error}): run `pip install numcodecs`"
+        ) from None
     module: ModuleType = blosc
     return module
 

@@ -10,13 +10,14 @@ from typing import Any
 import msgspec
 
 from hangar.backends.heuristic import choose_backend
+from hangar.backends.missing import backend_needs
 from hangar.backends.registry import get_backend
 from hangar.db import Database, WriteTransaction
 from hangar.db.tables import META
 from hangar.errors import CorruptionError, InvalidInputError, InvalidTypeError
 from hangar.schema import ColumnSchema
 
-__all__ = ["Preference", "check_preference", "load_preference", "store_preference"]
+__all__ = ["Preference", "check_preference", "column_needs", "load_preference", "store_preference"]
 
 _KEY = b"backend/"
 _decoder = msgspec.msgpack.Decoder(tuple[str, dict[str, Any]])
@@ -62,11 +63,24 @@ def load_preference(db: Database, column_id: bytes, schema: ColumnSchema) -> Pre
     if data is None:
         tag, options = choose_backend(schema)
         return Preference(tag, get_backend(tag).check_options(options))
+    return Preference(*_decode(data))
+
+
+def _decode(data: bytes) -> tuple[str, dict[str, Any]]:
     try:
-        tag, options = _decoder.decode(data)
+        return _decoder.decode(data)
     except (msgspec.DecodeError, ValueError) as error:
         raise CorruptionError(f"the backend preference of a column cannot be read: {error}") from None
-    return Preference(tag, options)
+
+
+def column_needs(db: Database, column_id: bytes, schema: ColumnSchema) -> str:
+    """What this installation lacks to read and write the values of a column; ``''`` where it lacks nothing."""
+    if schema.needs:
+        return schema.needs
+    with db.read() as transaction:
+        data = transaction.get(META, _KEY + column_id)
+    tag, options = choose_backend(schema) if data is None else _decode(data)
+    return backend_needs(tag, options)
 
 
 def store_preference(transaction: WriteTransaction, column_id: bytes, preference: Preference) -> None:
