@@ -156,6 +156,87 @@ def test_log(history: Shell) -> None:
     history.fails(3, "log", "nope", text="nope")
 
 
+def test_the_options_of_gits_log(history: Shell) -> None:
+    assert subjects(history.ok("log", "-1", "--oneline")) == ["(master) Four"]
+    assert subjects(history.ok("log", "--oneline", "-3", "master~1")) == ["Three", "Two", "One"]
+    assert subjects(history.ok("log", "--oneline", "master~2..")) == ["(master) Four", "Three"]
+    assert history.ok("log", "--oneline", "..master~1") == ""
+    assert subjects(history.ok("log", "--oneline", "master~3..master~1", "--column", "other")) == ["Two"]
+    history.fails(3, "log", "nope..master", text="nope")
+    history.fails(2, "log", "master~1...master", text="A...B is not known here")
+    history.fails(2, "log", "-n", "-1")
+    history.ok("checkout", "-b", "side", "master~2")
+    change(history, 9, "s")
+    history.ok("commit", "-m", "Aside")
+    assert subjects(history.ok("log", "--oneline", "master..side")) == ["(side) Aside"]
+    assert subjects(history.ok("log", "--oneline", "side..master")) == ["(master) Four", "Three"]
+    assert history.json("log", "side..side")["commits"] == []
+
+
+def test_log_with_what_changed(history: Shell) -> None:
+    text = history.ok("log", "-1", "--stat")
+    assert text.endswith("    Four\n\n        changed:         labels  1 added\n\n")
+    assert "~ labels/k  1 -> 2\n" in history.ok("log", "master~1", "-1", "-p")
+    assert history.ok("log", "-1", "-p").endswith("\n+ labels/j  3\n\n")
+    lines = history.ok("log", "--oneline", "--graph", "-p").splitlines()
+    assert [line.strip("|* ") for line in lines if "labels/" in line] == [
+        "+ labels/j  3",
+        "~ labels/k  1 -> 2",
+        "+ labels/k  1",
+    ]
+    (commit,) = history.json("log", "-1", "-p", "--stat")["commits"]
+    assert commit["samples"] == [{"column": "labels", "sample": "j", "change": "added"}]
+    assert commit["changes"] == [
+        {"column": "labels", "state": "changed", "added": 1, "deleted": 0, "mutated": 0} | SAME
+    ]
+    assert "changes" not in history.json("log", "-1")["commits"][0]
+
+
+def test_values_in_a_patch(empty: Shell) -> None:
+    with Repository(empty.path) as repository:
+        writer = repository.checkout(write=True)
+        text, raw = writer.add_str_column("text"), writer.add_bytes_column("raw")
+        pair = writer.add_ndarray_column("pair", shape=(2,), dtype="float32")
+        large = writer.add_ndarray_column("large", shape=(9,), dtype="uint8")
+        nested = writer.add_str_column("notes", contains_subsamples=True)
+        text["a"], raw["a"] = "two\nlines\x1b[31m", b"\x00\xff"
+        pair["a"], large["a"] = np.array([1, 0.5], "float32"), np.zeros(9, "uint8")
+        nested["s"] = {1: "x" * 70}
+        writer.commit("One")
+        text["a"] = ""
+        del raw["a"]
+        large["a"] = np.ones(9, "uint8")
+        writer.rename_column("pair", "couple")
+        writer["couple"]["a"] = np.array([2, 0.5], "float32")
+        nested["s"] = {1: "y"}
+        writer.commit("Two")
+        writer.close()
+    assert empty.ok("log", "-1", "-p", "--oneline", "master~1").splitlines()[1:-1] == [
+        "+ large/a",
+        f'+ notes/s/1  "{"x" * 60}"...',
+        "+ pair/a  [1.0, 0.5]",
+        "+ raw/a  00ff",
+        '+ text/a  "two\\nlines\\x1b[31m"',
+    ]
+    assert empty.ok("log", "-1", "-p", "--oneline").splitlines()[1:-1] == [
+        "~ couple/a  [1.0, 0.5] -> [2.0, 0.5]",
+        "~ large/a",
+        f'~ notes/s/1  "{"x" * 60}"... -> "y"',
+        "- raw/a  00ff",
+        '~ text/a  "two\\nlines\\x1b[31m" -> ""',
+    ]
+
+
+def test_log_of_a_time(history: Shell) -> None:
+    assert len(history.json("log", "--since", "1 hour ago")["commits"]) == 4
+    assert history.json("log", "--until", "yesterday")["commits"] == []
+    assert history.json("log", "--since", "2999-01-01")["commits"] == []
+    last = history.json("log", "-1")["commits"][0]["time"]
+    assert history.json("log", "--since", last, "--until", "now")["commits"][0]["message"] == "Four"
+    assert len(history.json("log", "--since", "today", "-2", "--column", "labels")["commits"]) <= 2
+    history.fails(2, "log", "--since", "last full moon", text="is no date: write 2026-11-29")
+
+
 def test_log_of_a_column_and_a_sample(history: Shell) -> None:
     assert subjects(history.ok("log", "--oneline", "--column", "labels")) == ["(master) Four", "Three", "One"]
     assert subjects(history.ok("log", "--oneline", "--column", "other")) == ["Two"]
@@ -202,6 +283,36 @@ def test_commits_that_would_be_lost(filled: Shell) -> None:
     filled.fails(4, "branch", "delete", "other", text="-f")
     filled.ok("branch", "delete", "other", "-f")
     assert [branch["name"] for branch in filled.json("branch")["branches"]] == ["master"]
+
+
+def test_a_branch_gets_another_name(filled: Shell) -> None:
+    head = filled.json("log")["head"]
+    filled.ok("branch", "other")
+    change(filled)
+    assert filled.json("branch", "rename", "main") == {"name": "main", "renamed_from": "master", "digest": head}
+    status = filled.json("status")
+    assert (status["branch"], status["staged_branch"], status["clean"]) == ("main", "main", False)
+    filled.ok("commit", "-m", "On main")
+    assert filled.json("show", "main@{1}")["digest"] == head
+    assert filled.ok("branch", "-m", "other", "third") == "Renamed branch other to third\n"
+    assert [one["name"] for one in filled.json("branch")["branches"]] == ["main", "third"]
+    filled.fails(4, "branch", "-m", "third", "main", text="exists")
+    filled.fails(3, "branch", "-m", "other", "x", text="no branch 'other'")
+    filled.fails(1, "branch", "-m", "third", "a b", text="not suitable")
+    filled.fails(2, "branch", "-m", "a", "b", "c")
+    with Repository(filled.path) as repository:
+        writer = repository.checkout(write=True)
+        filled.fails(5, "branch", "-m", "x")
+        assert writer.branch_name == "main"
+        writer.close()
+        assert repository.fsck().problems == ()
+
+
+def test_a_branch_gets_another_name_before_its_first_commit(empty: Shell) -> None:
+    change(empty)
+    empty.ok("branch", "-m", "main")
+    empty.ok("commit", "-m", "First")
+    assert [one["name"] for one in empty.json("branch")["branches"]] == ["main"]
 
 
 def test_checkout(filled: Shell) -> None:

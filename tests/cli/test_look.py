@@ -46,6 +46,23 @@ def test_status_reads_like_gits(filled: Shell, tmp_path: Path) -> None:
     }
 
 
+def test_status_in_short(filled: Shell, tmp_path: Path) -> None:
+    assert filled.ok("status", "-s") == ""
+    filled.ok("column", "create", "labels", "INT64")
+    filled.ok("column", "create", "old", "INT64")
+    filled.ok("column", "create", "gone", "INT64")
+    filled.ok("commit", "-m", "Second")
+    filled.ok("rm", "images", "a")
+    filled.ok("column", "rename", "old", "young")
+    filled.ok("column", "remove", "gone")
+    filled.ok("column", "create", "new", "STR")
+    with Repository(filled.path) as repository, repository.checkout(write=True) as writer:
+        writer.attributes["unit"] = "mm"
+        writer.close()
+    assert filled.ok("status", "-s") == "D  gone\nM  images\nA  new\nR  old -> young\nM  (attributes unit)\n"
+    assert filled.ok("status", "--short") == filled.ok("status", "-s")
+
+
 def test_status_before_the_first_commit(empty: Shell) -> None:
     assert empty.ok("status") == "On branch master\nNo commits yet\n\nnothing to commit, staging area clean\n"
 

@@ -100,6 +100,8 @@ def test_generations_ancestors_and_bases(seed: int) -> None:
         assert all(met.index(parent) > met.index(child) for child in met for parent in graph.parents[child])
     for _ in range(40):
         a, b = graph.random.choice(names), graph.random.choice(names)
+        only = ancestors(graph.database, [graph.digests[a]], [graph.digests[b]])
+        assert set(graph.names(digest for digest, _ in only)) == graph.before(a) - graph.before(b)
         assert is_ancestor(graph.database, graph.digests[a], graph.digests[b]) == (a in graph.before(b))
         bases = merge_bases(graph.database, graph.digests[a], graph.digests[b])
         assert set(graph.names(bases)) == graph.bases(a, b)
@@ -142,6 +144,10 @@ def test_the_first_commits_are_met_without_reading_all() -> None:
     reads = graph.database.reads
     walk = ancestors(graph.database, [graph.digests["299"]])
     assert [graph.names([next(walk)[0]])[0] for _ in range(5)] == ["299", "298", "297", "296", "295"]
+    assert graph.database.reads - reads <= 6
+    reads = graph.database.reads
+    found = ancestors(graph.database, [graph.digests["299"]], [graph.digests["296"]])
+    assert graph.names(digest for digest, _ in found) == ["299", "298", "297"]
     assert graph.database.reads - reads <= 6
     # Whether something recent is an ancestor is found without going back to the beginning.
     reads = graph.database.reads

@@ -1,4 +1,4 @@
-"""``hangar branch list``, ``create`` and ``delete``."""
+"""``hangar branch list``, ``create``, ``rename`` and ``delete``."""
 
 from __future__ import annotations
 
@@ -15,7 +15,12 @@ __all__ = ["command"]
 
 
 class BranchGroup(SuggestingGroup):
-    """Takes ``branch NAME [REV]`` as git does: what is no command, nor like one, is the name of a new branch."""
+    """Takes ``branch NAME [REV]`` and ``branch -m`` as git does: what is no command, nor like one, is the name of a new branch."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse; ``-m`` is the command ``rename``."""
+        words = ["rename" if word in ("-m", "--move") else word for word in args[:1]]
+        return super().parse_args(ctx, [*words, *args[1:]])
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
@@ -36,7 +41,7 @@ class BranchGroup(SuggestingGroup):
     "branch",
     cls=BranchGroup,
     invoke_without_command=True,
-    hints={"rm": "Did you mean delete?", "remove": "Did you mean delete?"},
+    hints={"rm": "Did you mean delete?", "remove": "Did you mean delete?", "mv": "Did you mean rename?"},
 )
 @click.option(
     "-d", "gone", metavar="NAME", hidden=True, help="As `branch delete NAME`, for those whose fingers know git."
@@ -45,11 +50,12 @@ class BranchGroup(SuggestingGroup):
 @json_option
 @click.pass_context
 def command(ctx: click.Context, gone: str | None, gone_for_sure: str | None, as_json: bool) -> None:
-    """List, create and delete branches. Alone it lists them, and with a NAME it creates one.
+    """List, create, rename and delete branches. Alone it lists them, and with a NAME it creates one.
 
     For example:
       hangar branch
       hangar branch create relabel
+      hangar branch -m relabel labels-of-may
       hangar branch delete relabel
     """
     name = gone or gone_for_sure
@@ -109,6 +115,31 @@ def create(state: State, name: str, rev: str | None, as_json: bool) -> None:
         write_json({"name": made.name, "digest": made.digest})
     else:
         echo(f"Created branch {made.name} at {made.digest[:SHORT_DIGEST]}")
+
+
+@command.command("rename")
+@click.argument("names", nargs=-1, required=True, metavar="[OLD] NEW", shell_complete=complete.branches)
+@json_option
+@pass_state
+def rename(state: State, names: tuple[str, ...], as_json: bool) -> None:
+    """Give the branch OLD, by default the branch to write, the name NEW. `branch -m` does the same.
+
+    What is staged on it, and its reflog, go along.
+
+    JSON: name, renamed_from, digest.
+    """
+    from hangar.config import Config
+    from hangar.history import rename_branch
+
+    if len(names) > 2:
+        raise click.UsageError("branch rename takes [OLD] NEW")
+    repository, stores = state.repository, state.stores
+    old = names[0] if len(names) == 2 else repository.head().write_branch
+    made = rename_branch(stores.db, stores.refs, old, names[-1], who=Config(stores.directory).person())
+    if as_json:
+        write_json({"name": made.name, "renamed_from": old, "digest": made.digest})
+    else:
+        echo(f"Renamed branch {visible(old)} to {made.name}")
 
 
 @command.command("delete")

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+import re
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 import click
@@ -10,28 +12,47 @@ import click
 from hangar.cli import complete
 from hangar.cli.decorate import Decoration, local_time
 from hangar.cli.groups import Command
+from hangar.cli.log_choice import between, changed, choose, span
 from hangar.cli.output import SHORT_DIGEST, echo, echo_lines, json_option, style, visible, visible_lines, write_json
 from hangar.cli.pager import paged
-from hangar.cli.samples import Address, addresses, meanings, unambiguous
+from hangar.cli.patch import Patch
+from hangar.cli.records import change_record
 from hangar.cli.state import State, pass_state
-from hangar.cli.views import open_commit
-from hangar.errors import ColumnNotFoundError, SampleNotFoundError
+from hangar.cli.status import staged_lines
+from hangar.cli.when import date
 
 if TYPE_CHECKING:
     from hangar.history import LogContents
-    from hangar.objects.commit import ColumnEntry
-    from hangar.stores import Stores
 
 __all__ = ["command"]
 
 
-@click.command("log", cls=Command)
-@click.argument("rev", required=False, shell_complete=complete.revisions)
+class LogCommand(Command):
+    """Takes ``-5`` for ``-n 5``, as git does."""
+
+    def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
+        """Parse."""
+        valued = {name for one in self.params if isinstance(one, click.Option) and not one.is_flag for name in one.opts}
+        return super().parse_args(
+            ctx,
+            [
+                f"--max-count={word[1:]}" if re.fullmatch("-[0-9]+", word) and before not in valued else word
+                for before, word in zip(["", *args], args, strict=False)
+            ],
+        )
+
+
+@click.command("log", cls=LogCommand)
+@click.argument("rev", required=False, metavar="[REV | REV..REV]", shell_complete=complete.revisions)
 @click.option("--oneline", is_flag=True, help="One line a commit.")
 @click.option(
-    "-n", "--max-count", "limit", type=click.IntRange(min=0), metavar="NUMBER", help="So many commits at most."
+    "-n", "--max-count", "limit", type=click.IntRange(min=0), metavar="NUMBER", help="So many commits at most; -5 too."
 )
 @click.option("--graph", is_flag=True, help="Draw how the commits hang together.")
+@click.option("--stat", is_flag=True, help="Count what each commit changed, by column.")
+@click.option("-p", "--patch", is_flag=True, help="List the samples that each commit changed, with small values.")
+@click.option("--since", "--after", callback=date, metavar="DATE", help="Only commits of this time and later.")
+@click.option("--until", "--before", callback=date, metavar="DATE", help="Only commits of this time and before.")
 @click.option(
     "--column", metavar="NAME", shell_complete=complete.columns, help="Only commits that changed this column."
 )
@@ -45,41 +66,96 @@ def command(
     oneline: bool,
     limit: int | None,
     graph: bool,
+    stat: bool,
+    patch: bool,
+    since: datetime | None,
+    until: datetime | None,
     column: str | None,
     sample: str | None,
     as_json: bool,
 ) -> None:
-    """Show the commits that led to REV, the newest first; by default those of the branch to write.
+    """Show the commits that led to REV, the newest first; by default those of the branch to write. A..B is what led to B and not to A.
+
+    A DATE is 2026-11-29, "2026-11-29 17:30", yesterday or "2 weeks ago".
 
     For example:
       hangar log
-      hangar log --oneline --graph -n 20
+      hangar log --oneline --graph -20
+      hangar log -p -1
+      hangar log master..relabel --stat
+      hangar log --since "2 weeks ago"
       hangar log --column labels --sample int:5
 
-    JSON: head, commits (digest, parents, author, email, time, message, branches).
+    JSON: head, commits (digest, parents, author, email, time, message, branches; with --stat changes, as in `status`; with -p samples:
+    column, sample, in a nested column subsample, change).
     """
-    from hangar.history import GraphStyle, log, render_graph
-    from hangar.revisions import resolve
+    from hangar.history import log
 
     if sample is not None and column is None:
         raise click.UsageError("--sample needs --column")
     stores = state.stores
-    start = resolve(stores.db, stores.refs, rev or f"heads/{stores.refs.head().write_branch}").digest
-    contents = log(stores.db, stores.refs, start, limit=limit if column is None else None)
-    if column is not None and start is None:
-        raise ColumnNotFoundError(f"there is no column {column!r}: the branch has no commit yet")
+    start, without = span(state, rev)
+    chosen = not (column is None and since is None and until is None)
+    contents = log(stores.db, stores.refs, start, limit=None if chosen else limit, without=without)
     if column is not None:
-        contents = _only(contents, _changed(state, contents, column, sample), limit)
-    look = Decoration(stores.refs)
+        contents = choose(contents, changed(state, contents, column, sample), None)
+    if chosen:
+        contents = choose(contents, between(contents, since, until), limit)
+    details = _Details(state, stat=stat, patch=patch)
     if as_json:
-        write_json({"head": contents["head"], "commits": list(_records(contents))})
+        write_json({"head": contents["head"], "commits": [one | details.record(one) for one in _records(contents)]})
     elif graph:
-        drawn = GraphStyle(lambda digest: style(digest, "yellow"), look.standing, local_time)
-        text = render_graph(contents, show_time=not oneline, show_user=not oneline, oneline=oneline, style=drawn)
-        if text:
-            echo(text.rstrip("\n"))
+        _draw(state, contents, details, oneline)
     else:
-        echo_lines(line for record in _records(contents) for line in _lines(record, look, oneline))
+        look = Decoration(stores.refs)
+        echo_lines(line for one in _records(contents) for line in (*_lines(one, look, oneline), *details.lines(one)))
+
+
+class _Details:
+    """What is shown of each commit besides the commit itself."""
+
+    def __init__(self, state: State, *, stat: bool, patch: bool) -> None:
+        self._state = state
+        self._stat = stat
+        self._patch = patch
+
+    def _of(self, record: dict[str, Any]) -> Patch:
+        return Patch(self._state, record["digest"], record["parents"])
+
+    def lines(self, record: dict[str, Any]) -> Iterator[str]:
+        """Lines that end in an empty one, where there are any."""
+        if not (self._stat or self._patch):
+            return
+        patch = self._of(record)
+        if self._stat:
+            yield from staged_lines(patch.columns())
+        if self._patch:
+            yield from patch.lines()
+        yield ""
+
+    def record(self, record: dict[str, Any]) -> dict[str, Any]:
+        """The same for JSON."""
+        found: dict[str, Any] = {}
+        if self._stat:
+            found["changes"] = [change_record(one) for one in self._of(record).columns()]
+        if self._patch:
+            found["samples"] = [{**one.key._asdict(), "change": one.kind} for one in self._of(record).samples()]
+        return found
+
+
+def _draw(state: State, contents: LogContents, details: _Details, oneline: bool) -> None:
+    from hangar.history import GraphStyle, render_graph
+
+    records = {record["digest"]: record for record in _records(contents)}
+
+    def below(digest: str) -> Sequence[str]:
+        return list(details.lines(records[digest]))
+
+    look = Decoration(state.stores.refs).standing
+    drawn = GraphStyle(lambda digest: style(digest, "yellow"), look, local_time, below)
+    text = render_graph(contents, show_time=not oneline, show_user=not oneline, oneline=oneline, style=drawn)
+    if text:
+        echo(text.rstrip("\n"))
 
 
 def _records(contents: LogContents) -> Iterator[dict[str, Any]]:
@@ -113,97 +189,3 @@ def _lines(record: dict[str, Any], look: Decoration, oneline: bool) -> list[str]
         *(f"    {line}".rstrip() for line in message),
         "",
     ]
-
-
-def _changed(state: State, contents: LogContents, column: str, sample: str | None) -> Callable[[str, list[str]], bool]:
-    """A function that says of a commit and its parents whether it changed the column, or the sample: differs from each of them.
-
-    Raises
-    ------
-    ColumnNotFoundError, SampleNotFoundError
-        No commit of the log has the column, or the sample.
-    """
-    stores = state.stores
-    view = open_commit(state, contents["head"])
-    # A column that was renamed since is found in older commits by its id.
-    identity = view.entry(column).id if column in view else None
-    entries = {commit: _entry(stores, commit, column, identity) for commit in contents["order"]}
-    found = [entry for entry in entries.values() if entry is not None]
-    if not found:
-        raise ColumnNotFoundError(f"there is no column {column!r} in {view.label}, nor in a commit before it")
-    key = None if sample is None else _sample(stores, found, sample, view.get(column, ()), column)
-    known: dict[str, object] = {"": None}
-
-    def content(commit: str) -> object:
-        if commit not in known:
-            entry = entries[commit] if commit in entries else _entry(stores, commit, column, identity)
-            known[commit] = _content(stores, entry, key)
-        return known[commit]
-
-    return lambda commit, parents: all(content(commit) != content(parent) for parent in parents)
-
-
-def _entry(stores: Stores, commit: str, column: str, identity: bytes | None) -> ColumnEntry | None:
-    """The column as a commit lists it, None where it has none."""
-    from hangar.digest import Digest
-    from hangar.objects.records import load_commit
-
-    entries = load_commit(stores.db, Digest(bytes.fromhex(commit))).columns
-    found = [one for one in entries if one.id == identity] or [one for one in entries if one.name == column]
-    return found[0] if found else None
-
-
-def _sample(stores: Stores, entries: list[ColumnEntry], text: str, held: object, column: str) -> Address:
-    """The sample that ``text`` stands for in the column as it is last or, where that has none such, in an older commit."""
-    from hangar.objects.commit import NESTED
-
-    found = meanings(text, held)
-    if not found:
-        possible = addresses(text, nested=entries[0].layout == NESTED)
-        trees = {entry.root: entry for entry in entries if entry.root is not None}.values()
-        found = [key for key in possible if any(_held(stores, entry, key) is not None for entry in trees)]
-    if not found:
-        raise SampleNotFoundError(f"no commit of this log has a sample {text!r} in column {column!r}")
-    return unambiguous(text, found)
-
-
-def _content(stores: Stores, entry: ColumnEntry | None, key: Address | None) -> object:
-    """What a commit holds of a column, or of one sample, as something to compare."""
-    if entry is None or key is None:
-        return entry
-    held = None if entry.root is None else _held(stores, entry, key)
-    return None if held is None else (entry.schema, held)
-
-
-def _held(stores: Stores, entry: ColumnEntry, key: Address) -> object:
-    """What a tree holds of a sample, None where it has none; of a nested column all its subsamples, or the one that is meant."""
-    from hangar.columns.keyspace import FLAT, PAIRS, lookup_prefix
-    from hangar.objects.commit import NESTED
-    from hangar.objects.read import entries_below, get
-
-    assert entry.root is not None
-    if entry.layout == NESTED and not isinstance(key, tuple):
-        prefix = lookup_prefix(key)
-        keys, cells = ([], []) if prefix is None else entries_below(stores.nodes, entry.root, prefix)
-        return (keys, cells) if keys else None
-    encoded = (PAIRS if isinstance(key, tuple) else FLAT).lookup(key)
-    return None if encoded is None else get(stores.nodes, entry.root, encoded)
-
-
-def _only(contents: LogContents, keep: Callable[[str, list[str]], bool], limit: int | None) -> LogContents:
-    """The log of the commits that ``keep`` chooses, each with the nearest of them that led to it."""
-    order = [commit for commit in contents["order"] if keep(commit, contents["ancestors"][commit])]
-    kept = set(order)
-    nearest: dict[str, list[str]] = {"": []}
-    for commit in reversed(contents["order"]):
-        found = [
-            one for parent in contents["ancestors"][commit] for one in ([parent] if parent in kept else nearest[parent])
-        ]
-        nearest[commit] = list(dict.fromkeys(found))
-    return {
-        "head": contents["head"],
-        "order": order[:limit],
-        "ancestors": {commit: nearest[commit] or [""] for commit in order},
-        "specs": contents["specs"],
-        "branch_heads": contents["branch_heads"],
-    }

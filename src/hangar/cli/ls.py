@@ -23,9 +23,9 @@ if TYPE_CHECKING:
     from hangar.diff import Change
     from hangar.objects.commit import ColumnEntry
 
-__all__ = ["change_line", "changes_of", "command"]
+__all__ = ["MARKS", "changes_of", "command"]
 
-_MARKS = {"added": ("+", "green"), "deleted": ("-", "red"), "mutated": ("~", "yellow")}
+MARKS = {"added": ("+", "green"), "deleted": ("-", "red"), "mutated": ("~", "yellow")}
 
 
 def changes_of(state: State, view: View, name: str | None = None) -> Iterator[Change]:
@@ -147,15 +147,15 @@ def _list_changes(state: State, view: View, column: str | None, limit: int | Non
     if as_json:
         write_json(place_record(view) | {"changes": [_change_record(one) for one in found]})
         return
-    echo_lines(change_line(view, one) for one in found)
+    echo_lines(_change_line(view, one) for one in found)
 
 
 def _change_record(one: Change) -> dict[str, object]:
     return {**one.key._asdict(), "change": one.kind}
 
 
-def change_line(view: View, one: Change) -> str:
+def _change_line(view: View, one: Change) -> str:
     """A change as a line: its mark, column and sample."""
-    mark, colour = _MARKS[one.kind]
+    mark, colour = MARKS[one.kind]
     held = view.get(one.column, ())
     return style(f"{mark} {visible(one.column)}/{sample_text(address_of(one.key), held)}", colour)

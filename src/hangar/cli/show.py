@@ -14,6 +14,7 @@ from hangar.cli.decorate import Decoration, local_time
 from hangar.cli.groups import Command
 from hangar.cli.output import count, echo, json_option, style, table, visible, visible_lines, write_json
 from hangar.cli.pager import paged
+from hangar.cli.patch import Patch
 from hangar.cli.records import change_record, column_record, commit_record, place_record
 from hangar.cli.samples import one_sample, sample_text, sample_texts
 from hangar.cli.state import State, pass_state
@@ -89,7 +90,7 @@ def _show_commit(state: State, rev: str, as_json: bool) -> None:
             ) from None
         raise
     info = state.repository.commit_info(view.commit) if view.commit else _nothing()
-    changes = _changes(state, view, info.parents)
+    changes = Patch(state, view.commit, info.parents).columns()
     if as_json:
         write_json(commit_record(info, view) | {"changes": [change_record(one) for one in changes]})
     elif not view.commit:
@@ -103,17 +104,6 @@ def _nothing() -> CommitInfo:
     from hangar.describe import CommitInfo
 
     return CommitInfo()
-
-
-def _changes(state: State, view: View, parents: tuple[str, ...]) -> list[ColumnStatus]:
-    """How each column that differs from the first parent does."""
-    from hangar.describe import column_states
-    from hangar.objects.attributes import load_attributes
-
-    before = open_commit(state, parents[0]).entries if parents else ()
-    db = state.stores.db
-    states = column_states(view.nodes, before, view.entries, lambda digest: load_attributes(db, digest))
-    return [one for one in states if one.state != "unchanged"]
 
 
 def _commit_lines(state: State, info: CommitInfo, changes: list[ColumnStatus]) -> list[str]:

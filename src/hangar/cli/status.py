@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 
 __all__ = ["command", "staged_lines", "status_lines"]
 
+_LETTERS = {"new": "A", "changed": "M", "deleted": "D"}
 _STATES = {"new": ("new column:", "green"), "changed": ("changed:", "yellow"), "deleted": ("deleted column:", "red")}
 
 
@@ -86,11 +87,27 @@ def status_lines(report: StatusReport) -> list[str]:
     return [*lines, *staged_lines(report.columns), *about]
 
 
+def short_lines(report: StatusReport) -> list[str]:
+    """A line for each column that differs from the commit: a letter as git's, and its name."""
+    lines = []
+    if not report.clean and report.staged_branch != report.branch:
+        lines.append(f"## uncommitted changes of branch {visible(report.staged_branch)}")
+    for column in report.columns:
+        if column.state in _STATES:
+            letter = "R" if column.renamed_from else _LETTERS[column.state]
+            name = f"{visible(column.renamed_from)} -> " if column.renamed_from else ""
+            lines.append(f"{style(letter, _STATES[column.state][1])}  {name}{visible(column.name)}")
+    return [*lines, *(f"{style('M', 'yellow')}  ({one})" for one in attribute_change(report.attributes))]
+
+
 @click.command("status", cls=Command)
+@click.option(
+    "-s", "--short", is_flag=True, help="A letter and a name for each column: A new, M changed, D deleted, R renamed."
+)
 @json_option
 @pass_state
 @paged
-def command(state: State, as_json: bool) -> None:
+def command(state: State, short: bool, as_json: bool) -> None:
     """Show the branch, what is staged on it, and who writes.
 
     JSON: branch, head (digest, or "" before the first commit), clean, staged_branch, changes (column, state, added, deleted, mutated,
@@ -114,5 +131,5 @@ def command(state: State, as_json: bool) -> None:
             }
         )
         return
-    for line in status_lines(report):
+    for line in short_lines(report) if short else status_lines(report):
         echo(line)

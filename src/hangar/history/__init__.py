@@ -13,6 +13,7 @@ from hangar.history.branches import (
     create_branch,
     list_branches,
     remove_branch,
+    rename_branch,
     unknown_branch,
 )
 from hangar.history.draw import SHORT_DIGEST, GraphStyle, printable, render_graph
@@ -34,6 +35,7 @@ __all__ = [
     "named_commit",
     "printable",
     "remove_branch",
+    "rename_branch",
     "render_graph",
     "show_log",
     "unknown_branch",

@@ -28,6 +28,7 @@ __all__ = [
     "create_branch",
     "list_branches",
     "remove_branch",
+    "rename_branch",
     "unknown_branch",
 ]
 
@@ -122,6 +123,40 @@ def branch_off(db: Database, refs: Refs, name: str, *, who: tuple[str, str]) -> 
     finally:
         lock.release()
     return BranchHead(name, digest.hex())
+
+
+def rename_branch(db: Database, refs: Refs, old: str, new: str, *, who: tuple[str, str]) -> BranchHead:
+    """Give a local branch another name. Its reflog, what is staged on it, and being the branch to write go along.
+
+    Raises
+    ------
+    RevisionNotFoundError
+        There is no local branch ``old``.
+    InvalidInputError, NameTakenError
+        ``new`` is a bad or taken name.
+    LockedError
+        A writer holds the writer lock.
+    """
+    old, new = plain_text(old), check_name(new, "branch")
+    lock = WriterLock(db)
+    lock.acquire()
+    try:
+
+        def move(transaction: WriteTransaction) -> Digest | None:
+            lock.check(transaction)
+            if not refs.exists(BRANCHES + old, transaction):
+                raise unknown_branch(refs, old, transaction)
+            refs.rename(transaction, BRANCHES + old, BRANCHES + new, who=who)
+            move_staging(transaction, old, new)
+            head = refs.head(transaction)
+            written, last = (new if name == old else name for name in (head.write_branch, head.last_written))
+            refs.set_head(transaction, write_branch=written, last_written=last)
+            return refs.get(BRANCHES + new, transaction)
+
+        digest = db.update(move)
+    finally:
+        lock.release()
+    return BranchHead(new, "" if digest is None else digest.hex())
 
 
 def remove_branch(db: Database, refs: Refs, name: str, *, force: bool = False, who: tuple[str, str]) -> BranchHead:

@@ -35,6 +35,10 @@ def _names(heads: Sequence[str]) -> str:
     return f" ({', '.join(heads)})" if heads else ""
 
 
+def _nothing(commit: str) -> Sequence[str]:
+    return ()
+
+
 class GraphStyle(NamedTuple):
     """How parts of the text beside a commit are written, such as in colours.
 
@@ -46,11 +50,14 @@ class GraphStyle(NamedTuple):
         The branches that stand on the commit, with what separates them from what is before; ``''`` of none.
     time
         The time, given in ISO 8601.
+    below
+        Further lines below a commit, given by its digest.
     """
 
     digest: Callable[[str], str] = str
     branches: Callable[[Sequence[str]], str] = _names
     time: Callable[[str], str] = str
+    below: Callable[[str], Sequence[str]] = _nothing
 
 
 PLAIN: Final = GraphStyle()
@@ -121,7 +128,7 @@ def _text(
     if oneline:
         when = f" {time}" if show_time else ""
         user = f" {printable(spec['commit_user'])}" if show_user else ""
-        return [f"{style.digest(commit[:SHORT_DIGEST])}{names}{when}{user} {message[0]}"]
+        return [f"{style.digest(commit[:SHORT_DIGEST])}{names}{when}{user} {message[0]}", *style.below(commit)]
     text = [style.digest(commit) + names]
     if show_user:
         text.append(f"Author: {printable(spec['commit_user'])} <{printable(spec['commit_email'])}>")
@@ -129,7 +136,7 @@ def _text(
         text.append(f"Date:   {time}")
     if commit in trees:
         text.append(f"Tree:   {trees[commit]}")
-    return [*text, "", *(f"    {line}" for line in message), ""]
+    return [*text, "", *(f"    {line}" for line in message), "", *style.below(commit)]
 
 
 def printable_lines(text: str) -> list[str]:

@@ -50,7 +50,9 @@ def iso_time(time_ns: int, tz: int) -> str:
         return f"{time_ns} ns"  # somebody's clock stood beyond the calendar; the log is no place to fail
 
 
-def log(db: Database, refs: Refs, start: Digest | None, *, limit: int | None = None) -> LogContents:
+def log(
+    db: Database, refs: Refs, start: Digest | None, *, limit: int | None = None, without: Digest | None = None
+) -> LogContents:
     """The history of ``start``.
 
     Parameters
@@ -59,6 +61,8 @@ def log(db: Database, refs: Refs, start: Digest | None, *, limit: int | None = N
         A commit; None (a branch without one) gives an empty log.
     limit
         Stop after so many commits.
+    without
+        A commit that is left out, with everything that led to it.
 
     Raises
     ------
@@ -69,7 +73,7 @@ def log(db: Database, refs: Refs, start: Digest | None, *, limit: int | None = N
     if start is None:
         return contents
     contents["head"] = start.hex()
-    for digest, commit in islice(ancestors(db, [start]), limit):
+    for digest, commit in islice(ancestors(db, [start], [] if without is None else [without]), limit):
         name = digest.hex()
         contents["order"].append(name)
         contents["ancestors"][name] = [parent.hex() for parent in commit.parents] or [""]

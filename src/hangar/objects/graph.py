@@ -126,8 +126,10 @@ class _Frontier:
         return -negative, digest, commit
 
 
-def ancestors(db: Database, heads: Iterable[bytes]) -> Iterator[tuple[Digest, Commit]]:
+def ancestors(db: Database, heads: Iterable[bytes], without: Iterable[bytes] = ()) -> Iterator[tuple[Digest, Commit]]:
     """The commits ``heads`` and everything before them, every child before its parents, newest first as far as that allows.
+
+    The commits ``without`` and everything before them are left out.
 
     Raises
     ------
@@ -135,11 +137,21 @@ def ancestors(db: Database, heads: Iterable[bytes]) -> Iterator[tuple[Digest, Co
         A commit is missing or damaged.
     """
     frontier = _Frontier(db)
-    frontier.push(heads)
-    while frontier:
+    hidden: set[bytes] = set(without)
+    # Commits to visit that will be given out: where none is left, all that follows is hidden too.
+    wanted: set[bytes] = set(heads) - hidden
+    frontier.push([*wanted, *hidden])
+    while wanted:
         _, digest, commit = frontier.pop()
+        if digest in hidden:
+            hidden.update(commit.parents)
+            wanted.difference_update(commit.parents)
+        else:
+            wanted.discard(digest)
+            wanted.update(parent for parent in commit.parents if parent not in hidden)
         frontier.push(commit.parents)
-        yield digest, commit
+        if digest not in hidden:
+            yield digest, commit
 
 
 def is_ancestor(db: Database, ancestor: Digest, descendant: Digest) -> bool:

@@ -14,7 +14,7 @@ from hangar.refs.rows import ReflogEntry, check_digest, decode, encode, name_key
 if TYPE_CHECKING:
     from hangar.db.transaction import ReadTransaction, WriteTransaction
 
-__all__ = ["MESSAGE_CHARACTERS", "append", "commits", "read"]
+__all__ = ["MESSAGE_CHARACTERS", "append", "commits", "move", "read"]
 
 MESSAGE_CHARACTERS: Final = 200
 """Of a message, the reflog keeps the first line, at most so long."""
@@ -70,6 +70,15 @@ def commits(transaction: ReadTransaction) -> list[Digest]:
             if digest is not None:
                 found[digest] = None
     return list(found)
+
+
+def move(transaction: WriteTransaction, old: str, new: str) -> None:
+    """Let the entries of ``old`` be entries of ``new``, behind those that it has."""
+    source, target = name_key(old) + _SEPARATOR, name_key(new) + _SEPARATOR
+    first = _next_number(transaction, target)
+    for number, (key, data) in enumerate(list(transaction.scan(REFLOG, prefix=source)), first):
+        transaction.put(REFLOG, target + _SEQUENCE.pack(number), data)
+        transaction.delete(REFLOG, key)
 
 
 def _next_number(transaction: ReadTransaction, prefix: bytes) -> int:

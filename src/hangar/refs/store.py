@@ -200,6 +200,30 @@ class Refs:
         transaction.delete(REFS, name_key(name))
         reflog.append(transaction, name, expected, None, who, operation, message)
 
+    def rename(self, transaction: WriteTransaction, old: str, new: str, *, who: tuple[str, str]) -> None:
+        """Give a ref another name; its reflog goes along.
+
+        Raises
+        ------
+        NameTakenError
+            There is one of the name ``new``.
+        InvalidInputError
+            ``new`` may not be made.
+        StaleRefError
+            There is no ``old``.
+        """
+        data = transaction.get(REFS, name_key(old))
+        if data is None:
+            raise StaleRefError(f"{describe(old)} is gone: it was deleted since it was read")
+        key = name_key(check_ref(new))
+        if transaction.get(REFS, key) is not None:
+            raise NameTakenError(f"{describe(new)} exists: choose another name, or delete it first")
+        transaction.put(REFS, key, data)
+        transaction.delete(REFS, name_key(old))
+        reflog.move(transaction, old, new)
+        digest = _digest(data, new)
+        reflog.append(transaction, new, digest, digest, who, "branch (rename)", f"from {old.partition('/')[2]}")
+
     # The reflog
 
     def reflog(

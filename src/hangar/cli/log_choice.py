@@ -1,0 +1,168 @@
+"""Which commits ``hangar log`` shows: a range, a time, those that changed a column or a sample."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING
+
+import click
+
+from hangar.cli.samples import Address, addresses, meanings, unambiguous
+from hangar.cli.views import open_commit
+from hangar.errors import ColumnNotFoundError, SampleNotFoundError
+
+if TYPE_CHECKING:
+    from hangar.cli.state import State
+    from hangar.digest import Digest
+    from hangar.history import LogContents
+    from hangar.objects.commit import ColumnEntry
+    from hangar.stores import Stores
+
+__all__ = ["Keep", "between", "changed", "choose", "span"]
+
+Keep = Callable[[str, "list[str]"], bool]
+"""Says of a commit and its parents whether it is shown."""
+
+
+def span(state: State, text: str | None) -> tuple[Digest | None, Digest | None]:
+    """The commit that a log begins with, and the one whose history is left out; ``A..B`` is what led to B and not to A.
+
+    Raises
+    ------
+    RevisionNotFoundError
+        There is no such commit.
+    click.UsageError
+        ``A...B``, which is something else in git.
+    """
+    from hangar.revisions import resolve
+
+    stores = state.stores
+    here = f"heads/{stores.refs.head().write_branch}"
+
+    def commit(name: str) -> Digest | None:
+        return resolve(stores.db, stores.refs, name or here).digest
+
+    if text is None or ".." not in text:
+        return commit(text or here), None
+    if "..." in text:
+        raise click.UsageError(f"{text!r}: A...B is not known here, A..B is what led to B and not to A")
+    old, _, new = text.partition("..")
+    return commit(new), commit(old)
+
+
+def choose(contents: LogContents, keep: Keep, limit: int | None) -> LogContents:
+    """The log of the commits that ``keep`` chooses, each with the nearest of them that led to it."""
+    order = [commit for commit in contents["order"] if keep(commit, contents["ancestors"][commit])]
+    kept = set(order)
+    nearest: dict[str, list[str]] = {"": []}
+    for commit in reversed(contents["order"]):
+        found = [
+            one
+            for parent in contents["ancestors"][commit]
+            for one in ([parent] if parent in kept else nearest.get(parent, []))
+        ]
+        nearest[commit] = list(dict.fromkeys(found))
+    return {
+        "head": contents["head"],
+        "order": order[:limit],
+        "ancestors": {commit: nearest[commit] or [""] for commit in order},
+        "specs": contents["specs"],
+        "branch_heads": contents["branch_heads"],
+    }
+
+
+def between(contents: LogContents, since: datetime | None, until: datetime | None) -> Keep:
+    """Keep commits from ``since`` to ``until``, by what they say of their time."""
+
+    def keep(commit: str, parents: list[str]) -> bool:
+        try:
+            time = datetime.fromisoformat(contents["specs"][commit]["commit_time"])
+        except ValueError:  # beyond the calendar: neither before nor after a date
+            return False
+        return (since is None or time >= since) and (until is None or time <= until)
+
+    return keep
+
+
+def changed(state: State, contents: LogContents, column: str, sample: str | None) -> Keep:
+    """Keep commits that changed the column, or the sample: that differ from each of their parents.
+
+    Raises
+    ------
+    ColumnNotFoundError, SampleNotFoundError
+        No commit of the log has the column, or the sample.
+    """
+    stores = state.stores
+    if not contents["head"]:
+        raise ColumnNotFoundError(f"there is no column {column!r}: the branch has no commit yet")
+    view = open_commit(state, contents["head"])
+    # A column that was renamed since is found in older commits by its id.
+    identity = view.entry(column).id if column in view else None
+    commits = dict.fromkeys(
+        one for commit in contents["order"] for one in (commit, *contents["ancestors"][commit]) if one
+    )
+    entries = {commit: _entry(stores, commit, column, identity) for commit in commits}
+    found = [entry for entry in entries.values() if entry is not None]
+    if not found and column not in view:
+        raise ColumnNotFoundError(f"there is no column {column!r} in {view.label}, nor in a commit before it")
+    key = None if sample is None else _sample(stores, found, sample, view.get(column, ()), column)
+    known: dict[str, object] = {"": None}
+
+    def content(commit: str) -> object:
+        if commit not in known:
+            known[commit] = _content(stores, entries[commit], key)
+        return known[commit]
+
+    return lambda commit, parents: all(content(commit) != content(parent) for parent in parents)
+
+
+def _entry(stores: Stores, commit: str, column: str, identity: bytes | None) -> ColumnEntry | None:
+    """The column as a commit lists it, None where it has none."""
+    from hangar.digest import Digest
+    from hangar.objects.records import load_commit
+
+    entries = load_commit(stores.db, Digest(bytes.fromhex(commit))).columns
+    found = [one for one in entries if one.id == identity] or [one for one in entries if one.name == column]
+    return found[0] if found else None
+
+
+def _sample(stores: Stores, entries: list[ColumnEntry], text: str, held: object, column: str) -> Address:
+    """The sample that ``text`` stands for in the column as it is last or, where that has none such, in an older commit."""
+    from hangar.objects.commit import NESTED
+
+    found = meanings(text, held)
+    if not found:
+        nested = any(entry.layout == NESTED for entry in entries)
+        trees = {entry.root: entry for entry in entries if entry.root is not None}.values()
+        found = [
+            key
+            for key in addresses(text, nested=nested)
+            if any(_held(stores, entry, key) is not None for entry in trees)
+        ]
+    if not found:
+        raise SampleNotFoundError(f"no commit of this log has a sample {text!r} in column {column!r}")
+    return unambiguous(text, found)
+
+
+def _content(stores: Stores, entry: ColumnEntry | None, key: Address | None) -> object:
+    """What a commit holds of a column, or of one sample, as something to compare."""
+    if entry is None or key is None:
+        return entry
+    held = None if entry.root is None else _held(stores, entry, key)
+    return None if held is None else (entry.schema, held)
+
+
+def _held(stores: Stores, entry: ColumnEntry, key: Address) -> object:
+    """What a tree holds of a sample, None where it has none; of a nested column all its subsamples, or the one that is meant."""
+    from hangar.columns.keyspace import FLAT, PAIRS, lookup_prefix
+    from hangar.objects.commit import NESTED
+    from hangar.objects.read import entries_below, get
+
+    assert entry.root is not None
+    if entry.layout == NESTED and not isinstance(key, tuple):
+        prefix = lookup_prefix(key)
+        keys, cells = ([], []) if prefix is None else entries_below(stores.nodes, entry.root, prefix)
+        return (keys, cells) if keys else None
+    encoded = (PAIRS if isinstance(key, tuple) else FLAT).lookup(key)
+    return None if encoded is None else get(stores.nodes, entry.root, encoded)
