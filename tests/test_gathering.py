@@ -9,6 +9,7 @@ import sys
 import threading
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from hypothesis import strategies as st
 from xxhash import xxh3_64_intdigest
 
 from hangar import gathering
-from hangar.gathering import checksum_rows, gather_checked
+from hangar.gathering import checksum_rows, gather_checked, gather_entries
 
 try:
     from hangar import _gather as kernel
@@ -98,6 +99,41 @@ def test_what_is_copied_is_what_lies_there(source: mmap.mmap, either: str, size:
         bad[wrong] ^= np.uint64(1 << 40)
         assert gather_checked(source, offsets, bad, rows, 5) == wrong
         assert gather_checked(source, offsets, checks, rows, 6) == 0 if size else True
+
+
+@pytest.mark.parametrize("size", [0, 5, 100, 784, 5_000])
+def test_entries_of_a_table(source: mmap.mmap, either: str, size: int) -> None:
+    """Each checksum stands in the table combined with its position, so an entry at another one fails."""
+    rng = np.random.default_rng(size)
+    offsets = np.sort(rng.integers(0, len(POOL) - size + 1, 200).astype(np.uint64))
+    offsets[50:60] = offsets[50] + np.arange(10, dtype=np.uint64) * np.uint64(size)
+    whole = np.array([POOL[at : at + size] for at in offsets.tolist()], np.uint8).reshape(200, size)
+    checks = checksum_rows(whole, 5) ^ np.arange(200, dtype=np.uint64)
+    for positions in (range(0), range(200), range(45, 70), rng.integers(0, 200, 300), np.empty(0, np.int64)):
+        rows = np.full((len(positions), size), 7, np.uint8)
+        assert gather_entries(source, offsets, checks, positions, rows, 5) == -1
+        assert np.array_equal(rows, whole[np.array(positions, np.int64)])
+    rows = np.empty((2, size), np.uint8)
+    checks[[3, 4]], offsets[[3, 4]] = checks[[4, 3]], offsets[[4, 3]]
+    assert gather_entries(source, offsets, checks, np.array([2, 3]), rows, 5) == 1
+    if size:
+        offsets[9] = 2**63
+        assert gather_entries(source, offsets, checks, np.array([9, 2]), rows, 5) == 0
+        assert gather_entries(source, offsets, checks, range(8, 10), rows, 5) == 1
+
+
+@needs_kernel
+def test_a_position_that_the_table_does_not_have(source: mmap.mmap) -> None:
+    offsets, rows = np.zeros(3, np.uint64), np.empty((1, 9), np.uint8)
+    checks = np.full(3, xxh3_64_intdigest(POOL[:9].tobytes(), 0), np.uint64) ^ np.arange(3, dtype=np.uint64)
+    assert kernel.gather_table(source, offsets, checks, np.array([2]), 1, rows, 0) == -1
+    for far in (3, -1, 2**62, -(2**63)):
+        assert kernel.gather_table(source, offsets, checks, np.array([far]), 1, rows, 0) == 0
+        assert kernel.gather_table(source, offsets, checks, far, 1, rows, 0) == 0
+    two: Any = np.array([1, 2])
+    for some, positions, count in ((offsets[:2], 0, 1), (offsets, two, 1), (offsets, 0, -1)):
+        with pytest.raises(ValueError, match="belong together"):
+            kernel.gather_table(source, some, checks, positions, count, rows, 0)
 
 
 @needs_kernel

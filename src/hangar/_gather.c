@@ -22,7 +22,7 @@ enum { LONG_BYTES = 240 };
 /* Below so many bytes a batch costs less than giving the lock away and taking it again. */
 enum { UNLOCKED_BYTES = 65536 };
 /* So many rows ahead are asked for from memory, and at most so many bytes of each. */
-enum { AHEAD_ROWS = 2, AHEAD_BYTES = 1024, LINE_BYTES = 64 };
+enum { AHEAD_ROWS = 2, AHEAD_BYTES = 1024, LINE_BYTES = 64, AHEAD_ENTRIES = 8 };
 
 #define PRIME32_1 0x9E3779B1U
 #define PRIME32_2 0x85EBCA77U
@@ -207,18 +207,26 @@ static uint64_t hash_long(const uint8_t *data, size_t size, const uint8_t *secre
 #include "_gather_lanes.h"
 #endif
 
-typedef uint64_t (*long_function)(const uint8_t *, size_t, const uint8_t *);
+static uint64_t copy_long(const uint8_t *data, uint8_t *out, size_t size, const uint8_t *secret)
+{
+    memcpy(out, data, size);
+    return hash_long(out, size, secret);
+}
+
+typedef uint64_t (*hash_function)(const uint8_t *, size_t, const uint8_t *);
+typedef uint64_t (*copy_function)(const uint8_t *, uint8_t *, size_t, const uint8_t *);
 typedef struct {
     const char *name;
-    long_function hash_long;
+    hash_function hash_long;
+    copy_function copy_long;
 } width;
 
 static const width WIDTHS[] = {
 #if defined(__x86_64__)
-    {"avx512f", hash_long_8},
-    {"avx2", hash_long_4},
+    {"avx512f", hash_long_8, copy_long_8},
+    {"avx2", hash_long_4, copy_long_4},
 #endif
-    {"portable", hash_long},
+    {"portable", hash_long, copy_long},
 };
 static int chosen = (int)(sizeof WIDTHS / sizeof *WIDTHS) - 1; /* until the module knows its processor */
 
@@ -236,14 +244,14 @@ static int supported(const char *name)
 /* A hash function of inputs of one size: its seed, and for long inputs the secret that comes of it. */
 typedef struct {
     uint64_t seed;
-    long_function hash_long;
+    const width *kernel;
     uint8_t secret[SECRET_BYTES];
 } hasher;
 
 static void prepare(hasher *h, uint64_t seed)
 {
     h->seed = seed;
-    h->hash_long = WIDTHS[chosen].hash_long;
+    h->kernel = &WIDTHS[chosen];
     for (int i = 0; i < SECRET_BYTES; i += 16) {
         const uint64_t low = read64(SECRET + i) + seed, high = read64(SECRET + i + 8) - seed;
         memcpy(h->secret + i, &low, 8);
@@ -254,55 +262,139 @@ static void prepare(hasher *h, uint64_t seed)
 static inline uint64_t hash(const hasher *h, const uint8_t *data, size_t size)
 {
     if (size > LONG_BYTES)
-        return h->hash_long(data, size, h->secret);
+        return h->kernel->hash_long(data, size, h->secret);
     return size > 16 ? hash_up_to_240(data, size, h->seed) : hash_up_to_16(data, size, h->seed);
 }
 
-/* The index of the first sample that lies outside of the source or differs from its checksum; -1 where all are right. */
-static Py_ssize_t gather_rows(const hasher *h, const uint8_t *source, size_t length, const uint64_t *offsets,
-                              const uint64_t *checks, uint8_t *out, size_t count, size_t size)
+/* Copy an input, and hash the copy. */
+static inline uint64_t copy(const hasher *h, const uint8_t *data, uint8_t *out, size_t size)
 {
-    const size_t most = length - size, ahead = size < AHEAD_BYTES ? size : AHEAD_BYTES;
+    if (size > LONG_BYTES)
+        return h->kernel->copy_long(data, out, size, h->secret);
+    memcpy(out, data, size);
+    return hash(h, out, size);
+}
+
+/* Samples of one size to be copied out of a file. Entry e lies at offsets[e], and its checksum is checks[e], in a table combined with e. */
+typedef struct {
+    const uint8_t *source;
+    size_t length, size, entries;
+    const uint64_t *offsets, *checks;
+    const int64_t *positions; /* the entries that are wanted, or NULL: those from `first` on */
+    size_t first;
+    int table;
+} samples;
+
+static inline size_t entry_at(const samples *s, size_t i)
+{
+    return s->positions ? (size_t)s->positions[i] : s->first + i;
+}
+
+/* Where the i-th sample begins; beyond the file where it is not one of the file's. */
+static inline size_t offset_at(const samples *s, size_t i)
+{
+    const size_t entry = entry_at(s, i);
+    return entry < s->entries ? s->offsets[entry] : SIZE_MAX;
+}
+
+/* The index of the first sample that lies outside of the file or differs from its checksum; -1 where all are right. */
+static Py_ssize_t copy_samples(const hasher *h, const samples *s, uint8_t *out, size_t count)
+{
+    const size_t size = s->size, last = s->length - size, ahead = size < AHEAD_BYTES ? size : AHEAD_BYTES;
+    size_t expected = SIZE_MAX;
     for (size_t i = 0; i < count; i++, out += size) {
-        if (i + AHEAD_ROWS < count && offsets[i + AHEAD_ROWS] <= most) {
-            const uint8_t *next = source + offsets[i + AHEAD_ROWS];
-            for (size_t at = 0; at < ahead; at += LINE_BYTES)
-                __builtin_prefetch(next + at);
+        const size_t entry = entry_at(s, i), offset = offset_at(s, i);
+        const size_t next = i + AHEAD_ROWS < count ? offset_at(s, i + AHEAD_ROWS) : SIZE_MAX;
+        if (s->positions && i + AHEAD_ENTRIES < count && (size_t)s->positions[i + AHEAD_ENTRIES] < s->entries) {
+            __builtin_prefetch(s->offsets + s->positions[i + AHEAD_ENTRIES]);
+            __builtin_prefetch(s->checks + s->positions[i + AHEAD_ENTRIES]);
         }
-        if (offsets[i] > most)
+        if (offset > last)
             return (Py_ssize_t)i;
-        memcpy(out, source + offsets[i], size);
-        if (hash(h, out, size) != checks[i])
+        /* Neighbours that lie together are read ahead by the processor itself. */
+        if (offset != expected && next <= last)
+            for (size_t at = 0; at < ahead; at += LINE_BYTES)
+                __builtin_prefetch(s->source + next + at);
+        if (copy(h, s->source + offset, out, size) != (s->checks[entry] ^ (s->table ? entry : 0)))
             return (Py_ssize_t)i;
+        expected = offset + size;
     }
     return -1;
+}
+
+static PyObject *copy_unlocked(samples *s, Py_ssize_t count, Py_buffer *out, uint64_t seed)
+{
+    hasher h;
+    s->size = count ? (size_t)(out->len / count) : 0;
+    if (out->len != (Py_ssize_t)s->size * count || (count && s->size > s->length)) {
+        PyErr_SetString(PyExc_ValueError, "samples and rows do not belong together");
+        return NULL;
+    }
+    prepare(&h, seed);
+    PyThreadState *state = out->len >= UNLOCKED_BYTES ? PyEval_SaveThread() : NULL;
+    const Py_ssize_t wrong = copy_samples(&h, s, out->buf, (size_t)count);
+    if (state)
+        PyEval_RestoreThread(state);
+    return PyLong_FromSsize_t(wrong);
 }
 
 static PyObject *gather(PyObject *module, PyObject *args)
 {
     Py_buffer source, offsets, checks, out;
     unsigned long long seed;
-    Py_ssize_t wrong = -1;
-    hasher h;
+    PyObject *wrong = NULL;
     (void)module;
 
     if (!PyArg_ParseTuple(args, "y*y*y*w*K:gather", &source, &offsets, &checks, &out, &seed))
         return NULL;
-    const Py_ssize_t count = offsets.len / 8, size = count ? out.len / count : 0;
-    if (checks.len != 8 * count || offsets.len != 8 * count || out.len != size * count || (count && size > source.len))
-        PyErr_SetString(PyExc_ValueError, "offsets, checksums and rows do not belong together");
-    else {
-        prepare(&h, seed);
-        PyThreadState *state = out.len >= UNLOCKED_BYTES ? PyEval_SaveThread() : NULL;
-        wrong = gather_rows(&h, source.buf, (size_t)source.len, offsets.buf, checks.buf, out.buf, (size_t)count, (size_t)size);
-        if (state)
-            PyEval_RestoreThread(state);
-    }
+    const Py_ssize_t count = offsets.len / 8;
+    samples s = {.source = source.buf, .length = (size_t)source.len, .entries = (size_t)count,
+                 .offsets = offsets.buf, .checks = checks.buf};
+    if (offsets.len != 8 * count || checks.len != 8 * count)
+        PyErr_SetString(PyExc_ValueError, "offsets and checksums do not belong together");
+    else
+        wrong = copy_unlocked(&s, count, &out, seed);
     PyBuffer_Release(&out);
     PyBuffer_Release(&checks);
     PyBuffer_Release(&offsets);
     PyBuffer_Release(&source);
-    return PyErr_Occurred() ? NULL : PyLong_FromSsize_t(wrong);
+    return wrong;
+}
+
+static PyObject *gather_table(PyObject *module, PyObject *args)
+{
+    Py_buffer source, offsets, checks, positions = {0}, out;
+    PyObject *given, *wrong = NULL;
+    unsigned long long seed;
+    Py_ssize_t count;
+    (void)module;
+
+    if (!PyArg_ParseTuple(args, "y*y*y*Onw*K:gather_table", &source, &offsets, &checks, &given, &count, &out, &seed))
+        return NULL;
+    samples s = {.source = source.buf, .length = (size_t)source.len, .entries = (size_t)(offsets.len / 8),
+                 .offsets = offsets.buf, .checks = checks.buf, .table = 1};
+    if (PyLong_Check(given)) {
+        const Py_ssize_t first = PyLong_AsSsize_t(given);
+        s.first = (size_t)first;
+        if (PyErr_Occurred())
+            goto done;
+    } else {
+        if (PyObject_GetBuffer(given, &positions, PyBUF_SIMPLE))
+            goto done;
+        s.positions = positions.buf;
+    }
+    if (count < 0 || checks.len != offsets.len || offsets.len % 8 || (positions.obj && positions.len != 8 * count))
+        PyErr_SetString(PyExc_ValueError, "offsets, checksums and positions do not belong together");
+    else
+        wrong = copy_unlocked(&s, count, &out, seed);
+done:
+    if (positions.obj)
+        PyBuffer_Release(&positions);
+    PyBuffer_Release(&out);
+    PyBuffer_Release(&checks);
+    PyBuffer_Release(&offsets);
+    PyBuffer_Release(&source);
+    return wrong;
 }
 
 static PyObject *checksums(PyObject *module, PyObject *args)
@@ -366,6 +458,9 @@ static PyObject *widths(PyObject *module, PyObject *unused)
 static PyMethodDef METHODS[] = {
     {"gather", gather, METH_VARARGS,
      "gather(source, offsets, checks, out, seed)\n--\n\nCopy samples; the index of the first that is not as its checksum says, or -1."},
+    {"gather_table", gather_table, METH_VARARGS,
+     "gather_table(source, offsets, checks, positions, count, out, seed)\n--\n\nAs gather, of some entries of an offset table, or of "
+     "those from a position on."},
     {"checksums", checksums, METH_VARARGS, "checksums(rows, sums, seed)\n--\n\nChecksums of equally long rows that lie together."},
     {"widths", widths, METH_NOARGS, "widths()\n--\n\nWhat this processor can use, widest first."},
     {"choose", choose, METH_O, "choose(name)\n--\n\nUse one of `widths()`; for tests."},

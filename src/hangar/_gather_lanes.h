@@ -1,4 +1,5 @@
-/* XXH3-64 of inputs of more than 240 bytes, WIDTH accumulators to a vector. Included once for each width of vector.
+/* XXH3-64 of inputs of more than 240 bytes, WIDTH accumulators to a vector, which are copied on the way: what is hashed is what was
+   stored. Included once for each width of vector.
 
    Wants WIDTH (2, 4 or 8), TARGET (attributes of functions), NAME(x) (the name of x at this width), VECTOR (its type) and
    the operations LOAD, STORE, XOR, ADD, SWAP (neighbouring lanes change places), RIGHT (shift each lane) and MULTIPLY (the lower
@@ -6,16 +7,20 @@
 
 enum { NAME(VECTORS) = 8 / WIDTH };
 
-TARGET static inline __attribute__((always_inline)) void NAME(stripe)(VECTOR *acc, const uint8_t *data, const uint8_t *secret)
+TARGET static inline __attribute__((always_inline)) void
+NAME(stripe)(VECTOR *acc, const uint8_t *data, uint8_t *out, const uint8_t *secret)
 {
     for (int i = 0; i < NAME(VECTORS); i++) {
         const VECTOR value = LOAD(data + 8 * WIDTH * i);
+        if (out)
+            STORE(out + 8 * WIDTH * i, value);
         const VECTOR key = XOR(value, LOAD(secret + 8 * WIDTH * i));
         acc[i] = ADD(acc[i], ADD(SWAP(value), MULTIPLY(key, RIGHT(key, 32))));
     }
 }
 
-TARGET static uint64_t NAME(hash_long)(const uint8_t *data, size_t size, const uint8_t *secret)
+TARGET static inline __attribute__((always_inline)) uint64_t
+NAME(pass)(const uint8_t *data, uint8_t *out, size_t size, const uint8_t *secret)
 {
     VECTOR acc[NAME(VECTORS)];
     uint64_t words[8];
@@ -23,9 +28,9 @@ TARGET static uint64_t NAME(hash_long)(const uint8_t *data, size_t size, const u
 
     for (int i = 0; i < NAME(VECTORS); i++)
         acc[i] = LOAD((const uint8_t *)(ACCUMULATORS + WIDTH * i));
-    for (size_t block = 0; block < blocks; block++, data += BLOCK_BYTES) {
+    for (size_t block = 0; block < blocks; block++, data += BLOCK_BYTES, out += out ? BLOCK_BYTES : 0) {
         for (size_t at = 0; at < BLOCK_STRIPES; at++)
-            NAME(stripe)(acc, data + STRIPE_BYTES * at, secret + 8 * at);
+            NAME(stripe)(acc, data + STRIPE_BYTES * at, out ? out + STRIPE_BYTES * at : NULL, secret + 8 * at);
         for (int i = 0; i < NAME(VECTORS); i++) {
             const VECTOR mixed = XOR(acc[i], RIGHT(acc[i], 47));
             const VECTOR keyed = XOR(mixed, LOAD(secret + SECRET_BYTES - STRIPE_BYTES + 8 * WIDTH * i));
@@ -34,12 +39,25 @@ TARGET static uint64_t NAME(hash_long)(const uint8_t *data, size_t size, const u
         }
     }
     const size_t rest = size - blocks * BLOCK_BYTES;
-    for (size_t at = 0; at < (rest - 1) / STRIPE_BYTES; at++)
-        NAME(stripe)(acc, data + STRIPE_BYTES * at, secret + 8 * at);
-    NAME(stripe)(acc, data + rest - STRIPE_BYTES, secret + SECRET_BYTES - STRIPE_BYTES - 7);
+    const size_t whole = (rest - 1) / STRIPE_BYTES;
+    for (size_t at = 0; at < whole; at++)
+        NAME(stripe)(acc, data + STRIPE_BYTES * at, out ? out + STRIPE_BYTES * at : NULL, secret + 8 * at);
+    if (out)
+        memcpy(out + STRIPE_BYTES * whole, data + STRIPE_BYTES * whole, rest - STRIPE_BYTES * whole);
+    NAME(stripe)(acc, (out ? out : data) + rest - STRIPE_BYTES, NULL, secret + SECRET_BYTES - STRIPE_BYTES - 7);
     for (int i = 0; i < NAME(VECTORS); i++)
         STORE((uint8_t *)(words + WIDTH * i), acc[i]);
     return merge(words, size, secret);
+}
+
+TARGET static uint64_t NAME(hash_long)(const uint8_t *data, size_t size, const uint8_t *secret)
+{
+    return NAME(pass)(data, NULL, size, secret);
+}
+
+TARGET static uint64_t NAME(copy_long)(const uint8_t *data, uint8_t *out, size_t size, const uint8_t *secret)
+{
+    return NAME(pass)(data, out, size, secret);
 }
 
 #undef WIDTH

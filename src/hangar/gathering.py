@@ -20,10 +20,11 @@ from hangar.hashing import row_buffers
 if TYPE_CHECKING:
     import mmap
 
-__all__ = ["KERNEL", "checksum_rows", "gather_checked"]
+__all__ = ["KERNEL", "checksum_rows", "gather_checked", "gather_entries"]
 
 Rows = npt.NDArray[np.uint8]
 Words = npt.NDArray[np.uint64]
+Positions = npt.NDArray[np.int64]
 
 _BLOCK_BYTES: Final = 2**21
 """Bytes that numpy gathers at a time, so that they are checked while they are in the processor's cache."""
@@ -49,6 +50,7 @@ try:
         raise ImportError
     from hangar._gather import checksums as _checksums
     from hangar._gather import gather as _gather
+    from hangar._gather import gather_table as _gather_table
 except ImportError:
     KERNEL = False
     """Whether the compiled kernel is used."""
@@ -74,7 +76,7 @@ def gather_checked(source: mmap.mmap, offsets: Words, checks: Words, rows: Rows,
     source
         The mapped file.
     offsets, checks
-        First byte and checksum of each sample, uint64, shape (n,). All bytes must lie in the file.
+        First byte and checksum of each sample, uint64, shape (n,).
     rows
         uint8, shape (n, size), C order: where the samples go.
     seed
@@ -83,16 +85,44 @@ def gather_checked(source: mmap.mmap, offsets: Words, checks: Words, rows: Rows,
     Returns
     -------
     int
-        Index of the first sample that differs from its checksum; -1 where all are right. What lies behind it may not have been copied.
+        Index of a sample that lies outside of the file or differs from its checksum; -1 where all are right. What lies behind it may not have been copied.
     """
     if not rows.size:
         wrong = checks != xxh3_64_intdigest(b"", seed)
         return int(wrong.argmax()) if wrong.any() else -1
+    if len(offsets) and int(offsets.max()) > len(source) - rows.shape[1]:
+        return int(offsets.argmax())
     if KERNEL:
         return _gather(source, np.ascontiguousarray(offsets), np.ascontiguousarray(checks), rows, seed)
     if rows.shape[1] >= _LONG_ROW_BYTES:
         return _copy_rows(np.frombuffer(source, np.uint8), offsets, checks, rows, seed)
     return _gather_rows(source, offsets, checks, rows, seed)
+
+
+def gather_entries(
+    source: mmap.mmap, offsets: Words, checks: Words, positions: Positions | range, rows: Rows, seed: int
+) -> int:
+    """As :func:`gather_checked`, of some entries of an offset table, in which each checksum is combined with its position.
+
+    Parameters
+    ----------
+    source
+        The mapped file.
+    offsets, checks
+        Of all entries, uint64, shape (n,), contiguous.
+    positions
+        The entries that are wanted: int64, shape (m,), contiguous, or a range of step 1. Each is one of the table's.
+    rows
+        uint8, shape (m, size), C order.
+    seed
+        Of the checksums.
+    """
+    if KERNEL and rows.size:
+        chosen = positions.start if isinstance(positions, range) else positions
+        return _gather_table(source, offsets, checks, chosen, len(positions), rows, seed)
+    index = slice(positions.start, positions.stop) if isinstance(positions, range) else positions
+    numbers = np.arange(positions.start, positions.stop) if isinstance(positions, range) else positions
+    return gather_checked(source, offsets[index], checks[index] ^ numbers.astype(np.uint64), rows, seed)
 
 
 def _gather_rows(source: mmap.mmap, offsets: Words, checks: Words, rows: Rows, seed: int) -> int:

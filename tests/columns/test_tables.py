@@ -312,8 +312,8 @@ def test_entries_that_change_places_fail_the_check(repo: Repository) -> None:
     """Although each of them is a good location of a good blob."""
     column = resolved(repo)
     arrays = column._table.table.offsets
-    arrays._where[[3, 4]] = arrays._where[[4, 3]]
-    arrays._checks[[3, 4]] = arrays._checks[[4, 3]]
+    arrays.where[[3, 4]] = arrays.where[[4, 3]]
+    arrays.checks[[3, 4]] = arrays.checks[[4, 3]]
     assert np.array_equal(column.read(positions=[3, 4]), IMAGES[[3, 4]])
     assert column._table.table is None
 

@@ -53,24 +53,25 @@ class OffsetTable:
     """
 
     __slots__ = (
-        "_checks",
         "_checks_view",
         "_chunked",
         "_extent_of",
         "_extents",
-        "_where",
         "_where_view",
+        "checks",
         "count",
+        "end",
         "file_id",
         "plain",
         "seed",
         "stored",
+        "where",
     )
 
     def __init__(
         self, extents: Words, extent_of: Numbers, where: Words, checks: Words, chunked: npt.NDArray[np.bool_]
     ) -> None:
-        self._extents, self._extent_of, self._where, self._checks, self._chunked = (
+        self._extents, self._extent_of, self.where, self.checks, self._chunked = (
             extents,
             extent_of,
             where,
@@ -84,6 +85,8 @@ class OffsetTable:
         self.file_id: Final = int(extents[0, FILE_ROW])
         self.stored: Final = int(extents[0, STORED])
         self.seed: Final = int(extents[0, HEADER])
+        self.end: Final = int(where.max()) + self.stored if self.plain else 0
+        """Of a plain table: the end of its last blob in the file."""
 
     @property
     def nbytes(self) -> int:
@@ -95,8 +98,8 @@ class OffsetTable:
         return {
             "extents": self._extents,
             "extent_of": self._extent_of,
-            "where": self._where,
-            "checks": self._checks,
+            "where": self.where,
+            "checks": self.checks,
             "chunked": self._chunked,
         }
 
@@ -119,7 +122,7 @@ class OffsetTable:
     def words(self, positions: Positions | range) -> Words:
         """Locations of the blobs at some positions, shape (m, 5)."""
         chosen = _as_index(positions)
-        where = self._where[chosen]
+        where = self.where[chosen]
         if len(self._extents) == 1:
             words = np.repeat(self._extents, len(where), axis=0)
             chunked: Any = self._chunked[0]
@@ -129,13 +132,8 @@ class OffsetTable:
             chunked = self._chunked.take(extent)
         words[:, OFFSET] += np.where(chunked, np.uint64(0), where)
         words[:, FILE_ROW] |= np.where(chunked, where << _ROW_SHIFT, np.uint64(0))
-        words[:, CHECK] = self._checks[chosen] ^ _numbers(positions)
+        words[:, CHECK] = self.checks[chosen] ^ _numbers(positions)
         return words
-
-    def offsets_and_checks(self, positions: Positions | range) -> tuple[Words, Words]:
-        """Of a plain table: first byte and checksum of each blob, shape (m,)."""
-        chosen = _as_index(positions)
-        return self._where[chosen], self._checks[chosen] ^ _numbers(positions)
 
     def offset_and_check(self, position: int) -> tuple[int, int]:
         """Of a plain table: first byte and checksum of one blob."""

@@ -39,6 +39,7 @@ from hangar.blobs.offsets import OffsetTable
 from hangar.db import Database
 from hangar.digest import DIGEST_BYTES, NDARRAY, Header, checksum, checksums, digest_array, digest_list
 from hangar.errors import CorruptionError, InvalidInputError, PathNotFoundError
+from hangar.gathering import gather_entries
 
 __all__ = ["BlobStore"]
 
@@ -268,13 +269,13 @@ class BlobStore:
         """
         if not len(positions):
             return np.empty((0, nbytes), np.uint8) if out is None else out
-        if not (table.plain and table.stored == nbytes and table.seed == header.seed):
+        if not (table.plain and table.stored == nbytes < LARGE_BYTES and table.seed == header.seed):
             return self.read_rows_at(table.words(positions), header, nbytes, out)
-        offsets, checks = table.offsets_and_checks(positions)
         file = self.files.raw.get(table.file_id) or self.files.get(table.file_id)[0]
-        mapped = file.need(int(offsets.max()) + nbytes)
-        rows = np.empty((len(offsets), nbytes), np.uint8) if out is None else out
-        gather_rows(file, mapped, offsets, checks, rows, header.seed)
+        mapped = file.need(table.end)
+        rows = np.empty((len(positions), nbytes), np.uint8) if out is None else out
+        if gather_entries(mapped.map, table.where, table.checks, positions, rows, table.seed) >= 0:
+            raise CorruptionError(f"its checksum does not match in {file.path}")
         return rows
 
     def read_one_of(self, table: OffsetTable, position: int) -> tuple[Header, Blob]:
