@@ -319,6 +319,19 @@ def test_ctrl_c_while_importing_changes_nothing(empty: Shell, tmp_path: Path, de
     assert not empty.json("writer-lock")["held"]
 
 
+def test_an_interrupt_after_the_command_prints_nothing(empty: Shell) -> None:
+    """The interpreter waits for threads at its end, and would print the traceback of an interrupt there."""
+    code = (
+        "import os, signal, sys, threading\n"
+        "threading._register_atexit(lambda: os.kill(os.getpid(), signal.SIGINT))\n"
+        "from hangar.cli import main\n"
+        "sys.argv = ['hangar', 'status']\n"
+        "main()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], cwd=empty.path, capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (0, "")
+
+
 def test_a_pipe_that_closes_is_quiet(empty: Shell) -> None:
     empty.ok("column", "create", "labels", "INT64")
     with hangar.Repository(empty.path) as repository:

@@ -135,12 +135,13 @@ def _where_it_stopped(work: FolderImport, files: int) -> Iterator[None]:
     """Tell, of an import that ends early, what of it is staged."""
     try:
         yield
-    except (KeyboardInterrupt, HangarError):
+    except (KeyboardInterrupt, HangarError) as error:
         done = work.report
         if done.files:
+            after = "The" if isinstance(error, KeyboardInterrupt) else "Once what follows is mended, the"
             note(
                 f"Stopped: {done.files:,} of {count(files, 'file')} are staged, the last {done.last}. "
-                "The same command again goes on from there"
+                f"{after} same command goes on from there"
             )
         else:
             note(f"Stopped: none of {count(files, 'file')} is staged")

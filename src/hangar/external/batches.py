@@ -10,8 +10,9 @@ import numpy as np
 from hangar.errors import ConflictError, InvalidInputError
 from hangar.external.base import BasePlugin
 from hangar.external.fit import Column, Value, value_bytes
+from hangar.external.keysfile import Key
 from hangar.external.loading import Job, Rows
-from hangar.external.naming import Key, Source, key_of
+from hangar.external.naming import Source, key_of
 
 __all__ = ["Batch", "ImportKeys", "WritableColumn"]
 
@@ -211,4 +212,6 @@ def check_name(source: Source) -> None:
     try:
         source.relative.encode("utf-8")
     except UnicodeEncodeError:
-        raise InvalidInputError(f"{source.path!a} cannot be remembered: its name is no UTF-8; rename it") from None
+        raise InvalidInputError(
+            f"{source.path!a} cannot be remembered: its name is no UTF-8; rename it, or import without remembering paths (--keep-names)"
+        ) from None

@@ -23,9 +23,9 @@ import numpy as np
 from hangar.errors import HangarError, InvalidInputError
 from hangar.external.base import BasePlugin, normal_extension
 from hangar.external.fit import Column, Needs, value_bytes
-from hangar.external.keysfile import read_keys, write_keys
+from hangar.external.keysfile import Key, read_keys, write_keys
 from hangar.external.manager import manager
-from hangar.external.naming import Key, named_by
+from hangar.external.naming import named_by
 from hangar.external.plugins._files import FilePlugin
 from hangar.external.plugins.images import lossless_format, lossy
 from hangar.external.safe_io import FileNames, OutputDirectory, safe_component, safe_suffix

@@ -19,8 +19,9 @@ import numpy as np
 from hangar.errors import HangarError
 from hangar.external.batches import Batch, ImportKeys, WritableColumn, check_name
 from hangar.external.fit import Needs, value_bytes
-from hangar.external.loading import Job, Loader, check_fit, loader_threads
-from hangar.external.naming import Key, Source
+from hangar.external.keysfile import Key
+from hangar.external.loading import Job, Loader, Rows, check_fit, loader_threads, no_memory
+from hangar.external.naming import Source
 from hangar.progress import Progress, Reporter, report
 from hangar.threads import HELD_BYTES
 
@@ -120,7 +121,7 @@ class FolderImport:
         threads = loader_threads(jobs, min(needs.nbytes, BATCH_BYTES) if needs.variable else needs.nbytes)
         if needs.kind == "ndarray" and not needs.variable and needs.nbytes <= HELD_BYTES and _single(jobs):
             # One batch is gathered, and each thread fills at most one other: two threads are never in one row.
-            rows = np.empty((capacity * (threads + 2 if threads else 1), *needs.shape), needs.dtype)
+            rows = _memory_for((capacity * (threads + 2 if threads else 1), *needs.shape), needs)
         self._loader = Loader(jobs, options or {}, needs, rows, capacity, threads)
         self._batch = Batch(column, paths, overwrite, rows, capacity, BATCH_BYTES)
 
@@ -139,9 +140,19 @@ class FolderImport:
         ConflictError
             Two files would be one sample, or a sample exists with another content and is not to be replaced.
         AccessError, DiskFullError, StorageError
-            The operating system refuses.
+            The operating system refuses, or there is not enough memory.
         """
+        if self._named:
+            for job in self._jobs:
+                check_name(job.source)
         self._keys.reserve_all(self._jobs)
+        try:
+            return self._run(progress)
+        except MemoryError as error:
+            raise no_memory(f"the files for column {self._needs.column!r}") from error
+
+    def _run(self, progress: Progress) -> ImportReport:
+        """Read the files, and store what is in them."""
         with report(progress, len(self._jobs), "files", f"importing {self._needs.column}") as reporter, self._open:
             self._acknowledged = time.monotonic()
             samples = self._samples(reporter)
@@ -171,8 +182,6 @@ class FolderImport:
         for loaded in self._loader:
             nbytes = 0
             for job, pairs in zip(loaded.jobs, loaded.pairs, strict=False):
-                if self._named:
-                    check_name(job.source)
                 checked = isinstance(pairs, list)
                 self._batch.files += checked
                 for value, name in pairs:
@@ -216,6 +225,13 @@ class FolderImport:
         self._open.close()
         self.report = self._done
         self._acknowledged = time.monotonic()
+
+
+def _memory_for(shape: tuple[int, ...], needs: Needs) -> Rows:
+    try:
+        return np.empty(shape, needs.dtype)
+    except MemoryError as error:
+        raise no_memory(f"the files for column {needs.column!r}") from error
 
 
 def _single(jobs: Sequence[Job]) -> bool:

@@ -10,16 +10,16 @@ from __future__ import annotations
 import json
 import os
 from collections.abc import Mapping
-from typing import TYPE_CHECKING, Final
+from typing import Final, TypeAlias
 
 from hangar.errors import InvalidInputError
 from hangar.external.safe_io import OutputDirectory, open_input
 from hangar.names import SampleKey, check_key
 
-if TYPE_CHECKING:
-    from hangar.external.naming import Key
+__all__ = ["KEYS_FILE", "Key", "read_keys", "write_keys"]
 
-__all__ = ["KEYS_FILE", "read_keys", "write_keys"]
+Key: TypeAlias = "SampleKey | tuple[SampleKey, SampleKey]"
+"""A sample or, of a nested column, a sample and one of its subsamples."""
 
 KEYS_FILE: Final = ".hangar-keys"
 MAX_LINE_BYTES: Final = 64 * 1024

@@ -14,7 +14,7 @@ from typing import Any, Final, TypeAlias
 
 import numpy as np
 
-from hangar.errors import HangarError, InvalidInputError, StorageError
+from hangar.errors import HangarError, InvalidInputError, ResourceLimitError
 from hangar.external.base import BasePlugin
 from hangar.external.fit import Needs, value_bytes
 from hangar.external.manager import manager
@@ -234,9 +234,9 @@ def loader_threads(jobs: Sequence[Job], task_bytes: int) -> int:
     return threads_for(task_bytes)
 
 
-def no_memory(path: str) -> StorageError:
+def no_memory(path: str) -> ResourceLimitError:
     """The error for a file that does not fit in memory."""
-    return StorageError(f"there is not enough memory to read {path}")
+    return ResourceLimitError(f"there is not enough memory to read {path}")
 
 
 def first_value(job: Job) -> Any:

@@ -12,18 +12,15 @@ import re
 from collections.abc import Iterator
 from functools import lru_cache
 from pathlib import Path
-from typing import NamedTuple, TypeAlias
+from typing import NamedTuple
 
 from hangar import limits
 from hangar.errors import InvalidInputError, PathNotFoundError
-from hangar.external.keysfile import read_keys
+from hangar.external.keysfile import Key, read_keys
 from hangar.external.safe_io import file_error
 from hangar.names import SampleKey, check_key
 
-__all__ = ["Key", "Source", "find_files", "key_of", "key_text", "named_by"]
-
-Key: TypeAlias = "SampleKey | tuple[SampleKey, SampleKey]"
-"""A sample or, of a nested column, a sample and one of its subsamples."""
+__all__ = ["Source", "find_files", "key_of", "key_text", "named_by"]
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./+-]+\Z")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,19}")

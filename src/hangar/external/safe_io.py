@@ -117,7 +117,7 @@ def safe_suffix(extension: str) -> str:
     if not bare:
         return ""
     if (
-        len(bare.encode("utf-8")) > MAX_SUFFIX_BYTES
+        len(bare.encode("utf-8", "surrogatepass")) > MAX_SUFFIX_BYTES
         or not all(c.isalnum() or c in "_-.+" for c in bare)
         or "" in bare.split(".")
     ):

@@ -8,7 +8,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from hangar.errors import HangarError, InvalidInputError, StorageError
+from hangar.errors import HangarError, InvalidInputError, ResourceLimitError
 from hangar.imaging.opening import Opened, open_image, unbounded
 from hangar.imaging.stored import Refusal, Stored
 from hangar.imaging.wanted import Wanted
@@ -47,7 +47,7 @@ def decode(file: IO[bytes], name: str, wanted: Wanted) -> Array:
     ------
     InvalidInputError
         It cannot be decoded, is larger than it may be, or could only be given with a change that was not asked for.
-    StorageError
+    ResourceLimitError
         It does not fit in memory.
     """
     with _named(name):
@@ -75,7 +75,7 @@ def _named(name: str) -> Iterator[None]:
     except HangarError:
         raise
     except MemoryError as error:
-        raise StorageError(f"there is not enough memory to decode {name}") from error
+        raise ResourceLimitError(f"there is not enough memory to decode {name}") from error
     except Exception as error:  # decoders raise SyntaxError, struct.error, zlib.error, IndexError ... on garbage
         raise InvalidInputError(f"{name} cannot be decoded: {error}") from error
 

@@ -85,8 +85,10 @@ class ImagePlugin(FilePlugin):
             from PIL import Image
 
             load_decoders()  # here, and not by two threads at once
-        except ImportError:
+        except ModuleNotFoundError:
             raise InvalidStateError("images need pillow: run `pip install 'hangar[images]'`") from None
+        except ImportError as error:
+            raise InvalidStateError(f"pillow is installed and cannot be loaded: {error}") from error
         Image.preinit()
         self._image = Image
 
