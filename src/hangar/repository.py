@@ -485,8 +485,7 @@ _OPEN_WRITERS: weakref.WeakSet[WriterSession] = weakref.WeakSet()
 
 
 def _close_quietly(session: ReaderSession | WriterSession) -> None:
-    # It may be closed already, or its lock taken over.
-    with contextlib.suppress(HangarError):
+    with contextlib.suppress(HangarError):  # It may be closed already, or its lock taken over.
         session.close()
 
 

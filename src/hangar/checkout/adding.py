@@ -10,9 +10,9 @@ import numpy.typing as npt
 from hangar.backends.preference import check_preference
 from hangar.checkout.session import WriterSession
 from hangar.columns.collection import Columns
+from hangar.columns.flat_write import FlatSampleWriter
 from hangar.columns.nested_write import NestedSampleWriter
 from hangar.columns.opening import ColumnToWrite
-from hangar.columns.write import FlatSampleWriter
 from hangar.errors import AccessError, ColumnExistsError, InvalidInputError
 from hangar.flags import check_flag, check_optional_flag
 from hangar.names import check_name

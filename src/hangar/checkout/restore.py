@@ -85,4 +85,4 @@ def restore_samples(session: WriterSession, name: str, samples: Sequence[Sample]
             column = session.staging.add(name, entry.id, schema)
             column.change_record(attributes=entry.attributes)
         column.set_many(keys, cells)
-        session.grown()
+        session.spill_if_large()

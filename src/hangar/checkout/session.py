@@ -146,8 +146,8 @@ class WriterSession:
         finally:
             self._gate.release()
 
-    def grown(self) -> None:
-        """Put away what a long batch has gathered."""
+    def spill_if_large(self) -> None:
+        """Store nodes of a long batch that take too much memory."""
         self.staging.spill()
 
     def publish(self) -> None:

@@ -5,10 +5,11 @@ from __future__ import annotations
 from hangar.columns.accessor import FlatSubsampleReader, FlatSubsampleWriter
 from hangar.columns.base import ColumnBase
 from hangar.columns.collection import Columns
+from hangar.columns.evolve import ColumnWriter
 from hangar.columns.flat import FlatSampleReader
+from hangar.columns.flat_write import FlatSampleWriter
 from hangar.columns.nested import NestedSampleReader
 from hangar.columns.nested_write import NestedSampleWriter
-from hangar.columns.write import ColumnWriter, FlatSampleWriter
 
 __all__ = [
     "Columns",

@@ -17,12 +17,14 @@ from weakref import ReferenceType
 
 from hangar.columns.ahead import ReadAhead
 from hangar.columns.base import BatchBlock, ColumnBase, Session, Source, StagedSource, WriteSession
+from hangar.columns.evolve import ColumnWriter
+from hangar.columns.keyed import KeyedWriter, generated_key
 from hangar.columns.keyspace import PrefixSpace
 from hangar.columns.mapping import ValueMapping
 from hangar.columns.present import COMPLETED_KEYS, first_keys, mapping_html
 from hangar.columns.tables import ColumnTable
 from hangar.columns.values import ValueReader
-from hangar.columns.write import ColumnWriter, ValueWriter
+from hangar.columns.write import EntryWriter
 from hangar.errors import SampleNotFoundError
 from hangar.names import SampleKey
 from hangar.objects.store import NodeStore
@@ -192,7 +194,7 @@ class FlatSubsampleReader(BatchBlock, ValueMapping):
         return list(islice(iter(self), COMPLETED_KEYS))
 
 
-class FlatSubsampleWriter(ValueWriter, FlatSubsampleReader):
+class FlatSubsampleWriter(KeyedWriter, FlatSubsampleReader):
     """Subsamples of one sample of the staging area."""
 
     _of: ColumnWriter
@@ -205,6 +207,11 @@ class FlatSubsampleWriter(ValueWriter, FlatSubsampleReader):
     def _source(self) -> StagedSource:
         return self._of._source
 
-    def _writer(self) -> ColumnWriter:
-        self._session.check()
-        return self._of
+    def _writer(self) -> EntryWriter:
+        return self._of._writer()
+
+    def append(self, value: Any) -> str:
+        """Add a value under a new key, which is returned: ordered by time, and unlike any other."""
+        key = generated_key()
+        self[key] = value
+        return key

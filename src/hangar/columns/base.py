@@ -72,8 +72,8 @@ class WriteSession(Session, Protocol):
     def in_batch(self) -> bool:
         """Whether a ``with`` block is open."""
 
-    def grown(self) -> None:
-        """Say that a batch was staged: what has grown too large for memory is put away."""
+    def spill_if_large(self) -> None:
+        """Store nodes of a long batch that take too much memory; called after each batch that was staged."""
 
     def preference(self, column_id: bytes, schema: ColumnSchema) -> Preference:
         """Backend that new blobs of a column go to."""

@@ -1,28 +1,60 @@
-"""What a writer changes about a column itself, and not in its samples: attributes, and the largest shape.
+"""What a writer changes about a column itself, and not in its samples: attributes, the largest shape, and the backend.
 
-Both are versioned with the column and leave its identity alone: commits from before keep what they had.
+Attributes and shape are versioned with the column and leave its identity alone: commits from before keep what they had. The backend is a
+matter of this machine.
 """
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
+from hangar.backends.preference import Preference, check_preference
 from hangar.columns.attributes import AttributesWriter, Changing
 from hangar.columns.base import ColumnBase, StagedSource, WriteSession
-from hangar.errors import AccessError
-from hangar.schema import widened
+from hangar.columns.write import EntryWriter
+from hangar.errors import AccessError, ClosedError, InvalidInputError, InvalidStateError
+from hangar.schema import ColumnSchema, widened
 
 if TYPE_CHECKING:
     from hangar.objects.attributes import AttributeMap
 
-__all__ = ["EvolvingColumn", "change_attributes"]
+__all__ = ["ColumnWriter", "change_attributes"]
 
 
-class EvolvingColumn(ColumnBase):
-    """The part of a writer's column that flat and nested ones share."""
+class _Retired:
+    """The session of a column that is no more."""
+
+    writable = True
+
+    def check(self) -> None:
+        raise ClosedError("this column is no more: it was removed, or its checkout was reset or closed; get it again")
+
+    def reduce_column(self, name: str) -> Any:
+        self.check()
+
+
+class ColumnWriter(ColumnBase):
+    """A column of the staging area, flat or nested; its samples are written by the :class:`EntryWriter` that it has."""
 
     _session: WriteSession
     _source: StagedSource
+
+    def __init__(self, session: WriteSession, source: StagedSource) -> None:
+        super().__init__(session, source)
+        self._entry_writer = EntryWriter(session, source, self._schema)
+
+    def _use_schema(self, schema: ColumnSchema) -> None:
+        super()._use_schema(schema)
+        self._entry_writer = EntryWriter(self._session, self._source, schema)
+
+    def _writer(self) -> EntryWriter:
+        """What writes its samples, as long as the column can be written to."""
+        self._session.check()
+        return self._entry_writer
+
+    def retire(self) -> None:
+        """Refuse everything from now on: the column was removed, or the staging area was reset or closed."""
+        self._session = cast("WriteSession", _Retired())
 
     @property
     def attributes(self) -> AttributesWriter:
@@ -60,6 +92,28 @@ class EvolvingColumn(ColumnBase):
         with self._session.writing():
             self._session.staging.set_schema(self._source.working, schema)
         self._use_schema(schema)
+
+    def change_backend(self, backend: str, backend_options: dict[str, Any] | None = None) -> None:
+        """Let new blobs of the column go to another backend, on this machine. What is stored stays where it is.
+
+        Raises
+        ------
+        InvalidStateError
+            (a ``RuntimeError``) inside a ``with`` block.
+        InvalidInputError, InvalidTypeError
+            The backend is unknown or cannot hold such data, or the options are wrong; the old one stays.
+        """
+        self._session.check()
+        if self._session.in_batch:
+            raise InvalidStateError("a backend cannot be changed inside a `with` block")
+        found = check_preference(self._schema, backend, backend_options)
+        if found is None:
+            raise InvalidInputError("backend must be a tag such as '10', not None")
+        self._session.set_preference(self._source.id, found)
+
+    def _preference(self) -> Preference:
+        self._check()
+        return self._session.preference(self._source.id, self._schema)
 
 
 def change_attributes(session: WriteSession, source: StagedSource | None, change: Changing[Any]) -> None:

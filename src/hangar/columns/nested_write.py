@@ -1,4 +1,4 @@
-"""Writing to nested columns: mappings of subsamples, batches of pairs, whole samples deleted."""
+"""Writing to nested columns: by pairs as by any key, and besides mappings of subsamples, and whole samples deleted."""
 
 from __future__ import annotations
 
@@ -8,9 +8,10 @@ from typing import Any, ClassVar
 import numpy.typing as npt
 
 from hangar.columns.accessor import FlatSubsampleReader, FlatSubsampleWriter
+from hangar.columns.evolve import ColumnWriter
+from hangar.columns.keyed import KeyedWriter
 from hangar.columns.keyspace import as_pairs
 from hangar.columns.nested import NestedSampleReader, whole_samples
-from hangar.columns.write import ColumnWriter
 from hangar.errors import InvalidTypeError
 from hangar.names import SampleKey, check_key
 from hangar.schema.keys import decode_keys
@@ -18,7 +19,7 @@ from hangar.schema.keys import decode_keys
 __all__ = ["NestedSampleWriter"]
 
 
-class NestedSampleWriter(ColumnWriter, NestedSampleReader):
+class NestedSampleWriter(ColumnWriter, KeyedWriter, NestedSampleReader):
     """A nested column of the staging area."""
 
     _accessor: ClassVar[type[FlatSubsampleReader]] = FlatSubsampleWriter
@@ -40,31 +41,11 @@ class NestedSampleWriter(ColumnWriter, NestedSampleReader):
         InvalidTypeError
             (a ``TypeError``) the value is neither a mapping nor pairs.
         """
-        self._session.check()
         if isinstance(key, (tuple, list)):
-            self.put_entry(self._space.encode(key), value)
+            pair: Any = key
+            super().__setitem__(pair, value)
         else:
             self.update([(key, value)])
-
-    def write(self, keys: Iterable[tuple[SampleKey, SampleKey]] | npt.NDArray[Any], values: Any) -> None:
-        """Write a batch of subsamples.
-
-        Parameters
-        ----------
-        keys
-            Pairs of sample and subsample key, or an integer array of shape (n, 2); the last of two equal ones counts.
-        values
-            Arrays stacked to ``(n, *shape of a subsample)``, or a sequence of n values.
-
-        Raises
-        ------
-        InvalidInputError
-            A key is not suitable, a value is not what the column holds, or there are not as many of both. Nothing was written.
-        InvalidTypeError
-            (a ``TypeError``) ``keys`` or ``values`` is no sequence.
-        """
-        self._session.check()
-        self.put_entries(self._space.encode_all(keys), values)
 
     def update(self, other: Mapping[Any, Any] | Iterable[tuple[Any, Any]] | None = None, **kwargs: Any) -> None:
         """Write a mapping from samples to mappings (or pairs), as ``column[sample] = mapping`` for each.
@@ -95,11 +76,12 @@ class NestedSampleWriter(ColumnWriter, NestedSampleReader):
             (a ``KeyError``) there is no such sample or subsample.
         """
         if isinstance(key, (tuple, list)) and not (len(key) == 2 and key[1] is Ellipsis):
-            self.remove_entry(self._existing_one(key))
+            pair: Any = key
+            super().__delitem__(pair)
         else:
             self.delete([key])
 
-    def delete(self, keys: Sequence[Any]) -> None:
+    def delete(self, keys: Sequence[Any] | npt.NDArray[Any]) -> None:
         """Delete a batch of samples, or of subsamples, as one write.
 
         Parameters
@@ -115,19 +97,20 @@ class NestedSampleWriter(ColumnWriter, NestedSampleReader):
         InvalidTypeError
             (a ``TypeError``) ``keys`` is no sequence, or holds what can never be a key.
         """
-        self._session.check()
+        writer = self._writer()
         samples = whole_samples(keys)
         if samples is None:
-            self.remove_entries(self._existing(keys))
+            super().delete(keys)
             return
         prefixes = dict.fromkeys(self._must_prefix(sample) for sample in samples)
-        self.remove_entries([key for prefix in prefixes for key in self._source.below(prefix)])
+        writer.remove_entries([key for prefix in prefixes for key in self._source.below(prefix)])
 
-    def pop(self, sample: SampleKey) -> dict[SampleKey, Any]:
+    def pop(self, sample: Any) -> dict[SampleKey, Any]:
         """Delete a sample and return its subsamples."""
+        writer = self._writer()
         prefix = self._must_prefix(sample)
         entries = self._source.below(prefix)
         subsamples = decode_keys([key[len(prefix) :] for key in entries])
         found = dict(zip(subsamples, self._values.many(list(entries.values())), strict=True))
-        self.remove_entries(list(entries))
+        writer.remove_entries(list(entries))
         return found

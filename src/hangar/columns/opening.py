@@ -6,9 +6,9 @@ from typing import TypeAlias
 
 from hangar.columns.base import Session, Source, StagedSource, WriteSession
 from hangar.columns.flat import FlatSampleReader
+from hangar.columns.flat_write import FlatSampleWriter
 from hangar.columns.nested import NestedSampleReader
 from hangar.columns.nested_write import NestedSampleWriter
-from hangar.columns.write import FlatSampleWriter
 
 __all__ = ["ColumnReader", "ColumnToWrite", "open_reader", "open_writer"]
 

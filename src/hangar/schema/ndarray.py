@@ -173,7 +173,7 @@ class NdarraySchema(ColumnSchema):
         return as_array(value)
 
     def encode(self, value: object) -> tuple[Header, memoryview]:
-        array = self._as_array(value)
+        array = value if type(value) is np.ndarray else self._as_array(value)
         if array.shape != self._shape or array.dtype != self._dtype:
             self._check_fit(array.dtype, array.shape)
         array = self._canonical(array)

@@ -142,8 +142,9 @@ class WorkingColumn:
     def set(self, key: bytes, cell: bytes | None) -> None:
         """Change one entry; None deletes it."""
         with self._lock:
-            self.overlay.set(key, cell)
-            if len(self.overlay) > _MOST_ROWS:
+            overlay = self.overlay
+            overlay.set(key, cell)
+            if len(overlay.cells) > _MOST_ROWS:
                 self.replace_tree()
 
     def set_many(self, keys: Sequence[bytes], cells: Sequence[bytes | None] | Rows) -> None:

@@ -1,0 +1,101 @@
+"""Writing by key: what flat columns, nested columns and the samples of nested columns have in common.
+
+They differ in their key space alone. In a flat column, and in one sample of a nested column, a key is one int or str; in a nested column it is a pair
+of sample and subsample key.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy.typing as npt
+
+from hangar.columns.entries import EntryReader
+from hangar.columns.keyspace import as_pairs
+from hangar.columns.write import EntryWriter
+from hangar.names import SampleKey
+
+__all__ = ["KeyedWriter", "generated_key"]
+
+Key: TypeAlias = "SampleKey | tuple[SampleKey, SampleKey]"
+"""A key of a flat column or of a sample; in a nested column a pair."""
+
+
+def generated_key() -> str:
+    """A new key: 16 hex digits of the time in nanoseconds, then 16 random ones, so that appends lie together and never clash."""
+    return f"{time.time_ns():016x}{os.urandom(8).hex()}"
+
+
+class KeyedWriter(EntryReader):
+    """Changes values by the keys of ``_space``."""
+
+    def _writer(self) -> EntryWriter:
+        """What writes the entries, as long as they can be written."""
+        raise NotImplementedError
+
+    def __setitem__(self, key: Key, value: Any) -> None:
+        """Write ``value`` under ``key``, new or there already.
+
+        Raises
+        ------
+        InvalidInputError
+            (a ``ValueError``) the key is not suitable, or the value is not what the column holds.
+        """
+        self._writer().put_entry(self._space.encode(key), value)
+
+    def write(self, keys: Iterable[Key] | npt.NDArray[Any], values: Any) -> None:
+        """Write a batch: each value under its key, new or there already.
+
+        Parameters
+        ----------
+        keys
+            Keys in any order: a sequence, or an integer array of shape (n,). In a nested column pairs ``(sample, subsample)``, or an integer array
+            of shape (n, 2). The last of two equal ones counts.
+        values
+            Arrays stacked to ``(n, *shape of a value)``, or a sequence of n values.
+
+        Raises
+        ------
+        InvalidInputError
+            (a ``ValueError``) a key is not suitable, a value is not what the column holds, or there are not as many of both. Nothing was written.
+        InvalidTypeError
+            (a ``TypeError``) ``keys`` or ``values`` is no sequence.
+        """
+        self._writer().put_entries(self._space.encode_all(keys), values)
+
+    def update(self, other: Mapping[Any, Any] | Iterable[tuple[Any, Any]] | None = None, **kwargs: Any) -> None:
+        """Write a mapping, or pairs, as ``dict.update`` does. Everything is validated before the first write."""
+        self._session.check()
+        pairs = as_pairs(other, kwargs)
+        self.write(list(pairs), list(pairs.values()))
+
+    def __delitem__(self, key: Key) -> None:
+        """Delete ``key`` and its value; SampleNotFoundError (a ``KeyError``) where there is none."""
+        self._writer().remove_entry(self._existing_one(key))
+
+    def delete(self, keys: Sequence[Key] | npt.NDArray[Any]) -> None:
+        """Delete a batch of keys, as one write.
+
+        Parameters
+        ----------
+        keys
+            A sequence of keys, or an integer array, as for :meth:`write`.
+
+        Raises
+        ------
+        SampleNotFoundError
+            (a ``KeyError``) one of them does not exist. Nothing was deleted.
+        InvalidTypeError
+            (a ``TypeError``) ``keys`` is no sequence, or holds what can never be a key.
+        """
+        self._writer().remove_entries(self._existing(keys))
+
+    def pop(self, key: Key) -> Any:
+        """Delete ``key`` and return its value."""
+        writer = self._writer()
+        value = self._value(key)
+        writer.remove_entry(self._existing_one(key))
+        return value
