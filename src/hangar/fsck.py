@@ -14,14 +14,18 @@ from typing import TypeVar
 
 import numpy as np
 
+from hangar import _fs
 from hangar.backends import Locations
+from hangar.blobs.catalog import RUN_DIRECTORY
 from hangar.blobs.index import Digests
 from hangar.blobs.records import verify_locations
-from hangar.blobs.verify import Damage, missing_backends, verify_blobs, verify_files
+from hangar.blobs.verify import Damage, missing_backends, surplus, verify_blobs, verify_files
+from hangar.db.opening import DATABASE_LOCK
 from hangar.db.tables import TABLES
 from hangar.digest import Digest
 from hangar.errors import CorruptionError, HangarError, ResourceLimitError
 from hangar.history.roots import LiveRoots, live_roots
+from hangar.lock import lock_problem
 from hangar.objects.attributes import load_attributes
 from hangar.objects.commit import ColumnEntry, Commit
 from hangar.objects.graph import generation
@@ -54,9 +58,21 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class FsckReport:
-    """How much was checked, and every problem found; ``data`` says whether blobs were read.
+    """What a check found.
 
-    ``unchecked`` says what could not be checked because this installation lacks a package: no problem, but no proof either.
+    Attributes
+    ----------
+    problems
+        Everything that is wrong, what it comes from before what it leads to.
+    commits, columns, nodes, blobs
+        How many were checked.
+    data
+        Whether blobs were read.
+    notes
+        What is not wrong in itself: bytes on disk that the database does not know, as an unfinished batch leaves them or a database
+        that was restored from an older copy.
+    unchecked
+        What could not be checked because this installation lacks a package: no problem, but no proof either.
     """
 
     problems: tuple[Problem, ...]
@@ -65,6 +81,7 @@ class FsckReport:
     nodes: int
     blobs: int
     data: bool
+    notes: tuple[Problem, ...] = ()
     unchecked: tuple[str, ...] = ()
 
     @property
@@ -118,6 +135,7 @@ class _Check:
         self._walked: dict[Digest, set[Digest]] = {}
         self._columns: set[bytes] = set()
         self._unchecked: dict[str, None] = {}
+        self._damaged_runs: list[str] = []
         self._blobs = 0
 
     def run(self, data: bool, progress: Progress) -> FsckReport:
@@ -129,17 +147,18 @@ class _Check:
             return FsckReport(tuple(self._problems), 0, 0, 0, 0, data)
         with report(progress, None, "records", "checking") as reporter:
             self._tables(reporter)
+            self._locks()
+            self._files(reporter)
             self._head()
             roots = self._roots()
             for commit in roots.commits:
                 self._history(commit, reporter)
             self._staging(roots.staged, reporter)
-            self._files(reporter)
         if data:
             self._data(progress)
         nodes = sum(map(len, self._walked.values()))
         counts = (len(self._commits), len(self._columns), nodes, self._blobs)
-        return FsckReport(tuple(self._problems), *counts, data, tuple(self._unchecked))
+        return FsckReport(tuple(self._problems), *counts, data, self._notes(), tuple(self._unchecked))
 
     # ------------------------------------------------------------------ what is wrong
 
@@ -264,10 +283,11 @@ class _Check:
         known = np.asarray(self._stores.blobs.known(digests))
         if schema.inline_bytes >= 0 and not schema.needs:
             self._try("node", lambda: self._long_enough(digests[known], schema.inline_bytes, where))
+        # Of one damaged run it is plain which places are gone with it.
+        file = self._damaged_runs[0] if len(self._damaged_runs) == 1 else ""
         for lost in digests[~known]:
-            self._found(
-                "blob", f"{where}: no place of it is known, and no remote has promised it", lost.tobytes().hex()
-            )
+            detail = f"{where}: no place of it is known, and no remote has promised it"
+            self._found("blob", detail, lost.tobytes().hex(), file)
 
     def _long_enough(self, digests: Digests, inline_bytes: int, where: str) -> None:
         """Make sure that no digest stands where the value is so short that it must lie in the tree: one content, one root."""
@@ -297,10 +317,24 @@ class _Check:
         for damage in verify_files(self._stores.blobs):
             reporter.advance()
             self._damage("file", damage)
+            if damage.file.startswith(RUN_DIRECTORY):
+                self._damaged_runs.append(damage.file)
         for tag, why in missing_backends(self._stores.blobs).items():
             self._unchecked[f"data of backend {tag!r}: {why}"] = None
         for detail in self._try("location", lambda: list(verify_locations(self._stores.blobs))) or []:
             self._found("location", detail, file="db/data.mdb")
+
+    def _locks(self) -> None:
+        """Make sure that the files by which processes keep out of each other's way are there and sound."""
+        problem = self._try("lock", lambda: lock_problem(self._stores.db))
+        if problem is not None:
+            self._found("lock", problem)
+        if not _fs.exists(self._stores.directory / DATABASE_LOCK):
+            detail = "it is missing: make an empty file of this name, or nothing can compact the database"
+            self._found("lock", detail, file=DATABASE_LOCK)
+
+    def _notes(self) -> tuple[Problem, ...]:
+        return tuple(Problem("surplus", "", found.file, found.detail) for found in surplus(self._stores.blobs))
 
     def _data(self, progress: Progress) -> None:
         for damage in verify_blobs(self._stores.blobs, progress):

@@ -32,7 +32,7 @@ from hangar.errors import (
     StorageError,
 )
 
-__all__ = ["Holder", "WriterLock", "create_lock", "force_release", "holder", "owner_alive"]
+__all__ = ["Holder", "WriterLock", "create_lock", "force_release", "holder", "lock_problem", "owner_alive"]
 
 FORCE_COMMAND: Final = "hangar writer-lock --force-release"
 
@@ -186,6 +186,17 @@ def holder(db: Database) -> Holder | None:
         return None if _fs.try_lock(descriptor, shared=True) else _read_holder(db, epoch)
     finally:
         os.close(descriptor)
+
+
+def lock_problem(db: Database) -> str | None:
+    """What is wrong with the lock file, without which no writer is admitted; None where it is sound."""
+    epoch, token = _current(db)
+    try:
+        os.close(_open_lock(db, epoch, token))
+    except LockedError as error:
+        # A forced release meanwhile makes another file.
+        return str(error) if _current(db) == (epoch, token) else None
+    return None
 
 
 def owner_alive(db: Database, epoch: int) -> bool:

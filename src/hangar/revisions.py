@@ -14,9 +14,9 @@ from collections.abc import Iterable
 from itertools import islice, repeat
 from typing import TYPE_CHECKING, Final, NamedTuple
 
-from hangar.db.tables import COMMITS
-from hangar.digest import Digest
-from hangar.errors import InvalidStateError, RevisionNotFoundError
+from hangar.db.tables import COMMITS, GRAPH
+from hangar.digest import DIGEST_BYTES, Digest
+from hangar.errors import CorruptionError, InvalidStateError, RevisionNotFoundError
 from hangar.names import plain_text
 from hangar.objects.records import load_commit
 from hangar.refs import BRANCHES, REMOTES, TAGS, Refs, describe
@@ -57,6 +57,8 @@ def resolve(db: Database, refs: Refs, text: str) -> Revision:
     ------
     RevisionNotFoundError
         There is none, or more than one.
+    CorruptionError
+        It is the whole digest of a commit that is lost, or the table of commits is damaged.
 
     Warns
     -----
@@ -74,6 +76,8 @@ def resolve(db: Database, refs: Refs, text: str) -> Revision:
         name = _find_ref(refs, base, transaction, moved=moves is not None)
         commits = _find_commits(base, transaction)
         if name is None and moves is None:
+            if not commits:
+                _refuse_damage(db, refs, base, transaction)
             digest: Digest | None = _only(commits, base, refs, transaction)
         elif name is None:
             raise _unknown(base, refs, transaction)
@@ -129,6 +133,18 @@ def _find_commits(base: str, transaction: ReadTransaction) -> list[Digest]:
     text = base.lower()
     rows = transaction.scan(COMMITS, prefix=bytes.fromhex(text[: len(text) // 2 * 2]))
     return list(islice((Digest(key) for key, _ in rows if key.hex().startswith(text)), CANDIDATES + 1))
+
+
+def _refuse_damage(db: Database, refs: Refs, base: str, transaction: ReadTransaction) -> None:
+    """Raise CorruptionError where ``base`` is a whole digest, and its commit was there or cannot be looked for: it was not mistyped."""
+    if len(base) != 2 * DIGEST_BYTES or not _HEX.match(base):
+        return
+    digest = Digest(bytes.fromhex(base))
+    if transaction.get(GRAPH, digest) is not None or digest in refs.moved(transaction):
+        raise CorruptionError(f"commit {base} is missing from the database: run `hangar fsck`")
+    problems = db.page_problems(COMMITS)
+    if problems:
+        raise CorruptionError(f"commit {base} cannot be looked for ({problems[0]}): run `hangar fsck`")
 
 
 def _only(commits: list[Digest], base: str, refs: Refs, transaction: ReadTransaction) -> Digest:

@@ -9,7 +9,7 @@ from __future__ import annotations
 import contextlib
 import os
 import threading
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
@@ -19,8 +19,8 @@ import numpy as np
 from hangar import _fs
 from hangar.backends.base import Backend, Blob, FileWriter, Options, Payload, Rows
 from hangar.backends.file import FILE_HEADER_BYTES, BlobFile, decode_file_header, encode_file_header
-from hangar.backends.location import Locations
-from hangar.backends.raw import gather_list
+from hangar.backends.location import OFFSET, STORED, Location, Locations
+from hangar.backends.raw import gather_list, read_large
 from hangar.digest import Header
 from hangar.errors import CorruptionError, HangarError
 from hangar.threads import start_thread
@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["AppendWriter", "RawBackend"]
 
+_PIECE_BYTES: Final = 8 * 2**20
 _EARLY_BYTES: Final = 4 * 2**20
 """An append of this size is worth a thread."""
 
@@ -146,6 +147,16 @@ class RawBackend(Backend):
         mapped = file.need_all(offsets, lengths)
         kinds = {header.kind for header in headers}
         return gather_list(file, mapped, offsets, lengths, kinds, np.zeros(len(offsets), np.uint64))[0]
+
+    def read_pieces(self, file: BlobFile, place: Location, header: Header) -> Iterator[Blob]:
+        """Logical bytes of one location, some megabytes at a time."""
+        offset, length = place[OFFSET], place[STORED]
+        file.need_all(np.array([offset], np.uint64), np.array([length], np.uint64))
+        buffer = np.empty(min(length, _PIECE_BYTES), np.uint8)
+        for start in range(0, length, _PIECE_BYTES):
+            piece = buffer[: min(_PIECE_BYTES, length - start)]
+            read_large(file, offset + start, piece)
+            yield piece
 
     def read_rows(self, file: BlobFile, locations: Locations, header: Header, out: Rows) -> None:
         """Logical bytes of locations of one size, into ``out``."""

@@ -13,7 +13,7 @@ it in the entry point group ``hangar.backends`` under its tag, and run ``hangar.
 from __future__ import annotations
 
 from abc import ABC, abstractmethod
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, ClassVar, TypeAlias
 
@@ -241,6 +241,13 @@ class Backend(ABC):
             The five words of the location (see ``hangar.backends.location``).
         """
         return self.read_list(file, Locations(np.array([place], np.uint64)), [header])[0]
+
+    def read_pieces(self, file: BlobFile, place: Location, header: Header) -> Iterator[Blob]:
+        """Logical bytes of one location, some megabytes at a time, so that a check of a large sample needs little memory.
+
+        A piece is valid until the next one is asked for. Raises what :meth:`read_list` does.
+        """
+        yield self.read_one(file, place, header)
 
     def read_rows(self, file: BlobFile, locations: Locations, header: Header, out: Rows) -> None:
         """Logical bytes of locations that share one header, into ``out``, shape (n, size of each).

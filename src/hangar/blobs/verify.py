@@ -1,7 +1,7 @@
 """Checking everything that is stored: blob files, runs, and every blob against its digest.
 
 Nothing is changed, and nothing that is wrong stops the check: each thing found is told with its digest, where it has one, and its
-file. Blobs are read in the order in which they lie on disk, a few megabytes at a time.
+file. Blobs are read in the order in which they lie on disk, a few megabytes at a time, large ones in pieces.
 """
 
 from __future__ import annotations
@@ -13,12 +13,37 @@ from typing import Final
 
 import msgspec
 import numpy as np
+import numpy.typing as npt
+from blake3 import blake3
+from xxhash import xxh3_64
 
 from hangar.backends.file import BlobFile
-from hangar.backends.location import FILE_ROW, LENGTH_MASK, LOCATION_WORDS, OFFSET, STORED, Locations, Words
+from hangar.backends.location import (
+    CHECK,
+    FILE_BITS,
+    FILE_ROW,
+    HEADER,
+    LENGTH_MASK,
+    LOCATION_WORDS,
+    OFFSET,
+    STORED,
+    Location,
+    Locations,
+    Words,
+)
 from hangar.backends.registry import stored_backend
-from hangar.blobs.catalog import blob_file_path, get_blob_file, run_path, scan_blob_files, scan_runs
+from hangar.blobs.catalog import (
+    BLOB_DIRECTORY,
+    RUN_DIRECTORY,
+    blob_file_path,
+    get_blob_file,
+    removed_blob_files,
+    run_path,
+    scan_blob_files,
+    scan_runs,
+)
 from hangar.blobs.index import Digests, Positions, Sought
+from hangar.blobs.intact import logical_sizes
 from hangar.blobs.publication import index_of_rows
 from hangar.blobs.run import Run
 from hangar.blobs.store import BlobStore
@@ -27,10 +52,13 @@ from hangar.digest import DIGEST_BYTES, blob_digest, digest_array
 from hangar.errors import CorruptionError, HangarError, MissingPackageError, ResourceLimitError
 from hangar.progress import Progress, Reporter, report
 
-__all__ = ["Damage", "verify_blobs", "verify_files"]
+__all__ = ["Damage", "surplus", "verify_blobs", "verify_files"]
 
+Reason = str | MissingPackageError
+"""What is wrong with a blob, or which package it takes to tell."""
 _CHUNK_BLOBS: Final = 65_536
 _CHUNK_BYTES: Final = 16 * 2**20
+_OTHER_CONTENT: Final = "its content is not what the digest names"
 
 
 class Damage(msgspec.Struct, frozen=True):
@@ -97,6 +125,37 @@ def verify_files(store: BlobStore) -> Iterator[Damage]:
                 yield Damage(None, _below(path, store), str(error))
 
 
+def surplus(store: BlobStore) -> Iterator[Damage]:
+    """Bytes on disk that the database knows nothing of; no damage in themselves, and a later write or ``gc`` takes their place.
+
+    A batch that was not finished leaves them, and so does one that is being written. Where neither is the case the database is
+    older than its files: it was restored from a copy, and what was written since the copy is not in it.
+    """
+    with store.db.read() as transaction:
+        runs = {run_path(store.directory, run_id).name for run_id, _ in scan_runs(transaction)}
+        files = scan_blob_files(transaction)
+        known = {blob_file_path(store.directory, file_id, row.tag).name: row.end for file_id, row in files}
+        going = {blob_file_path(store.directory, *one).name for one in removed_blob_files(transaction)}
+    for path in _files_in(store.directory / BLOB_DIRECTORY):
+        try:
+            size = path.stat().st_size
+        except FileNotFoundError:
+            continue  # removed meanwhile
+        end = known.get(path.name)
+        if end is None and path.name not in going:
+            yield Damage(None, _below(path, store), f"the database does not know this file of {size:,} bytes")
+        elif end is not None and size > end:
+            detail = f"it has {size:,} bytes, and the database knows of {end:,}"
+            yield Damage(None, _below(path, store), detail)
+    for path in _files_in(store.directory / RUN_DIRECTORY):
+        if path.name not in runs:
+            yield Damage(None, _below(path, store), "the database does not know this run")
+
+
+def _files_in(directory: Path) -> list[Path]:
+    return sorted(directory.iterdir()) if directory.is_dir() else []
+
+
 def _is_enough(store: BlobStore, path: Path, file_id: int, tag: str) -> bool:
     """Whether a lost or damaged file has all that is still needed of it, because the rest was written again."""
     try:
@@ -158,23 +217,75 @@ def _verify(store: BlobStore, digests: Digests, reporter: Reporter) -> Iterator[
     """Check some thousand blobs, in the order in which they lie on disk."""
     places = _locate(store, digests)
     order = np.lexsort((places[:, OFFSET], places[:, FILE_ROW] & np.uint64(0xFFFF_FFFF)))
-    lengths = (places[order, STORED] & np.uint64(LENGTH_MASK)).astype(np.float64)
-    chunk_of = (np.cumsum(lengths) // _CHUNK_BYTES).astype(np.int64)
+    sizes = _sizes(store, places)
+    large = sizes >= _CHUNK_BYTES
     suspects: list[int] = []
-    for part in np.split(order, np.flatnonzero(np.diff(chunk_of)) + 1):
+    for at in order[large[order]].tolist():
+        if _problem_of_large(store, digests[at].tobytes(), places[at]) is not None:
+            suspects.append(at)
+        reporter.advance()
+    order = order[~large[order]]
+    chunk_of = (np.cumsum(sizes[order]) // _CHUNK_BYTES).astype(np.int64)
+    for part in np.split(order, np.flatnonzero(np.diff(chunk_of)) + 1) if len(order) else ():
         suspects += [at for at, _ in _failing(store, digests, places, part)]
         reporter.advance(len(part))
     if suspects:
         # Their files may have been moved meanwhile: only what fails when it is looked up again is damaged.
         store.refresh()
         places = _locate(store, digests)
-        for at, reason in _failing(store, digests, places, np.array(suspects)):
+        for at, reason in _still_failing(store, digests, places, suspects):
             if isinstance(reason, MissingPackageError):
                 yield Damage(None, "", str(reason), unchecked=True)
                 continue
             digest = digests[at].tobytes()
             file = _file_of(store, int(places[at, FILE_ROW] & np.uint64(0xFFFF_FFFF)))
             yield Damage(digest, file, f"blob {digest.hex()}: {reason}")
+
+
+def _sizes(store: BlobStore, places: Words) -> npt.NDArray[np.float64]:
+    """Bytes that each blob takes in memory; of one whose header cannot be read, those that it takes in its file."""
+    try:
+        return logical_sizes(store, places).astype(np.float64)
+    except ResourceLimitError:
+        raise
+    except HangarError:
+        stored: npt.NDArray[np.float64] = (places[:, STORED] & np.uint64(LENGTH_MASK)).astype(np.float64)
+        return stored
+
+
+def _problem_of_large(store: BlobStore, digest: bytes, words: Words) -> Reason | None:
+    """What is wrong with a blob that is read and hashed piece by piece, None where nothing is."""
+    location: Location = tuple(words.tolist())
+    number = location[HEADER]
+    try:
+        header = store.header(number)
+        file, backend = store.files.get(location[FILE_ROW] & FILE_BITS)
+        digester, checker = blake3(key=header.key), xxh3_64(seed=number)
+        for piece in backend.read_pieces(file, location, header):
+            digester.update(piece)  # type: ignore[arg-type]
+            checker.update(piece)  # type: ignore[arg-type]
+    except ResourceLimitError:
+        raise
+    except HangarError as error:
+        return error if isinstance(error, MissingPackageError) else str(error)
+    if checker.intdigest() != location[CHECK]:
+        return f"its checksum does not match in {file.path}"
+    return None if digester.digest() == digest else _OTHER_CONTENT
+
+
+def _still_failing(
+    store: BlobStore, digests: Digests, places: Words, suspects: list[int]
+) -> Iterator[tuple[int, Reason]]:
+    """Which of the suspects fail again, and why."""
+    large = _sizes(store, places)[suspects] >= _CHUNK_BYTES
+    for at, is_large in zip(suspects, large.tolist(), strict=True):
+        if is_large:
+            reason = _problem_of_large(store, digests[at].tobytes(), places[at])
+            if reason is not None:
+                yield at, reason
+    small = np.array(suspects)[~large]
+    if len(small):
+        yield from _failing(store, digests, places, small)
 
 
 def _locate(store: BlobStore, digests: Digests) -> Words:
@@ -191,9 +302,7 @@ def _locate(store: BlobStore, digests: Digests) -> Words:
         return words
 
 
-def _failing(
-    store: BlobStore, digests: Digests, places: Words, part: Positions
-) -> Iterator[tuple[int, str | MissingPackageError]]:
+def _failing(store: BlobStore, digests: Digests, places: Words, part: Positions) -> Iterator[tuple[int, Reason]]:
     """Which of a part of the blobs do not read, or not as their digests say; found by halving."""
     try:
         blobs = store.read_list_at(places[part], digests=digests[part])
@@ -208,7 +317,7 @@ def _failing(
         return
     for at, (header, blob) in zip(part.tolist(), blobs, strict=True):
         if blob_digest(header, blob) != digests[at].tobytes():  # type: ignore[arg-type]
-            yield at, "its content is not what the digest names"
+            yield at, _OTHER_CONTENT
 
 
 def _file_of(store: BlobStore, file_id: int) -> str:

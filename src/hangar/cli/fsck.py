@@ -20,6 +20,10 @@ __all__ = ["command"]
 
 _MOST_SHOWN = 10
 _FEW = 5
+_SURPLUS = (
+    "These are bytes that the database does not know: of a batch that was not finished or is being written, or, if nobody stopped or is "
+    "writing, of work that is newer than a database restored from a copy."
+)
 
 
 @click.command("fsck", cls=Command)
@@ -32,7 +36,8 @@ def command(state: State, ctx: click.Context, data: bool, as_json: bool) -> None
 
     Nothing is changed. The exit code is 6 when something is wrong.
 
-    JSON: problems (kind, digest, file, detail), commits, nodes, blobs (how many were checked), data, unchecked (what needs a package that is not installed).
+    JSON: problems (kind, digest, file, detail), notes (kind, file, detail), commits, nodes, blobs (how many were checked), data, unchecked (what needs a
+    package that is not installed).
     """
     report = state.repository.fsck(data=data)
     if as_json:
@@ -42,6 +47,7 @@ def command(state: State, ctx: click.Context, data: bool, as_json: bool) -> None
                     {"kind": one.kind, "digest": one.digest, "file": one.file, "detail": one.detail}
                     for one in report.problems
                 ],
+                "notes": [{"kind": one.kind, "file": one.file, "detail": one.detail} for one in report.notes],
                 "commits": report.commits,
                 "nodes": report.nodes,
                 "blobs": report.blobs,
@@ -55,6 +61,10 @@ def command(state: State, ctx: click.Context, data: bool, as_json: bool) -> None
         for one in report.unchecked:
             echo(f"{style('not checked', 'yellow')}: {visible(one)}")
         checked = ", ".join(count(getattr(report, noun + "s"), noun) for noun in ("commit", "node", "blob"))
+        for note in report.notes[:_MOST_SHOWN]:
+            echo(f"{style('note', 'yellow')} {visible(note.file)}: {visible(note.detail)}")
+        if report.notes:
+            echo(_SURPLUS)
         extra = "" if data else "; --data reads every blob too"
         verdict = (
             style(count(len(report.problems), "problem"), "red") if report.problems else style("All is well", "green")

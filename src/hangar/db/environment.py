@@ -22,7 +22,7 @@ from hangar.db.handle import Handle
 from hangar.db.network import FORCE_NETWORK, network_file_system
 from hangar.db.opening import DATA_FILE, DATABASE_LOCK, LOCK_FILE, file_identity
 from hangar.db.structure import check_pages
-from hangar.db.tables import COMMITS, META, REFS, STAGING
+from hangar.db.tables import COMMITS, META, REFS, STAGING, Table
 from hangar.db.transaction import FullMapError, ReadTransaction, WriteTransaction
 from hangar.errors import (
     AccessError,
@@ -237,14 +237,15 @@ class Database:
         if self.readonly:
             raise AccessError(f"the repository in {self.directory} is read-only{self._reason}")
 
-    def page_problems(self) -> list[str]:
-        """What is wrong with the pages that LMDB keeps the tables in, one line a table.
+    def page_problems(self, table: Table | None = None) -> list[str]:
+        """What is wrong with the pages that LMDB keeps the tables, or one table, in: one line a table.
 
         While anything is, reading may end the process, and writing destroy what is sound.
         """
         while True:
             with self.read() as transaction:
-                problems = check_pages(database_path(self.directory) / DATA_FILE, transaction.number())
+                data = database_path(self.directory) / DATA_FILE
+                problems = check_pages(data, transaction.number(), "" if table is None else table.name)
             if problems is not None:
                 return problems
 

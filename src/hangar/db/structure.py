@@ -84,7 +84,7 @@ def check_roots(path: Path) -> None:
             time.sleep(_POLL_SECONDS)
 
 
-def check_pages(path: Path, number: int | None = None) -> list[str] | None:
+def check_pages(path: Path, number: int | None = None, only: str = "") -> list[str] | None:
     """Check all pages of a state of the data file ``path``, which a read transaction must hold.
 
     Parameters
@@ -93,6 +93,8 @@ def check_pages(path: Path, number: int | None = None) -> list[str] | None:
         The data file.
     number
         Of the commit that made the state; None: the last one, of a database that nobody writes to.
+    only
+        Name of a table, to check the table of tables and that one alone.
 
     Returns
     -------
@@ -108,7 +110,7 @@ def check_pages(path: Path, number: int | None = None) -> list[str] | None:
             return ["the first page is none of LMDB's"]
         for meta in sorted(metas, key=_number, reverse=True):
             if number is None or meta.number == number:
-                return list(_Walk(file, meta).problems())
+                return list(_Walk(file, meta).problems(only))
     return None
 
 
@@ -157,8 +159,8 @@ class _Walk:
             if unwritten < len(missing):
                 raise DamageError(f"it was cut short: it has {missing.start} pages of {missing.stop}")
 
-    def problems(self) -> Iterator[str]:
-        """What is wrong with any page, one line a tree."""
+    def problems(self, only: str = "") -> Iterator[str]:
+        """What is wrong with any page, one line a tree; of one table alone where its name is given."""
         seen = np.zeros(self._meta.last_page + 1, bool)
 
         def take(page: int, count: int) -> None:
@@ -173,6 +175,8 @@ class _Walk:
             _raise_shortage(error, self._file.path)
             yield f"the table of tables: {error}"
         for name, tree in tables:
+            if only and name != only:
+                continue
             try:
                 for row in self._rows(tree, take):
                     if row.flags & ~IS_LARGE or not 1 <= len(row.key) <= 511:
@@ -180,6 +184,8 @@ class _Walk:
             except (DamageError, OSError) as error:
                 _raise_shortage(error, self._file.path)
                 yield f"table '{name}': {error}"
+        if only:
+            return
         try:
             for pages in self._free(take):
                 if pages.max(initial=0) > self._meta.last_page or seen[pages].any():

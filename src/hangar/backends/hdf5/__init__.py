@@ -6,7 +6,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -17,7 +17,7 @@ from hangar.backends.base import Backend, Blob, Capabilities, FileWriter, Option
 from hangar.backends.file import BlobFile
 from hangar.backends.hdf5.chunks import Policy
 from hangar.backends.hdf5.options import complete_options, encoding_of
-from hangar.backends.hdf5.reading import encoded_as, read_into, read_sample, read_samples
+from hangar.backends.hdf5.reading import encoded_as, read_chunks, read_into, read_sample, read_samples
 from hangar.backends.hdf5.verify import verify_chunks
 from hangar.backends.hdf5.writer import HDF5Writer
 from hangar.backends.location import Location, Locations
@@ -54,6 +54,10 @@ class _HDF5(Backend):
     def read_one(self, file: BlobFile, place: Location, header: Header) -> Blob:
         """Logical bytes of one location."""
         return read_sample(file, place, header)
+
+    def read_pieces(self, file: BlobFile, place: Location, header: Header) -> Iterator[Blob]:
+        """Logical bytes of one location, a chunk at a time."""
+        return read_chunks(file, place, header)
 
     def read_rows(self, file: BlobFile, locations: Locations, header: Header, out: Rows) -> None:
         """Logical bytes of locations of one header, into ``out``."""

@@ -22,7 +22,7 @@ from hangar.backends.location import FILE_ROW, LENGTH_MASK, OFFSET, ROW_SHIFT, S
 from hangar.backends.raw import LARGE_BYTES, read_large
 from hangar.digest import Header
 from hangar.errors import CorruptionError
-from hangar.threads import cores, together
+from hangar.threads import cores, in_order, together
 
 __all__ = ["encoded_as", "frame_at", "read_into", "read_sample", "read_samples"]
 
@@ -51,6 +51,27 @@ def read_sample(file: BlobFile, place: Location, header: Header) -> Bytes:
         found = np.empty(size, np.uint8)
         _run(_whole(file, frame, mapped, [found]))
     return found
+
+
+def read_chunks(file: BlobFile, place: Location, header: Header) -> Iterator[Bytes]:
+    """The sample at one location, a chunk at a time where it fills chunks of its own."""
+    offset, stored, row = place[OFFSET], place[STORED], place[FILE_ROW] >> ROW_SHIFT
+    mapped = file.need(offset + (stored & LENGTH_MASK))
+    frame = frame_at(file, mapped, offset, stored)
+    content = frame.content
+    size = content.item_bytes * math.prod(header.shape)
+    _check_place(frame, row, size)
+    if not size or size < content.nbytes:
+        yield read_sample(file, place, header)
+        return
+
+    def chunk(number: int) -> Bytes:
+        start, stop = content.span(number)
+        filled = np.empty(content.piece_bytes, np.uint8)
+        _piece(file, frame, mapped, number, filled)
+        return filled[: stop - start]
+
+    yield from in_order(chunk, range(content.pieces))
 
 
 def read_samples(file: BlobFile, locations: Locations, headers: Sequence[Header]) -> list[Bytes]:
