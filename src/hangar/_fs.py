@@ -38,6 +38,7 @@ __all__ = [
     "create_file",
     "exists",
     "is_file_of",
+    "is_private",
     "make_directory",
     "move_directory",
     "open_file",
@@ -445,6 +446,11 @@ def close_in_child(descriptor: int) -> int:
     with _private_lock:
         _private.add(descriptor)
     return descriptor
+
+
+def is_private(descriptor: int) -> bool:
+    """Whether a descriptor was given to :func:`close_in_child` and is still open."""
+    return descriptor in _private
 
 
 def close_private(descriptor: int) -> None:

@@ -88,6 +88,11 @@ class WriterLock:
         """Whether this object took the lock, in this process, and has not released it (it may have been forced since)."""
         return self._descriptor is not None and self._pid == os.getpid()
 
+    @property
+    def released(self) -> bool:
+        """Whether this object was not given the lock yet, or gave it back; a fork of the holder's process has done neither."""
+        return self._descriptor is None
+
     def acquire(self) -> None:
         """Take the lock.
 
@@ -134,8 +139,19 @@ class WriterLock:
 
     def release(self) -> None:
         """Give the lock back; without effect where it is not held, as in a forked child."""
-        descriptor, self._descriptor, self.epoch = self._descriptor, None, 0
-        if descriptor is not None and self._pid == os.getpid():
+        descriptor = self._descriptor
+        try:
+            # First it is not held, then it is free: never the other way round.
+            self._descriptor, self.epoch = None, 0
+            self._let_go(descriptor)
+        except BaseException:
+            # An interrupt. Nobody else knows the descriptor, which keeps the lock as long as the process lives.
+            self._let_go(descriptor)
+            raise
+
+    def _let_go(self, descriptor: int | None) -> None:
+        """May be repeated: a descriptor that was closed is no private one any more."""
+        if descriptor is not None and self._pid == os.getpid() and _fs.is_private(descriptor):
             # Explicitly: a child that did not close its copy of the descriptor would keep the lock.
             _fs.unlock(descriptor)
             _fs.close_private(descriptor)

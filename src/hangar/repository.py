@@ -6,7 +6,6 @@ for as long as they live. What reads and writes columns is imported with the fir
 
 from __future__ import annotations
 
-import atexit
 import contextlib
 import os
 import warnings
@@ -193,7 +192,8 @@ class Repository:
     def close(self) -> None:
         """Close what is open; the repository opens again when it is next used. Optional."""
         for session in list(self._sessions):
-            _close_quietly(session)
+            with contextlib.suppress(HangarError):  # it may be closed already, or its lock taken over
+                session.close()
         if self._stores is not None:
             self._stores.close()
             self._stores = None
@@ -244,7 +244,7 @@ class Repository:
         InvalidInputError
             (a ``ValueError``) ``commit`` with ``write``, a ``write`` that is no bool, or changes staged on another branch.
         """
-        from hangar.checkout import ReaderCheckout, WriterCheckout
+        from hangar.checkout import ReaderCheckout, open_writer
 
         stores = self._open()
         given: object = write
@@ -266,10 +266,7 @@ class Repository:
         name = plain_text(branch) if branch else stores.refs.head().last_written
         if not stores.refs.exists(f"heads/{name}"):
             raise history.unknown_branch(stores.refs, name)
-        checkout = WriterCheckout(stores, self._config(), name)
-        self._sessions.add(checkout.session)
-        _OPEN_WRITERS.add(checkout.session)
-        return checkout
+        return open_writer(stores, self._config(), name, self._sessions)
 
     @property
     def attributes(self) -> Mapping[str, Any]:
@@ -479,22 +476,3 @@ class Repository:
         from hangar import fsck
 
         return fsck.check(self._open(), data=check_flag(data, "data"), progress=progress)
-
-
-_OPEN_WRITERS: weakref.WeakSet[WriterSession] = weakref.WeakSet()
-
-
-def _close_quietly(session: ReaderSession | WriterSession) -> None:
-    with contextlib.suppress(HangarError):  # It may be closed already, or its lock taken over.
-        session.close()
-
-
-@atexit.register
-def _close_writers() -> None:
-    for session in list(_OPEN_WRITERS):
-        if session.in_batch:
-            # Nobody came to the end of its block, so what it gathered is no whole batch.
-            with contextlib.suppress(HangarError):
-                session.abandon()
-        else:
-            _close_quietly(session)

@@ -38,12 +38,16 @@ class Stores:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.db = Database.open(directory)
-        self.nodes = NodeStore(self.db)
-        self.refs = Refs(self.db)
-        self.tables: BoundedCache[bytes, Any] = BoundedCache(limits.TABLE_CACHE_BYTES)
         self._made: dict[str, BlobStore] = {}
-        self._finalizer = weakref.finalize(self, _close, self._made, self.db)
+        self.db = Database.open(directory)
+        try:
+            self.nodes = NodeStore(self.db)
+            self.refs = Refs(self.db)
+            self.tables: BoundedCache[bytes, Any] = BoundedCache(limits.TABLE_CACHE_BYTES)
+            self._finalizer = weakref.finalize(self, _close, self._made, self.db)
+        except BaseException:
+            self.db.close()
+            raise
 
     @property
     def blobs(self) -> BlobStore:

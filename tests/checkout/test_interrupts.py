@@ -102,29 +102,33 @@ def test_a_write_that_was_published_is_remembered(
 
 
 @pytest.mark.parametrize("after", [False, True])
-def test_a_rollback_that_is_interrupted_closes_the_checkout(
+@pytest.mark.parametrize("step", ["blobs", "staging"])
+def test_a_rollback_that_is_interrupted_is_done_again(
     repo: Repository,
     writer: WriterCheckout,
     column: FlatSampleWriter,
     monkeypatch: pytest.MonkeyPatch,
+    step: str,
     after: bool,
 ) -> None:
     """Else rows whose blobs are forgotten would be published with the next write."""
     column[1] = value(1)
-    interrupt_once(monkeypatch, writer.session.blobs, "rollback", after=after)
+    if step == "blobs":
+        interrupt_once(monkeypatch, writer.session.blobs, "rollback", after=after)
+    else:
+        interrupt_once(monkeypatch, writer.session.staging, "rebase", after=after)
 
     def fail_in_a_block() -> None:
         with writer:
             column[2] = value(2)
             raise ValueError
 
-    with pytest.raises(KeyboardInterrupt):
+    with pytest.raises(KeyboardInterrupt) as kept:
         fail_in_a_block()
-    with pytest.raises(ClosedError):
-        column[3] = value(3)
-    assert repo.fsck(data=True).problems == ()
-    again = repo.checkout(write=True)
-    assert numbers(again["x"]) == {1: 1}
+    assert numbers(column) == {1: 1}
+    column[3] = value(3)
+    assert sound(repo, writer) == {1: 1, 3: 3}
+    assert kept.tb is not None
 
 
 def test_a_reset_that_was_made_is_remembered(

@@ -6,11 +6,10 @@ Access goes through ``checkout[...]``; what the brackets may hold is in ``_resol
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from contextlib import AbstractContextManager
 from typing import Any, Generic
 
 from hangar.checkout.session import ReaderSession, WriterSession
-from hangar.columns.base import BatchBlock
+from hangar.columns.block import BatchBlock, OpenBlock
 from hangar.columns.collection import C, Columns
 from hangar.columns.present import columns_html, columns_lines, plural
 from hangar.digest import Digest
@@ -193,8 +192,7 @@ class CheckoutBase(BatchBlock, Generic[C]):
 
     # ------------------------------------------------------------------ with
 
-    def _open_batch(self) -> AbstractContextManager[None]:
-        self.session.check()
+    def _open_batch(self) -> OpenBlock:
         return self.session.batch()
 
     def _ipython_key_completions_(self) -> list[str]:

@@ -6,7 +6,6 @@ name, so that they open again in any process.
 
 from __future__ import annotations
 
-from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +13,7 @@ from hangar.checkout.base import CheckoutBase
 from hangar.checkout.session import ReaderSession
 from hangar.columns.attributes import AttributesReader
 from hangar.columns.base import CommittedSource
+from hangar.columns.block import OpenBlock
 from hangar.columns.collection import Columns
 from hangar.columns.opening import ColumnReader, open_reader
 from hangar.digest import Digest
@@ -55,7 +55,7 @@ class _Owner:
     def remove(self, name: str) -> None:
         raise NotImplementedError
 
-    def batch(self) -> AbstractContextManager[None]:
+    def batch(self) -> OpenBlock:
         return self._session.batch()
 
     def check(self) -> None:

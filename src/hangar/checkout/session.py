@@ -7,31 +7,49 @@ publishes them together, as ``hangar.publishing`` says: only then is anything ac
 from __future__ import annotations
 
 import os
-import threading
 import weakref
 from collections.abc import Callable
-from contextlib import AbstractContextManager, nullcontext
+from contextlib import AbstractContextManager
 from types import TracebackType
-from typing import Any
+from typing import Any, Final
 
 from hangar.backends.preference import Preference, load_preference, store_preference
 from hangar.blobs import BlobWriter
+from hangar.checkout.turns import BLOCK, CALL, CLOSE, Statement, Turn, Turns
 from hangar.db import WriteTransaction
 from hangar.digest import Digest
-from hangar.errors import AccessError, ClosedError, LockedError, StaleRefError
+from hangar.errors import AccessError, ClosedError, HangarError, InvalidStateError, LockedError, StaleRefError
 from hangar.lock import WriterLock
 from hangar.objects.attributes import AttributeMap, load_attributes
 from hangar.objects.store import NodeStore
 from hangar.publishing import publish, publish_rows
 from hangar.schema import ColumnSchema
 from hangar.staging import Staging
+from hangar.statements import Running
 from hangar.stores import Stores
 
 __all__ = ["ReaderSession", "WriterSession"]
 
 Reopen = Callable[[str, str, str], object]
 """What a column pickles as a call of: path of the repository, commit, and name give the column."""
-_NO_BATCH: AbstractContextManager[None] = nullcontext()
+_SPOILT: Final = "a write in this `with` block was interrupted or failed, so that nothing of the block was stored: leave it and write it again"
+
+
+class ReaderBlock(AbstractContextManager[None]):
+    """A ``with`` block of a reader: it does nothing."""
+
+    running: Running | None = None
+
+    def __init__(self, session: ReaderSession) -> None:
+        self._session = session
+
+    def __enter__(self) -> None:
+        self._session.check()
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        pass
 
 
 class ReaderSession:
@@ -62,9 +80,9 @@ class ReaderSession:
         """The attributes of a digest."""
         return load_attributes(self.stores.db, digest)
 
-    def batch(self) -> AbstractContextManager[None]:
+    def batch(self) -> ReaderBlock:
         """Nothing is written, so nothing is gathered."""
-        return _NO_BATCH
+        return ReaderBlock(self)
 
     def close(self) -> None:
         """Refuse everything from now on."""
@@ -75,8 +93,10 @@ class ReaderSession:
 class WriterSession:
     """A writer's: the lock, the staging area, and one batch at a time.
 
-    As a context manager it is that batch: nested blocks join the outermost, whose end publishes, or after an exception
-    goes back to what was published last.
+    Attributes
+    ----------
+    by_hand
+        Blocks that were opened by a call of ``__enter__``, innermost last.
     """
 
     writable = True
@@ -85,17 +105,34 @@ class WriterSession:
         self.stores = stores
         self.nodes = NodeStore(stores.db)
         self.lock = lock
-        self.closed = False
         self.staging = Staging(stores.db, self.nodes, branch, head)
         self.blobs = BlobWriter(stores.blobs, lock)
         self._process = os.getpid()
-        self._gate = threading.RLock()
-        self._depth = 0
+        self._turns = Turns()
+        self.by_hand: list[Statement] = []
         self._preferences: dict[bytes, Preference] = {}
         weakref.finalize(self, lock.release)
 
+    @property
+    def closed(self) -> bool:
+        """Whether the lock was given back: in one step everything is refused and others may write."""
+        return self.lock.released
+
     def check(self) -> None:
-        """Raise ClosedError after :meth:`close`, LockedError where the lock was taken over or belongs to a parent process."""
+        """Make sure that the checkout can be used, and that what it shows is in line with the database.
+
+        Raises
+        ------
+        ClosedError
+            After :meth:`close`.
+        LockedError
+            The lock was taken over, or belongs to a parent process.
+        """
+        self._refuse()
+        if not self._turns.settled:
+            self._settle()
+
+    def _refuse(self) -> None:
         if self.closed:
             raise ClosedError("this checkout was closed: open another with `repo.checkout(write=True)`")
         self.lock.check()
@@ -108,43 +145,110 @@ class WriterSession:
         """The attributes of a digest, stored or still in a batch."""
         return self.staging.load_attributes(digest)
 
-    # ------------------------------------------------------------------ batches
+    # ------------------------------------------------------------------ whose turn it is
 
-    def batch(self) -> AbstractContextManager[None]:
-        """The batch of a ``with`` block."""
-        return self
+    def batch(self) -> Statement:
+        """The batch of a ``with`` block: nested ones join the outermost, whose end publishes, or after an exception rolls back."""
+        return Statement(self, BLOCK)
 
-    def writing(self) -> AbstractContextManager[None]:
-        """The batch of one call."""
-        return self
+    def writing(self) -> Statement:
+        """The batch of one call; inside a block it waits for the end of that."""
+        return Statement(self, CALL)
 
     @property
     def in_batch(self) -> bool:
-        """Whether a batch is open."""
-        return self._depth > 0
+        """Whether this thread is in a ``with`` block."""
+        turn = self._turns.current
+        return turn.mine() and turn.call is not turn.running
 
-    def __enter__(self) -> None:
-        self._gate.acquire()
-        try:
-            self.check()
-        except BaseException:
-            self._gate.release()
-            raise
-        self._depth += 1
+    @property
+    def unfinished(self) -> bool:
+        """Whether somebody is writing, or was interrupted and nothing was done about it."""
+        return not self._turns.current.over
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        try:
-            self._depth -= 1
-            if self._depth or self.closed:
-                return
-            if error is None:
-                self.publish()
-            else:
+    def enter(self, statement: Statement, running: Running) -> None:
+        """Begin a statement: wait for its turn, and undo first what an interrupted one left."""
+        turn = statement.turn = self._turns.take(running)
+        if turn.running is not running:
+            self._look_at_call(turn)
+        if statement.kind != CLOSE:
+            self._refuse()
+            if turn.running is running and not turn.aligned:
                 self.rollback()
-        finally:
-            self._gate.release()
+            if statement.kind == CALL and turn.spoilt:
+                raise InvalidStateError(_SPOILT)
+        if statement.kind != BLOCK:
+            turn.call = running
+            turn.aligned = False
+
+    def leave(self, statement: Statement, error: BaseException | None) -> None:
+        """End a statement."""
+        if statement.turn is None:
+            if not self.by_hand:
+                raise InvalidStateError("no `with` block of this checkout is open")
+            statement = self.by_hand.pop()
+        turn = statement.turn
+        assert turn is not None
+        if statement.outermost:
+            self._end_turn(turn, error)
+        elif turn.call is statement.running:
+            if error is None or isinstance(error, HangarError) or turn.aligned:
+                turn.call = None
+            else:
+                self._spoil(turn)
+
+    def _end_turn(self, turn: Turn, error: BaseException | None) -> None:
+        if turn.over:
+            return
+        if not self.closed:
+            if turn.call is not None and turn.call is not turn.running:
+                self._spoil(turn)
+            try:
+                if not turn.aligned:
+                    if error is None and not turn.spoilt:
+                        self.publish()
+                    else:
+                        self.rollback()
+            finally:
+                if turn.aligned:
+                    turn.finish()
+            if turn.spoilt and error is None:
+                raise InvalidStateError(_SPOILT)
+        turn.finish()
+
+    def _look_at_call(self, turn: Turn) -> None:
+        """Make sure that no write is being made in this thread's turn; one that was interrupted spoils the block."""
+        call = turn.call
+        if call is None:
+            return
+        if call() is not None:
+            raise InvalidStateError(
+                "a write was begun while the same thread is in the middle of another one (in a signal handler, or in a mapping "
+                "that writes while it is being read)"
+            )
+        self._spoil(turn)
+
+    def _spoil(self, turn: Turn) -> None:
+        """Drop what a block has written. What it goes on to write is refused: half of it must not become visible."""
+        turn.spoilt = True
+        self.rollback()
+        turn.call = None
+
+    def drop(self) -> None:
+        """Drop what the current turn has written: it could not be published."""
+        self._spoil(self._turns.current)
+
+    def _settle(self) -> None:
+        """Before anything is read: undo what an interrupted statement left."""
+        turn = self._turns.current
+        if turn.mine():
+            if turn.call is not None and turn.call() is None:
+                self._spoil(turn)
+        elif turn.interrupted() and not turn.aligned:
+            with self.batch():
+                pass
+
+    # ------------------------------------------------------------------ publishing
 
     def spill_if_large(self) -> None:
         """Store nodes of a long batch that take too much memory."""
@@ -156,19 +260,21 @@ class WriterSession:
             publish(self.stores.db, self.lock, _Batch(self))
         else:
             self.blobs.rollback()
+            self.aligned()
+
+    def aligned(self) -> None:
+        """Memory is in line with the database."""
+        self._turns.current.aligned = True
 
     def rollback(self) -> None:
         """Go back to what the database holds, which may be more than this process knows to be published.
 
-        Where that does not come to its end the checkout is closed: what is half forgotten must not be published later.
+        Where that does not come to its end it is done again before the next read or write.
         """
-        try:
-            self.blobs.rollback()
-            if not self._taken_over():
-                self.staging.rebase(self.stores.refs.get(f"heads/{self.staging.branch}"))
-        except BaseException:
-            self.abandon()
-            raise
+        self.blobs.rollback()
+        if not self._taken_over():
+            self.staging.rebase(self.stores.refs.get(f"heads/{self.staging.branch}"))
+        self.aligned()
 
     def _taken_over(self) -> bool:
         """Whether every further access is refused, because somebody else is the writer."""
@@ -189,35 +295,34 @@ class WriterSession:
 
     def set_preference(self, column_id: bytes, preference: Preference) -> None:
         """Let new blobs of a column go to another backend."""
+        # Forgotten first, and read again when it is needed: so memory never says something else than the database.
+        self._preferences.pop(column_id, None)
         publish_rows(
             self.stores.db, self.lock, lambda transaction: store_preference(transaction, column_id, preference)
         )
-        self._preferences[column_id] = preference
 
     # ------------------------------------------------------------------ the end
 
     def close(self) -> None:
-        """Publish what an open batch has gathered, free the lock, refuse everything from now on."""
+        """Publish what an open block of this thread has gathered, free the lock, refuse everything from now on."""
         try:
-            self.check()
+            self._refuse()
         except LockedError:
             if self.lock.held:
                 # A thread may still be writing: until it is done its files are nobody else's.
-                with self._gate:
+                with Statement(self, CLOSE):
                     self.abandon()
             raise
-        with self._gate:
-            if self._depth:
+        closing = Statement(self, CLOSE)
+        with closing:
+            if not closing.outermost and not self._turns.current.spoilt:
                 self.publish()
             self.abandon()
 
     def abandon(self) -> None:
         """Free the lock and refuse everything; what was not published is gone."""
-        self.closed = True
-        try:
-            self.blobs.close()
-        finally:
-            self.lock.release()
+        self.blobs.close()
+        self.lock.release()
 
 
 class _Batch:
@@ -248,6 +353,7 @@ class _Batch:
     def published(self) -> None:
         self._session.blobs.published()
         self._session.staging.written()
+        self._session.aligned()
 
     def rollback(self) -> None:
-        self._session.rollback()
+        self._session.drop()

@@ -7,7 +7,6 @@ makes it history.
 from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
-from contextlib import AbstractContextManager
 from typing import Any
 
 from hangar.checkout.adding import ColumnAdding
@@ -17,6 +16,7 @@ from hangar.checkout.restore import Sample, restore_column, restore_samples
 from hangar.checkout.session import WriterSession
 from hangar.columns.attributes import AttributesWriter, Changing
 from hangar.columns.base import StagedSource
+from hangar.columns.block import OpenBlock
 from hangar.columns.collection import Columns
 from hangar.columns.evolve import change_attributes
 from hangar.columns.opening import ColumnToWrite, open_writer
@@ -79,7 +79,7 @@ class _Owner:
             column.retire()
         self._open.clear()
 
-    def batch(self) -> AbstractContextManager[None]:
+    def batch(self) -> OpenBlock:
         return self._session.batch()
 
     def check(self) -> None:
@@ -98,12 +98,12 @@ class WriterCheckout(ColumnAdding, CheckoutBase[ColumnToWrite]):
             lock.acquire()
             _stand_on(stores, lock, branch)
             self.session: WriterSession = WriterSession(stores, lock, branch, stores.refs.get(f"heads/{branch}"))
+            self._config = config
+            self._owner = _Owner(self.session)
+            self._columns = Columns(self._owner)
         except BaseException:
             lock.release()
             raise
-        self._config = config
-        self._owner = _Owner(self.session)
-        self._columns = Columns(self._owner)
 
     @property
     def branch_name(self) -> str:

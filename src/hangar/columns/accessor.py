@@ -7,7 +7,6 @@ writes as a flat column does.
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from functools import cached_property
 from itertools import islice
 from operator import getitem
@@ -16,7 +15,8 @@ from typing import Any, overload
 from weakref import ReferenceType
 
 from hangar.columns.ahead import ReadAhead
-from hangar.columns.base import BatchBlock, ColumnBase, Session, Source, StagedSource, WriteSession
+from hangar.columns.base import ColumnBase, Session, Source, StagedSource, WriteSession
+from hangar.columns.block import BatchBlock, OpenBlock
 from hangar.columns.evolve import ColumnWriter
 from hangar.columns.keyed import KeyedWriter, generated_key
 from hangar.columns.keyspace import PrefixSpace
@@ -80,8 +80,7 @@ class FlatSubsampleReader(BatchBlock, ValueMapping):
     def _table(self) -> ColumnTable | None:
         return self._of._table
 
-    def _open_batch(self) -> AbstractContextManager[None]:
-        self._session.check()
+    def _open_batch(self) -> OpenBlock:
         return self._session.batch()
 
     def __reduce__(self) -> tuple[Any, ...]:

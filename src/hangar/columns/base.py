@@ -10,14 +10,14 @@ from __future__ import annotations
 from collections.abc import Sequence
 from contextlib import AbstractContextManager
 from itertools import islice
-from types import TracebackType
-from typing import TYPE_CHECKING, Any, ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 import numpy as np
 
 from hangar.backends.preference import Preference, column_needs, load_preference
 from hangar.blobs import BlobWriter
 from hangar.columns.attributes import AttributesReader
+from hangar.columns.block import BatchBlock, OpenBlock
 from hangar.columns.present import COMPLETED_KEYS, column_html, column_lines, counts, holds, lacks
 from hangar.columns.tables import ColumnTable
 from hangar.columns.values import ValueReader
@@ -33,10 +33,7 @@ from hangar.schema import ColumnSchema
 from hangar.staging import StagedColumns, Staging, WorkingColumn
 from hangar.stores import Stores
 
-if TYPE_CHECKING:
-    from typing_extensions import Self
-
-__all__ = ["BatchBlock", "ColumnBase", "CommittedSource", "Session", "Source", "StagedSource", "WriteSession"]
+__all__ = ["ColumnBase", "CommittedSource", "Session", "Source", "StagedSource", "WriteSession"]
 
 
 class Session(Protocol):
@@ -52,7 +49,7 @@ class Session(Protocol):
     def reduce_column(self, name: str) -> tuple[Any, ...]:
         """What a column of this name pickles as."""
 
-    def batch(self) -> AbstractContextManager[None]:
+    def batch(self) -> OpenBlock:
         """One batch of writes; inner ones join the outermost. A reader's does nothing."""
 
     def load_attributes(self, digest: Digest) -> AttributeMap:
@@ -203,29 +200,6 @@ class StagedSource:
         return self.working.below(prefix)
 
 
-class BatchBlock:
-    """A ``with`` block that is one batch of writes."""
-
-    _open_blocks: list[AbstractContextManager[None]] | None = None
-
-    def _open_batch(self) -> AbstractContextManager[None]:
-        raise NotImplementedError
-
-    def __enter__(self) -> Self:
-        batch = self._open_batch()
-        batch.__enter__()
-        if self._open_blocks is None:
-            self._open_blocks = []
-        self._open_blocks.append(batch)
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        if self._open_blocks:
-            self._open_blocks.pop().__exit__(kind, error, trace)
-
-
 class ColumnBase(BatchBlock):
     """Introspection that flat and nested columns have in common."""
 
@@ -369,6 +343,5 @@ class ColumnBase(BatchBlock):
         self._check()
         return ()
 
-    def _open_batch(self) -> AbstractContextManager[None]:
-        self._check()
+    def _open_batch(self) -> OpenBlock:
         return self._session.batch()

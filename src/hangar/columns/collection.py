@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import AbstractContextManager
 from typing import Any, Generic, Protocol, TypeVar
 
-from hangar.columns.base import BatchBlock, ColumnBase
+from hangar.columns.base import ColumnBase
+from hangar.columns.block import BatchBlock, OpenBlock
 from hangar.columns.present import columns_html, columns_lines, first_keys
 from hangar.errors import ColumnNotFoundError
 
@@ -34,7 +34,7 @@ class ColumnsOwner(Protocol[C_co]):
     def remove(self, name: str) -> None:
         """Take a column out of the staging area."""
 
-    def batch(self) -> AbstractContextManager[None]:
+    def batch(self) -> OpenBlock:
         """One batch of writes."""
 
     def check(self) -> None:
@@ -128,8 +128,7 @@ class Columns(BatchBlock, Generic[C]):
     def __delitem__(self, name: str) -> None:
         self.delete(name)
 
-    def _open_batch(self) -> AbstractContextManager[None]:
-        self._owner.check()
+    def _open_batch(self) -> OpenBlock:
         return self._owner.batch()
 
     def __repr__(self) -> str:

@@ -29,6 +29,9 @@ class _Retired:
     def check(self) -> None:
         raise ClosedError("this column is no more: it was removed, or its checkout was reset or closed; get it again")
 
+    def batch(self) -> Any:
+        self.check()
+
     def reduce_column(self, name: str) -> Any:
         self.check()
 

@@ -93,7 +93,14 @@ class Database:
         network = network_file_system(path)
         if os.environ.get(FORCE_NETWORK) == "1":
             network = None
-        return cls(directory, registry.acquire(path), readonly or not writable or network is not None, network)
+        handle = None
+        try:
+            handle = registry.acquire(path)
+            return cls(directory, handle, readonly or not writable or network is not None, network)
+        except BaseException:
+            if handle is not None:
+                registry.release(handle)
+            raise
 
     @classmethod
     def create(cls, directory: Path, *, map_size: int = limits.DATABASE_INITIAL_BYTES) -> Database:
@@ -174,7 +181,8 @@ class Database:
     def _try_update(self, handle: Handle, function: Callable[[WriteTransaction], T]) -> T:
         try:
             # All of it inside: an interrupt must not leave LMDB's writer lock behind.
-            transaction = handle.writer = WriteTransaction(handle, handle.begin_write())
+            transaction = handle.writer = WriteTransaction(handle)
+            transaction.begin()
             result = function(transaction)
             transaction.finish()
             if transaction.full:

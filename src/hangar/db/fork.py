@@ -64,7 +64,7 @@ class Fork:
         handle.writing = threading.RLock()
         handle.gate = threading.RLock()
         environment = self._environment or handle.environment or handle.taken
-        handle.environment = handle.taken = None
+        handle.environment = handle.taken = handle.opened = None
         handle.writable = False
         handle.presence = None  # its descriptor is closed by _fs
         left = self._forget_transactions()

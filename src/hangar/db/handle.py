@@ -23,6 +23,7 @@ from hangar.db import opening
 from hangar.db.failures import translate
 from hangar.db.opening import create_environment, file_identity, join, open_environment
 from hangar.errors import ClosedError, InvalidStateError, StorageError
+from hangar.statements import Running, is_running
 
 __all__ = ["Handle", "Reader", "Writer"]
 
@@ -33,9 +34,13 @@ _POLL_SECONDS: Final = 0.0005
 
 
 class Reader(Protocol):
-    """What a handle knows of a read transaction: its thread, and how a fork drops it."""
+    """What a handle knows of a read transaction: its thread, whether it is running, how it is ended, and how a fork drops it."""
 
     thread: int
+    running: Running | None
+
+    def end(self) -> None:
+        """End it."""
 
     @property
     def lmdb_transaction(self) -> lmdb.Transaction[bytes] | None:
@@ -61,6 +66,8 @@ class Handle:
     ----------
     environment : lmdb.Environment or None
         None while it is not open, or taken by what must be alone: then ``current`` waits, or opens it.
+    opened : lmdb.Environment or None
+        The last one that was opened and not closed, whether it came to be used or not.
     live : set of weak references
         The read transactions of this process. One that nobody holds any more (an interrupt struck as it ended) is gone, and its
         LMDB transaction with it.
@@ -80,6 +87,7 @@ class Handle:
         self.identity: tuple[int, int] | None = None
         self.environment: lmdb.Environment | None = None
         self.taken: lmdb.Environment | None = None
+        self.opened: lmdb.Environment | None = None
         self.tables: list[Any] = []
         self.live: set[weakref.ref[Reader]] = set()
         self.writer: Writer | None = None
@@ -96,17 +104,18 @@ class Handle:
         """Open the environment."""
         if self.presence is None:
             self.presence = join(self.path)
-        environment, self.tables = open_environment(self.path, self.writable)
+        self._close_opened()
+        self.opened, self.tables = open_environment(self.path, self.writable)
         self.identity = file_identity(self.path)
-        self.environment = environment
+        self.environment, self.taken = self.opened, None
 
     def create(self, map_size: int) -> None:
         """Make the environment, and open it."""
         self.presence = join(self.path)
-        environment, self.tables = create_environment(self.path, map_size)
+        self.opened, self.tables = create_environment(self.path, map_size)
         self.writable = True
         self.identity = file_identity(self.path)
-        self.environment = environment
+        self.environment = self.opened
 
     def close(self) -> bool:
         """Close the environment, when the transactions of other threads have ended; False where this thread is in one."""
@@ -130,14 +139,19 @@ class Handle:
 
     def _put_away(self) -> None:
         environment = self.environment
-        if environment is None:
-            return
         try:
-            self.taken, self.environment = environment, None
-            self.wait_for_readers(WAIT_SECONDS)
+            if environment is not None:
+                self.taken, self.environment = environment, None
+                self.wait_for_readers(WAIT_SECONDS)
         finally:
             self.taken = self.environment = None
-            environment.close()
+            self._close_opened()
+
+    def _close_opened(self) -> None:
+        """Close the environment; also one that an interrupt kept from being used, which could not be opened a second time."""
+        if self.opened is not None:
+            self.opened.close()
+            self.opened = None
 
     # -------------------------------------------------------------------------------------------------- transactions
 
@@ -225,9 +239,9 @@ class Handle:
 
     def drop_leftover(self) -> None:
         """End the writing transaction that an interrupt, striking as it ended, left; the caller holds ``writing``."""
-        leftover, self.writer = self.writer, None
-        if leftover is not None:
-            leftover.abandon()
+        if self.writer is not None:
+            self.writer.abandon()
+            self.writer = None
 
     # ---------------------------------------------------------------------------------------------- to be alone
 
@@ -238,7 +252,7 @@ class Handle:
     def resize(self, size: int) -> None:
         """Set the size of the map; 0 adopts the size that another process gave it."""
         with self.writing:
-            if self.writer is not None:
+            if self.writer is not None and self.writer.lmdb_transaction is not None:
                 raise StorageError(f"the map of the database in {self.path} cannot change in a writing transaction")
             with self._alone() as environment:
                 try:
@@ -275,14 +289,16 @@ class Handle:
                 self.taken, self.environment = None, environment
 
     def readers(self) -> list[Reader]:
-        """The read transactions, without those that nobody holds any more."""
+        """The read transactions; one whose ``with`` statement was left without its end, by an interrupt, ends here."""
         found = []
         for reference in list(self.live):
             reader = reference()
             if reader is None:
                 self.live.discard(reference)
-            else:
+            elif is_running(reader):
                 found.append(reader)
+            else:
+                reader.end()
         return found
 
     def _own(self) -> list[Reader]:

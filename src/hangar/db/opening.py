@@ -64,33 +64,40 @@ def open_environment(path: Path, writable: bool) -> tuple[lmdb.Environment, list
         )
     _check_length(path, _LEAST_BYTES)
     check_roots(path / DATA_FILE)
+    environment = None
     try:
-        # Size 0: what the data file says.
-        environment = _open(path, map_size=0, readonly=not writable, lock=lock)
-    except _CannotMapError:
-        # That number is rotten, or this process may not map so much; twice what there is will do.
-        environment = _open(path, map_size=2 * (path / DATA_FILE).stat().st_size, readonly=not writable, lock=lock)
-    try:
+        try:
+            # Size 0: what the data file says.
+            environment = _open(path, map_size=0, readonly=not writable, lock=lock)
+        except _CannotMapError:
+            # That number is rotten, or this process may not map so much; twice what there is will do.
+            environment = _open(path, map_size=2 * (path / DATA_FILE).stat().st_size, readonly=not writable, lock=lock)
         tables = _open_tables(path, environment, writable)
         if lock:
             environment.reader_check()
+        return environment, tables
     except BaseException:
-        environment.close()
+        # The traceback keeps it, and a process opens a file once.
+        if environment is not None:
+            environment.close()
         raise
-    return environment, tables
 
 
 def create_environment(path: Path, map_size: int) -> tuple[lmdb.Environment, list[Any]]:
     """Make the environment and its tables where they are missing, durably but for the directory entry of the data file."""
-    environment = _open(path, map_size=map_size, readonly=False, lock=True)
+    environment = None
     try:
+        environment = _open(path, map_size=map_size, readonly=False, lock=True)
         with environment.begin(write=True) as transaction:
             tables = [environment.open_db(table.name.encode(), transaction) for table in TABLES]
-    except lmdb.Error as error:
-        environment.close()
-        raise translate(error, path) from error
-    _fs.report_file_sync(path / DATA_FILE)
-    return environment, tables
+        _fs.report_file_sync(path / DATA_FILE)
+        return environment, tables
+    except BaseException as error:
+        if environment is not None:
+            environment.close()
+        if isinstance(error, lmdb.Error):
+            raise translate(error, path) from error
+        raise
 
 
 def _open(path: Path, *, map_size: int, readonly: bool, lock: bool) -> lmdb.Environment:

@@ -33,22 +33,26 @@ def acquire(path: Path, create_size: int | None = None) -> Handle:
     try:
         with _lock:
             _close_released()
-            handle = _find(path)
-            if handle is None:
-                handle = Handle(path)
-                try:
-                    if create_size is None:
-                        handle.open()
-                    else:
-                        handle.create(create_size)
-                except BaseException:
-                    handle.close()
-                    raise
-                _handles.append(handle)
-            handle.users += 1
-            return handle
+            return _find(path, one_more=True) or _open(path, create_size)
     finally:
         _settle()
+
+
+def _open(path: Path, create_size: int | None) -> Handle:
+    handle = Handle(path)
+    try:
+        if create_size is None:
+            handle.open()
+        else:
+            handle.create(create_size)
+        handle.users = 1
+        _handles.append(handle)
+        return handle
+    except BaseException:
+        # An interrupt too: the traceback keeps what is open, and a process opens a file once.
+        if handle not in _handles:
+            handle.close()
+        raise
 
 
 def release(handle: Handle) -> None:
@@ -90,7 +94,8 @@ def closed_for(path: Path, function: Callable[[], bool]) -> bool:
         return function() if handle is None else False
 
 
-def _find(path: Path) -> Handle | None:
+def _find(path: Path, *, one_more: bool = False) -> Handle | None:
+    """The handle on ``path`` that is open in this process, with ``one_more`` user."""
     try:
         identity = file_identity(path)
     except OSError:
@@ -98,6 +103,7 @@ def _find(path: Path) -> Handle | None:
     for handle in _handles:
         # One that a fork closed opens again by its path, whatever file is there then.
         if handle.identity == identity if handle.environment is not None else handle.path == path:
+            handle.users += one_more
             return handle
     return None
 

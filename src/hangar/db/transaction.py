@@ -20,6 +20,7 @@ from hangar.db.failures import translate
 from hangar.db.handle import Handle, Reader
 from hangar.db.tables import CHECKSUM_BYTES, META, Table, seal, seal_many, unseal, unseal_many
 from hangar.errors import CorruptionError, InvalidStateError
+from hangar.statements import FreshExit, Running
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -38,10 +39,14 @@ def _ended(*_: object) -> NoReturn:
     raise InvalidStateError("this transaction has ended")
 
 
+def _end(transaction: ReadTransaction, *_: object) -> None:
+    transaction.end()
+
+
 class ReadTransaction:
     """One consistent state of the database; a context manager, for one thread."""
 
-    __slots__ = ("__weakref__", "_get", "_handle", "_reference", "_tables", "_transaction", "thread")
+    __slots__ = ("__weakref__", "_get", "_handle", "_reference", "_tables", "_transaction", "running", "thread")
 
     _transaction: lmdb.Transaction[bytes] | None
     _get: Any
@@ -50,6 +55,7 @@ class ReadTransaction:
         self._handle = handle
         self._get = _ended
         self._transaction = None
+        self.running: Running | None = None
 
     def __enter__(self) -> ReadTransaction:
         handle = self._handle
@@ -68,18 +74,26 @@ class ReadTransaction:
             self._tables = handle.tables
         except BaseException:
             # The traceback of an interrupt may be kept for long, and with it this transaction.
-            self.__exit__(None, None, None)
+            self.end()
             raise
         return self
 
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
+    def end(self) -> None:
+        """End it; may be repeated, and by another thread where the ``with`` statement was left without it."""
         transaction = self._transaction
         if transaction is not None:
             transaction.abort()
             self.forget()
         self._handle.live.discard(self._reference)
+
+    if TYPE_CHECKING:
+
+        def __exit__(
+            self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+        ) -> None: ...
+
+    else:
+        __exit__ = FreshExit(_end)
 
     @property
     def lmdb_transaction(self) -> lmdb.Transaction[bytes] | None:
@@ -241,14 +255,17 @@ class WriteTransaction(ReadTransaction):
 
     __slots__ = ("_before", "full")
 
-    def __init__(self, handle: Handle, transaction: lmdb.Transaction[bytes]) -> None:
+    def __init__(self, handle: Handle) -> None:
         super().__init__(handle)
         self.thread = threading.get_ident()
-        self._transaction = transaction
-        self._get = transaction.get
-        self._tables = handle.tables
         self._before: dict[Table, int] = {}
         self.full = False
+
+    def begin(self) -> None:
+        """Begin it, when the handle knows of it: an interrupt must not leave LMDB's writer lock with a traceback."""
+        self._transaction = self._handle.begin_write()
+        self._get = self._transaction.get
+        self._tables = self._handle.tables
 
     def put(self, table: Table, key: bytes, value: bytes) -> None:
         """Set the value of ``key`` (1 to 511 bytes)."""

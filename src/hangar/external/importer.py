@@ -9,14 +9,14 @@ again, as what is there already with the same content is passed over. Inside a `
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Generator, Mapping, Sequence
-from contextlib import AbstractContextManager, ExitStack, nullcontext
+from collections.abc import Callable, Generator, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
 
-from hangar.errors import HangarError
+from hangar.errors import ConflictError, HangarError
 from hangar.external.batches import Batch, ImportKeys, WritableColumn, check_name
 from hangar.external.fit import Needs, value_bytes
 from hangar.external.keysfile import Key
@@ -111,9 +111,7 @@ class FolderImport:
         self._keys = ImportKeys(needs.nested, integers)
         self._named = paths is not None
         self._together = together
-        self._open = ExitStack()
-        self._done = ImportReport()
-        self._acknowledged = 0.0
+        self._done = self.report
         capacity = BATCH_SAMPLES
         rows = None
         if needs.kind == "ndarray" and not needs.variable:
@@ -153,28 +151,45 @@ class FolderImport:
 
     def _run(self, progress: Progress) -> ImportReport:
         """Read the files, and store what is in them."""
-        with report(progress, len(self._jobs), "files", f"importing {self._needs.column}") as reporter, self._open:
-            self._acknowledged = time.monotonic()
+        with report(progress, len(self._jobs), "files", f"importing {self._needs.column}") as reporter:
             samples = self._samples(reporter)
             try:
-                while True:
-                    try:
-                        key, value, source = next(samples)
-                    except StopIteration:
-                        break
-                    except HangarError:
-                        # A file is to blame: those before it are whole.
-                        self._store()
-                        self._acknowledge()
-                        raise
-                    self._batch.add(key, value, source)
-                    if self._batch.full:
-                        self._store()
-                self._store()
-                self._acknowledge()
+                while self._import_some(samples):
+                    pass
             finally:
                 samples.close()
         return self.report
+
+    def _import_some(self, samples: Iterator[tuple[Key, Any, Source]]) -> bool:
+        """Import until it is time to acknowledge; whether there is more."""
+        begun = time.monotonic()
+        more = True
+        fault: HangarError | None = None
+        with self._together():
+            while more and fault is None and not self._due(begun):
+                try:
+                    key, value, source = next(samples)
+                except StopIteration:
+                    more = False
+                except HangarError as error:
+                    # A file is to blame: those before it are whole.
+                    fault = error
+                else:
+                    self._batch.add(key, value, source)
+                if self._batch.full or not more or fault is not None:
+                    fault = self._store() or fault
+        # The batch ended, so that everything stored in it is durable.
+        self.report = self._done
+        if fault is not None:
+            raise fault
+        return more
+
+    def _due(self, begun: float) -> bool:
+        """Whether enough was stored, or time went by, to acknowledge it."""
+        if self._done is self.report:
+            return False
+        waited = time.monotonic() - begun
+        return waited >= ACKNOWLEDGED_SECONDS or self._done.nbytes - self.report.nbytes >= ACKNOWLEDGED_BYTES
 
     def _samples(self, reporter: Reporter) -> Generator[tuple[Key, Any, Source], None, None]:
         """Every sample, in the order of the files. Whatever this raises is the fault of a file."""
@@ -195,36 +210,25 @@ class FolderImport:
             if loaded.error is not None:
                 raise loaded.error
 
-    def _store(self) -> None:
-        """Write what has been gathered; acknowledge from time to time."""
+    def _store(self) -> ConflictError | None:
+        """Write what has been gathered; what is there with another content ends the import."""
         batch = self._batch
-        if batch.files or batch.samples:
-            self._open.enter_context(self._together())
-            conflict = batch.write()
-            done = self._done
-            self._done = replace(
-                done,
-                samples=done.samples + batch.written,
-                overwritten=done.overwritten + batch.overwritten,
-                unchanged=done.unchanged + batch.unchanged,
-                files=done.files + batch.files,
-                nbytes=done.nbytes + batch.nbytes,
-                last=batch.last or done.last,
-            )
-            batch.clear()
-            self._loader.written()
-            if conflict is not None:
-                self._acknowledge()
-                raise conflict
-        waited = time.monotonic() - self._acknowledged
-        if waited >= ACKNOWLEDGED_SECONDS or self._done.nbytes - self.report.nbytes >= ACKNOWLEDGED_BYTES:
-            self._acknowledge()
-
-    def _acknowledge(self) -> None:
-        """Make everything written so far durable."""
-        self._open.close()
-        self.report = self._done
-        self._acknowledged = time.monotonic()
+        if not batch.files and not batch.samples:
+            return None
+        conflict = batch.write()
+        done = self._done
+        self._done = replace(
+            done,
+            samples=done.samples + batch.written,
+            overwritten=done.overwritten + batch.overwritten,
+            unchanged=done.unchanged + batch.unchanged,
+            files=done.files + batch.files,
+            nbytes=done.nbytes + batch.nbytes,
+            last=batch.last or done.last,
+        )
+        batch.clear()
+        self._loader.written()
+        return conflict
 
 
 def _memory_for(shape: tuple[int, ...], needs: Needs) -> Rows:

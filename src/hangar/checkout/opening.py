@@ -1,0 +1,46 @@
+"""Opening a write checkout, and closing those that are open when the process ends."""
+
+from __future__ import annotations
+
+import atexit
+import contextlib
+import weakref
+
+from hangar.checkout.session import ReaderSession, WriterSession
+from hangar.checkout.writer import WriterCheckout
+from hangar.config import Config
+from hangar.errors import HangarError
+from hangar.stores import Stores
+
+__all__ = ["open_writer"]
+
+Sessions = weakref.WeakSet[ReaderSession | WriterSession]
+
+_open_writers: weakref.WeakSet[WriterSession] = weakref.WeakSet()
+
+
+def open_writer(stores: Stores, config: Config, branch: str, sessions: Sessions) -> WriterCheckout:
+    """A write checkout of ``branch``, whose session is added to ``sessions``; see ``Repository.checkout``."""
+    checkout = None
+    try:
+        checkout = WriterCheckout(stores, config, branch)
+        sessions.add(checkout.session)
+        _open_writers.add(checkout.session)
+        return checkout
+    except BaseException:
+        # Nobody is given it, and the traceback of an interrupt would keep it, and the lock with it.
+        if checkout is not None:
+            checkout.close()
+        raise
+
+
+@atexit.register
+def _close_writers() -> None:
+    for session in list(_open_writers):
+        # It may be closed already, or its lock taken over.
+        with contextlib.suppress(HangarError):
+            if session.unfinished:
+                # Nobody came to the end of its block, so what it gathered is no whole batch.
+                session.abandon()
+            else:
+                session.close()

@@ -1,0 +1,194 @@
+"""The operations that are interrupted, and what a repository holds before and after them."""
+
+from __future__ import annotations
+
+import warnings
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hangar import Repository
+from hangar.checkout import WriterCheckout
+from hangar.external.importer import FolderImport
+from hangar.external.loading import plan_import
+from hangar.external.naming import find_files
+from tests.interrupts.sweep import Operation, State
+
+SHAPE = (40,)
+
+
+def value(number: int) -> np.ndarray[Any, Any]:
+    return np.full(SHAPE, number, np.uint8)
+
+
+class Opened:
+    """A repository and its writer."""
+
+    def __init__(self, directory: Path) -> None:
+        self.directory = directory
+        self.repo = Repository(directory)
+        self.writer: WriterCheckout | None = None
+
+    def open(self) -> WriterCheckout:
+        """The writer; another one where that was closed."""
+        if self.writer is None or self.writer.session.closed:
+            self.writer = None
+            self.writer = self.repo.checkout(write=True)
+        return self.writer
+
+
+def prepare(directory: Path) -> None:
+    """A repository with two commits, in two backends, and something staged."""
+    repo = Repository(directory, exists=False)
+    repo.init("Ada", "ada@example.org")
+    writer = repo.checkout(write=True)
+    raw = writer.add_ndarray_column("raw", SHAPE, np.uint8, backend="10")
+    packed = writer.add_ndarray_column("packed", SHAPE, np.uint8, backend="00")
+    writer.add_str_column("text")
+    for turn in range(2):
+        raw.write(range(3), [value(10 * turn + i) for i in range(3)])
+        packed.write(range(3), [value(20 * turn + i) for i in range(3)])
+        writer["text"][turn] = f"text {turn}"
+        writer.commit(f"commit {turn}")
+    raw[3] = value(30)
+    writer.close()
+    repo.close()
+    files = directory / "files"
+    files.mkdir()
+    for number in range(4):
+        np.save(files / f"{number}.npy", value(100 + number))
+
+
+def content(writer: WriterCheckout) -> State:
+    """What a writer shows, as JSON has it."""
+    columns = {
+        name: {str(key): found if isinstance(found, str) else int(found[0]) for key, found in column.items()}
+        for name, column in writer.columns.items()
+    }
+    log = writer.log(return_contents=True)
+    assert log is not None
+    return {"columns": columns, "log": [log["specs"][commit]["commit_message"] for commit in log["order"]]}
+
+
+def found(directory: Path) -> State:
+    """What another process finds. Nothing in the repository is wrong."""
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        repo = Repository(directory)
+        writer = repo.checkout(write=True)
+        seen = content(writer)
+        writer.close()
+        assert repo.fsck(data=True).problems == ()
+        repo.close()
+    return seen
+
+
+def begin(directory: Path) -> Opened:
+    opened = Opened(directory)
+    opened.open()
+    return opened
+
+
+def begin_without_writer(directory: Path) -> Opened:
+    return Opened(directory)
+
+
+def look(opened: Opened) -> State:
+    return content(opened.open())
+
+
+def go_on(opened: Opened, name: str) -> None:
+    opened.open()["text"][name] = name
+
+
+def write_one(opened: Opened) -> None:
+    opened.open()["raw"][7] = value(70)
+
+
+def write_batch(opened: Opened) -> None:
+    opened.open()["packed"].write([7, 8, 9], np.stack([value(71), value(72), value(73)]))
+
+
+def delete(opened: Opened) -> None:
+    opened.open()["raw"].delete([0, 3])
+
+
+def write_block(opened: Opened) -> None:
+    writer = opened.open()
+    with writer:
+        writer["raw"][7] = value(70)
+        writer["packed"].write([7, 8], np.stack([value(71), value(72)]))
+        del writer["text"][0]
+
+
+def write_nested_block(opened: Opened) -> None:
+    writer = opened.open()
+    with writer:
+        writer["raw"][7] = value(70)
+        with writer["packed"] as packed:
+            packed[7] = value(71)
+            with writer.columns:
+                writer["text"]["t"] = "t"
+        packed[8] = value(72)
+
+
+def fail_in_block(opened: Opened) -> None:
+    """A block that ends with an error of its own."""
+    writer = opened.open()
+    try:
+        with writer:
+            writer["raw"][7] = value(70)
+            raise ZeroDivisionError
+    except ZeroDivisionError:
+        pass
+
+
+def commit(opened: Opened) -> None:
+    opened.open().commit("commit 2")
+
+
+def add_column(opened: Opened) -> None:
+    opened.open().add_ndarray_column("more", SHAPE, np.uint8, backend="10")
+
+
+def reset(opened: Opened) -> None:
+    opened.open().reset_staging_area()
+
+
+def close(opened: Opened) -> None:
+    opened.open().close()
+
+
+def import_folder(opened: Opened) -> None:
+    writer = opened.open()
+    jobs, _ = plan_import(find_files(opened.directory / "files"), "ndarray")
+    FolderImport(writer["raw"], jobs, integers=True, overwrite=True, together=lambda: writer).run(False)
+
+
+def convert(opened: Opened) -> None:
+    opened.repo.convert_backend("packed", "10")
+
+
+def open_and_close(opened: Opened) -> None:
+    opened.repo = Repository(opened.directory)
+    opened.writer = opened.repo.checkout(write=True)
+    opened.writer.close()
+    opened.repo.close()
+
+
+OPERATIONS = [
+    Operation("write one", begin, write_one, look, go_on, 300),
+    Operation("write a batch", begin, write_batch, look, go_on, 300),
+    Operation("delete", begin, delete, look, go_on, 200),
+    Operation("write a block", begin, write_block, look, go_on, 300),
+    Operation("write a nested block", begin, write_nested_block, look, go_on, 300),
+    Operation("fail in a block", begin, fail_in_block, look, go_on, 200),
+    Operation("commit", begin, commit, look, go_on, 300),
+    Operation("add a column", begin, add_column, look, go_on, 200),
+    Operation("reset", begin, reset, look, go_on, 200),
+    Operation("close", begin, close, look, go_on, 20),
+    Operation("import", begin, import_folder, look, go_on, 300),
+    Operation("convert", begin_without_writer, convert, look, go_on, 300),
+    Operation("open and close", begin_without_writer, open_and_close, look, go_on, 300),
+]

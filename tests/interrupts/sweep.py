@@ -1,0 +1,212 @@
+"""Interrupt an operation at every place: at each entry of a function of Hangar, and at each line that it reaches.
+
+An operation is run once in a forked child that only counts. Then a child is forked for each place, in which ``KeyboardInterrupt`` is raised there. As in
+a notebook the exception, with its traceback, is kept. The child looks at what it sees then, goes on writing, in the same thread and in another one,
+and is killed. What it was told is durable must be there.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import sys
+import threading
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import hangar
+
+PACKAGE = str(Path(hangar.__file__).parent) + os.sep
+STUCK_SECONDS = 20.0
+
+State = Any
+"""What is in a repository, as JSON has it."""
+
+
+@dataclass(frozen=True)
+class Place:
+    """One place that an operation reaches."""
+
+    number: int
+    event: str
+    file: str
+    line: int
+    function: str
+
+    def __str__(self) -> str:
+        return f"{self.number}: {self.event} of {self.function} ({self.file}:{self.line})"
+
+
+@dataclass
+class Outcome:
+    """What a child that was interrupted says before it is killed."""
+
+    place: str
+    interrupted: bool = False
+    seen: State = None
+    acknowledged: list[str] = field(default_factory=list)
+    refused: list[str] = field(default_factory=list)
+    problems: list[str] = field(default_factory=list)
+
+
+class Tracer:
+    """Counts the places that this thread reaches, and interrupts at one of them."""
+
+    def __init__(self, at: int = 0) -> None:
+        self.at = at
+        self.places: list[Place] = []
+        self.reached = 0
+
+    def run(self, operation: Callable[[], None]) -> None:
+        sys.settrace(self._global)
+        try:
+            operation()
+        finally:
+            sys.settrace(None)
+
+    def _global(self, frame: FrameType, event: str, argument: object) -> Any:
+        if not frame.f_code.co_filename.startswith(PACKAGE):
+            return None
+        self._reach(frame, "entry")
+        return self._local
+
+    def _local(self, frame: FrameType, event: str, argument: object) -> Any:
+        if event == "line":
+            self._reach(frame, "line")
+        return self._local
+
+    def _reach(self, frame: FrameType, event: str) -> None:
+        self.reached += 1
+        if not self.at:
+            code = frame.f_code
+            file = code.co_filename.removeprefix(PACKAGE)
+            self.places.append(Place(self.reached, event, file, frame.f_lineno, code.co_name))
+        elif self.reached == self.at:
+            raise KeyboardInterrupt
+
+
+@dataclass(frozen=True)
+class Operation:
+    """Something that a user calls.
+
+    Parameters
+    ----------
+    begin
+        Opens what the operation needs, in a directory; not interrupted.
+    act
+        The operation.
+    look
+        What this process sees afterwards; None where there is nothing to look with.
+    go_on
+        Writes a value of that name, from this or another thread, and returns when it is durable.
+    """
+
+    name: str
+    begin: Callable[[Path], Any]
+    act: Callable[[Any], None]
+    look: Callable[[Any], State]
+    go_on: Callable[[Any, str], None]
+    least: int
+    """Places that there are at least: a sweep of a few would show nothing."""
+
+
+def places(operation: Operation, directory: Path) -> list[Place]:
+    """All places that an operation reaches."""
+
+    def count() -> list[tuple[Any, ...]]:
+        tracer = Tracer()
+        context = operation.begin(directory)
+        tracer.run(lambda: operation.act(context))
+        return [(p.number, p.event, p.file, p.line, p.function) for p in tracer.places]
+
+    return [Place(*found) for found in _in_child(count)]
+
+
+def distinct(found: list[Place]) -> list[Place]:
+    """The first time of each place in the source."""
+    first: dict[tuple[str, str, int], Place] = {}
+    for place in found:
+        first.setdefault((place.event, place.file, place.line), place)
+    return list(first.values())
+
+
+def interrupt(operation: Operation, directory: Path, place: Place) -> Outcome:
+    """Run an operation in a child, interrupt it, go on, and kill the child."""
+    return Outcome(**_in_child(lambda: vars(_interrupted(operation, directory, place)), kill=True))
+
+
+def _interrupted(operation: Operation, directory: Path, place: Place) -> Outcome:
+    outcome = Outcome(str(place))
+    ignored: list[str] = []
+    sys.unraisablehook = lambda error: ignored.append(f"{error.err_msg or 'exception ignored'}: {error.exc_value!r}")
+    context = operation.begin(directory)
+    kept: BaseException | None = None
+    try:
+        Tracer(place.number).run(lambda: operation.act(context))
+    except KeyboardInterrupt as error:
+        kept = error
+        outcome.interrupted = True
+    try:
+        outcome.seen = operation.look(context)
+    except Exception:  # noqa: BLE001 - shown by the test
+        outcome.problems.append(f"looking: {traceback.format_exc()}")
+    _go_on(operation, context, "main", outcome)
+    thread = threading.Thread(target=_go_on, args=(operation, context, "thread", outcome), daemon=True)
+    thread.start()
+    thread.join(STUCK_SECONDS)
+    if thread.is_alive():
+        frame = sys._current_frames().get(thread.ident or 0)
+        where = "".join(traceback.format_stack(frame)[-4:]) if frame else ""
+        outcome.problems.append(f"another thread waits for ever: {where}")
+    outcome.problems += ignored
+    del kept
+    return outcome
+
+
+def _go_on(operation: Operation, context: Any, name: str, outcome: Outcome) -> None:
+    try:
+        operation.go_on(context, name)
+        outcome.acknowledged.append(name)
+    except hangar.HangarError as error:
+        outcome.refused.append(f"{name}: {type(error).__name__}: {error}")
+    except BaseException:  # noqa: BLE001 - shown by the test
+        outcome.problems.append(f"writing in {name}: {traceback.format_exc()}")
+
+
+def _in_child(function: Callable[[], Any], *, kill: bool = False) -> Any:
+    """The result of a function in a forked child, which is killed when it has said it."""
+    reading, writing = os.pipe()
+    pid = os.fork()
+    if not pid:
+        try:
+            os.close(reading)
+            signal.alarm(int(3 * STUCK_SECONDS))
+            try:
+                said = json.dumps([True, function()])
+            except BaseException:  # noqa: BLE001 - raised in the parent
+                said = json.dumps([False, traceback.format_exc()])
+            with os.fdopen(writing, "w") as file:
+                file.write(said)
+        finally:
+            os.kill(os.getpid(), signal.SIGKILL)
+    os.close(writing)
+    with os.fdopen(reading) as file:
+        text = file.read()
+    os.waitpid(pid, 0)
+    if not text:
+        raise AssertionError("the child ended without a word")
+    good, result = json.loads(text)
+    if not good:
+        raise AssertionError(result)
+    return result
+
+
+def each(found: list[Place], most: int | None = None) -> Iterator[Place]:
+    """The places, or ``most`` of them evenly spread."""
+    step = 1 if most is None else max(1, len(found) // most)
+    yield from found[::step]
