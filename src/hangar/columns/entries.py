@@ -22,7 +22,6 @@ from hangar.errors import (
     PositionNotFoundError,
     SampleNotFoundError,
 )
-from hangar.objects.lookup import get_many
 from hangar.objects.scan import leaves
 from hangar.objects.store import NodeStore
 from hangar.schema.cells import Rows
@@ -89,20 +88,13 @@ class EntryReader:
     def _existing(self, keys: Any) -> list[bytes]:
         """Encoded forms of ``keys``, all of which are there."""
         self._session.check()
-        encoded = self._space.batch(keys).encoded()
-        cells = self._source.cells(encoded)
-        if None in cells:
-            raise self._first_missing(keys, cells.index(None))
-        return encoded
+        batch = self._space.batch(keys)
+        self._cells(keys, batch)
+        return batch.encoded()
 
     def _cells(self, keys: Any, batch: KeyBatch) -> list[bytes]:
         """Cells of ``keys``, in their order."""
-        root = self._source.root()
-        if not len(batch):
-            return []
-        if root is None:
-            raise self._first_missing(keys, 0)
-        cells = get_many(self._nodes, self._schema.form, root.digest, batch.encoded())
+        cells = self._source.cells(batch.encoded())
         if None in cells:
             raise self._first_missing(keys, cells.index(None))
         return cells  # type: ignore[return-value]
