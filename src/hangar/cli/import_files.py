@@ -61,12 +61,13 @@ def command(
     nothing reads for this kind of column, which is said.
 
     Files are stored in sorted order. A file that cannot be read or does not fit the column, or Ctrl-C, ends the import; what came before stays
-    staged, and is told. The same command again goes on from there: a sample that is there already with the same content is passed over, one with
-    another content is an error unless --overwrite is given. To drop all that is staged instead: hangar restore . (with the dot).
+    staged, and is told. The same command goes on from there (once the file is mended): a sample that is there already with the same content is
+    passed over, one with another content is an error unless --overwrite is given. To drop all that is staged: hangar restore . (with the dot).
 
     Array columns take images (png, jpg, bmp, tif, webp, ppm ...), .npy, and .npz, whose arrays become PATH/NAME; text columns .txt in
-    UTF-8; bytes columns any file as it is. Further options go to the plugin. Images give the pixels as stored, so that one with a palette gives its
-    indices: --mode RGB converts. --upright true turns them as the camera says, --frame 0 chooses one of several.
+    UTF-8; bytes columns any file as it is. Further options go to the plugin, and are checked before a file is read. Images give the samples as
+    stored, so that one with a palette gives its indices; what cannot be given so is refused. --mode RGB converts (L, RGBA ..., in any case),
+    --bits 8 keeps the 8 highest bits of deeper samples, --upright true turns as the camera says, --frame 0 chooses one of several.
 
     For example:
       hangar import images ../pictures

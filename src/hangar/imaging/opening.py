@@ -142,7 +142,8 @@ def open_image(file: IO[bytes], wanted: Wanted) -> Opened:
     if name == "WEBP":
         check_pixels(*_webp_size(start), wanted)
     image = _by_pillow(file, name, wanted)
-    orientation = image.getexif().get(0x0112, 1)
+    # Pillow turns a TIFF unasked, which has to be undone; reading the tag of other files costs time.
+    orientation = image.getexif().get(0x0112, 1) if wanted.upright or name == "TIFF" else 1
     return Opened(_says(image, name, start, file), image, orientation if orientation in range(1, 9) else 1)
 
 
