@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hangar.config import KEYS, Config, ConfigFile, ConfigValue, Person, check_value, user_config_path
+from hangar.config import KEYS, Config, ConfigFile, ConfigValue, Person, check_value, parse_bytes, user_config_path
 from hangar.errors import InvalidInputError, InvalidStateError, StorageError
 
 
@@ -255,3 +255,18 @@ def test_person_names_the_command() -> None:
 def test_import_is_light() -> None:
     code = "import sys, hangar.config; print('configparser' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=True).stdout == "False\n"
+
+
+@pytest.mark.parametrize(
+    ("value", "expected"), [("0", 0), ("1000000", 10**6), ("64k", 2**16), ("64M", 2**26), ("2g", 2**31)]
+)
+def test_numbers_of_bytes(tmp_path: Path, value: str, expected: int) -> None:
+    file = ConfigFile(tmp_path / "config")
+    file.set("cache.chunks", value)
+    assert parse_bytes("cache.chunks", file.items()["cache.chunks"]) == expected
+
+
+@pytest.mark.parametrize("value", ["", "M", "-1", "1.5M", "64 M", "64MB", "1T", "many", "\u0661"])
+def test_what_is_no_number_of_bytes_is_refused(tmp_path: Path, value: str) -> None:
+    with pytest.raises(InvalidInputError, match=r"cache\.chunks is a number of bytes"):
+        ConfigFile(tmp_path / "config").set("cache.chunks", value)

@@ -1,4 +1,4 @@
-"""Configuration of the user and of one repository: who commits.
+"""Configuration of the user and of one repository: who commits, and how much memory caches take.
 
 Two INI files of one form: the user's, ``$XDG_CONFIG_HOME/hangar/config`` (else ``~/.config/hangar/config``), and the repository's,
 ``.hangar/config``, which wins. A key is ``SECTION.NAME``; the known ones are in :data:`KEYS`, others in a file are left alone, as
@@ -20,11 +20,21 @@ from hangar.errors import InvalidInputError, InvalidStateError, RepositoryNotFou
 if TYPE_CHECKING:
     from configparser import RawConfigParser
 
-__all__ = ["KEYS", "Config", "ConfigFile", "ConfigValue", "Person", "Scope", "check_value", "user_config_path"]
+__all__ = [
+    "KEYS",
+    "Config",
+    "ConfigFile",
+    "ConfigValue",
+    "Person",
+    "Scope",
+    "check_value",
+    "parse_bytes",
+    "user_config_path",
+]
 
 Scope: TypeAlias = 'Literal["user", "repository"]'
 
-KEYS: Final = ("user.email", "user.name")
+KEYS: Final = ("cache.chunks", "user.email", "user.name")
 """Every key that can be set, sorted."""
 MAX_VALUE_BYTES: Final = 1_000
 """In UTF-8; a commit holds names a little longer."""
@@ -79,9 +89,25 @@ def check_value(key: str, value: str) -> str:
         raise InvalidInputError(f"{key} {value!r} begins or ends with white space")
     if any(unicodedata.category(character) in _FORBIDDEN_CATEGORIES for character in value):
         raise InvalidInputError(f"{key} {value!r} holds a control character, a line end or half a character")
+    if key == "cache.chunks":
+        parse_bytes(key, value)
     if len(value.encode()) > MAX_VALUE_BYTES:
         raise InvalidInputError(f"{key} is longer than {MAX_VALUE_BYTES} bytes")
     return value
+
+
+def parse_bytes(key: str, value: str) -> int:
+    """A number of bytes as people write it: ``"1000000"``, ``"64k"``, ``"64M"``, ``"2G"`` (powers of 1,024), as git takes it.
+
+    Raises
+    ------
+    InvalidInputError
+        It is no such number.
+    """
+    found = re.fullmatch(r"(\d{1,12})([kmg]?)", value.lower(), re.ASCII)
+    if found is None:
+        raise InvalidInputError(f"{key} is a number of bytes, such as 1000000, 64M or 2G, not {value!r}")
+    return int(found[1]) << 10 * " kmg".index(found[2] or " ")
 
 
 def user_config_path() -> Path | None:

@@ -67,6 +67,8 @@ DATABASE_MAX_TABLES: Final = 64
 DATABASE_MAX_KEY_BYTES: Final = 511
 """Longest key of a row; LMDB's own bound."""
 
+CHUNK_CACHE_BYTES: Final = 64 * 2**20
+"""Decoded chunks that one repository keeps in memory, unless ``cache.chunks`` says otherwise."""
 TABLE_CACHE_BYTES: Final = 256 * 2**20
 """Offset tables in memory that one repository keeps for columns which are opened again."""
 SAVED_TABLE_ENTRIES: Final = 16_384

@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from hangar import _fs
 from hangar.backends.mapping import map_file, size_of
+from hangar.bounded import BoundedCache
 from hangar.digest import checksum
 from hangar.errors import CorruptionError, UnsupportedVersionError
 
@@ -97,6 +98,8 @@ class BlobFile:
     ----------
     descriptor
         Of the file, for reading.
+    chunks
+        Cache of decoded chunks, by file id and offset, where a backend may look before it decodes; None: there is none.
     mapped
         The file as it was mapped last. Read from what :meth:`need` returns, which is checked.
 
@@ -108,10 +111,13 @@ class BlobFile:
         It is not there, or cannot be read.
     """
 
-    __slots__ = ("descriptor", "file_id", "mapped", "path", "tag")
+    __slots__ = ("chunks", "descriptor", "file_id", "mapped", "path", "tag")
 
-    def __init__(self, path: Path, file_id: int, tag: str) -> None:
+    def __init__(
+        self, path: Path, file_id: int, tag: str, chunks: BoundedCache[tuple[int, int], Any] | None = None
+    ) -> None:
         self.descriptor = -1
+        self.chunks = chunks
         self.descriptor = _fs.open_file(path)
         self.path = path
         self.file_id = file_id

@@ -11,13 +11,15 @@ from __future__ import annotations
 import contextlib
 import resource
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 from hangar import _fs, limits
 from hangar.backends.base import Backend
 from hangar.backends.file import BlobFile
 from hangar.backends.registry import stored_backend
 from hangar.blobs.catalog import blob_file_path, get_blob_file
+from hangar.bounded import BoundedCache
+from hangar.config import Config, parse_bytes
 from hangar.db import Database
 from hangar.errors import CorruptionError
 
@@ -43,7 +45,7 @@ class OpenFiles:
         Backend of files that this process writes and has not published yet, by id.
     """
 
-    __slots__ = ("__weakref__", "_db", "_directory", "_open", "raw", "written")
+    __slots__ = ("__weakref__", "_chunks", "_db", "_directory", "_open", "raw", "written")
 
     def __init__(self, db: Database, directory: Path) -> None:
         self._db = db
@@ -51,6 +53,7 @@ class OpenFiles:
         self._open: dict[int, tuple[BlobFile, Backend]] = {}
         self.raw: Final[dict[int, BlobFile]] = {}
         self.written: Final[dict[int, str]] = {}
+        self._chunks: BoundedCache[tuple[int, int], Any] | None = None
         _fs.register_cache(self)
 
     def get(self, file_id: int) -> tuple[BlobFile, Backend]:
@@ -70,7 +73,8 @@ class OpenFiles:
             return found
         tag = self.tag(file_id)
         backend = stored_backend(tag)
-        opened = BlobFile(blob_file_path(self._directory, file_id, tag), file_id, tag), backend
+        chunks = None if backend.capabilities.raw else self._chunk_cache()
+        opened = BlobFile(blob_file_path(self._directory, file_id, tag), file_id, tag, chunks), backend
         while len(self._open) >= most_open():
             # Another thread may be making room too.
             with contextlib.suppress(StopIteration, RuntimeError):
@@ -101,6 +105,15 @@ class OpenFiles:
             raise CorruptionError(f"blob file {file_id:08x} is not in the database")
         return row.tag
 
+    def _chunk_cache(self) -> BoundedCache[tuple[int, int], Any]:
+        """The cache of decoded chunks that all files of the repository share."""
+        chunks = self._chunks
+        if chunks is None:
+            configured = Config(self._directory).get("cache.chunks")
+            most = limits.CHUNK_CACHE_BYTES if configured is None else parse_bytes("cache.chunks", configured)
+            chunks = self._chunks = BoundedCache(most)
+        return chunks
+
     def forget(self, file_id: int) -> None:
         """Drop a file, if it is open."""
         self._open.pop(file_id, None)
@@ -110,3 +123,5 @@ class OpenFiles:
         """Drop all files."""
         self._open.clear()
         self.raw.clear()
+        if self._chunks is not None:
+            self._chunks.clear()

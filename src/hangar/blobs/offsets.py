@@ -23,6 +23,7 @@ from hangar.backends.location import (
     OFFSET,
     ROW_SHIFT,
     STORED,
+    Location,
     Words,
 )
 
@@ -138,6 +139,15 @@ class OffsetTable:
     def offset_and_check(self, position: int) -> tuple[int, int]:
         """Of a plain table: first byte and checksum of one blob."""
         return self._where_view[position], self._checks_view[position] ^ position
+
+    def location(self, position: int) -> Location:
+        """Location of one blob."""
+        extent = self._extent_of.item(position) if len(self._extent_of) else 0
+        offset, _, stored, header, file_row = self._extents[extent].tolist()
+        where, check = self._where_view[position], self._checks_view[position] ^ position
+        if self._chunked.item(extent):
+            return offset, check, stored, header, file_row | where << ROW_SHIFT
+        return offset + where, check, stored, header, file_row
 
 
 def _as_index(positions: Positions | range) -> Any:

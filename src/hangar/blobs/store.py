@@ -291,11 +291,12 @@ class BlobStore:
                     rows = mapped.bytes[offset:end].copy()
                     if xxh3_64_intdigest(rows, table.seed) == check:
                         return header, rows
-        words = table.words(range(position, position + 1))
-        found = tuple(words[0].tolist())
+        found = table.location(position)
         header = self._headers.get(found[HEADER])
         blob = None if header is None else self._read_encoded(found, header)
-        return self.read_list_at(words)[0] if blob is None or header is None else (header, blob)
+        if blob is None or header is None:
+            return self.read_list_at(table.words(range(position, position + 1)))[0]
+        return header, blob
 
     # ------------------------------------------------------------------ where a read failed
 

@@ -32,7 +32,9 @@ def _complete(ctx: click.Context, parameter: click.Parameter, prefix: str) -> li
 @json_option
 @pass_state
 def command(state: State, key: str | None, value: str | None, everywhere: bool, unset: bool, as_json: bool) -> None:
-    """Show or set who commits: user.name and user.email.
+    """Show or set who commits, user.name and user.email, and the size of a cache.
+
+    cache.chunks is the memory for decoded chunks of compressed columns, such as 256M; 64M unless it is set, 0 for none.
 
     What a repository sets wins over your own configuration. Without KEY everything that is set is listed; with KEY its value is shown; with
     VALUE it is set.

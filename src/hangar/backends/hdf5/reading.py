@@ -1,4 +1,4 @@
-"""Reading samples out of chunks: by location alone, on several threads, each chunk decoded once.
+"""Reading samples out of chunks: by location alone, on several threads, each chunk decoded once and then kept for a while.
 
 Nothing of HDF5's own metadata is looked at. Heads of frames are parsed first, all of them, so that nothing is decoded or allocated
 before every size is known to agree with the sample's header. Whether the bytes are the right ones is asked by whoever knows
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -26,9 +27,12 @@ from hangar.threads import cores, in_order, together
 
 __all__ = ["encoded_as", "frame_at", "read_into", "read_sample", "read_samples"]
 
-_THREADED_BYTES: Final = 2**19
-"""From so many bytes on, decoding is worth a thread."""
+_THREADED_BYTES: Final = 2**23
+"""From so many bytes on, decoding is worth threads: starting one, and waiting for it where others use the cores, takes as long as decoding 1 MiB."""
 _LONG_ROW_BYTES: Final = 16 * 1024
+_FEW_ROWS: Final = 8
+_FRAME_BYTES: Final = 1_024
+"""What the cache counts for the head of a chunk."""
 
 Positions = npt.NDArray[np.int64]
 Work = tuple[int, Callable[[], None]]
@@ -41,6 +45,13 @@ def read_sample(file: BlobFile, place: Location, header: Header) -> Bytes:
     if not count:
         return np.empty(0, np.uint8)
     offset, stored, row = place[OFFSET], place[STORED], place[FILE_ROW] >> ROW_SHIFT
+    known = _known_chunk(file, offset, stored)
+    if known is not None:
+        frame, data = known
+        size = frame.content.item_bytes * count
+        _check_place(frame, row, size)
+        held: Bytes = data[row : row + size].copy()
+        return held
     mapped = file.need(offset + (stored & LENGTH_MASK))
     frame = frame_at(file, mapped, offset, stored)
     size = frame.content.item_bytes * count
@@ -78,20 +89,23 @@ def read_samples(file: BlobFile, locations: Locations, headers: Sequence[Header]
     """The samples at ``locations``, each in fresh memory."""
     found: list[Bytes] = [np.empty(0, np.uint8)] * len(locations)
     works: list[Work] = []
-    filled = np.array([at for at, header in enumerate(headers) if 0 not in header.shape], np.int64)
-    mapped, frames = _frames(file, locations.take(filled))
-    rows = locations.row.astype(np.int64)
-    for frame, part in frames:
-        positions = filled[part]
-        for at in positions.tolist():
+    filled = [at for at, header in enumerate(headers) if 0 not in header.shape]
+    mapped, frames = _frames(file, locations.take(np.array(filled, np.int64)))
+    rows = locations.row.tolist()
+    for frame, data, part in frames:
+        positions = [filled[at] for at in part]
+        for at in positions:
             size = frame.content.item_bytes * math.prod(headers[at].shape)
-            _check_place(frame, int(rows[at]), size)
+            _check_place(frame, rows[at], size)
             found[at] = np.empty(size, np.uint8)
         if len(found[positions[0]]) == frame.content.nbytes:
-            works += _whole(file, frame, mapped, [found[at] for at in positions.tolist()])
+            works += _whole(file, frame, mapped, [found[at] for at in positions])
         else:
-            targets = [(int(rows[at]), found[at]) for at in positions.tolist()]
-            works.append((frame.content.nbytes, _scatter(file, frame, mapped, targets)))
+            targets = [(rows[at], found[at]) for at in positions]
+            if data is None:
+                works.append((frame.content.nbytes, partial(_scatter, file, frame, mapped, targets)))
+            else:
+                _scatter_from(data, targets)
     _run(works)
     return found
 
@@ -106,15 +120,20 @@ def read_into(file: BlobFile, locations: Locations, header: Header, out: Rows) -
         return
     works: list[Work] = []
     mapped, frames = _frames(file, locations)
-    rows = locations.row.astype(np.int64)
-    for frame, part in frames:
-        if frame.content.item_bytes * count != size:
+    listed = locations.row.tolist()
+    for frame, data, part in frames:
+        content = frame.content
+        whole = content.nbytes
+        if content.item_bytes * count != size:
             raise CorruptionError(f"a blob in {file.path} has not the {size} bytes that are asked for")
-        _check_place(frame, int(rows[part].max()), size)
-        if size == frame.content.nbytes:
-            works += _whole(file, frame, mapped, [out[at] for at in part.tolist()])
+        wanted = [listed[at] for at in part]
+        _check_place(frame, max(wanted), size)
+        if size == whole:
+            works += _whole(file, frame, mapped, [out[at] for at in part])
+        elif data is None:
+            works.append((whole, partial(_gather, file, frame, mapped, wanted, part, out)))
         else:
-            works.append((frame.content.nbytes, _gather(file, frame, mapped, rows[part], part, out)))
+            _gather_from(data, wanted, part, out)
     _run(works)
 
 
@@ -122,21 +141,31 @@ def encoded_as(file: BlobFile, locations: Locations, encoding: Encoding) -> npt.
     """Which samples lie in chunks of an encoding: bool, shape (n,). Those without bytes lie in none, and are right anyhow."""
     found: npt.NDArray[np.bool_] = locations.length == 0
     filled = np.flatnonzero(~found)
-    for frame, part in _frames(file, locations.take(filled))[1]:
+    for frame, _, part in _frames(file, locations.take(filled))[1]:
         found[filled[part]] = frame.encoding.same(encoding)
     return found
 
 
-def _frames(file: BlobFile, locations: Locations) -> tuple[Mapped, list[tuple[Frame, Positions]]]:
-    """The frames that locations name, each with the positions of those locations."""
+def _frames(file: BlobFile, locations: Locations) -> tuple[Mapped, list[tuple[Frame, Bytes | None, list[int]]]]:
+    """The frames that locations name, each with its chunk, if that is in the cache, and the positions of those locations."""
     words = locations.words
     mapped = file.need_all(locations.offset, locations.length)
     order, starts = _by_frame(words, file)
     firsts = words if len(words) < 2 else words[order[starts[:-1]]]
-    found: list[tuple[Frame, Positions]] = []
+    listed = order.tolist()
+    found: list[tuple[Frame, Bytes | None, list[int]]] = []
     for at, (offset, stored) in enumerate(zip(firsts[:, OFFSET].tolist(), firsts[:, STORED].tolist(), strict=True)):
-        found.append((frame_at(file, mapped, offset, stored), order[starts[at] : starts[at + 1]]))
+        frame, data = _known_chunk(file, offset, stored) or (frame_at(file, mapped, offset, stored), None)
+        found.append((frame, data, listed[starts[at] : starts[at + 1]]))
     return mapped, found
+
+
+def _known_chunk(file: BlobFile, offset: int, stored: int) -> tuple[Frame, Bytes] | None:
+    """The frame that a location names, with its decoded chunk, where the cache has it."""
+    found: tuple[Frame, Bytes] | None = None if file.chunks is None else file.chunks.get((file.file_id, offset))
+    if found is None or found[0].length != stored & LENGTH_MASK or found[0].encoding.codec != stored >> 56:
+        return None
+    return found
 
 
 def frame_at(file: BlobFile, mapped: Mapped, offset: int, stored: int) -> Frame:
@@ -210,8 +239,12 @@ def _piece(file: BlobFile, frame: Frame, mapped: Mapped, number: int, out: Bytes
 
 
 def _decoded(file: BlobFile, frame: Frame, mapped: Mapped) -> Bytes:
+    """The chunk of many samples, which the cache keeps."""
     out = np.empty(frame.content.nbytes, np.uint8)
     _piece(file, frame, mapped, 0, out)
+    out.flags.writeable = False
+    if file.chunks is not None:
+        file.chunks.put((file.file_id, frame.start), (frame, out), out.nbytes + _FRAME_BYTES)
     return out
 
 
@@ -237,30 +270,28 @@ def _whole(file: BlobFile, frame: Frame, mapped: Mapped, targets: list[Bytes]) -
     return [(content.piece_bytes, read(number)) for number in range(content.pieces)]
 
 
-def _scatter(file: BlobFile, frame: Frame, mapped: Mapped, targets: list[tuple[int, Bytes]]) -> Callable[[], None]:
+def _scatter(file: BlobFile, frame: Frame, mapped: Mapped, targets: list[tuple[int, Bytes]]) -> None:
+    _scatter_from(_decoded(file, frame, mapped), targets)
+
+
+def _scatter_from(data: Bytes, targets: list[tuple[int, Bytes]]) -> None:
     """Some of the samples of a chunk, each into memory of its own."""
-
-    def run() -> None:
-        data = _decoded(file, frame, mapped)
-        for row, target in targets:
-            target[:] = data[row : row + len(target)]
-
-    return run
+    for row, target in targets:
+        target[:] = data[row : row + len(target)]
 
 
-def _gather(
-    file: BlobFile, frame: Frame, mapped: Mapped, rows: Positions, part: Positions, out: Rows
-) -> Callable[[], None]:
+def _gather(file: BlobFile, frame: Frame, mapped: Mapped, rows: list[int], part: list[int], out: Rows) -> None:
+    _gather_from(_decoded(file, frame, mapped), rows, part, out)
+
+
+def _gather_from(data: Bytes, rows: list[int], part: list[int], out: Rows) -> None:
     """Some of the samples of a chunk, of one size, into rows of ``out``."""
     size = out.shape[1]
-
-    def run() -> None:
-        data = _decoded(file, frame, mapped)
-        if size >= _LONG_ROW_BYTES or len(rows) == 1:
-            for row, at in zip(rows.tolist(), part.tolist(), strict=True):
-                out[at] = data[row : row + size]
-        else:
-            every: npt.NDArray[Any] = np.ndarray((len(data) - size + 1,), f"V{size}", data.data, strides=(1,))
-            out.view(f"V{size}")[part, 0] = every[rows]
-
-    return run
+    if size >= _LONG_ROW_BYTES or len(rows) < _FEW_ROWS:
+        for row, at in zip(rows, part, strict=True):
+            out[at] = data[row : row + size]
+    elif rows == list(range(rows[0], rows[-1] + 1, size)) and part == list(range(part[0], part[-1] + 1)):
+        out[part[0] : part[-1] + 1] = data[rows[0] : rows[-1] + size].reshape(-1, size)
+    else:
+        every: npt.NDArray[Any] = np.ndarray((len(data) - size + 1,), f"V{size}", data.data, strides=(1,))
+        out.view(f"V{size}")[part, 0] = every[rows]
