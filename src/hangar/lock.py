@@ -156,6 +156,24 @@ class WriterLock:
             _fs.unlock(descriptor)
             _fs.close_private(descriptor)
 
+    def require_held(self) -> None:
+        """Make sure, without asking the database, that this process took the lock; it may have been forced since.
+
+        Raises
+        ------
+        LockedError
+            This is a forked copy of the writer's process.
+        InvalidStateError
+            The lock was never taken, or was released.
+        """
+        if self._descriptor is None:
+            raise InvalidStateError("the writer lock is not held")
+        if self._pid != os.getpid():
+            raise LockedError(
+                f"this is a fork of the writer's process {self._pid}: open a write checkout of its own here, "
+                "after the other is closed"
+            )
+
     def check(self, transaction: ReadTransaction | None = None) -> None:
         """Make sure that the lock is still this process's own.
 
@@ -171,13 +189,7 @@ class WriterLock:
         InvalidStateError
             It was never taken, or was released.
         """
-        if self._descriptor is None:
-            raise InvalidStateError("the writer lock is not held")
-        if self._pid != os.getpid():
-            raise LockedError(
-                f"this is a fork of the writer's process {self._pid}: open a write checkout of its own here, "
-                "after the other is closed"
-            )
+        self.require_held()
         epoch = _current(self._db)[0] if transaction is None else _parse(transaction.get(META, _EPOCH))[0]
         if epoch != self.epoch:
             raise LockedError(

@@ -249,14 +249,18 @@ def test_publishing_prepares_a_merge_anew_when_runs_or_rows_changed(
 
 
 def test_strays_are_passed_over(bench: Bench) -> None:
-    """What a crashed writer left under ids that come next is neither touched nor used."""
+    """Files that somebody has open, under ids that come next, are neither touched nor used."""
     strays = [bench.directory / name for name in ("blobs/00000001.10", "blobs/00000002.31", "runs/00000003.run")]
     for path in strays:
         path.parent.mkdir(exist_ok=True)
         path.write_bytes(b"left behind")
+    open_files = [_fs.open_file(path) for path in strays]
+    assert all(_fs.try_lock(descriptor, shared=True) for descriptor in open_files)
     blobs = texts(2000)
     bench.add(blobs)
     bench.publish()
+    for descriptor in open_files:
+        os.close(descriptor)
     assert bench.files() == ["00000001.10", "00000002.31", "00000004.31"]
     assert bench.runs() == ["00000003.run", "00000005.run"]
     assert [path.read_bytes() for path in strays] == [b"left behind"] * 3

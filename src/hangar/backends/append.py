@@ -7,6 +7,7 @@ never through the map (a full disk would be a signal); bytes that a crashed writ
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import threading
 from collections.abc import Iterator, Sequence
@@ -22,7 +23,7 @@ from hangar.backends.file import FILE_HEADER_BYTES, BlobFile, decode_file_header
 from hangar.backends.location import OFFSET, STORED, Location, Locations
 from hangar.backends.raw import gather_list, read_large
 from hangar.digest import Header
-from hangar.errors import CorruptionError, HangarError
+from hangar.errors import CorruptionError, HangarError, StorageError
 from hangar.threads import start_thread
 
 if TYPE_CHECKING:
@@ -47,12 +48,14 @@ class AppendWriter(FileWriter):
         self._descriptor = _fs.create_file(path) if end is None else _fs.open_file(path, write=True)
         try:
             # The lease of whoever has the file open: a file that is being written is not removed.
-            if not _fs.try_lock(self._descriptor, shared=True):
-                raise CorruptionError(f"blob file {path} is being removed")
+            leased = _fs.try_lock(self._descriptor, shared=True) and _fs.is_file_of(self._descriptor, path)
+            if not leased:
+                raise _removed(path, new=end is None)
             self.end = self._begin(tag) if end is None else self._continue(tag, end)
         except BaseException:
+            ours = _fs.is_file_of(self._descriptor, path)
             self.close()
-            if end is None:
+            if end is None and ours:
                 with contextlib.suppress(HangarError):
                     _fs.remove_file(path)
             raise
@@ -119,6 +122,15 @@ class AppendWriter(FileWriter):
     def __del__(self) -> None:
         # Of a writer that was forgotten and not closed: its lease ends with it.
         self.close()
+
+
+def _removed(path: Path, *, new: bool) -> HangarError:
+    """The error for a file that somebody removes. A new one was taken for a leftover before it had its lease: its id is taken."""
+    if not new:
+        return CorruptionError(f"blob file {path} is being removed")
+    error = StorageError(f"blob file {path} was removed as soon as it was made")
+    error.errno = errno.EEXIST
+    return error
 
 
 def _write_back(path: Path) -> None:

@@ -2,14 +2,15 @@
 
 ``store`` reads, ``writer`` writes, ``verify`` checks all there is. ``locator`` finds a blob in ``pending``, ``run`` files (searched as
 ``index`` says) or the database; ``catalog`` holds the rows that name files; ``files`` keeps blob files open; ``appender`` chooses
-which file a batch goes to; ``ingest`` hashes what comes in, block by block, while what came before is written; ``publication`` is
+which file a batch goes to, as ``ownership`` allows; ``ingest`` hashes what comes in, block by block, while what came before is written; ``publication`` is
 what a transaction records; ``merging`` says when runs are merged.
 """
 
 from __future__ import annotations
 
+from hangar.blobs.ownership import OwnFiles
 from hangar.blobs.store import BlobStore
 from hangar.blobs.verify import Damage, verify_blobs, verify_files
 from hangar.blobs.writer import BlobWriter
 
-__all__ = ["BlobStore", "BlobWriter", "Damage", "verify_blobs", "verify_files"]
+__all__ = ["BlobStore", "BlobWriter", "Damage", "OwnFiles", "verify_blobs", "verify_files"]

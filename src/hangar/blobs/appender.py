@@ -2,7 +2,8 @@
 
 A file belongs to the epoch of the writer lock under which it was last published. A writer continues a file of its own epoch, or of
 an older one where no holder of that epoch or a later one lives, at the recorded end; else it makes a new one, under an id that no
-published file ever had. Since an epoch has one holder at a time, no file has two writers. A file whose last publishing has an
+published file ever had. A file of a writer without that lock is its own for ever (see ``ownership``). Since an epoch has one holder at a time,
+and the writers of one process know each other's files, no file has two writers. A file whose last publishing has an
 outcome that is not known is never appended to again by this writer, because what lies behind the recorded end may be named by the
 database after all.
 """
@@ -26,9 +27,11 @@ from hangar.blobs.catalog import (
     put_blob_file,
     scan_blob_files,
 )
+from hangar.blobs.orphans import remove_orphans
+from hangar.blobs.ownership import NO_EPOCH, FileOwner
 from hangar.db import Database, WriteTransaction
 from hangar.errors import CorruptionError, HangarError, LockedError, PathNotFoundError, StorageError
-from hangar.lock import WriterLock, owner_alive
+from hangar.lock import owner_alive
 
 __all__ = ["Appender"]
 
@@ -76,22 +79,23 @@ class Appender:
     Parameters
     ----------
     written
-        Told the backend of each file that is being written, by id.
+        Backend of each file that a writer of this process has open, by id. Shared by them, so that no file has two.
     own_files
         Never continue a file that is there.
     """
 
     def __init__(
-        self, db: Database, directory: Path, lock: WriterLock, written: dict[int, str], *, own_files: bool = False
+        self, db: Database, directory: Path, owner: FileOwner, written: dict[int, str], *, own_files: bool = False
     ) -> None:
         self._db = db
         self._directory = directory
-        self._lock = lock
+        self._owner = owner
         self._written = written
-        self._own_files = own_files
+        self._own_files = own_files or owner.epoch == NO_EPOCH
         self._open: dict[str, _Growing] = {}
         self._full: list[_Growing] = []
         self._doubtful: set[int] = set()
+        self._tidied = False
 
     def file(self, tag: str) -> FileWriter:
         """The file that the next batch for a backend goes to.
@@ -103,6 +107,9 @@ class Appender:
         DiskFullError, StorageError
             No file can be made.
         """
+        if self._owner.epoch != NO_EPOCH and not self._tidied:
+            self._tidied = True
+            remove_orphans(self._db, self._directory)
         growing = self._open.get(tag)
         if growing is not None and growing.writer.end >= limits.BLOB_FILE_BYTES:
             growing.writer.seal()
@@ -124,7 +131,7 @@ class Appender:
         backend = get_backend(tag)
         with self._db.read() as transaction:
             rows = scan_blob_files(transaction)
-        taken = self._doubtful | {growing.writer.file_id for growing in self._growing()}
+        taken = self._doubtful | self._written.keys()
         for file_id, row in reversed(rows):
             if row.tag != tag or row.sealed or row.end >= limits.BLOB_FILE_BYTES or file_id in taken:
                 continue
@@ -142,8 +149,12 @@ class Appender:
 
         Those in between too: one of them may have gone on with the file, and not published it yet.
         """
-        epoch = self._lock.epoch
-        return owner <= epoch and not any(owner_alive(self._db, earlier) for earlier in range(owner, epoch))
+        epoch = self._owner.epoch
+        return (
+            owner != NO_EPOCH
+            and owner <= epoch
+            and not any(owner_alive(self._db, earlier) for earlier in range(owner, epoch))
+        )
 
     def _begin(self, tag: str) -> _Growing:
         for file_id in free_ids(self._db, self._directory):
@@ -178,7 +189,7 @@ class Appender:
                 growing.writer.sync()
                 growing.dirty = False
             entries = entries or growing.new_entry
-            growing.prepared = growing.changed(self._lock.epoch)
+            growing.prepared = growing.changed(self._owner.epoch)
         if entries:
             _fs.sync_directory(self._directory / BLOB_DIRECTORY)
             for growing in self._growing():
@@ -211,9 +222,9 @@ class Appender:
             if growing.prepared is not None:
                 growing.recorded, growing.prepared = growing.prepared, None
                 growing.attempted = growing.used = False
-                self._written.pop(growing.writer.file_id, None)
         for growing in self._full:
             growing.writer.close()
+            self._written.pop(growing.writer.file_id, None)
         self._full.clear()
 
     def rollback(self) -> None:
@@ -242,6 +253,6 @@ class Appender:
         self._written.pop(file_id, None)
         if self._open.get(growing.tag) is growing:
             del self._open[growing.tag]
-        if growing.recorded is None and not growing.attempted and self._lock.held:
+        if growing.recorded is None and not growing.attempted and self._owner.held:
             with contextlib.suppress(HangarError):
                 _fs.remove_file(growing.writer.path)

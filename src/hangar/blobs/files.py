@@ -42,7 +42,7 @@ class OpenFiles:
     raw
         Those that are open and whose blobs lie in them as they are: for fast paths, which may look and not change it.
     written
-        Backend of files that this process writes and has not published yet, by id.
+        Backend of the files that writers of this process have open for appending, by id. They may not be published yet.
     """
 
     __slots__ = ("__weakref__", "_chunks", "_db", "_directory", "_open", "raw", "written")

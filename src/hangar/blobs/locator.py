@@ -17,11 +17,11 @@ import numpy as np
 from hangar.backends.location import FILE_ROW, LOCATION, LOCATION_WORDS, Location, Locations, Words
 from hangar.blobs.catalog import run_path, scan_runs
 from hangar.blobs.index import Index, Mask, Positions, Sought
-from hangar.blobs.pending import Pending
+from hangar.blobs.pending import Buffered, Pending
 from hangar.blobs.run import Run
 from hangar.db import Database, ReadTransaction
 from hangar.db.tables import LOCATIONS
-from hangar.digest import Digest, digest_list
+from hangar.digest import Digest, Header, digest_list
 from hangar.errors import CorruptionError, PathNotFoundError
 
 __all__ = ["IN_MEMORY", "Located", "Locator"]
@@ -64,7 +64,17 @@ class Locator:
         The indexes in memory, newest first; the tuple is replaced and never changed.
     """
 
-    __slots__ = ("_damaged", "_db", "_directory", "_examined", "_listed", "_pending", "_runs", "indexes")
+    __slots__ = (
+        "_damaged",
+        "_db",
+        "_directory",
+        "_examined",
+        "_listed",
+        "_pending",
+        "_run_indexes",
+        "_runs",
+        "indexes",
+    )
 
     def __init__(self, db: Database, directory: Path) -> None:
         self._db = db
@@ -72,25 +82,43 @@ class Locator:
         self._runs: tuple[Run, ...] | None = None
         self._listed: tuple[int, ...] = ()
         self._damaged: tuple[str, ...] = ()
-        self._pending = Pending()
+        self._pending: tuple[Pending, ...] = ()
         self._examined: dict[int, str | None] = {}
         self.indexes: tuple[Index, ...] = ()
+        self._run_indexes: tuple[Index, ...] = ()
 
     # ------------------------------------------------------------------ what is searched
 
-    @property
-    def pending(self) -> Pending:
-        """Unpublished blobs of the writer of this process."""
-        return self._pending
-
-    @pending.setter
-    def pending(self, pending: Pending) -> None:
-        self._pending = pending
+    def add_pending(self, pending: Pending) -> None:
+        """Find the unpublished blobs of one more writer of this process."""
+        self._pending = (pending, *self._pending)
         self.arrange()
 
+    def remove_pending(self, pending: Pending) -> None:
+        """Forget the unpublished blobs of a writer."""
+        self._pending = tuple(one for one in self._pending if one is not pending)
+        self.arrange()
+
+    def buffered(self, digest: bytes) -> Buffered | None:
+        """An unpublished blob that lies in the memory of a writer."""
+        for pending in self._pending:
+            found = pending.buffers.get(digest)
+            if found is not None:
+                return found
+        return None
+
+    def pending_header(self, number: int) -> Header | None:
+        """The header of unpublished blobs."""
+        for pending in self._pending:
+            found = pending.headers.get(number)
+            if found is not None:
+                return found
+        return None
+
     def arrange(self) -> None:
-        """Take up what changed in :attr:`pending` or in the list of runs."""
-        self.indexes = (*self._pending.indexes, *(run.index for run in self._runs or ()))
+        """Take up what changed in the unpublished blobs, or in the list of runs."""
+        self._run_indexes = tuple(run.index for run in self._runs or ())
+        self.indexes = (*(index for pending in self._pending for index in pending.indexes), *self._run_indexes)
 
     def runs(self) -> tuple[Run, ...]:
         """The registered runs that can be opened, as far as they are known, newest first."""
@@ -148,10 +176,19 @@ class Locator:
         missing = _search(self.indexes, sought, words, np.arange(len(sought)))
         if missing.size:
             missing = self._locate_in_table(sought, words, missing)
-        if missing.size and self._pending.buffers:
-            # Their words stay zero: file 0 is IN_MEMORY.
-            missing = missing[~_contained(sought, missing, self._pending.buffers)]
+        for pending in self._pending:
+            if missing.size and pending.buffers:
+                # Their words stay zero: file 0 is IN_MEMORY.
+                missing = missing[~_contained(sought, missing, pending.buffers)]
         return Located(words, missing)
+
+    def locate_published(self, sought: Sought) -> Located:
+        """As :meth:`locate`, without unpublished blobs: those of another writer may never be published."""
+        if self._runs is None:
+            self.refresh()
+        words = np.zeros((len(sought), LOCATION_WORDS), np.uint64)
+        missing = _search(self._run_indexes, sought, words, np.arange(len(sought)))
+        return Located(words, self._locate_in_table(sought, words, missing) if missing.size else missing)
 
     def _locate_in_table(self, sought: Sought, words: Words, missing: Positions) -> Positions:
         """Fill in the locations that the database knows, and return the positions of those that it does not."""
@@ -159,7 +196,7 @@ class Locator:
             missing = _search_table(transaction, sought, words, missing)
             # Another process may have taken rows of the table into a run since the list of runs was read.
             reloaded = missing.size > 0 and self._load(transaction)
-        return _search(self.indexes, sought, words, missing) if reloaded else missing
+        return _search(self._run_indexes, sought, words, missing) if reloaded else missing
 
     def locate_one(self, digest: bytes) -> Location | None:
         """Location of one blob; None where no file holds it. Like :meth:`locate`, with the least work."""
@@ -170,7 +207,7 @@ class Locator:
             found = index.locate_one(digest, prefix)
             if found is not None:
                 return found
-        if digest in self._pending.buffers:
+        if self.buffered(digest) is not None:
             return None
         with self._db.read() as transaction:
             row = transaction.get(LOCATIONS, digest)

@@ -140,7 +140,7 @@ class BlobStore:
         CorruptionError
             It is not recorded.
         """
-        found = self._headers.get(number) or self.locator.pending.headers.get(number)
+        found = self._headers.get(number) or self.locator.pending_header(number)
         if found is None:
             with self.db.read() as transaction:
                 found = get_header(transaction, number)
@@ -425,7 +425,7 @@ class BlobStore:
         if digests is None:
             raise CorruptionError("the blob has no location")
         for digest in digest_list(digests):
-            held = self.locator.pending.buffers.get(digest)
+            held = self.locator.buffered(digest)
             if held is None:
                 raise CorruptionError("the blob was moved while it was read")
             fresh: Blob = np.frombuffer(held.data, np.uint8).copy() if held.header.kind == NDARRAY else held.data

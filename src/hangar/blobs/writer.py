@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import sys
 import warnings
+import weakref
 from collections.abc import Callable, Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
@@ -24,13 +25,13 @@ from hangar.blobs.appender import Appender
 from hangar.blobs.batch import Batch, batch_of_list, batch_of_rows
 from hangar.blobs.index import Digests, Index, Mask, Positions, Sought, sort_digests
 from hangar.blobs.intact import check_intact
+from hangar.blobs.ownership import FileOwner
 from hangar.blobs.pending import Buffered, Pending
 from hangar.blobs.publication import Publication
 from hangar.blobs.store import BlobStore
 from hangar.db import WriteTransaction
 from hangar.digest import DIGEST_BYTES, Header, digest_array
 from hangar.errors import HangarError, InvalidInputError, InvalidStateError, RepairedWarning, StorageError
-from hangar.lock import WriterLock
 from hangar.publishing import OutdatedError
 from hangar.threads import both
 
@@ -51,14 +52,14 @@ def nothing() -> None:
 
 
 class BlobWriter:
-    """Writes blobs of one repository; of the holder of the writer lock, for one thread.
+    """Writes blobs of one repository, for one thread. Several writers may use one store, in one process or in many.
 
     Parameters
     ----------
     store
-        Where they go. It reads what is unpublished too, from now on.
-    lock
-        Held by the caller; looked at before each append and in each publishing transaction.
+        Where they go. It reads what is unpublished too, until the writer is closed.
+    owner
+        The right to append to files: the writer lock, or ``OwnFiles`` of who writes without it.
     own_files
         Append to files that this writer makes, and to none that is there.
 
@@ -68,14 +69,17 @@ class BlobWriter:
         What is not published yet; ``digest in writer.pending``, ``len(writer.pending)``.
     """
 
-    def __init__(self, store: BlobStore, lock: WriterLock, *, own_files: bool = False) -> None:
+    def __init__(self, store: BlobStore, owner: FileOwner, *, own_files: bool = False) -> None:
         self._store = store
-        self._lock = lock
-        lock.check()
+        self._owner = owner
+        owner.check()
         store.refresh()
         self.pending = Pending()
-        store.locator.pending = self.pending
-        self._appender = Appender(store.db, store.directory, lock, store.files.written, own_files=own_files)
+        store.locator.add_pending(self.pending)
+        # A writer that is forgotten and not closed is not found any more either.
+        self._unregister = weakref.finalize(self, store.locator.remove_pending, self.pending)
+        self._unregister.atexit = False
+        self._appender = Appender(store.db, store.directory, owner, store.files.written, own_files=own_files)
         self._prepared: Publication | None = None
         self._attempted = False
         self._replaces = False
@@ -195,7 +199,7 @@ class BlobWriter:
     def _drop_prepared(self) -> None:
         prepared, self._prepared = self._prepared, None
         # Once a transaction was tried its outcome may not be known, and what was written is left to gc.
-        if prepared is not None and not self._attempted and self._lock.held:
+        if prepared is not None and not self._attempted and self._owner.held:
             prepared.discard()
 
     def _flush(self) -> None:
@@ -230,7 +234,7 @@ class BlobWriter:
     def _stored(self, sought: Sought, repeats: Mask) -> Mask:
         """Which blobs need not be stored: those that are pending, and those whose location holds them intact."""
         stored = self.pending.holds(sought)
-        located = self._store.locator.locate(sought)
+        located = self._store.locator.locate_published(sought)
         known = np.flatnonzero(located.stored & ~stored & ~repeats)
         if known.size:
             check = check_intact(self._store, located.words.take(known, axis=0))
@@ -258,7 +262,7 @@ class BlobWriter:
 
     def _append(self, tag: str, options: Options, batch: Batch, meanwhile: Callable[[], None]) -> None:
         """Write a batch, and index it."""
-        self._lock.check()
+        self._owner.check()
         file = self._appender.file(tag)
 
         def computing() -> Words:
@@ -293,7 +297,7 @@ class BlobWriter:
             A sync failed, and the writer is of no further use.
         """
         self._begin_adding()
-        self._lock.check()
+        self._owner.check()
         self._flush()
         with self._ended_by(HangarError):
             self._appender.prepare()
@@ -329,7 +333,7 @@ class BlobWriter:
         prepared = self._prepared
         if prepared is None:
             raise InvalidStateError("blobs were added that are not prepared for publishing")
-        self._lock.check(transaction)
+        self._owner.check(transaction)
         self._attempted = True
         self._appender.publish(transaction)
         try:
@@ -362,10 +366,12 @@ class BlobWriter:
         self._forget()
 
     def close(self) -> None:
-        """Let go of all files; what is not published is lost."""
+        """Let go of all files; what is not published is lost, and nothing more is written."""
         self._drop_prepared()
         self._appender.close()
         self._forget()
+        self._unregister()
+        self._dead = self._dead or "it was closed"
 
     def _forget(self) -> None:
         self._replaces = False
