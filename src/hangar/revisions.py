@@ -176,14 +176,11 @@ def _moves_ago(refs: Refs, name: str, moves: int, transaction: ReadTransaction) 
     short = name.partition("/")[2]
     if moves > len(entries):
         raise RevisionNotFoundError(
-            f"{short}@{{{moves}}}: the reflog of {describe(name)} ends at {short}@{{{len(entries)}}}, "
-            f"see `hangar reflog {short}`"
+            f"{short}@{{{moves}}}: the reflog of {describe(name)} ends at {short}@{{{len(entries)}}}"
         )
     digest = entries[moves].new if moves < len(entries) else entries[-1].old if entries else None
     if digest is None:
-        raise RevisionNotFoundError(
-            f"{short}@{{{moves}}}: {describe(name)} had no commit then, see `hangar reflog {short}`"
-        )
+        raise RevisionNotFoundError(f"{short}@{{{moves}}}: {describe(name)} had no commit then")
     if transaction.get(COMMITS, digest) is None:
         raise RevisionNotFoundError(f"{short}@{{{moves}}} was commit {digest.hex()[:12]}, which is not here any more")
     return Digest(digest)

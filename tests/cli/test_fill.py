@@ -46,6 +46,30 @@ def test_columns(empty: Shell) -> None:
     empty.fails(3, "column", "remove", "labels", text="there is no column 'labels'")
 
 
+@pytest.mark.parametrize(
+    ("words", "shape"),
+    [
+        (["28", "28"], [28, 28]),
+        (["3,4"], [3, 4]),
+        (["3x4X5"], [3, 4, 5]),
+        (["3", "x", "4"], [3, 4]),
+        (["3, 4"], [3, 4]),
+        (["(3,)"], [3]),
+        (["[3, 4]"], [3, 4]),
+        (["()"], []),
+        ([], []),
+    ],
+)
+def test_shapes_as_people_write_them(empty: Shell, words: list[str], shape: list[int]) -> None:
+    assert empty.json("column", "create", "c", "UINT8", *words)["shape"] == shape
+
+
+@pytest.mark.parametrize("words", [["3,,4"], ["3x"], ["3.5"], ["a"], ["3", "b"], ["1" * 30], ["-", "3"]])
+def test_what_is_no_shape(empty: Shell, words: list[str]) -> None:
+    empty.fails(2, "column", "create", "c", "UINT8", *words, text="is no shape")
+    assert empty.json("status")["clean"]
+
+
 def test_columns_of_a_commit(filled: Shell) -> None:
     filled.ok("column", "create", "later", "STR")
     assert [column["name"] for column in filled.json("column", "list", "master")["columns"]] == ["images"]
@@ -202,7 +226,7 @@ def test_options_of_a_plugin(filled: Shell, tmp_path: Path) -> None:
     pictures(tmp_path / "rgb", ["colour"], shape=(7, 5, 3))
     filled.fails(1, "import", "images", tmp_path / "rgb", text="has shape 7 x 5 x 3")
     filled.fails(2, "import", "images", tmp_path / "rgb", "--overwite", text="Did you mean --overwrite?")
-    filled.fails(2, "import", "images", tmp_path / "rgb", "--nope", "3", text="--mode, --frame")
+    filled.fails(2, "import", "images", tmp_path / "rgb", "--nope", "3", text="--mode")
     filled.ok("import", "images", "--mode", "L", tmp_path / "rgb")
     filled.ok("import", "images", tmp_path / "rgb", "--mode=L", "--overwrite")
     filled.fails(1, "import", "images", tmp_path / "rgb", "--plugin", "nope", text="Plugin nope not found")

@@ -185,7 +185,7 @@ def free_ids(db: Database, directory: Path) -> Iterator[int]:
         if f"{file_id:08x}" not in present:
             yield file_id
     raise StorageError(
-        f"{directory} has {_STRAY_FILES:,} files or more that the database does not know: run `hangar gc`"
+        f"{directory} has {_STRAY_FILES:,} files or more that the database does not know: `hangar fsck` lists them"
     )
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from typing import Any, Final
 
 import click
@@ -18,6 +19,7 @@ from hangar.errors import InvalidInputError, MissingPackageError
 
 __all__ = ["command", "list_columns", "schema_text"]
 
+_SHAPE: Final = re.compile(r"[(\[]?\s*([0-9]{1,18}((\s*[,xX*]\s*|\s+)[0-9]{1,18})*\s*,?)?\s*[)\]]?")
 TEXT_DTYPES: Final = ("str", "bytes")
 COMPLETED_DTYPES: Final = (
     *("BOOL", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"),
@@ -95,10 +97,18 @@ def command() -> None:
     """
 
 
+def _shape(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> tuple[int, ...]:
+    """A shape as people write it: ``28 28``, ``28,28``, ``28x28`` or, in quotes, ``(28, 28)``."""
+    text = " ".join(words)
+    if _SHAPE.fullmatch(text) is None:
+        raise click.BadParameter(f"{text!r} is no shape: write 28 28, 28,28 or 28x28", ctx, parameter)
+    return tuple(map(int, re.findall("[0-9]+", text)))
+
+
 @command.command("create")
 @click.argument("name")
 @click.argument("dtype", type=DtypeType(), metavar="DTYPE")
-@click.argument("shape", nargs=-1, type=click.IntRange(min=0), metavar="[SHAPE]...")
+@click.argument("shape", nargs=-1, metavar="[SHAPE]...", callback=_shape)
 @click.option(
     "--variable-shape", is_flag=True, help="Samples differ in shape; SHAPE is the largest extent of each dimension."
 )
@@ -121,7 +131,8 @@ def create(
     """Create the column NAME for arrays of DTYPE and SHAPE, for text (STR) or for BYTES.
 
     DTYPE, in any case: BOOL, INT8 to INT64, UINT8 to UINT64, FLOAT16, FLOAT32, FLOAT64, COMPLEX64, COMPLEX128, BFLOAT16, FLOAT8_..., STR,
-    BYTES; as NumPy and torch write them too (f4, np.float32, torch.float32). Without SHAPE each sample is a single number.
+    BYTES; as NumPy and torch write them too (f4, np.float32, torch.float32). Without SHAPE each sample is a single number; 28 28, 28,28
+    and 28x28 are the same SHAPE.
 
     For example:
       hangar column create images UINT8 28 28

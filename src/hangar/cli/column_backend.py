@@ -64,7 +64,7 @@ def command(
     given = dict(map(_option, options))
     if given and tag is None:
         raise click.UsageError(
-            "--option needs the backend it belongs to: hangar column backend NAME TAG --option KEY=VALUE"
+            f"--option needs the backend it belongs to: `hangar column backend {name} TAG --option {options[0]}`"
         )
     if convert:
         _convert(state, ctx, name, tag, given, as_json)

@@ -67,7 +67,9 @@ def command(
         raise click.UsageError("--no-edit goes with --amend, and without -m")
     report = state.repository.status()
     if report.clean and not amend:
-        raise NothingToDoError("nothing to commit: `hangar import` and `hangar rm` change what is staged")
+        raise NothingToDoError(
+            "nothing to commit: `hangar import COLUMN PATH` and `hangar rm COLUMN SAMPLE` change what is staged"
+        )
     before = _last_message(state, report) if amend else ""
     message = "\n\n".join(messages) if messages else before if no_edit else _edited(before, report)
     if not message.strip():

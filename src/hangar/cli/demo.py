@@ -97,6 +97,8 @@ def command(state: State, directory: Path | None, no_pause: bool, as_json: bool)
         return
     echo()
     if directory is None:
-        echo("That was in a temporary directory, which is gone. To keep it: hangar demo DIRECTORY")
+        echo("That was in a temporary directory, which is gone. To keep it: `hangar demo DIRECTORY`")
     else:
-        echo(f"The repository is in {visible(str(place))}: look around with hangar log, hangar ls, hangar show.")
+        echo(
+            f"The repository is in {visible(str(place))}: look around there with `hangar log`, `hangar ls` and `hangar show`."
+        )

@@ -12,7 +12,7 @@ from hangar.cli.attributes import attribute_lines
 from hangar.cli.column import schema_text
 from hangar.cli.decorate import Decoration, local_time
 from hangar.cli.groups import Command
-from hangar.cli.output import count, echo, json_option, style, table, visible, visible_lines, write_json
+from hangar.cli.output import SHORT_DIGEST, count, echo, json_option, style, table, visible, visible_lines, write_json
 from hangar.cli.pager import paged
 from hangar.cli.patch import Patch
 from hangar.cli.records import change_record, column_record, commit_record, place_record
@@ -172,7 +172,13 @@ def _show_sample(view: View, name: str, text: str, as_json: bool) -> None:
     else:
         rows.append(("Type:", column.column_type))
     rows += [("Size:", count(record["nbytes"], "byte")), ("Digest:", record["digest"])]
-    for line in [*table(rows), "", *_value_lines(value)]:
+    for line in [
+        *table(rows),
+        "",
+        *_value_lines(
+            value, f"{name} {view.commit[:SHORT_DIGEST]}".strip() if not view.branch else name, sample_text(key, column)
+        ),
+    ]:
         echo(line)
 
 
@@ -222,7 +228,7 @@ def _statistics_rows(record: dict[str, Any]) -> list[tuple[str, str]]:
     return [("Values:", f"{record['min']} to {record['max']}, mean {record['mean']:.6g}")]
 
 
-def _value_lines(value: Any) -> list[str]:
+def _value_lines(value: Any, column: str, sample: str) -> list[str]:
     import numpy as np
 
     if isinstance(value, str):
@@ -231,5 +237,5 @@ def _value_lines(value: Any) -> list[str]:
         shown = value[:256].hex(" ", 4)
         return [shown + (" ..." if len(value) > 256 else "")]
     if value.size > SMALL_ARRAY:
-        return ["(too large to show; `hangar export` writes it to a file)"]
+        return [f"(too large to show; `hangar export {visible(column)} -s {sample}` writes it to a file)"]
     return np.array2string(value, max_line_width=120, threshold=SMALL_ARRAY).split("\n")
