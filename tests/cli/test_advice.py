@@ -19,7 +19,7 @@ from click.testing import Result
 
 from hangar import Repository
 from hangar.cli.main import HINTS
-from hangar.db.tables import LOCATIONS, META, NODES, REFS, SCHEMAS
+from hangar.db.tables import COMMITS, LOCATIONS, META, NODES, REFS, SCHEMAS
 from tests.cli.advice import Advice, proposed_commands
 from tests.cli.shell import Shell, pictures
 
@@ -76,6 +76,10 @@ def nodes(shell: Shell) -> None:
     delete_rows(shell, NODES)
 
 
+def commits(shell: Shell) -> None:
+    delete_rows(shell, COMMITS)
+
+
 def schemas(shell: Shell) -> None:
     delete_rows(shell, SCHEMAS)
 
@@ -125,8 +129,10 @@ DAMAGE: Final[dict[str, Callable[[Shell], None]]] = {
     "columns/": nodes,
     "refs/rows.py": ref,
     "refs/store.py": head,
+    "revisions.py": commits,
+    "": nodes,
 }
-"""The damage of which the messages of a room speak."""
+"""The damage of which the messages of a room speak; of rooms that are not listed: that of a tree."""
 
 LOOKS: Final = (
     ["status"],
@@ -148,8 +154,9 @@ def damaged(shell: Shell, advice: Advice) -> None:
         photos["a"] = np.arange(5_000).astype("uint8")
         writer.commit("Second")
         writer.close()
+    digest = shell.json("log")["head"]
     next(damage for room, damage in DAMAGE.items() if advice.module.startswith(room))(shell)
-    told = [said(shell.run(*words)) for words in (*LOOKS, ["show", "master:photos/a"])]
+    told = [said(shell.run(*words)) for words in (*LOOKS, ["show", "master:photos/a"], ["log", digest])]
     text = next(one for one in told if "`hangar fsck" in one)
     result = shell.run(*command_in(text, "hangar fsck{}"))
     assert result.exit_code == 6, said(result)
