@@ -5,7 +5,9 @@ The files are made by :mod:`tests.imaging.encoders`, byte by byte, and compared 
 
 from __future__ import annotations
 
+import struct
 import warnings
+import zlib
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -376,6 +378,43 @@ def test_deep_samples_are_never_clipped(tmp_path: Path, data: Callable[[Array], 
 @pytest.mark.parametrize("mode", ["rgb", "Rgb", "l", "rgba", "ycbcr", "cmyk", "i;16", 1])
 def test_modes_in_any_case(tmp_path: Path, mode: Any) -> None:
     assert load(tmp_path, made.png(samples(8), 8, 0), "png", mode=mode).shape[:2] == (HEIGHT, WIDTH)
+
+
+# ----------------------------------------------------------------------------------------------------- what is cut short
+
+
+def png_of(rows: bytes, interlaced: bool) -> bytes:
+    """A gray PNG of 8 bits of these rows, each with its filter before it."""
+    head = b"IHDR" + struct.pack(">IIBBBBB", WIDTH, HEIGHT, 8, 0, 0, 0, interlaced)
+    chunks = [head, b"IDAT" + zlib.compress(rows), b"IEND"]
+    data = b"".join(struct.pack(">I", len(one) - 4) + one + struct.pack(">I", zlib.crc32(one)) for one in chunks)
+    return b"\x89PNG\r\n\x1a\n" + data
+
+
+@pytest.mark.parametrize("interlaced", [False, True])
+def test_a_png_that_lacks_rows(tmp_path: Path, interlaced: bool) -> None:
+    """Its compressed data ends as it should, and pillow gives zeros for what is not there."""
+    array = samples(8)
+    array[-1] = 0
+    passes = [array[0::8, 0::8], array[0::8, 4::8], array[4::8, 0::4], array[0::4, 2::4], array[2::4, 0::2]]
+    passes += [array[0::2, 1::2], array[1::2, :]]
+    parts = passes if interlaced else [array]
+    rows = [b"\0" + row.tobytes() for part in parts for row in part if part.size]
+    same(load(tmp_path, png_of(b"".join(rows), interlaced), "png"), array)
+    for options in ({}, {"mode": "RGB"}):
+        with pytest.raises(InvalidInputError, match=r"x\.png is cut short"):
+            load(tmp_path, png_of(b"".join(rows[:-1]), interlaced), "png", **options)
+
+
+@pytest.mark.parametrize("rows_per_strip", [None, 2])
+@pytest.mark.parametrize("compressed", [False, True])
+def test_a_tiff_that_lacks_rows(tmp_path: Path, compressed: bool, rows_per_strip: int | None) -> None:
+    few_rows = made.tiff(samples(8)[:2], 8, compressed=compressed, rows_per_strip=rows_per_strip)
+    height = struct.pack("<HHI", 257, 4, 1)
+    data = few_rows.replace(height + struct.pack("<I", 2), height + struct.pack("<I", HEIGHT))
+    assert data != few_rows
+    with pytest.raises(InvalidInputError, match=r"x\.tif has fewer samples than its width and height need"):
+        load(tmp_path, data, "tif")
 
 
 # ------------------------------------------------------------------------------------------------------------------- sizes

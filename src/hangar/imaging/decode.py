@@ -10,6 +10,7 @@ import numpy as np
 
 from hangar.errors import HangarError, InvalidInputError, ResourceLimitError
 from hangar.imaging.opening import Opened, open_image, unbounded
+from hangar.imaging.png import check_complete
 from hangar.imaging.stored import Refusal, Stored
 from hangar.imaging.wanted import Wanted
 
@@ -54,8 +55,9 @@ def decode(file: IO[bytes], name: str, wanted: Wanted) -> Array:
         opened = open_image(file, wanted)
         stored = opened.stored
         if stored.unreadable:
-            raise Refusal(f"has {stored.unreadable}, which pillow reads wrongly: store it as .npy")
+            raise Refusal(f"has {stored.unreadable}")
         with unbounded(stored.width * stored.height):
+            _check_rows(file, opened)
             if wanted.mode is not None:
                 array = _converted(opened, wanted)
             elif wanted.bits == 8 and stored.deep:
@@ -78,6 +80,18 @@ def _named(name: str) -> Iterator[None]:
         raise ResourceLimitError(f"there is not enough memory to decode {name}") from error
     except Exception as error:  # decoders raise SyntaxError, struct.error, zlib.error, IndexError ... on garbage
         raise InvalidInputError(f"{name} cannot be decoded: {error}") from error
+
+
+def _check_rows(file: IO[bytes], opened: Opened) -> None:
+    """Decode, and refuse a PNG whose last rows are missing: they would be zeros."""
+    image = opened.image
+    if image is None or opened.stored.format != "PNG" or image.tell() > 0:
+        return
+    interlaced = bool(image.info.get("interlace"))
+    image.load()
+    width, height = image.size
+    if interlaced or not np.asarray(image.crop((0, height - 1, width, height))).any():
+        check_complete(file)
 
 
 # ---------------------------------------------------------------------------------------------------------------- as stored

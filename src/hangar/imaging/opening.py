@@ -139,20 +139,21 @@ def open_image(file: IO[bytes], wanted: Wanted) -> Opened:
         if stored.samples is not None:
             _choose_frame(None, wanted)
             return Opened(stored, None)
-    if name == "WEBP":
-        check_pixels(*_webp_size(start), wanted)
-    image = _by_pillow(file, name, wanted)
+    width, height = _webp_size(start) if name == "WEBP" else (0, 0)
+    check_pixels(width, height, wanted)
+    image = _by_pillow(file, name, wanted, width * height)
     # Pillow turns a TIFF unasked, which has to be undone; reading the tag of other files costs time.
     orientation = image.getexif().get(0x0112, 1) if wanted.upright or name == "TIFF" else 1
     return Opened(_says(image, name, start, file), image, orientation if orientation in range(1, 9) else 1)
 
 
-def _by_pillow(file: IO[bytes], name: str, wanted: Wanted) -> Image.Image:
+def _by_pillow(file: IO[bytes], name: str, wanted: Wanted, pixels: int) -> Image.Image:
+    """The image as pillow opens it, at the frame that is wanted; ``pixels`` are those that opening it takes memory for."""
     from PIL import Image
 
     load_decoders()
     file.seek(0)
-    with unbounded(wanted.pixels if name == "WEBP" else 0):
+    with unbounded(pixels):
         try:
             # What `Image.open` does for a known format, without its own guess at how large an image may be.
             image: Image.Image = Image.OPEN[name][0](file, "")
@@ -163,7 +164,8 @@ def _by_pillow(file: IO[bytes], name: str, wanted: Wanted) -> Image.Image:
                 ) from error
             raise
     check_pixels(*image.size, wanted)
-    _choose_frame(image, wanted)
+    with unbounded(image.size[0] * image.size[1]):
+        _choose_frame(image, wanted)
     check_pixels(*image.size, wanted)
     return image
 

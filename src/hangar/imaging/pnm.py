@@ -6,6 +6,7 @@ where 1 is black, are given as in every other format: True is white.
 
 from __future__ import annotations
 
+import os
 import re
 from typing import IO, Any, Final
 
@@ -80,10 +81,10 @@ def read_samples(file: IO[bytes], stored: Stored, start: int) -> np.ndarray[Any,
 
 
 def _exactly(file: IO[bytes], size: int, dtype: Any) -> np.ndarray[Any, Any]:
-    data = file.read(size)
-    if len(data) != size:
-        raise Refusal(f"is cut short: it promises {size:,} bytes of samples and has {len(data):,}")
-    return np.frombuffer(data, dtype)
+    there = os.fstat(file.fileno()).st_size - file.tell()
+    if there < size:
+        raise Refusal(f"is cut short: it promises {size:,} bytes of samples and has {max(0, there):,}")
+    return np.frombuffer(file.read(size), dtype)
 
 
 def _plain(text: bytes, count: int, digits: bool) -> np.ndarray[Any, Any]:

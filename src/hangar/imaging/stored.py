@@ -39,7 +39,7 @@ class Stored:
     converts
         What the file has that pillow changes when it reads it; ``''`` where it changes nothing. ``--mode`` converts such an image.
     unreadable
-        What the file has that pillow reads wrongly; ``''`` where there is nothing of the kind.
+        What the file has that pillow reads wrongly, and what to do; ``''`` where there is nothing of the kind.
     samples
         The samples, where a parser of this package read them: shape (height, width) or (height, width, channels).
     colours

@@ -8,11 +8,19 @@ from hangar.imaging.stored import Stored
 
 __all__ = ["tiff_says"]
 
+_WIDTH: Final = 256
+_HEIGHT: Final = 257
 _BITS: Final = 258
 _COMPRESSION: Final = 259
 _PHOTOMETRIC: Final = 262
+_STRIPS: Final = 273
 _SAMPLES: Final = 277
+_ROWS_PER_STRIP: Final = 278
+_STRIP_BYTES: Final = 279
 _PLANAR: Final = 284
+_TILE_WIDTH: Final = 322
+_TILE_HEIGHT: Final = 323
+_TILES: Final = 324
 _EXTRA: Final = 338
 _FORMAT: Final = 339
 _KINDS: Final = {1: "u", 2: "i", 3: "f"}
@@ -24,6 +32,7 @@ _YCBCR: Final = 6
 _ASSOCIATED: Final = 1
 _SEPARATE: Final = 2
 _JPEG: Final = (6, 7)
+_WRONG: Final = ", which pillow reads wrongly: store it as .npy"
 
 
 def tiff_says(tags: Any, width: int, height: int) -> Stored:
@@ -72,13 +81,32 @@ def _changed(tags: Any, bits: tuple[int, ...], photometric: int, channels: int) 
     return ""
 
 
+def _complete(tags: Any, bits: int, channels: int) -> bool:
+    """Whether there are as many strips or tiles as an image of this size has, and bytes in them where they are not compressed."""
+    width, height = int(tags.get(_WIDTH, 0)), int(tags.get(_HEIGHT, 0))
+    planes = channels if int(tags.get(_PLANAR, 1)) == _SEPARATE else 1
+    if _TILES in tags:
+        across, down = int(tags.get(_TILE_WIDTH, 0)), int(tags.get(_TILE_HEIGHT, 0))
+        return min(across, down) > 0 and len(_tuple(tags[_TILES])) >= -(-width // across) * -(-height // down) * planes
+    if _STRIPS not in tags:
+        return True  # pillow says what is wrong
+    rows = int(tags.get(_ROWS_PER_STRIP, 2**32 - 1))
+    if rows < 1 or len(_tuple(tags[_STRIPS])) < -(-height // rows) * planes:
+        return False
+    if int(tags.get(_COMPRESSION, 1)) != 1 or _STRIP_BYTES not in tags:
+        return True
+    return sum(_tuple(tags[_STRIP_BYTES])) >= -(-width * bits * (channels // planes) // 8) * height * planes
+
+
 def _unreadable(tags: Any, bits: int, kind: str, photometric: int, channels: int) -> str:
     """What pillow reads wrongly, or reads with part of it missing."""
+    if not _complete(tags, bits, channels):
+        return "fewer samples than its width and height need: it is damaged"
     if int(tags.get(_COMPRESSION, 1)) == 1:
         return ""
     # Samples of a compressed file come in the byte order of this machine, and are swapped once more.
     if tags.prefix[:2] == b"MM" and bits > 8 and (bits, kind) != (16, "u"):
-        return "compressed samples of several bytes, the high one first"
+        return "compressed samples of several bytes, the high one first" + _WRONG
     if int(tags.get(_PLANAR, 1)) == _SEPARATE and channels > 1 and photometric not in (_RGB, _CMYK):
-        return "compressed channels that are stored apart"
+        return "compressed channels that are stored apart" + _WRONG
     return ""

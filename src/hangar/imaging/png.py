@@ -1,0 +1,52 @@
+"""Whether the samples of a PNG are all there.
+
+Pillow gives zeros for the rows that a file lacks when its compressed data ends properly before them.
+"""
+
+from __future__ import annotations
+
+import zlib
+from collections.abc import Iterator
+from typing import IO, Final
+
+from hangar.imaging.stored import Refusal
+
+__all__ = ["check_complete"]
+
+_PASSES: Final = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
+"""Of an interlaced image: first column, first row, and the steps between them (Adam7)."""
+_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
+_BLOCK: Final = 2**20
+
+
+def check_complete(file: IO[bytes]) -> None:
+    """Refuse a PNG that holds fewer bytes of samples than its header says."""
+    file.seek(16)
+    header = file.read(13)
+    width, height = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big")
+    bits = header[8] * _CHANNELS[header[9]]
+    parts = _PASSES if header[12] else ((0, 0, 1, 1),)
+    wanted = 0
+    for left, top, across, down in parts:
+        columns, rows = -(-(width - left) // across), -(-(height - top) // down)
+        wanted += rows * (1 + -(-columns * bits // 8)) if columns > 0 and rows > 0 else 0
+    found = sum(_inflated(file))
+    if found < wanted:
+        raise Refusal(f"is cut short: it promises {wanted:,} bytes of samples and has {found:,}")
+
+
+def _inflated(file: IO[bytes]) -> Iterator[int]:
+    """The sizes of the pieces that the compressed data gives."""
+    inflater = zlib.decompressobj()
+    file.seek(8)
+    while len(head := file.read(8)) == 8:
+        size = int.from_bytes(head[:4], "big")
+        if head[4:] == b"IDAT":
+            data = file.read(size)
+            while data and not inflater.eof:
+                yield len(inflater.decompress(data, _BLOCK))
+                data = inflater.unconsumed_tail
+            file.seek(4, 1)
+        else:
+            file.seek(size + 4, 1)
+    yield len(inflater.flush())
