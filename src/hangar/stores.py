@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 from hangar import limits
 from hangar.bounded import BoundedCache
@@ -49,6 +49,20 @@ class Stores:
             self.db.close()
             raise
 
+    @classmethod
+    def shared(cls, directory: Path) -> Stores:
+        """The stores that everything unpickled in this process has in common: its caches, open files and tables.
+
+        They close when nobody holds them any more. A directory that another one has replaced is opened anew.
+        """
+        status = directory.stat() if directory.is_dir() else None
+        key = str(directory), 0 if status is None else status.st_dev, 0 if status is None else status.st_ino
+        found = _shared.get(key)
+        if found is None:
+            # Of two threads one wins; what the other opened closes.
+            found = _shared.setdefault(key, cls(directory))
+        return found
+
     @property
     def blobs(self) -> BlobStore:
         """Where the blobs are: one store for all that share these."""
@@ -69,3 +83,6 @@ def _close(made: dict[str, BlobStore], db: Database) -> None:
     for store in made.values():
         store.close()
     db.close()
+
+
+_shared: Final[weakref.WeakValueDictionary[tuple[str, int, int], Stores]] = weakref.WeakValueDictionary()

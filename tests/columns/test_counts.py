@@ -139,6 +139,7 @@ def test_what_is_resolved_loads_no_node_and_searches_no_index(
     assert found[SMALL] == found[LARGE]
 
 
+@pytest.mark.usefixtures("_by_tree")
 @pytest.mark.parametrize("how", ["array", "list"])
 @pytest.mark.parametrize("name", ["nested", "marks"])
 def test_a_batch_of_subsamples_costs_no_call_for_each(reader: ReaderCheckout, name: str, how: str) -> None:
@@ -156,6 +157,43 @@ def test_a_batch_of_subsamples_costs_no_call_for_each(reader: ReaderCheckout, na
         assert seen["call"] + seen["c_call"] <= bound, (seen, number)
         found[number] = seen["call"]
     assert abs(found[SMALL] - found[LARGE]) <= 5, found
+
+
+@pytest.mark.parametrize("how", ["keys", "pairs", "positions", "slice"])
+@pytest.mark.parametrize("name", ["nested", "marks"])
+def test_whole_samples_go_down_the_tree_together(
+    reader: ReaderCheckout, name: str, how: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """On each level one look for nodes, whatever the number of samples."""
+    column: Any = reader[name]
+    looks: list[int] = []
+    load_many = NodeStore.load_many
+
+    def counted(store: NodeStore, digests: Any) -> Any:
+        looks.append(len(digests))
+        return load_many(store, digests)
+
+    samples = list(column)
+    at = np.random.default_rng(0).permutation(len(samples))[:200].tolist()
+    chosen = [samples[i] for i in at]
+    expected = [dict(column[sample].items()) for sample in chosen]
+    monkeypatch.setattr(NodeStore, "load_many", counted)
+    if how == "keys":
+        found = column.read(chosen)
+    elif how == "pairs":
+        found = column[[(sample, ...) for sample in chosen]]
+    elif how == "positions":
+        found = column.read(positions=at)
+    else:
+        found, expected = column.read(slice(5, 205)), [dict(column[sample].items()) for sample in samples[5:205]]
+        looks = looks[:40]
+    assert [list(one) for one in found] == [list(one) for one in expected]
+    assert all(
+        np.array_equal(a, b)
+        for x, y in zip(found, expected, strict=True)
+        for a, b in zip(x.values(), y.values(), strict=True)
+    )
+    assert len(looks) <= 40 if how == "slice" else len(looks) <= 8
 
 
 @pytest.mark.parametrize("name", ["nested", "marks"])

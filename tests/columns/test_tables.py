@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 import multiprocessing
 import os
+import pickle
 import threading
+import weakref
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -475,3 +478,25 @@ def test_a_damaged_tree_makes_no_table(repo: Repository, monkeypatch: pytest.Mon
         assert np.array_equal(column.read(positions=[1, 2]), IMAGES[1:3])
     assert isinstance(column._table, ColumnTable)
     assert column._table.table is None
+
+
+def test_what_is_unpickled_shares_its_stores(repo: Repository) -> None:
+    """Files, caches and tables of one repository, once for each process and path."""
+    reader = repo.checkout()
+    data = pickle.dumps((reader["x"], reader["label"], reader))
+    x, label, whole = pickle.loads(data)
+    (again,) = pickle.loads(pickle.dumps((reader["x"],)))
+    stores = x._session.stores
+    assert stores is label._session.stores
+    assert stores is whole.session.stores
+    assert stores is again._session.stores
+    assert stores is not reader.session.stores
+    for _ in range(60):
+        x.read(positions=[0])
+    again.read(positions=[0])
+    assert again._table.table is x._table.table is not None
+    kept = weakref.ref(stores)
+    del x, label, whole, again, stores
+    gc.collect()
+    assert kept() is None
+    check(pickle.loads(data)[0])

@@ -105,7 +105,7 @@ class ReaderCheckout(CheckoutBase[ColumnReader]):
 
 def reopen(directory: str, commit: str) -> ReaderCheckout:
     """The checkout of ``commit`` (hex) in the repository whose ``.hangar`` is ``directory``: what a pickle calls."""
-    return ReaderCheckout(Stores(Path(directory)), Digest(bytes.fromhex(commit)) if commit else None)
+    return ReaderCheckout(Stores.shared(Path(directory)), Digest(bytes.fromhex(commit)) if commit else None)
 
 
 def reopen_columns(directory: str, commit: str) -> Columns[ColumnReader]:

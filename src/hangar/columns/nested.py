@@ -8,7 +8,7 @@ written as those of flat columns are.
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from itertools import chain, islice, pairwise
+from itertools import accumulate, chain, islice, pairwise
 from typing import Any, ClassVar, Literal
 from weakref import ref
 
@@ -20,11 +20,12 @@ from hangar.columns.ahead import windows
 from hangar.columns.base import ColumnBase, Session, Source
 from hangar.columns.entries import EntryReader
 from hangar.columns.keyspace import PAIRS, are_pairs, lookup_prefix
-from hangar.columns.lookup import KeyBatch, check_position, position_batch
+from hangar.columns.lookup import NOBODY, KeyBatch, check_position, position_batch
 from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundError, SampleNotFoundError
 from hangar.names import SampleKey
 from hangar.objects.order import select_sample
-from hangar.objects.scan import entries_below, scan_samples
+from hangar.objects.ranges import SampleEntries, entries_of_samples, select_samples
+from hangar.objects.scan import scan_samples
 from hangar.schema.keys import decode_keys, decode_prefix, decode_prefixes
 
 __all__ = ["NestedSampleReader", "whole_samples"]
@@ -83,7 +84,7 @@ class NestedSampleReader(ColumnBase, EntryReader):
         if not isinstance(key, (tuple, list)):
             return self._accessor(self, *self._found(key))
         if len(key) == 2 and key[1] is Ellipsis:
-            return self._dicts([self._must_prefix(key[0])])[0]
+            return self._dicts([key[0]], self._prefixes([key[0]]))[0]
         return self._value(key)
 
     def _found(self, sample: Any) -> tuple[SampleKey, bytes]:
@@ -95,25 +96,41 @@ class NestedSampleReader(ColumnBase, EntryReader):
         if not any(whole):
             return self._list_of_keys(keys)
         if all(whole):
-            return self._dicts([self._must_prefix(key[0]) for key in keys])
+            samples = [key[0] for key in keys]
+            return self._dicts(samples, self._prefixes(samples))
         return [self[tuple(key)] for key in keys]
 
-    def _dicts(self, prefixes: Sequence[bytes]) -> list[dict[SampleKey, Any]]:
+    def _prefixes(self, samples: Sequence[Any]) -> list[bytes]:
+        """What the keys of samples begin with; those that no sample can have become ones that no sample has."""
+        self._session.check()
+        return [NOBODY if prefix is None else prefix for prefix in map(lookup_prefix, samples)]
+
+    def _dicts(self, samples: Sequence[Any], prefixes: Sequence[bytes]) -> list[dict[SampleKey, Any]]:
         """Each sample with all its subsamples, read as one batch."""
         root = self._source.root()
         if root is None:
-            return []
-        keys: list[bytes] = []
-        cells: list[bytes] = []
-        ends = [0]
-        for prefix in prefixes:
-            skip = len(prefix)
-            found, held = entries_below(self._nodes, root.digest, prefix)
-            keys += [key[skip:] for key in found]
-            cells += held
-            ends.append(len(keys))
-        pairs = list(zip(decode_keys(keys), self._values.many(cells), strict=True))
+            found = [SampleEntries(0, [], []) for _ in prefixes]
+        else:
+            found = entries_of_samples(self._nodes, root.digest, prefixes)
+        for sample, entries in zip(samples, found, strict=True):
+            if not entries.keys:
+                raise SampleNotFoundError(f"column {self._source.name!r} has no sample {sample!r}")
+        keys = [key[len(prefix) :] for prefix, entries in zip(prefixes, found, strict=True) for key in entries.keys]
+        pairs = list(zip(decode_keys(keys), self._values_of_samples(found), strict=True))
+        ends = accumulate([len(entries.keys) for entries in found], initial=0)
         return [dict(pairs[start:stop]) for start, stop in pairwise(ends)]
+
+    def _values_of_samples(self, found: Sequence[SampleEntries]) -> list[Any]:
+        """The values of all entries of samples, one after the other."""
+        if not found:
+            return []
+        values: list[Any] = self._by_table(
+            sum(len(entries.keys) for entries in found),
+            lambda _: np.concatenate([np.arange(one.start, one.start + len(one.keys)) for one in found]),
+            self._values.many_of,
+            lambda: self._values.many([cell for one in found for cell in one.cells]),
+        )
+        return values
 
     def get(self, key: Any, default: Any = None) -> Any:
         """As ``column[key]``, or ``default`` where there is no such sample or subsample."""
@@ -183,18 +200,18 @@ class NestedSampleReader(ColumnBase, EntryReader):
         self._session.check()
         if (keys is None) == (positions is None):
             raise InvalidTypeError("read takes keys or positions, one of them")
-        if positions is not None or isinstance(keys, slice):
-            prefixes = self._prefixes_at(keys if positions is None else positions)
-        else:
-            samples = whole_samples(keys)
-            if samples is None:
+        if positions is None and not isinstance(keys, slice):
+            named = whole_samples(keys)
+            if named is None:
                 return self._read_keys(keys, out)
-            prefixes = [self._must_prefix(sample) for sample in samples]
+            samples, prefixes = named, self._prefixes(named)
+        else:
+            samples = prefixes = self._prefixes_at(keys if positions is None else positions)
         if out is not None:
             raise InvalidInputError(
                 "out= is for subsamples, named by pairs (sample, subsample); whole samples are dicts"
             )
-        return self._dicts(prefixes)
+        return self._dicts(samples, prefixes)
 
     def _prefixes_at(self, positions: Any) -> list[bytes]:
         root = self._source.root()
@@ -204,7 +221,7 @@ class NestedSampleReader(ColumnBase, EntryReader):
         if isinstance(chosen, range):
             first = select_sample(self._nodes, root.digest, chosen.start)
             return list(islice(chain.from_iterable(scan_samples(self._nodes, root.digest, first)), len(chosen)))
-        return [select_sample(self._nodes, root.digest, position) for position in chosen.tolist()]
+        return select_samples(self._nodes, root.digest, chosen.tolist())
 
     def _holder(self) -> str:
         return f"column {self._source.name!r} has samples:"

@@ -22,7 +22,7 @@ __all__ = ["ColumnTable"]
 
 _CALL_ENTRIES: Final = 16
 """A call counts as so many entries that it reads."""
-_PAYS: Final = 16
+_PAYS: Final = 32
 """A table is made after a ``_PAYS``-th of the entries was read: making it costs less per entry than a read by the tree."""
 
 

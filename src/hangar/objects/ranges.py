@@ -1,0 +1,134 @@
+"""Whole samples of a nested column, many at once: each is a range of the tree, and all ranges go down it together.
+
+On each level the nodes that some range touches are loaded at once, whatever the number of samples.
+"""
+
+from __future__ import annotations
+
+from bisect import bisect_left, bisect_right
+from collections.abc import Sequence
+from itertools import accumulate, chain
+from typing import NamedTuple
+
+from hangar.errors import CorruptionError, InvalidInputError
+from hangar.objects.gather import MOST_TOGETHER
+from hangar.objects.locate import load_level
+from hangar.objects.node import Node
+from hangar.objects.samples import count_samples, distinct_samples
+from hangar.objects.store import NodeStore
+
+__all__ = ["SampleEntries", "entries_of_samples", "select_samples"]
+
+_TOGETHER = MOST_TOGETHER // 64
+"""Samples that are looked for at once: the leaves that hold them are in memory together."""
+
+
+class SampleEntries(NamedTuple):
+    """The entries of one sample.
+
+    Attributes
+    ----------
+    start
+        Position in the tree of the first one.
+    keys, cells
+        Of each entry, in key order; empty where there is no such sample.
+    """
+
+    start: int
+    keys: list[bytes]
+    cells: list[bytes]
+
+
+def entries_of_samples(store: NodeStore, root: bytes, prefixes: Sequence[bytes]) -> list[SampleEntries]:
+    """The entries of samples.
+
+    Parameters
+    ----------
+    store
+        Has the nodes.
+    root
+        Digest of the root.
+    prefixes
+        What the keys of each sample begin with; in any order, twice if you like.
+    """
+    found: dict[bytes, SampleEntries] = {}
+    wanted = sorted(set(prefixes))
+    for at in range(0, len(wanted), _TOGETHER):
+        part = wanted[at : at + _TOGETHER]
+        found.update(zip(part, _entries(store, root, part), strict=True))
+    return [found[prefix] for prefix in prefixes]
+
+
+def _entries(store: NodeStore, root: bytes, prefixes: list[bytes]) -> list[SampleEntries]:
+    nodes, starts = [store.load(root)], [0]
+    ends = [prefix + b"\xff" for prefix in prefixes]
+    for level in reversed(range(nodes[0].level)):
+        keys = list(chain.from_iterable([node.keys for node in nodes]))
+        reached: dict[int, None] = {}
+        for prefix, end in zip(prefixes, ends, strict=True):
+            # The child in which the range begins, and those up to the one in which it ends.
+            reached.update(dict.fromkeys(range(bisect_left(keys, prefix), min(bisect_left(keys, end) + 1, len(keys)))))
+        counts = list(chain.from_iterable([node.counts for node in nodes]))
+        bases = list(
+            chain.from_iterable(
+                accumulate(node.counts[:-1], initial=start) for node, start in zip(nodes, starts, strict=True)
+            )
+        )
+        digests = list(chain.from_iterable([node.children() for node in nodes]))
+        chosen = sorted(reached)
+        if not chosen:
+            return [SampleEntries(0, [], []) for _ in prefixes]
+        nodes, starts = load_level(store, [digests[at] for at in chosen], level), [bases[at] for at in chosen]
+        if [node.entries for node in nodes] != [counts[at] for at in chosen]:
+            raise CorruptionError(f"the tree of root {root.hex()} counts entries that are not there: run `hangar fsck`")
+    return _slices(nodes, starts, prefixes, ends)
+
+
+def _slices(nodes: list[Node], starts: list[int], prefixes: list[bytes], ends: list[bytes]) -> list[SampleEntries]:
+    """The ranges of keys among leaves that are in order."""
+    keys = list(chain.from_iterable([leaf.keys for leaf in nodes]))
+    cells = list(chain.from_iterable([leaf.cells() for leaf in nodes]))
+    firsts = list(accumulate([len(leaf.keys) for leaf in nodes[:-1]], initial=0))
+    found = []
+    for prefix, end in zip(prefixes, ends, strict=True):
+        first = bisect_left(keys, prefix)
+        last = bisect_left(keys, end, first)
+        leaf = bisect_right(firsts, first) - 1
+        found.append(SampleEntries(starts[leaf] + first - firsts[leaf], keys[first:last], cells[first:last]))
+    return found
+
+
+def select_samples(store: NodeStore, root: bytes, positions: Sequence[int]) -> list[bytes]:
+    """What the keys of the samples at some positions, among the distinct samples of a nested column, begin with.
+
+    Raises
+    ------
+    InvalidInputError
+        The tree has no such position.
+    """
+    top = store.load(root)
+    total = _samples_below(top)
+    for position in positions:
+        if not 0 <= position < total:
+            raise InvalidInputError(f"position {position} is not among the {total} samples")
+    left = list(positions)
+    nodes = [top] * len(left)
+    for level in reversed(range(top.level)):
+        chosen = [bisect_right(node.sample_ends, at) for node, at in zip(nodes, left, strict=True)]
+        children = load_level(store, [node.child(at) for node, at in zip(nodes, chosen, strict=True)], level)
+        below = {id(child): _samples_below(child) for child in children}
+        # A child counts a sample that it shares with the sibling before it; its parent does not.
+        left = [
+            at - node.sample_ends[index] + below[id(child)]
+            for at, node, index, child in zip(left, nodes, chosen, children, strict=True)
+        ]
+        nodes = children
+    samples = {id(leaf): distinct_samples(leaf.keys) for leaf in nodes}
+    found = [samples[id(leaf)][at : at + 1] for leaf, at in zip(nodes, left, strict=True)]
+    if [] in found:
+        raise CorruptionError(f"the tree of root {root.hex()} counts samples that are not there: run `hangar fsck`")
+    return list(chain.from_iterable(found))
+
+
+def _samples_below(node: Node) -> int:
+    return sum(node.samples) if node.level else count_samples(node.keys)
