@@ -223,3 +223,20 @@ def test_the_pages_of_one_table_can_be_checked_alone(repo: Repository) -> None:
     db = fresh.stores.db
     assert db.page_problems(REFS) == []
     assert len(db.page_problems(COMMITS)) == 1
+
+
+def test_a_damaged_location_is_told_and_the_other_blobs_are_checked(repo: Repository) -> None:
+    from hangar.db import WriteTransaction
+    from hangar.db.tables import LOCATIONS
+
+    fill(repo, 2_000)
+    fill(repo, 5, 3_000)
+
+    def damage(transaction: WriteTransaction) -> None:
+        key, row = next(iter(transaction.scan(LOCATIONS)))
+        transaction._alive().put(key, row[:-1] + b"\0" * 9, db=transaction._tables[LOCATIONS.number])
+
+    repo.stores.db.update(damage)
+    report = Repository(repo.path).fsck(data=True)
+    assert not report.sound
+    assert all("table 'locations'" in problem.detail for problem in report.problems), report.problems[:3]

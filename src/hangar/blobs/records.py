@@ -10,11 +10,11 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hangar.backends.location import FILE_ROW, HEADER, LENGTH_MASK, OFFSET, STORED, Locations, Words
+from hangar.backends.location import FILE_ROW, HEADER, LENGTH_MASK, OFFSET, STORED, Words
 from hangar.backends.registry import is_installed, stored_backend
 from hangar.blobs.catalog import BlobFileRow, first_free_id, get_header, scan_blob_files, scan_runs
+from hangar.blobs.recorded import scan_recorded
 from hangar.blobs.store import BlobStore
-from hangar.db.tables import LOCATIONS
 from hangar.errors import HangarError, ResourceLimitError
 
 __all__ = ["verify_locations"]
@@ -28,16 +28,14 @@ def verify_locations(store: BlobStore) -> Iterator[str]:
     CorruptionError
         A row of the database is damaged.
     """
+    recorded = scan_recorded(store)
     with store.db.read() as transaction:
-        files = dict(scan_blob_files(transaction))
-        highest = max([*files, *(run_id for run_id, _ in scan_runs(transaction))], default=0)
+        # Read together: another process may have published since.
+        highest = max(file_id for file_id, _ in [(0, None), *scan_blob_files(transaction), *scan_runs(transaction)])
         if first_free_id(transaction) <= highest:
             yield f"the next id of a file is not above {highest:08x}, which is taken"
-        rows = [row for _, row in transaction.scan(LOCATIONS)]
-        store.locator.reload(transaction)
     headers: dict[int, bool] = {}
-    tables = [Locations.from_rows(rows).words] if rows else []
-    for words in (*tables, *(run.index.locations().words for run in store.locator.runs())):
+    for words in (index.locations().words for index in recorded.indexes):
         for number in np.unique(words[:, HEADER]).tolist():
             if number not in headers:
                 headers[number] = _has_header(store, number)
@@ -45,7 +43,7 @@ def verify_locations(store: BlobStore) -> Iterator[str]:
                     yield f"locations name the blob header {number:016x}, which is missing or damaged"
         file_ids = words[:, FILE_ROW] & np.uint64(0xFFFF_FFFF)
         for file_id in np.unique(file_ids).tolist():
-            yield from _of_file(file_id, files.get(file_id), words[file_ids == file_id])
+            yield from _of_file(file_id, recorded.files.get(file_id), words[file_ids == file_id])
 
 
 def _of_file(file_id: int, row: BlobFileRow | None, words: Words) -> Iterator[str]:

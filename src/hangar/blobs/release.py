@@ -22,14 +22,13 @@ from hangar.blobs.catalog import (
     blob_file_path,
     remove_blob_file,
     removed_blob_files,
-    scan_blob_files,
     settle_removed,
 )
 from hangar.blobs.index import ENTRY_WORDS, Index, Sought
-from hangar.blobs.publication import Publication, index_of_rows
+from hangar.blobs.publication import Publication
+from hangar.blobs.recorded import scan_recorded
 from hangar.blobs.store import BlobStore
 from hangar.db import WriteTransaction
-from hangar.db.tables import LOCATIONS
 from hangar.errors import CorruptionError, PathNotFoundError
 from hangar.lock import WriterLock
 from hangar.publishing import publish, publish_rows
@@ -167,28 +166,20 @@ def _unnamed(store: BlobStore) -> tuple[dict[int, str], int]:
     CorruptionError
         A run cannot be read.
     """
-    with store.db.read() as transaction:
-        files = {file_id: row.tag for file_id, row in scan_blob_files(transaction)}
-        rows = list(transaction.scan(LOCATIONS))
-        damaged = store.locator.reload(transaction)
-    if damaged:
-        raise CorruptionError(damaged[0])
-    indexes = []
-    for run in store.locator.runs():
+    recorded = scan_recorded(store)
+    if recorded.damaged:
+        raise CorruptionError(recorded.damaged[0])
+    for run in recorded.runs:
         run.verify()
-        indexes.append(run.index)
-    # When runs are merged the table counts before them.
-    newer: list[Index] = []
-    if rows:
-        newer.append(index_of_rows(rows))
-    named = set().union(*(_files_of(index) for index in newer))
+    newer: list[Index] = [] if recorded.table is None else [recorded.table]
+    named = set().union(*map(_files_of, newer))
     all_of: list[set[int]] = []
-    for index in indexes:
-        all_of.append(_files_of(index))
+    for run in recorded.runs:
+        all_of.append(_files_of(run.index))
         if not all_of[-1] <= named:
-            named |= _files_of_newest(index, newer)
-        newer.append(index)
-    free = {file_id: tag for file_id, tag in files.items() if file_id not in named}
+            named |= _files_of_newest(run.index, newer)
+        newer.append(run.index)
+    free = {file_id: row.tag for file_id, row in recorded.files.items() if file_id not in named}
     return free, max((at + 1 for at, found in enumerate(all_of) if not found.isdisjoint(free)), default=0)
 
 

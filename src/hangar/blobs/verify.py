@@ -44,11 +44,10 @@ from hangar.blobs.catalog import (
 )
 from hangar.blobs.index import Digests, Positions, Sought
 from hangar.blobs.intact import logical_sizes
-from hangar.blobs.publication import index_of_rows
+from hangar.blobs.recorded import scan_recorded
 from hangar.blobs.run import Run
 from hangar.blobs.store import BlobStore
-from hangar.db.tables import LOCATIONS
-from hangar.digest import DIGEST_BYTES, blob_digest, digest_array
+from hangar.digest import blob_digest
 from hangar.errors import CorruptionError, HangarError, MissingPackageError, ResourceLimitError
 from hangar.progress import Progress, Reporter, report
 
@@ -178,11 +177,8 @@ def _now(store: BlobStore) -> tuple[set[int], set[int]]:
 def _needed_bytes(store: BlobStore, file_id: int) -> int:
     """How much of a file is still needed: up to where the last blob in it ends that was not stored again elsewhere since."""
     store.refresh()
-    with store.db.read() as transaction:
-        rows = list(transaction.scan(LOCATIONS))
-    indexes = [run.index for run in store.locator.runs()] + ([index_of_rows(rows)] if rows else [])
     needed = 0
-    for index in indexes:
+    for index in scan_recorded(store).indexes:
         digests = index.digests()[index.locations().file == file_id]
         if len(digests):
             found = Locations(store.locator.locate(Sought.of(digests)).words)
@@ -193,24 +189,23 @@ def _needed_bytes(store: BlobStore, file_id: int) -> int:
 
 def verify_blobs(store: BlobStore, progress: Progress = None) -> Iterator[Damage]:
     """Read every blob that has a location and compare it with its digest."""
-    with store.db.read() as transaction:
-        rows = list(transaction.scan(LOCATIONS))
+    store.refresh()
     try:
-        store.refresh()
-        indexes = [run.index for run in store.locator.runs()]
+        indexes = scan_recorded(store).indexes
     except ResourceLimitError:
         raise
     except HangarError as error:
-        yield Damage(None, "", str(error))
-        indexes = []
-    keys = [key for key, _ in rows if len(key) == DIGEST_BYTES]
-    total = len(keys) + sum(index.count for index in indexes)
-    with report(progress, total, "blobs", "checking") as reporter:
+        yield Damage(None, "db/data.mdb", str(error))
+        indexes = [run.index for run in store.locator.runs()]
+    with report(progress, sum(index.count for index in indexes), "blobs", "checking") as reporter:
         for index in indexes:
             for start in range(0, index.count, _CHUNK_BLOBS):
-                yield from _verify(store, index.part(start, start + _CHUNK_BLOBS).digests(), reporter)
-        for start in range(0, len(keys), _CHUNK_BLOBS):
-            yield from _verify(store, digest_array(keys[start : start + _CHUNK_BLOBS]), reporter)
+                try:
+                    digests = index.part(start, start + _CHUNK_BLOBS).digests()
+                except CorruptionError as error:
+                    yield Damage(None, "", str(error))  # a run that was cut meanwhile
+                    break
+                yield from _verify(store, digests, reporter)
 
 
 def _verify(store: BlobStore, digests: Digests, reporter: Reporter) -> Iterator[Damage]:
