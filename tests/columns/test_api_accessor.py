@@ -128,7 +128,7 @@ def test_read_and_at(any_view: Any) -> None:
 
 
 def test_arrays_handed_out_are_the_users_own(any_view: Any) -> None:
-    for array in (any_view[0], any_view.data[0], any_view[0:1][0], any_view.read([0]), next(any_view.values())):
+    for array in (any_view[0], any_view.data[0], any_view[0:1][0], any_view.read([0]), next(iter(any_view.values()))):
         array[...] = 99
     assert any_view[0][0, 0] == 10
 

@@ -198,7 +198,7 @@ def test_iteration_outlives_what_forgets_folded_nodes(repo: Repository, writer: 
     column.write(range(9_000), np.arange(9_000))
     writer.commit("all")
     column[3] = np.array(-3)
-    values = column.values()
+    values = iter(column.values())
     assert next(values) == 0
     column.write(range(9_000), np.zeros(9_000, np.int64))
     writer.commit("zeros")

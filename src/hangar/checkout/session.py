@@ -16,6 +16,7 @@ from typing import Any, Final
 from hangar.backends.preference import Preference, load_preference, store_preference
 from hangar.blobs import BlobWriter
 from hangar.checkout.turns import BLOCK, CALL, CLOSE, Statement, Turn, Turns
+from hangar.columns.views import LiveChunks
 from hangar.db import WriteTransaction
 from hangar.digest import Digest
 from hangar.errors import AccessError, ClosedError, HangarError, InvalidStateError, LockedError, StaleRefError
@@ -63,6 +64,7 @@ class ReaderSession:
         self.commit = commit
         self._reopen_column = reopen_column
         self.closed = False
+        self.live = LiveChunks()
 
     def check(self) -> None:
         """Raise ClosedError after :meth:`close`."""
@@ -88,6 +90,7 @@ class ReaderSession:
         """Refuse everything from now on."""
         self.check()
         self.closed = True
+        self.live.stop()
 
 
 class WriterSession:
@@ -105,6 +108,7 @@ class WriterSession:
         self.stores = stores
         self.nodes = NodeStore(stores.db)
         self.lock = lock
+        self.live = LiveChunks()
         self.staging = Staging(stores.db, self.nodes, branch, head)
         self.blobs = BlobWriter(stores.blobs, lock)
         self._process = os.getpid()
@@ -323,6 +327,7 @@ class WriterSession:
         """Free the lock and refuse everything; what was not published is gone."""
         self.blobs.close()
         self.lock.release()
+        self.live.stop()
 
 
 class _Batch:

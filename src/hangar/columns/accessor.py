@@ -6,7 +6,7 @@ writes as a flat column does.
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from functools import cached_property
 from itertools import islice
 from operator import getitem
@@ -122,7 +122,7 @@ class FlatSubsampleReader(BatchBlock, ValueMapping):
         """All subsamples, in key order."""
         self._of._session.check()
         found = self._taken()
-        return dict(super().items()) if found is None else found
+        return dict(super()._iterate_items()) if found is None else found
 
     def _taken(self) -> dict[SampleKey, Any] | None:
         """The subsamples as iteration over the column has read them ahead; once, and only as long as they are what is there."""
@@ -162,15 +162,18 @@ class FlatSubsampleReader(BatchBlock, ValueMapping):
             return self._list_of_keys(key)
         return self._value(key)
 
-    def values(self, local: bool = False) -> Iterator[Any]:
-        self._session.check()
-        found = self._taken()
-        return super().values(local) if found is None else iter(found.values())
+    def _iterate_values(self, *, backwards: bool = False) -> Iterator[Any]:
+        found = None if backwards else self._taken()
+        return super()._iterate_values(backwards=backwards) if found is None else self._until_closed(found.values())
 
-    def items(self, local: bool = False) -> Iterator[tuple[SampleKey, Any]]:
+    def _iterate_items(self, *, backwards: bool = False) -> Iterator[tuple[SampleKey, Any]]:
+        found = None if backwards else self._taken()
+        return super()._iterate_items(backwards=backwards) if found is None else self._until_closed(found.items())
+
+    def _until_closed(self, items: Iterable[Any]) -> Iterator[Any]:
         self._session.check()
-        found = self._taken()
-        return super().items(local) if found is None else iter(found.items())
+        yield from self._live(items)
+        self._session.check()
 
     def _missing(self, key: object) -> SampleNotFoundError:
         return SampleNotFoundError(f"sample {self._sample!r} of column {self._source.name!r} has no subsample {key!r}")

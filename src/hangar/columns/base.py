@@ -21,6 +21,7 @@ from hangar.columns.block import BatchBlock, OpenBlock
 from hangar.columns.present import COMPLETED_KEYS, column_html, column_lines, counts, holds, lacks
 from hangar.columns.tables import ColumnTable
 from hangar.columns.values import ValueReader
+from hangar.columns.views import LiveChunks
 from hangar.digest import Digest
 from hangar.errors import ClosedError
 from hangar.objects.attributes import AttributeMap
@@ -42,6 +43,7 @@ class Session(Protocol):
     stores: Stores
     nodes: NodeStore
     writable: bool
+    live: LiveChunks
 
     def check(self) -> None:
         """Raise ClosedError or LockedError where the checkout cannot be used any more."""

@@ -15,6 +15,7 @@ import numpy as np
 from hangar.columns.keyspace import FLAT, KeySpace
 from hangar.columns.lookup import KeyBatch
 from hangar.columns.sampletable import Positions, SampleTable
+from hangar.columns.views import Chunk
 from hangar.errors import (
     CorruptionError,
     InvalidInputError,
@@ -22,6 +23,7 @@ from hangar.errors import (
     PositionNotFoundError,
     SampleNotFoundError,
 )
+from hangar.flags import check_flag
 from hangar.objects.scan import leaves
 from hangar.objects.store import NodeStore
 from hangar.schema.cells import Rows
@@ -227,3 +229,13 @@ class EntryReader:
                 self._session.check()
         if keys:
             yield keys, cells
+            self._session.check()
+
+    def _live(self, items: Iterable[Any]) -> Chunk:
+        """What an iterator has read ahead; it goes when the checkout is closed."""
+        return self._session.live.add(items)
+
+    def _check_local(self, local: bool) -> None:
+        """All data is on this disk until remotes exist, so that ``local`` changes nothing; it is checked all the same."""
+        self._session.check()
+        check_flag(local, "local")

@@ -24,7 +24,7 @@ __all__ = ["ColumnWriter", "change_attributes"]
 class _Retired:
     """The session of a column that is no more."""
 
-    writable = True
+    writable = closed = True
 
     def check(self) -> None:
         raise ClosedError("this column is no more: it was removed, or its checkout was reset or closed; get it again")

@@ -13,13 +13,16 @@ from typing import Any
 import numpy as np
 import numpy.typing as npt
 
-from hangar.columns.entries import EntryReader
+from hangar.columns.entries import EntryReader, chunk_entries
+from hangar.columns.keyspace import KeySpace
 from hangar.columns.lookup import check_position, position_batch
 from hangar.columns.sampletable import Positions
+from hangar.columns.views import SampleItems, SampleKeys, SampleValues
 from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundError
 from hangar.names import SampleKey
 from hangar.objects.node import Root
 from hangar.objects.order import rank, select, select_cells, select_keys, select_refs, slice_refs
+from hangar.objects.store import NodeStore
 from hangar.schema.cells import Rows
 
 __all__ = ["ValueMapping"]
@@ -50,13 +53,7 @@ class ValueMapping(EntryReader):
 
     def _span(self, root: Root | None) -> tuple[int, int]:
         """Positions in the tree: from the first up to, not including, the second."""
-        if root is None:
-            return 0, 0
-        start, stop = self._space.start, self._space.stop
-        return (
-            rank(self._nodes, root.digest, start) if start else 0,
-            root.entries if stop is None else rank(self._nodes, root.digest, stop),
-        )
+        return (0, 0) if root is None else span(self._nodes, root, self._space)
 
     def _holder(self) -> str:
         """How messages count what is here."""
@@ -189,31 +186,63 @@ class ValueMapping(EntryReader):
     # ------------------------------------------------------------------ iteration
 
     def __iter__(self) -> Iterator[SampleKey]:
-        return chain.from_iterable(self._space.decode(keys) for keys, _ in self._chunks())
+        return self._iterate_keys()
 
-    def keys(self, local: bool = False) -> Iterator[SampleKey]:
-        """Keys in order: ints by value, then strings by code point. ``local``: only of data on this disk."""
-        self._session.check()
-        return iter(self)
+    def __reversed__(self) -> Iterator[SampleKey]:
+        return self._iterate_keys(backwards=True)
 
-    def values(self, local: bool = False) -> Iterator[Any]:
-        """Values in key order, read ahead in batches; what is written meanwhile is not seen."""
-        self._session.check()
-        return chain.from_iterable(values for _, values in self._read_ahead())
+    def keys(self, local: bool = False) -> SampleKeys:
+        """Keys in order: ints by value, then strings by code point. A view, as that of a dict. ``local``: only of data on this disk."""
+        self._check_local(local)
+        return SampleKeys(self)
 
-    def items(self, local: bool = False) -> Iterator[tuple[SampleKey, Any]]:
-        """Pairs of key and value in key order, read ahead in batches; what is written meanwhile is not seen."""
-        self._session.check()
+    def values(self, local: bool = False) -> SampleValues:
+        """Values in key order, a view: each iteration reads ahead in batches and does not see what is written meanwhile."""
+        self._check_local(local)
+        return SampleValues(self)  # type: ignore[arg-type]
+
+    def items(self, local: bool = False) -> SampleItems:
+        """Pairs of key and value in key order, a view: each iteration reads ahead in batches and does not see what is written meanwhile."""
+        self._check_local(local)
+        return SampleItems(self)  # type: ignore[arg-type]
+
+    def _iterate_keys(self, *, backwards: bool = False) -> Iterator[SampleKey]:
+        chunks = self._chunks_back() if backwards else self._chunks()
+        return chain.from_iterable(self._live(self._space.decode(keys)) for keys, _ in chunks)
+
+    def _iterate_values(self, *, backwards: bool = False) -> Iterator[Any]:
+        return chain.from_iterable(self._live(values) for _, values in self._read_ahead(backwards=backwards))
+
+    def _iterate_items(self, *, backwards: bool = False) -> Iterator[tuple[SampleKey, Any]]:
         return chain.from_iterable(
-            zip(self._space.decode(keys), values, strict=True) for keys, values in self._read_ahead()
+            self._live(zip(self._space.decode(keys), values, strict=True))
+            for keys, values in self._read_ahead(backwards=backwards)
         )
 
-    def _read_ahead(self) -> Iterator[tuple[list[bytes], list[Any]]]:
+    def _read_ahead(self, *, backwards: bool) -> Iterator[tuple[list[bytes], list[Any]]]:
         """Encoded keys and values in key order, many at a time."""
+        if backwards:
+            for keys, cells in self._chunks_back():
+                yield keys, self._values.many(cells)
+            return
         at = self._span(self._source.root())[0] if self._table is not None else 0
         for keys, cells in self._chunks():
             yield keys, self._values_of(cells, at)
             at += len(keys)
+
+    def _chunks_back(self) -> Iterator[tuple[list[bytes], list[bytes]]]:
+        """As :meth:`_chunks`, from the last key to the first."""
+        self._session.check()
+        nodes, root = self._source.snapshot()
+        if root is None:
+            return
+        first, last = span(nodes, root, self._space)
+        most = chunk_entries(self._schema)
+        for stop in range(last, first, -most):
+            chosen = range(max(first, stop - most), stop)
+            keys = select_keys(nodes, root.digest, chosen)
+            yield keys[::-1], select_cells(nodes, root.digest, chosen)[::-1]
+            self._session.check()
 
     def _values_of(self, cells: list[bytes], start: int) -> list[Any]:
         """The values of cells that stand in the tree from ``start`` on."""
@@ -224,3 +253,11 @@ class ValueMapping(EntryReader):
             lambda: self._values.many(cells),
         )
         return found
+
+
+def span(nodes: NodeStore, root: Root, space: KeySpace) -> tuple[int, int]:
+    """Positions of a key space in a tree: from the first up to, not including, the second."""
+    return (
+        rank(nodes, root.digest, space.start) if space.start else 0,
+        root.entries if space.stop is None else rank(nodes, root.digest, space.stop),
+    )

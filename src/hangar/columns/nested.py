@@ -18,9 +18,10 @@ import numpy.typing as npt
 from hangar.columns.accessor import FlatSubsampleReader
 from hangar.columns.ahead import windows
 from hangar.columns.base import ColumnBase, Session, Source
-from hangar.columns.entries import EntryReader
+from hangar.columns.entries import EntryReader, chunk_entries
 from hangar.columns.keyspace import PAIRS, are_pairs, lookup_prefix
 from hangar.columns.lookup import NOBODY, KeyBatch, check_position, position_batch
+from hangar.columns.views import SampleItems, SampleKeys, SampleValues
 from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundError, SampleNotFoundError
 from hangar.names import SampleKey
 from hangar.objects.order import select_sample
@@ -260,24 +261,66 @@ class NestedSampleReader(ColumnBase, EntryReader):
     # ------------------------------------------------------------------ iteration
 
     def __iter__(self) -> Iterator[SampleKey]:
+        return self._iterate_keys()
+
+    def __reversed__(self) -> Iterator[SampleKey]:
+        return self._iterate_keys(backwards=True)
+
+    def keys(self, local: bool = False) -> SampleKeys:
+        """Sample keys in order: ints by value, then strings by code point. A view, as that of a dict.
+
+        ``local``: only of samples whose data is all on this disk.
+        """
+        self._check_local(local)
+        return SampleKeys(self)
+
+    def values(self, local: bool = False) -> SampleValues:
+        """Each sample in key order, a view of such; data is read ahead for many samples together when it is asked for."""
+        self._check_local(local)
+        return SampleValues(self)
+
+    def items(self, local: bool = False) -> SampleItems:
+        """Pairs of sample key and sample, as :meth:`values`."""
+        self._check_local(local)
+        return SampleItems(self)
+
+    def _iterate_keys(self, *, backwards: bool = False) -> Iterator[SampleKey]:
+        for prefixes in self._prefixes_back() if backwards else self._prefixes_forth():
+            yield from self._live(decode_prefixes(prefixes))
+            self._session.check()
+
+    def _prefixes_forth(self) -> Iterator[list[bytes]]:
         self._session.check()
         nodes, root = self._source.snapshot()
-        if root is not None:
-            for prefixes in scan_samples(nodes, root.digest):
-                self._session.check()
-                yield from decode_prefixes(prefixes)
+        return iter(()) if root is None else scan_samples(nodes, root.digest)
 
-    def keys(self, local: bool = False) -> Iterator[SampleKey]:
-        """Sample keys in order: ints by value, then strings by code point. ``local``: only of samples whose data is all on this disk."""
+    def _prefixes_back(self) -> Iterator[list[bytes]]:
+        """What the keys of each sample begin with, from the last sample to the first, some at a time."""
         self._session.check()
-        return iter(self)
+        nodes, root = self._source.snapshot()
+        if root is None:
+            return
+        most = chunk_entries(self._schema)
+        for stop in range(root.samples, 0, -most):
+            start = max(0, stop - most)
+            first = select_sample(nodes, root.digest, start)
+            found = list(islice(chain.from_iterable(scan_samples(nodes, root.digest, first)), stop - start))
+            yield found[::-1]
 
-    def values(self, local: bool = False) -> Iterator[FlatSubsampleReader]:
-        """A view of each sample in key order. Their data is read ahead for many samples together when it is asked for."""
-        self._session.check()
-        return self._views()
+    def _iterate_values(self, *, backwards: bool = False) -> Iterator[FlatSubsampleReader]:
+        return self._views_back() if backwards else self._views()
+
+    def _iterate_items(self, *, backwards: bool = False) -> Iterator[tuple[SampleKey, FlatSubsampleReader]]:
+        return ((view._sample, view) for view in self._iterate_values(backwards=backwards))
+
+    def _views_back(self) -> Iterator[FlatSubsampleReader]:
+        for prefixes in self._prefixes_back():
+            for prefix, sample in self._live(zip(prefixes, decode_prefixes(prefixes), strict=True)):
+                yield self._accessor(self, sample, prefix)
+            self._session.check()
 
     def _views(self) -> Iterator[FlatSubsampleReader]:
+        self._session.check()
         nodes, root = self._source.snapshot()
         if root is None:
             return
@@ -287,12 +330,9 @@ class NestedSampleReader(ColumnBase, EntryReader):
                 yield self._accessor(self, decode_prefix(window), window)
                 continue
             made, reference = self._accessor, ref(window)
-            for index, sample in enumerate(window.samples):
+            for index, sample in enumerate(self._live(window.samples)):
                 yield made(self, sample, window.prefixes[index], (reference, index))
-
-    def items(self, local: bool = False) -> Iterator[tuple[SampleKey, FlatSubsampleReader]]:
-        """Pairs of sample key and view of the sample, as :meth:`values`."""
-        return ((view._sample, view) for view in self.values(local))
+        self._session.check()
 
 
 def whole_samples(keys: Any) -> Sequence[Any] | None:
