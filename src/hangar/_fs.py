@@ -39,6 +39,7 @@ __all__ = [
     "exists",
     "is_file_of",
     "is_private",
+    "list_directory",
     "make_directory",
     "move_directory",
     "open_file",
@@ -248,6 +249,15 @@ def create_file(path: AnyPath) -> int:
         descriptor = retried(lambda: os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR | os.O_CLOEXEC, 0o666))
     crash_point(_CREATE_AFTER)
     return descriptor
+
+
+def list_directory(path: AnyPath) -> list[str]:
+    """Names in a directory, sorted; none where there is no such directory."""
+    with _errors("list", path):
+        try:
+            return sorted(retried(lambda: os.listdir(path)))
+        except FileNotFoundError:
+            return []
 
 
 def open_file(path: AnyPath, write: bool = False) -> int:

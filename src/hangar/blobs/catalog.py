@@ -180,7 +180,7 @@ def free_ids(db: Database, directory: Path) -> Iterator[int]:
         place = directory / name
         if not place.is_dir():
             _fs.make_directory(place)
-        present.update(path.name.partition(".")[0] for path in place.iterdir())
+        present.update(name.partition(".")[0] for name in _fs.list_directory(place))
     for file_id in range(first, first + _STRAY_FILES):
         if f"{file_id:08x}" not in present:
             yield file_id

@@ -17,6 +17,7 @@ import numpy.typing as npt
 from blake3 import blake3
 from xxhash import xxh3_64
 
+from hangar import _fs
 from hangar.backends.file import BlobFile
 from hangar.backends.location import (
     CHECK,
@@ -152,7 +153,7 @@ def surplus(store: BlobStore) -> Iterator[Damage]:
 
 
 def _files_in(directory: Path) -> list[Path]:
-    return sorted(directory.iterdir()) if directory.is_dir() else []
+    return [directory / name for name in _fs.list_directory(directory)]
 
 
 def _is_enough(store: BlobStore, path: Path, file_id: int, tag: str) -> bool:

@@ -66,12 +66,7 @@ def open_environment(path: Path, writable: bool) -> tuple[lmdb.Environment, list
     check_roots(path / DATA_FILE)
     environment = None
     try:
-        try:
-            # Size 0: what the data file says.
-            environment = _open(path, map_size=0, readonly=not writable, lock=lock)
-        except _CannotMapError:
-            # That number is rotten, or this process may not map so much; twice what there is will do.
-            environment = _open(path, map_size=2 * (path / DATA_FILE).stat().st_size, readonly=not writable, lock=lock)
+        environment = _open_existing(path, readonly=not writable, lock=lock)
         tables = _open_tables(path, environment, writable)
         if lock:
             environment.reader_check()
@@ -81,6 +76,19 @@ def open_environment(path: Path, writable: bool) -> tuple[lmdb.Environment, list
         if environment is not None:
             environment.close()
         raise
+
+
+def _open_existing(path: Path, *, readonly: bool, lock: bool) -> lmdb.Environment:
+    try:
+        # Size 0: what the data file says.
+        return _open(path, map_size=0, readonly=readonly, lock=lock)
+    except _CannotMapError:
+        # That number is rotten, or this process may not map so much; twice what there is will do.
+        size = 2 * (path / DATA_FILE).stat().st_size
+    try:
+        return _open(path, map_size=size, readonly=readonly, lock=lock)
+    except _CannotMapError as error:
+        raise ResourceLimitError(f"{error}. Nothing is damaged: raise the limit (`ulimit -v`)") from None
 
 
 def create_environment(path: Path, map_size: int) -> tuple[lmdb.Environment, list[Any]]:
