@@ -11,7 +11,7 @@ def some() -> Locations:
     made = Locations.at(
         file=2**32 - 1, offset=[0, 2**63, 2**64 - 1], length=[0, 2**56 - 1, 5], codec=255, row=[0, 1, 2**32 - 1]
     )
-    made.seal([1, 2, 2**64 - 1], 7)
+    made.set_checks([1, 2, 2**64 - 1], 7)
     return made
 
 
@@ -37,7 +37,7 @@ def test_rows_come_back() -> None:
 
 def test_a_row_is_five_little_endian_words() -> None:
     made = Locations.at(file=3, offset=[0x0102], length=4, codec=5, row=6)
-    made.seal(8, 9)
+    made.set_checks(8, 9)
     words = [0x0102, 9, (5 << 56) + 4, 8, (6 << 32) + 3]
     assert made.to_rows() == [b"".join(word.to_bytes(8, "little") for word in words)]
 

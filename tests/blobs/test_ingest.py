@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from typing import Any, cast
 
 import numpy as np
@@ -12,7 +12,7 @@ import pytest
 
 from hangar import DiskFullError
 from hangar.blobs import BlobWriter, ingest
-from hangar.blobs.ingest import store_list, store_rows
+from hangar.blobs.ingest import begin_list, begin_rows
 from hangar.digest import BYTES, NDARRAY, STR, Header, blob_digest
 
 ROWS = np.random.default_rng(3).integers(0, 256, (11, 20_000), dtype=np.uint8)
@@ -24,42 +24,42 @@ class Recorder:
 
     def __init__(self, fails_at: int = -1) -> None:
         self.blobs: list[tuple[Header, bytes, bytes]] = []
-        self.calls = 0
+        self.calls = self.finished = 0
         self.fails_at = fails_at
 
-    def add_rows(
+    def begin_rows(
         self,
         tag: str,
         header: Header,
         rows: npt.NDArray[np.uint8],
         digests: npt.NDArray[np.uint8],
         options: Any,
-        *,
-        meanwhile: Callable[[], None],
     ) -> None:
         assert rows.flags.c_contiguous
         names = [digest.tobytes() for digest in digests]
-        self.add_list(tag, [header] * len(rows), list(rows), names, options, meanwhile=meanwhile)
+        self.begin_list(tag, [header] * len(rows), list(rows), names, options)
 
-    def add_list(
+    def begin_list(
         self,
         tag: str,
         headers: Sequence[Header],
         buffers: Sequence[Any],
         digests: Sequence[bytes],
         options: Any,
-        *,
-        meanwhile: Callable[[], None],
     ) -> None:
         assert (tag, options) == ("10", {"a": 1})
         assert len(headers) == len(buffers) == len(digests)
         assert threading.current_thread() is threading.main_thread()
         if self.calls == self.fails_at:
             raise DiskFullError("full")
+        assert self.finished == self.calls
         self.calls += 1
         for header, buffer, digest in zip(headers, buffers, digests, strict=True):
             self.blobs.append((header, bytes(memoryview(buffer).cast("B")), digest))
-        meanwhile()
+
+    def finish(self) -> None:
+        """Each block is finished before the next one begins; the last one by the caller."""
+        self.finished = self.calls
 
 
 @pytest.fixture(params=[1, 20_000, 65_000, 32 * 2**20])
@@ -69,7 +69,7 @@ def block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
 
 
 def rows_into(recorder: Recorder, rows: npt.NDArray[np.uint8], header: Header = HEADER) -> npt.NDArray[np.uint8]:
-    return store_rows(cast("BlobWriter", recorder), "10", header, rows, {"a": 1}, np.copy)
+    return begin_rows(cast("BlobWriter", recorder), "10", header, rows, {"a": 1})
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 11])
@@ -97,7 +97,7 @@ def test_lists_of_many_sizes_and_headers(block: int, short: bool) -> None:
     headers = [Header(BYTES if size % 3 else STR, 0, ()) for size in sizes]
     buffers: list[Any] = [rng.bytes(size) if size % 2 else rng.integers(0, 9, (1, size), np.uint8) for size in sizes]
     recorder = Recorder()
-    digests = store_list(cast("BlobWriter", recorder), "10", headers, buffers, {"a": 1}, list)
+    digests = begin_list(cast("BlobWriter", recorder), "10", headers, buffers, {"a": 1})
     expected = [blob_digest(header, buffer) for header, buffer in zip(headers, buffers, strict=True)]
     assert digests == expected
     assert [digest for _, _, digest in recorder.blobs] == expected
@@ -106,7 +106,7 @@ def test_lists_of_many_sizes_and_headers(block: int, short: bool) -> None:
         assert recorder.calls == 1
     elif block == 1:
         assert recorder.calls > 25
-    assert store_list(cast("BlobWriter", recorder), "10", [], [], {"a": 1}, list) == []
+    assert begin_list(cast("BlobWriter", recorder), "10", [], [], {"a": 1}) == []
 
 
 @pytest.mark.parametrize("fails_at", [0, 1, 10])
@@ -121,21 +121,19 @@ def test_a_block_that_cannot_be_added_ends_it(monkeypatch: pytest.MonkeyPatch, f
 
 def test_the_next_block_is_hashed_while_one_is_written(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(ingest, "_BLOCK_BYTES", 20_000)
-    hashed = threading.Semaphore(0)
+    steps: list[str] = []
 
-    def announced(header: Header, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-        hashed.release()
+    def hashing(header: Header, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
+        steps.append("hash")
         return np.zeros((len(rows), 32), np.uint8)
 
-    class Waiting(Recorder):
-        def add_rows(self, *arguments: Any, **named: Any) -> None:
-            assert hashed.acquire(timeout=20), "this block, or at the end none"
-            assert self.calls == 10 or hashed.acquire(timeout=20), "the next one is hashed before this returns"
-            hashed.release()
-            self.calls += 1
-            named["meanwhile"]()
+    class Steps(Recorder):
+        def begin_rows(self, *arguments: Any, **named: Any) -> None:
+            steps.append("begin")
 
-    monkeypatch.setattr(ingest, "blob_digests", announced)
-    recorder = Waiting()
-    rows_into(recorder, ROWS)
-    assert recorder.calls == 11
+        def finish(self) -> None:
+            steps.append("finish")
+
+    monkeypatch.setattr(ingest, "blob_digests", hashing)
+    rows_into(Steps(), ROWS[:3])
+    assert steps == ["hash", "finish", "begin"] * 3

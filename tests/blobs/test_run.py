@@ -18,7 +18,7 @@ from hangar.errors import CorruptionError, HangarError, PathNotFoundError, Stora
 def made(count: int = 50, seed: int = 0) -> tuple[Index, list[bytes]]:
     digests = np.random.default_rng(seed).integers(0, 256, (count, 32), np.uint8)
     locations = Locations.at(file=1, offset=np.arange(count), length=7)
-    locations.seal(1, np.arange(count))
+    locations.set_checks(1, np.arange(count))
     order, sought, _ = sort_digests(digests)
     return Index.build(sought, locations.take(order)), [bytes(digest) for digest in digests]
 

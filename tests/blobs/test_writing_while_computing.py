@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import os
 import threading
+from typing import Any
 
 import numpy as np
 import pytest
 
 from hangar import _fs
-from hangar.errors import DiskFullError, InvalidInputError
-from tests.blobs.maker import IMAGE, Bench, images
+from hangar.errors import DiskFullError
+from tests.blobs.maker import IMAGE, Bench, check_reads, images, texts
 
 
 def test_a_large_batch_is_written_while_it_is_summed(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -29,32 +30,58 @@ def test_a_large_batch_is_written_while_it_is_summed(bench: Bench, monkeypatch: 
     assert np.array_equal(bench.store.read_rows(digests, IMAGE, 784), rows)
 
 
-def test_what_is_done_meanwhile_is_done_once(bench: Bench) -> None:
+def slow_writes(monkeypatch: pytest.MonkeyPatch) -> threading.Event:
+    """Writes on threads wait for the event."""
+    go = threading.Event()
+    original = _fs.write_at
+
+    def waiting(*arguments: Any) -> int:
+        assert threading.current_thread() is threading.main_thread() or go.wait(20)
+        return original(*arguments)
+
+    monkeypatch.setattr(_fs, "write_at", waiting)
+    return go
+
+
+def test_the_caller_goes_on_while_a_batch_is_written(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
     rows, digests = images(8_000)
-    names = [digest.tobytes() for digest in digests]
-    done: list[str] = []
-    bench.writer.add_rows("10", IMAGE, rows, digests, meanwhile=lambda: done.append("large"))
-    bench.writer.add_rows("10", IMAGE, rows, digests, meanwhile=lambda: done.append("known"))
-    more, others = images(8_010)
-    bench.writer.add_rows("10", IMAGE, more[8_000:], others[8_000:], meanwhile=lambda: done.append("small"))
-    bench.writer.add_list("10", IMAGE, list(rows), names, meanwhile=lambda: done.append("list"))
-    bench.writer.add_list("10", IMAGE, [], [], meanwhile=lambda: done.append("none"))
-    assert done == ["large", "known", "small", "list", "none"]
-
-
-def test_what_fails_meanwhile_adds_nothing(bench: Bench) -> None:
-    rows, digests = images(8_000)
-
-    def fail() -> None:
-        raise InvalidInputError("meanwhile")
-
-    for count in (10, 8_000):
-        with pytest.raises(InvalidInputError, match="meanwhile"):
-            bench.writer.add_rows("10", IMAGE, rows[:count], digests[:count], meanwhile=fail)
+    go = slow_writes(monkeypatch)
+    bench.writer.begin_rows("10", IMAGE, rows, digests)
     assert not bench.store.known(digests).any()
-    bench.writer.add_rows("10", IMAGE, rows, digests)
-    bench.publish()
+    go.set()
+    bench.writer.finish()
+    assert bench.store.known(digests).all()
+    bench.writer.finish()
     assert np.array_equal(bench.store.read_rows(digests, IMAGE, 784), rows)
+
+
+@pytest.mark.parametrize("count", [10, 8_000])
+@pytest.mark.parametrize("then", ["add", "prepare", "rollback", "close", "add_one"])
+def test_a_batch_that_is_not_finished_is_dropped(
+    bench: Bench, monkeypatch: pytest.MonkeyPatch, count: int, then: str
+) -> None:
+    """Its caller failed, and may change the array: nothing may say that its blobs are stored. No thread goes on writing."""
+    rows, digests = images(count)
+    go = slow_writes(monkeypatch)
+    bench.writer.begin_rows("10", IMAGE, rows, digests)
+    go.set()
+    kept = texts(3)[1:]
+    if then == "add":
+        bench.add(kept)
+    elif then == "add_one":
+        bench.add_singly(kept)
+    else:
+        getattr(bench.writer, then)()
+    assert [thread for thread in threading.enumerate() if thread.name == "hangar-write"] == []
+    rows[:] = 7
+    assert not bench.store.known(digests).any()
+    if then != "close":
+        bench.add(kept)
+        right, _ = images(count)
+        bench.writer.add_rows("10", IMAGE, right, digests)
+        bench.publish()
+        assert np.array_equal(bench.store.read_rows(digests, IMAGE, 784), right)
+        check_reads(bench.store, kept)
 
 
 def test_a_full_disk_under_a_large_batch(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

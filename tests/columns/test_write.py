@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import tracemalloc
 from typing import Any
 
 import numpy as np
@@ -19,6 +20,7 @@ from hangar.errors import (
     InvalidTypeError,
     SampleNotFoundError,
 )
+from hangar.lock import WriterLock
 
 
 @pytest.fixture
@@ -294,3 +296,34 @@ def test_write_of_sets_and_of_no_array(writer: WriterCheckout, column: FlatSampl
     with pytest.raises(InvalidTypeError, match="a batch of values is a sequence"):
         text.write(["x"], np.array("x"))
     assert len(text) == len(column) == 0
+
+
+@pytest.mark.parametrize("backend", ["10", "00", "01"])
+def test_a_large_value_is_not_copied(writer: WriterCheckout, backend: str) -> None:
+    """It goes from the array to the file; ``00`` and ``01`` hold a few chunks of it."""
+    column = writer.add_ndarray_column("large", (4096, 4096), np.uint8, backend=backend)
+    large = np.random.default_rng(0).integers(0, 256, (4096, 4096), np.uint8)
+    column["first"] = large[::-1].copy()
+    tracemalloc.start()
+    column["large"] = large
+    peak = tracemalloc.get_traced_memory()[1]
+    tracemalloc.stop()
+    assert peak < large.nbytes // 2
+    assert np.array_equal(column["large"], large)
+
+
+def test_a_small_write_asks_for_the_lock_no_more_than_it_must(
+    column: FlatSampleWriter, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whether the checkout may be used, whether the statement may begin; and in the transaction."""
+    column[1] = value(1)
+    asked: list[bool] = []
+    check = WriterLock.check
+
+    def counted(lock: WriterLock, transaction: Any = None) -> None:
+        asked.append(transaction is not None)
+        check(lock, transaction)
+
+    monkeypatch.setattr(WriterLock, "check", counted)
+    column[2] = value(2)
+    assert asked == [False, False, True, True]

@@ -123,7 +123,7 @@ def test_runs(tmp_path_factory: pytest.TempPathFactory, names: list[bytes], rand
     rows = []
     for offset, check, codec, stored, header, chunk_row, file_id in numbers:
         one = Locations.at(file=file_id, offset=[offset], length=stored, codec=codec, row=chunk_row)
-        one.seal(header, check)
+        one.set_checks(header, check)
         rows.append(one.to_rows()[0])
     assert rows == list(stated.values())
     order, sought, _ = sort_digests(digest_array(names))

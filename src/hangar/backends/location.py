@@ -168,7 +168,7 @@ class Locations(msgspec.Struct, frozen=True):
         rows: Words = self.words[:, FILE_ROW] >> _ROW_SHIFT
         return rows
 
-    def seal(self, headers: npt.ArrayLike, checks: npt.ArrayLike) -> None:
+    def set_checks(self, headers: npt.ArrayLike, checks: npt.ArrayLike) -> None:
         """Fill in what :meth:`at` left open: the header numbers and checksums, a constant or of shape (n,)."""
         self.words[:, HEADER] = headers
         self.words[:, CHECK] = checks

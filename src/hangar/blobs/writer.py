@@ -12,7 +12,7 @@ import contextlib
 import sys
 import warnings
 import weakref
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
@@ -20,7 +20,7 @@ import numpy as np
 
 from hangar import limits
 from hangar.backends.base import Options, Rows
-from hangar.backends.location import Words
+from hangar.backends.location import Locations
 from hangar.blobs.appender import Appender
 from hangar.blobs.batch import Batch, batch_of_list, batch_of_rows
 from hangar.blobs.index import Digests, Index, Mask, Positions, Sought, sort_digests
@@ -33,22 +33,28 @@ from hangar.db import WriteTransaction
 from hangar.digest import DIGEST_BYTES, Header, digest_array
 from hangar.errors import HangarError, InvalidInputError, InvalidStateError, RepairedWarning, StorageError
 from hangar.publishing import OutdatedError
-from hangar.threads import both
+from hangar.threads import Task, start_thread
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["BlobWriter", "nothing"]
+__all__ = ["BlobWriter"]
 
 _NO_OPTIONS: Final[Options] = {}
 _LARGE_BYTES: Final = 2**20
 """A single blob from this size on goes to its file at once, without a copy in memory."""
 _OVERLAPPED_BYTES: Final = 4 * 2**20
-"""Checksums of a batch of this size are computed while it is being written."""
+"""A batch of this size is written on a thread, while its checksums are computed and the caller goes on."""
 
 
-def nothing() -> None:
-    """Do nothing meanwhile."""
+class _Append:
+    """A batch that is being written to its file."""
+
+    __slots__ = ("batch", "write")
+
+    def __init__(self, batch: Batch, write: Task[Locations]) -> None:
+        self.batch = batch
+        self.write = write
 
 
 class BlobWriter:
@@ -80,6 +86,7 @@ class BlobWriter:
         self._unregister = weakref.finalize(self, store.locator.remove_pending, self.pending)
         self._unregister.atexit = False
         self._appender = Appender(store.db, store.directory, owner, store.files.written, own_files=own_files)
+        self._writing: _Append | None = None
         self._prepared: Publication | None = None
         self._attempted = False
         self._replaces = False
@@ -97,9 +104,36 @@ class BlobWriter:
         options: Options = _NO_OPTIONS,
         *,
         again: bool = False,
-        meanwhile: Callable[[], None] = nothing,
     ) -> None:
-        """Add blobs of one header.
+        """Add blobs of one header: :meth:`begin_rows`, and then :meth:`finish`."""
+        self.begin_rows(tag, header, rows, digests, options, again=again)
+        self.finish()
+
+    def add_list(
+        self,
+        tag: str,
+        headers: Header | Sequence[Header],
+        buffers: Sequence[Buffer],
+        digests: Sequence[bytes],
+        options: Options = _NO_OPTIONS,
+        *,
+        again: bool = False,
+    ) -> None:
+        """Add blobs of any sizes: :meth:`begin_list`, and then :meth:`finish`."""
+        self.begin_list(tag, headers, buffers, digests, options, again=again)
+        self.finish()
+
+    def begin_rows(
+        self,
+        tag: str,
+        header: Header,
+        rows: Rows,
+        digests: Digests,
+        options: Options = _NO_OPTIONS,
+        *,
+        again: bool = False,
+    ) -> None:
+        """Begin to add blobs of one header. The bytes of a large batch are written on a thread, until :meth:`finish`.
 
         Parameters
         ----------
@@ -108,15 +142,13 @@ class BlobWriter:
         header
             Header of all.
         rows
-            Their logical bytes: uint8, shape (n, size), C order. Read before the call returns.
+            Their logical bytes: uint8, shape (n, size), C order. They do not change before :meth:`finish` returns.
         digests
             uint8, shape (n, 32).
         options
             Of the backend, as its ``check_options`` gave them.
         again
             Store what is stored already in a further place, which counts from its publishing on.
-        meanwhile
-            Done once while the bytes are written, which is mostly waiting. Where either fails nothing was added.
 
         Raises
         ------
@@ -132,13 +164,11 @@ class BlobWriter:
             raise InvalidInputError("`rows` must be a uint8 array (n, size) in C order, and `digests` one of (n, 32)")
         self._begin_adding()
         self._flush()
-        fresh, sought = self._fresh(np.ascontiguousarray(digests), again)
-        if len(fresh):
-            self._append(tag, options, batch_of_rows(rows, header, fresh, sought), meanwhile)
-        else:
-            meanwhile()
+        new, sought = self._select_new(np.ascontiguousarray(digests), again)
+        if len(new):
+            self._append(tag, options, batch_of_rows(rows, header, new, sought))
 
-    def add_list(
+    def begin_list(
         self,
         tag: str,
         headers: Header | Sequence[Header],
@@ -147,31 +177,46 @@ class BlobWriter:
         options: Options = _NO_OPTIONS,
         *,
         again: bool = False,
-        meanwhile: Callable[[], None] = nothing,
     ) -> None:
-        """Add blobs of any sizes.
+        """Begin to add blobs of any sizes; see :meth:`begin_rows`.
 
         Parameters
         ----------
         headers
             Header of each, or the one of all.
         buffers
-            Logical bytes of each, contiguous. Read before the call returns.
+            Logical bytes of each, contiguous. They do not change before :meth:`finish` returns.
         digests
             Digest of each.
-        options, again, meanwhile
-            As for :meth:`add_rows`.
-
-        Raises
-        ------
-        DiskFullError, StorageError
-            None of them was added.
         """
         if len(buffers) != len(digests) or not (isinstance(headers, Header) or len(headers) == len(digests)):
             raise InvalidInputError("as many headers and buffers as digests are needed")
         self._begin_adding()
         self._flush()
-        self._add_list(tag, headers, buffers, digests, options, again, meanwhile)
+        self._begin_list(tag, headers, buffers, digests, options, again)
+
+    def finish(self) -> None:
+        """Wait until the batch that was begun last is written, and index it. Without it the next call of any other method drops the batch.
+
+        Raises
+        ------
+        DiskFullError, StorageError
+            It was not written, and none of it was added.
+        """
+        append = self._writing
+        if append is None:
+            return
+        batch = append.batch
+        sums = batch.sums()  # while the bytes are being written
+        try:
+            locations = append.write.result()
+        finally:
+            append.write.settle()
+            self._writing = None
+        locations.set_checks(batch.numbers, sums)
+        self.pending.headers.update(batch.headers)
+        self.pending.add(Index.build(batch.sought, locations.take(batch.places)))
+        self._store.locator.arrange()
 
     def add_one(self, tag: str, header: Header, buffer: Buffer, digest: bytes, options: Options = _NO_OPTIONS) -> None:
         """Add one blob: kept in memory until there are enough for a batch, and readable at once."""
@@ -193,8 +238,16 @@ class BlobWriter:
             raise StorageError(
                 f"this writer met an error after which nothing more can be written: {self._dead}. Open a new one"
             )
+        self._drop_writing()
         if self._prepared is not None:
             self._drop_prepared()
+
+    def _drop_writing(self) -> None:
+        """Give up a batch that was begun and not finished, because its caller failed. Its write is over when this returns."""
+        append = self._writing
+        if append is not None:
+            append.write.settle()
+            self._writing = None
 
     def _drop_prepared(self) -> None:
         prepared, self._prepared = self._prepared, None
@@ -212,14 +265,15 @@ class BlobWriter:
             groups.setdefault((blob.tag, tuple(sorted(blob.options.items()))), []).append((digest, blob))
         for (tag, options), blobs in groups.items():
             headers = [blob.header for _, blob in blobs]
-            self._add_list(
-                tag, headers, [blob.data for _, blob in blobs], [digest for digest, _ in blobs], dict(options)
+            self._begin_list(
+                tag, headers, [blob.data for _, blob in blobs], [digest for digest, _ in blobs], dict(options), False
             )
+            self.finish()
             for digest, blob in blobs:
                 del pending.buffers[digest]
                 pending.buffered_bytes -= len(blob.data)
 
-    def _fresh(self, digests: Digests, again: bool) -> tuple[Positions, Sought]:
+    def _select_new(self, digests: Digests, again: bool) -> tuple[Positions, Sought]:
         """Positions of the digests that are to be stored, in the order of digests, and these digests."""
         order, sought, skipped = sort_digests(digests)
         if again:
@@ -244,40 +298,28 @@ class BlobWriter:
                 self._replaces = True
         return stored
 
-    def _add_list(
+    def _begin_list(
         self,
         tag: str,
         headers: Header | Sequence[Header],
         buffers: Sequence[Buffer],
         digests: Sequence[bytes],
         options: Options,
-        again: bool = False,
-        meanwhile: Callable[[], None] = nothing,
+        again: bool,
     ) -> None:
-        fresh, sought = self._fresh(digest_array(digests), again)
-        if len(fresh):
-            self._append(tag, options, batch_of_list(headers, buffers, fresh, sought), meanwhile)
-        else:
-            meanwhile()
+        new, sought = self._select_new(digest_array(digests), again)
+        if len(new):
+            self._append(tag, options, batch_of_list(headers, buffers, new, sought))
 
-    def _append(self, tag: str, options: Options, batch: Batch, meanwhile: Callable[[], None]) -> None:
-        """Write a batch, and index it."""
-        self._owner.check()
+    def _append(self, tag: str, options: Options, batch: Batch) -> None:
+        """Begin to write a batch; a small one is written at once."""
+        self._owner.require_held()
         file = self._appender.file(tag)
-
-        def computing() -> Words:
-            sums = batch.sums()
-            meanwhile()
-            return sums
-
-        if batch.payload.nbytes < _OVERLAPPED_BYTES:
-            locations, sums = file.write(batch.payload, options), computing()
-        else:
-            locations, sums = both(lambda: file.write(batch.payload, options), computing)
-        locations.seal(batch.numbers, sums)
-        self.pending.headers.update(batch.headers)
-        self.pending.add(Index.build(batch.sought, locations.take(batch.places)))
-        self._store.locator.arrange()
+        write = Task(lambda: file.write(batch.payload, options))
+        # Remembered before it begins: whatever interrupts, nobody writes to the file before it is over.
+        self._writing = _Append(batch, write)
+        if batch.payload.nbytes < _OVERLAPPED_BYTES or start_thread(write.run, "hangar-write") is None:
+            write.run()
 
     # ------------------------------------------------------------------ publishing
 
@@ -297,7 +339,7 @@ class BlobWriter:
             A sync failed, and the writer is of no further use.
         """
         self._begin_adding()
-        self._owner.check()
+        self._owner.require_held()
         self._flush()
         with self._ended_by(HangarError):
             self._appender.prepare()
@@ -360,6 +402,7 @@ class BlobWriter:
 
     def rollback(self) -> None:
         """Forget everything that was added and not published."""
+        self._drop_writing()
         self._drop_prepared()
         self._appender.rollback()
         self._attempted = False
@@ -367,6 +410,7 @@ class BlobWriter:
 
     def close(self) -> None:
         """Let go of all files; what is not published is lost, and nothing more is written."""
+        self._drop_writing()
         self._drop_prepared()
         self._appender.close()
         self._forget()

@@ -6,13 +6,13 @@ one transaction and a handful of syncs however many samples it has, so write bat
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
 from hangar.backends.preference import Preference
-from hangar.blobs.ingest import store_list, store_rows
+from hangar.blobs.ingest import begin_list, begin_rows
 from hangar.columns.base import StagedSource, WriteSession
 from hangar.columns.entries import EntryReader
 from hangar.columns.keyspace import batch_list
@@ -21,7 +21,6 @@ from hangar.digest import Digest, blob_digest
 from hangar.errors import InvalidInputError, InvalidTypeError
 from hangar.schema import ColumnSchema, Encoded
 from hangar.schema.cells import Rows
-from hangar.staging.column import StagedBatch
 
 __all__ = ["EntryWriter"]
 
@@ -45,7 +44,7 @@ class EntryWriter:
             if cell is None:
                 digest = blob_digest(header, buffer)
                 to = self._to()
-                session.blobs.add_one(to.tag, header, bytes(buffer), digest, to.options)
+                session.blobs.add_one(to.tag, header, buffer, digest, to.options)
                 cell = schema.digest_cell(digest)
             self._source.working.set(encoded, cell)
             session.spill_if_large()
@@ -58,7 +57,11 @@ class EntryWriter:
         if encoded:
             with self._session.writing():
                 working = self._source.working
-                working.put(self._store(batch, lambda cells: working.prepare(encoded, cells)))
+                cells = self._schema.cells(batch)
+                digests = self._begin_blobs(cells.blobs)
+                change = working.prepare(encoded, cells.filled(digests))
+                self._session.blobs.finish()
+                working.put(change)
                 self._session.spill_if_large()
 
     def _batch_of(self, values: Any) -> Any:
@@ -87,20 +90,11 @@ class EntryWriter:
     def _to(self) -> Preference:
         return self._session.preference(self._source.id, self._schema)
 
-    def _store(self, batch: Encoded, change: Callable[[Sequence[bytes] | Rows], StagedBatch]) -> StagedBatch:
-        """Store the blobs of a batch.
-
-        Returns what ``change`` makes, while they are being written, of the cells in the order of the values: an array where they are of one width.
-        """
-        cells = self._schema.cells(batch)
-        blobs = cells.blobs
+    def _begin_blobs(self, blobs: Encoded) -> Sequence[Digest] | Rows:
+        """Hash the blobs of a batch, and begin to write them. Returns their digests; an array where they are of one size."""
         if not len(blobs):
-            return change(cells.filled(()))
+            return ()
         to = self._to()
-
-        def use(digests: Sequence[Digest] | Rows) -> StagedBatch:
-            return change(cells.filled(digests))
-
         if blobs.rows is not None:
-            return store_rows(self._session.blobs, to.tag, blobs.headers[0], blobs.rows, to.options, use)
-        return store_list(self._session.blobs, to.tag, blobs.headers, blobs.buffers, to.options, use)
+            return begin_rows(self._session.blobs, to.tag, blobs.headers[0], blobs.rows, to.options)
+        return begin_list(self._session.blobs, to.tag, blobs.headers, blobs.buffers, to.options)
