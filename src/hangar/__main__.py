@@ -1,7 +1,7 @@
 """The program ``hangar``: ``python -m hangar`` is the same.
 
-Ctrl-C ends it with exit code 130 and without a word, from here on: while the command line itself is imported, and after the command is
-done, while the interpreter ends. In between the command decides.
+Ctrl-C ends it with exit code 130 and without a word, from here on, while the command line itself is imported. Then the command decides.
+When it is done there is nothing left to interrupt, and Ctrl-C is ignored while the interpreter ends.
 """
 
 from __future__ import annotations
@@ -18,10 +18,9 @@ INTERRUPTED: Final = 130
 
 def run() -> None:
     """Run the command line; ends in ``SystemExit``."""
-    code = INTERRUPTED
 
     def end(number: int, frame: FrameType | None) -> None:
-        os._exit(code)
+        os._exit(INTERRUPTED)
 
     # A parent may have chosen that interrupts are ignored; that stays so.
     ours = signal.getsignal(signal.SIGINT) is signal.default_int_handler
@@ -34,11 +33,11 @@ def run() -> None:
             signal.signal(signal.SIGINT, signal.default_int_handler)
         main(prog_name="hangar")
     except KeyboardInterrupt:
-        os._exit(code)
-    except SystemExit as error:
+        os._exit(INTERRUPTED)
+    except SystemExit:
         if ours:
-            code = error.code if isinstance(error.code, int) else 0
-            signal.signal(signal.SIGINT, end)
+            # Not a handler: the interpreter takes those away at its end, and would then die of the signal instead.
+            signal.signal(signal.SIGINT, signal.SIG_IGN)
         raise
 
 

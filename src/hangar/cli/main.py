@@ -2,17 +2,14 @@
 
 from __future__ import annotations
 
-import signal
 import sys
-import threading
 from collections.abc import Sequence
-from contextlib import suppress
 from typing import Any, Final
 
 import click
 
 from hangar.cli.groups import ROOT, Entry, LazyGroup
-from hangar.cli.outcome import INTERRUPTED, OutputClosedError, conclude
+from hangar.cli.outcome import OutputClosedError, conclude
 from hangar.cli.settings import settings_of
 from hangar.cli.state import State
 from hangar.cli.version import version_option
@@ -101,18 +98,7 @@ class HangarGroup(LazyGroup):
 
         if not standalone_mode:
             return run()
-        code = INTERRUPTED
-        with suppress(KeyboardInterrupt):
-            code = conclude(run)
-            if args is None:
-                _last_moment()
-        sys.exit(code)
-
-
-def _last_moment() -> None:
-    """Ignore interrupts from now on: the command is over, and the interpreter would print a traceback of its own end."""
-    if threading.current_thread() is threading.main_thread():
-        signal.signal(signal.SIGINT, signal.SIG_IGN)
+        sys.exit(conclude(run))
 
 
 @click.group(
