@@ -59,6 +59,14 @@ class Peer:
         """Values of the first column, stacked where they are arrays."""
         raise Cannot("no access by number or key")
 
+    def positions(self, indices: Array) -> Any:
+        """As :meth:`batch`, by position in the order of keys."""
+        raise Cannot("not asked: only Hangar's goals name it")
+
+    def listed(self, keys: list[Any]) -> Any:
+        """As :meth:`batch`, by a list of keys."""
+        raise Cannot("not asked: only Hangar's goals name it")
+
     def scan(self) -> Iterator[Any]:
         """All values of the first column, in batches of about ``workload.batch``, in any order that is the fastest."""
         count, step = len(self.workload.main), self.workload.batch

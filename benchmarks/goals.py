@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import NamedTuple
 
+from benchmarks.peers import FLOOR
 from benchmarks.results import Results
 
 __all__ = ["goal_rows"]
@@ -47,15 +48,23 @@ def _ingest(results: Results) -> Iterator[Goal]:
 
 
 def _reads(results: Results) -> Iterator[Goal]:
-    for what, measure, rate, floor in (
-        ("random single get", "get", 100e3, 352e3),
-        ("batch of 256 random keys", "batch", 500e3, 7.7e6),
-    ):
-        found, plain = results.best("small", HANGAR, measure), results.best("small", "memmap", measure)
-        yield _least(f"small: {what}", found, rate / 1e3, " k/s", 1e-3)
-        # The rate is that of a machine whose floor is known: on another one its share of the floor counts.
-        share = None if found is None or plain is None else found / plain
-        yield _least(f"small: {what}, to the floor", share, round(rate / floor, 3), "x")
+    for peer, how in ((HANGAR, "backend by default"), ("hangar:10", "uncompressed")):
+        for measure, what, share in (
+            ("get", "random single get", 0.4),
+            ("positions", "batch of 256 by position", 0.6),
+            ("list", "batch of 256 by a list of keys", 0.4),
+            ("scan", "all in order", 0.5),
+        ):
+            yield _least(f"small: {what}, {how}, to the floor", results.ratio("small", peer, measure), share, "x")
+    others = {peer: results.best("small", peer, "scan") for peer in results.rounds.get("small", {})}
+    best = max((rate or 0 for peer, rate in others.items() if peer != FLOOR and not peer.startswith(HANGAR)), default=0)
+    own = others.get(HANGAR)
+    yield _least("small: all in order, to the best peer but the floor", own and best and own / best, 1, "x")
+    for measure, what in (("get", "random single get"), ("batch", "batch of 256 random keys")):
+        to_h5py = results.ratio("small", "hangar:00", measure, "h5py")
+        yield _least(f"small: {what} of backend 00, to h5py", to_h5py, 0.5, "x")
+    yield _least("labels-1M: random single get", results.best("labels-1M", HANGAR, "get"), 250, " k/s", 1e-3)
+    yield _least("labels-1M: random single get, to LMDB", results.ratio("labels-1M", HANGAR, "get", "LMDB"), 1, "x")
 
 
 def _labels(results: Results) -> Iterator[Goal]:

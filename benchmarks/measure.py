@@ -88,6 +88,14 @@ def _read(peer: Peer, outcome: Outcome, settings: Settings) -> None:
     def batch(turn: int) -> int:
         return len(peer.batch(batches[turn % len(batches)]))
 
+    keys = [[workload.keys[index] for index in indices.tolist()] for indices in batches]
+
+    def positions(turn: int) -> int:
+        return len(peer.positions(batches[turn % len(batches)]))
+
+    def listed(turn: int) -> int:
+        return len(peer.listed(keys[turn % len(keys)]))
+
     def scan(turn: int) -> int:
         while True:
             if not scans:
@@ -111,6 +119,8 @@ def _read(peer: Peer, outcome: Outcome, settings: Settings) -> None:
         return
     checked("get", get)
     checked("batch", batch)
+    checked("positions", positions)
+    checked("list", listed)
     checked("scan", scan)
     scans.clear()
 

@@ -12,7 +12,7 @@ from benchmarks.peers import FLOOR
 
 __all__ = ["RATES", "Results"]
 
-RATES = frozenset({"get", "batch", "scan"})
+RATES = frozenset({"get", "batch", "positions", "list", "scan"})
 """Measures of which more is better (samples a second); of all others (seconds, bytes) less is."""
 
 

@@ -71,6 +71,26 @@ def _samples(results: Results, name: str) -> Section:
     return Section(title, header, rows, notes)
 
 
+_READS = {
+    "get": "single get /s",
+    "positions": "batch by position /s",
+    "batch": "batch by an array of keys /s",
+    "list": "batch by a list of keys /s",
+    "scan": "scan /s",
+}
+
+
+def _kinds_of_reads(results: Results, name: str) -> Section | None:
+    """Hangar and the floor by every kind of read, as the goals name them."""
+    peers = [peer for peer in _peers(results, name) if results.best(name, peer, "positions") is not None]
+    rows = [
+        [peer, *(rate(results.best(name, peer, one)) + _ratio(results.ratio(name, peer, one)) for one in _READS)]
+        for peer in peers
+    ]
+    title = f"{name}: Hangar beside the floor, by kind of read"
+    return Section(title, ["peer", *_READS.values()], rows) if len(rows) > 1 else None
+
+
 _HISTORY = ("commit", "diff", "open", "branch", "append")
 
 
@@ -104,6 +124,9 @@ def sections(results: Results) -> list[Section]:
     found: list[Section] = []
     for name in results.counts:
         found.append(_samples(results, name))
+        kinds = _kinds_of_reads(results, name)
+        if kinds is not None:
+            found.append(kinds)
         history = _history(results, name)
         if history is not None:
             found.append(history)

@@ -66,6 +66,12 @@ class Hangar(Peer):
     def batch(self, indices: Array) -> Any:
         return self._column.read(indices if self._keys is None else self._keys[indices].tolist())
 
+    def positions(self, indices: Array) -> Any:
+        return self._column.read(positions=indices)
+
+    def listed(self, keys: list[Any]) -> Any:
+        return self._column.read(keys)
+
     def span(self, start: int, stop: int) -> Any:
         return self._column.read(slice(start, stop))
 

@@ -18,7 +18,7 @@ __all__ = ["Hdf5"]
 class Hdf5(Peer):
     how = (
         "one assignment a column into chunks of 64 KiB (a sample, or a MiB of it, where that is larger), lz4 after a shuffle of bytes, newest "
-        "format; chunk cache of 256 MiB, so that what was decoded stays; a batch is read row by row (one selection of many rows, or read_direct, is several times slower); strings are of variable length."
+        "format; chunk cache of 64 MiB, as large as Hangar's; a batch is read row by row (one selection of many rows, or read_direct, is several times slower); strings are of variable length."
     )
 
     def prepare(self) -> None:
@@ -49,7 +49,7 @@ class Hdf5(Peer):
 
     def open(self) -> None:
         # Twice as many slots as chunks, so that two chunks seldom want one.
-        self._file = h5py.File(self.path / "data.h5", "r", rdcc_nbytes=256 * 2**20, rdcc_nslots=20_011)
+        self._file = h5py.File(self.path / "data.h5", "r", rdcc_nbytes=64 * 2**20, rdcc_nslots=20_011)
         self._data = self._file[self.workload.main_name]
         if not isinstance(self.workload.main, np.ndarray):
             self.get = self._text  # type: ignore[method-assign]

@@ -53,6 +53,17 @@ class Memmap(Peer):
     def batch(self, indices: Array) -> Any:
         return self._map[indices]
 
+    def positions(self, indices: Array) -> Any:
+        return self.batch(indices)
+
+    def listed(self, keys: list[Any]) -> Any:
+        # The floor has no keys: what it is compared with is the same gather.
+        return self.batch(self._number_of(keys))
+
+    def _number_of(self, keys: list[Any]) -> Array:
+        numbers = [int(key[1:]) for key in keys] if self.workload.text_keys else keys
+        return np.asarray(numbers)
+
     def span(self, start: int, stop: int) -> Any:
         return np.array(self._map[start:stop])
 

@@ -41,12 +41,17 @@ def test_every_figure_of_the_toy_workloads_is_there_and_in_the_table(toys: list[
         for peer in ("memmap", "LMDB", "hangar"):
             for measure in ("ingest", "disk", "get", "batch", "scan"):
                 assert (results.best(name, peer, measure) or 0) > 0, (name, peer, measure, results.rounds[name][peer])
+        for peer in ("memmap", "hangar"):
+            assert (results.best(name, peer, "positions") or 0) > 0
+            assert (results.best(name, peer, "list") or 0) > 0
     for measure in ("commit", "diff", "open", "branch", "append", "commit bytes", "append bytes a key"):
         assert (results.best("labels-1M", "hangar", measure) or 0) > 0, measure
     assert results.reason("labels-1M", "LMDB", "commit") == "- keeps no history"
 
     text = as_text(sections(results))
     assert "toy: 40 samples" in text
+    assert "toy: Hangar beside the floor, by kind of read" in text
+    assert "labels-1M: random single get, to LMDB" in text
     assert "labels-1M: commit of 100 random changes" in text
     page, figures = tmp_path / "page.rst", tmp_path / "figures.json"
     page.write_text(f"Before\n\n{machine.BEGIN}\nold\n{machine.END}\n\nAfter\n")
