@@ -139,6 +139,26 @@ def test_what_is_resolved_loads_no_node_and_searches_no_index(
     assert found[SMALL] == found[LARGE]
 
 
+@pytest.mark.parametrize("name", ["named", "nested", "marks"])
+def test_text_keys_and_pairs_search_no_index_once_resolved(
+    reader: ReaderCheckout, name: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    column: Any = reader[name]
+    at = np.random.default_rng(0).permutation(COUNT)[:SMALL].tolist()
+    samples = [f"s{i // 8:05}" if name == "marks" else i // 8 for i in at]
+    keys: Any = [f"s{i:05}" for i in at] if name == "named" else list(zip(samples, [i % 8 for i in at], strict=True))
+    expected = column.read(keys)
+    for _ in range(100):
+        column.read(keys[:2])
+    assert column._table.table is not None
+    monkeypatch.setattr(Locator, "locate", lambda *_: pytest.fail("an index was searched"))
+    assert np.array_equal(column.read(keys), expected)
+    assert all(map(np.array_equal, column[keys[:20]], expected))
+    if name != "named":
+        whole = column.read(samples[:30])
+        assert all(np.array_equal(one[key[1]], value) for one, key, value in zip(whole, keys, expected, strict=False))
+
+
 @pytest.mark.usefixtures("_by_tree")
 @pytest.mark.parametrize("how", ["array", "list"])
 @pytest.mark.parametrize("name", ["nested", "marks"])

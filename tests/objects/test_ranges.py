@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import random
 
+import numpy as np
 import pytest
 
 from hangar.errors import InvalidInputError
 from hangar.objects.build import build
+from hangar.objects.lookup import key_positions, pair_positions
 from hangar.objects.node import FIXED_INLINE, TreeForm
 from hangar.objects.order import rank, select_sample
 from hangar.objects.ranges import entries_of_samples, select_samples
@@ -54,3 +56,30 @@ def test_samples_of_any_size_and_kind(seed: int) -> None:
     for beyond in (-1, len(prefixes)):
         with pytest.raises(InvalidInputError):
             select_samples(store, root.digest, [0, beyond])
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_positions_of_keys(seed: int) -> None:
+    source = random.Random(seed)
+    ints = seed % 2 == 0
+    pairs = sorted({(source.randrange(900), source.randrange(9)) for _ in range(source.choice([1, 5, 6_000]))})
+    keys = sorted(encode_nested_key(one, other if ints else f"p{other}") for one, other in pairs)
+    store = memory_store(MemoryDatabase())
+    root = build(store, FORM, keys, [index.to_bytes(4, "little") for index in range(len(keys))])
+    assert root is not None
+    chosen = source.choices(range(len(keys)), k=2_000)
+    found = key_positions(store, root.digest, [keys[at] for at in chosen])
+    assert found is not None
+    assert found.tolist() == chosen
+    for absent in (b"", encode_nested_key(1_000, 0), encode_nested_key(0, 10), b"\xff"):
+        assert key_positions(store, root.digest, [keys[0], absent]) is None
+    for count in (1, 500, 2_000):
+        numbers = np.array([complex(*pairs[at]) for at in chosen[:count]])
+        by_number = pair_positions(store, root.digest, numbers)
+        if ints:
+            assert by_number is not None
+            assert by_number.tolist() == chosen[:count]
+            assert pair_positions(store, root.digest, np.append(numbers, complex(1_000, 0))) is None
+            assert pair_positions(store, root.digest, np.append(numbers, complex(0, 10))) is None
+        else:
+            assert by_number is None

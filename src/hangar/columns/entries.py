@@ -7,6 +7,7 @@ one gather in the blob store, no Python call for each sample.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
@@ -122,7 +123,7 @@ class EntryReader:
         batch = self._space.batch(keys)
         return self._by_table(
             len(batch),
-            batch.positions,
+            partial(self._positions, batch),
             lambda table, positions: self._values.stacked_of(table, positions, out),
             lambda: self._values.stacked(self._cell_rows(keys, batch), out),
         )
@@ -133,11 +134,15 @@ class EntryReader:
         batch = self._space.batch(keys)
         found: list[Any] = self._by_table(
             len(batch),
-            batch.positions,
+            partial(self._positions, batch),
             self._values.many_of,
             lambda: self._values.many(self._cells(keys, batch)),
         )
         return found
+
+    def _positions(self, batch: KeyBatch, table: SampleTable) -> Positions | None:
+        root = self._source.root()
+        return None if root is None else batch.positions(table, self._nodes, root.digest)
 
     def _by_table(
         self,

@@ -11,7 +11,8 @@ import numpy.typing as npt
 
 from hangar.columns.sampletable import SampleTable
 from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundError
-from hangar.objects.lookup import find_ints, find_keys, find_pairs
+from hangar.objects.gather import MOST_TOGETHER
+from hangar.objects.lookup import find_ints, find_keys, find_pairs, key_positions, pair_positions
 from hangar.objects.node import EXACT_INTEGER, TreeForm
 from hangar.objects.store import NodeStore
 from hangar.schema.cells import Rows
@@ -43,15 +44,24 @@ class KeyBatch(msgspec.Struct, frozen=True):
         if self.ints.ndim == 1:
             return find_ints(nodes, form, root, self.ints)
         if int(self.ints.max()) < EXACT_INTEGER:
-            found = find_pairs(nodes, form, root, self.ints.astype(np.float64).view(np.complex128)[:, 0])
+            found = find_pairs(nodes, form, root, _as_complex(self.ints))
             if found is not None:
                 return found
         return find_keys(nodes, form, root, self.encoded())
 
-    def positions(self, table: SampleTable) -> npt.NDArray[np.int64] | None:
-        """Positions of the keys, where a table knows all of them; else None."""
+    def positions(self, table: SampleTable, nodes: NodeStore, root: bytes) -> npt.NDArray[np.int64] | None:
+        """Positions of the keys in key order: by the table, where it knows all of them, else by the tree; None where one is missing."""
         ints = self.ints
-        return table.positions(ints) if ints is not None and ints.ndim == 1 and len(ints) else None
+        if not len(self):
+            return None
+        if ints is None:
+            return key_positions(nodes, root, self.texts) if len(self) <= MOST_TOGETHER else None
+        if ints.ndim == 1:
+            found = table.positions(ints)
+            return found if found is not None or table.knows_keys else key_positions(nodes, root, self.encoded())
+        if int(ints.max()) < EXACT_INTEGER and len(ints) <= MOST_TOGETHER:
+            return pair_positions(nodes, root, _as_complex(ints))
+        return None
 
     @classmethod
     def of(cls, keys: Sequence[Any] | npt.NDArray[Any]) -> KeyBatch:
@@ -87,6 +97,10 @@ class KeyBatch(msgspec.Struct, frozen=True):
             raise InvalidTypeError(f"a batch of keys is a sequence, not {type(keys).__name__}")
         # As a list, for numpy would take the values of a column for keys.
         return keys if isinstance(keys, (list, tuple, range)) else list(keys)
+
+
+def _as_complex(pairs: npt.NDArray[np.uint64]) -> npt.NDArray[np.complex128]:
+    return pairs.astype(np.float64).view(np.complex128)[:, 0]
 
 
 def position_batch(positions: Any, entries: int, holder: str = "the column holds") -> range | npt.NDArray[np.int64]:

@@ -86,6 +86,11 @@ class SampleTable:
 
     # ------------------------------------------------------------------ keys
 
+    @property
+    def knows_keys(self) -> bool:
+        """Whether the table has the keys: all of them are integers of a flat column, for which there was room."""
+        return self._least >= 0
+
     def position(self, key: int) -> int:
         """Position of an integer key; -1 where it has none that is known here."""
         at = key - self._least

@@ -22,7 +22,7 @@ from hangar.objects.locate import load_level
 from hangar.objects.node import MIXED, Node, TreeForm
 from hangar.objects.store import NodeStore
 
-__all__ = ["find_ints", "find_keys", "find_pairs", "get", "get_many"]
+__all__ = ["find_ints", "find_keys", "find_pairs", "get", "get_many", "key_positions", "pair_positions"]
 
 Rows = npt.NDArray[np.uint8]
 Found = npt.NDArray[np.bool_]
@@ -226,3 +226,65 @@ def _check_form(leaves: Sequence[Node], form: TreeForm) -> None:
     """Raise CorruptionError unless ``leaves`` are of this form, as far as one look at each can tell."""
     if [leaf.kind for leaf in leaves].count(form.kind) != len(leaves) or (leaves and leaves[0].width != form.width):
         raise CorruptionError(f"a tree has leaves of another form than {form}: run `hangar fsck`")
+
+
+# ---------------------------------------------------------------------- positions of keys
+
+
+def key_positions(store: NodeStore, root: bytes, keys: Sequence[bytes]) -> npt.NDArray[np.int64] | None:
+    """Positions in key order of the encoded ``keys``, of any kind; None where the tree lacks one."""
+    nodes = [store.load(root)] * len(keys)
+    starts = [0] * len(keys)
+    flat = list(map(bisect_left, [node.keys for node in nodes], keys))
+    for level in reversed(range(nodes[0].level if nodes else 0)):
+        if any(i == len(node.keys) for node, i in zip(nodes, flat, strict=True)):
+            return None
+        starts = [
+            start + node.count_ends[i] - node.counts[i] for start, node, i in zip(starts, nodes, flat, strict=True)
+        ]
+        nodes = load_level(store, [node.refs[i * 32 : i * 32 + 32] for node, i in zip(nodes, flat, strict=True)], level)
+        flat = list(map(bisect_left, [node.keys for node in nodes], keys))
+    if [node.keys[i : i + 1] for node, i in zip(nodes, flat, strict=True)] != [[key] for key in keys]:
+        return None
+    return np.add(starts, flat, dtype=np.int64)
+
+
+def pair_positions(store: NodeStore, root: bytes, keys: npt.NDArray[np.complex128]) -> npt.NDArray[np.int64] | None:
+    """As :func:`key_positions`, for pairs as :func:`find_pairs` takes them; None also where nodes have keys of another kind."""
+    wanted, order = in_order(keys)
+    nodes = [store.load(root)]
+    starts = np.zeros(1, np.int64)
+    try:
+        for level in reversed(range(nodes[0].level)):
+            flat = _pairs(nodes).searchsorted(wanted)
+            starts = _starts_of_children(nodes, starts, flat)
+            digests = reached_children(nodes, flat)
+            if not digests:
+                return None
+            nodes = load_level(store, digests, level)
+        known = _pairs(nodes)
+    except _OtherKeysError:
+        return None
+    entries = unsort(known.searchsorted(wanted), order)
+    if not (known.take(entries, mode="clip") == keys).all():
+        return None
+    counts = np.fromiter(map(len, [node.keys for node in nodes]), np.int64, len(nodes))
+    # What lies between the reached leaves is skipped.
+    gaps = starts - (counts.cumsum() - counts)
+    positions: npt.NDArray[np.int64] = entries + gaps.repeat(counts)[entries]
+    return positions
+
+
+def _starts_of_children(
+    nodes: Sequence[Node], starts: npt.NDArray[np.int64], flat: npt.NDArray[np.intp]
+) -> npt.NDArray[np.int64]:
+    """Position of the first entry below each child that is reached, given that of each node."""
+    counts = np.concatenate([node.count_array for node in nodes])
+    children = np.fromiter(map(len, [node.keys for node in nodes]), np.int64, len(nodes))
+    before = counts.cumsum() - counts
+    first = children.cumsum() - children
+    below = before + (starts - before[first]).repeat(children)
+    reached = np.zeros(len(counts) + 1, np.bool_)
+    reached[flat] = True
+    found: npt.NDArray[np.int64] = below[reached[:-1]]
+    return found
