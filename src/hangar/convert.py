@@ -24,7 +24,7 @@ from hangar.digest import DIGEST_BYTES, Digest
 from hangar.errors import ColumnNotFoundError
 from hangar.history.branches import unknown_branch
 from hangar.history.roots import live_roots
-from hangar.lock import WriterLock
+from hangar.lock import WriterLock, under_lock
 from hangar.objects.commit import ColumnEntry
 from hangar.objects.graph import ancestors
 from hangar.objects.node import Node
@@ -110,14 +110,13 @@ def convert(
     DiskFullError, StorageError
         What was converted stays so, and nothing was lost.
     """
-    lock = WriterLock(stores.db)
-    lock.acquire()
-    try:
+
+    def convert_locked(lock: WriterLock) -> ConvertReport:
         conversion = _Conversion(stores, lock, column, branch or stores.refs.head().last_written)
         conversion.prefer(backend, options)
         return conversion.run(progress)
-    finally:
-        lock.release()
+
+    return under_lock(stores.db, convert_locked)
 
 
 class _Conversion:

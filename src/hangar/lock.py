@@ -12,10 +12,11 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
-from typing import Final
+from typing import Final, TypeVar
 
 import msgspec
 
@@ -32,7 +33,18 @@ from hangar.errors import (
     StorageError,
 )
 
-__all__ = ["Holder", "WriterLock", "create_lock", "force_release", "holder", "lock_problem", "owner_alive"]
+__all__ = [
+    "Holder",
+    "WriterLock",
+    "create_lock",
+    "force_release",
+    "holder",
+    "lock_problem",
+    "owner_alive",
+    "under_lock",
+]
+
+T = TypeVar("T")
 
 FORCE_COMMAND: Final = "hangar writer-lock --force-release"
 
@@ -196,6 +208,26 @@ class WriterLock:
                 f"the writer lock was released by force (epoch {self.epoch} is now {epoch}): what was not "
                 "committed may be staged by the new writer; open a new write checkout"
             )
+
+
+def under_lock(db: Database, act: Callable[[WriterLock], T]) -> T:
+    """Do something while holding the writer lock, and return its result. The lock is free afterwards, also after an interrupt.
+
+    Raises
+    ------
+    LockedError
+        Another writer holds the lock; nothing was done.
+    """
+    lock = WriterLock(db)
+    try:
+        lock.acquire()
+        result = act(lock)
+        lock.release()
+        return result
+    except BaseException:
+        # Also where the release itself was interrupted, which a ``finally`` would not notice.
+        lock.release()
+        raise
 
 
 def create_lock(db: Database) -> None:

@@ -194,9 +194,10 @@ class Repository:
         for session in list(self._sessions):
             with contextlib.suppress(HangarError):  # it may be closed already, or its lock taken over
                 session.close()
-        if self._stores is not None:
-            self._stores.close()
-            self._stores = None
+        # Taken away first: where closing is interrupted, the repository opens again all the same.
+        stores, self._stores = self._stores, None
+        if stores is not None:
+            stores.close()
 
     def __enter__(self) -> Self:
         return self

@@ -13,7 +13,7 @@ import signal
 import sys
 import threading
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import FrameType
@@ -48,6 +48,8 @@ class Outcome:
 
     place: str
     interrupted: bool = False
+    swallowed: bool = False
+    """It struck in a finalizer, where Python prints what is raised and goes on."""
     seen: State = None
     acknowledged: list[str] = field(default_factory=list)
     refused: list[str] = field(default_factory=list)
@@ -142,8 +144,8 @@ def interrupt(operation: Operation, directory: Path, place: Place) -> Outcome:
 
 def _interrupted(operation: Operation, directory: Path, place: Place) -> Outcome:
     outcome = Outcome(str(place))
-    ignored: list[str] = []
-    sys.unraisablehook = lambda error: ignored.append(f"{error.err_msg or 'exception ignored'}: {error.exc_value!r}")
+    ignored: list[sys.UnraisableHookArgs] = []
+    sys.unraisablehook = ignored.append
     context = operation.begin(directory)
     kept: BaseException | None = None
     try:
@@ -163,7 +165,12 @@ def _interrupted(operation: Operation, directory: Path, place: Place) -> Outcome
         frame = sys._current_frames().get(thread.ident or 0)
         where = "".join(traceback.format_stack(frame)[-4:]) if frame else ""
         outcome.problems.append(f"another thread waits for ever: {where}")
-    outcome.problems += ignored
+    outcome.swallowed = any(isinstance(error.exc_value, KeyboardInterrupt) for error in ignored)
+    outcome.problems += [
+        f"{error.err_msg or 'exception ignored'} in {error.object!r}: {error.exc_value!r}"
+        for error in ignored
+        if not isinstance(error.exc_value, KeyboardInterrupt)
+    ]
     del kept
     return outcome
 
@@ -204,9 +211,3 @@ def _in_child(function: Callable[[], Any], *, kill: bool = False) -> Any:
     if not good:
         raise AssertionError(result)
     return result
-
-
-def each(found: list[Place], most: int | None = None) -> Iterator[Place]:
-    """The places, or ``most`` of them evenly spread."""
-    step = 1 if most is None else max(1, len(found) // most)
-    yield from found[::step]

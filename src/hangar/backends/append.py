@@ -39,12 +39,14 @@ _EARLY_BYTES: Final = 4 * 2**20
 class AppendWriter(FileWriter):
     """Appends to one blob file; see :class:`~hangar.backends.base.FileWriter`."""
 
+    _descriptor = -1
+    """Until there is one, also where an interrupt ends the construction before its first line."""
+
     def __init__(self, path: Path, file_id: int, tag: str, end: int | None) -> None:
         self.path = path
         self.file_id = file_id
         self._tag = tag
         self._early = threading.Thread()
-        self._descriptor = -1
         self._descriptor = _fs.create_file(path) if end is None else _fs.open_file(path, write=True)
         try:
             # The lease of whoever has the file open: a file that is being written is not removed.

@@ -183,5 +183,7 @@ class BlobFile:
         return self.need(int((offsets + lengths).max()))
 
     def __del__(self) -> None:
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
+        # Not set where an interrupt ended the construction before its first line.
+        descriptor = getattr(self, "descriptor", -1)
+        if descriptor >= 0:
+            os.close(descriptor)

@@ -112,8 +112,9 @@ def _header(run_id: int, count: int, prefix_sum: int, entry_sum: int) -> bytes:
 class _RunFile:
     """The file of a run: its map, and the descriptor that says whether it is still as long as that."""
 
+    _descriptor = -1
+
     def __init__(self, path: Path, size: int, count: int) -> None:
-        self._descriptor = -1
         self._descriptor = _fs.open_file(path)
         self._path = path
         self._size = size

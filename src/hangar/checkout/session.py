@@ -325,9 +325,15 @@ class WriterSession:
 
     def abandon(self) -> None:
         """Free the lock and refuse everything; what was not published is gone."""
-        self.blobs.close()
-        self.lock.release()
-        self.live.stop()
+        try:
+            self.blobs.close()
+            self.lock.release()
+            self.live.stop()
+        except BaseException:
+            # Closed as well: a blob writer that may be half closed writes nothing more.
+            self.lock.release()
+            self.live.stop()
+            raise
 
 
 class _Batch:

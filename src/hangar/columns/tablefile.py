@@ -71,8 +71,10 @@ class TableFile:
         return self.descriptor < 0 or os.lseek(self.descriptor, 0, os.SEEK_END) >= self.size
 
     def __del__(self) -> None:
-        if self.descriptor >= 0:
-            os.close(self.descriptor)
+        # Not set where an interrupt ended the construction before its first line.
+        descriptor = getattr(self, "descriptor", -1)
+        if descriptor >= 0:
+            os.close(descriptor)
 
 
 class CacheFiles:

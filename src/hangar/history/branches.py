@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING, NamedTuple
 
 from hangar.digest import Digest
 from hangar.errors import AccessError, RevisionNotFoundError, StaleRefError, UnmergedError
-from hangar.lock import WriterLock
+from hangar.lock import WriterLock, under_lock
 from hangar.names import check_name, plain_text
 from hangar.objects.graph import is_ancestor
+from hangar.publishing import publish_rows
 from hangar.refs import BRANCHES, REMOTES, Refs
 from hangar.revisions import did_you_mean, resolve_commit
 from hangar.staging import move_staging
@@ -107,21 +108,15 @@ def branch_off(db: Database, refs: Refs, name: str, *, who: tuple[str, str]) -> 
     name = check_name(name, "branch")
     ref, old = BRANCHES + name, refs.head().write_branch
     digest = resolve_commit(db, refs, BRANCHES + old)
-    lock = WriterLock(db)
-    lock.acquire()
-    try:
 
-        def move(transaction: WriteTransaction) -> None:
-            lock.check(transaction)
-            if refs.get(BRANCHES + old, transaction) != digest:
-                raise StaleRefError(f"branch {old!r} moved meanwhile: try again")
-            refs.create(transaction, ref, digest, who=who, operation="branch", message=f"from {old}")
-            moved = move_staging(transaction, old, name)
-            refs.set_head(transaction, write_branch=name, last_written=name if moved else None)
+    def move(transaction: WriteTransaction) -> None:
+        if refs.get(BRANCHES + old, transaction) != digest:
+            raise StaleRefError(f"branch {old!r} moved meanwhile: try again")
+        refs.create(transaction, ref, digest, who=who, operation="branch", message=f"from {old}")
+        moved = move_staging(transaction, old, name)
+        refs.set_head(transaction, write_branch=name, last_written=name if moved else None)
 
-        db.update(move)
-    finally:
-        lock.release()
+    under_lock(db, lambda lock: publish_rows(db, lock, move))
     return BranchHead(name, digest.hex())
 
 
@@ -138,24 +133,21 @@ def rename_branch(db: Database, refs: Refs, old: str, new: str, *, who: tuple[st
         A writer holds the writer lock.
     """
     old, new = plain_text(old), check_name(new, "branch")
-    lock = WriterLock(db)
-    lock.acquire()
-    try:
 
-        def move(transaction: WriteTransaction) -> Digest | None:
-            lock.check(transaction)
-            if not refs.exists(BRANCHES + old, transaction):
-                raise unknown_branch(refs, old, transaction)
-            refs.rename(transaction, BRANCHES + old, BRANCHES + new, who=who)
-            move_staging(transaction, old, new)
-            head = refs.head(transaction)
-            written, last = (new if name == old else name for name in (head.write_branch, head.last_written))
-            refs.set_head(transaction, write_branch=written, last_written=last)
-            return refs.get(BRANCHES + new, transaction)
+    def move(transaction: WriteTransaction) -> None:
+        if not refs.exists(BRANCHES + old, transaction):
+            raise unknown_branch(refs, old, transaction)
+        refs.rename(transaction, BRANCHES + old, BRANCHES + new, who=who)
+        move_staging(transaction, old, new)
+        head = refs.head(transaction)
+        written, last = (new if name == old else name for name in (head.write_branch, head.last_written))
+        refs.set_head(transaction, write_branch=written, last_written=last)
 
-        digest = db.update(move)
-    finally:
-        lock.release()
+    def rename(lock: WriterLock) -> Digest | None:
+        publish_rows(db, lock, move)
+        return refs.get(BRANCHES + new)
+
+    digest = under_lock(db, rename)
     return BranchHead(new, "" if digest is None else digest.hex())
 
 
@@ -191,21 +183,20 @@ def remove_branch(db: Database, refs: Refs, name: str, *, force: bool = False, w
     ref = BRANCHES + name
     with db.read() as transaction:
         _check_removable(refs, ref, transaction)
-    lock = WriterLock(db)
-    lock.acquire()
-    try:
+
+    def remove(lock: WriterLock) -> Digest | None:
         digest = refs.get(ref)
         if digest is not None and not force:
             _check_merged(db, refs, ref, digest)
 
         def delete(transaction: WriteTransaction) -> None:
-            lock.check(transaction)
             _check_removable(refs, ref, transaction)
             refs.delete(transaction, ref, digest, who=who, operation="branch (delete)")
 
-        db.update(delete)
-    finally:
-        lock.release()
+        publish_rows(db, lock, delete)
+        return digest
+
+    digest = under_lock(db, remove)
     return BranchHead(name, "" if digest is None else digest.hex())
 
 
