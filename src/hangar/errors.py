@@ -242,4 +242,5 @@ def exit_code(error: BaseException) -> int:
     for cls in type(error).__mro__:
         if cls in EXIT_CODES:
             return EXIT_CODES[cls]
-    return 1
+    # The system's own: a directory that cannot be entered, say.
+    return EXIT_CODES[AccessError] if isinstance(error, PermissionError) else 1

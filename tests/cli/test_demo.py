@@ -7,7 +7,8 @@ import json
 import pytest
 
 from hangar import Repository, demo
-from tests.cli.shell import Shell
+from hangar.cli import main
+from tests.cli.shell import Shell, runner
 
 
 def test_demo(shell: Shell) -> None:
@@ -25,6 +26,13 @@ def test_demo(shell: Shell) -> None:
         for key, label in demo.RELABELLED.items():
             assert reader["labels", key] == label
     shell.fails(4, "demo", "digits", text="there is a repository")
+
+
+def test_demo_in_a_directory_below(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(shell.path)
+    result = runner().invoke(main, ["demo", "deep/er", "--json"])
+    assert result.exit_code == 0, result.output
+    assert (shell.path / "deep" / "er" / ".hangar").is_dir()
 
 
 def test_demo_for_a_script(shell: Shell) -> None:

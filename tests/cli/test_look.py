@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,8 @@ import pytest
 from PIL import Image
 
 from hangar import Repository
+from hangar.cli.output import write_json
+from hangar.columns import FlatSampleReader
 from hangar.schema.keys import encode_key
 from tests.cli.shell import SAME, Shell, pictures
 
@@ -339,3 +342,48 @@ def test_export_replaces_no_file_unasked(filled: Shell, tmp_path: Path) -> None:
     filled.ok("export", "images", "-o", out, "--overwrite")
     assert (out / "mine.txt").read_text() == "mine"
     assert len(list(out.iterdir())) > 1
+
+
+def test_a_long_list_needs_no_look_up_for_each_sample(empty: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    numbers, mixed = list(range(3_000)), [*range(2_000), *map(str, range(1_990, 3_000)), "x"]
+    with Repository(empty.path) as repository:
+        writer = repository.checkout(write=True)
+        columns: dict[str, list[Any]] = {"ints": numbers, "texts": list(map(str, numbers)), "mixed": mixed}
+        for name, keys in columns.items():
+            writer.add_ndarray_column(name, shape=(), dtype="int64").write(keys, np.arange(len(keys)))
+        writer.close()
+    looked_up = 0
+    contains = FlatSampleReader.__contains__
+
+    def counted(self: FlatSampleReader, key: object) -> bool:
+        nonlocal looked_up
+        looked_up += 1
+        return contains(self, key)
+
+    monkeypatch.setattr(FlatSampleReader, "__contains__", counted)
+    assert empty.ok("ls", "ints").split() == list(map(str, numbers))
+    assert empty.ok("ls", "texts").split() == sorted(map(str, numbers))
+    lines = empty.ok("ls", "mixed").split()
+    assert [line for line in lines if ":" in line] == [
+        *(f"int:{number}" for number in range(1_990, 2_000)),
+        *(f"str:{number}" for number in range(1_990, 2_000)),
+    ]
+    assert len(lines) == len(mixed)
+    assert looked_up == 0
+    assert empty.json("ls", "ints")["samples"] == numbers
+
+
+@pytest.mark.parametrize(
+    "data",
+    [
+        {"a": [1, "é猫\U0001f600", None, True, 2.5, [], {}], "b": {}},
+        [float("nan"), float("-inf"), 2**64, -1],
+        "half a character: \udcff",
+        ['\x00\x1f"\\', b"\xff", Path("x")],
+    ],
+)
+def test_json_is_what_python_writes(data: Any, capsys: pytest.CaptureFixture[str]) -> None:
+    write_json(data)
+    plain = json.loads(json.dumps(data, default=lambda one: one.hex() if isinstance(one, bytes) else str(one)))
+    plain = json.loads(json.dumps(plain).replace("NaN", '"nan"').replace("-Infinity", '"-inf"'))
+    assert capsys.readouterr().out == json.dumps(plain, indent=2) + "\n"

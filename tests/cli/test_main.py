@@ -21,7 +21,7 @@ from hangar.cli import main
 from hangar.cli.groups import Command, SuggestingGroup
 from hangar.cli.main import HINTS, SECTIONS
 from hangar.hashing import KERNEL
-from tests.cli.shell import Shell, runner
+from tests.cli.shell import Shell, pictures, runner
 
 NO_KERNEL = os.environ.get("HANGAR_NO_KERNEL")
 COMMANDS = {name: entry for section in SECTIONS.values() for name, entry in section.items()}
@@ -356,15 +356,70 @@ def test_output_that_cannot_be_written(filled: Shell) -> None:
     assert (done.returncode, done.stderr) == (0, "")
 
 
-def test_words_that_are_no_utf8(filled: Shell) -> None:
-    done = subprocess.run(
-        [sys.executable.encode(), b"-m", b"hangar", b"show", b"\xff\xfe"],
-        cwd=filled.path,
-        capture_output=True,
-        check=False,
-    )
-    assert done.returncode == 3
-    assert b"Traceback" not in done.stderr
+STRANGE = "\udcff\udcfe"
+"""What Python makes of bytes on the command line, or in a path, that are no UTF-8."""
+
+
+@pytest.mark.parametrize("path", every(), ids=" ".join)
+def test_words_that_are_no_utf8(filled: Shell, path: tuple[str, ...]) -> None:
+    """In each place where a command takes a word, one that is no UTF-8 is a clear error or works."""
+    command: click.Command = main
+    for word in path:
+        assert isinstance(command, click.Group)
+        command = command.commands[word]
+    known = {"name": "images", "column": "images", "old": "images", "dtype": "INT64", "key": "user.name", "path": "."}
+    arguments = [one for one in command.params if isinstance(one, click.Argument)]
+    given = [known.get(one.name or "", "new") for one in arguments]
+    lines = [[*given[:at], STRANGE, *given[at + 1 :]] for at in range(len(given))]
+    for option in (one for one in command.params if isinstance(one, click.Option)):
+        if not option.is_flag and option.opts[0] != "-C":
+            lines += [[*given, option.opts[0], STRANGE], [*given, option.opts[0], f"k={STRANGE}"]]
+    for line in lines:
+        result = filled.run(*path, *line, input="")
+        assert result.exit_code in (0, 1, 2, 3, 4, 5, 9), result.output
+        assert "Traceback" not in result.output
+        assert "this should not have happened" not in result.output, result.output
+        assert STRANGE[0] not in result.output
+
+
+def test_a_repository_at_a_path_that_is_no_utf8(shell: Shell, tmp_path: Path) -> None:
+    place = Shell(shell.path / f"here{STRANGE}")
+    shell.ok("init", f"here{STRANGE}", "--name", "Ada", "--email", "a@b.c")
+    pictures(tmp_path / f"in{STRANGE}", [f"a{STRANGE}", "b"])
+    for tag in ("00", "01", "10"):
+        place.ok("column", "create", f"images{tag}", "UINT8", 7, 5, "--backend", tag)
+        place.ok("import", f"images{tag}", tmp_path / f"in{STRANGE}")
+    place.ok("commit", "-m", "First")
+    assert place.ok("ls", "images00") == "a__\nb\n"
+    for words in (["status"], ["log"], ["summary"], ["show", ":images01/b"], ["fsck", "--data"], ["branch", "other"]):
+        done = place.process(*words)
+        assert done.returncode == 0, done.stderr
+    assert "here\\udcff" in place.process("summary").stdout
+    json.loads(place.process("summary", "--json").stdout)
+    place.ok("export", "images10", "-o", f"out{STRANGE}")
+    assert len(list((place.path / f"out{STRANGE}").glob("*.png"))) == 2
+    place.fails(4, "init", input="")
+
+
+def test_what_the_system_does_not_permit_is_exit_code_5(filled: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
+    def refused(self: hangar.Repository) -> None:
+        raise PermissionError(13, "Permission denied", "/somewhere/.hangar/format")
+
+    monkeypatch.setattr(hangar.Repository, "status", refused)
+    filled.fails(5, "status", text="Error: Permission denied: /somewhere/.hangar/format")
+
+
+@pytest.mark.parametrize("message", ["", " ", "\t\n", "\u2003"])
+def test_blank_messages_and_names(filled: Shell, message: str) -> None:
+    filled.ok("rm", "images", "a")
+    filled.fails(1, "commit", "-m", message, text="empty")
+    filled.fails(1, "commit", "-m", message, "-m", message)
+    filled.fails(1, "config", "user.name", message)
+    assert filled.ok("config", "user.name") == "Ada Lovelace\n"
+    (filled.path / "new").mkdir()
+    filled.fails(1, "init", "new", "--name", message, "--email", "a@b.c")
+    assert list((filled.path / "new").iterdir()) == []
+    assert not filled.json("status")["clean"]
 
 
 def test_a_warning_is_a_line(filled: Shell) -> None:

@@ -85,7 +85,7 @@ def command(state: State, directory: Path | None, no_pause: bool, as_json: bool)
     began = time.perf_counter()
     temporary = tempfile.TemporaryDirectory(prefix="hangar-demo-") if directory is None else None
     with temporary if temporary is not None else nullcontext() as made:
-        place = Path(made) if made is not None else state.resolve(directory or Path())
+        place = Path(made) if made is not None else state.resolve(directory or Path()).absolute()
         place.mkdir(parents=True, exist_ok=True)
         pause = PAUSE_SECONDS if sys.stdout.isatty() and not no_pause else 0.0
         report = run_demo(place, _Narrator(place, quiet=as_json, pause=pause))

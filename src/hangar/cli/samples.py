@@ -218,12 +218,19 @@ def sample_text(key: Address, column: Any) -> str:
     return explicit(key) if not key or (_is_number(key) and int(key) in column) else visible(key)
 
 
-def sample_texts(keys: Sequence[Address], column: Any) -> Iterator[str]:
+def sample_texts(keys: Sequence[Address], column: Any) -> Iterable[str]:
     """Keys of ``column`` as they would be typed; of many without a look-up for each."""
     if len(keys) <= _FEW:
-        yield from (sample_text(key, column) for key in keys)
-        return
-    twins = _twins(column)
+        return (sample_text(key, column) for key in keys)
+    twins, kinds = _twins(column), set(map(type, keys))
+    if not twins and kinds == {int}:
+        return map(str, keys)
+    if not twins and kinds == {str} and "".join(keys).isprintable():  # type: ignore[arg-type]
+        return keys  # type: ignore[return-value]
+    return _texts_one_by_one(keys, column, twins)
+
+
+def _texts_one_by_one(keys: Sequence[Address], column: Any, twins: set[str]) -> Iterator[str]:
     for key in keys:
         if isinstance(key, tuple):
             yield sample_text(key, column)

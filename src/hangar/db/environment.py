@@ -291,7 +291,7 @@ def _clear_leftover(path: Path) -> None:
     if not data.exists():
         return
     try:
-        with lmdb.open(os.fspath(path), readonly=True, lock=False, max_dbs=limits.DATABASE_MAX_TABLES) as environment:
+        with lmdb.open(os.fsencode(path), readonly=True, lock=False, max_dbs=limits.DATABASE_MAX_TABLES) as environment:
             for table in (COMMITS, REFS, STAGING):
                 with contextlib.suppress(lmdb.NotFoundError), environment.begin() as transaction:
                     if transaction.stat(environment.open_db(table.name.encode(), transaction, create=False))["entries"]:

@@ -117,7 +117,7 @@ def _recorded_version(database: Path) -> int | None:
     with contextlib.suppress(CorruptionError, OSError, lmdb.Error, ValueError):
         check_roots(database / "data.mdb")
         with lmdb.open(
-            os.fspath(database), readonly=True, lock=False, max_dbs=limits.DATABASE_MAX_TABLES
+            os.fsencode(database), readonly=True, lock=False, max_dbs=limits.DATABASE_MAX_TABLES
         ) as environment:
             table = environment.open_db(META.name.encode(), create=False)
             with environment.begin() as transaction:

@@ -121,7 +121,7 @@ def _open(path: Path, *, map_size: int, readonly: bool, lock: bool) -> lmdb.Envi
 def _open_once(path: Path, map_size: int, readonly: bool, lock: bool) -> lmdb.Environment:
     try:
         return lmdb.open(
-            os.fspath(path),
+            os.fsencode(path),
             map_size=map_size,
             readonly=readonly,
             lock=lock,
