@@ -50,7 +50,7 @@ def test_every_command_has_help_and_examples_of_real_options(path: tuple[str, ..
     assert "Usage: hangar " + " ".join(path) in result.stdout
     options = {word.strip("[],.:") for word in result.stdout.split("Options:")[0].split() if word.startswith("--")}
     known = result.stdout.split("Options:")[1]
-    foreign = {"--mode", "--frame", "--quality", "--data", "--keep-names", "--upright", "--KEY"}
+    foreign = {"--mode", "--frame", "--quality", "--data", "--keep-names", "--upright", "--bits", "--KEY"}
     assert {option for option in options if option not in known} <= foreign
 
 
