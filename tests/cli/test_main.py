@@ -254,7 +254,7 @@ def test_a_directory_that_is_none(shell: Shell) -> None:
 
 def test_a_newer_format_is_refused_and_left_alone(empty: Shell) -> None:
     file = empty.path / ".hangar" / "format"
-    file.write_text("hangar 9999\n")
+    file.write_text("hangar 0\nunheard-of\n")
     before = {path: path.read_bytes() for path in empty.path.rglob("*") if path.is_file()}
     empty.fails(10, "status")
     assert {path: path.read_bytes() for path in empty.path.rglob("*") if path.is_file()} == before
