@@ -162,7 +162,7 @@ def test_windows_file(file: ConfigFile) -> None:
 def test_files_that_cannot_be_understood(text: str, file: ConfigFile) -> None:
     file.path.write_text(text)
     for action in (file.items, lambda: file.get("user.name"), lambda: file.set("user.name", "x")):
-        with pytest.raises(InvalidInputError, match="correct or remove it") as caught:
+        with pytest.raises(InvalidInputError, match="correct it, or move it away") as caught:
             action()
         assert str(file.path) in str(caught.value)
         assert "<string>" not in str(caught.value)

@@ -183,7 +183,9 @@ class ConfigFile:
         except (FileNotFoundError, NotADirectoryError):
             return ""
         except UnicodeDecodeError as error:
-            raise InvalidInputError(f"{self.path} is no UTF-8 text ({error.reason}): correct or remove it") from None
+            raise InvalidInputError(
+                f"{self.path} is no UTF-8 text ({error.reason}): correct it, or move it away"
+            ) from None
         except OSError as error:
             _fs.raise_for(error, "read", self.path)
 
@@ -195,7 +197,9 @@ class ConfigFile:
             parser.read_string(text)
         except Error as error:
             reason = str(error).replace("'<string>'", str(self.path)).replace("\n", " ")
-            raise InvalidInputError(f"{self.path} cannot be understood: {reason}; correct or remove it") from None
+            raise InvalidInputError(
+                f"{self.path} cannot be understood: {reason}; correct it, or move it away"
+            ) from None
         return {f"{section}.{name}": value for section in parser.sections() for name, value in parser.items(section)}
 
     def _write(self, text: str, expected: dict[str, str]) -> None:

@@ -74,8 +74,8 @@ def _exists(directory: Path) -> str:
         return lost
     if not (directory / FILE_NAME).exists():
         return (
-            f"{directory} exists and is no sound repository: move it away, or delete it with all it holds by "
-            "`hangar init --overwrite` (in Python `remove_old=True`)"
+            f"{directory} exists and is no sound repository. If nothing in it is needed, move it away; if it held data, put back "
+            "its files `format` and `db/data.mdb` from a copy"
         )
     return (
         f"there is a repository in {directory.parent} already: see it with `hangar status`, or open it in Python with "

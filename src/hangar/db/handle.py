@@ -204,6 +204,10 @@ class Handle:
                 self.live.discard(reader)
                 raise translate(error, self.path) from error
             self.live.discard(reader)
+            if time.monotonic() > deadline + WAIT_SECONDS:
+                raise StorageError(
+                    f"no read transaction could begin on the database in {self.path}: others change its map"
+                )
 
     def begin_write(self) -> lmdb.Transaction[bytes]:
         """Begin the writing transaction; the caller holds ``writing``."""
