@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import signal
+from importlib.util import find_spec
 from typing import TYPE_CHECKING
 
 import pytest
@@ -20,6 +21,9 @@ if TYPE_CHECKING:
     from pathlib import Path
 
     from hangar.checkout import WriterCheckout
+
+# Where torch is not installed its tests are not collected; tests/columns/test_interop.py says where it must be.
+collect_ignore = [] if find_spec("torch") else ["columns/test_torch.py"]
 
 settings.register_profile("quick", max_examples=60, stateful_step_count=25, derandomize=True, deadline=None)
 settings.register_profile(

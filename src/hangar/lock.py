@@ -361,6 +361,11 @@ def _read_holder(db: Database, epoch: int) -> Holder:
 
 
 def _locked(who: Holder) -> LockedError:
+    if who.pid == os.getpid() and who.host == os.uname().nodename:
+        return LockedError(
+            f"this process holds the writer lock already ({who}): you have a checkout open that writes, close() it. "
+            f"If nothing refers to it any more, run `{FORCE_COMMAND}`"
+        )
     return LockedError(
         f"another writer holds the lock: {who}. Wait until it has closed its checkout; if it cannot, run `{FORCE_COMMAND}`"
     )

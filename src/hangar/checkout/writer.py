@@ -28,6 +28,7 @@ from hangar.errors import (
     ColumnNotFoundError,
     InvalidInputError,
     InvalidStateError,
+    InvalidTypeError,
     NothingToDoError,
 )
 from hangar.flags import check_flag
@@ -166,6 +167,26 @@ class WriterCheckout(ColumnAdding, CheckoutBase[ColumnToWrite]):
     def _change_attributes(self, change: Changing[Any]) -> None:
         self.session.check()
         change_attributes(self.session, None, change)
+
+    def __setitem__(self, index: Any, value: Any) -> None:
+        """Write one value: ``co['column', key] = value``, and in a nested column ``co['column', sample, subsample] = value``.
+
+        Raises
+        ------
+        ColumnNotFoundError
+            (a ``KeyError``) there is no such column.
+        InvalidInputError
+            (a ``ValueError``) the key is not suitable, or the value is not what the column holds.
+        InvalidTypeError
+            (a ``TypeError``) the brackets name no sample.
+        """
+        self.session.check()
+        if not isinstance(index, tuple) or len(index) not in (2, 3) or not isinstance(index[0], str):
+            raise InvalidTypeError(f"{index!r} names no sample to write to: use co['column', key] = value")
+        column: Any = self.columns[index[0]]
+        if len(index) == 3 and not column.contains_subsamples:
+            raise InvalidTypeError(f"column {index[0]!r} is flat: its samples have no subsamples")
+        column[index[1] if len(index) == 2 else tuple(index[1:])] = value
 
     # ------------------------------------------------------------------ commit, reset, close
 

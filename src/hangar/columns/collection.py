@@ -109,7 +109,7 @@ class Columns(BatchBlock, Generic[C]):
         return {name: column.remote_reference_keys for name, column in self.items()}
 
     def delete(self, name: str) -> str:
-        """Delete the column ``name`` with all its samples; returns the name.
+        """Delete the column ``name`` with all its samples; returns the name. A column that was never committed cannot be brought back.
 
         Raises
         ------

@@ -90,6 +90,7 @@ class EntryReader:
 
     def _existing(self, keys: Any) -> list[bytes]:
         """Encoded forms of ``keys``, all of which are there."""
+        keys = as_keys(keys)
         self._session.check()
         batch = self._space.batch(keys)
         self._cells(keys, batch)
@@ -116,6 +117,7 @@ class EntryReader:
 
     def _read_keys(self, keys: Any, out: np.ndarray[Any, Any] | None) -> Any:
         """Values of ``keys``, stacked where they are arrays."""
+        keys = as_keys(keys)
         self._check_out(out)
         if not self._schema.stacks:
             return self._list_of_keys(keys)
@@ -244,3 +246,8 @@ class EntryReader:
         """All data is on this disk until remotes exist, so that ``local`` changes nothing; it is checked all the same."""
         self._session.check()
         check_flag(local, "local")
+
+
+def as_keys(keys: Any) -> Any:
+    """A batch of keys that can be looked at more than once."""
+    return keys if isinstance(keys, np.ndarray) else KeyBatch.checked(keys)

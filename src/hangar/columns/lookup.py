@@ -92,8 +92,13 @@ class KeyBatch(msgspec.Struct, frozen=True):
 
     @staticmethod
     def checked(keys: Any) -> Any:
-        """``keys``, where they are a sequence; of a mapping, as a dict or a column is one, its keys; else InvalidTypeError."""
-        if isinstance(keys, (str, bytes)) or not hasattr(keys, "__len__") or not hasattr(keys, "__getitem__"):
+        """``keys``, where they have an order; of a mapping, as a dict or a column is one, its keys; else InvalidTypeError.
+
+        A generator is used up: whoever looks at keys again keeps the list that it became.
+        """
+        if isinstance(keys, (str, bytes, set, frozenset)) or not (
+            hasattr(keys, "__iter__") or hasattr(keys, "__getitem__")
+        ):
             raise InvalidTypeError(f"a batch of keys is a sequence, not {type(keys).__name__}")
         # As a list, for numpy would take the values of a column for keys.
         return keys if isinstance(keys, (list, tuple, range)) else list(keys)

@@ -6,7 +6,7 @@ key space's affair.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from itertools import chain
 from typing import Any
 
@@ -26,6 +26,10 @@ from hangar.objects.store import NodeStore
 from hangar.schema.cells import Rows
 
 __all__ = ["ValueMapping"]
+
+
+_CPU = 1
+"""Number of the processor's memory in DLPack."""
 
 
 class ValueMapping(EntryReader):
@@ -107,7 +111,7 @@ class ValueMapping(EntryReader):
         Parameters
         ----------
         keys
-            Keys in any order, twice if you like: a sequence or an integer array. A ``slice`` selects by position in key order.
+            Keys in any order, twice if you like: a sequence, a generator or an integer array. A ``slice`` selects by position in key order.
         out
             Array of shape ``(n, *shape)`` and the column's dtype to read into.
         positions
@@ -183,6 +187,17 @@ class ValueMapping(EntryReader):
         stacked: np.ndarray[Any, Any] = self.read(slice(None))
         return stacked if dtype is None else stacked.astype(dtype, copy=False)
 
+    def __dlpack__(self, **options: Any) -> Any:
+        """All values stacked in key order, as :meth:`__array__`; for ``torch.from_dlpack`` and ``torch.as_tensor``."""
+        if options.pop("copy", None) is False:
+            raise BufferError("the samples of a column are stored apart: an array of them is always a copy")
+        return self.__array__().__dlpack__(**{name: value for name, value in options.items() if value is not None})
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """The processor's memory."""
+        self._session.check()
+        return _CPU, 0
+
     # ------------------------------------------------------------------ iteration
 
     def __iter__(self) -> Iterator[SampleKey]:
@@ -253,6 +268,9 @@ class ValueMapping(EntryReader):
             lambda: self._values.many(cells),
         )
         return found
+
+
+Mapping.register(ValueMapping)  # pandas gives an index of its keys to what is one.
 
 
 def span(nodes: NodeStore, root: Root, space: KeySpace) -> tuple[int, int]:

@@ -18,7 +18,7 @@ import numpy.typing as npt
 from hangar.columns.accessor import FlatSubsampleReader
 from hangar.columns.ahead import windows
 from hangar.columns.base import ColumnBase, Session, Source
-from hangar.columns.entries import EntryReader, chunk_entries
+from hangar.columns.entries import EntryReader, as_keys, chunk_entries
 from hangar.columns.keyspace import PAIRS, are_pairs, lookup_prefix
 from hangar.columns.lookup import NOBODY, KeyBatch, check_position, position_batch
 from hangar.columns.views import SampleItems, SampleKeys, SampleValues
@@ -175,7 +175,7 @@ class NestedSampleReader(ColumnBase, EntryReader):
         Parameters
         ----------
         keys
-            Pairs of sample and subsample key in any order, twice if you like: a sequence, or an integer array of shape (n, 2). Or samples: their
+            Pairs of sample and subsample key in any order, twice if you like: a sequence, a generator, or an integer array of shape (n, 2). Or samples: their
             keys (a sequence or an integer array of shape (n,)), or pairs ``(sample, ...)``. A ``slice`` selects samples by
             position in key order.
         out
@@ -202,6 +202,7 @@ class NestedSampleReader(ColumnBase, EntryReader):
         if (keys is None) == (positions is None):
             raise InvalidTypeError("read takes keys or positions, one of them")
         if positions is None and not isinstance(keys, slice):
+            keys = as_keys(keys)
             named = whole_samples(keys)
             if named is None:
                 return self._read_keys(keys, out)

@@ -8,6 +8,7 @@ from typing import Any, ClassVar
 import numpy.typing as npt
 
 from hangar.columns.accessor import FlatSubsampleReader, FlatSubsampleWriter
+from hangar.columns.entries import as_keys
 from hangar.columns.evolve import ColumnWriter
 from hangar.columns.keyed import KeyedWriter
 from hangar.columns.keyspace import as_pairs
@@ -98,6 +99,7 @@ class NestedSampleWriter(ColumnWriter, KeyedWriter, NestedSampleReader):
             (a ``TypeError``) ``keys`` is no sequence, or holds what can never be a key.
         """
         writer = self._writer()
+        keys = as_keys(keys)
         samples = whole_samples(keys)
         if samples is None:
             super().delete(keys)

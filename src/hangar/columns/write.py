@@ -66,7 +66,7 @@ class EntryWriter:
 
     def _batch_of(self, values: Any) -> Any:
         """``values`` as an array, where they are one and the column holds arrays, or a list."""
-        if isinstance(values, Mapping) or (isinstance(values, EntryReader) and not isinstance(values, ValueMapping)):
+        if isinstance(values, (Mapping, EntryReader)) and not isinstance(values, ValueMapping):
             # Iteration would give its keys, and text keys would be stored as text.
             raise InvalidTypeError(f"a batch of values is a sequence, not {type(values).__name__}: use update()")
         if not self._schema.stacks or (isinstance(values, ValueMapping) and self._schema.variable):

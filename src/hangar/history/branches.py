@@ -63,6 +63,10 @@ def branch_refs(refs: Refs, transaction: ReadTransaction | None = None) -> dict[
 def unknown_branch(refs: Refs, name: object, transaction: ReadTransaction | None = None) -> RevisionNotFoundError:
     """The error for a branch that does not exist; to be raised."""
     text = plain_text(name)
+    if any(mark in text for mark in "~^@"):
+        return RevisionNotFoundError(
+            f"no branch {text!r}: that names a commit, which in Python is given as commit={text!r}"
+        )
     hint = did_you_mean(text, list_branches(refs, transaction), "`hangar branch list`")
     return RevisionNotFoundError(f"no branch {text!r}{hint}")
 

@@ -78,6 +78,9 @@ def lookup_key(key: Any) -> bytes | None:
         if normal is None:
             if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
                 return None
+            if isinstance(key, (np.ndarray, slice)):
+                hint = "read(keys), or read(positions=...) by position in key order"
+                raise InvalidTypeError(f"brackets take one key or a list of keys, not {type(key).__name__}: use {hint}")
             raise InvalidTypeError(f"a sample key is an int or a str, not {type(key).__name__}: {key!r}")
         return lookup_key(normal)
     try:
