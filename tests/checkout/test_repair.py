@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hangar import CorruptionError, RepairedWarning, Repository, StorageError
+from hangar import CorruptionError, RepairedWarning, Repository, ResourceLimitError, StorageError
 from hangar.checkout import WriterCheckout
 from tests.blobs.test_damage import flip
 
@@ -269,3 +270,55 @@ def test_duplicates_of_what_is_intact_are_not_stored(tmp_path: Path) -> None:
             writer["data"].write(range(100, 112), values)
             writer.commit("again")
         assert blob_file(repo).stat().st_size == size
+
+
+def test_a_sector_that_cannot_be_read_is_repaired(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    repo = Repository(tmp_path, exists=False)
+    repo.init("Ann", "ann@example.org")
+    large = np.random.default_rng(0).integers(0, 256, 5 * 2**20, np.uint8)
+
+    def refuse(*arguments: object) -> int:
+        raise OSError(errno.EIO, "Input/output error")
+
+    with closing(repo.checkout(write=True)) as writer:
+        column = writer.add_ndarray_column("data", large.shape, np.uint8, backend="10")
+        column[1] = large
+        with monkeypatch.context() as patch:
+            patch.setattr(os, "preadv", refuse)
+            with pytest.warns(RepairedWarning, match="Input/output error"):
+                column[2] = large
+            patch.setattr(os, "preadv", lambda *arguments: refuse_for_memory())
+            with pytest.raises(ResourceLimitError):
+                column[3] = large
+        np.testing.assert_array_equal(column[1], large)
+        assert 3 not in column
+
+
+def refuse_for_memory() -> int:
+    raise OSError(errno.ENOMEM, "Cannot allocate memory")
+
+
+def test_an_import_over_what_was_lost(tmp_path: Path) -> None:
+    """The same files again: without --overwrite they cannot be compared, with it they are stored again."""
+    files = tmp_path / "files"
+    files.mkdir()
+    rng = np.random.default_rng(0)
+    arrays = {f"a{at}": rng.integers(0, 2**31, SHAPE, np.int64) for at in range(3)}
+    for name, array in arrays.items():
+        np.save(files / f"{name}.npy", array)
+    (tmp_path / "r").mkdir()
+    repo = Repository(tmp_path / "r", exists=False)
+    repo.init("Ann", "ann@example.org")
+    with closing(repo.checkout(write=True)) as writer:
+        writer.add_ndarray_column("data", SHAPE, np.int64, backend="10")
+    command = [sys.executable, "-m", "hangar", "-C", str(tmp_path / "r"), "import", "data", str(files)]
+    subprocess.run(command, check=True, capture_output=True)
+    delete(blob_file(repo))
+    refused = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert refused.returncode == 6
+    assert "--overwrite stores the content of the files again" in refused.stderr
+    done = subprocess.run([*command, "--overwrite"], capture_output=True, text=True, check=True)
+    assert "Warning: 3 of the values written were stored before" in done.stderr
+    with closing(Repository(tmp_path / "r").checkout(write=True)) as writer:
+        for name, array in arrays.items():
+            np.testing.assert_array_equal(writer["data"][name], array)

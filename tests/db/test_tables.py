@@ -13,10 +13,10 @@ from hangar.db.tables import (
     REFS,
     TABLES,
     Table,
-    seal,
-    seal_many,
-    unseal,
-    unseal_many,
+    add_checksum,
+    add_checksums,
+    strip_checksum,
+    strip_checksums,
 )
 from hangar.errors import CorruptionError
 
@@ -47,54 +47,56 @@ def test_every_table_constant_is_listed() -> None:
 
 
 def test_a_golden_row() -> None:
-    assert seal(REFS, b"heads/master", b"\x01\x02").hex() == "0102" + "16fee910751e89bd"
+    assert add_checksum(REFS, b"heads/master", b"\x01\x02").hex() == "0102" + "16fee910751e89bd"
 
 
 @given(keys, payloads)
 def test_a_row_is_unsealed_to_what_was_sealed(key: bytes, payload: bytes) -> None:
-    row = seal(META, key, payload)
+    row = add_checksum(META, key, payload)
     assert len(row) == len(payload) + CHECKSUM_BYTES
-    assert unseal(META, key, row) == payload
+    assert strip_checksum(META, key, row) == payload
 
 
 @given(keys, payloads, st.data())
 def test_any_flipped_bit_is_found(key: bytes, payload: bytes, data: st.DataObject) -> None:
-    row = bytearray(seal(META, key, payload))
+    row = bytearray(add_checksum(META, key, payload))
     place = data.draw(st.integers(0, len(row) * 8 - 1))
     row[place // 8] ^= 1 << place % 8
     with pytest.raises(CorruptionError, match=f"'meta'.*{key.hex()}"):
-        unseal(META, key, bytes(row))
+        strip_checksum(META, key, bytes(row))
 
 
 @given(keys, payloads)
 def test_a_row_is_of_one_table_and_one_key(key: bytes, payload: bytes) -> None:
-    row = seal(REFS, key, payload)
+    row = add_checksum(REFS, key, payload)
     with pytest.raises(CorruptionError):
-        unseal(LOCATIONS, key, row)
+        strip_checksum(LOCATIONS, key, row)
     with pytest.raises(CorruptionError):
-        unseal(REFS, key + b"0", row)
+        strip_checksum(REFS, key + b"0", row)
     # The border between key and payload counts too.
     with pytest.raises(CorruptionError):
-        unseal(REFS, key + row[:1], row[1:])
+        strip_checksum(REFS, key + row[:1], row[1:])
 
 
 def test_a_row_shorter_than_a_checksum_is_damaged() -> None:
     for length in range(CHECKSUM_BYTES):
         with pytest.raises(CorruptionError):
-            unseal(META, b"key", bytes(length))
+            strip_checksum(META, b"key", bytes(length))
 
 
 @given(st.lists(st.tuples(keys, payloads), max_size=8))
 def test_many_rows_are_sealed_as_each_is(items: list[tuple[bytes, bytes]]) -> None:
-    rows = seal_many(REFS, items)
-    assert rows == [(key, seal(REFS, key, payload)) for key, payload in items]
-    assert unseal_many(REFS, [key for key, _ in rows], [row for _, row in rows]) == [payload for _, payload in items]
+    rows = add_checksums(REFS, items)
+    assert rows == [(key, add_checksum(REFS, key, payload)) for key, payload in items]
+    assert strip_checksums(REFS, [key for key, _ in rows], [row for _, row in rows]) == [
+        payload for _, payload in items
+    ]
 
 
 def test_the_damaged_one_of_many_is_named() -> None:
-    rows = seal_many(REFS, [(b"a", b"1"), (b"b", b"2"), (b"c", b"3")])
+    rows = add_checksums(REFS, [(b"a", b"1"), (b"b", b"2"), (b"c", b"3")])
     with pytest.raises(CorruptionError, match=b"b".hex()):
-        unseal_many(REFS, [b"a", b"b", b"c"], [rows[0][1], rows[0][1], rows[2][1]])
+        strip_checksums(REFS, [b"a", b"b", b"c"], [rows[0][1], rows[0][1], rows[2][1]])
 
 
 def test_content_addressed_tables_hold_values_as_they_are() -> None:

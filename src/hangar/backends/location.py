@@ -24,6 +24,7 @@ from hangar.errors import CorruptionError
 __all__ = [
     "CHECK",
     "FILE_BITS",
+    "FILE_MASK",
     "FILE_ROW",
     "HEADER",
     "LENGTH_MASK",
@@ -51,7 +52,8 @@ _LENGTH_MASK = np.uint64(LENGTH_MASK)
 ROW_SHIFT: Final = 32
 _ROW_SHIFT = np.uint64(ROW_SHIFT)
 FILE_BITS: Final = 0xFFFF_FFFF
-_FILE_MASK = np.uint64(FILE_BITS)
+FILE_MASK: Final = np.uint64(FILE_BITS)
+"""Bits of the last word that are the id of the file."""
 
 
 Location: TypeAlias = "tuple[int, int, int, int, int]"
@@ -159,7 +161,7 @@ class Locations(msgspec.Struct, frozen=True):
     @property
     def file(self) -> Words:
         """Id of the blob file, shape (n,)."""
-        files: Words = self.words[:, FILE_ROW] & _FILE_MASK
+        files: Words = self.words[:, FILE_ROW] & FILE_MASK
         return files
 
     @property

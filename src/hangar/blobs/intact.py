@@ -22,7 +22,7 @@ from hangar.backends.raw import LARGE_BYTES, read_large
 from hangar.blobs.index import Mask, Positions
 from hangar.blobs.store import BlobStore
 from hangar.digest import NDARRAY, Header, checksum, checksums
-from hangar.errors import CorruptionError, MissingPackageError, PathNotFoundError
+from hangar.errors import CorruptionError, HangarError, ResourceLimitError
 from hangar.schema.dtypes import itemsize_of
 
 __all__ = ["Check", "check_intact", "logical_size", "logical_sizes"]
@@ -59,8 +59,8 @@ def check_intact(store: BlobStore, words: Words) -> Check:
 
     Raises
     ------
-    StorageError
-        The system refuses to read, which proves nothing.
+    ResourceLimitError
+        There are not enough descriptors or memory to read, which proves nothing.
     """
     locations = Locations(words)
     check = Check(len(words))
@@ -72,7 +72,9 @@ def check_intact(store: BlobStore, words: Words) -> Check:
             file, backend = _open(store, file_id)
             verify = _verify_raw if backend.capabilities.raw else _verify_encoded
             check.intact[part] = verify(store, file, backend, locations.take(part))
-        except (CorruptionError, PathNotFoundError, MissingPackageError) as error:
+        except ResourceLimitError:
+            raise
+        except HangarError as error:
             check.reasons.append(str(error))
         else:
             damaged = len(part) - int(check.intact[part].sum())

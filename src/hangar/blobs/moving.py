@@ -14,7 +14,7 @@ from typing import Final
 import numpy as np
 
 from hangar.backends.base import Options
-from hangar.backends.location import FILE_ROW, HEADER, OFFSET, Locations, Words
+from hangar.backends.location import FILE_MASK, FILE_ROW, HEADER, OFFSET, Locations, Words
 from hangar.blobs.index import Digests, Mask, Positions
 from hangar.blobs.intact import logical_size, logical_sizes
 from hangar.blobs.store import BlobStore
@@ -30,7 +30,6 @@ _BATCH_BYTES: Final = 32 * 2**20
 """Logical bytes that are read, and written, together."""
 _PUBLISH_BYTES: Final = 64 * 2**20
 """Moved bytes from which on they are published: what an interrupt can cost."""
-_FILE_MASK = np.uint64(0xFFFF_FFFF)
 
 
 class Mover:
@@ -110,7 +109,7 @@ class Mover:
     def _elsewhere(self, places: Words) -> Mask:
         """Which locations are not of the backend and its options."""
         elsewhere = np.ones(len(places), np.bool_)
-        files = places[:, FILE_ROW] & _FILE_MASK
+        files = places[:, FILE_ROW] & FILE_MASK
         for file_id in np.unique(files).tolist():
             if self._store.files.tag(file_id) == self._tag:
                 here = np.flatnonzero(files == file_id)
@@ -124,7 +123,7 @@ class Mover:
         if not wanted.size:
             return
         order = wanted[
-            np.lexsort((places[wanted, FILE_ROW], places[wanted, OFFSET], places[wanted, FILE_ROW] & _FILE_MASK))
+            np.lexsort((places[wanted, FILE_ROW], places[wanted, OFFSET], places[wanted, FILE_ROW] & FILE_MASK))
         ]
         part_of = np.cumsum(logical_sizes(self._store, places[order])) // _BATCH_BYTES
         yield from np.split(order, np.flatnonzero(np.diff(part_of)) + 1)

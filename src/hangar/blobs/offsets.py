@@ -16,7 +16,7 @@ import numpy.typing as npt
 
 from hangar.backends.location import (
     CHECK,
-    FILE_BITS,
+    FILE_MASK,
     FILE_ROW,
     HEADER,
     LOCATION_WORDS,
@@ -32,7 +32,6 @@ __all__ = ["OffsetTable"]
 Positions = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.uint32]
 
-_FILE_MASK = np.uint64(FILE_BITS)
 _ROW_SHIFT = np.uint64(ROW_SHIFT)
 
 
@@ -170,7 +169,7 @@ class _Builder:
         self._count = 0
 
     def add(self, words: Words) -> None:
-        files = words[:, FILE_ROW] & _FILE_MASK
+        files = words[:, FILE_ROW] & FILE_MASK
         chunked = np.zeros(len(words), np.bool_)
         for file_id in np.unique(files).tolist():
             if file_id not in self._files:

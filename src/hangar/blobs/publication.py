@@ -38,7 +38,8 @@ from hangar.publishing import OutdatedError
 
 __all__ = ["Publication", "index_of_rows"]
 
-Rows = list[tuple[bytes, bytes]]
+TableRows = list[tuple[bytes, bytes]]
+"""Rows of the table ``locations``: digest and location."""
 
 
 class _NewRun(msgspec.Struct, frozen=True):
@@ -47,7 +48,7 @@ class _NewRun(msgspec.Struct, frozen=True):
     run_id: int
     count: int
     merges: frozenset[int]
-    folds: Rows
+    table_rows: TableRows
 
 
 class Publication(msgspec.Struct, frozen=True):
@@ -61,7 +62,7 @@ class Publication(msgspec.Struct, frozen=True):
 
     headers: dict[int, Header]
     _directory: Path
-    _rows: Rows
+    _rows: TableRows
     _run: _NewRun | None
 
     @classmethod
@@ -74,7 +75,7 @@ class Publication(msgspec.Struct, frozen=True):
         headers: dict[int, Header],
         *,
         as_run: bool = False,
-        reach: int = 0,
+        merge_newest: int = 0,
     ) -> Publication:
         """Make ``fresh``, the locations of new blobs, ready.
 
@@ -82,7 +83,7 @@ class Publication(msgspec.Struct, frozen=True):
         ----------
         as_run
             Write a run however few there are: they are moved, and their places in older runs count no more.
-        reach
+        merge_newest
             How many of the newest runs are merged into one at least, together with the table, whatever is in ``fresh``.
 
         Raises
@@ -90,16 +91,16 @@ class Publication(msgspec.Struct, frozen=True):
         DiskFullError, StorageError
             Nothing was written.
         """
-        many = bool(reach) or fresh.count >= (1 if as_run else limits.RUN_BLOBS)
+        many = bool(merge_newest) or fresh.count >= (1 if as_run else limits.RUN_BLOBS)
         with db.read() as transaction:
             present = transaction.count(LOCATIONS)
             crowded = bool(fresh.count) and present + fresh.count >= TABLE_ROWS
-            folds = list(transaction.scan(LOCATIONS)) if present and (many or crowded) else []
-        if many or folds:
-            table = [index_of_rows(folds)] if folds else []
-            run = _write_run(db, directory, locator, [fresh, *table], folds, reach)
+            table_rows = list(transaction.scan(LOCATIONS)) if present and (many or crowded) else []
+        if many or table_rows:
+            table = [index_of_rows(table_rows)] if table_rows else []
+            run = _write_run(db, directory, locator, [fresh, *table], table_rows, merge_newest)
             return cls(headers, directory, [], run)
-        rows: Rows = []
+        rows: TableRows = []
         if fresh.count:
             rows.extend(zip(digest_list(fresh.digests()), fresh.locations().to_rows(), strict=True))
         return cls(headers, directory, rows, None)
@@ -121,8 +122,8 @@ class Publication(msgspec.Struct, frozen=True):
             return
         if not run.merges.issubset(run_id for run_id, _ in scan_runs(transaction)):
             raise OutdatedError("runs of this repository changed again and again while they were merged: try again")
-        keys = [key for key, _ in run.folds]
-        if transaction.get_many(LOCATIONS, keys) != [row for _, row in run.folds]:
+        keys = [key for key, _ in run.table_rows]
+        if transaction.get_many(LOCATIONS, keys) != [row for _, row in run.table_rows]:
             raise OutdatedError("blobs of this repository were moved again and again while they were merged: try again")
         for key in keys:
             transaction.delete(LOCATIONS, key)
@@ -143,16 +144,16 @@ class Publication(msgspec.Struct, frozen=True):
                 _fs.remove_file(run_path(self._directory, self._run.run_id))
 
 
-def index_of_rows(rows: Rows) -> Index:
+def index_of_rows(rows: TableRows) -> Index:
     """The index of rows of the table, which are sorted by digest."""
     _, sought, _ = sort_digests(digest_array([key for key, _ in rows]))
     return Index.build(sought, Locations.from_rows([row for _, row in rows]))
 
 
 def _write_run(
-    db: Database, directory: Path, locator: Locator, fresh: Sequence[Index], folds: Rows, reach: int
+    db: Database, directory: Path, locator: Locator, fresh: Sequence[Index], table_rows: TableRows, merge_newest: int
 ) -> _NewRun:
-    old = _runs_to_merge(locator, sum(index.count for index in fresh), reach)
+    old = _runs_to_merge(locator, sum(index.count for index in fresh), merge_newest)
     indexes = [*fresh, *(run.index for run in old)]
     for run_id in free_ids(db, directory):
         try:
@@ -161,15 +162,15 @@ def _write_run(
             if error.errno != errno.EEXIST:
                 raise
             continue
-        return _NewRun(run_id, count, frozenset(run.run_id for run in old), folds)
+        return _NewRun(run_id, count, frozenset(run.run_id for run in old), table_rows)
     raise AssertionError("ids do not end")
 
 
-def _runs_to_merge(locator: Locator, fresh: int, reach: int) -> Sequence[Run]:
+def _runs_to_merge(locator: Locator, fresh: int, merge_newest: int) -> Sequence[Run]:
     """Registered runs that a new one takes in, newest first; a damaged one, and those before it, stay as they are."""
     locator.refresh()
     runs = locator.runs()
-    old = runs[: max(reach, runs_to_merge([run.count for run in runs], fresh))]
+    old = runs[: max(merge_newest, runs_to_merge([run.count for run in runs], fresh))]
     for sound, run in enumerate(old):
         try:
             run.verify()

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hangar.backends.location import FILE_ROW, HEADER, LENGTH_MASK, OFFSET, STORED, Words
+from hangar.backends.location import FILE_MASK, FILE_ROW, HEADER, LENGTH_MASK, OFFSET, STORED, Words
 from hangar.backends.registry import is_installed, stored_backend
 from hangar.blobs.catalog import BlobFileRow, first_free_id, get_header, scan_blob_files, scan_runs
 from hangar.blobs.recorded import scan_recorded
@@ -41,7 +41,7 @@ def verify_locations(store: BlobStore) -> Iterator[str]:
                 headers[number] = _has_header(store, number)
                 if not headers[number]:
                     yield f"locations name the blob header {number:016x}, which is missing or damaged"
-        file_ids = words[:, FILE_ROW] & np.uint64(0xFFFF_FFFF)
+        file_ids = words[:, FILE_ROW] & FILE_MASK
         for file_id in np.unique(file_ids).tolist():
             yield from _of_file(file_id, recorded.files.get(file_id), words[file_ids == file_id])
 

@@ -17,7 +17,7 @@ from typing import Final
 import numpy as np
 
 from hangar import _fs
-from hangar.backends.location import FILE_ROW
+from hangar.backends.location import FILE_MASK, FILE_ROW
 from hangar.blobs.catalog import (
     blob_file_path,
     remove_blob_file,
@@ -38,7 +38,6 @@ __all__ = ["Released", "release_files"]
 _PIECE: Final = 2**18
 """Entries of a run that are looked at together."""
 _FILE_ROW_COLUMN: Final = ENTRY_WORDS - 5 + FILE_ROW
-_FILE_MASK = np.uint64(0xFFFF_FFFF)
 
 
 @dataclass(frozen=True, slots=True)
@@ -77,16 +76,16 @@ def release_files(store: BlobStore, lock: WriterLock) -> Released:
 
 
 def _release(store: BlobStore, lock: WriterLock) -> Released:
-    free, reach = _unnamed(store)
-    if reach:
+    free, newest = _unnamed(store)
+    if newest:
         with _alone(store, free) as locked:
             worth = bool(locked)
         if worth:
-            publish(store.db, lock, _MergedRuns(store, reach))
+            publish(store.db, lock, _MergedRuns(store, newest))
     with _alone(store, free) as locked:
         # Looked at again: while a file is locked alone nobody can add to it, or begin to read it.
-        still, reach = _unnamed(store)
-        going = {} if reach else {file_id: size for file_id, size in locked.items() if file_id in still}
+        still, newest = _unnamed(store)
+        going = {} if newest else {file_id: size for file_id, size in locked.items() if file_id in still}
 
         def forget(transaction: WriteTransaction) -> None:
             for file_id in going:
@@ -138,15 +137,17 @@ def _alone(store: BlobStore, files: dict[int, str]) -> Iterator[dict[int, int]]:
 
 
 class _MergedRuns:
-    """The newest ``reach`` runs and the table as one run, in which each blob has its newest location alone."""
+    """The newest ``newest`` runs and the table as one run, in which each blob has its newest location alone."""
 
-    def __init__(self, store: BlobStore, reach: int) -> None:
+    def __init__(self, store: BlobStore, newest: int) -> None:
         self._store = store
-        self._reach = reach
+        self._newest = newest
 
     def prepare(self) -> None:
         store, empty = self._store, Index(np.empty(0, np.uint64), np.empty((0, ENTRY_WORDS), np.uint64))
-        self._merged = Publication.prepare(store.db, store.directory, store.locator, empty, {}, reach=self._reach)
+        self._merged = Publication.prepare(
+            store.db, store.directory, store.locator, empty, {}, merge_newest=self._newest
+        )
 
     def publish(self, transaction: WriteTransaction) -> None:
         self._merged.record(transaction)
@@ -187,7 +188,7 @@ def _files_of(index: Index) -> set[int]:
     """Ids of the files that an index names."""
     found: set[int] = set()
     for start in range(0, index.count, _PIECE):
-        places = index.entries[start : start + _PIECE, _FILE_ROW_COLUMN] & _FILE_MASK
+        places = index.entries[start : start + _PIECE, _FILE_ROW_COLUMN] & FILE_MASK
         found.update(np.unique(places).tolist())
     return found
 
@@ -201,5 +202,5 @@ def _files_of_newest(index: Index, newer: Sequence[Index]) -> set[int]:
         counts = np.ones(piece.count, np.bool_)
         for other in newer:
             counts &= ~other.search(sought)[0]
-        found.update(np.unique(piece.entries[counts, _FILE_ROW_COLUMN] & _FILE_MASK).tolist())
+        found.update(np.unique(piece.entries[counts, _FILE_ROW_COLUMN] & FILE_MASK).tolist())
     return found

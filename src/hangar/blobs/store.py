@@ -20,6 +20,7 @@ from hangar.backends.file import BlobFile
 from hangar.backends.location import (
     CHECK,
     FILE_BITS,
+    FILE_MASK,
     FILE_ROW,
     HEADER,
     LENGTH_MASK,
@@ -44,7 +45,6 @@ from hangar.gathering import gather_entries
 __all__ = ["BlobStore"]
 
 _T = TypeVar("_T")
-_FILE_MASK = np.uint64(FILE_BITS)
 _CACHED_HEADERS: Final = 65_536
 _FAILURES = (CorruptionError, PathNotFoundError)
 """What a stale location shows as."""
@@ -324,7 +324,7 @@ class BlobStore:
             try:
                 self.read_list_at(words[at : at + 1], digests=digests[at : at + 1])
             except _FAILURES as reason:
-                file_id = int(words[at, FILE_ROW] & _FILE_MASK)
+                file_id = int(words[at, FILE_ROW] & FILE_MASK)
                 raise CorruptionError(
                     f"blob {digests[at].tobytes().hex()} in blob file {file_id:08x} cannot be read: {reason}"
                 ) from error
@@ -443,7 +443,7 @@ def _gather(file: BlobFile, words: Words, nbytes: int, out: Rows | None, seed: i
 
 def _by_file(words: Words) -> list[tuple[int, Positions]]:
     """Ids of the files that locations lie in, each with the positions of those locations."""
-    files = words[:, FILE_ROW] & _FILE_MASK
+    files = words[:, FILE_ROW] & FILE_MASK
     order = np.argsort(files, kind="stable")
     ordered = files[order]
     cuts = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1

@@ -22,6 +22,7 @@ from hangar.backends.file import BlobFile
 from hangar.backends.location import (
     CHECK,
     FILE_BITS,
+    FILE_MASK,
     FILE_ROW,
     HEADER,
     LENGTH_MASK,
@@ -212,7 +213,7 @@ def verify_blobs(store: BlobStore, progress: Progress = None) -> Iterator[Damage
 def _verify(store: BlobStore, digests: Digests, reporter: Reporter) -> Iterator[Damage]:
     """Check some thousand blobs, in the order in which they lie on disk."""
     places = _locate(store, digests)
-    order = np.lexsort((places[:, OFFSET], places[:, FILE_ROW] & np.uint64(0xFFFF_FFFF)))
+    order = np.lexsort((places[:, OFFSET], places[:, FILE_ROW] & FILE_MASK))
     sizes = _sizes(store, places)
     large = sizes >= _CHUNK_BYTES
     suspects: list[int] = []
@@ -234,7 +235,7 @@ def _verify(store: BlobStore, digests: Digests, reporter: Reporter) -> Iterator[
                 yield Damage(None, "", str(reason), unchecked=True)
                 continue
             digest = digests[at].tobytes()
-            file = _file_of(store, int(places[at, FILE_ROW] & np.uint64(0xFFFF_FFFF)))
+            file = _file_of(store, int(places[at, FILE_ROW] & FILE_MASK))
             yield Damage(digest, file, f"blob {digest.hex()}: {reason}")
 
 

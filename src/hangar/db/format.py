@@ -17,7 +17,7 @@ import lmdb
 
 from hangar import _fs, limits
 from hangar.db.structure import check_roots
-from hangar.db.tables import META, unseal
+from hangar.db.tables import META, strip_checksum
 from hangar.errors import CorruptionError, RepositoryNotFoundError, UnsupportedVersionError
 
 __all__ = [
@@ -122,7 +122,7 @@ def _recorded_version(database: Path) -> int | None:
             table = environment.open_db(META.name.encode(), create=False)
             with environment.begin() as transaction:
                 row = transaction.get(VERSION_KEY, None, table)
-        return None if row is None else int(unseal(META, VERSION_KEY, row))
+        return None if row is None else int(strip_checksum(META, VERSION_KEY, row))
     return None
 
 

@@ -42,10 +42,10 @@ __all__ = [
     "TABLES",
     "TOMBSTONES",
     "Table",
-    "seal",
-    "seal_many",
-    "unseal",
-    "unseal_many",
+    "add_checksum",
+    "add_checksums",
+    "strip_checksum",
+    "strip_checksums",
 ]
 
 CHECKSUM_BYTES: Final = 8
@@ -121,12 +121,12 @@ TABLES: Final = (
 )
 
 
-def seal(table: Table, key: bytes, payload: bytes) -> bytes:
+def add_checksum(table: Table, key: bytes, payload: bytes) -> bytes:
     """The stored row of a checked table."""
     return payload + xxh3_64_digest(key + payload, table.seed + len(key))
 
 
-def unseal(table: Table, key: bytes, row: bytes) -> bytes:
+def strip_checksum(table: Table, key: bytes, row: bytes) -> bytes:
     """The payload of a stored row of a checked table.
 
     Raises
@@ -140,14 +140,14 @@ def unseal(table: Table, key: bytes, row: bytes) -> bytes:
     return payload
 
 
-def seal_many(table: Table, items: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
+def add_checksums(table: Table, items: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
     """Rows of a checked table, each with its key."""
     keys = [key for key, _ in items]
     payloads = [payload for _, payload in items]
     return list(zip(keys, map(add, payloads, _checksums(table, keys, payloads)), strict=True))
 
 
-def unseal_many(table: Table, keys: Sequence[bytes], rows: Sequence[bytes]) -> list[bytes]:
+def strip_checksums(table: Table, keys: Sequence[bytes], rows: Sequence[bytes]) -> list[bytes]:
     """The payloads of stored rows of a checked table."""
     payloads = [row[:-CHECKSUM_BYTES] for row in rows]
     found = [row[-CHECKSUM_BYTES:] for row in rows]

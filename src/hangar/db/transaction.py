@@ -18,7 +18,7 @@ from xxhash import xxh3_64_digest
 
 from hangar.db.failures import translate
 from hangar.db.handle import Handle, Reader
-from hangar.db.tables import CHECKSUM_BYTES, META, Table, seal, seal_many, unseal, unseal_many
+from hangar.db.tables import CHECKSUM_BYTES, META, Table, add_checksum, add_checksums, strip_checksum, strip_checksums
 from hangar.errors import CorruptionError, InvalidStateError
 from hangar.statements import FreshExit, Running
 
@@ -133,7 +133,7 @@ class ReadTransaction:
             return row
         payload = row[:-CHECKSUM_BYTES]
         if xxh3_64_digest(key + payload, table.seed + len(key)) != row[-CHECKSUM_BYTES:]:
-            unseal(table, key, row)
+            strip_checksum(table, key, row)
         return payload
 
     def get_many(self, table: Table, keys: Sequence[bytes]) -> list[bytes | None]:
@@ -145,13 +145,13 @@ class ReadTransaction:
         if not table.checked:
             return rows
         if None not in rows:
-            return list(unseal_many(table, keys, rows))  # type: ignore[arg-type]
+            return list(strip_checksums(table, keys, rows))  # type: ignore[arg-type]
         if table.sought:
             for key, row in zip(keys, rows, strict=True):
                 if row is None:
                     self._check_absence(table, key)
         present = [(key, row) for key, row in zip(keys, rows, strict=True) if row is not None]
-        payloads = iter(unseal_many(table, [key for key, _ in present], [row for _, row in present]))
+        payloads = iter(strip_checksums(table, [key for key, _ in present], [row for _, row in present]))
         return [None if row is None else next(payloads) for row in rows]
 
     def _check_absence(self, table: Table, key: bytes) -> None:
@@ -172,7 +172,7 @@ class ReadTransaction:
             if not in_order:
                 raise _damaged_pages(table, key)
             if row is not None:
-                unseal(table, *row)
+                strip_checksum(table, *row)
 
     def scan(self, table: Table, *, prefix: bytes = b"", start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
         """Rows in the order of their keys: those that begin with ``prefix`` and are not before ``start``.
@@ -195,7 +195,7 @@ class ReadTransaction:
                         break
                     previous = key
                     number += 1
-                    yield key, (unseal(table, key, row) if table.checked else row)
+                    yield key, (strip_checksum(table, key, row) if table.checked else row)
         except lmdb.Error as error:
             self._failed(error)
         if table.counted and not first:
@@ -216,7 +216,7 @@ class ReadTransaction:
             raise _damaged_pages(table, key)
         if not key.startswith(prefix):
             return None
-        return key, (unseal(table, key, row) if table.checked else row)
+        return key, (strip_checksum(table, key, row) if table.checked else row)
 
     def number(self) -> int:
         """Number of the last commit that this transaction sees."""
@@ -270,7 +270,7 @@ class WriteTransaction(ReadTransaction):
     def put(self, table: Table, key: bytes, value: bytes) -> None:
         """Set the value of ``key`` (1 to 511 bytes)."""
         self._changing(table)
-        row = seal(table, key, value) if table.checked else value
+        row = add_checksum(table, key, value) if table.checked else value
         try:
             self._alive().put(key, row, True, True, False, self._tables[table.number])
         except lmdb.Error as error:
@@ -279,7 +279,7 @@ class WriteTransaction(ReadTransaction):
     def put_many(self, table: Table, items: Sequence[tuple[bytes, bytes]]) -> None:
         """Set the values of many keys; of equal keys the last one counts."""
         self._changing(table)
-        rows = seal_many(table, items) if table.checked else list(items)
+        rows = add_checksums(table, items) if table.checked else list(items)
         rows.sort(key=_first)
         try:
             self._alive().cursor(self._tables[table.number]).putmulti(rows)

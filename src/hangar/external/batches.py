@@ -7,7 +7,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hangar.errors import ConflictError, InvalidInputError
+from hangar.errors import ConflictError, CorruptionError, InvalidInputError
 from hangar.external.base import BasePlugin
 from hangar.external.fit import Column, Value, value_bytes
 from hangar.external.keysfile import Key
@@ -187,7 +187,13 @@ class Batch:
         """Which of the samples that exist have the content gathered, and the first that has another."""
         same: set[int] = set()
         values = self._chosen(known)
-        for at, value, there in zip(known, values, self._column[[self._keys[at] for at in known]], strict=True):
+        try:
+            stored = self._column[[self._keys[at] for at in known]]
+        except CorruptionError as error:
+            raise CorruptionError(
+                f"a sample that exists cannot be compared with its file: {error}. --overwrite stores the content of the files again"
+            ) from error
+        for at, value, there in zip(known, values, stored, strict=True):
             if not _equal(value, there):
                 return same, at
             same.add(at)
