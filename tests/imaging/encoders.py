@@ -94,14 +94,21 @@ def tiff(
     planar: bool = False,
     colours: Sequence[int] = (),
     rows_per_strip: int | None = None,
+    tile: int = 0,
 ) -> bytes:
-    """A TIFF of one image; ``compressed`` by deflate."""
+    """A TIFF of one image; ``compressed`` by deflate; in strips, or in square tiles of ``tile`` pixels."""
     channels = samples.shape[2] if samples.ndim == 3 else 1
     height, width = samples.shape[:2]
     per_strip = rows_per_strip or height
     planes = [samples[:, :, at] for at in range(channels)] if planar else [samples]
     strips = []
     for plane in planes:
+        if tile:
+            padded = np.pad(plane, [(0, -height % tile), (0, -width % tile), (0, 0)][: plane.ndim], mode="edge")
+            corners = [(down, across) for down in range(0, height, tile) for across in range(0, width, tile)]
+            squares = [padded[down : down + tile, across : across + tile] for down, across in corners]
+            strips += [pack(square, bits, order).tobytes() for square in squares]
+            continue
         packed = pack(plane, bits, order)
         strips += [packed[at : at + per_strip].tobytes() for at in range(0, height, per_strip)]
     if compressed:
@@ -114,13 +121,13 @@ def tiff(
         (257, "I", [height]),
         (258, "H", [bits] * channels),
         (259, "H", [8 if compressed else 1]),
-        (273, "I", [0] * len(strips)),
+        (324 if tile else 273, "I", [0] * len(strips)),
         (274, "H", [orientation]),
         (277, "H", [channels]),
-        (278, "I", [per_strip]),
-        (279, "I", [len(strip) for strip in strips]),
+        (325 if tile else 279, "I", [len(strip) for strip in strips]),
         (284, "H", [2 if planar else 1]),
     ]
+    tags += [(322, "I", [tile]), (323, "I", [tile])] if tile else [(278, "I", [per_strip])]
     tags += [] if photometric is None else [(262, "H", [photometric])]
     tags += [] if sample_format is None else [(339, "H", [sample_format] * channels)]
     tags += [(266, "H", [2])] if reversed_bits else []
@@ -136,7 +143,7 @@ def _tiff_file(tags: list[tuple[int, str, Sequence[int]]], strips: list[bytes], 
     starts = [at + sum(map(len, strips[:number])) for number in range(len(strips))]
     entries = b""
     for tag, kind, values in tags:
-        given = starts if tag == 273 else values
+        given = starts if tag in (273, 324) else values
         packed = struct.pack(f"{order}{len(given)}{kind}", *given)
         if len(packed) > 4:
             where = struct.pack(order + "I", begin + len(data))
@@ -178,6 +185,24 @@ def bmp(
         header = struct.pack(
             "<IiiHHIIiiII", 40, width, -height if downwards else height, 1, bits, 0, len(data), 0, 0, used, 0
         )
+    start = 14 + len(header) + len(table)
+    return b"BM" + struct.pack("<IHHI", start + len(data), 0, 0, start) + header + table + data
+
+
+def bmp_runs(samples: Array, bits: int, palette: bytes, used: int = 0) -> bytes:
+    """A BMP of 4- or 8-bit indices as run lengths (RLE4, RLE8)."""
+    height, width = samples.shape
+    data = b""
+    for row in samples[::-1].tolist():
+        pairs = zip(row[::2], [*row[1::2], 0], strict=False)
+        runs = [[1, value] for value in row] if bits == 8 else [[2, high << 4 | low] for high, low in pairs]
+        if bits == 4 and width % 2:
+            runs[-1][0] = 1
+        data += b"".join(map(bytes, runs)) + b"\0\0"
+    data += b"\0\1"
+    table = b"".join(palette[at : at + 3][::-1] + b"\0" for at in range(0, len(palette), 3))
+    kind = 1 if bits == 8 else 2
+    header = struct.pack("<IiiHHIIiiII", 40, width, height, 1, bits, kind, len(data), 0, 0, used, 0)
     start = 14 + len(header) + len(table)
     return b"BM" + struct.pack("<IHHI", start + len(data), 0, 0, start) + header + table + data
 

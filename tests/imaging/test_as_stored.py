@@ -239,6 +239,37 @@ def test_tiff_channels(
         assert got
 
 
+@pytest.mark.parametrize("planar", [False, True])
+@pytest.mark.parametrize("compressed", [False, True])
+@pytest.mark.parametrize("order", ["<", ">"])
+@pytest.mark.parametrize(
+    ("bits", "kind", "channels"),
+    [
+        *[(bits, "u", 1) for bits in (1, 4, 8, 12, 16, 32)],
+        *[(16, "i", 1), (32, "f", 1), (8, "u", 3), (8, "u", 4), (16, "u", 3)],
+    ],
+)
+def test_tiff_in_tiles(
+    tmp_path: Path, bits: int, kind: str, channels: int, order: str, compressed: bool, planar: bool
+) -> None:
+    """Four tiles, which reach over the edge of the image."""
+    array = np.tile(samples(bits, channels, kind), (5, 2, 1)[: 3 if channels > 1 else 2])
+    data = made.tiff(
+        array,
+        bits,
+        order=order,
+        compressed=compressed,
+        planar=planar and channels > 1,
+        photometric=1 if channels == 1 else 2,
+        extra=(2,) if channels == 4 else (),
+        sample_format="uif".index(kind) + 1,
+        tile=16,
+    )
+    read = as_stored_or_refused(tmp_path, data, array.astype(bool) if bits == 1 else array)
+    if bits == 8 and not planar:
+        assert read
+
+
 @pytest.mark.parametrize("bits", [1, 2, 4, 8])
 @pytest.mark.parametrize("storage", STORAGE)
 def test_tiff_palette(tmp_path: Path, bits: int, storage: dict[str, Any]) -> None:
@@ -298,6 +329,33 @@ def test_bmp_palette(tmp_path: Path, bits: int, palette: bytes, downwards: bool)
         same(load(tmp_path, data, "bmp", mode="RGB"), rgb)
     if not downwards and count == 2**bits:
         same(load(tmp_path, made.bmp(array, bits, colours, core=True), "bmp", mode="RGB"), rgb)
+
+
+@pytest.mark.parametrize("palette", [COLOURS, GRAYS, BLACK_WHITE], ids=["colours", "grays", "two"])
+@pytest.mark.parametrize("bits", [4, 8])
+def test_bmp_of_runs(tmp_path: Path, bits: int, palette: bytes) -> None:
+    colours = palette[: 3 * 2**bits]
+    count = len(colours) // 3
+    array = few(bits, count)
+    data = made.bmp_runs(array, bits, colours, 0 if count == 2**bits else count)
+    if count == 2:  # pillow takes it for single bits
+        with pytest.raises(InvalidInputError, match="--mode RGB"):
+            load(tmp_path, data, "bmp")
+    else:
+        same(load(tmp_path, data, "bmp"), array)
+    same(load(tmp_path, data, "bmp", mode="RGB"), np.frombuffer(colours, np.uint8).reshape(-1, 3)[array])
+
+
+@pytest.mark.parametrize("suffix", ["png", "tif", "webp"])
+def test_colours_that_cannot_be_seen_are_kept(tmp_path: Path, suffix: str) -> None:
+    array = samples(8, 4)
+    array[::2, :, 3] = 0
+    data = {
+        "png": made.png(array, 8, 6),
+        "tif": made.tiff(array, 8, photometric=2, extra=(2,)),
+        "webp": made.webp(array),
+    }
+    same(load(tmp_path, data[suffix], suffix), array)
 
 
 def test_bmp_colours(tmp_path: Path) -> None:
