@@ -51,6 +51,9 @@ class Peer:
         """Open what was written, for reading."""
         raise NotImplementedError
 
+    def settle(self) -> None:
+        """Read until reading is as fast as it gets; untimed, after the first reads."""
+
     def get(self, index: int) -> Any:
         """One value of the first column."""
         raise Cannot("no access by number or key")

@@ -112,8 +112,13 @@ def _read(peer: Peer, outcome: Outcome, settings: Settings) -> None:
         attempt(outcome, name, timed)
 
     try:
+        start = time.perf_counter()
         peer.open()
+        attempt(outcome, "first", lambda: _first(peer, singles[0], start))
         _verify(peer, singles, batches[0])
+        start = time.perf_counter()
+        peer.settle()
+        outcome["settle"] = time.perf_counter() - start
     except Exception as error:  # noqa: BLE001 - whatever a peer raises
         outcome["get"] = outcome["batch"] = outcome["scan"] = f"{type(error).__name__}: {error}"[:200]
         return
@@ -123,6 +128,12 @@ def _read(peer: Peer, outcome: Outcome, settings: Settings) -> None:
     checked("list", listed)
     checked("scan", scan)
     scans.clear()
+
+
+def _first(peer: Peer, index: int, start: float) -> float:
+    """Seconds from opening to the first value."""
+    peer.get(index)
+    return time.perf_counter() - start
 
 
 def _verify(peer: Peer, singles: list[int], batch: Any) -> None:

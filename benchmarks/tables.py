@@ -83,12 +83,18 @@ _READS = {
 def _kinds_of_reads(results: Results, name: str) -> Section | None:
     """Hangar and the floor by every kind of read, as the goals name them."""
     peers = [peer for peer in _peers(results, name) if results.best(name, peer, "positions") is not None]
-    rows = [
-        [peer, *(rate(results.best(name, peer, one)) + _ratio(results.ratio(name, peer, one)) for one in _READS)]
-        for peer in peers
-    ]
+    rows = []
+    for peer in peers:
+        cells = [rate(results.best(name, peer, one)) + _ratio(results.ratio(name, peer, one)) for one in _READS]
+        rows.append(
+            [peer, seconds(results.best(name, peer, "first")), seconds(results.best(name, peer, "settle")), *cells]
+        )
     title = f"{name}: Hangar beside the floor, by kind of read"
-    return Section(title, ["peer", *_READS.values()], rows) if len(rows) > 1 else None
+    return (
+        Section(title, ["peer", "open, first sample", "offset table", *_READS.values()], rows)
+        if len(rows) > 1
+        else None
+    )
 
 
 _HISTORY = ("commit", "diff", "open", "branch", "append")

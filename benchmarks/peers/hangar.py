@@ -17,7 +17,10 @@ __all__ = ["Hangar"]
 
 
 class Hangar(Peer):
-    how = "one `with` block, one `write` a column and one commit; reads from a checkout of it: `column[key]`, `column.read(keys)`."
+    how = (
+        "one `with` block, one `write` a column and one commit; reads from a checkout of it: `column[key]`, `column.read(keys)`. Reads are timed "
+        "when the column has been read a few times, so that its offset table is there; what that takes is a row of its own."
+    )
     syncs = True
     backend: str | None = None
     """Of array columns; None lets the schema decide."""
@@ -59,6 +62,13 @@ class Hangar(Peer):
         self._column = self._reader[self.workload.main_name]
         self._keys = np.asarray(self.workload.keys, object) if self.workload.text_keys else None
         self._first = self._reader.commit_hash
+
+    def settle(self) -> None:
+        table = self._column._table
+        while table.table is None and table.ready(self.workload.batch) is None and self.workload.reads:
+            self.get(0)
+            if not table.possible:
+                return
 
     def get(self, index: int) -> Any:
         return self._column[index if self._keys is None else self._keys[index]]

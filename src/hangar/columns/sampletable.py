@@ -32,7 +32,11 @@ _PIECE: Final = 2**16
 """Entries whose locations are looked up together."""
 _EXTENT_BYTES: Final = 20
 
+_INT_TAG: Final = 0x10
+_INT_KEY_BYTES: Final = 9
+
 Positions = npt.NDArray[np.int64]
+Ints = npt.NDArray[np.uint64]
 Keys = npt.NDArray[np.uint64] | npt.NDArray[np.uint32]
 
 
@@ -131,7 +135,7 @@ def build_table(nodes: NodeStore, blobs: BlobStore, root: Root, schema: ColumnSc
     HangarError
         A node or a record of a location cannot be read.
     """
-    ints: list[bytes] = []
+    ints: list[Ints] = []
     passed = _entries(nodes, root, schema, ints)
     held: OffsetTable | Rows
     if schema.form.kind == FIXED_INLINE:
@@ -146,27 +150,45 @@ def build_table(nodes: NodeStore, blobs: BlobStore, root: Root, schema: ColumnSc
         raise CorruptionError(
             f"the tree of root {root.digest.hex()} counts entries that are not there: run `hangar fsck`"
         )
-    least, keys = _keys(np.frombuffer(b"".join(ints), np.uint64), count, _MOST_BYTES - taken)
+    least, keys = _keys(np.concatenate([np.empty(0, np.uint64), *ints]), count, _MOST_BYTES - taken)
     return SampleTable(schema, count, least, keys, held)
 
 
-def _entries(nodes: NodeStore, root: Root, schema: ColumnSchema, ints: list[bytes]) -> Iterator[Rows]:
-    """The cells of a tree in order, many at a time; its integer keys are gathered on the way."""
-    width = schema.form.width
+def _entries(nodes: NodeStore, root: Root, schema: ColumnSchema, ints: list[Ints]) -> Iterator[Rows]:
+    """The cells of a tree in order, many at a time; its keys are gathered on the way, as long as they are integers of a flat column."""
+    kind, width = schema.form.kind, schema.form.width
     refs: list[bytes] = []
+    keys: list[bytes] = []
     held = 0
+    flat = not schema.nested
+
+    def piece() -> Rows:
+        if flat:
+            ints.append(_integers(b"".join(keys), held))
+        return np.frombuffer(b"".join(refs), np.uint8).reshape(held, width)
+
     for leaf, _, _ in leaves(nodes, root.digest):
-        if leaf.kind != schema.form.kind or leaf.width != width:
+        if leaf.kind != kind or leaf.width != width:
             raise CorruptionError(f"the tree of root {root.digest.hex()} has leaves of another form: run `hangar fsck`")
-        if not schema.nested:
-            ints.append(leaf.integers)
+        if flat:
+            keys.append(b"".join(leaf.keys))
         refs.append(leaf.refs)
         held += len(leaf.keys)
         if held >= _PIECE:
-            yield np.frombuffer(b"".join(refs), np.uint8).reshape(held, width)
-            refs, held = [], 0
+            yield piece()
+            refs, keys, held = [], [], 0
     if held:
-        yield np.frombuffer(b"".join(refs), np.uint8).reshape(held, width)
+        yield piece()
+
+
+def _integers(joined: bytes, count: int) -> Ints:
+    """The integers of encoded keys that were joined; none where a key is something else."""
+    if len(joined) == _INT_KEY_BYTES * count:
+        rows = np.frombuffer(joined, np.uint8).reshape(count, _INT_KEY_BYTES)
+        # Integer keys come first, so the first other key would begin at the place of a tag.
+        if bool((rows[:, 0] == _INT_TAG).all()):
+            return np.ascontiguousarray(rows[:, 1:]).view(">u8")[:, 0].astype(np.uint64)
+    return np.empty(0, np.uint64)
 
 
 def _keys(ints: npt.NDArray[np.uint64], count: int, room: int) -> tuple[int, Keys]:

@@ -46,6 +46,11 @@ class ColumnTable:
         self._looked = self._making = False
         self.table: SampleTable | None = None
 
+    @property
+    def possible(self) -> bool:
+        """Whether the column can have a table at all."""
+        return self._root is not None
+
     def ready(self, count: int) -> SampleTable | None:
         """The table, if it is there or should be made, now that ``count`` samples are to be read."""
         table = self.table
