@@ -20,8 +20,9 @@ from hangar import lock as lock_module
 from hangar.db import Database, WriteTransaction
 from hangar.db.tables import META, REFS
 from hangar.errors import AccessError, CorruptionError, InvalidStateError, LockedError
-from hangar.lock import Holder, WriterLock, create_lock, force_release, holder, owner_alive
+from hangar.lock import Holder, WriterLock, create_lock, force_release, holder, owner_alive, under_lock
 from tests.db.conftest import make
+from tests.interrupts.sweep import Tracer
 from tests.processes import child, in_child
 
 
@@ -485,3 +486,17 @@ def test_the_first_lock_is_made_once(tmp_path: Path) -> None:
     assert is_free(db)
     assert sorted(path.name for path in directory.glob("lock.*")) == ["lock.1"]
     db.close()
+
+
+def test_the_lock_is_free_after_an_interrupt_anywhere(db: Database) -> None:
+    """In taking it, under it, and in giving it back; the exception is kept with its traceback."""
+    kept: list[BaseException] = []
+    at = 0
+    while len(kept) == at:
+        at += 1
+        try:
+            Tracer(at).run(lambda: under_lock(db, lambda lock: lock.check()))
+        except KeyboardInterrupt as error:
+            kept.append(error)
+        assert holder(db) is None
+    assert at > 100

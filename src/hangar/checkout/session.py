@@ -173,8 +173,8 @@ class WriterSession:
     def enter(self, statement: Statement, running: Running) -> None:
         """Begin a statement: wait for its turn, and undo first what an interrupted one left."""
         turn = statement.turn = self._turns.take(running)
-        if turn.running is not running:
-            self._look_at_call(turn)
+        if turn.call is not None and turn.running is not running:
+            self._look_at_call(turn, turn.call)
         if statement.kind != CLOSE:
             self._refuse()
             if turn.running is running and not turn.aligned:
@@ -193,7 +193,7 @@ class WriterSession:
             statement = self.by_hand.pop()
         turn = statement.turn
         assert turn is not None
-        if statement.outermost:
+        if turn.running is statement.running:
             self._end_turn(turn, error)
         elif turn.call is statement.running:
             if error is None or isinstance(error, HangarError) or turn.aligned:
@@ -220,11 +220,8 @@ class WriterSession:
                 raise InvalidStateError(_SPOILT)
         turn.finish()
 
-    def _look_at_call(self, turn: Turn) -> None:
+    def _look_at_call(self, turn: Turn, call: Running) -> None:
         """Make sure that no write is being made in this thread's turn; one that was interrupted spoils the block."""
-        call = turn.call
-        if call is None:
-            return
         if call() is not None:
             raise InvalidStateError(
                 "a write was begun while the same thread is in the middle of another one (in a signal handler, or in a mapping "

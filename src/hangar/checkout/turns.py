@@ -122,6 +122,10 @@ class Turns:
 
         The turn of the statement around this one, where there is one.
         """
+        known = self._known
+        if known.mine():
+            # A write inside a block. No turn follows one that is running.
+            return known
         turn = None
         while True:
             last = self.current
