@@ -220,7 +220,7 @@ def test_after_close_everything_refuses(reader: ReaderCheckout) -> None:
         lambda: columns["image"],
         columns.keys,
         lambda: repr(columns),
-        lambda: next(values),
+        lambda: next(iter(values)),
         lambda: reader["image", 0],
         lambda: reader.get(("image", 0)),
         lambda: reader.commit_hash,
