@@ -29,7 +29,9 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return working
 
 
-@pytest.mark.parametrize("page", ["README.rst", "docs/tutorial.rst", "docs/howto/evolve-a-column.rst"])
+@pytest.mark.parametrize(
+    "page", ["README.rst", "docs/tutorial.rst", "docs/howto/evolve-a-column.rst", "docs/howto/command-line.rst"]
+)
 def test_commands_run(page: str, desk: Path) -> None:
     commands = typed_commands(page)
     assert len(commands) >= 5

@@ -12,7 +12,6 @@ from hangar.cli.groups import ROOT, Entry, LazyGroup
 from hangar.cli.outcome import OutputClosedError, conclude
 from hangar.cli.settings import settings_of
 from hangar.cli.state import State
-from hangar.cli.version import version_option
 
 __all__ = ["main"]
 
@@ -137,4 +136,23 @@ def main(ctx: click.Context) -> None:
     ctx.call_on_close(ctx.obj.close)
 
 
-main.params.append(version_option)
+def _version(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
+    if not value or ctx.resilient_parsing:
+        return
+    from hangar.cli.version import lines
+
+    for line in lines():
+        click.echo(line)
+    ctx.exit()
+
+
+main.params.append(
+    click.Option(
+        ["--version"],
+        is_flag=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_version,
+        help="Show the versions of Hangar and of what it stands on.",
+    )
+)

@@ -6,12 +6,10 @@ import os
 import platform
 from importlib import import_module
 
-import click
-
 from hangar import __version__
-from hangar.cli.output import echo, table
+from hangar.cli.output import table
 
-__all__ = ["version_option"]
+__all__ = ["lines"]
 
 
 def _version(module: str, attribute: str = "__version__") -> str:
@@ -51,21 +49,3 @@ def lines() -> list[str]:
         ("kernel", _kernel()),
     ]
     return [f"hangar {__version__}", *table(rows, indent=2)]
-
-
-def _show(ctx: click.Context, parameter: click.Parameter, value: bool) -> None:
-    if not value or ctx.resilient_parsing:
-        return
-    for line in lines():
-        echo(line)
-    ctx.exit()
-
-
-version_option = click.Option(
-    ["--version"],
-    is_flag=True,
-    is_eager=True,
-    expose_value=False,
-    callback=_show,
-    help="Show the versions of Hangar and of what it stands on.",
-)
