@@ -87,7 +87,7 @@ def _key(kind: bytes, file_id: int) -> bytes:
 
 def _id(key: bytes) -> int:
     if len(key) != 1 + _ID_BYTES:
-        raise CorruptionError(f"table 'files' has a key that is none ({key.hex()})")
+        raise CorruptionError(f"table 'files' has a malformed key ({key.hex()})")
     return int.from_bytes(key[1:], "big")
 
 
@@ -133,7 +133,7 @@ def removed_blob_files(transaction: ReadTransaction) -> list[tuple[int, str]]:
     """Files that are forgotten and may still be there: id and backend of each."""
     rows = list(transaction.scan(META, prefix=_REMOVED))
     if any(len(key) != len(_REMOVED) + _ID_BYTES or not tag.isascii() for key, tag in rows):
-        raise CorruptionError("table 'meta' has a row of a removed file that is none")
+        raise CorruptionError("table 'meta' has a malformed row of a removed file")
     return [(int.from_bytes(key[len(_REMOVED) :], "big"), tag.decode("ascii")) for key, tag in rows]
 
 

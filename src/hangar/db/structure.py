@@ -180,7 +180,7 @@ class _Walk:
             try:
                 for row in self._rows(tree, take):
                     if row.flags & ~IS_LARGE or not 1 <= len(row.key) <= 511:
-                        raise DamageError("a row is of a form that is none")
+                        raise DamageError("a row is malformed")
             except (DamageError, OSError) as error:
                 _raise_shortage(error, self._file.path)
                 yield f"table '{name}': {error}"
@@ -211,14 +211,14 @@ class _Walk:
         """The free pages, by the commit that freed them."""
         for row in self._rows(self._meta.free, take, integer_keys=True):
             if len(row.key) != 8 or row.flags & ~IS_LARGE or row.size % 8 or not row.size:
-                raise DamageError("it has a row of a form that is none")
+                raise DamageError("it has a malformed row")
             data = row.data
             if row.flags & IS_LARGE:
                 data = self._file.read(PAGE.unpack(data)[0], row.size, HEAD.size)
             words = np.frombuffer(data, np.uint64)
             count = int(words[0])
             if count >= len(words) or PAGE.unpack(row.key)[0] > self._meta.number:
-                raise DamageError("it has a row of a form that is none")
+                raise DamageError("it has a malformed row")
             pages = words[1 : count + 1]
             if (pages[1:] >= pages[:-1]).any() or pages.min(initial=2) < 2:
                 raise DamageError("its pages do not descend")

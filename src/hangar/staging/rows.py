@@ -144,7 +144,7 @@ def decode_entry(key: bytes, value: bytes) -> tuple[bytes, bytes | None]:
     if value == _TOMBSTONE:
         return full, None
     if value[:1] != _PRESENT:
-        raise CorruptionError("the staging area has a changed entry of a form that is none")
+        raise CorruptionError("the staging area has a malformed entry")
     return full, value[1:]
 
 

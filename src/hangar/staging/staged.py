@@ -146,7 +146,7 @@ class StagedColumns:
                 entry, cell = decode_entry(key, value)
                 numbers[number].overlay.cells[entry] = cell
             elif key != HEAD:
-                raise CorruptionError("the staging area has a row of a kind that is none")
+                raise CorruptionError("the staging area has a row of an unknown kind")
 
     def _load_column(
         self, transaction: ReadTransaction, number: int, row: ColumnRow, numbers: dict[int, WorkingColumn]

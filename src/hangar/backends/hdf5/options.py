@@ -10,6 +10,7 @@ from typing import Any, Final
 from hangar.backends.base import Options
 from hangar.backends.hdf5.codecs import COMPLIBS, Encoding
 from hangar.errors import InvalidInputError, InvalidTypeError
+from hangar.flags import check_flag
 
 __all__ = ["complete_options", "encoding_of"]
 
@@ -48,9 +49,7 @@ def _shuffle(complib: str | None, options: Options) -> str | bool:
             return True
         if given is None or given == "none":
             return False
-        if type(given) is not bool:
-            raise InvalidInputError(f"shuffle of {complib} is True or False, not {given!r}")
-        return given
+        return check_flag(given, f"shuffle of {complib}")
     if given is None:
         return "none" if complib is None or "shuffle" in options else "byte"
     if not isinstance(given, str) or given not in _SHUFFLES:
