@@ -43,7 +43,7 @@ CORE = (
 """Where something is held, begun or remembered. Each line of these is interrupted in every run, and some of the others."""
 OTHERS = 10
 """One of so many lines of the other files."""
-PARTS = 3
+PARTS = 6
 LEAST_PLACES = 30_000
 LEAST_TRIED = 1_200
 
@@ -137,6 +137,7 @@ def test_lines_of_an_operation(swept: Sweep, operation: Operation, part: int) ->
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(0)
 @pytest.mark.parametrize("operation", OPERATIONS, ids=lambda operation: operation.name)
 def test_every_line_and_entry_of_an_operation(swept: Sweep, operation: Operation) -> None:
     """Each line and each entry that the operation reaches, once; and every 10th time that it is reached again."""
