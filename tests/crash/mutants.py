@@ -204,7 +204,7 @@ STEPS: tuple[Step, ...] = (
     Step(
         "a fork of the writer removes its files",
         "src/hangar/blobs/appender.py",
-        "and not growing.attempted and self._lock.held:",
+        "and not growing.attempted and self._owner.held:",
         "and not growing.attempted:",
     ),
     Step(
@@ -216,7 +216,7 @@ STEPS: tuple[Step, ...] = (
     Step(
         "the lock is not looked at in the publishing transaction",
         "src/hangar/blobs/writer.py",
-        "        self._lock.check(transaction)\n",
+        "        self._owner.check(transaction)\n",
         "        pass\n",
     ),
     Step(

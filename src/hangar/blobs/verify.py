@@ -127,7 +127,7 @@ def verify_files(store: BlobStore) -> Iterator[Damage]:
 
 
 def surplus(store: BlobStore) -> Iterator[Damage]:
-    """Bytes on disk that the database knows nothing of; no damage in themselves, and a later write or ``gc`` takes their place.
+    """Bytes on disk that the database knows nothing of; no damage in themselves, and the next writer writes over them.
 
     A batch that was not finished leaves them, and so does one that is being written. Where neither is the case the database is
     older than its files: it was restored from a copy, and what was written since the copy is not in it.

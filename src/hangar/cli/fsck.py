@@ -21,8 +21,9 @@ __all__ = ["command"]
 _MOST_SHOWN = 10
 _FEW = 5
 _SURPLUS = (
-    "These are bytes that the database does not know: of a batch that was not finished or is being written, or, if nobody stopped or is "
-    "writing, of work that is newer than a database restored from a copy."
+    "These are bytes that the database does not know, and the next writer writes over them: of a batch that was not finished or is being "
+    "written; or, if nobody was stopped and nobody writes, of work that is newer than a database restored from a copy. In that "
+    "case put the newer database back before anybody writes."
 )
 
 
