@@ -174,8 +174,8 @@ STEPS: tuple[Step, ...] = (
     Step(
         "an old blob file goes while locations name it",
         "src/hangar/blobs/release.py",
-        "        if worth:\n            publish(store.db, lock, _MergedRuns(store, reach))\n",
-        "        reach = 0\n",
+        "        if worth:\n            publish(store.db, lock, _MergedRuns(store, newest))\n",
+        "        newest = 0\n",
     ),
     Step(
         "moved blobs become rows of the table",
