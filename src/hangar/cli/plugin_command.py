@@ -43,7 +43,8 @@ class PluginCommand(Command):
             elif equals or (words and not words[0].startswith("--")):
                 options[name[2:].replace("-", "_")] = _typed(value if equals else words.pop(0))
             else:
-                near = difflib.get_close_matches(name, own, 1, 0.75)
+                shown = [one for one in own if not getattr(own[one], "hidden", False)]
+                near = difflib.get_close_matches(name, shown, 1, 0.75)
                 hint = f" Did you mean {near[0]}?" if near else " Options of a plugin have a value."
                 ctx.fail(f"no option {name}.{hint}")
         parsed = super().parse_args(ctx, rest)
@@ -75,7 +76,12 @@ def check_options(ctx: click.Context, plugin: BasePlugin, method: str, options: 
 
 
 def _fail_unknown(ctx: click.Context, written: str, known: tuple[str, ...] | None) -> NoReturn:
-    own = [name for parameter in ctx.command.params if isinstance(parameter, click.Option) for name in parameter.opts]
+    own = [
+        name
+        for parameter in ctx.command.params
+        if isinstance(parameter, click.Option) and not parameter.hidden
+        for name in parameter.opts
+    ]
     near = difflib.get_close_matches(written, [*own, *(f"--{name}" for name in known or ())], 1, 0.75)
     taken = f"The plugin takes {', '.join(f'--{name}' for name in known or ())}." if known else "The plugin takes none."
     ctx.fail(f"no option {written}. {f'Did you mean {near[0]}?' if near else taken}")
