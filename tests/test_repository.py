@@ -295,7 +295,7 @@ def test_a_newer_format_is_refused_and_nothing_changes(repo: Repository) -> None
     fill(repo)
     repo.close()
     directory = Path(repo.path) / ".hangar"
-    (directory / "format").write_bytes(b"hangar 1\n")
+    (directory / "format").write_bytes(b"hangar 0\nchunked-arrays\n")
     before = {path: path.read_bytes() for path in directory.rglob("*") if path.is_file()}
     again = Repository(repo.path)
     for use in (again.checkout, again.log, lambda: again.checkout(write=True)):
