@@ -1,8 +1,9 @@
-"""Changes to a tree, at the cost of what changes.
+"""Incremental update of a tree: only nodes on the path of a change are written again.
 
-Each level is changed like the one below it: the leaves that the changes fall in are cut anew, from the beginning of the first
-until a cut falls on an old one; old nodes that went and new ones that came are the changes of the level above. The result
-is the tree that ``build`` makes of the same content, whatever the order and the batches it came in.
+The update goes level by level, from the leaves up. The leaves that contain changed keys are split again, from the
+start of the first one until a new boundary falls on an old one. Removed and added nodes are then the changes of the
+level above. The result is the same tree that ``build`` makes of the same content, whatever the order and batches of
+the changes.
 """
 
 from __future__ import annotations
@@ -35,31 +36,32 @@ from hangar.objects.store import NodeStore
 __all__ = ["apply", "cells_of"]
 
 _KEYS_AT_ONCE = 4_096
-"""Changes whose nodes are loaded together."""
+"""Number of changes whose nodes are loaded together."""
 
 
 def apply(
     store: NodeStore, form: TreeForm, root: Root | None, keys: Sequence[bytes], cells: Sequence[bytes | None] | Rows
 ) -> Root | None:
-    """The tree ``root`` with some entries put in, changed or deleted; its new nodes are pending in ``store``.
+    """Insert, change or delete entries of the tree ``root``; the new nodes are pending in ``store``.
 
     Parameters
     ----------
     store
         Has the nodes of ``root`` and gets the new ones.
     form
-        What leaves hold.
+        Form of the leaves.
     root
-        The tree as it was, None for an empty one.
+        The tree before the change, None for an empty one.
     keys
         Encoded keys, ascending, each once.
     cells
-        What each entry shall hold; None deletes it, if it is there. An array (n, width) is the fast form for a new tree.
+        The new cell of each key; None deletes the entry if it exists. An array (n, width) is the fast form for a new
+        tree.
 
     Returns
     -------
     Root or None
-        None for a tree without entries. ``root`` itself where nothing changed.
+        None for a tree without entries, ``root`` itself if nothing changed.
 
     Raises
     ------
@@ -91,14 +93,14 @@ def apply(
 
 
 def cells_of(rows: Rows) -> list[bytes]:
-    """The rows of an array as cells, one by one."""
+    """The rows of an array as a list of cells."""
     count, width = rows.shape
     cells: list[bytes] = np.ascontiguousarray(rows).view(f"V{width}")[:, 0].tolist() if width else [b""] * count
     return cells
 
 
 def _lowered(store: NodeStore, tree: Root, made_before: int) -> Root:
-    """The same tree without nodes on top that have but one child: a level of a single node is the root."""
+    """Remove top nodes that have a single child: the first level with one node is the root."""
     digest = tree.digest
     node = store.load(digest)
     while node.level and len(node.keys) == 1:
@@ -110,7 +112,7 @@ def _lowered(store: NodeStore, tree: Root, made_before: int) -> Root:
 
 
 class _Level:
-    """The change of one level: ``keys`` and ``values`` (None deletes) go in, those of the level above come out."""
+    """Update of one level: takes its changed ``keys`` and ``values`` (None deletes), gives those of the level above."""
 
     __slots__ = ("above", "cursor", "form", "keys", "level", "nodes", "parts", "store", "values")
 
@@ -128,7 +130,7 @@ class _Level:
         while done < len(self.keys):
             upto = min(done + _KEYS_AT_ONCE, len(self.keys))
             for node, start, stop in reached(self.store, self.cursor.top, self.level, self.keys, done, upto):
-                if start >= done:  # else the run before went on into this node
+                if start >= done:  # else the previous call of `_change_run` has handled this node
                     done = self._replace(node, start, stop) or self._change_run(start)
             if len(self.parts) + len(self.nodes) >= NODES_AT_ONCE:
                 self._make()
@@ -137,9 +139,9 @@ class _Level:
         return ordered, [self.above[key] for key in ordered]
 
     def _replace(self, node: Node, start: int, stop: int) -> int:
-        """Make ``node`` anew where only values of it change; how many changes are done then, 0 where more changes.
+        """Replace ``node`` if only its values change. Returns the number of changes done so far, 0 if keys change too.
 
-        Its changes are those from ``start`` on, up to ``stop`` at least.
+        The changes of the node begin at ``start`` and end at ``stop`` or later.
         """
         end = bisect_right(self.keys, node.keys[-1], start)
         if end < stop:
@@ -152,7 +154,10 @@ class _Level:
         return end
 
     def _change_run(self, done: int) -> int:
-        """Cut anew, from the node of the change ``done`` on, until a cut falls on an old one; how many changes are done then."""
+        """Split again from the node of change ``done`` until a new boundary falls on an old one.
+
+        Returns the number of changes done so far.
+        """
         self.cursor.seek(self.keys[done])
         keys: list[bytes] = []
         values: list[Any] = []
@@ -186,7 +191,10 @@ class _Level:
         return start
 
     def _make(self) -> None:
-        """Make the nodes that were cut, or got other values. None of them ends where an old one ends that is seen later."""
+        """Make the nodes that were split again or got new values.
+
+        None of them has the same last key as an old node that is met later.
+        """
         entries = make_nodes(self.store, self.form, self.level, self.parts)
         self.above.update(zip([keys[-1] for keys, _ in self.parts], entries, strict=True))
         entries = add_nodes(self.store, self.form, self.nodes)
@@ -197,7 +205,7 @@ class _Level:
 def _merge(
     keys: list[bytes], values: list[Any], changed_keys: Sequence[bytes], changed_values: Sequence[Any]
 ) -> tuple[list[bytes], list[Any]] | None:
-    """A node's entries with the changes made; None where they change nothing."""
+    """Entries of a node after the changes; None if the changes have no effect."""
     if 4 * len(changed_keys) > len(keys):
         return _merge_many(keys, values, changed_keys, changed_values)
     new_keys = keys

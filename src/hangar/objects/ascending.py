@@ -1,6 +1,7 @@
-"""Keys that are known to ascend: a tree is made of nothing else, and to look at a million keys twice costs more than to remember.
+"""A list type for keys that were already checked to be sorted, so that a batch of a million keys is checked only once.
 
-What makes keys says so where it knows (ints are compared as an array); what needs it asks :func:`as_ascending`.
+Code that makes sorted keys (for example from a sorted array of ints) returns :class:`Ascending`; code that needs them
+calls :func:`as_ascending`, which checks only other sequences.
 """
 
 from __future__ import annotations
@@ -16,17 +17,17 @@ from hangar.errors import InvalidInputError
 __all__ = ["Ascending", "as_ascending"]
 
 _BLOCK: Final = 64
-"""Keys whose lengths are looked at together: the length of all is faster to have than that of the longest, and mostly enough."""
+"""Number of keys whose lengths are checked together: their total is faster to compute than the longest."""
 
 
 class Ascending(list[bytes]):
-    """Encoded keys in ascending order, each once, none of them too long for a tree. Never changed after it was made."""
+    """Encoded keys in ascending order, each once, each within the length limit. Never changed after construction."""
 
     __slots__ = ()
 
 
 def as_ascending(keys: Sequence[bytes]) -> Ascending | None:
-    """``keys`` as what they are known to be, None where they do not ascend.
+    """``keys`` as an :class:`Ascending` list, None if they do not ascend.
 
     Raises
     ------

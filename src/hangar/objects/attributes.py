@@ -1,8 +1,8 @@
-"""Attributes: what people say about a column or a commit, as a canonical map.
+"""Attributes: user-defined metadata of a column or a commit, stored as a canonical map.
 
-A map of str to str, int, float, bool, bytes, list or map of these; at most 1 MB encoded. Equal maps have one encoding, a record
-named by its digest: keys are sorted by code point, integers are as short as MessagePack has them, every NaN is the one quiet
-NaN. Where attributes hang is for commits to say, how they merge for ``merge``.
+A map of str to str, int, float, bool, bytes, list or map of these; at most 1 MB encoded. The encoding is canonical,
+so equal maps have equal digests: keys are sorted by code point, integers use the shortest form of MessagePack, and
+every NaN is the same quiet NaN. Commits refer to attributes by digest (see ``commit``).
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = [
 AttributeMap = dict[str, Any]
 
 MAX_DEPTH: Final = 32
-"""Lists and maps within each other, the outermost map included."""
+"""Maximum nesting of lists and maps, the outermost map included."""
 _LEAST_INTEGER: Final = -(2**63)
 _MOST_INTEGER: Final = 2**64 - 1
 _NAN: Final = float("nan")
@@ -48,7 +48,8 @@ def canonical_map(values: Mapping[str, Any]) -> AttributeMap:
     Raises
     ------
     InvalidInputError
-        A value is of another type or too large, a text is no UTF-8, a key is no str, or maps lie too deep.
+        A value has another type or is too large, a text cannot be encoded as UTF-8, a key is not a str, or the
+        nesting is too deep.
     """
     if not isinstance(values, Mapping):
         raise InvalidInputError(f"attributes are a map, not {type(values).__name__}")
@@ -65,14 +66,14 @@ def _canonical(value: Any, depth: int) -> Any:
         return _text(value)
     if isinstance(value, int):
         if not _LEAST_INTEGER <= value <= _MOST_INTEGER:
-            raise InvalidInputError(f"the integer {value} in attributes is not from -2**63 to 2**64 - 1")
+            raise InvalidInputError(f"the integer {value} in attributes is outside the range -2**63 to 2**64 - 1")
         return int(value)
     if isinstance(value, float):
         return _NAN if value != value else float(value)
     if isinstance(value, (bytes, bytearray)):
         return bytes(value)
     if depth > MAX_DEPTH:
-        raise InvalidInputError(f"attributes lie more than {MAX_DEPTH} levels deep")
+        raise InvalidInputError(f"attributes are nested more than {MAX_DEPTH} levels deep")
     if isinstance(value, Mapping):
         return {key: _canonical(value[key], depth + 1) for key in sorted(map(_text, value))}
     if isinstance(value, Sequence):
@@ -93,12 +94,12 @@ def _text(value: object) -> str:
 
 
 def encode_attributes(values: Mapping[str, Any]) -> bytes:
-    """The one encoding of ``values``.
+    """Canonical encoding of ``values``.
 
     Raises
     ------
     InvalidInputError
-        They cannot be attributes (see :func:`canonical_map`), or are larger than 1 MB.
+        They cannot be attributes (see :func:`canonical_map`), or their encoding is larger than 1 MB.
     """
     data = _encode(canonical_map(values))
     if len(data) > limits.MAX_ATTRIBUTES_BYTES:
@@ -114,10 +115,10 @@ def decode_attributes(data: bytes) -> AttributeMap:
     Raises
     ------
     CorruptionError
-        ``data`` is no canonical encoding of attributes.
+        ``data`` is not a canonical encoding of attributes.
     """
     if len(data) > limits.MAX_ATTRIBUTES_BYTES:
-        raise CorruptionError(f"an attributes record of {len(data):,} bytes is longer than any can be")
+        raise CorruptionError(f"an attributes record of {len(data):,} bytes exceeds the limit")
     try:
         values = _decode(data)
         same = encode_attributes(values) == data

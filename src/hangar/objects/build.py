@@ -1,8 +1,8 @@
-"""Trees from sorted entries: how keys and cells become nodes, and levels become a tree.
+"""Bulk construction of a tree from sorted entries.
 
-What :func:`build` makes of some content is by definition *the* tree of that content; every other way of getting there must give
-the same root. A level is cut where ``split`` says, each node becomes an entry of the level above, and the tree is complete with
-the first level that is a single node.
+The result of :func:`build` defines the canonical tree of some content; every other way to make that content must give
+the same root. ``split`` divides a level into nodes, each node becomes an entry of the level above, and the tree is
+complete with the first level that has a single node.
 """
 
 from __future__ import annotations
@@ -37,36 +37,36 @@ __all__ = [
 
 
 Entry: TypeAlias = "tuple[Digest, int, int, bytes | None]"
-"""What an inner node says of one child besides its last key: digest, entries, samples, and *before*.
+"""Entry of an inner node for one child, without its last key: digest, entries, samples, and *before*.
 
-The samples are the distinct ones below the child, less one if the first of them is *before*: the last sample of the sibling before
-the child, None where there is none. So an entry that gets another neighbour can be put right. A bare tuple, because zip makes
-them ten times as fast as any class.
+The samples are the distinct ones below the child, less one if the first of them is *before*: the last sample of the
+sibling before the child, None if there is none. With it the count of an entry that gets another neighbour can be
+corrected. It is a plain tuple because ``zip`` makes tuples ten times as fast as instances of any class.
 """
 
 Rows = npt.NDArray[np.uint8]
-"""Cells of one width, not mixed, as an array (n, width), which spares an object for each."""
+"""Cells of one width, not mixed, as one array (n, width), without a Python object for each."""
 
 Part: TypeAlias = "tuple[list[bytes], Sequence[bytes] | Rows | Sequence[Entry]]"
-"""What one node is made of: its keys, and with each a cell at level 0, an entry above."""
+"""Content of one node: its keys, and for each key a cell (at level 0) or an entry (on higher levels)."""
 
 NODES_AT_ONCE = 4_096
-"""Nodes that are made together: enough to be hashed as a batch."""
+"""Number of nodes that are made together, so that they are hashed as a batch."""
 
 
 def build(store: NodeStore, form: TreeForm, keys: Sequence[bytes], cells: Sequence[bytes] | Rows) -> Root | None:
-    """The tree of some entries, its nodes pending in ``store``.
+    """Make the tree of sorted entries; its nodes are pending in ``store``.
 
     Parameters
     ----------
     store
         Gets the new nodes.
     form
-        What leaves hold.
+        Form of the leaves.
     keys
         Encoded keys, ascending, each once.
     cells
-        What each entry holds (see :class:`~hangar.objects.node.Node`).
+        Cell of each entry (see :class:`~hangar.objects.node.Node`).
 
     Returns
     -------
@@ -85,15 +85,15 @@ def build(store: NodeStore, form: TreeForm, keys: Sequence[bytes], cells: Sequen
 
 
 def check_batch(keys: Sequence[bytes], cells: Sequence[bytes | None] | Rows) -> None:
-    """Raise InvalidInputError unless ``keys`` ascend within their limit, a cell each."""
+    """Raise InvalidInputError unless ``keys`` ascend, are within the length limit, and have one cell each."""
     if len(keys) != len(cells):
         raise InvalidInputError(f"{len(cells)} entries for {len(keys)} keys")
     if as_ascending(keys) is None:
-        raise InvalidInputError("the keys of a tree must ascend, each of them once")
+        raise InvalidInputError("the keys of a tree must be in ascending order, each only once")
 
 
 def build_above(store: NodeStore, form: TreeForm, level: int, keys: Sequence[bytes], entries: Sequence[Entry]) -> Root:
-    """The tree whose nodes at ``level`` are all of ``entries``, with ``keys`` the last key below each; at least one."""
+    """Build the levels above ``level``, whose nodes are ``entries`` (at least one) with the last keys ``keys``."""
     while len(keys) > 1:
         level += 1
         keys, entries = _level(store, form, level, keys, entries)
@@ -108,7 +108,7 @@ def _level(
     keys: Sequence[bytes],
     values: Sequence[bytes] | Rows | Sequence[Entry],
 ) -> tuple[list[bytes], list[Entry]]:
-    """Cut one whole level into nodes: the last key and the entry of each."""
+    """Split one whole level into nodes; returns the last key and the entry of each."""
     keys = keys if isinstance(keys, list) else list(keys)
     ends = cuts(keys, marks(keys, level))
     if not ends or ends[-1] < len(keys):
@@ -125,7 +125,7 @@ def _level(
 
 
 def make_nodes(store: NodeStore, form: TreeForm, level: int, parts: Sequence[Part]) -> list[Entry]:
-    """Make nodes of one level, one of each part, and return their own entries."""
+    """Make the nodes of one level, one for each part, and return their entries for the level above."""
     made = [
         _inner(store, form, level, keys, values) if level else _leaf(form, keys, values)  # type: ignore[arg-type]
         for keys, values in parts
@@ -134,7 +134,7 @@ def make_nodes(store: NodeStore, form: TreeForm, level: int, parts: Sequence[Par
 
 
 def add_nodes(store: NodeStore, form: TreeForm, nodes: Sequence[Node]) -> list[Entry]:
-    """Make ``nodes`` pending, and return their own entries."""
+    """Make ``nodes`` pending and return their entries for the level above."""
     return [
         (digest, sum(node.counts), sum(node.samples), None)
         if node.level
@@ -174,7 +174,7 @@ def _sample_counts(
     samples: Sequence[int],
     befores: Sequence[bytes | None],
 ) -> list[int]:
-    """Samples of each child, put right for the neighbours that it has now."""
+    """Sample count of each child, corrected for its present left neighbour."""
     last_samples: list[bytes | None] = [None, *map(sample_of, keys[:-1])]
     counts = list(samples)
     for i, (before, now) in enumerate(zip(befores, last_samples, strict=True)):

@@ -1,8 +1,9 @@
-"""Commits: what the columns held at one time, who said so, and what came before.
+"""Commits: snapshots of all columns, with author, time, message and parents.
 
-A commit names the root of each column's tree, so a checkout of it is a handful of digests. Its *tree digest* covers columns and
-attributes alone: equal content, equal tree digest, whoever committed it and when. A column's id survives renaming. What is decoded
-here is canonical and within its limits; whether what it names exists is for others to check.
+A commit holds the root digest of each column's tree, so a checkout needs only a few digests. Its *tree digest* covers
+columns and attributes alone: equal content has an equal tree digest, whoever committed it and when. A column keeps
+its id when it is renamed. Decoding checks that a commit is canonical and within the limits; it does not check that
+the records it names exist.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ NESTED: Final = 1
 COLUMN_ID_BYTES: Final = 16
 
 _TEXT_BYTES: Final = 1_024
-"""Most bytes of a column's name, an author and an e-mail address; what may be written is stricter."""
+"""Maximum bytes of a column name, an author and an e-mail address on decoding; rules for new names are stricter."""
 _MOST_ENTRIES: Final = 2**61
 _MOST_TIME: Final = 2**63 - 1
 _MOST_ZONE: Final = 24 * 60
@@ -40,17 +41,17 @@ class ColumnEntry(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_f
     Attributes
     ----------
     name
-        Of the column.
+        Name of the column.
     id
         16 bytes that stay the same when the column is renamed (see :func:`column_id`).
     schema, attributes
-        Digests of records; no attributes are None.
+        Digests of these records; ``attributes`` is None if there are none.
     layout
         :data:`FLAT` or :data:`NESTED`.
     root
         Digest of the tree's root, None for an empty column.
     entries, samples
-        Keys of the tree, and distinct samples among them; the same number when flat.
+        Number of keys in the tree, and of distinct samples among them; equal in a flat column.
     """
 
     name: str
@@ -85,19 +86,20 @@ class Commit(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
     Attributes
     ----------
     parents
-        Digests: none for a first commit, two for a merge, the branch merged into first.
+        Digests: none for a first commit, two for a merge. The branch that was merged into comes first.
     columns
         Sorted by name.
     attributes
-        Digest of the attributes of the whole, None for none.
+        Digest of the attributes of the commit, None if there are none.
     author, email
-        Who committed.
+        Name and e-mail address of the committer.
     time_ns, tz
-        When, in nanoseconds since 1970 (UTC), and in which zone, in minutes east of UTC. For display: nothing is decided by it.
+        Time of the commit in nanoseconds since 1970 (UTC), and its zone in minutes east of UTC. For display only; no
+        logic depends on it.
     message
-        What the author says about it.
+        Commit message.
     meta
-        What a program says about it: a map as attributes are.
+        Metadata of programs: a map with the same rules as attributes.
     """
 
     version: int = COMMIT_VERSION
@@ -112,22 +114,22 @@ class Commit(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
     meta: dict[str, Any]
 
     def encode(self) -> bytes:
-        """The one encoding of the commit.
+        """Canonical encoding of the commit.
 
         Raises
         ------
         InvalidInputError
-            It contradicts itself or is beyond a limit.
+            A field is invalid or exceeds a limit.
         """
         problem = _problem(self)
         if problem:
-            raise InvalidInputError(f"no such commit can be: {problem}")
+            raise InvalidInputError(f"the commit is not valid: {problem}")
         meta = canonical_map(self.meta)
         encode_attributes(meta)
         return msgspec.msgpack.encode(replace(self, meta=meta))
 
     def digest(self) -> Digest:
-        """Digest of the commit's encoding: its name."""
+        """Digest of the commit's encoding, which identifies the commit."""
         return record_digest("commit", self.encode())
 
 
@@ -142,7 +144,7 @@ def decode_commit(data: bytes) -> Commit:
     UnsupportedVersionError
         A newer Hangar wrote it.
     CorruptionError
-        ``data`` is no canonical encoding of a commit, or beyond a limit.
+        ``data`` is not a canonical encoding of a commit, or exceeds a limit.
     """
     try:
         commit = _decode(data)
@@ -154,28 +156,28 @@ def decode_commit(data: bytes) -> Commit:
     try:
         same = commit.encode() == data
     except InvalidInputError as error:
-        raise CorruptionError(f"a commit cannot be right: {error}") from None
+        raise CorruptionError(f"a commit is not valid: {error}") from None
     if not same:
         raise CorruptionError("a commit is not in canonical form")
     return commit
 
 
 def _check_version(data: bytes) -> None:
-    """Raise UnsupportedVersionError where bytes that are no commit of this version look like one of a newer."""
+    """Raise UnsupportedVersionError if ``data`` looks like a commit of a newer version."""
     try:
         parts = msgspec.msgpack.decode(data)
     except (msgspec.MsgspecError, ValueError, TypeError, RecursionError):
         return
     if isinstance(parts, list) and parts and type(parts[0]) is int and parts[0] > COMMIT_VERSION:
-        raise UnsupportedVersionError(f"a commit of version {parts[0]} needs a newer Hangar than this one: install it")
+        raise UnsupportedVersionError(f"a commit of version {parts[0]} needs a newer Hangar: install a newer version")
 
 
 def _problem(commit: Commit) -> str | None:
-    """What of a commit cannot be, if anything."""
+    """Description of the first invalid field of a commit, or None."""
     if commit.version != COMMIT_VERSION:
         return f"version {commit.version}"
     if len(commit.parents) > limits.MAX_PARENTS or len(set(commit.parents)) != len(commit.parents):
-        return f"{len(commit.parents)} parents, or one of them twice"
+        return f"it has {len(commit.parents)} parents, too many or with a duplicate"
     if not all(map(_is_digest, commit.parents)) or not (commit.attributes is None or _is_digest(commit.attributes)):
         return "a digest is not 32 bytes long"
     if max(map(_encoded_length, (commit.author, commit.email))) > _TEXT_BYTES:
@@ -186,9 +188,9 @@ def _problem(commit: Commit) -> str | None:
         return "the time or its zone is out of range"
     names = [column.name for column in commit.columns]
     if len(names) > limits.MAX_COLUMNS or not all(map(lt, names, names[1:])):
-        return "columns are not sorted by name, or too many"
+        return "its columns are too many or not sorted by name"
     if len({column.id for column in commit.columns}) != len(names):
-        return "two columns have one id"
+        return "two columns have the same id"
     return next(filter(None, map(_column_problem, commit.columns)), None)
 
 
@@ -199,7 +201,7 @@ def _column_problem(column: ColumnEntry) -> str | None:
     if not 0 < _encoded_length(column.name) <= _TEXT_BYTES:
         return "the name of a column is empty or too long"
     if column.layout not in (FLAT, NESTED):
-        return f"column {column.name!r} has the layout {column.layout}"
+        return f"column {column.name!r} has the unknown layout {column.layout}"
     if not (column.root is not None) <= column.samples <= column.entries <= _MOST_ENTRIES:
         return f"column {column.name!r} cannot have {column.entries} entries and {column.samples} samples"
     if (column.root is None and column.entries) or (column.layout == FLAT and column.samples != column.entries):
@@ -212,7 +214,7 @@ def _is_digest(data: bytes) -> bool:
 
 
 def _encoded_length(text: str) -> int:
-    """Bytes of ``text`` in UTF-8; beyond any limit where it has none."""
+    """Length of ``text`` in UTF-8; a number beyond every limit if it cannot be encoded."""
     try:
         return len(text.encode())
     except UnicodeEncodeError:
@@ -220,15 +222,16 @@ def _encoded_length(text: str) -> int:
 
 
 def column_id(name: str, schema: Digest, number: int) -> bytes:
-    """Id of a new column: 16 bytes of the hash of its name, its first schema, and ``number``.
+    """Id of a new column: the first 16 bytes of the hash of its name, its first schema, and ``number``.
 
-    ``number`` is the smallest (from 0) whose id the commit does not use yet, so one column added on two branches is one column.
+    ``number`` is the smallest (from 0) whose id the commit does not use yet. So the same column added on two branches
+    has the same id.
     """
     return record_digest("column", msgspec.msgpack.encode((name, schema, number)))[:COLUMN_ID_BYTES]
 
 
 def tree_digest(commit: Commit) -> Digest:
-    """Digest of what a commit holds: of its columns (ids left out) and attributes, not of parents, author, time or words."""
+    """Digest of the content: columns (without their ids) and attributes, not parents, author, time or message."""
     columns = [
         (column.name, column.schema, column.attributes, column.layout, column.root, column.entries, column.samples)
         for column in commit.columns

@@ -1,7 +1,7 @@
-"""Rows named by the digest of their bytes: schemas, attributes, commits.
+"""Content-addressed storage of schema, attribute and commit records, as bytes.
 
-Here they are bytes; what they mean is for ``commit``, ``attributes`` and ``schema/`` to say. Nodes are too many for this and
-have a store of their own.
+Their encodings are in ``commit``, ``attributes`` and ``schema/``. Tree nodes are far more numerous and have their own
+``store``.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ _TABLES: Final[dict[str, Table]] = {"commit": COMMITS, "schema": SCHEMAS, "attri
 
 
 def store_record(transaction: WriteTransaction, record_class: StoredClass, data: bytes) -> Digest:
-    """Store a record, if it is not there yet, and return its digest."""
+    """Store a record if it does not exist yet, and return its digest."""
     digest = record_digest(record_class, data)
     if not has_record(transaction, record_class, digest):
         transaction.put(_TABLES[record_class], digest, data)
@@ -52,6 +52,6 @@ def read_record(transaction: ReadTransaction, record_class: StoredClass, digest:
 
 
 def load_record(db: Database, record_class: StoredClass, digest: Digest) -> bytes:
-    """As :func:`read_record`, in a transaction of its own."""
+    """Like :func:`read_record`, in its own transaction."""
     with db.read() as transaction:
         return read_record(transaction, record_class, digest)

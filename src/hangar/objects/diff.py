@@ -1,7 +1,8 @@
-"""What differs between two trees, at the cost of the difference.
+"""Structural diff of two trees; its cost depends on the size of the difference.
 
-Equal content has equal nodes, so a node that both trees have is dropped unread, on every level. What is left of the leaves is read a
-few at a time and compared entry by entry. The lists of leaves that differ are held in memory, their entries are not.
+Equal content has equal nodes, so a node that occurs in both trees is skipped without reading it, on every level. The
+remaining leaves are read a few at a time and compared entry by entry. The lists of differing leaves are held in
+memory, their entries are not.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from hangar.objects.store import NodeStore
 __all__ = ["diff"]
 
 _TOGETHER = 64
-"""Leaves of each tree that are loaded together."""
+"""Number of leaves of each tree that are loaded together."""
 
 
 def diff(
     store: NodeStore, first: bytes | None, second: bytes | None
 ) -> Iterator[tuple[bytes, bytes | None, bytes | None]]:
-    """Entries that differ between two trees.
+    """Yield the entries that differ between two trees.
 
     Parameters
     ----------
@@ -34,7 +35,7 @@ def diff(
     Yields
     ------
     tuple
-        Encoded key, its cell in the first tree, its cell in the second (None where it has none), in key order.
+        Encoded key, its cell in the first tree and its cell in the second (None if the key is absent), in key order.
     """
     if first == second:
         return
@@ -69,7 +70,7 @@ class _Frontier:
         self.level -= 1
 
     def drop_shared(self, other: _Frontier) -> None:
-        """Drop the nodes that both have, from both."""
+        """Remove the nodes that both frontiers have from both."""
         shared = set(self.digests).intersection(other.digests)
         if shared:
             self._drop(shared)
@@ -82,7 +83,7 @@ class _Frontier:
 
 
 class _Entries:
-    """The entries of some leaves in key order, taken up to a bound at a time."""
+    """Stream of the entries of some leaves in key order, taken up to a bound at a time."""
 
     __slots__ = ("_cells", "_digests", "_keys", "_lasts", "_next", "_store")
 
@@ -94,14 +95,14 @@ class _Entries:
         self._cells: list[bytes] = []
 
     def bound(self) -> bytes | None:
-        """Last key of the leaves that are best taken next; None where no leaf is left."""
+        """Last key of the next group of leaves; None if no leaf is left."""
         if self._next == len(self._digests):
             return None
         return self._lasts[min(self._next + _TOGETHER, len(self._digests)) - 1]
 
     def take(self, bound: bytes | None) -> tuple[list[bytes], list[bytes]]:
         """Keys and cells up to ``bound`` (None: all) that were not taken yet."""
-        # The leaf that holds the bound lies behind those that end before it.
+        # The leaf that contains the bound follows the leaves that end before it.
         stop = len(self._digests) if bound is None else bisect_right(self._lasts, bound) + 1
         for leaf in load_level(self._store, self._digests[self._next : stop], 0):
             self._keys += leaf.keys

@@ -1,8 +1,8 @@
 """The graph of commits: generations, ancestors, merge bases.
 
-The generation of a commit is one more than the highest of its parents', 1 for a first commit. So a walk by falling generation
-meets every child before its parents, and nothing depends on clocks. Generations are derived: stored when a commit is published,
-worked out again where they are missing.
+The generation number of a commit is one more than the highest of its parents, and 1 for a first commit (as in the
+commit-graph file of git). A walk in descending generation meets every child before its parents, and does not depend
+on clocks. Generations are derived data: they are stored when a commit is published and computed again if missing.
 """
 
 from __future__ import annotations
@@ -28,11 +28,11 @@ _OURS: Final = 1
 _THEIRS: Final = 2
 _COMMON: Final = _OURS | _THEIRS
 _BELOW_A_BASE: Final = _COMMON | 4
-"""From which sides a commit was reached."""
+"""Bit flags: from which sides a commit was reached."""
 
 
 class GraphRow(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """What is known of a commit besides the commit: its generation, and how many samples it added, removed and changed."""
+    """Derived data of a commit: its generation, and the number of samples that it added, removed and changed."""
 
     generation: int
     changes: tuple[int, int, int] | None = None
@@ -57,7 +57,7 @@ def generation(transaction: ReadTransaction, digest: Digest) -> int:
         The commit, or an ancestor whose generation is not stored, is missing or damaged.
     """
     found = _stored(transaction, digest)
-    return found or _work_out(transaction, digest)
+    return found or _compute(transaction, digest)
 
 
 def _stored(transaction: ReadTransaction, digest: bytes) -> int | None:
@@ -71,7 +71,7 @@ def _stored(transaction: ReadTransaction, digest: bytes) -> int | None:
     return row.generation
 
 
-def _work_out(transaction: ReadTransaction, digest: Digest) -> int:
+def _compute(transaction: ReadTransaction, digest: Digest) -> int:
     known: dict[bytes, int] = {}
     parents: dict[bytes, list[Digest]] = {}
     stack: list[bytes] = [digest]
@@ -94,7 +94,7 @@ def _work_out(transaction: ReadTransaction, digest: Digest) -> int:
 
 
 class _Frontier:
-    """Commits to visit, the highest generation first."""
+    """Priority queue of commits to visit, the highest generation first."""
 
     def __init__(self, db: Database) -> None:
         self._db = db
@@ -113,11 +113,11 @@ class _Frontier:
         with self._db.read() as transaction:
             for digest in fresh:
                 commit = read_commit(transaction, digest)
-                # Among equals the later one comes first: a matter of display.
+                # Commits of one generation: the newer one comes first, for display.
                 heappush(self._heap, (-generation(transaction, digest), -commit.time_ns, digest, commit))
 
     def any_other_than(self, marks: dict[bytes, int], mark: int) -> bool:
-        """Whether a commit that waits is marked in another way."""
+        """Whether some commit in the queue has another mark."""
         return any(marks[digest] != mark for _, _, digest, _ in self._heap)
 
     def pop(self) -> tuple[int, Digest, Commit]:
@@ -127,9 +127,9 @@ class _Frontier:
 
 
 def ancestors(db: Database, heads: Iterable[bytes], without: Iterable[bytes] = ()) -> Iterator[tuple[Digest, Commit]]:
-    """The commits ``heads`` and everything before them, every child before its parents, newest first as far as that allows.
+    """The commits ``heads`` and their ancestors: children before parents, and newest first within one generation.
 
-    The commits ``without`` and everything before them are left out.
+    The commits ``without`` and their ancestors are excluded.
 
     Raises
     ------
@@ -138,7 +138,7 @@ def ancestors(db: Database, heads: Iterable[bytes], without: Iterable[bytes] = (
     """
     frontier = _Frontier(db)
     hidden: set[bytes] = set(without)
-    # Commits to visit that will be given out: where none is left, all that follows is hidden too.
+    # Commits in the queue that will be yielded: once it is empty, everything that follows is hidden.
     wanted: set[bytes] = set(heads) - hidden
     frontier.push([*wanted, *hidden])
     while wanted:
@@ -155,7 +155,7 @@ def ancestors(db: Database, heads: Iterable[bytes], without: Iterable[bytes] = (
 
 
 def is_ancestor(db: Database, ancestor: Digest, descendant: Digest) -> bool:
-    """Whether ``ancestor`` is ``descendant`` or comes before it."""
+    """Whether ``ancestor`` is ``descendant`` itself or one of its ancestors."""
     with db.read() as transaction:
         least = generation(transaction, ancestor)
     frontier = _Frontier(db)
@@ -170,7 +170,10 @@ def is_ancestor(db: Database, ancestor: Digest, descendant: Digest) -> bool:
 
 
 def merge_bases(db: Database, ours: Digest, theirs: Digest) -> list[Digest]:
-    """The best common ancestors: those that come before no other common one. Several in a criss-cross history, maybe none."""
+    """The best common ancestors, as in git: those that are not an ancestor of another common ancestor.
+
+    There are several in a criss-cross history, and none between unrelated commits.
+    """
     frontier = _Frontier(db)
     frontier.push([ours, theirs])
     sides: dict[bytes, int] = {ours: _OURS}

@@ -1,7 +1,7 @@
-"""Ways through a tree: which nodes of a level some keys fall in.
+"""Descent in a tree: find the nodes of a level that contain given keys.
 
-A key belongs to the first node whose last key is not below it, and to the last node if there is none. :func:`reached` goes all
-ways together; a :class:`Cursor` goes from node to node.
+A key belongs to the first node whose last key is not smaller, or to the last node if there is none. :func:`reached`
+finds the nodes of a batch of keys; a :class:`Cursor` moves from node to node.
 """
 
 from __future__ import annotations
@@ -22,35 +22,35 @@ def load_child(store: NodeStore, node: Node, index: int) -> Node:
     Raises
     ------
     CorruptionError
-        It does not stand one level below its parent.
+        It is not one level below its parent.
     """
     digest = node.child(index)
     child = store.load(digest)
     if child.level != node.level - 1:
-        raise CorruptionError(f"tree node {digest.hex()} of level {child.level} lies where {node.level - 1} is due")
+        raise CorruptionError(f"tree node {digest.hex()} has level {child.level} where {node.level - 1} is expected")
     return child
 
 
 def load_level(store: NodeStore, digests: Sequence[bytes], level: int) -> list[Node]:
-    """Many nodes of one level.
+    """Load many nodes of one level.
 
     Raises
     ------
     CorruptionError
-        One of them does not stand on ``level``.
+        One of them is not of ``level``.
     """
     nodes = store.load_many(digests)
     levels = [node.level for node in nodes]
     if levels.count(level) != len(levels):
         digest, wrong = next((digest, at) for digest, at in zip(digests, levels, strict=True) if at != level)
-        raise CorruptionError(f"tree node {digest.hex()} of level {wrong} lies where level {level} is due")
+        raise CorruptionError(f"tree node {digest.hex()} has level {wrong} where {level} is expected")
     return nodes
 
 
 def reached(
     store: NodeStore, top: Node, level: int, keys: Sequence[bytes], start: int, stop: int
 ) -> list[tuple[Node, int, int]]:
-    """The nodes of ``level`` that ``keys[start:stop]`` (ascending) fall in, in order, each with the bounds of its keys."""
+    """The nodes of ``level`` that contain ``keys[start:stop]`` (ascending), in order, each with its range of keys."""
     groups = [(top, start, stop)]
     for below in reversed(range(level, top.level)):
         digests: list[bytes] = []
@@ -73,7 +73,7 @@ def reached(
 
 
 class Cursor:
-    """A place among the nodes of one level.
+    """A position among the nodes of one level.
 
     Parameters
     ----------
@@ -87,7 +87,7 @@ class Cursor:
     Attributes
     ----------
     node
-        The node at the place; after :meth:`seek`.
+        The current node, after :meth:`seek`.
     """
 
     __slots__ = ("_level", "_path", "_store", "node", "top")
@@ -99,7 +99,7 @@ class Cursor:
         self.top = self.node = top
 
     def seek(self, key: bytes) -> None:
-        """Go to the node that ``key`` belongs to."""
+        """Move to the node that ``key`` belongs to."""
         self._path = []
         node = self.top
         while node.level > self._level:
@@ -109,11 +109,11 @@ class Cursor:
         self.node = node
 
     def at_end(self) -> bool:
-        """Whether no node follows on this level."""
+        """Whether this is the last node of the level."""
         return all(index == len(node.keys) - 1 for node, index in self._path)
 
     def advance(self) -> bool:
-        """Go to the node that follows; False where there is none."""
+        """Move to the next node; False if there is none."""
         path = self._path
         depth = len(path) - 1
         while depth >= 0 and path[depth][1] == len(path[depth][0].keys) - 1:

@@ -1,8 +1,8 @@
-"""Entries of a tree by key: one, or a batch in any order.
+"""Lookup of tree entries by key: one, or a batch in any order.
 
-A batch goes down the tree level by level. The nodes that it reaches on a level are laid side by side: being in order, they are
-searched as one. So the number of interpreted calls depends on the nodes at most, and for what a tree of fixed width holds
-under integer keys not even on the keys.
+A batch descends the tree level by level. The nodes that it reaches on one level are concatenated in key order and
+searched with one binary search. So the number of Python calls depends on the number of nodes, not on the number of
+keys (for integer keys in trees of fixed width).
 """
 
 from __future__ import annotations
@@ -30,11 +30,11 @@ Numbers = npt.NDArray[Any]
 
 
 class _OtherKeysError(Exception):
-    """Nodes hold keys that are no pairs of ints."""
+    """A node has keys that are not pairs of ints."""
 
 
 def get(store: NodeStore, root: bytes, key: bytes) -> bytes | None:
-    """What the tree holds under the encoded ``key``, None where it has no such entry."""
+    """The cell of the encoded ``key``, None if the tree has no such entry."""
     recent = store.recent
     node = recent.get(root) or store.load(root)
     level = node.level
@@ -54,18 +54,18 @@ def get(store: NodeStore, root: bytes, key: bytes) -> bytes | None:
 
 
 def get_many(store: NodeStore, form: TreeForm, root: bytes, keys: Sequence[bytes]) -> list[bytes | None]:
-    """What the tree holds under each of the encoded ``keys``, in their order; None where it has no such entry.
+    """The cell of each of the encoded ``keys``, in their order; None for a key without an entry.
 
     Parameters
     ----------
     store
         Has the nodes.
     form
-        What leaves hold.
+        Form of the leaves.
     root
         Digest of the root.
     keys
-        In any order, twice if you like.
+        In any order; duplicates are allowed.
     """
     if len(keys) > MOST_TOGETHER:
         cells: list[bytes | None] = [None] * len(keys)
@@ -96,7 +96,7 @@ def _get_some(store: NodeStore, form: TreeForm, root: bytes, keys: Sequence[byte
 
 
 def find_keys(store: NodeStore, form: TreeForm, root: bytes, keys: Sequence[bytes]) -> tuple[Found, Rows]:
-    """As :func:`find_ints`, for encoded ``keys`` of any kind."""
+    """Like :func:`find_ints`, for encoded ``keys`` of any kind."""
     if len(keys) > MOST_TOGETHER:
         cells = get_many(store, form, root, keys)
         mask = np.array([cell is not None for cell in cells])
@@ -113,7 +113,7 @@ def find_keys(store: NodeStore, form: TreeForm, root: bytes, keys: Sequence[byte
 
 
 def _find(store: NodeStore, root: bytes, keys: Sequence[bytes]) -> tuple[list[Node], list[int], list[bool]]:
-    """Of each key that is there the leaf and its place in it; and of each key whether it is there."""
+    """For each key that exists its leaf and its index in the leaf; and for each key whether it exists."""
     top = store.load(root)
     last = top.keys[-1]
     inside = [key <= last for key in keys]
@@ -136,25 +136,25 @@ def _find(store: NodeStore, root: bytes, keys: Sequence[bytes]) -> tuple[list[No
 
 
 def find_ints(store: NodeStore, form: TreeForm, root: bytes, keys: npt.NDArray[np.uint64]) -> tuple[Found, Rows]:
-    """What a tree of fixed width holds under integer keys.
+    """The cells of integer keys in a tree of fixed width.
 
     Parameters
     ----------
     store
         Has the nodes.
     form
-        Its kind is by digest or inline of fixed width.
+        Form of the leaves; its kind is by digest, or inline of fixed width.
     root
         Digest of the root.
     keys
-        Sample keys of a flat column: uint64, shape (n,), in any order, twice if you like.
+        Sample keys of a flat column: uint64, shape (n,), in any order; duplicates are allowed.
 
     Returns
     -------
     found : numpy.ndarray
-        bool, shape (n,): whether there is such an entry.
+        bool, shape (n,): mask of the keys that exist.
     rows : numpy.ndarray
-        uint8, shape (n, width): what it holds; zeros where there is none. Not writable.
+        uint8, shape (n, width): the cells; zeros for missing keys. Not writable.
     """
     return _find_numbers(store, form, root, keys, _integers)
 
@@ -162,9 +162,10 @@ def find_ints(store: NodeStore, form: TreeForm, root: bytes, keys: npt.NDArray[n
 def find_pairs(
     store: NodeStore, form: TreeForm, root: bytes, keys: npt.NDArray[np.complex128]
 ) -> tuple[Found, Rows] | None:
-    """As :func:`find_ints`, for pairs of ints below 2**53 in a nested column: the sample is the real part, the subsample the imaginary one.
+    """Like :func:`find_ints`, for pairs of ints below 2**53 in a nested column.
 
-    None where the nodes on the way have keys of another kind; :func:`find_keys` takes any.
+    A pair is a complex number: the sample is the real part, the subsample the imaginary part, because numpy sorts and
+    searches complex numbers as pairs. Returns None if nodes on the way have other keys; :func:`find_keys` takes any.
     """
     try:
         return _find_numbers(store, form, root, keys, _pairs)
@@ -175,7 +176,7 @@ def find_pairs(
 def _find_numbers(
     store: NodeStore, form: TreeForm, root: bytes, keys: Numbers, numbers: Callable[[list[Node]], Numbers]
 ) -> tuple[Found, Rows]:
-    """What is held under keys that are ``numbers`` of the nodes' keys."""
+    """Look up ``keys`` given as numbers; ``numbers`` gives the keys of nodes in the same form."""
     if len(keys) > MOST_TOGETHER:
         found, rows = np.empty(len(keys), np.bool_), np.empty((len(keys), form.width), np.uint8)
         for part in parts_in_order(keys):
@@ -216,23 +217,23 @@ def _pairs(nodes: list[Node]) -> npt.NDArray[np.complex128]:
 
 
 def _spread(rows: Rows, found: Found) -> Rows:
-    """``rows`` at the places that were found, zeros elsewhere."""
+    """Scatter ``rows`` to the positions in the mask ``found``; zeros elsewhere."""
     spread = np.zeros((len(found), rows.shape[1]), np.uint8)
     spread[found] = rows
     return spread
 
 
 def _check_form(leaves: Sequence[Node], form: TreeForm) -> None:
-    """Raise CorruptionError unless ``leaves`` are of this form, as far as one look at each can tell."""
+    """Raise CorruptionError unless ``leaves`` have this form (a cheap check, not a complete one)."""
     if [leaf.kind for leaf in leaves].count(form.kind) != len(leaves) or (leaves and leaves[0].width != form.width):
-        raise CorruptionError(f"a tree has leaves of another form than {form}: run `hangar fsck`")
+        raise CorruptionError(f"a tree has leaves that are not of the form {form}: run `hangar fsck`")
 
 
 # ---------------------------------------------------------------------- positions of keys
 
 
 def key_positions(store: NodeStore, root: bytes, keys: Sequence[bytes]) -> npt.NDArray[np.int64] | None:
-    """Positions in key order of the encoded ``keys``, of any kind; None where the tree lacks one."""
+    """Positions in key order of the encoded ``keys``, of any kind; None if one of them does not exist."""
     nodes = [store.load(root)] * len(keys)
     starts = [0] * len(keys)
     flat = list(map(bisect_left, [node.keys for node in nodes], keys))
@@ -250,7 +251,7 @@ def key_positions(store: NodeStore, root: bytes, keys: Sequence[bytes]) -> npt.N
 
 
 def pair_positions(store: NodeStore, root: bytes, keys: npt.NDArray[np.complex128]) -> npt.NDArray[np.int64] | None:
-    """As :func:`key_positions`, for pairs as :func:`find_pairs` takes them; None also where nodes have keys of another kind."""
+    """Like :func:`key_positions`, for pairs as in :func:`find_pairs`; also None if nodes have other keys."""
     wanted, order = in_order(keys)
     nodes = [store.load(root)]
     starts = np.zeros(1, np.int64)
@@ -269,7 +270,7 @@ def pair_positions(store: NodeStore, root: bytes, keys: npt.NDArray[np.complex12
     if not (known.take(entries, mode="clip") == keys).all():
         return None
     counts = np.fromiter(map(len, [node.keys for node in nodes]), np.int64, len(nodes))
-    # What lies between the reached leaves is skipped.
+    # Skip the entries between the reached leaves.
     gaps = starts - (counts.cumsum() - counts)
     positions: npt.NDArray[np.int64] = entries + gaps.repeat(counts)[entries]
     return positions
@@ -278,7 +279,7 @@ def pair_positions(store: NodeStore, root: bytes, keys: npt.NDArray[np.complex12
 def _starts_of_children(
     nodes: Sequence[Node], starts: npt.NDArray[np.int64], flat: npt.NDArray[np.intp]
 ) -> npt.NDArray[np.int64]:
-    """Position of the first entry below each child that is reached, given that of each node."""
+    """Position of the first entry below each reached child, given the position of the first entry of each node."""
     counts = np.concatenate([node.count_array for node in nodes])
     children = np.fromiter(map(len, [node.keys for node in nodes]), np.int64, len(nodes))
     before = counts.cumsum() - counts

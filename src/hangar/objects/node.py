@@ -1,9 +1,10 @@
-"""Nodes: the records that trees are made of.
+"""Tree nodes: their record, encoding and decoding.
 
-A node holds up to 256 entries in key order, column by column, because that decodes in about 2 us: the keys; ``refs``, the
-digests or inline values one after the other; ``sizes``, which say how ``refs`` divides; and in inner nodes what lies below each
-child, ``counts`` entries and (in nested columns) ``samples``. A node describes itself. What is decoded here has the right
-structure within its limits; that keys ascend and cuts lie where the rule says is for ``verify`` to check.
+A node holds up to 256 entries in key order, in a columnar layout, because that decodes in about 2 us: the keys;
+``refs``, the digests or inline values concatenated; ``sizes``, the lengths of the entries in ``refs``; and in inner
+nodes for each child the number of entries (``counts``) and, in nested columns, of samples (``samples``) below it. A
+node is self-describing. Decoding checks the structure and the limits; ``verify`` checks the order of keys and the
+node boundaries.
 """
 
 from __future__ import annotations
@@ -40,27 +41,27 @@ NODE_VERSION: Final = 0
 BY_DIGEST: Final = 0
 FIXED_INLINE: Final = 1
 MIXED: Final = 2
-"""Kinds of nodes. 3 is reserved for digests of records that name further blobs."""
+"""Kinds of nodes. 3 is reserved for digests of records that refer to further blobs."""
 
 MAX_LEVEL: Final = 16
-"""Nodes but the last of a level hold 16 entries or more, so no tree of 2**64 entries is higher."""
+"""Every node but the last of a level has at least 16 entries, so no tree of 2**64 entries is higher than this."""
 EXACT_INTEGER: Final = 2**53
-"""Ints below this are floats too."""
+"""Ints below this are exact in a float64."""
 DIGEST_TAG: Final = 255
-"""Stands in place of the size of an entry of a mixed node that is a digest."""
+"""Marks an entry of a mixed node as a digest; it takes the place of the entry's size."""
 
 _DIGEST_TAG: Final = bytes((DIGEST_TAG,))
 _SIZES: Final = bytes(range(limits.INLINE_TEXT_BYTES + 1)) + _DIGEST_TAG
 _TO_LENGTHS: Final = bytes(DIGEST_BYTES if size == DIGEST_TAG else size for size in range(256))
 
 _Key = Annotated[bytes, msgspec.Meta(max_length=limits.MAX_KEY_BYTES)]
-# Bounded so that no sum of one node's counts leaves an int64.
+# Bounded so that the sum of the counts of one node fits in an int64.
 _Count = Annotated[int, msgspec.Meta(ge=1, le=2**53)]
 _SampleCount = Annotated[int, msgspec.Meta(ge=0, le=2**53)]
 
 
 class TreeForm(msgspec.Struct, frozen=True):
-    """What the leaves of a tree hold, and how its samples are counted.
+    """Form of a tree: the kind and width of its leaf entries, and whether its keys are nested.
 
     Attributes
     ----------
@@ -78,7 +79,7 @@ class TreeForm(msgspec.Struct, frozen=True):
 
 
 class Root(msgspec.Struct, frozen=True):
-    """A whole tree, which is never empty: the digest of its root, its entries, and its distinct samples."""
+    """A tree, which is never empty: the digest of its root node, and the number of its entries and distinct samples."""
 
     digest: Digest
     entries: int
@@ -86,9 +87,9 @@ class Root(msgspec.Struct, frozen=True):
 
 
 class Node(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True, dict=True, eq=False):
-    """A decoded node. The fields are the encoding's, in order; everything else is computed on first use and kept.
+    """A decoded node. Its fields are those of the encoding, in order; everything else is computed lazily and cached.
 
-    A *cell* is the bytes that one entry of a leaf holds: the digest, the inline value, or (mixed) its size byte and either.
+    A *cell* is the bytes of one leaf entry: a digest, an inline value, or (in a mixed node) a size byte and either.
     """
 
     version: Annotated[int, msgspec.Meta(ge=0)]
@@ -102,7 +103,7 @@ class Node(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=T
 
     @property
     def width(self) -> int:
-        """Bytes of one entry in ``refs``; 0 where they differ."""
+        """Bytes of one entry in ``refs``; 0 if entries differ in length."""
         return DIGEST_BYTES if self.kind == BY_DIGEST else self.sizes[0] if self.kind == FIXED_INLINE else 0
 
     def child(self, index: int) -> Digest:
@@ -116,7 +117,7 @@ class Node(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=T
         return _split(self.refs, DIGEST_BYTES, len(self.keys))
 
     def cell(self, index: int) -> bytes:
-        """What the entry at ``index`` of a leaf holds."""
+        """The cell of the entry at ``index`` of a leaf."""
         kind = self.kind
         if kind == BY_DIGEST:
             return self.refs[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES]
@@ -127,7 +128,7 @@ class Node(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=T
         return self.sizes[index : index + 1] + self.refs[ends[index] : ends[index + 1]]
 
     def cells(self, start: int = 0, stop: int | None = None) -> list[bytes]:
-        """What the entries from ``start`` to ``stop`` of a leaf hold."""
+        """The cells of the entries from ``start`` to ``stop`` of a leaf."""
         stop = len(self.keys) if stop is None else stop
         if self.kind == MIXED:
             sizes, refs, ends = self.sizes, self.refs, self.ref_ends
@@ -151,12 +152,12 @@ class Node(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=T
 
     @cached_property
     def ref_ends(self) -> list[int]:
-        """Where each entry of a mixed leaf begins in ``refs``, and the end of the last."""
+        """Offset table of a mixed leaf: where each entry begins in ``refs``, and the end of the last."""
         return [0, *accumulate(self.sizes.translate(_TO_LENGTHS))]
 
     @cached_property
     def integers(self) -> bytes:
-        """The keys that are ints (tag ``10`` and 8 bytes), which come before all others: uint64, in the machine's byte order."""
+        """The int keys (tag ``10`` and 8 bytes), which sort before all others: uint64 in native byte order."""
         keys = self.keys if self.keys[-1][:1] == b"\x10" else self.keys[: bisect_left(self.keys, b"\x11")]
         joined = b"".join(keys)
         if len(joined) != 9 * len(keys):
@@ -166,7 +167,7 @@ class Node(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=T
 
     @cached_property
     def pairs(self) -> bytes | None:
-        """The keys of a nested column, where all are two ints below 2**53: complex128, which sort as the keys do. None where they are not."""
+        """Nested keys as complex128, which sorts in the same order; None unless all are pairs of ints below 2**53."""
         joined = b"".join(self.keys)
         if len(joined) != 18 * len(self.keys) or set(map(len, self.keys)) != {18}:
             return None
@@ -178,17 +179,17 @@ class Node(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=T
 
     @cached_property
     def entries(self) -> int:
-        """Entries of the tree that lie below this node."""
+        """Number of tree entries below this node."""
         return sum(self.counts) if self.level else len(self.keys)
 
     @cached_property
     def count_ends(self) -> list[int]:
-        """Entries below the children up to each, itself included."""
+        """Cumulative sum of ``counts``."""
         return list(accumulate(self.counts))
 
     @cached_property
     def sample_ends(self) -> list[int]:
-        """Samples below the children up to each, itself included."""
+        """Cumulative sum of ``samples``."""
         return list(accumulate(self.samples))
 
     @cached_property
@@ -217,10 +218,10 @@ def decode_node(data: bytes) -> Node:
     UnsupportedVersionError
         A newer Hangar wrote it: its version or kind is not known.
     CorruptionError
-        It is no node, is beyond a limit, or its parts do not agree.
+        It is not a node, exceeds a limit, or its parts contradict each other.
     """
     if len(data) > limits.NODE_MAX_BYTES:
-        raise CorruptionError(f"a tree node of {len(data)} bytes is longer than any can be")
+        raise CorruptionError(f"a tree node of {len(data)} bytes exceeds the limit")
     try:
         node = _decode(data)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -235,7 +236,7 @@ def decode_node(data: bytes) -> Node:
 
 
 def _problem(node: Node) -> str | None:
-    """What of the node's parts does not agree, if anything."""
+    """Description of the first contradiction between parts of a node, or None."""
     count = len(node.keys)
     if node.level:
         if node.kind != BY_DIGEST or node.sizes:
@@ -243,12 +244,12 @@ def _problem(node: Node) -> str | None:
         if len(node.counts) != count or len(node.samples) not in (0, count):
             return f"{len(node.counts)} entry counts and {len(node.samples)} sample counts for {count} children"
         if node.samples and not (node.samples[0] and all(map(le, node.samples, node.counts))):
-            return "the sample counts cannot be right for the entry counts"
+            return "its sample counts contradict its entry counts"
     elif node.counts or node.samples:
         return "a leaf has counts of children"
     if node.kind == MIXED:
         if len(node.sizes) != count or node.sizes.translate(None, _SIZES):
-            return f"the sizes {node.sizes[:8].hex()} cannot be those of {count} entries"
+            return f"the sizes {node.sizes[:8].hex()} do not match {count} entries"
         length = sum(node.sizes.translate(_TO_LENGTHS))
     elif node.kind == FIXED_INLINE:
         if len(node.sizes) != 1 or node.sizes[0] > limits.INLINE_FIXED_BYTES:
@@ -258,11 +259,11 @@ def _problem(node: Node) -> str | None:
         if node.sizes:
             return "a node of digests has sizes"
         length = count * DIGEST_BYTES
-    return None if len(node.refs) == length else f"{len(node.refs)} bytes of entries where {length} are due"
+    return None if len(node.refs) == length else f"it has {len(node.refs)} bytes of entries where {length} are expected"
 
 
 def _check_version(data: bytes) -> None:
-    """Raise UnsupportedVersionError where bytes that are no node of this version look like one of a newer."""
+    """Raise UnsupportedVersionError if ``data`` looks like a node of a newer version."""
     try:
         parts = msgspec.msgpack.decode(data)
     except (msgspec.MsgspecError, ValueError, TypeError, RecursionError):
@@ -275,5 +276,5 @@ def _check_version(data: bytes) -> None:
 
 def _refuse_version(version: int, kind: int) -> None:
     raise UnsupportedVersionError(
-        f"a tree node of version {version}, kind {kind} needs a newer Hangar than this one: install it to read this repository"
+        f"a tree node of version {version}, kind {kind} needs a newer Hangar: install a newer version"
     )

@@ -1,7 +1,7 @@
-"""Entries of a tree by position in key order, and positions by key.
+"""Order statistics of a tree: entries by position in key order, and positions by key.
 
-Inner nodes count what lies below each child, so the k-th entry is as near as any key, and no list of keys is ever needed. In
-nested columns the same holds for distinct samples.
+Inner nodes count the entries below each child, so finding the k-th entry costs one descent, as finding a key does,
+and needs no list of keys. In nested columns the same holds for distinct samples.
 """
 
 from __future__ import annotations
@@ -41,11 +41,11 @@ __all__ = [
 ]
 
 _TOGETHER = 256
-"""Leaves of a slice that are loaded together."""
+"""Number of leaves of a slice that are loaded together."""
 
 
 def rank(store: NodeStore, root: bytes, key: bytes) -> int:
-    """Number of keys below ``key``."""
+    """Number of keys that sort before ``key``."""
     node = store.load(root)
     below = 0
     while node.level:
@@ -93,18 +93,18 @@ def _miscounted(root: bytes) -> CorruptionError:
 def select_refs(
     store: NodeStore, form: TreeForm, root: bytes, positions: Sequence[int] | npt.NDArray[np.int64]
 ) -> npt.NDArray[np.uint8]:
-    """What a tree of fixed width holds at ``positions``.
+    """The cells at ``positions`` in a tree of fixed width.
 
     Parameters
     ----------
     store
         Has the nodes.
     form
-        Its kind is by digest or inline of fixed width.
+        Form of the leaves; its kind is by digest, or inline of fixed width.
     root
         Digest of the root.
     positions
-        In key order from 0, themselves in any order, twice if you like; shape (n,).
+        Positions in key order, from 0; shape (n,), in any order; duplicates are allowed.
 
     Returns
     -------
@@ -155,7 +155,7 @@ def _select_each(
 def _select(
     store: NodeStore, root: bytes, positions: Sequence[int] | npt.NDArray[np.int64]
 ) -> tuple[list[Node], npt.NDArray[np.intp]]:
-    """The leaves that hold ``positions``, and the place of each among the entries of these leaves."""
+    """The leaves that contain ``positions``, and the flat index of each position in these leaves."""
     places, order = in_order(np.asarray(positions, np.int64))
     nodes = [store.load(root)]
     if not len(places):
@@ -168,7 +168,7 @@ def _select(
         if flat.max() == len(counts):
             raise _miscounted(root)
         nodes = load_level(store, reached_children(nodes, flat), level)
-        # Children that nothing reached are left out, so what comes behind them moves up.
+        # Children that were not reached are left out, so later flat indices shrink by their counts.
         counts[flat] = 0
         places = places - counts.cumsum()[flat]
     if places.max() >= sum(map(len, [node.keys for node in nodes])):
@@ -177,12 +177,12 @@ def _select(
 
 
 def leaves_at(store: NodeStore, root: bytes, start: int, stop: int) -> Iterator[tuple[Node, int, int]]:
-    """Leaves that hold the positions from ``start`` up to, not including, ``stop``, in order.
+    """Leaves with the positions from ``start`` up to, not including, ``stop``, in order.
 
     Yields
     ------
     tuple
-        The leaf, and the range of its entries that lie between: ``leaf.keys[first:last]``, ``leaf.cells(first, last)``.
+        The leaf, and the range of its entries in this slice: ``leaf.keys[first:last]``, ``leaf.cells(first, last)``.
     """
     if start >= stop:
         return
@@ -206,7 +206,7 @@ def leaves_at(store: NodeStore, root: bytes, start: int, stop: int) -> Iterator[
 
 
 def _children_at(nodes: Sequence[Node], start: int, stop: int) -> tuple[list[bytes], int, int]:
-    """Children that hold the positions from ``start`` to ``stop`` among those of ``nodes``; and the positions among theirs."""
+    """The children of ``nodes`` with the positions from ``start`` to ``stop``, and both positions relative to them."""
     counts = list(chain.from_iterable([node.counts for node in nodes]))
     ends = list(accumulate(counts))
     first, last = bisect_right(ends, start), bisect_left(ends, stop)
@@ -216,7 +216,7 @@ def _children_at(nodes: Sequence[Node], start: int, stop: int) -> tuple[list[byt
 
 
 def slice_refs(store: NodeStore, form: TreeForm, root: bytes, start: int, stop: int) -> npt.NDArray[np.uint8]:
-    """What a tree of fixed width holds from position ``start`` up to, not including, ``stop``: uint8, (stop - start, width)."""
+    """The cells from position ``start`` up to ``stop`` in a tree of fixed width: uint8, (stop - start, width)."""
     width = form.width
     parts = [leaf.refs[first * width : last * width] for leaf, first, last in leaves_at(store, root, start, stop)]
     return np.frombuffer(b"".join(parts), np.uint8).reshape(max(0, stop - start), width)
@@ -226,7 +226,7 @@ def slice_refs(store: NodeStore, form: TreeForm, root: bytes, start: int, stop: 
 
 
 def select_sample(store: NodeStore, root: bytes, position: int) -> bytes:
-    """What the keys of the sample at ``position``, among the distinct samples of a nested column, begin with.
+    """Key prefix of the sample at ``position`` among the distinct samples of a nested column.
 
     Raises
     ------
@@ -242,7 +242,7 @@ def select_sample(store: NodeStore, root: bytes, position: int) -> bytes:
         position -= node.sample_ends[index] - node.samples[index]
         counted = node.samples[index]
         node = load_child(store, node, index)
-        # The child counts a sample that it shares with the sibling before it; its parent does not.
+        # The child's own count includes a sample shared with its left sibling; the count in the parent does not.
         position += _samples_below(node) - counted
     samples = distinct_samples(node.keys)
     if position >= len(samples):
@@ -251,7 +251,7 @@ def select_sample(store: NodeStore, root: bytes, position: int) -> bytes:
 
 
 def rank_sample(store: NodeStore, root: bytes, sample: bytes) -> int:
-    """Number of distinct samples below ``sample`` (as the keys of a nested column begin)."""
+    """Number of distinct samples that sort before the key prefix ``sample`` in a nested column."""
     node = store.load(root)
     below = 0
     while node.level:

@@ -1,6 +1,6 @@
-"""Whole samples of a nested column, many at once: each is a range of the tree, and all ranges go down it together.
+"""Batch lookup of whole samples of a nested column. Each sample is a key range; all ranges descend the tree together.
 
-On each level the nodes that some range touches are loaded at once, whatever the number of samples.
+On each level the nodes that any range touches are loaded in one batch, whatever the number of samples.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hangar.objects.store import NodeStore
 __all__ = ["SampleEntries", "entries_of_samples", "select_samples"]
 
 _TOGETHER = MOST_TOGETHER // 64
-"""Samples that are looked for at once: the leaves that hold them are in memory together."""
+"""Number of samples that are searched together; bounds memory, as all their leaves are loaded at once."""
 
 
 class SampleEntries(NamedTuple):
@@ -29,9 +29,9 @@ class SampleEntries(NamedTuple):
     Attributes
     ----------
     start
-        Position in the tree of the first one.
+        Position of the first entry in the tree.
     keys, cells
-        Of each entry, in key order; empty where there is no such sample.
+        Key and cell of each entry, in key order; empty if the sample does not exist.
     """
 
     start: int
@@ -40,7 +40,7 @@ class SampleEntries(NamedTuple):
 
 
 def entries_of_samples(store: NodeStore, root: bytes, prefixes: Sequence[bytes]) -> list[SampleEntries]:
-    """The entries of samples.
+    """The entries of each sample.
 
     Parameters
     ----------
@@ -49,7 +49,7 @@ def entries_of_samples(store: NodeStore, root: bytes, prefixes: Sequence[bytes])
     root
         Digest of the root.
     prefixes
-        What the keys of each sample begin with; in any order, twice if you like.
+        Key prefix of each sample; in any order; duplicates are allowed.
     """
     found: dict[bytes, SampleEntries] = {}
     wanted = sorted(set(prefixes))
@@ -66,7 +66,7 @@ def _entries(store: NodeStore, root: bytes, prefixes: list[bytes]) -> list[Sampl
         keys = list(chain.from_iterable([node.keys for node in nodes]))
         reached: dict[int, None] = {}
         for prefix, end in zip(prefixes, ends, strict=True):
-            # The child in which the range begins, and those up to the one in which it ends.
+            # The children from the one in which the range begins to the one in which it ends.
             reached.update(dict.fromkeys(range(bisect_left(keys, prefix), min(bisect_left(keys, end) + 1, len(keys)))))
         counts = list(chain.from_iterable([node.counts for node in nodes]))
         bases = list(
@@ -85,7 +85,7 @@ def _entries(store: NodeStore, root: bytes, prefixes: list[bytes]) -> list[Sampl
 
 
 def _slices(nodes: list[Node], starts: list[int], prefixes: list[bytes], ends: list[bytes]) -> list[SampleEntries]:
-    """The ranges of keys among leaves that are in order."""
+    """The entries of each key range, from consecutive or separate leaves in key order."""
     keys = list(chain.from_iterable([leaf.keys for leaf in nodes]))
     cells = list(chain.from_iterable([leaf.cells() for leaf in nodes]))
     firsts = list(accumulate([len(leaf.keys) for leaf in nodes[:-1]], initial=0))
@@ -99,7 +99,7 @@ def _slices(nodes: list[Node], starts: list[int], prefixes: list[bytes], ends: l
 
 
 def select_samples(store: NodeStore, root: bytes, positions: Sequence[int]) -> list[bytes]:
-    """What the keys of the samples at some positions, among the distinct samples of a nested column, begin with.
+    """Key prefixes of the samples at ``positions`` among the distinct samples of a nested column.
 
     Raises
     ------
@@ -117,7 +117,7 @@ def select_samples(store: NodeStore, root: bytes, positions: Sequence[int]) -> l
         chosen = [bisect_right(node.sample_ends, at) for node, at in zip(nodes, left, strict=True)]
         children = load_level(store, [node.child(at) for node, at in zip(nodes, chosen, strict=True)], level)
         below = {id(child): _samples_below(child) for child in children}
-        # A child counts a sample that it shares with the sibling before it; its parent does not.
+        # A child's own count includes a sample that it shares with its left sibling; the count in the parent does not.
         left = [
             at - node.sample_ends[index] + below[id(child)]
             for at, node, index, child in zip(left, nodes, chosen, children, strict=True)

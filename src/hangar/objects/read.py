@@ -1,4 +1,7 @@
-"""Reading a tree: by key (``lookup``), by position (``order``), in order (``scan``). All take the digest of the root."""
+"""The functions that read a tree: by key (``lookup``), by position (``order``), by range (``scan``).
+
+All take the digest of the root.
+"""
 
 from __future__ import annotations
 

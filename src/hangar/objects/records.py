@@ -1,4 +1,4 @@
-"""Commits, and any other record that is no node, out of the database and into it."""
+"""Loading and storing commits and the other records that are not tree nodes."""
 
 from __future__ import annotations
 
@@ -16,12 +16,12 @@ __all__ = ["has_record", "load_commit", "load_record", "read_commit", "read_reco
 
 
 def store_commit(transaction: WriteTransaction, commit: Commit) -> Digest:
-    """Store a commit, if it is not there yet, and return its digest.
+    """Store a commit if it does not exist yet, and return its digest.
 
     Raises
     ------
     InvalidInputError
-        It contradicts itself or is beyond a limit.
+        A field is invalid or exceeds a limit.
     """
     return store_record(transaction, "commit", commit.encode())
 
@@ -32,7 +32,7 @@ def read_commit(transaction: ReadTransaction, digest: Digest) -> Commit:
     Raises
     ------
     CorruptionError
-        It is missing, damaged, or no commit.
+        It is missing, damaged, or not a commit.
     UnsupportedVersionError
         A newer Hangar wrote it.
     """
@@ -45,6 +45,6 @@ def read_commit(transaction: ReadTransaction, digest: Digest) -> Commit:
 
 
 def load_commit(db: Database, digest: Digest) -> Commit:
-    """As :func:`read_commit`, in a transaction of its own."""
+    """Like :func:`read_commit`, in its own transaction."""
     with db.read() as transaction:
         return read_commit(transaction, digest)

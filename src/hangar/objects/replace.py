@@ -1,7 +1,7 @@
-"""Nodes in which values change and keys do not.
+"""Fast path of ``apply``: replace values of a node whose keys do not change.
 
-Cuts depend on keys alone. So a node whose keys stay the same stays a node, and is made anew by writing over the entries that change:
-nothing of it is taken apart, and nothing is cut.
+Node boundaries depend on keys alone, so such a node keeps its boundaries. Its new version is made by overwriting the
+changed entries in a copy of ``refs``, without splitting.
 """
 
 from __future__ import annotations
@@ -19,18 +19,19 @@ __all__ = ["replaced"]
 
 
 def replaced(node: Node, form: TreeForm, keys: Sequence[bytes], values: Sequence[Any]) -> Node | None:
-    """``node`` with other values under some of its keys; itself where they are the same, None where that is not all that changes.
+    """``node`` with new values for some of its keys; itself if they are equal, None if this fast path does not apply.
 
     Parameters
     ----------
     node
-        Not a mixed leaf, whose entries differ in length, nor an inner node of a nested column, whose samples depend on neighbours.
+        The fast path does not apply to a mixed leaf, whose entries differ in length, or to an inner node of a nested
+        column, whose sample counts depend on neighbours.
     form
-        Of the tree.
+        Form of the tree.
     keys
         Ascending, each once.
     values
-        With each key a cell at level 0, an entry of ``build`` above; None deletes.
+        For each key a cell (at level 0) or an entry of ``build`` (on higher levels); None deletes.
     """
     if form.kind == MIXED and not node.level:
         return None
@@ -38,7 +39,7 @@ def replaced(node: Node, form: TreeForm, keys: Sequence[bytes], values: Sequence
         return None
     own = node.keys
     spots = [bisect_left(own, key) for key in keys]
-    # Slices, because the last of these may lie behind the end.
+    # Slices, because the last index may be past the end.
     if [own[spot : spot + 1] for spot in spots] != [[key] for key in keys]:
         return None
     refs = bytearray(node.refs)

@@ -1,7 +1,8 @@
-"""Which sample an entry of a nested column belongs to.
+"""Sample prefixes of the encoded keys of a nested column.
 
-An encoded key of a nested column begins with its sample: 9 bytes for an int (tag ``10``), and up to the first ``00`` for a
-str (tag ``20``). Trees count samples by these prefixes and know no more of keys than that.
+An encoded key of a nested column begins with its sample: 9 bytes for an int (tag ``10``), and up to the first ``00``
+for a str (tag ``20``). Trees count distinct samples by these prefixes; they use nothing else of the structure of
+keys.
 """
 
 from __future__ import annotations
@@ -20,32 +21,32 @@ _INT_BYTES: Final = 9
 
 
 def sample_of(key: bytes) -> bytes:
-    """The part of ``key`` that names its sample.
+    """The prefix of ``key`` that identifies its sample.
 
     Raises
     ------
     CorruptionError
-        ``key`` cannot stand in a nested column.
+        ``key`` is not a valid key of a nested column.
     """
     tag = key[0] if key else None
     end = _INT_BYTES if tag == _INT_TAG else key.find(b"\x00") + 1 if tag == _STR_TAG else 0
     if not 0 < end < len(key):
-        raise CorruptionError(f"key {key[:16].hex()} has no place in a nested column")
+        raise CorruptionError(f"key {key[:16].hex()} is not valid in a nested column")
     return key[:end]
 
 
 def count_samples(keys: Sequence[bytes]) -> int:
-    """Distinct samples among ``keys``, which ascend."""
+    """Number of distinct samples among ``keys``, which ascend."""
     return len(distinct_samples(keys))
 
 
 def distinct_samples(keys: Sequence[bytes]) -> list[bytes]:
-    """The samples of ``keys``, which ascend, by what their keys begin with; without a Python call for each.
+    """Distinct sample prefixes of ``keys``, which ascend; without a Python call per key.
 
     Raises
     ------
     CorruptionError
-        One of the keys cannot stand in a nested column.
+        One of the keys is not valid in a nested column.
     """
     ints = bisect_left(keys, b"\x11") if keys and keys[0][:1] == b"\x10" else 0
     heads = dict.fromkeys([key[:_INT_BYTES] for key in (keys[:ints] if ints < len(keys) else keys)]) if ints else {}
@@ -53,32 +54,32 @@ def distinct_samples(keys: Sequence[bytes]) -> list[bytes]:
         heads |= dict.fromkeys([key[: key.find(b"\x00") + 1] for key in (keys[ints:] if ints else keys)])
         if (keys[ints][:1], keys[-1][:1]) != (b"\x20", b"\x20"):
             _refuse(keys)
-    # A key without a zero has no head, and one that is its own head has no subsample.
+    # A key without a zero byte has an empty prefix, and a key that equals its prefix has no subsample.
     if b"" in heads or not heads.keys().isdisjoint(keys):
         _refuse(keys)
     return list(heads)
 
 
 def _refuse(keys: Sequence[bytes]) -> None:
-    """Raise CorruptionError for the first of ``keys`` that is at fault."""
+    """Raise CorruptionError for the first of ``keys`` that is not valid."""
     for key in keys:
         sample_of(key)
 
 
 def split_samples(keys: Sequence[bytes]) -> tuple[dict[bytes, int], list[bytes]]:
-    """The samples of ``keys``, which ascend, without a Python call for each.
+    """Split ``keys``, which ascend, into sample prefixes and subsample keys; without a Python call per key.
 
     Returns
     -------
     stops : dict
-        Of each sample the place behind its last key, by what its keys begin with, in order.
+        For each sample prefix, in order, the index after its last key.
     rests : list of bytes
-        What follows that in each key.
+        The rest of each key after the prefix: the encoded subsample key.
 
     Raises
     ------
     CorruptionError
-        One of the keys cannot stand in a nested column.
+        One of the keys is not valid in a nested column.
     """
     ints = bisect_left(keys, b"\x11") if keys and keys[0][:1] == b"\x10" else 0
     stops: dict[bytes, int] = {}

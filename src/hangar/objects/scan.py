@@ -1,4 +1,4 @@
-"""Entries of a tree in key order, reading ahead."""
+"""Range scans of a tree in key order, with read-ahead."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from hangar.objects.store import NodeStore
 __all__ = ["entries_below", "leaves", "scan", "scan_samples", "starts_with"]
 
 _READ_AHEAD = 64
-"""Nodes that a scan loads together, at most."""
+"""Maximum number of nodes that a scan loads together."""
 
 
 def leaves(
@@ -24,7 +24,7 @@ def leaves(
     Yields
     ------
     tuple
-        The leaf, and the range of its entries that lie between: ``leaf.keys[first:last]``, ``leaf.cells(first, last)``.
+        The leaf, and the range of its entries in this slice: ``leaf.keys[first:last]``, ``leaf.cells(first, last)``.
     """
     for leaf in _leaves_of(store, [store.load(root)], start, stop):
         first = bisect_left(leaf.keys, start)
@@ -43,7 +43,7 @@ def _leaves_of(store: NodeStore, nodes: list[Node], start: bytes, stop: bytes | 
         children = node.children()[first:last]
         ahead = 1
         while children:
-            # A scan that is given up early has loaded little, one that goes on loads many at once.
+            # The read-ahead grows: a scan that stops early has loaded little, a long one loads many nodes at once.
             yield from _leaves_of(store, load_level(store, children[:ahead], node.level - 1), start, stop)
             del children[:ahead]
             ahead = min(4 * ahead, _READ_AHEAD)
@@ -70,9 +70,9 @@ def starts_with(store: NodeStore, root: bytes, prefix: bytes) -> bool:
 
 
 def scan_samples(store: NodeStore, root: bytes, start: bytes = b"") -> Iterator[list[bytes]]:
-    """What the keys of each distinct sample of a nested column begin with, from the sample ``start`` on, in order; some at a time.
+    """Yield the key prefixes of the distinct samples of a nested column in order, from ``start`` on, in batches.
 
-    What lies in the middle of a long sample is not loaded.
+    Leaves in the middle of a long sample are not loaded.
     """
     last = b""
     while True:
@@ -81,7 +81,7 @@ def scan_samples(store: NodeStore, root: bytes, start: bytes = b"") -> Iterator[
             if samples[0] == last:
                 del samples[0]
             if not samples:
-                # This leaf held nothing else: the next sample is looked for, not waited for.
+                # The whole leaf belongs to the last sample: seek to the next sample instead of scanning on.
                 break
             yield samples
             last = samples[-1]
@@ -91,7 +91,7 @@ def scan_samples(store: NodeStore, root: bytes, start: bytes = b"") -> Iterator[
 
 
 def entries_below(store: NodeStore, root: bytes, prefix: bytes) -> tuple[list[bytes], list[bytes]]:
-    """Keys that begin with ``prefix``, a sample's in a nested column, and their cells."""
+    """Keys that begin with the sample prefix ``prefix`` in a nested column, and their cells."""
     keys: list[bytes] = []
     cells: list[bytes] = []
     for leaf, first, last in leaves(store, root, prefix, prefix + b"\xff"):

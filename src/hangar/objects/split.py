@@ -1,9 +1,10 @@
-"""Where the nodes of a tree end: the boundary rule of format version 0, all of it.
+"""Node boundaries of a tree: the complete rule of format version 0 (content-defined chunking).
 
-Walk the keys of one level in order, ``c`` = entries since the last cut, and cut after key ``k`` if ``c == 256``, or the key
-bytes since the last cut exceed 32 KiB, or ``c >= 16 and h(k) < 2**64 / 16 and (c >= 64 or h(k) < 2**64 / 256)``, with ``h(k) =
-xxh3_64(k, seed=level)``. A cut depends on nothing before the cut before it, and on nothing after it: so equal content is
-cut equally whatever its history was, and a change moves few cuts. Idea: Noms' prolly trees.
+Walk the keys of one level in order, ``c`` = entries since the last cut, and cut after key ``k`` if ``c == 256``, or
+the key bytes since the last cut exceed 32 KiB, or ``c >= 16 and h(k) < 2**64 / 16 and (c >= 64 or h(k) < 2**64 /
+256)``, with ``h(k) = xxh3_64(k, seed=level)``. A cut depends only on the keys since the previous cut. So equal
+content is divided equally whatever its history was, and a change moves few cuts. Source of the idea: the prolly trees
+of Noms.
 """
 
 from __future__ import annotations
@@ -34,12 +35,12 @@ _EITHER: Final = bytes([0, 0, 2]) + bytes(253)
 
 
 def marks(keys: Sequence[bytes], level: int) -> bytes:
-    """What the hash of each key allows, a byte a key: 0 a cut from 16 entries on, 1 from 64 on, 2 none."""
+    """Class of the hash of each key, one byte a key: 0 allows a cut from 16 entries on, 1 from 64 on, 2 none."""
     return b"".join(map(xxh3_64_digest, keys, repeat(level)))[::8].translate(_CLASSES)
 
 
 def cuts(keys: Sequence[bytes], marked: bytes) -> list[int]:
-    """Ends of the nodes that are complete: each node is ``keys[previous end:end]``.
+    """Ends of the complete nodes: each node is ``keys[previous end:end]``.
 
     Parameters
     ----------
@@ -51,7 +52,7 @@ def cuts(keys: Sequence[bytes], marked: bytes) -> list[int]:
     Returns
     -------
     list of int
-        Ascending. What lies behind the last one is a node only where the level ends.
+        Ascending. The keys after the last end are a node only if they end the level.
     """
     either = marked.translate(_EITHER)
     heavy = _may_be_heavy(keys)
@@ -74,8 +75,8 @@ def cuts(keys: Sequence[bytes], marked: bytes) -> list[int]:
 
 
 def _may_be_heavy(keys: Sequence[bytes]) -> bool:
-    """Whether the key bytes of a node might ever decide."""
-    # A node lies in two blocks at most. The length of all their keys is faster to have than that of the longest, and mostly enough.
+    """Whether the limit of key bytes might apply to some node."""
+    # A node spans at most two blocks. Their total key length is faster to compute than the longest, and usually enough.
     blocks = (keys[at : at + _BLOCK] for at in range(0, len(keys), _BLOCK))
     return (
         any(2 * len(b"".join(block)) > _MOST_KEY_BYTES for block in blocks)
@@ -84,7 +85,7 @@ def _may_be_heavy(keys: Sequence[bytes]) -> bool:
 
 
 def _heavy_end(keys: Sequence[bytes], start: int) -> int:
-    """End of the node from ``start`` on if its key bytes alone decide."""
+    """End of the node that begins at ``start`` by the limit of key bytes alone."""
     total = 0
     for i in range(start, min(start + _MOST, len(keys))):
         total += len(keys[i])

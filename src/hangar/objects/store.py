@@ -1,8 +1,8 @@
-"""Where trees find their nodes: a bounded cache, the nodes made and not yet written, and the database.
+"""Node store: loads tree nodes through a bounded cache, and buffers new nodes until they are written.
 
-A node's digest is checked when it is loaded from the database, so whoever holds a :class:`Node` holds what its digest
-names. New nodes are pending, in memory, until a write transaction stores them together with what names them. One store
-serves any number of threads that read; one of them at most may write.
+The digest of a node is verified when it is loaded from the database, so every :class:`Node` matches its digest. New
+nodes are pending, in memory, until a write transaction stores them together with the records that refer to them. Any
+number of threads may read from one store; at most one of them may write.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["NodeStore"]
 
 _LEVEL_OFFSET = 2
-"""Of the level in an encoded node, whose first three parts take a byte each."""
+"""Offset of the level in an encoded node: the first three fields take one byte each."""
 
 
 class NodeStore:
@@ -35,25 +35,27 @@ class NodeStore:
     db
         Database of the repository.
     cache_bytes
-        Memory that decoded nodes may take, about.
+        Approximate bound on the memory of decoded nodes.
 
     Attributes
     ----------
     recent
-        Nodes that were used lately. Whoever saves a call of :meth:`load` by looking here first must not change it.
+        Cache of recently used nodes. Callers may look here first to save a call of :meth:`load`, but must not change
+        it.
     pending
-        Nodes made and not yet written, in the order they were made.
+        New nodes that are not written yet, in the order they were made.
     pending_bytes
-        Their length in all.
+        Total length of the pending nodes.
     loads
-        Nodes fetched from the database so far.
+        Number of nodes fetched from the database so far.
     """
 
     __slots__ = ("_db", "_generation_bytes", "_older", "_recent_bytes", "loads", "pending", "pending_bytes", "recent")
 
     def __init__(self, db: Database, cache_bytes: int = limits.NODE_CACHE_BYTES) -> None:
         self._db = db
-        # Two generations: when the one at hand is full it becomes the old one, and what is not asked for meanwhile is dropped.
+        # Two-generation cache (an approximation of LRU): when the recent generation is full it becomes the older one,
+        # and nodes of the previous older generation that were not used since are dropped.
         self.recent: dict[bytes, Node] = {}
         self._older: dict[bytes, Node] = {}
         self._recent_bytes = 0
@@ -70,7 +72,7 @@ class NodeStore:
         Raises
         ------
         CorruptionError
-            It is missing, is not what its digest says, or is no node.
+            It is missing, does not match its digest, or is not a node.
         UnsupportedVersionError
             A newer Hangar wrote it.
         """
@@ -78,7 +80,7 @@ class NodeStore:
         return self._fetch((digest,))[digest] if node is None else node
 
     def load_many(self, digests: Sequence[bytes]) -> list[Node]:
-        """The nodes of these digests, in their order; one look into the database for all that are not in memory."""
+        """The nodes of these digests, in their order; all that are not cached are read in one transaction."""
         nodes = list(map(self.recent.get, digests))
         if all(nodes):
             return nodes  # type: ignore[return-value]
@@ -115,7 +117,7 @@ class NodeStore:
         if actual != digests:
             digest = next(wanted for wanted, found in zip(digests, actual, strict=True) if wanted != found)
             raise CorruptionError(
-                f"tree node {digest.hex()} is damaged, its bytes have another digest: run `hangar fsck`"
+                f"tree node {digest.hex()} is damaged, its bytes do not match its digest: run `hangar fsck`"
             )
         try:
             return list(map(decode_node, datas))
@@ -126,12 +128,12 @@ class NodeStore:
         if self._recent_bytes > self._generation_bytes:
             self._older, self.recent, self._recent_bytes = self.recent, {}, 0
         self.recent[digest] = node
-        # An object and its place in a list for each key, the keys' own bytes, and the views computed on the way.
+        # Estimate: an object and a list slot for each key, the bytes of the keys, and derived values that are cached.
         keys = node.keys
         self._recent_bytes += 512 + len(node.refs) + len(keys) * (64 + len(keys[0]))
 
     def snapshot(self) -> NodeStore:
-        """A store to read from that keeps what is pending now, whatever becomes of it here; itself where nothing is."""
+        """A store for reading that keeps the nodes pending now, even if they are dropped here; itself without any."""
         if not self.pending:
             return self
         kept = NodeStore(self._db, 2 * self._generation_bytes)
@@ -156,24 +158,24 @@ class NodeStore:
         return digests
 
     def drop(self, digest: Digest) -> None:
-        """Forget a pending node that no tree came to need."""
+        """Forget a pending node that no tree uses."""
         self.pending_bytes -= len(self.pending.pop(digest, b""))
         self._evict((digest,))
 
     def flush(self, transaction: WriteTransaction, roots: Iterable[Digest] | None = None) -> int:
-        """Store pending nodes; they stay pending until :meth:`written`, for the transaction may have to be repeated.
+        """Store pending nodes. They stay pending until :meth:`written`, as the transaction may have to be repeated.
 
         Parameters
         ----------
         transaction
-            The one that also stores what names the nodes.
+            The transaction that also stores the records that refer to the nodes.
         roots
-            Store the nodes below these alone; None stores all.
+            Store only the nodes below these roots; None stores all.
 
         Returns
         -------
         int
-            Nodes stored: those that the database did not hold.
+            Number of nodes stored, without those that the database has already.
         """
         wanted = sorted(self.pending if roots is None else self._pending_below(roots))
         known = _present(transaction, wanted)
@@ -195,12 +197,12 @@ class NodeStore:
         return below
 
     def written(self) -> None:
-        """What :meth:`flush` stored is durable: nothing is pending any more. Nodes below no root of the flush are forgotten."""
+        """The transaction of :meth:`flush` is durable: forget all pending nodes, also those not below its roots."""
         self.pending = {}
         self.pending_bytes = 0
 
     def discard(self) -> None:
-        """Forget every pending node; a tree that names one cannot be read any more."""
+        """Forget every pending node; trees that refer to one cannot be read any more."""
         self._evict(self.pending)
         self.written()
 

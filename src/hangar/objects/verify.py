@@ -1,8 +1,9 @@
-"""Whether a tree is *the* tree of its content: what nothing else checks once the digest of a node is right.
+"""Verify that a tree is canonical: split points, key order, counts. Digests alone do not prove it.
 
-Keys ascend through the whole tree; every node ends where the boundary rule cuts, or its level ends; what inner nodes say of their
-children (last key, entries, samples, level) is so; leaves have the form of the column; bytes are canonical. For fsck, and for
-everything that comes from elsewhere.
+Checks that keys ascend through the whole tree; that every node ends where the boundary rule cuts, or at the end of
+its level; that inner nodes are right about their children (last key, entries, samples, level); that leaves have the
+form of the column; and that the encoding is canonical. Used by fsck, and meant for every tree received from another
+repository.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ __all__ = ["Problem", "TreeVerifier", "verify"]
 
 
 class Problem(NamedTuple):
-    """What is wrong with one node of a tree."""
+    """One problem of one tree node."""
 
     digest: Digest
     message: str
 
 
 class _Subtree(NamedTuple):
-    """What was found below one node."""
+    """Facts found below one node, to compare with its parent."""
 
     level: int
     first: bytes
@@ -44,20 +45,20 @@ def verify(store: NodeStore, form: TreeForm, root: Root) -> Iterator[Problem]:
 
 
 class TreeVerifier:
-    """Checks trees of one form. Those of many commits are checked at the cost of what differs between them.
+    """Verifier for trees of one form. Nodes that several trees share are checked once.
 
     Parameters
     ----------
     store
         Has the nodes.
     form
-        What leaves must hold.
+        Expected form of the leaves.
     """
 
     def __init__(self, store: NodeStore, form: TreeForm) -> None:
         self._store = store
         self._form = form
-        # By digest and whether the level ends with the node: a short last node of one tree is wrong in the middle of another.
+        # By digest and whether the node is the last of its level: a short node is valid only as the last one.
         self._known: dict[tuple[Digest, bool], _Subtree | None] = {}
 
     def problems(self, root: Root) -> Iterator[Problem]:
@@ -66,14 +67,14 @@ class TreeVerifier:
         Yields
         ------
         Problem
-            For each thing that is wrong. Nodes below one that cannot be read are not looked at. A node that several trees share is
+            One for each defect. Nodes below an unreadable node are not checked. A node that several trees share is
             reported once.
         """
         found = yield from self._check(root.digest, True)
         if found is None:
             return
         if found.level and len(self._store.load(root.digest).keys) == 1:
-            yield Problem(root.digest, "the root has a single child, so it is not the root of the tree")
+            yield Problem(root.digest, "the root has a single child, so it is not the canonical root")
         samples = found.samples if self._form.nested else found.entries
         if (found.entries, samples) != (root.entries, root.samples):
             yield Problem(
@@ -82,7 +83,7 @@ class TreeVerifier:
             )
 
     def _check(self, digest: Digest, ends_level: bool) -> Generator[Problem, None, _Subtree | None]:
-        """What lies below a node; None where that cannot be told."""
+        """Check a node and everything below it; returns facts about it, None if it cannot be read."""
         if (digest, ends_level) in self._known:
             return self._known[digest, ends_level]
         found: _Subtree | None = None
@@ -126,11 +127,11 @@ class TreeVerifier:
         try:
             self._store.load_many(fresh)
         except HangarError:
-            return  # It shows again, with its name, when the child is checked.
+            return  # The same error is reported with the digest when the child itself is checked.
 
 
 def _own_problems(node: Node, form: TreeForm, digest: Digest, ends_level: bool) -> Iterator[str]:
-    """What is wrong with a node whatever lies below it."""
+    """Problems of a node itself, without its children."""
     if record_digest("node", encode_node(node)) != digest:
         yield "it is not in canonical form"
     if not all(map(lt, node.keys, node.keys[1:])):
@@ -139,17 +140,18 @@ def _own_problems(node: Node, form: TreeForm, digest: Digest, ends_level: bool) 
     if ends != [len(node.keys)] and (ends or not ends_level):
         yield "it does not end where the boundary rule cuts"
     if node.level == 0 and (node.kind, node.width) != (form.kind, form.width):
-        yield f"its entries are of kind {node.kind}, width {node.width}; the column's of kind {form.kind}, width {form.width}"
+        own, due = f"kind {node.kind}, width {node.width}", f"kind {form.kind}, width {form.width}"
+        yield f"its entries have {own}; those of the column have {due}"
     if node.level and bool(node.samples) != form.nested:
-        yield "it counts samples of a flat column, or none of a nested one"
+        yield "it has sample counts in a flat column, or lacks them in a nested one"
 
 
 def _disagreement(node: Node, index: int, found: _Subtree, above: bytes | None) -> str | None:
-    """What a node says of a child that is not so, if anything."""
+    """Description of the first wrong statement of a node about a child, or None."""
     if found.level != node.level - 1:
-        return f"stands on level {found.level}, below level {node.level}"
+        return f"is on level {found.level}, below level {node.level}"
     if found.last != node.keys[index]:
-        return "has another last key than is said of it"
+        return "does not end with the last key that its parent names"
     if above is not None and found.first <= above:
         return "begins before its predecessor ends"
     if found.entries != node.counts[index]:

@@ -1,4 +1,4 @@
-"""Every node of a tree, for whoever must look at all of them: garbage collection, sync, fsck."""
+"""Traversal of all nodes of a tree, for garbage collection, sync and fsck."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ from hangar.objects.store import NodeStore
 __all__ = ["walk"]
 
 _TOGETHER = 64
-"""Nodes that are loaded together, at most."""
+"""Maximum number of nodes that are loaded together."""
 
 
 def walk(store: NodeStore, root: bytes, seen: set[Digest] | None = None) -> Iterator[tuple[Digest, Node]]:
@@ -25,8 +25,8 @@ def walk(store: NodeStore, root: bytes, seen: set[Digest] | None = None) -> Iter
     root
         Digest of the root.
     seen
-        Nodes to leave out together with all that lies below them; those that are met are added. So several trees that share
-        nodes are walked as one.
+        Nodes to skip together with everything below them; visited nodes are added. So the shared nodes of several trees
+        are visited once.
 
     Yields
     ------
@@ -40,7 +40,7 @@ def walk(store: NodeStore, root: bytes, seen: set[Digest] | None = None) -> Iter
     """
     met = set() if seen is None else seen
     level = store.load(root).level
-    # A stack of pieces of levels; what waits in it is bounded by the height times the entries below one piece.
+    # A stack of parts of levels. Its size is bounded by the height times the number of children of one part.
     stack: list[tuple[list[Digest], int]] = [([Digest(root)], level)]
     while stack:
         digests, level = stack.pop()
