@@ -227,13 +227,13 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         "the checksum of a batch is not compared",
-        "src/hangar/blobs/store.py",
+        "src/hangar/blobs/reader.py",
         "        if not (checksums(rows, header.seed) == words[:, CHECK]).all():\n",
         "        if False:\n",
     ),
     Step(
         "the checksums of a list are not compared",
-        "src/hangar/blobs/store.py",
+        "src/hangar/blobs/reader.py",
         "        if sums != words[:, CHECK].tolist():\n",
         "        if False:\n",
     ),

@@ -9,18 +9,17 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from itertools import islice
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from hangar.blobs.reader import STALE
 from hangar.columns.keyspace import FLAT, KeySpace
 from hangar.columns.lookup import KeyBatch
 from hangar.columns.sampletable import Positions, SampleTable
 from hangar.columns.views import Chunk
 from hangar.errors import (
-    CorruptionError,
     InvalidInputError,
-    PathNotFoundError,
     PositionNotFoundError,
     SampleNotFoundError,
 )
@@ -35,10 +34,8 @@ if TYPE_CHECKING:
     from hangar.columns.values import ValueReader
     from hangar.schema import ColumnSchema
 
-__all__ = ["STALE", "EntryReader", "chunk_entries"]
+__all__ = ["EntryReader", "chunk_entries"]
 
-STALE: Final = (CorruptionError, PathNotFoundError)
-"""A location in a table that is no longer right shows as one of these."""
 _CHUNK_ENTRIES = 1024
 _CHUNK_BYTES = 8 * 2**20
 """Iteration reads ahead by at most so many samples, of at most so many bytes together where that is known."""

@@ -1,0 +1,275 @@
+"""Reading blobs at locations that were looked up before: of a batch, of an offset table, of one blob.
+
+Every byte is checked against the checksum of its location. A location may be stale, when the blob was moved; that shows as a
+``CorruptionError`` or a ``PathNotFoundError``, and what to do then is for the caller: ``BlobStore`` looks everything up once more, a
+column drops its offset table.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+from xxhash import xxh3_64_intdigest
+
+from hangar.backends.base import Blob, Rows
+from hangar.backends.file import BlobFile
+from hangar.backends.location import (
+    CHECK,
+    FILE_BITS,
+    FILE_MASK,
+    FILE_ROW,
+    HEADER,
+    LENGTH_MASK,
+    OFFSET,
+    STORED,
+    Location,
+    Locations,
+    Words,
+)
+from hangar.backends.raw import LARGE_BYTES, gather_list, gather_rows
+from hangar.blobs.catalog import get_header
+from hangar.blobs.files import OpenFiles
+from hangar.blobs.index import Digests, Positions
+from hangar.blobs.locator import IN_MEMORY, Locator
+from hangar.blobs.offsets import OffsetTable
+from hangar.db import Database
+from hangar.digest import NDARRAY, Header, checksum, checksums, digest_list
+from hangar.errors import CorruptionError, PathNotFoundError
+from hangar.gathering import gather_entries
+
+__all__ = ["STALE", "BlobReader"]
+
+_FILE_MASK = np.uint64(FILE_BITS)
+_CACHED_HEADERS: Final = 65_536
+STALE: Final = (CorruptionError, PathNotFoundError)
+"""A stale location shows as one of these."""
+
+
+class BlobReader:
+    """The blobs of one repository, by location.
+
+    Parameters
+    ----------
+    db
+        Its database.
+    directory
+        Its ``.hangar``.
+    """
+
+    def __init__(self, db: Database, directory: Path) -> None:
+        self.db = db
+        self.directory = directory
+        self.files = OpenFiles(db, directory)
+        self.locator = Locator(db, directory)
+        self._headers: dict[int, Header] = {}
+
+    def header_id(self, header: Header) -> int:
+        """The number by which locations name a header: its seed. It is recorded when a blob of it is published."""
+        self._headers.setdefault(header.seed, header)
+        return header.seed
+
+    def header(self, number: int) -> Header:
+        """The header of a number that a location names.
+
+        Raises
+        ------
+        CorruptionError
+            It is not recorded.
+        """
+        found = self._headers.get(number) or self.locator.pending_header(number)
+        if found is None:
+            with self.db.read() as transaction:
+                found = get_header(transaction, number)
+            if len(self._headers) >= _CACHED_HEADERS:
+                self._headers.clear()
+            self._headers[number] = found
+        return found
+
+    # ------------------------------------------------------------------ reading at locations
+
+    def read_rows_at(
+        self, words: Words, header: Header, nbytes: int, out: Rows | None = None, *, digests: Digests | None = None
+    ) -> Rows:
+        """As :meth:`read_rows`, at locations that were looked up before, and without a second attempt.
+
+        Parameters
+        ----------
+        words
+            Locations, as :meth:`locate` gives them: uint64, shape (n, 5), n at least one.
+        digests
+            The digests of the same blobs, for those that lie in memory; None where none does.
+        """
+        # The common case, in as few calls as can be: all in one file, as they are.
+        tail = words[:, STORED:]
+        same = tail == tail[0]
+        if same.item(same.argmin()):
+            file = self.files.raw.get(tail.item(2))
+            if file is not None and tail.item(0) == nbytes and tail.item(1) == header.seed:
+                return _gather(file, words, nbytes, out, header.seed)
+        parts = _by_file(words)
+        if len(parts) == 1:
+            return self._rows_of_file(parts[0][0], digests, words, header, nbytes, out)
+        if out is None:
+            out = np.empty((len(words), nbytes), np.uint8)
+        for file_id, part in parts:
+            out[part] = self._rows_of_file(file_id, _part(digests, part), words[part], header, nbytes, None)
+        return out
+
+    def _rows_of_file(
+        self, file_id: int, digests: Digests | None, words: Words, header: Header, nbytes: int, out: Rows | None
+    ) -> Rows:
+        if file_id == IN_MEMORY:
+            return _stack(self._list_in_memory(digests), header, nbytes, out)
+        right = words[:, HEADER] == header.seed
+        if not right.all():
+            raise CorruptionError("the blob is not what its column holds")
+        file, backend = self.files.get(file_id)
+        if backend.capabilities.raw:
+            # Codec and row are zero, so the stored length fills its word.
+            if not (words[:, STORED] == nbytes).all():
+                raise CorruptionError(f"the blob does not have the {nbytes} bytes that its header says")
+            return _gather(file, words, nbytes, out, header.seed)
+        rows = np.empty((len(words), nbytes), np.uint8) if out is None else out
+        backend.read_rows(file, Locations(words), header, rows)
+        if not (checksums(rows, header.seed) == words[:, CHECK]).all():
+            raise CorruptionError(f"its checksum does not match in {file.path}")
+        return rows
+
+    def read_list_at(self, words: Words, *, digests: Digests | None = None) -> list[tuple[Header, Blob]]:
+        """As :meth:`read_list`, at locations that were looked up before, and without a second attempt.
+
+        Parameters
+        ----------
+        words, digests
+            As in :meth:`read_rows_at`.
+        """
+        parts = _by_file(words)
+        if len(parts) == 1:
+            return self._list_of_file(parts[0][0], digests, words)
+        blobs: dict[int, tuple[Header, Blob]] = {}
+        for file_id, part in parts:
+            blobs.update(
+                zip(part.tolist(), self._list_of_file(file_id, _part(digests, part), words[part]), strict=True)
+            )
+        return list(map(blobs.__getitem__, range(len(words))))
+
+    def _list_of_file(self, file_id: int, digests: Digests | None, words: Words) -> list[tuple[Header, Blob]]:
+        if file_id == IN_MEMORY:
+            return self._list_in_memory(digests)
+        numbers: list[int] = words[:, HEADER].tolist()
+        try:
+            headers = list(map(self._headers.__getitem__, numbers))
+        except KeyError:
+            headers = list(map(self.header, numbers))
+        file, backend = self.files.get(file_id)
+        if backend.capabilities.raw:
+            lengths = words[:, STORED]
+            if int(lengths.max()) > LENGTH_MASK:
+                raise CorruptionError(f"a location in {file.path} names a codec, and nothing there is encoded")
+            mapped = file.need_all(words[:, OFFSET], lengths)
+            kinds = {header.kind for header in headers}
+            blobs, sums = gather_list(file, mapped, words[:, OFFSET], lengths, kinds, words[:, HEADER])
+        else:
+            blobs = backend.read_list(file, Locations(words), headers)
+            sums = [checksum(blob, number) for blob, number in zip(blobs, numbers, strict=True)]  # type: ignore[arg-type]
+        if sums != words[:, CHECK].tolist():
+            raise CorruptionError(f"its checksum does not match in {file.path}")
+        return list(zip(headers, blobs, strict=True))
+
+    def _list_in_memory(self, digests: Digests | None) -> list[tuple[Header, Blob]]:
+        blobs: list[tuple[Header, Blob]] = []
+        if digests is None:
+            raise CorruptionError("the blob has no location")
+        for digest in digest_list(digests):
+            held = self.locator.buffered(digest)
+            if held is None:
+                raise CorruptionError("the blob was moved while it was read")
+            fresh: Blob = np.frombuffer(held.data, np.uint8).copy() if held.header.kind == NDARRAY else held.data
+            blobs.append((held.header, fresh))
+        return blobs
+
+    def _read_encoded(self, found: Location, header: Header) -> Blob | None:
+        """The blob at one location of a file that is open, None where anything is not as expected."""
+        opened = self.files.opened(found[FILE_ROW] & FILE_BITS)
+        if opened is None or opened[1].capabilities.raw:
+            return None
+        try:
+            blob = opened[1].read_one(opened[0], found, header)
+        except STALE:
+            return None
+        return blob if checksum(blob, found[HEADER]) == found[CHECK] else None  # type: ignore[arg-type]
+
+    # ------------------------------------------------------------------ reading from an offset table
+
+    def read_rows_of(
+        self, table: OffsetTable, positions: Positions | range, header: Header, nbytes: int, out: Rows | None = None
+    ) -> Rows:
+        """As :meth:`read_rows`, of the blobs at some positions of an offset table, and without a second attempt.
+
+        Raises
+        ------
+        CorruptionError, PathNotFoundError
+            One is damaged, or was moved since the table was made.
+        """
+        if not len(positions):
+            return np.empty((0, nbytes), np.uint8) if out is None else out
+        if not (table.plain and table.stored == nbytes < LARGE_BYTES and table.seed == header.seed):
+            return self.read_rows_at(table.words(positions), header, nbytes, out)
+        file = self.files.raw.get(table.file_id) or self.files.get(table.file_id)[0]
+        mapped = file.need(table.end)
+        rows = np.empty((len(positions), nbytes), np.uint8) if out is None else out
+        if gather_entries(mapped.map, table.where, table.checks, positions, rows, table.seed) >= 0:
+            raise CorruptionError(f"its checksum does not match in {file.path}")
+        return rows
+
+    def read_one_of(self, table: OffsetTable, position: int) -> tuple[Header, Blob]:
+        """As :meth:`read_one`, of the blob at a position of an offset table; errors as of :meth:`read_rows_of`."""
+        if table.plain and table.stored < LARGE_BYTES:
+            file = self.files.raw.get(table.file_id)
+            header = self._headers.get(table.seed)
+            if file is not None and header is not None and header.kind == NDARRAY:
+                offset, check = table.offset_and_check(position)
+                mapped = file.mapped
+                end = offset + table.stored
+                if end <= mapped.size and file.whole(mapped):
+                    rows = mapped.bytes[offset:end].copy()
+                    if xxh3_64_intdigest(rows, table.seed) == check:
+                        return header, rows
+        found = table.location(position)
+        header = self._headers.get(found[HEADER])
+        blob = None if header is None else self._read_encoded(found, header)
+        if blob is None or header is None:
+            return self.read_list_at(table.words(range(position, position + 1)))[0]
+        return header, blob
+
+
+def _gather(file: BlobFile, words: Words, nbytes: int, out: Rows | None, seed: int) -> Rows:
+    """Blobs of one file in which they lie as they are: ``nbytes`` is below 2^56."""
+    mapped = file.need_all(words[:, OFFSET], words[:, STORED])
+    rows = np.empty((len(words), nbytes), np.uint8) if out is None else out
+    gather_rows(file, mapped, words[:, OFFSET], words[:, CHECK], rows, seed)
+    return rows
+
+
+def _by_file(words: Words) -> list[tuple[int, Positions]]:
+    """Ids of the files that locations lie in, each with the positions of those locations."""
+    files = words[:, FILE_ROW] & FILE_MASK
+    order = np.argsort(files, kind="stable")
+    ordered = files[order]
+    cuts = np.flatnonzero(ordered[1:] != ordered[:-1]) + 1
+    return [(int(files[part[0]]), part) for part in np.split(order, cuts)]
+
+
+def _stack(blobs: list[tuple[Header, Blob]], header: Header, nbytes: int, out: Rows | None) -> Rows:
+    rows = np.empty((len(blobs), nbytes), np.uint8) if out is None else out
+    for index, (found, blob) in enumerate(blobs):
+        if found != header or len(blob) != nbytes:
+            raise CorruptionError("the blob is not what its column holds")
+        rows[index] = blob if isinstance(blob, np.ndarray) else np.frombuffer(blob, np.uint8)
+    return rows
+
+
+def _part(digests: Digests | None, part: Positions) -> Digests | None:
+    return None if digests is None else digests[part]
