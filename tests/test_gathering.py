@@ -134,6 +134,9 @@ def test_a_position_that_the_table_does_not_have(source: mmap.mmap) -> None:
     for some, positions, count in ((offsets[:2], 0, 1), (offsets, two, 1), (offsets, 0, -1)):
         with pytest.raises(ValueError, match="belong together"):
             kernel.gather_table(source, some, checks, positions, count, rows, 0)
+    # Eight times the count is beyond 64 bits, and comes out as the length of no positions at all.
+    with pytest.raises(ValueError, match="belong together"):
+        kernel.gather_table(source, offsets, checks, np.empty(0, np.int64), 2**61, np.empty(0, np.uint8), 0)
 
 
 @needs_kernel

@@ -383,7 +383,7 @@ static PyObject *gather_table(PyObject *module, PyObject *args)
             goto done;
         s.positions = positions.buf;
     }
-    if (count < 0 || checks.len != offsets.len || offsets.len % 8 || (positions.obj && positions.len != 8 * count))
+    if (count < 0 || checks.len != offsets.len || offsets.len % 8 || (positions.obj && (positions.len % 8 || positions.len / 8 != count)))
         PyErr_SetString(PyExc_ValueError, "offsets, checksums and positions do not belong together");
     else
         wrong = copy_unlocked(&s, count, &out, seed);
