@@ -364,10 +364,10 @@ def test_the_directory_is_bounded(repo: Repository, monkeypatch: pytest.MonkeyPa
     cache = CacheFiles(Path(repo.path, ".hangar"))
     monkeypatch.setattr(limits, "CACHE_DIRECTORY_BYTES", 3 * path.stat().st_size + 1_000)
     arrays = {"a": np.zeros(path.stat().st_size - 500, np.uint8)}
-    stale = path.with_name("00.123-456")
+    stale = path.with_name(f"{'00' * 32}.123-456")
     stale.write_bytes(b"x")
     os.utime(stale, (0, 0))
-    fresh = path.with_name("00.123-457")
+    fresh = path.with_name(f"{'00' * 32}.123-457")
     fresh.write_bytes(b"x")
     os.utime(path, (1, 1))
     for number in range(5):

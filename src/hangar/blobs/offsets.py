@@ -33,6 +33,13 @@ Positions = npt.NDArray[np.int64]
 Numbers = npt.NDArray[np.uint32]
 
 _ROW_SHIFT = np.uint64(ROW_SHIFT)
+_DTYPES: Final[dict[str, npt.DTypeLike]] = {
+    "extents": np.uint64,
+    "extent_of": np.uint32,
+    "where": np.uint64,
+    "checks": np.uint64,
+    "chunked": np.bool_,
+}
 
 
 class OffsetTable:
@@ -118,6 +125,30 @@ class OffsetTable:
         for part in parts:
             builder.add(part)
         return builder.table()
+
+    @classmethod
+    def of(cls, **arrays: npt.NDArray[Any]) -> OffsetTable:
+        """The table that :meth:`arrays` gave.
+
+        Raises
+        ------
+        ValueError, TypeError
+            They are no parts of one table.
+        """
+        for name, array in arrays.items():
+            if array.dtype != _DTYPES.get(name) or array.ndim != (2 if name == "extents" else 1):
+                raise ValueError(f"not a part of an offset table: {name}")
+        table = cls(**arrays)
+        extents, extent_of = table._extents, table._extent_of
+        if (
+            extents.shape[1] != LOCATION_WORDS
+            or len(table._chunked) != len(extents)
+            or len(table.checks) != table.count
+            or len(extent_of) != (0 if len(extents) == 1 else table.count)
+            or (len(extent_of) and int(extent_of.max()) >= len(extents))
+        ):
+            raise ValueError("parts of different offset tables")
+        return table
 
     def words(self, positions: Positions | range) -> Words:
         """Locations of the blobs at some positions, shape (m, 5)."""

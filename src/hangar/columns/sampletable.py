@@ -204,14 +204,20 @@ def _keys(ints: npt.NDArray[np.uint64], count: int, room: int) -> tuple[int, Key
     return (least, ints - ints[0]) if room >= 8 else (-1, none)
 
 
+def _are_cells(rows: Rows, schema: ColumnSchema) -> bool:
+    return rows.dtype == np.uint8 and rows.ndim == 2 and rows.shape[1] == schema.form.width
+
+
 def load_table(file: TableFile, schema: ColumnSchema, root: Root) -> SampleTable | None:
     """The table that a cache file holds; None where it is not one of this column."""
     arrays = dict(file.arrays)
     try:
         least, keys = int(arrays.pop("least")[0]), arrays.pop("keys")
-        held: Any = arrays["rows"] if schema.form.kind == FIXED_INLINE else OffsetTable(**arrays)
+        held: Any = arrays["rows"] if schema.form.kind == FIXED_INLINE else OffsetTable.of(**arrays)
         count = len(held) if isinstance(held, np.ndarray) else held.count
-        if count != root.entries or (isinstance(held, np.ndarray) and held.shape[1] != schema.form.width):
+        if count != root.entries or (isinstance(held, np.ndarray) and not _are_cells(held, schema)):
+            return None
+        if keys.dtype not in (np.uint32, np.uint64) or keys.shape not in ((0,), (count,)):
             return None
         return SampleTable(schema, count, least, keys, held, file)
     except (KeyError, TypeError, IndexError, ValueError):

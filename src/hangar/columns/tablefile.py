@@ -3,7 +3,7 @@
 They hold nothing that is not elsewhere, and deleting any or all of them is always safe. A file that is damaged, cut, of another version or of
 another tree is not used and is replaced. Files are written under a name of their own and renamed, so several processes may
 write the same one. Where nothing can be written, nothing is; the directory is kept below a size by removing the files that
-were used least recently.
+were used least recently. A directory that is a symbolic link is not used, and files of other names are left alone: they are somebody else's.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import contextlib
 import math
 import os
+import re
 import struct
 import time
 from collections.abc import Mapping
@@ -35,6 +36,10 @@ _MAGIC: Final = b"HANGARTB"
 _VERSION: Final = 0
 _ALIGNED: Final = 64
 _SUFFIX: Final = ".table"
+_NAME: Final = re.compile(r"[0-9a-f]{64}\.(table|[0-9]+-[0-9]+)")
+"""What files here are called: the digest of a tree, and until such a file is whole the process and time of its writer."""
+_KINDS: Final = "biufcSVU"
+"""Of dtypes that hold their values themselves, and no references to objects."""
 _STALE_SECONDS: Final = 3_600
 """A file of this age that was never renamed belongs to a process that died."""
 
@@ -106,7 +111,9 @@ class CacheFiles:
         """
         path = self._path(root)
         try:
-            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+            if not self._is_ours():
+                return None
+            descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC | os.O_NOFOLLOW | os.O_NONBLOCK)
         except OSError:
             return None
         kept = False
@@ -135,6 +142,8 @@ class CacheFiles:
         with contextlib.suppress(OSError, HangarError):
             try:
                 self._directory.mkdir(exist_ok=True)
+                if not self._is_ours():
+                    return
                 self._make_room(sum(array.nbytes for array in arrays.values()))
                 with own.open("xb") as file:
                     for piece in _encode(root, arrays):
@@ -146,13 +155,20 @@ class CacheFiles:
     def remove(self, root: bytes) -> None:
         """Remove the file of a tree."""
         with contextlib.suppress(OSError):
-            self._path(root).unlink()
+            if self._is_ours():
+                self._path(root).unlink()
+
+    def _is_ours(self) -> bool:
+        """Whether the directory is one of the repository, and no link to somewhere else."""
+        return not self._directory.is_symlink()
 
     def _make_room(self, nbytes: int) -> None:
         found = []
         for path in self._directory.iterdir():
+            if not _NAME.fullmatch(path.name):
+                continue
             with contextlib.suppress(OSError):
-                status = path.stat()
+                status = path.lstat()
                 if path.suffix != _SUFFIX and time.time() - status.st_mtime > _STALE_SECONDS:
                     path.unlink()
                 else:
@@ -218,11 +234,19 @@ def _decode(data: npt.NDArray[np.uint8], root: bytes) -> Arrays | None:
     if head != _head_check(root, described, body) or body != checksum(data[start:].data, 0):
         return None
     arrays: dict[str, npt.NDArray[Any]] = {}
-    for part in msgspec.msgpack.Decoder(list[_Part]).decode(described):
-        dtype = np.dtype(part.dtype)
-        count = math.prod(part.shape)
-        first = start + part.start
-        array = data[first : first + count * dtype.itemsize].view(dtype).reshape(part.shape)
-        array.flags.writeable = False
-        arrays[part.name] = array
+    try:
+        for part in msgspec.msgpack.Decoder(list[_Part]).decode(described):
+            arrays[part.name] = _array(data[start:], part)
+    except (msgspec.DecodeError, TypeError, ValueError, OverflowError):
+        # Its checksums are right, so that this is no accident. It is not used all the same.
+        return None
     return arrays
+
+
+def _array(data: npt.NDArray[np.uint8], part: _Part) -> npt.NDArray[Any]:
+    dtype = np.dtype(part.dtype)
+    if dtype.kind not in _KINDS or part.start < 0 or min(part.shape, default=0) < 0:
+        raise ValueError("no array of a cache file")
+    array = data[part.start : part.start + math.prod(part.shape) * dtype.itemsize].view(dtype).reshape(part.shape)
+    array.flags.writeable = False
+    return array
