@@ -74,7 +74,7 @@ def test_a_blob_digest_is_blake3_under_the_key_of_its_header() -> None:
 
 def test_one_content_under_two_headers_has_two_digests_and_two_checksums() -> None:
     assert len({blob_digest(header, b"1234") for header in HEADERS}) == len(HEADERS)
-    assert len({checksum(b"1234", header.seed) for header in HEADERS}) == len(HEADERS)
+    assert len({checksum(b"1234", header.id) for header in HEADERS}) == len(HEADERS)
     assert not {blob_digest(header, b"1234") for header in HEADERS} & {record_digest(name, b"1234") for name in CLASSES}
 
 
@@ -87,10 +87,10 @@ def test_batches_equal_single_calls(width: int, count: int) -> None:
     assert digests.shape == (count, 32)
     assert digests.dtype == np.uint8
     assert digest_list(digests) == [blob_digest(header, row.tobytes()) for row in rows]
-    sums = checksums(rows, header.seed)
+    sums = checksums(rows, header.id)
     assert sums.dtype == np.uint64
-    assert sums.tolist() == [checksum(row.tobytes(), header.seed) for row in rows]
-    assert sums.tolist() == [xxh3_64_intdigest(row.tobytes(), seed=header.seed) for row in rows]
+    assert sums.tolist() == [checksum(row.tobytes(), header.id) for row in rows]
+    assert sums.tolist() == [xxh3_64_intdigest(row.tobytes(), seed=header.id) for row in rows]
 
 
 @pytest.mark.parametrize("count", [0, 3, 1_200])

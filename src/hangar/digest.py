@@ -147,8 +147,8 @@ class Header(msgspec.Struct, frozen=True, dict=True):
         return blake3(self.encode(), derive_key_context=_BLOB_CONTEXT).digest()
 
     @cached_property
-    def seed(self) -> int:
-        """Seed of the checksum of blobs of this header, so that a wrong header is found as wrong bytes are."""
+    def id(self) -> int:
+        """Id by which locations name the header, the XXH3 of its encoding. It is the seed of blob checksums, so a wrong header fails them."""
         return xxh3_64_intdigest(self.encode())
 
 
@@ -199,7 +199,7 @@ def blob_digests_of_list(headers: Sequence[Header], buffers: Sequence[Buffer]) -
 
 
 def checksum(buffer: Buffer, seed: int) -> int:
-    """Checksum of a blob's logical bytes, with the ``seed`` of its header."""
+    """Checksum of a blob's logical bytes; ``seed`` is the id of its header."""
     return xxh3_64_intdigest(buffer, seed)
 
 

@@ -372,12 +372,12 @@ def test_a_missing_header_is_damage(bench: Bench) -> None:
 
 def test_two_headers_of_one_number_are_refused(bench: Bench) -> None:
     class Twin(Header, frozen=True):
-        seed = IMAGE.seed
+        seed = IMAGE.id
 
     twin = Twin(NDARRAY, UINT8, (1,))
-    bench.db.update(lambda transaction: put_headers(transaction, {IMAGE.seed: IMAGE}))
+    bench.db.update(lambda transaction: put_headers(transaction, {IMAGE.id: IMAGE}))
     with pytest.raises(HangarError):
-        bench.db.update(lambda transaction: put_headers(transaction, {IMAGE.seed: twin}))
+        bench.db.update(lambda transaction: put_headers(transaction, {IMAGE.id: twin}))
 
 
 def test_a_file_in_use_is_leased(bench: Bench) -> None:

@@ -228,7 +228,7 @@ STEPS: tuple[Step, ...] = (
     Step(
         "the checksum of a batch is not compared",
         "src/hangar/blobs/reader.py",
-        "        if not (checksums(rows, header.seed) == words[:, CHECK]).all():\n",
+        "        if not (checksums(rows, header.id) == words[:, CHECK]).all():\n",
         "        if False:\n",
     ),
     Step(

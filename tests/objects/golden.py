@@ -116,7 +116,7 @@ def digests() -> Iterator[tuple[str, str]]:
     for name, header in HEADERS.items():
         yield f"header: {name}", header.encode().hex()
         yield f"blob: {name}", blob_digest(header, b"logical bytes").hex()
-        yield f"checksum: {name}", f"{checksum(b'logical bytes', header.seed):016x}"
+        yield f"checksum: {name}", f"{checksum(b'logical bytes', header.id):016x}"
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ over thousands of locations costs a few array operations. What the words mean is
     offset | checksum | codec << 56 + stored length | header | row << 32 + file
 
 ``offset`` counts bytes in the blob file, ``row`` counts blobs in a chunk. The checksum is the xxh3-64 of the *logical* bytes,
-seeded with the number of their header, which is the xxh3-64 of the header's encoding (see ``hangar.digest``).
+seeded with the id of their header (``header``), which is the xxh3-64 of the header's encoding (see ``hangar.digest``).
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class Locations(msgspec.Struct, frozen=True):
 
     @property
     def header(self) -> Words:
-        """Number of the header, shape (n,)."""
+        """Id of the header, shape (n,)."""
         return self.words[:, HEADER]
 
     @property
@@ -171,6 +171,6 @@ class Locations(msgspec.Struct, frozen=True):
         return rows
 
     def set_checks(self, headers: npt.ArrayLike, checks: npt.ArrayLike) -> None:
-        """Fill in what :meth:`at` left open: the header numbers and checksums, a constant or of shape (n,)."""
+        """Fill in what :meth:`at` left open: the header ids and checksums, a constant or of shape (n,)."""
         self.words[:, HEADER] = headers
         self.words[:, CHECK] = checks

@@ -38,9 +38,9 @@ class Batch(msgspec.Struct, frozen=True):
     payload
         What is written.
     headers
-        Their headers, by number.
-    numbers
-        Number of the header of each, or the one of all.
+        Their headers, by id.
+    header_ids
+        Id of the header of each, or the one of all.
     sums
         Computes the checksum of each.
     sought
@@ -51,7 +51,7 @@ class Batch(msgspec.Struct, frozen=True):
 
     payload: Payload
     headers: dict[int, Header]
-    numbers: Words | int
+    header_ids: Words | int
     sums: Callable[[], Words]
     sought: Sought
     places: Positions
@@ -59,10 +59,10 @@ class Batch(msgspec.Struct, frozen=True):
 
 def batch_of_rows(rows: Rows, header: Header, fresh: Positions, sought: Sought) -> Batch:
     """The batch of those ``rows`` that are ``fresh``: positions in the order of the digests ``sought``."""
-    headers = {header.seed: header}
+    headers = {header.id: header}
     if len(fresh) == len(rows):
         payload = Payload.of_rows(rows, header)
-        return Batch(payload, headers, header.seed, lambda: checksums(rows, header.seed), sought, fresh)
+        return Batch(payload, headers, header.id, lambda: checksums(rows, header.id), sought, fresh)
     size = rows.shape[1]
     kept = np.sort(fresh)
     places = np.searchsorted(kept, fresh)
@@ -70,7 +70,7 @@ def batch_of_rows(rows: Rows, header: Header, fresh: Positions, sought: Sought) 
     if size * len(kept) < _SEGMENT_BYTES * (len(cuts) + 1):
         chosen = rows.take(kept, axis=0)
         payload = Payload.of_rows(chosen, header)
-        return Batch(payload, headers, header.seed, lambda: checksums(chosen, header.seed), sought, places)
+        return Batch(payload, headers, header.id, lambda: checksums(chosen, header.id), sought, places)
     starts = kept[np.concatenate(([0], cuts))].tolist()
     stops = (kept[np.concatenate((cuts - 1, [len(kept) - 1]))] + 1).tolist()
     pieces = [rows[start:stop] for start, stop in zip(starts, stops, strict=True)]
@@ -78,8 +78,8 @@ def batch_of_rows(rows: Rows, header: Header, fresh: Positions, sought: Sought) 
     return Batch(
         payload,
         headers,
-        header.seed,
-        lambda: np.concatenate([checksums(piece, header.seed) for piece in pieces]),
+        header.id,
+        lambda: np.concatenate([checksums(piece, header.id) for piece in pieces]),
         sought,
         places,
     )
@@ -94,18 +94,18 @@ def batch_of_list(
     chosen = [buffers[at] for at in positions]
     if isinstance(headers, Header):
         own: Header | list[Header] = headers
-        named = {headers.seed: headers}
-        seeds = [headers.seed]
+        named = {headers.id: headers}
+        ids = [headers.id]
     else:
         own = [headers[at] for at in positions]
-        named = {header.seed: header for header in own}
-        seeds = [header.seed for header in own]
+        named = {header.id: header for header in own}
+        ids = [header.id for header in own]
     lengths = np.fromiter((memoryview(buffer).nbytes for buffer in chosen), np.int64, len(chosen))
     joined = [b"".join(chosen)] if len(chosen) > 1 and int(lengths.sum()) < _JOINED_BYTES * len(chosen) else chosen
 
     def sums() -> Words:
-        seed_of = repeat(seeds[0]) if len(seeds) == 1 else iter(seeds)
-        return np.fromiter(map(xxh3_64_intdigest, chosen, seed_of), np.uint64, len(chosen))
+        seeds = repeat(ids[0]) if len(ids) == 1 else iter(ids)
+        return np.fromiter(map(xxh3_64_intdigest, chosen, seeds), np.uint64, len(chosen))
 
-    numbers = seeds[0] if isinstance(headers, Header) else np.array(seeds, np.uint64)
-    return Batch(Payload(joined, lengths, own), named, numbers, sums, sought, np.searchsorted(kept, fresh))
+    header_ids = ids[0] if isinstance(headers, Header) else np.array(ids, np.uint64)
+    return Batch(Payload(joined, lengths, own), named, header_ids, sums, sought, np.searchsorted(kept, fresh))

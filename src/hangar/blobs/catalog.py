@@ -197,37 +197,37 @@ def claim_ids(transaction: WriteTransaction, highest: int) -> None:
         transaction.put(META, _NEXT_ID, (highest + 1).to_bytes(_ID_BYTES, "big"))
 
 
-def _header_key(number: int) -> bytes:
-    return number.to_bytes(8, "big")
+def _header_key(header_id: int) -> bytes:
+    return header_id.to_bytes(8, "big")
 
 
-def get_header(transaction: ReadTransaction, number: int) -> Header:
-    """The header of a number.
+def get_header(transaction: ReadTransaction, header_id: int) -> Header:
+    """The header with an id.
 
     Raises
     ------
     CorruptionError
-        It is not recorded, or the record is not of this number.
+        It is not recorded, or the recorded header has another id.
     """
-    data = transaction.get(HEADERS, _header_key(number))
+    data = transaction.get(HEADERS, _header_key(header_id))
     try:
         header = None if data is None else Header.decode(data)
     except (InvalidInputError, ValueError) as error:
         raise CorruptionError(f"a blob header in the database cannot be read: {error}") from None
-    if header is None or header.seed != number:
-        raise CorruptionError(f"the blob header {number:016x} is missing from the database")
+    if header is None or header.id != header_id:
+        raise CorruptionError(f"the blob header {header_id:016x} is missing from the database")
     return header
 
 
 def put_headers(transaction: WriteTransaction, headers: dict[int, Header]) -> None:
-    """Record headers under their numbers; those that are there already are left.
+    """Record headers under their ids; those that are recorded already stay as they are.
 
     Raises
     ------
     HangarError
-        Two headers have one number (a chance of one in 2^64, unless somebody made them so).
+        Two headers have the same id (a chance of one in 2^64, unless somebody made them so).
     """
-    keys = [_header_key(number) for number in headers]
+    keys = [_header_key(header_id) for header_id in headers]
     rows = [header.encode() for header in headers.values()]
     fresh = []
     for key, row, found in zip(keys, rows, transaction.get_many(HEADERS, keys), strict=True):
@@ -235,6 +235,6 @@ def put_headers(transaction: WriteTransaction, headers: dict[int, Header]) -> No
             fresh.append((key, row))
         elif found != row:
             raise HangarError(
-                "two kinds of blob have headers of one number: this data cannot be stored beside what is there"
+                "two blob headers have the same id (a hash collision): this data cannot be stored in this repository"
             )
     transaction.put_many(HEADERS, sorted(fresh))

@@ -86,8 +86,8 @@ def check_intact(store: BlobStore, words: Words) -> Check:
 def logical_sizes(store: BlobStore, words: Words) -> npt.NDArray[np.int64]:
     """Logical bytes of blobs; of text and bytes those that are stored, which may be fewer."""
     locations = Locations(words)
-    numbers, which = np.unique(locations.header, return_inverse=True)
-    known = np.array([logical_size(store.header(number)) for number in numbers.tolist()], np.int64)[which]
+    header_ids, which = np.unique(locations.header, return_inverse=True)
+    known = np.array([logical_size(store.header(header_id)) for header_id in header_ids.tolist()], np.int64)[which]
     return np.where(known < 0, locations.length.astype(np.int64), known)
 
 
@@ -113,20 +113,20 @@ def _verify_raw(store: BlobStore, file: BlobFile, backend: Backend, locations: L
     inside[inside] = (locations.offset + locations.length)[inside] <= size
     view = file.need(int(size)).bytes.data
     starts, stops = locations.offset.tolist(), (locations.offset + locations.length).tolist()
-    numbers, checks = locations.header.tolist(), locations.check.tolist()
+    header_ids, checks = locations.header.tolist(), locations.check.tolist()
     for at in np.flatnonzero(inside).tolist():
-        start, stop, number = starts[at], stops[at], numbers[at]
+        start, stop, header_id = starts[at], stops[at], header_ids[at]
         if stop - start < LARGE_BYTES:
-            found = xxh3_64_intdigest(view[start:stop], number)
+            found = xxh3_64_intdigest(view[start:stop], header_id)
         else:
-            found = _checksum_of_large(file, start, stop, number)
+            found = _checksum_of_large(file, start, stop, header_id)
         inside[at] = found == checks[at]
     return inside
 
 
-def _checksum_of_large(file: BlobFile, start: int, stop: int, number: int) -> int:
+def _checksum_of_large(file: BlobFile, start: int, stop: int, header_id: int) -> int:
     """Checksum of a large blob, read in pieces: touched pages of the map would count as memory of the process."""
-    hasher = xxh3_64(seed=number)
+    hasher = xxh3_64(seed=header_id)
     buffer = np.empty(LARGE_BYTES, np.uint8)
     for at in range(start, stop, LARGE_BYTES):
         piece = buffer[: stop - at]
@@ -153,18 +153,18 @@ def _verify_piece(
 ) -> None:
     """Mark the intact blobs of a piece. Decoding fails for all of a call, so that a damaged one is found by halving."""
     taken = locations.take(piece)
-    numbers = np.unique(taken.header)
+    header_ids = np.unique(taken.header)
     try:
-        header = store.header(int(numbers[0]))
-        if len(numbers) == 1 and header.kind == NDARRAY:
+        header = store.header(int(header_ids[0]))
+        if len(header_ids) == 1 and header.kind == NDARRAY:
             rows = np.empty((len(piece), logical_size(header)), np.uint8)
             backend.read_rows(file, taken, header, rows)
-            sums = checksums(rows, header.seed)
+            sums = checksums(rows, header.id)
         else:
-            headers = [store.header(number) for number in taken.header.tolist()]
+            headers = [store.header(header_id) for header_id in taken.header.tolist()]
             blobs = backend.read_list(file, taken, headers)
             sums = np.array(
-                [checksum(blob, one.seed) for blob, one in zip(blobs, headers, strict=True)],  # type: ignore[arg-type]
+                [checksum(blob, one.id) for blob, one in zip(blobs, headers, strict=True)],  # type: ignore[arg-type]
                 np.uint64,
             )
     except CorruptionError:

@@ -107,10 +107,10 @@ class Locator:
                 return found
         return None
 
-    def pending_header(self, number: int) -> Header | None:
+    def pending_header(self, header_id: int) -> Header | None:
         """The header of unpublished blobs."""
         for pending in self._pending:
-            found = pending.headers.get(number)
+            found = pending.headers.get(header_id)
             if found is not None:
                 return found
         return None

@@ -132,10 +132,10 @@ class Mover:
 
     def _move(self, digests: Digests, places: Words) -> None:
         """Move one batch; what is damaged is found by halving and left out."""
-        numbers = np.unique(places[:, HEADER])
-        header = self._store.header(int(numbers[0]))
+        header_ids = np.unique(places[:, HEADER])
+        header = self._store.header(int(header_ids[0]))
         try:
-            if len(numbers) == 1 and header.kind == NDARRAY:
+            if len(header_ids) == 1 and header.kind == NDARRAY:
                 self._move_rows(digests, header)
             else:
                 self._move_list(digests)

@@ -70,7 +70,7 @@ class OffsetTable:
         "end",
         "file_id",
         "plain",
-        "seed",
+        "header_id",
         "stored",
         "where",
     )
@@ -88,10 +88,10 @@ class OffsetTable:
         self._where_view, self._checks_view = where.data, checks.data
         self.count: Final = len(where)
         self.plain: Final = len(extents) == 1 and not chunked[0] and extents[0, FILE_ROW] != 0
-        """Whether all blobs lie in one file, as they are, with one size and header: ``file_id``, ``stored`` and ``seed``."""
+        """Whether all blobs lie in one file, as they are, with one size and header: ``file_id``, ``stored`` and ``header_id``."""
         self.file_id: Final = int(extents[0, FILE_ROW])
         self.stored: Final = int(extents[0, STORED])
-        self.seed: Final = int(extents[0, HEADER])
+        self.header_id: Final = int(extents[0, HEADER])
         self.end: Final = int(where.max()) + self.stored if self.plain else 0
         """Of a plain table: the end of its last blob in the file."""
 

@@ -37,7 +37,7 @@ class Pending:
     indexes
         Where the others lie, newest first. Replaced, never changed.
     headers
-        Headers of all of them, by number.
+        Headers of all of them, by id.
     """
 
     __slots__ = ("buffered_bytes", "buffers", "headers", "indexes")

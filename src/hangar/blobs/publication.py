@@ -57,7 +57,7 @@ class Publication(msgspec.Struct, frozen=True):
     Attributes
     ----------
     headers
-        Those that may not be recorded yet, by number.
+        Headers by id, as far as they may not be recorded yet.
     """
 
     headers: dict[int, Header]

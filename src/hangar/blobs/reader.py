@@ -65,26 +65,25 @@ class BlobReader:
         self.locator = Locator(db, directory)
         self._headers: dict[int, Header] = {}
 
-    def header_id(self, header: Header) -> int:
-        """The number by which locations name a header: its seed. It is recorded when a blob of it is published."""
-        self._headers.setdefault(header.seed, header)
-        return header.seed
+    def remember_header(self, header: Header) -> None:
+        """Add a header to the cache of headers by id. The database records it when a blob of it is published."""
+        self._headers.setdefault(header.id, header)
 
-    def header(self, number: int) -> Header:
-        """The header of a number that a location names.
+    def header(self, header_id: int) -> Header:
+        """The header that a location names by its id.
 
         Raises
         ------
         CorruptionError
             It is not recorded.
         """
-        found = self._headers.get(number) or self.locator.pending_header(number)
+        found = self._headers.get(header_id) or self.locator.pending_header(header_id)
         if found is None:
             with self.db.read() as transaction:
-                found = get_header(transaction, number)
+                found = get_header(transaction, header_id)
             if len(self._headers) >= _CACHED_HEADERS:
                 self._headers.clear()
-            self._headers[number] = found
+            self._headers[header_id] = found
         return found
 
     # ------------------------------------------------------------------ reading at locations
@@ -106,8 +105,8 @@ class BlobReader:
         same = tail == tail[0]
         if same.item(same.argmin()):
             file = self.files.raw.get(tail.item(2))
-            if file is not None and tail.item(0) == nbytes and tail.item(1) == header.seed:
-                return _gather(file, words, nbytes, out, header.seed)
+            if file is not None and tail.item(0) == nbytes and tail.item(1) == header.id:
+                return _gather(file, words, nbytes, out, header.id)
         parts = _by_file(words)
         if len(parts) == 1:
             return self._rows_of_file(parts[0][0], digests, words, header, nbytes, out)
@@ -122,7 +121,7 @@ class BlobReader:
     ) -> Rows:
         if file_id == IN_MEMORY:
             return _stack(self._list_in_memory(digests), header, nbytes, out)
-        right = words[:, HEADER] == header.seed
+        right = words[:, HEADER] == header.id
         if not right.all():
             raise CorruptionError("the blob is not what its column holds")
         file, backend = self.files.get(file_id)
@@ -130,10 +129,10 @@ class BlobReader:
             # Codec and row are zero, so the stored length fills its word.
             if not (words[:, STORED] == nbytes).all():
                 raise CorruptionError(f"the blob does not have the {nbytes} bytes that its header says")
-            return _gather(file, words, nbytes, out, header.seed)
+            return _gather(file, words, nbytes, out, header.id)
         rows = np.empty((len(words), nbytes), np.uint8) if out is None else out
         backend.read_rows(file, Locations(words), header, rows)
-        if not (checksums(rows, header.seed) == words[:, CHECK]).all():
+        if not (checksums(rows, header.id) == words[:, CHECK]).all():
             raise CorruptionError(f"its checksum does not match in {file.path}")
         return rows
 
@@ -158,11 +157,11 @@ class BlobReader:
     def _list_of_file(self, file_id: int, digests: Digests | None, words: Words) -> list[tuple[Header, Blob]]:
         if file_id == IN_MEMORY:
             return self._list_in_memory(digests)
-        numbers: list[int] = words[:, HEADER].tolist()
+        header_ids: list[int] = words[:, HEADER].tolist()
         try:
-            headers = list(map(self._headers.__getitem__, numbers))
+            headers = list(map(self._headers.__getitem__, header_ids))
         except KeyError:
-            headers = list(map(self.header, numbers))
+            headers = list(map(self.header, header_ids))
         file, backend = self.files.get(file_id)
         if backend.capabilities.raw:
             lengths = words[:, STORED]
@@ -173,7 +172,7 @@ class BlobReader:
             blobs, sums = gather_list(file, mapped, words[:, OFFSET], lengths, kinds, words[:, HEADER])
         else:
             blobs = backend.read_list(file, Locations(words), headers)
-            sums = [checksum(blob, number) for blob, number in zip(blobs, numbers, strict=True)]  # type: ignore[arg-type]
+            sums = [checksum(blob, header_id) for blob, header_id in zip(blobs, header_ids, strict=True)]  # type: ignore[arg-type]
         if sums != words[:, CHECK].tolist():
             raise CorruptionError(f"its checksum does not match in {file.path}")
         return list(zip(headers, blobs, strict=True))
@@ -215,12 +214,12 @@ class BlobReader:
         """
         if not len(positions):
             return np.empty((0, nbytes), np.uint8) if out is None else out
-        if not (table.plain and table.stored == nbytes < LARGE_BYTES and table.seed == header.seed):
+        if not (table.plain and table.stored == nbytes < LARGE_BYTES and table.header_id == header.id):
             return self.read_rows_at(table.words(positions), header, nbytes, out)
         file = self.files.raw.get(table.file_id) or self.files.get(table.file_id)[0]
         mapped = file.need(table.end)
         rows = np.empty((len(positions), nbytes), np.uint8) if out is None else out
-        if gather_entries(mapped.map, table.where, table.checks, positions, rows, table.seed) >= 0:
+        if gather_entries(mapped.map, table.where, table.checks, positions, rows, table.header_id) >= 0:
             raise CorruptionError(f"its checksum does not match in {file.path}")
         return rows
 
@@ -228,14 +227,14 @@ class BlobReader:
         """As :meth:`read_one`, of the blob at a position of an offset table; errors as of :meth:`read_rows_of`."""
         if table.plain and table.stored < LARGE_BYTES:
             file = self.files.raw.get(table.file_id)
-            header = self._headers.get(table.seed)
+            header = self._headers.get(table.header_id)
             if file is not None and header is not None and header.kind == NDARRAY:
                 offset, check = table.offset_and_check(position)
                 mapped = file.mapped
                 end = offset + table.stored
                 if end <= mapped.size and file.whole(mapped):
                     rows = mapped.bytes[offset:end].copy()
-                    if xxh3_64_intdigest(rows, table.seed) == check:
+                    if xxh3_64_intdigest(rows, table.header_id) == check:
                         return header, rows
         found = table.location(position)
         header = self._headers.get(found[HEADER])

@@ -36,11 +36,11 @@ def verify_locations(store: BlobStore) -> Iterator[str]:
             yield f"the next id of a file is not above {highest:08x}, which is taken"
     headers: dict[int, bool] = {}
     for words in (index.locations().words for index in recorded.indexes):
-        for number in np.unique(words[:, HEADER]).tolist():
-            if number not in headers:
-                headers[number] = _has_header(store, number)
-                if not headers[number]:
-                    yield f"locations name the blob header {number:016x}, which is missing or damaged"
+        for header_id in np.unique(words[:, HEADER]).tolist():
+            if header_id not in headers:
+                headers[header_id] = _has_header(store, header_id)
+                if not headers[header_id]:
+                    yield f"locations name the blob header {header_id:016x}, which is missing or damaged"
         file_ids = words[:, FILE_ROW] & FILE_MASK
         for file_id in np.unique(file_ids).tolist():
             yield from _of_file(file_id, recorded.files.get(file_id), words[file_ids == file_id])
@@ -63,10 +63,10 @@ def _of_file(file_id: int, row: BlobFileRow | None, words: Words) -> Iterator[st
         yield f"blob file {file_id:08x} has no chunks, and a location names a row in one"
 
 
-def _has_header(store: BlobStore, number: int) -> bool:
+def _has_header(store: BlobStore, header_id: int) -> bool:
     try:
         with store.db.read() as transaction:
-            get_header(transaction, number)
+            get_header(transaction, header_id)
     except ResourceLimitError:
         raise
     except HangarError:

@@ -107,10 +107,10 @@ class BlobStore(BlobReader):
 
     def shared_header(self, digests: Digests) -> Header | None:
         """The header that all of ``digests`` have; None where they have several, or one is not in a file."""
-        numbers = self.locate(digests).words[:, HEADER]
-        if not len(numbers) or (numbers != numbers[0]).any() or not numbers[0]:
+        header_ids = self.locate(digests).words[:, HEADER]
+        if not len(header_ids) or (header_ids != header_ids[0]).any() or not header_ids[0]:
             return None
-        return self.header(int(numbers[0]))
+        return self.header(int(header_ids[0]))
 
     # ------------------------------------------------------------------ reading
 
@@ -178,20 +178,20 @@ class BlobStore(BlobReader):
         """One blob: header and logical bytes, as :meth:`read_list` gives them."""
         found = self.locator.locate_one(digest)
         if found is not None:
-            offset, check, stored, number, file_row = found
+            offset, check, stored, header_id, file_row = found
             file = self.files.raw.get(file_row)
-            header = self._headers.get(number)
+            header = self._headers.get(header_id)
             if file is not None and header is not None and stored < LARGE_BYTES:
                 mapped = file.mapped
                 end = offset + stored
                 if end <= mapped.size and file.whole(mapped):
                     if header.kind == NDARRAY:
                         rows = mapped.bytes[offset:end].copy()
-                        if xxh3_64_intdigest(rows, number) == check:
+                        if xxh3_64_intdigest(rows, header_id) == check:
                             return header, rows
                     else:
                         data = mapped.map[offset:end]
-                        if xxh3_64_intdigest(data, number) == check:
+                        if xxh3_64_intdigest(data, header_id) == check:
                             return header, data
             elif file is None and header is not None:
                 blob = self._read_encoded(found, header)

@@ -253,11 +253,11 @@ def _sizes(store: BlobStore, places: Words) -> npt.NDArray[np.float64]:
 def _problem_of_large(store: BlobStore, digest: bytes, words: Words) -> Reason | None:
     """What is wrong with a blob that is read and hashed piece by piece, None where nothing is."""
     location: Location = tuple(words.tolist())
-    number = location[HEADER]
+    header_id = location[HEADER]
     try:
-        header = store.header(number)
+        header = store.header(header_id)
         file, backend = store.files.get(location[FILE_ROW] & FILE_BITS)
-        digester, checker = blake3(key=header.key), xxh3_64(seed=number)
+        digester, checker = blake3(key=header.key), xxh3_64(seed=header_id)
         for piece in backend.read_pieces(file, location, header):
             digester.update(piece)  # type: ignore[arg-type]
             checker.update(piece)  # type: ignore[arg-type]

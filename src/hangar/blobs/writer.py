@@ -213,7 +213,7 @@ class BlobWriter:
         finally:
             append.write.settle()
             self._writing = None
-        locations.set_checks(batch.numbers, sums)
+        locations.set_checks(batch.header_ids, sums)
         self.pending.headers.update(batch.headers)
         self.pending.add(Index.build(batch.sought, locations.take(batch.places)))
         self._store.locator.arrange()
@@ -343,7 +343,7 @@ class BlobWriter:
         self._flush()
         with self._ended_by(HangarError):
             self._appender.prepare()
-        headers = {n: header for n, header in self.pending.headers.items() if n not in self._recorded_headers}
+        headers = {header_id: header for header_id, header in self.pending.headers.items() if header_id not in self._recorded_headers}
         store = self._store
         with self._ended_by(StorageError):
             # Runs are asked before the table, so a new place of what is stored in a run counts if it is in a newer one.
@@ -394,7 +394,7 @@ class BlobWriter:
         self._appender.published()
         self._recorded_headers.update(prepared.headers)
         for header in prepared.headers.values():
-            self._store.header_id(header)
+            self._store.remember_header(header)
         self._prepared = None
         if prepared.adds_run:
             self._store.locator.refresh()

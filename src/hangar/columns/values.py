@@ -189,10 +189,10 @@ class ValueReader:
                 lambda into: self._blobs.read_rows_of(offsets, positions, header, nbytes, into),
             )
         words = offsets.words(positions)
-        numbers = words[:, HEADER]
-        if schema.dtype is None or not len(words) or (numbers != numbers[0]).any():
+        header_ids = words[:, HEADER]
+        if schema.dtype is None or not len(words) or (header_ids != header_ids[0]).any():
             return schema.stack(self.many_of(table, positions), out)
-        header = self._blobs.header(int(numbers[0]))
+        header = self._blobs.header(int(header_ids[0]))
         self._check_header(header)
         nbytes = math.prod(header.shape) * schema.dtype.itemsize
         return self._read_into(
