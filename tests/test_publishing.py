@@ -35,12 +35,12 @@ class Recorded:
     def prepare(self) -> None:
         self._step("prepare")
 
-    def publish(self, transaction: WriteTransaction) -> None:
+    def record(self, transaction: WriteTransaction) -> None:
         transaction.put(META, KEY, b"new")
-        self._step("publish")
+        self._step("record")
 
-    def published(self) -> None:
-        self._step("published")
+    def committed(self) -> None:
+        self._step("committed")
 
     def rollback(self) -> None:
         self._step("rollback")
@@ -67,43 +67,43 @@ def stored(db: Database) -> bytes | None:
 
 
 def test_the_steps_are_made_in_order(db: Database, lock: WriterLock) -> None:
-    record = Recorded()
-    publish(db, lock, record)
-    assert record.steps == ["prepare", "publish", "published"]
+    change = Recorded()
+    publish(db, lock, change)
+    assert change.steps == ["prepare", "record", "committed"]
     assert stored(db) == b"new"
 
 
-@pytest.mark.parametrize("step", ["prepare", "publish", "published"])
+@pytest.mark.parametrize("step", ["prepare", "record", "committed"])
 @pytest.mark.parametrize("error", [KeyboardInterrupt(), OSError("a disk")])
 def test_a_step_that_fails_is_rolled_back(db: Database, lock: WriterLock, step: str, error: BaseException) -> None:
-    record = Recorded(step, error)
+    change = Recorded(step, error)
     with pytest.raises(type(error)):
-        publish(db, lock, record)
-    assert record.steps[-2:] == [step, "rollback"]
-    assert stored(db) == (b"new" if step == "published" else None)
+        publish(db, lock, change)
+    assert change.steps[-2:] == [step, "rollback"]
+    assert stored(db) == (b"new" if step == "committed" else None)
 
 
 def test_what_is_outdated_is_prepared_anew(db: Database, lock: WriterLock) -> None:
-    record = Recorded("publish", OutdatedError("changed"), times=2)
-    publish(db, lock, record)
-    assert record.steps == [*["prepare", "publish"] * 3, "published"]
+    change = Recorded("record", OutdatedError("changed"), times=2)
+    publish(db, lock, change)
+    assert change.steps == [*["prepare", "record"] * 3, "committed"]
 
 
 def test_what_goes_on_changing_is_given_up(db: Database, lock: WriterLock) -> None:
-    record = Recorded("publish", OutdatedError("changed"), times=100)
+    change = Recorded("record", OutdatedError("changed"), times=100)
     with pytest.raises(OutdatedError):
-        publish(db, lock, record)
-    assert record.steps[-1] == "rollback"
-    assert record.steps.count("prepare") == 8
+        publish(db, lock, change)
+    assert change.steps[-1] == "rollback"
+    assert change.steps.count("prepare") == 8
     assert stored(db) is None
 
 
 def test_who_lost_the_lock_records_nothing(db: Database, lock: WriterLock) -> None:
-    record = Recorded()
+    change = Recorded()
     force_release(db)
     with pytest.raises(LockedError):
-        publish(db, lock, record)
-    assert record.steps == ["prepare", "rollback"]
+        publish(db, lock, change)
+    assert change.steps == ["prepare", "rollback"]
     with pytest.raises(LockedError):
         publish_rows(db, lock, lambda transaction: transaction.put(META, KEY, b"rows"))
     assert stored(db) is None

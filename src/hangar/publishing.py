@@ -4,8 +4,8 @@ All that changes a repository under a lock goes through :func:`publish`: batches
 The order is always the same.
 
 1. ``prepare`` writes and syncs what the transaction will name (blob files, runs). Nobody sees any of it yet.
-2. One transaction checks the lock and calls ``publish``, which records the change. When it commits the change is durable.
-3. ``published`` brings the memory of this process in line.
+2. One transaction checks the lock and calls ``record``, which writes the rows of the change. When it commits, the change is durable.
+3. ``committed`` updates the memory of this process.
 
 If anything fails, or is interrupted, ``rollback`` brings memory back to what the database holds. That may be the change after all, where
 the transaction committed and the process did not learn of it.
@@ -19,7 +19,7 @@ from typing import Final, Protocol
 from hangar.db import Database, ReadTransaction, WriteTransaction
 from hangar.errors import InvalidStateError
 
-__all__ = ["OutdatedError", "Ownership", "Record", "Rows", "publish", "publish_rows"]
+__all__ = ["OutdatedError", "Ownership", "Publishable", "RowChange", "publish", "publish_rows"]
 
 _ATTEMPTS: Final = 8
 
@@ -35,24 +35,24 @@ class OutdatedError(InvalidStateError):
     """What was prepared stands for something that has changed since. The transaction changes nothing, and :func:`publish` prepares anew."""
 
 
-class Record(Protocol):
-    """A change of the repository, as :func:`publish` needs it."""
+class Publishable(Protocol):
+    """A change of the repository that :func:`publish` can make durable."""
 
     def prepare(self) -> None:
-        """Bring to disk what the transaction will name. Called again after an OutdatedError."""
+        """Write and sync the files that the transaction will name. Called again after an OutdatedError."""
 
-    def publish(self, transaction: WriteTransaction) -> None:
-        """Record the change; the lock was checked. May run again, in another transaction, where this one did not commit."""
+    def record(self, transaction: WriteTransaction) -> None:
+        """Write the rows of the change; the lock was checked. May run again in another transaction, if this one did not commit."""
 
-    def published(self) -> None:
-        """The transaction was committed: bring memory in line."""
+    def committed(self) -> None:
+        """Update memory after the transaction was committed."""
 
     def rollback(self) -> None:
-        """Something failed, at any step: bring memory back to what the database holds, which may be the change."""
+        """Bring memory back to what the database holds, after a failure at any step. The database may hold the change."""
 
 
-class Rows:
-    """A change of rows alone: there is nothing to prepare and nothing in memory.
+class RowChange:
+    """A change of rows of the database alone: nothing to prepare, nothing to update in memory.
 
     Parameters
     ----------
@@ -66,54 +66,54 @@ class Rows:
     def prepare(self) -> None:
         """Nothing lies outside of the database."""
 
-    def publish(self, transaction: WriteTransaction) -> None:
+    def record(self, transaction: WriteTransaction) -> None:
         """Change the rows."""
         self._write(transaction)
 
-    def published(self) -> None:
+    def committed(self) -> None:
         """Nothing is in memory."""
 
     def rollback(self) -> None:
         """Nothing is in memory."""
 
 
-def publish(db: Database, owner: Ownership, record: Record) -> None:
-    """Make a change of the repository true, all of it or nothing. When this returns it is durable.
+def publish(db: Database, owner: Ownership, change: Publishable) -> None:
+    """Publish a change, all of it or nothing. When this returns, the change is durable and visible.
 
     Parameters
     ----------
     owner
-        Checked in the transaction: who has lost the lock records nothing.
+        Checked in the transaction: after the lock was lost, nothing is recorded.
 
     Raises
     ------
     LockedError
         The lock was taken over.
     InvalidStateError
-        What the change was prepared from went on changing, attempt after attempt.
+        The state that the change was prepared from changed again in every attempt.
     HangarError
-        Whatever ``record`` raises. Nothing was published then, or its outcome is not known; memory is in line with the database.
+        Any error of ``change``. Nothing was published, or the outcome is not known; memory agrees with the database.
     """
 
     def write(transaction: WriteTransaction) -> None:
         owner.check(transaction)
-        record.publish(transaction)
+        change.record(transaction)
 
     try:
         for attempt in range(1, _ATTEMPTS + 1):
-            record.prepare()
+            change.prepare()
             try:
                 db.update(write)
                 break
             except OutdatedError:
                 if attempt == _ATTEMPTS:
                     raise
-        record.published()
+        change.committed()
     except BaseException:
-        record.rollback()
+        change.rollback()
         raise
 
 
 def publish_rows(db: Database, owner: Ownership, write: Callable[[WriteTransaction], object]) -> None:
-    """Change rows of the database under a lock; see :class:`Rows`."""
-    publish(db, owner, Rows(write))
+    """Change rows of the database under a lock; see :class:`RowChange`."""
+    publish(db, owner, RowChange(write))

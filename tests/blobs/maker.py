@@ -67,8 +67,8 @@ class Bench:
 
     def publish(self) -> None:
         self.writer.prepare()
-        self.db.update(self.writer.publish)
-        self.writer.published()
+        self.db.update(self.writer.record)
+        self.writer.committed()
 
     def add(self, blobs: Sequence[Blob]) -> None:
         """Add a batch, each to the backend of its kind."""

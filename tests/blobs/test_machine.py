@@ -1,4 +1,4 @@
-"""A store and its writer beside two dicts: what is published, and what is pending."""
+"""A store and its writer beside two dicts: what is published, and what is not published yet."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, ru
 
 from hangar import limits
 from hangar.blobs import BlobStore, BlobWriter, verify_blobs, verify_files
+from hangar.blobs import location_update as location_update_module
 from hangar.blobs import merging as merging_module
-from hangar.blobs import publication as publication_module
 from hangar.digest import BYTES, NDARRAY, STR, Header, blob_digests
 from hangar.errors import CorruptionError, LockedError
 from hangar.lock import WriterLock, force_release
@@ -47,7 +47,7 @@ class BlobMachine(RuleBasedStateMachine):
         self.patch.setattr(limits, "BATCH_BUFFER_BYTES", 600)
         self.patch.setattr(limits, "OPEN_BLOB_FILES", 3)
         self.patch.setattr(merging_module, "_MOST", 3)
-        self.patch.setattr(publication_module, "TABLE_ROWS", 20)
+        self.patch.setattr(location_update_module, "TABLE_ROWS", 20)
         self.patch.setattr(os, "fsync", lambda descriptor: None)
         self.published: dict[bytes, Blob] = {}
         self.pending: dict[bytes, Blob] = {}
@@ -99,7 +99,7 @@ class BlobMachine(RuleBasedStateMachine):
         self.bench.writer.prepare()
 
         def fail(transaction: object) -> None:
-            self.bench.writer.publish(transaction)  # type: ignore[arg-type]
+            self.bench.writer.record(transaction)  # type: ignore[arg-type]
             raise KeyError
 
         with pytest.raises(KeyError):
@@ -124,7 +124,7 @@ class BlobMachine(RuleBasedStateMachine):
         store = BlobStore(old.db, old.directory)
         self.bench = Bench(old.directory, old.db, lock, store, BlobWriter(store, lock))
         with pytest.raises(LockedError):
-            old.db.update(old.writer.publish)
+            old.db.update(old.writer.record)
         old.writer.rollback()
         old.writer.close()
         old.lock.release()

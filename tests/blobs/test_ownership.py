@@ -95,7 +95,7 @@ def test_a_publishing_that_comes_too_late_is_refused(bench: Bench) -> None:
     bench.writer.prepare()
     second = successor(bench)
     with pytest.raises(LockedError):
-        bench.db.update(bench.writer.publish)
+        bench.db.update(bench.writer.record)
     second.add(texts(30, 1))
     second.publish()
     check_reads(second.store, texts(30, 1))
@@ -131,8 +131,8 @@ def test_a_forked_child_never_publishes(bench: Bench) -> None:
     files, runs = bench.files(), bench.runs()
     assert len(in_child(child)) == 3
     assert (bench.files(), bench.runs()) == (files, runs)
-    bench.db.update(bench.writer.publish)
-    bench.writer.published()
+    bench.db.update(bench.writer.record)
+    bench.writer.committed()
     check_reads(bench.store, kept + waiting)
     assert sound(bench.store)
 
@@ -152,8 +152,8 @@ def test_a_forked_child_removes_nothing(bench: Bench) -> None:
 
     in_child(child)
     assert (bench.files(), bench.runs()) == (files, runs)
-    bench.db.update(bench.writer.publish)
-    bench.writer.published()
+    bench.db.update(bench.writer.record)
+    bench.writer.committed()
     check_reads(bench.store, waiting)
     assert sound(bench.store)
 
@@ -169,7 +169,7 @@ def test_a_file_whose_record_changed_is_not_published(bench: Bench) -> None:
     other = BlobFileRow(row.tag, row.end + 1, row.owner, row.sealed)
     bench.db.update(lambda transaction: put_blob_file(transaction, file_id, other))
     with pytest.raises(LockedError, match="taken over"):
-        bench.db.update(bench.writer.publish)
+        bench.db.update(bench.writer.record)
 
 
 def test_a_sealed_file_is_not_continued(bench: Bench) -> None:
@@ -201,7 +201,7 @@ def test_a_merge_of_what_changed_meanwhile_is_refused(bench: Bench, monkeypatch:
     moved = [(key, row[:-1] + b"\1") for key, row in rows]
     bench.db.update(lambda transaction: transaction.put_many(LOCATIONS, moved))
     with pytest.raises(InvalidStateError, match="try again"):
-        bench.db.update(bench.writer.publish)
+        bench.db.update(bench.writer.record)
     bench.writer.rollback()
     bench.db.update(lambda transaction: transaction.put_many(LOCATIONS, rows))
     bench.add(many)
@@ -211,7 +211,7 @@ def test_a_merge_of_what_changed_meanwhile_is_refused(bench: Bench, monkeypatch:
     (run,) = bench.store.locator.runs()
     bench.db.update(lambda transaction: remove_run(transaction, run.run_id))
     with pytest.raises(InvalidStateError, match="try again"):
-        bench.db.update(bench.writer.publish)
+        bench.db.update(bench.writer.record)
     bench.writer.rollback()
     bench.db.update(lambda transaction: put_run(transaction, run.run_id, RunRow(run.count)))
     check_reads(bench.store, few + many)
@@ -351,7 +351,7 @@ def test_a_failed_sync_ends_the_writer(bench: Bench, monkeypatch: pytest.MonkeyP
         bench.writer.prepare,
     ]
     for attempt in attempts:
-        with pytest.raises(StorageError, match="Open a new one"):
+        with pytest.raises(StorageError, match="open a new one"):
             attempt()
     bench.writer.rollback()
     with pytest.raises(StorageError):

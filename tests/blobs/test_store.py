@@ -106,7 +106,7 @@ def test_one_batch_from_many_places(bench: Bench, monkeypatch: pytest.MonkeyPatc
     bench.writer.add_rows("10", IMAGE, rows[3510:4900], digests[3510:4900])
     for row, digest in zip(rows[4900:], digests[4900:], strict=True):
         bench.writer.add_one("10", IMAGE, row, digest.tobytes())
-    assert len(bench.writer.pending) == 1490
+    assert len(bench.writer.unpublished) == 1490
     wanted = np.random.default_rng(0).permutation(5000)
     assert np.array_equal(bench.store.read_rows(digests[wanted], IMAGE, 784), rows[wanted])
     found = bench.store.read_list(names(digests[wanted]))

@@ -35,10 +35,10 @@ def test_single_writes_are_readable_at_once_and_published_later(bench: Bench) ->
     blobs = mixed(60)
     bench.add_singly(blobs)
     assert bench.files() == []
-    assert all(blob.digest in bench.writer.pending for blob in blobs)
+    assert all(blob.digest in bench.writer.unpublished for blob in blobs)
     check_reads(bench.store, blobs)
     bench.publish()
-    assert len(bench.writer.pending) == 0
+    assert len(bench.writer.unpublished) == 0
     check_reads(bench.store, blobs)
     again = bench.reopen()
     check_reads(again.store, blobs)
@@ -50,7 +50,7 @@ def test_single_writes_are_handed_on_when_there_are_many(bench: Bench, monkeypat
     blobs = texts(200)
     for blob in blobs:
         bench.add_singly([blob])
-        assert bench.writer.pending.buffered_bytes < 5_000
+        assert bench.writer.unpublished.buffered_bytes < 5_000
     assert size_of(bench) > 5_000
     check_reads(bench.store, blobs)
     bench.publish()
@@ -60,7 +60,7 @@ def test_single_writes_are_handed_on_when_there_are_many(bench: Bench, monkeypat
 def test_a_large_single_write_is_not_kept_in_memory(bench: Bench) -> None:
     blob = Blob(RAW, bytes(3_000_000))
     bench.add_singly([blob])
-    assert not bench.writer.pending.buffers
+    assert not bench.writer.unpublished.buffers
     check_reads(bench.store, [blob])
 
 
@@ -101,7 +101,7 @@ def test_rollback_forgets_what_was_not_published(bench: Bench) -> None:
     bench.add_singly(arrays(5, 3))
     bench.writer.prepare()
     bench.writer.rollback()
-    assert len(bench.writer.pending) == 0
+    assert len(bench.writer.unpublished) == 0
     with pytest.raises(CorruptionError):
         bench.store.read_one(lost[0].digest)
     check_reads(bench.store, kept)
@@ -130,13 +130,13 @@ def test_an_abandoned_file_is_removed(bench: Bench) -> None:
 def test_publishing_what_was_not_prepared_is_refused(bench: Bench) -> None:
     bench.add(texts(10))
     with pytest.raises(InvalidStateError):
-        bench.db.update(bench.writer.publish)
+        bench.db.update(bench.writer.record)
     bench.writer.prepare()
     bench.add_singly(arrays(1))
     with pytest.raises(InvalidStateError):
-        bench.db.update(bench.writer.publish)
+        bench.db.update(bench.writer.record)
     with pytest.raises(InvalidStateError):
-        bench.writer.published()
+        bench.writer.committed()
 
 
 def test_publishing_nothing_is_fine(bench: Bench) -> None:
@@ -159,14 +159,14 @@ def test_publishing_may_be_tried_again(bench: Bench, count: int) -> None:
         pass
 
     def fail(transaction: object) -> None:
-        bench.writer.publish(transaction)  # type: ignore[arg-type]
+        bench.writer.record(transaction)  # type: ignore[arg-type]
         raise StopError
 
     for _ in range(2):
         with pytest.raises(StopError):
             bench.db.update(fail)
-    bench.db.update(bench.writer.publish)
-    bench.writer.published()
+    bench.db.update(bench.writer.record)
+    bench.writer.committed()
     again = bench.reopen()
     check_reads(again.store, blobs)
     again.close()
@@ -179,7 +179,7 @@ def test_after_a_failed_transaction_nothing_is_overwritten(bench: Bench) -> None
     bench.publish()
     bench.add(second)
     bench.writer.prepare()
-    bench.db.update(bench.writer.publish)
+    bench.db.update(bench.writer.record)
     bench.writer.rollback()  # as after an error of a commit that worked all the same
     bench.add(third)
     bench.publish()
@@ -320,7 +320,7 @@ def test_files_are_rolled_over(bench: Bench, monkeypatch: pytest.MonkeyPatch) ->
 
 
 def test_rows_of_the_table_move_into_a_run(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hangar.blobs.publication.TABLE_ROWS", 100)
+    monkeypatch.setattr("hangar.blobs.location_update.TABLE_ROWS", 100)
     blobs = texts(450)
     for start in range(0, 450, 10):
         bench.add(blobs[start : start + 10])

@@ -192,20 +192,20 @@ STEPS: tuple[Step, ...] = (
     Step(
         "a file that another writer took over is published",
         "src/hangar/blobs/appender.py",
-        "if get_blob_file(transaction, file_id) != growing.recorded:",
+        "if get_blob_file(transaction, file_id) != growing.recorded_row:",
         "if False:",
     ),
     Step(
         "a file is continued behind an end whose publishing is doubtful",
         "src/hangar/blobs/appender.py",
-        "if growing.attempted or growing.sealed:",
+        "if growing.outcome_unknown or growing.sealed:",
         "if growing.sealed:",
     ),
     Step(
         "a fork of the writer removes its files",
         "src/hangar/blobs/appender.py",
-        "and not growing.attempted and self._owner.held:",
-        "and not growing.attempted:",
+        "and not growing.outcome_unknown and self._owner.held:",
+        "and not growing.outcome_unknown:",
     ),
     Step(
         "ids of published files are given again",
@@ -222,7 +222,7 @@ STEPS: tuple[Step, ...] = (
     Step(
         "a writer goes on after a failed sync",
         "src/hangar/blobs/writer.py",
-        "            self._dead = str(error)\n",
+        "            self._failure = str(error)\n",
         "            pass\n",
     ),
     Step(
@@ -270,19 +270,19 @@ STEPS: tuple[Step, ...] = (
     Step(
         "a batch that failed is published with the next",
         "src/hangar/publishing.py",
-        "    except BaseException:\n        record.rollback()\n        raise\n",
+        "    except BaseException:\n        change.rollback()\n        raise\n",
         "    except BaseException:\n        raise\n",
     ),
     Step(
         "locations are not published with the rows that name their blobs",
         "src/hangar/checkout/session.py",
-        "        session.blobs.publish(transaction)\n",
+        "        session.blobs.record(transaction)\n",
         "",
     ),
     Step(
         "locations are not published with a commit",
         "src/hangar/checkout/commit.py",
-        "    session.blobs.publish(transaction)\n",
+        "    session.blobs.record(transaction)\n",
         "",
     ),
     Step(

@@ -1,9 +1,9 @@
-"""From the digest of a blob to its bytes: finding, reading, checking, deduplicating and publishing, over any backends.
+"""Blob store: finds, reads, verifies, deduplicates and publishes blobs by digest, over any backend.
 
-``store`` reads by digest, ``reader`` at locations, ``writer`` writes, ``verify`` checks all there is. ``locator`` finds a blob in ``pending``, ``run`` files (searched as
-``index`` says) or the database; ``catalog`` holds the rows that name files; ``files`` keeps blob files open; ``appender`` chooses
-which file a batch goes to, as ``ownership`` allows; ``ingest`` hashes what comes in, block by block, while what came before is written; ``publication`` is
-what a transaction records; ``merging`` says when runs are merged.
+``store`` reads by digest, ``reader`` at known locations, ``writer`` writes, ``verify`` checks everything. ``locator`` finds the location of a blob: in the ``unpublished`` blobs, in
+``run`` files (searched by ``index``) or in the database. ``catalog`` reads and writes the rows that name files. ``files`` keeps blob files open.
+``appender`` chooses the file that a batch goes to, as ``ownership`` allows. ``ingest`` hashes a batch block by block, while the previous
+block is written. ``location_update`` records new locations in a transaction. ``merging`` decides when runs are merged.
 """
 
 from __future__ import annotations

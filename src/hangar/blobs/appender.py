@@ -1,11 +1,10 @@
-"""The blob files that one writer appends to: which to continue, when to begin another, what to record of them.
+"""Appender: chooses the blob file that a batch is appended to, and records the files of a writer.
 
-A file belongs to the epoch of the writer lock under which it was last published. A writer continues a file of its own epoch, or of
-an older one where no holder of that epoch or a later one lives, at the recorded end; else it makes a new one, under an id that no
-published file ever had. A file of a writer without that lock is its own for ever (see ``ownership``). Since an epoch has one holder at a time,
-and the writers of one process know each other's files, no file has two writers. A file whose last publishing has an
-outcome that is not known is never appended to again by this writer, because what lies behind the recorded end may be named by the
-database after all.
+A file belongs to the epoch of the writer lock under which it was last published. A writer continues a file at its recorded end if the file is of its
+own epoch, or of an older one and no holder of that epoch or a later one is alive. Otherwise it creates a file, with an id that no published
+file ever had. A file of a writer without the lock is never continued by others (see ``ownership``). An epoch has one holder
+at a time, and the writers of one process share the list of their files, so no file has two writers. If the outcome of the last publishing
+is not known, this writer never appends to the file again: the database may name the bytes behind the recorded end.
 """
 
 from __future__ import annotations
@@ -36,16 +35,16 @@ from hangar.lock import owner_alive
 __all__ = ["Appender"]
 
 
-class _Growing:
-    """A blob file that is being written, and what the database says of it."""
+class _GrowingFile:
+    """A blob file that is being written, and the row of it that the database has."""
 
     __slots__ = (
-        "attempted",
         "dirty",
         "first_end",
-        "new_entry",
-        "prepared",
-        "recorded",
+        "new_in_directory",
+        "new_row",
+        "outcome_unknown",
+        "recorded_row",
         "sealed",
         "tag",
         "used",
@@ -55,33 +54,33 @@ class _Growing:
     def __init__(self, tag: str, writer: FileWriter, recorded: BlobFileRow | None) -> None:
         self.tag = tag
         self.writer = writer
-        self.recorded = recorded
+        self.recorded_row = recorded
         self.first_end = writer.end
-        self.attempted = False
-        self.prepared: BlobFileRow | None = None
-        self.new_entry = recorded is None
+        self.outcome_unknown = False
+        self.new_row: BlobFileRow | None = None
+        self.new_in_directory = recorded is None
         self.dirty = recorded is None
         self.sealed = False
         self.used = False
 
-    def changed(self, owner: int) -> BlobFileRow | None:
-        """The row that is to be published, or None where nothing was appended."""
+    def row_to_record(self, owner: int) -> BlobFileRow | None:
+        """The row to record, or None if nothing was appended."""
         row = BlobFileRow(self.tag, self.writer.end, owner, self.sealed)
-        if self.recorded is None:
-            # Blobs without bytes need their file too.
+        if self.recorded_row is None:
+            # Blobs of zero bytes need a recorded file too.
             return row if self.used else None
-        return row if (row.end, row.sealed) != (self.recorded.end, self.recorded.sealed) else None
+        return row if (row.end, row.sealed) != (self.recorded_row.end, self.recorded_row.sealed) else None
 
 
 class Appender:
-    """Gives out blob files to append to.
+    """Opens blob files for appending.
 
     Parameters
     ----------
     written
-        Backend of each file that a writer of this process has open, by id. Shared by them, so that no file has two.
+        Backend tag of each file that a writer of this process has open, by id. All writers of a store share it, so that no file has two writers.
     own_files
-        Never continue a file that is there.
+        Never continue an existing file.
     """
 
     def __init__(
@@ -90,15 +89,15 @@ class Appender:
         self._db = db
         self._directory = directory
         self._owner = owner
-        self._written = written
+        self._open_ids = written
         self._own_files = own_files or owner.epoch == NO_EPOCH
-        self._open: dict[str, _Growing] = {}
-        self._full: list[_Growing] = []
-        self._doubtful: set[int] = set()
-        self._tidied = False
+        self._open: dict[str, _GrowingFile] = {}
+        self._full: list[_GrowingFile] = []
+        self._abandoned: set[int] = set()
+        self._orphans_removed = False
 
     def file(self, tag: str) -> FileWriter:
-        """The file that the next batch for a backend goes to.
+        """The file to append the next batch of a backend to.
 
         Raises
         ------
@@ -107,8 +106,8 @@ class Appender:
         DiskFullError, StorageError
             No file can be made.
         """
-        if self._owner.epoch != NO_EPOCH and not self._tidied:
-            self._tidied = True
+        if self._owner.epoch != NO_EPOCH and not self._orphans_removed:
+            self._orphans_removed = True
             remove_orphans(self._db, self._directory)
         growing = self._open.get(tag)
         if growing is not None and growing.writer.end >= limits.BLOB_FILE_BYTES:
@@ -121,17 +120,17 @@ class Appender:
             growing = None
         if growing is None:
             growing = self._open[tag] = self._continue(tag) or self._begin(tag)
-            self._written[growing.writer.file_id] = tag
+            self._open_ids[growing.writer.file_id] = tag
         growing.dirty = growing.used = True
         return growing.writer
 
-    def _continue(self, tag: str) -> _Growing | None:
+    def _continue(self, tag: str) -> _GrowingFile | None:
         if self._own_files:
             return None
         backend = get_backend(tag)
         with self._db.read() as transaction:
             rows = scan_blob_files(transaction)
-        taken = self._doubtful | self._written.keys()
+        taken = self._abandoned | self._open_ids.keys()
         for file_id, row in reversed(rows):
             if row.tag != tag or row.sealed or row.end >= limits.BLOB_FILE_BYTES or file_id in taken:
                 continue
@@ -140,14 +139,14 @@ class Appender:
             try:
                 writer = backend.open_writer(blob_file_path(self._directory, file_id, tag), file_id, row.end)
             except (CorruptionError, PathNotFoundError):
-                continue  # A damaged file is left as it is for fsck, and not added to.
-            return _Growing(tag, writer, row)
+                continue  # A damaged file is not continued. fsck reports it.
+            return _GrowingFile(tag, writer, row)
         return None
 
     def _may_continue(self, owner: int) -> bool:
-        """Whether nobody else may be writing a file of this epoch: it is ours, or every holder from then until now is dead.
+        """Whether no other process can be writing a file of this epoch: it is our own, or every holder since is dead.
 
-        Those in between too: one of them may have gone on with the file, and not published it yet.
+        The holders in between count too: one of them may have continued the file and not published it yet.
         """
         epoch = self._owner.epoch
         return (
@@ -156,30 +155,30 @@ class Appender:
             and not any(owner_alive(self._db, earlier) for earlier in range(owner, epoch))
         )
 
-    def _begin(self, tag: str) -> _Growing:
+    def _begin(self, tag: str) -> _GrowingFile:
         for file_id in free_ids(self._db, self._directory):
             path = blob_file_path(self._directory, file_id, tag)
             try:
-                return _Growing(tag, get_backend(tag).open_writer(path, file_id, None), None)
+                return _GrowingFile(tag, get_backend(tag).open_writer(path, file_id, None), None)
             except StorageError as error:
                 if error.errno != errno.EEXIST:
                     raise
         raise AssertionError("ids do not end")
 
-    def _growing(self) -> list[_Growing]:
+    def _growing(self) -> list[_GrowingFile]:
         return [*self._full, *self._open.values()]
 
     # ------------------------------------------------------------------ publishing
 
     def prepare(self) -> None:
-        """Bring everything that was appended to disk, and settle what is to be recorded of it.
+        """Sync all appended bytes, and determine the rows to record.
 
         Raises
         ------
         StorageError
-            It may not be there; the appender is not used again.
+            The bytes may be lost. Do not use the appender again.
         """
-        entries = False
+        directory_changed = False
         for growing in self._growing():
             if growing.dirty:
                 if not growing.writer.is_current():
@@ -188,71 +187,71 @@ class Appender:
                     )
                 growing.writer.sync()
                 growing.dirty = False
-            entries = entries or growing.new_entry
-            growing.prepared = growing.changed(self._owner.epoch)
-        if entries:
+            directory_changed = directory_changed or growing.new_in_directory
+            growing.new_row = growing.row_to_record(self._owner.epoch)
+        if directory_changed:
             _fs.sync_directory(self._directory / BLOB_DIRECTORY)
             for growing in self._growing():
-                growing.new_entry = False
+                growing.new_in_directory = False
 
-    def publish(self, transaction: WriteTransaction) -> None:
-        """Record the files as :meth:`prepare` left them.
+    def record(self, transaction: WriteTransaction) -> None:
+        """Record the rows of the files that :meth:`prepare` determined.
 
         Raises
         ------
         LockedError
-            Somebody else recorded something of a file that is ours.
+            Another writer has changed the row of one of our files.
         """
         for growing in self._growing():
-            if growing.prepared is None:
+            if growing.new_row is None:
                 continue
             file_id = growing.writer.file_id
-            growing.attempted = True
-            if get_blob_file(transaction, file_id) != growing.recorded:
+            growing.outcome_unknown = True
+            if get_blob_file(transaction, file_id) != growing.recorded_row:
                 raise LockedError(
                     f"blob file {file_id:08x} was taken over by another writer: open a new write checkout"
                 )
-            if growing.recorded is None:
+            if growing.recorded_row is None:
                 claim_ids(transaction, file_id)
-            put_blob_file(transaction, file_id, growing.prepared)
+            put_blob_file(transaction, file_id, growing.new_row)
 
-    def published(self) -> None:
-        """What :meth:`publish` recorded was committed."""
+    def committed(self) -> None:
+        """Call it when the transaction of :meth:`record` was committed."""
         for growing in self._growing():
-            if growing.prepared is not None:
-                growing.recorded, growing.prepared = growing.prepared, None
-                growing.attempted = growing.used = False
+            if growing.new_row is not None:
+                growing.recorded_row, growing.new_row = growing.new_row, None
+                growing.outcome_unknown = growing.used = False
         for growing in self._full:
             growing.writer.close()
-            self._written.pop(growing.writer.file_id, None)
+            self._open_ids.pop(growing.writer.file_id, None)
         self._full.clear()
 
     def rollback(self) -> None:
-        """Drop what was appended since the last publishing."""
+        """Drop all bytes appended since the last publishing."""
         for growing in self._growing():
-            growing.prepared = None
+            growing.new_row = None
             growing.used = False
-            if growing.attempted or growing.sealed:
+            if growing.outcome_unknown or growing.sealed:
                 self._drop(growing)
             else:
-                growing.writer.end = growing.first_end if growing.recorded is None else growing.recorded.end
+                growing.writer.end = growing.first_end if growing.recorded_row is None else growing.recorded_row.end
         self._full.clear()
 
     def close(self) -> None:
-        """Let go of all files."""
+        """Close all files."""
         for growing in self._growing():
             self._drop(growing)
         self._open.clear()
         self._full.clear()
 
-    def _drop(self, growing: _Growing) -> None:
-        """Let go of a file; one that the database cannot name is removed (by the lock's holder, not by a fork of it)."""
+    def _drop(self, growing: _GrowingFile) -> None:
+        """Close a file. Remove it if the database cannot name it (only the lock's holder does, not a fork of it)."""
         file_id = growing.writer.file_id
         growing.writer.close()
-        self._doubtful.add(file_id)
-        self._written.pop(file_id, None)
+        self._abandoned.add(file_id)
+        self._open_ids.pop(file_id, None)
         if self._open.get(growing.tag) is growing:
             del self._open[growing.tag]
-        if growing.recorded is None and not growing.attempted and self._owner.held:
+        if growing.recorded_row is None and not growing.outcome_unknown and self._owner.held:
             with contextlib.suppress(HangarError):
                 _fs.remove_file(growing.writer.path)

@@ -17,8 +17,8 @@ import numpy as np
 from hangar.backends.location import FILE_ROW, LOCATION, LOCATION_WORDS, Location, Locations, Words
 from hangar.blobs.catalog import run_path, scan_runs
 from hangar.blobs.index import Index, Mask, Positions, Sought
-from hangar.blobs.pending import Buffered, Pending
 from hangar.blobs.run import Run
+from hangar.blobs.unpublished import Buffered, UnpublishedBlobs
 from hangar.db import Database, ReadTransaction
 from hangar.db.tables import LOCATIONS
 from hangar.digest import Digest, Header, digest_list
@@ -27,7 +27,7 @@ from hangar.errors import CorruptionError, PathNotFoundError
 __all__ = ["IN_MEMORY", "Located", "Locator"]
 
 IN_MEMORY: Final = 0
-"""File id in the location of a blob that lies in ``Pending.buffers``."""
+"""File id in the location of a blob that lies in ``UnpublishedBlobs.buffers``."""
 
 _SMALL_BATCH: Final = 4_096
 _NONE: Final = np.empty(0, np.intp)
@@ -70,9 +70,9 @@ class Locator:
         "_directory",
         "_examined",
         "_listed",
-        "_pending",
         "_run_indexes",
         "_runs",
+        "_unpublished",
         "indexes",
     )
 
@@ -82,35 +82,35 @@ class Locator:
         self._runs: tuple[Run, ...] | None = None
         self._listed: tuple[int, ...] = ()
         self._damaged: tuple[str, ...] = ()
-        self._pending: tuple[Pending, ...] = ()
+        self._unpublished: tuple[UnpublishedBlobs, ...] = ()
         self._examined: dict[int, str | None] = {}
         self.indexes: tuple[Index, ...] = ()
         self._run_indexes: tuple[Index, ...] = ()
 
     # ------------------------------------------------------------------ what is searched
 
-    def add_pending(self, pending: Pending) -> None:
+    def add_unpublished(self, unpublished: UnpublishedBlobs) -> None:
         """Find the unpublished blobs of one more writer of this process."""
-        self._pending = (pending, *self._pending)
+        self._unpublished = (unpublished, *self._unpublished)
         self.arrange()
 
-    def remove_pending(self, pending: Pending) -> None:
+    def remove_unpublished(self, unpublished: UnpublishedBlobs) -> None:
         """Forget the unpublished blobs of a writer."""
-        self._pending = tuple(one for one in self._pending if one is not pending)
+        self._unpublished = tuple(one for one in self._unpublished if one is not unpublished)
         self.arrange()
 
     def buffered(self, digest: bytes) -> Buffered | None:
         """An unpublished blob that lies in the memory of a writer."""
-        for pending in self._pending:
-            found = pending.buffers.get(digest)
+        for unpublished in self._unpublished:
+            found = unpublished.buffers.get(digest)
             if found is not None:
                 return found
         return None
 
-    def pending_header(self, header_id: int) -> Header | None:
+    def unpublished_header(self, header_id: int) -> Header | None:
         """The header of unpublished blobs."""
-        for pending in self._pending:
-            found = pending.headers.get(header_id)
+        for unpublished in self._unpublished:
+            found = unpublished.headers.get(header_id)
             if found is not None:
                 return found
         return None
@@ -118,7 +118,10 @@ class Locator:
     def arrange(self) -> None:
         """Take up what changed in the unpublished blobs, or in the list of runs."""
         self._run_indexes = tuple(run.index for run in self._runs or ())
-        self.indexes = (*(index for pending in self._pending for index in pending.indexes), *self._run_indexes)
+        self.indexes = (
+            *(index for unpublished in self._unpublished for index in unpublished.indexes),
+            *self._run_indexes,
+        )
 
     def runs(self) -> tuple[Run, ...]:
         """The registered runs that can be opened, as far as they are known, newest first."""
@@ -176,10 +179,10 @@ class Locator:
         missing = _search(self.indexes, sought, words, np.arange(len(sought)))
         if missing.size:
             missing = self._locate_in_table(sought, words, missing)
-        for pending in self._pending:
-            if missing.size and pending.buffers:
+        for unpublished in self._unpublished:
+            if missing.size and unpublished.buffers:
                 # Their words stay zero: file 0 is IN_MEMORY.
-                missing = missing[~_contained(sought, missing, pending.buffers)]
+                missing = missing[~_contained(sought, missing, unpublished.buffers)]
         return Located(words, missing)
 
     def locate_published(self, sought: Sought) -> Located:

@@ -69,8 +69,8 @@ class OffsetTable:
         "count",
         "end",
         "file_id",
-        "plain",
         "header_id",
+        "plain",
         "stored",
         "where",
     )

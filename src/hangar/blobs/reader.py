@@ -77,7 +77,7 @@ class BlobReader:
         CorruptionError
             It is not recorded.
         """
-        found = self._headers.get(header_id) or self.locator.pending_header(header_id)
+        found = self._headers.get(header_id) or self.locator.unpublished_header(header_id)
         if found is None:
             with self.db.read() as transaction:
                 found = get_header(transaction, header_id)

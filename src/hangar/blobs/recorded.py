@@ -6,7 +6,7 @@ from typing import NamedTuple
 
 from hangar.blobs.catalog import BlobFileRow, scan_blob_files
 from hangar.blobs.index import Index
-from hangar.blobs.publication import index_of_rows
+from hangar.blobs.location_update import index_of_rows
 from hangar.blobs.run import Run
 from hangar.blobs.store import BlobStore
 from hangar.db.tables import LOCATIONS

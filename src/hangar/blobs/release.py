@@ -25,7 +25,7 @@ from hangar.blobs.catalog import (
     settle_removed,
 )
 from hangar.blobs.index import ENTRY_WORDS, Index, Sought
-from hangar.blobs.publication import Publication
+from hangar.blobs.location_update import LocationUpdate
 from hangar.blobs.recorded import scan_recorded
 from hangar.blobs.store import BlobStore
 from hangar.db import WriteTransaction
@@ -145,14 +145,14 @@ class _MergedRuns:
 
     def prepare(self) -> None:
         store, empty = self._store, Index(np.empty(0, np.uint64), np.empty((0, ENTRY_WORDS), np.uint64))
-        self._merged = Publication.prepare(
+        self._merged = LocationUpdate.prepare(
             store.db, store.directory, store.locator, empty, {}, merge_newest=self._newest
         )
 
-    def publish(self, transaction: WriteTransaction) -> None:
+    def record(self, transaction: WriteTransaction) -> None:
         self._merged.record(transaction)
 
-    def published(self) -> None:
+    def committed(self) -> None:
         self._store.refresh()
 
     def rollback(self) -> None:

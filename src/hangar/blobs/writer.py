@@ -1,9 +1,9 @@
-"""The writer's side of the blob store: deduplicate, append in batches, and publish within the caller's transaction.
+"""Blob writer: deduplicates blobs, appends them in batches, and records them in the caller's transaction.
 
-The order is: append bytes, sync file, sync directory, write and sync the run, commit the caller's transaction, acknowledge. Until then nobody
-but this process sees any of it, and a crash leaves at most bytes behind the recorded end of a file, or files that no row names.
-A content that is stored, or comes twice in a batch, is stored once. A failed sync ends the writer, because the kernel may
-have dropped what it could not write.
+The order is: append the bytes, sync the file, sync the directory, write and sync the run, commit the caller's transaction, acknowledge. Before
+the commit only this process sees the new blobs. A crash leaves at most bytes behind the recorded end of a file, or files that no row names.
+Content is deduplicated, against the store and within a batch. After a failed sync the writer refuses all further writes, because the kernel may
+have dropped the pages that it could not write (see "fsyncgate 2018", the PostgreSQL wiki on fsync errors).
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ from hangar.blobs.appender import Appender
 from hangar.blobs.batch import Batch, batch_of_list, batch_of_rows
 from hangar.blobs.index import Digests, Index, Mask, Positions, Sought, sort_digests
 from hangar.blobs.intact import check_intact
+from hangar.blobs.location_update import LocationUpdate
 from hangar.blobs.ownership import FileOwner
-from hangar.blobs.pending import Buffered, Pending
-from hangar.blobs.publication import Publication
 from hangar.blobs.store import BlobStore
+from hangar.blobs.unpublished import Buffered, UnpublishedBlobs
 from hangar.db import WriteTransaction
 from hangar.digest import DIGEST_BYTES, Header, digest_array
 from hangar.errors import HangarError, InvalidInputError, InvalidStateError, RepairedWarning, StorageError
@@ -42,9 +42,9 @@ __all__ = ["BlobWriter"]
 
 _NO_OPTIONS: Final[Options] = {}
 _LARGE_BYTES: Final = 2**20
-"""A single blob from this size on goes to its file at once, without a copy in memory."""
+"""A single blob of this size or more is written to its file at once, without a copy in memory."""
 _OVERLAPPED_BYTES: Final = 4 * 2**20
-"""A batch of this size is written on a thread, while its checksums are computed and the caller goes on."""
+"""A batch of this size or more is written on a background thread, while its checksums are computed and the caller goes on."""
 
 
 class _Append:
@@ -63,16 +63,16 @@ class BlobWriter:
     Parameters
     ----------
     store
-        Where they go. It reads what is unpublished too, until the writer is closed.
+        The store they are written to. It can read the unpublished blobs until the writer is closed.
     owner
-        The right to append to files: the writer lock, or ``OwnFiles`` of who writes without it.
+        The right to append to files: the writer lock, or ``OwnFiles`` for a writer without that lock.
     own_files
-        Append to files that this writer makes, and to none that is there.
+        Append only to files that this writer creates, never to an existing one.
 
     Attributes
     ----------
-    pending
-        What is not published yet; ``digest in writer.pending``, ``len(writer.pending)``.
+    unpublished
+        Blobs that are added and not published yet; supports ``digest in writer.unpublished`` and ``len(writer.unpublished)``.
     """
 
     def __init__(self, store: BlobStore, owner: FileOwner, *, own_files: bool = False) -> None:
@@ -80,18 +80,21 @@ class BlobWriter:
         self._owner = owner
         owner.check()
         store.refresh()
-        self.pending = Pending()
-        store.locator.add_pending(self.pending)
-        # A writer that is forgotten and not closed is not found any more either.
-        self._unregister = weakref.finalize(self, store.locator.remove_pending, self.pending)
+        self.unpublished = UnpublishedBlobs()
+        store.locator.add_unpublished(self.unpublished)
+        # If the writer is garbage-collected without close(), its blobs are not found any more.
+        self._unregister = weakref.finalize(self, store.locator.remove_unpublished, self.unpublished)
         self._unregister.atexit = False
         self._appender = Appender(store.db, store.directory, owner, store.files.written, own_files=own_files)
         self._writing: _Append | None = None
-        self._prepared: Publication | None = None
-        self._attempted = False
+        # What prepare() wrote and no transaction has recorded yet.
+        self._update: LocationUpdate | None = None
+        # A transaction with the update was tried, and may have committed.
+        self._outcome_unknown = False
         self._replaces = False
-        self._dead: str | None = None
-        self._recorded_headers: set[int] = set()
+        # Why every further write is refused, None while the writer works.
+        self._failure: str | None = None
+        self._stored_header_ids: set[int] = set()
 
     # ------------------------------------------------------------------ adding
 
@@ -138,22 +141,22 @@ class BlobWriter:
         Parameters
         ----------
         tag
-            Backend for those that are new.
+            Tag of the backend for the new blobs.
         header
             Header of all.
         rows
-            Their logical bytes: uint8, shape (n, size), C order. They do not change before :meth:`finish` returns.
+            Their logical bytes: uint8, shape (n, size), C order. Do not change them before :meth:`finish` returns.
         digests
             uint8, shape (n, 32).
         options
-            Of the backend, as its ``check_options`` gave them.
+            Options of the backend, as its ``check_options`` returned them.
         again
-            Store what is stored already in a further place, which counts from its publishing on.
+            Store blobs again that are stored already. The new location is used once it is published.
 
         Raises
         ------
         DiskFullError, StorageError
-            None of them was added.
+            None of the blobs was added.
         """
         if (
             rows.dtype != np.uint8
@@ -185,7 +188,7 @@ class BlobWriter:
         headers
             Header of each, or the one of all.
         buffers
-            Logical bytes of each, contiguous. They do not change before :meth:`finish` returns.
+            Logical bytes of each, contiguous. Do not change them before :meth:`finish` returns.
         digests
             Digest of each.
         """
@@ -196,12 +199,12 @@ class BlobWriter:
         self._begin_list(tag, headers, buffers, digests, options, again)
 
     def finish(self) -> None:
-        """Wait until the batch that was begun last is written, and index it. Without it the next call of any other method drops the batch.
+        """Wait until the last batch is written, and index it. Without this call, the next call of another method drops the batch.
 
         Raises
         ------
         DiskFullError, StorageError
-            It was not written, and none of it was added.
+            The batch was not written, and none of its blobs was added.
         """
         append = self._writing
         if append is None:
@@ -214,54 +217,54 @@ class BlobWriter:
             append.write.settle()
             self._writing = None
         locations.set_checks(batch.header_ids, sums)
-        self.pending.headers.update(batch.headers)
-        self.pending.add(Index.build(batch.sought, locations.take(batch.places)))
+        self.unpublished.headers.update(batch.headers)
+        self.unpublished.add(Index.build(batch.sought, locations.take(batch.places)))
         self._store.locator.arrange()
 
     def add_one(self, tag: str, header: Header, buffer: Buffer, digest: bytes, options: Options = _NO_OPTIONS) -> None:
-        """Add one blob: kept in memory until there are enough for a batch, and readable at once."""
-        pending = self.pending
-        if digest in pending.buffers:
+        """Add one blob. It is buffered in memory until there are enough for a batch, and readable at once."""
+        unpublished = self.unpublished
+        if digest in unpublished.buffers:
             return
         size = len(buffer) if type(buffer) is bytes else memoryview(buffer).nbytes
         if size >= _LARGE_BYTES:
             self.add_list(tag, header, [buffer], [digest], options)
             return
         self._begin_adding()
-        pending.buffers[digest] = Buffered(tag, options, header, bytes(buffer))
-        pending.buffered_bytes += size
-        if pending.buffered_bytes >= limits.BATCH_BUFFER_BYTES:
+        unpublished.buffers[digest] = Buffered(tag, options, header, bytes(buffer))
+        unpublished.buffered_bytes += size
+        if unpublished.buffered_bytes >= limits.BATCH_BUFFER_BYTES:
             self._flush()
 
     def _begin_adding(self) -> None:
-        if self._dead is not None:
+        if self._failure is not None:
             raise StorageError(
-                f"this writer met an error after which nothing more can be written: {self._dead}. Open a new one"
+                f"this writer failed and writes nothing more: {self._failure}. Close the checkout and open a new one"
             )
         self._drop_writing()
-        if self._prepared is not None:
-            self._drop_prepared()
+        if self._update is not None:
+            self._drop_update()
 
     def _drop_writing(self) -> None:
-        """Give up a batch that was begun and not finished, because its caller failed. Its write is over when this returns."""
+        """Drop a batch that was begun and not finished, because its caller failed. Waits until its write is over."""
         append = self._writing
         if append is not None:
             append.write.settle()
             self._writing = None
 
-    def _drop_prepared(self) -> None:
-        prepared, self._prepared = self._prepared, None
-        # Once a transaction was tried its outcome may not be known, and what was written is left to gc.
-        if prepared is not None and not self._attempted and self._owner.held:
-            prepared.discard()
+    def _drop_update(self) -> None:
+        update, self._update = self._update, None
+        # If a transaction may have recorded the run, its file is left for gc.
+        if update is not None and not self._outcome_unknown and self._owner.held:
+            update.discard()
 
     def _flush(self) -> None:
-        """Hand what single writes gathered to the backends."""
-        pending = self.pending
-        if not pending.buffers:
+        """Write the buffered blobs of single writes to the backends."""
+        unpublished = self.unpublished
+        if not unpublished.buffers:
             return
         groups: dict[tuple[str, tuple[tuple[str, Any], ...]], list[tuple[bytes, Buffered]]] = {}
-        for digest, blob in pending.buffers.items():
+        for digest, blob in unpublished.buffers.items():
             groups.setdefault((blob.tag, tuple(sorted(blob.options.items()))), []).append((digest, blob))
         for (tag, options), blobs in groups.items():
             headers = [blob.header for _, blob in blobs]
@@ -270,11 +273,11 @@ class BlobWriter:
             )
             self.finish()
             for digest, blob in blobs:
-                del pending.buffers[digest]
-                pending.buffered_bytes -= len(blob.data)
+                del unpublished.buffers[digest]
+                unpublished.buffered_bytes -= len(blob.data)
 
     def _select_new(self, digests: Digests, again: bool) -> tuple[Positions, Sought]:
-        """Positions of the digests that are to be stored, in the order of digests, and these digests."""
+        """Positions of the blobs that must be stored, sorted by digest, and their digests."""
         order, sought, skipped = sort_digests(digests)
         if again:
             self._replaces = True
@@ -286,8 +289,8 @@ class BlobWriter:
         return order.take(left), sought.take(left)
 
     def _stored(self, sought: Sought, repeats: Mask) -> Mask:
-        """Which blobs need not be stored: those that are pending, and those whose location holds them intact."""
-        stored = self.pending.holds(sought)
+        """Mask of the blobs that need not be stored: unpublished ones, and those that their location holds intact."""
+        stored = self.unpublished.holds(sought)
         located = self._store.locator.locate_published(sought)
         known = np.flatnonzero(located.stored & ~stored & ~repeats)
         if known.size:
@@ -316,7 +319,7 @@ class BlobWriter:
         self._owner.require_held()
         file = self._appender.file(tag)
         write = Task(lambda: file.write(batch.payload, options))
-        # Remembered before it begins: whatever interrupts, nobody writes to the file before it is over.
+        # Kept before it starts: after an interrupt, nobody writes to the file before this write is over.
         self._writing = _Append(batch, write)
         if batch.payload.nbytes < _OVERLAPPED_BYTES or start_thread(write.run, "hangar-write") is None:
             write.run()
@@ -325,106 +328,110 @@ class BlobWriter:
 
     @property
     def replaces(self) -> bool:
-        """Whether a new location replaces one that is published, so that there is something to publish although no value changed."""
+        """Whether a new location replaces a published one. Then there is something to publish although no value changed."""
         return self._replaces
 
     def prepare(self) -> None:
-        """Make everything that was added durable, so that a transaction can publish it; nothing to do is fine.
+        """Make all added blobs durable, so that a transaction can record them. Does nothing if there are none.
 
         Raises
         ------
         DiskFullError
-            Nothing is lost; it may be tried again.
+            Nothing is lost. The call may be repeated.
         StorageError
-            A sync failed, and the writer is of no further use.
+            A sync failed. The writer refuses all further writes.
         """
         self._begin_adding()
         self._owner.require_held()
         self._flush()
         with self._ended_by(HangarError):
             self._appender.prepare()
-        headers = {header_id: header for header_id, header in self.pending.headers.items() if header_id not in self._recorded_headers}
+        headers = {
+            header_id: header
+            for header_id, header in self.unpublished.headers.items()
+            if header_id not in self._stored_header_ids
+        }
         store = self._store
         with self._ended_by(StorageError):
-            # Runs are asked before the table, so a new place of what is stored in a run counts if it is in a newer one.
-            self._prepared = Publication.prepare(
-                store.db, store.directory, store.locator, self.pending.merged(), headers, as_run=self._replaces
+            # Runs are searched before the table. So a location that replaces one in a run must be in a newer run.
+            self._update = LocationUpdate.prepare(
+                store.db, store.directory, store.locator, self.unpublished.merged(), headers, as_run=self._replaces
             )
 
     @contextlib.contextmanager
     def _ended_by(self, failure: type[HangarError]) -> Iterator[None]:
-        """Write no more after such a failure. A full disk ends the writer too where a sync found it: what that could not write may be gone."""
+        """Refuse all writes after such a failure. That includes a full disk that a sync reports: the unwritten pages may be gone."""
         try:
             yield
         except failure as error:
-            self._dead = str(error)
+            self._failure = str(error)
             raise
 
-    def publish(self, transaction: WriteTransaction) -> None:
-        """Record what :meth:`prepare` made durable. May be run again in another transaction where this one did not commit.
+    def record(self, transaction: WriteTransaction) -> None:
+        """Record what :meth:`prepare` made durable. May run again in another transaction, if this one did not commit.
 
         Raises
         ------
         LockedError
-            The lock was forced.
+            The lock was taken over.
         InvalidStateError
-            Something was added since ``prepare``, or that was never called.
+            ``prepare`` was not called, or blobs were added after it.
         OutdatedError
-            What it was made from has changed since: it is prepared anew.
+            The rows or runs that it replaces have changed since ``prepare``: call ``prepare`` again.
         """
-        prepared = self._prepared
-        if prepared is None:
+        update = self._update
+        if update is None:
             raise InvalidStateError("blobs were added that are not prepared for publishing")
         self._owner.check(transaction)
-        self._attempted = True
-        self._appender.publish(transaction)
+        self._outcome_unknown = True
+        self._appender.record(transaction)
         try:
-            prepared.record(transaction)
+            update.record(transaction)
         except OutdatedError:
-            # This transaction ends here, so that its outcome is known, and the run that was written for it can go.
-            self._attempted = False
+            # This transaction does not commit, so the run that was written for it can be removed.
+            self._outcome_unknown = False
             raise
 
-    def published(self) -> None:
-        """The transaction of the last :meth:`publish` was committed: readers see the blobs now."""
-        prepared = self._prepared
-        if prepared is None:
+    def committed(self) -> None:
+        """Call it when the transaction of the last :meth:`record` was committed. Readers see the blobs now."""
+        update = self._update
+        if update is None:
             raise InvalidStateError("nothing was published")
-        self._attempted = False
-        self._appender.published()
-        self._recorded_headers.update(prepared.headers)
-        for header in prepared.headers.values():
+        self._outcome_unknown = False
+        self._appender.committed()
+        self._stored_header_ids.update(update.headers)
+        for header in update.headers.values():
             self._store.remember_header(header)
-        self._prepared = None
-        if prepared.adds_run:
+        self._update = None
+        if update.adds_run:
             self._store.locator.refresh()
         self._forget()
 
     def rollback(self) -> None:
-        """Forget everything that was added and not published."""
+        """Drop all blobs that were added and not published."""
         self._drop_writing()
-        self._drop_prepared()
+        self._drop_update()
         self._appender.rollback()
-        self._attempted = False
+        self._outcome_unknown = False
         self._forget()
 
     def close(self) -> None:
-        """Let go of all files; what is not published is lost, and nothing more is written."""
+        """Close all files and refuse further writes. Unpublished blobs are lost."""
         self._drop_writing()
-        self._drop_prepared()
+        self._drop_update()
         self._appender.close()
         self._forget()
         self._unregister()
-        self._dead = self._dead or "it was closed"
+        self._failure = self._failure or "it was closed"
 
     def _forget(self) -> None:
         self._replaces = False
-        self.pending.clear()
+        self.unpublished.clear()
         self._store.locator.arrange()
 
 
 def _warn_of_repair(count: int, reasons: list[str]) -> None:
-    """Tell the caller of Hangar that what it writes replaces what was lost."""
+    """Warn the caller of Hangar that the written values replace lost ones."""
     message = f"{count:,} of the values written were stored before and cannot be read any more ({'; '.join(reasons)}): they are stored again"
     warnings.warn(
         f"{message}. Run `hangar fsck --data` to see what else is affected",
@@ -434,7 +441,7 @@ def _warn_of_repair(count: int, reasons: list[str]) -> None:
 
 
 def _frames_of_hangar() -> int:
-    """How many frames up the caller of the package is, for ``stacklevel``."""
+    """Number of frames up to the first one outside of this package, for ``stacklevel``."""
     depth = 1
     frame: FrameType | None = sys._getframe(1)
     while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "hangar":

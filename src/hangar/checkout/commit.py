@@ -59,9 +59,9 @@ def commit_staging(
             raise NothingToDoError("No changes made in staging area. Cannot commit.")
         commit = _make(session, config, message, parents, dict(meta or {}))
         operation = "commit (amend)" if amend else "commit (merge)" if len(parents) > 1 else "commit"
-        record = _NewCommit(session, commit, operation)
-        publish(session.stores.db, session.lock, record)
-    return record.digest
+        change = _NewCommit(session, commit, operation)
+        publish(session.stores.db, session.lock, change)
+    return change.digest
 
 
 def _parents_to_amend(staging: Staging) -> Sequence[Digest]:
@@ -115,9 +115,9 @@ class _NewCommit:
     def prepare(self) -> None:
         self._session.blobs.prepare()
 
-    def publish(self, transaction: WriteTransaction) -> None:
+    def record(self, transaction: WriteTransaction) -> None:
         session, staging, commit = self._session, self._session.staging, self._commit
-        session.blobs.publish(transaction)
+        session.blobs.record(transaction)
         staging.write_records(transaction)
         session.nodes.flush(transaction, [entry.root for entry in commit.columns if entry.root is not None])
         store_commit(transaction, commit)
@@ -133,8 +133,8 @@ class _NewCommit:
         )
         staging.clear(transaction)
 
-    def published(self) -> None:
-        self._session.blobs.published()
+    def committed(self) -> None:
+        self._session.blobs.committed()
         self._session.staging.rebase(self.digest)
 
     def rollback(self) -> None:

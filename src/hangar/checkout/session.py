@@ -342,10 +342,10 @@ class _Batch:
     def prepare(self) -> None:
         self._session.blobs.prepare()
 
-    def publish(self, transaction: WriteTransaction) -> None:
+    def record(self, transaction: WriteTransaction) -> None:
         session = self._session
         self._require_base(transaction)
-        session.blobs.publish(transaction)
+        session.blobs.record(transaction)
         session.staging.write(transaction)
 
     def _require_base(self, transaction: WriteTransaction) -> None:
@@ -358,8 +358,8 @@ class _Batch:
                 "what was written since is not stored; look at the column and write it again"
             )
 
-    def published(self) -> None:
-        self._session.blobs.published()
+    def committed(self) -> None:
+        self._session.blobs.committed()
         self._session.staging.written()
         self._session.aligned()
 

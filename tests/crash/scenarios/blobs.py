@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 
 from hangar import limits
-from hangar.blobs import merging, publication, run, verify_blobs, verify_files
+from hangar.blobs import location_update, merging, run, verify_blobs, verify_files
 from tests.blobs.maker import Bench, Blob, arrays, check_reads, texts
 from tests.crash.harness import Acknowledge, Scenario, State
 
@@ -29,7 +29,7 @@ def lower_limits() -> None:
     limits.BLOB_FILE_BYTES = FILE_BYTES  # type: ignore[misc]
     merging._MOST = MOST_RUNS  # type: ignore[misc]
     run._PIECE_BLOBS = PIECE_BLOBS  # type: ignore[misc]
-    publication.TABLE_ROWS = TABLE_ROWS  # type: ignore[attr-defined]
+    location_update.TABLE_ROWS = TABLE_ROWS  # type: ignore[attr-defined]
 
 
 def step(number: int) -> list[Blob]:

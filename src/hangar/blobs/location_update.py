@@ -1,8 +1,8 @@
-"""What one publishing transaction records of new blobs: rows, or a run that is written before it.
+"""Location update: records the locations of new blobs in one transaction, as rows of the database or as a run file.
 
-Few blobs become rows of the table ``locations``. Many become a run, and so do the rows when there are many of them; the rows are taken
-into it and deleted. Registered runs are merged into a new one when they are too many. All of that is written and synced first, and becomes
-true with the transaction; where what it was made from has changed meanwhile, the transaction is refused.
+A few locations become rows of the table ``locations``. Many become a run, which is written and synced before the transaction. When the table
+has many rows, they are moved into the run and deleted. Too many registered runs are merged into a new one. The transaction registers
+the run. It is refused if the rows or runs that the new run was made from have changed since.
 """
 
 from __future__ import annotations
@@ -36,14 +36,14 @@ from hangar.digest import Header, digest_array, digest_list
 from hangar.errors import CorruptionError, HangarError, StorageError
 from hangar.publishing import OutdatedError
 
-__all__ = ["Publication", "index_of_rows"]
+__all__ = ["LocationUpdate", "index_of_rows"]
 
 TableRows = list[tuple[bytes, bytes]]
 """Rows of the table ``locations``: digest and location."""
 
 
 class _NewRun(msgspec.Struct, frozen=True):
-    """A run that is written and not yet registered: what it stands for."""
+    """A run that is written and not yet registered, with the runs and rows that it replaces."""
 
     run_id: int
     count: int
@@ -51,8 +51,8 @@ class _NewRun(msgspec.Struct, frozen=True):
     table_rows: TableRows
 
 
-class Publication(msgspec.Struct, frozen=True):
-    """New blobs, durable and ready to be recorded.
+class LocationUpdate(msgspec.Struct, frozen=True):
+    """Locations of new blobs, durable and ready to be recorded.
 
     Attributes
     ----------
@@ -76,15 +76,15 @@ class Publication(msgspec.Struct, frozen=True):
         *,
         as_run: bool = False,
         merge_newest: int = 0,
-    ) -> Publication:
-        """Make ``fresh``, the locations of new blobs, ready.
+    ) -> LocationUpdate:
+        """Prepare ``fresh``, the locations of new blobs: write a run if they are many.
 
         Parameters
         ----------
         as_run
-            Write a run however few there are: they are moved, and their places in older runs count no more.
+            Write a run even for few locations: a newer run overrides the locations of the same blobs in older runs.
         merge_newest
-            How many of the newest runs are merged into one at least, together with the table, whatever is in ``fresh``.
+            Merge at least so many of the newest runs into one, together with the table, even if ``fresh`` is empty.
 
         Raises
         ------
@@ -106,12 +106,12 @@ class Publication(msgspec.Struct, frozen=True):
         return cls(headers, directory, rows, None)
 
     def record(self, transaction: WriteTransaction) -> None:
-        """Record it all; may be done again in another transaction where the first did not commit.
+        """Record the locations. May run again in another transaction, if the first did not commit.
 
         Raises
         ------
         OutdatedError
-            What it was made from has changed since: it is prepared anew.
+            The rows or runs it was made from have changed since. Prepare a new update.
         """
         if self.headers:
             put_headers(transaction, self.headers)
@@ -134,11 +134,11 @@ class Publication(msgspec.Struct, frozen=True):
 
     @property
     def adds_run(self) -> bool:
-        """Whether the list of runs is another one afterwards."""
+        """Whether the update changes the list of runs."""
         return self._run is not None
 
     def discard(self) -> None:
-        """Remove what was written for it; only where no transaction can have recorded it."""
+        """Remove the run that was written. Call it only if no transaction can have recorded the run."""
         if self._run is not None:
             with contextlib.suppress(HangarError):
                 _fs.remove_file(run_path(self._directory, self._run.run_id))
@@ -167,7 +167,7 @@ def _write_run(
 
 
 def _runs_to_merge(locator: Locator, fresh: int, merge_newest: int) -> Sequence[Run]:
-    """Registered runs that a new one takes in, newest first; a damaged one, and those before it, stay as they are."""
+    """Registered runs to merge into a new one, newest first. A damaged run and all older ones are left as they are."""
     locator.refresh()
     runs = locator.runs()
     old = runs[: max(merge_newest, runs_to_merge([run.count for run in runs], fresh))]

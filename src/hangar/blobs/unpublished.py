@@ -1,7 +1,7 @@
-"""Blobs of this process's writer that are not published yet, and readable all the same.
+"""Unpublished blobs of a writer; readable by its own process (read-your-writes).
 
-They lie in memory at first (single writes are gathered), then in blob files with their locations in indexes in memory. Who looks
-for a blob by digest looks here before the database; nobody else can see any of it.
+Single writes are buffered in memory. Batches are in blob files, and their locations are in indexes in memory. The locator of this process
+searches here before the database. No other process can see unpublished blobs.
 """
 
 from __future__ import annotations
@@ -15,11 +15,11 @@ from hangar.backends.base import Options
 from hangar.blobs.index import Index, Mask, Sought
 from hangar.digest import Header
 
-__all__ = ["Buffered", "Pending"]
+__all__ = ["Buffered", "UnpublishedBlobs"]
 
 
 class Buffered(msgspec.Struct, frozen=True):
-    """One blob in memory: its logical bytes, and where it is to go."""
+    """One blob buffered in memory: its logical bytes, and the backend it will be written to."""
 
     tag: str
     options: Options
@@ -27,15 +27,15 @@ class Buffered(msgspec.Struct, frozen=True):
     data: bytes
 
 
-class Pending:
-    """What a writer has and the database has not.
+class UnpublishedBlobs:
+    """Blobs that a writer has added and the database does not have yet.
 
     Attributes
     ----------
     buffers
-        Blobs that no backend has yet, by digest.
+        Blobs that are in memory only, by digest.
     indexes
-        Where the others lie, newest first. Replaced, never changed.
+        Locations of the blobs that are in files, newest index first. The tuple is replaced, never changed.
     headers
         Headers of all of them, by id.
     """
@@ -56,14 +56,14 @@ class Pending:
         return digest in self.buffers or any(index.locate_one(digest, prefix) is not None for index in self.indexes)
 
     def holds(self, sought: Sought) -> Mask:
-        """Which of a batch of digests lie in a blob file and are not published yet."""
+        """Mask of the digests whose blob is in a file and not published yet."""
         held = np.zeros(len(sought.prefixes), np.bool_)
         for index in self.indexes:
             held |= index.search(sought)[0]
         return held
 
     def add(self, index: Index) -> None:
-        """Add the locations of a batch; the number of indexes stays logarithmic in that of batches."""
+        """Add the locations of a batch. Small indexes are merged, so their number grows with the logarithm of the number of batches."""
         indexes = [index, *self.indexes]
         while len(indexes) > 1 and indexes[1].count <= 2 * indexes[0].count:
             indexes[:2] = [Index.merge(indexes[:2])]
@@ -76,7 +76,7 @@ class Pending:
         return Index.merge(self.indexes) if self.indexes else Index(np.empty(0, np.uint64), np.empty((0, 8), np.uint64))
 
     def clear(self) -> None:
-        """Forget all of it."""
+        """Forget all of them."""
         self.buffers.clear()
         self.buffered_bytes = 0
         self.indexes = ()
