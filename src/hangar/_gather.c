@@ -285,16 +285,16 @@ typedef struct {
     int table;
 } samples;
 
+/* Positions and offsets are read once each (`volatile`): another thread, or process, may change them, and what is used must be what was checked. */
 static inline size_t entry_at(const samples *s, size_t i)
 {
-    return s->positions ? (size_t)s->positions[i] : s->first + i;
+    return s->positions ? (size_t)((const volatile int64_t *)s->positions)[i] : s->first + i;
 }
 
-/* Where the i-th sample begins; beyond the file where it is not one of the file's. */
-static inline size_t offset_at(const samples *s, size_t i)
+/* Where an entry begins; beyond the file where it is not one of the table's. */
+static inline size_t offset_of(const samples *s, size_t entry)
 {
-    const size_t entry = entry_at(s, i);
-    return entry < s->entries ? s->offsets[entry] : SIZE_MAX;
+    return entry < s->entries ? ((const volatile uint64_t *)s->offsets)[entry] : SIZE_MAX;
 }
 
 /* The index of the first sample that lies outside of the file or differs from its checksum; -1 where all are right. */
@@ -303,11 +303,14 @@ static Py_ssize_t copy_samples(const hasher *h, const samples *s, uint8_t *out, 
     const size_t size = s->size, last = s->length - size, ahead = size < AHEAD_BYTES ? size : AHEAD_BYTES;
     size_t expected = SIZE_MAX;
     for (size_t i = 0; i < count; i++, out += size) {
-        const size_t entry = entry_at(s, i), offset = offset_at(s, i);
-        const size_t next = i + AHEAD_ROWS < count ? offset_at(s, i + AHEAD_ROWS) : SIZE_MAX;
-        if (s->positions && i + AHEAD_ENTRIES < count && (size_t)s->positions[i + AHEAD_ENTRIES] < s->entries) {
-            __builtin_prefetch(s->offsets + s->positions[i + AHEAD_ENTRIES]);
-            __builtin_prefetch(s->checks + s->positions[i + AHEAD_ENTRIES]);
+        const size_t entry = entry_at(s, i), offset = offset_of(s, entry);
+        const size_t next = i + AHEAD_ROWS < count ? offset_of(s, entry_at(s, i + AHEAD_ROWS)) : SIZE_MAX;
+        if (s->positions && i + AHEAD_ENTRIES < count) {
+            const size_t later = entry_at(s, i + AHEAD_ENTRIES);
+            if (later < s->entries) {
+                __builtin_prefetch(s->offsets + later);
+                __builtin_prefetch(s->checks + later);
+            }
         }
         if (offset > last)
             return (Py_ssize_t)i;

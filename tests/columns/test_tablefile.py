@@ -171,3 +171,34 @@ def test_a_link_or_a_pipe_in_place_of_a_file(repo: Repository, tmp_path: Path) -
     path.unlink()
     os.mkfifo(path)
     read_often(repo)
+
+
+def test_a_mapped_file_that_is_damaged_later(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Bytes of every array: what is read is right all the same, found by the tree where the table is damaged."""
+    monkeypatch.setattr(limits, "SAVED_TABLE_ENTRIES", 10)
+    monkeypatch.setattr(limits, "MAPPED_TABLE_BYTES", 0)
+    repo = Repository(tmp_path, exists=False)
+    repo.init("Ada", "ada@example.org")
+    writer = repo.checkout(write=True)
+    keys = [3 * at // 2 for at in range(24)]
+    writer.add_ndarray_column("x", (28, 28), np.uint8, backend="10").write(keys[::2], IMAGES[:24:2])
+    writer["x"].change_backend("00")
+    writer["x"].write(keys[1::2], IMAGES[1:24:2])
+    writer.commit("in two files")
+    writer.close()
+    for _ in range(9):
+        repo.checkout()["x"].read(positions=[0] * 16)
+    (path,) = Path(repo.path, ".hangar", "cache").iterdir()
+    good = path.read_bytes()
+    for at in range(0, len(good), 4):
+        column: Any = repo.checkout()["x"]
+        repo.stores.tables.clear()
+        assert np.array_equal(column.read(positions=[5]), IMAGES[[5]])
+        assert column._table.table.file.descriptor >= 0
+        with path.open("r+b") as file:
+            file.seek(at)
+            file.write(bytes([good[at] ^ 1, *good[at + 1 : at + 3], *([good[at + 3] ^ 0x80] if at % 8 else [])]))
+        assert np.array_equal(column.read(keys), IMAGES[:24])
+        assert all(np.array_equal(column[key], image) for key, image in zip(keys, IMAGES, strict=False))
+        path.write_bytes(good)
+    repo.close()

@@ -159,8 +159,9 @@ class OffsetTable:
             chunked: Any = self._chunked[0]
         else:
             extent = self._extent_of[chosen]
-            words = self._extents.take(extent, axis=0)
-            chunked = self._chunked.take(extent)
+            # A mapped table may have been damaged since it was checked: a number that no extent has gives one whose checksums are wrong.
+            words = self._extents.take(extent, axis=0, mode="clip")
+            chunked = self._chunked.take(extent, mode="clip")
         words[:, OFFSET] += np.where(chunked, np.uint64(0), where)
         words[:, FILE_ROW] |= np.where(chunked, where << _ROW_SHIFT, np.uint64(0))
         words[:, CHECK] = self.checks[chosen] ^ _numbers(positions)
@@ -172,7 +173,7 @@ class OffsetTable:
 
     def location(self, position: int) -> Location:
         """Location of one blob."""
-        extent = self._extent_of.item(position) if len(self._extent_of) else 0
+        extent = min(self._extent_of.item(position), len(self._extents) - 1) if len(self._extent_of) else 0
         offset, _, stored, header, file_row = self._extents[extent].tolist()
         where, check = self._where_view[position], self._checks_view[position] ^ position
         if self._chunked.item(extent):

@@ -219,6 +219,7 @@ def load_table(file: TableFile, schema: ColumnSchema, root: Root) -> SampleTable
             return None
         if keys.dtype not in (np.uint32, np.uint64) or keys.shape not in ((0,), (count,)):
             return None
-        return SampleTable(schema, count, least, keys, held, file)
+        # Keys have no checksums of their own, so they were checked once and are kept in memory: a mapped file may be damaged later.
+        return SampleTable(schema, count, least, keys.copy(), held, file)
     except (KeyError, TypeError, IndexError, ValueError):
         return None
