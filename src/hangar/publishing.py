@@ -1,14 +1,14 @@
 """Publish a change: prepare what lies outside of the database, then record everything in one transaction.
 
-All that changes a repository under a lock goes through :func:`publish`: batches, commits, conversion, the release of old files.
-The order is always the same.
+All that changes a repository under a lock goes through :func:`publish`: batches, commits, conversion, the release of
+old files. The order is always the same.
 
-1. ``prepare`` writes and syncs what the transaction will name (blob files, runs). Nobody sees any of it yet.
-2. One transaction checks the lock and calls ``record``, which writes the rows of the change. When it commits, the change is durable.
-3. ``committed`` updates the memory of this process.
+1. ``prepare`` writes and syncs what the transaction will name (blob files, runs). Nobody sees any of it yet. 2. One
+transaction checks the lock and calls ``record``, which writes the rows of the change. When it commits, the change is
+durable. 3. ``committed`` updates the memory of this process.
 
-If anything fails, or is interrupted, ``rollback`` brings memory back to what the database holds. That may be the change after all, where
-the transaction committed and the process did not learn of it.
+If anything fails, or is interrupted, ``rollback`` brings memory back to what the database holds. That may be the change
+after all, where the transaction committed and the process did not learn of it.
 """
 
 from __future__ import annotations

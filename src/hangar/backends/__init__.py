@@ -1,8 +1,9 @@
-"""Where the bytes of blobs lie on this machine, and how a batch of them is written and read.
+"""Storage backends: write and read the bytes of blobs in files on this machine, in batches.
 
-``base`` is the contract, ``registry`` finds backends by tag, ``heuristic`` chooses one for a column. ``append`` and ``raw`` are what
-append-only backends share, ``memmap`` and ``pack`` are such backends. ``file`` and ``location`` say what a blob file and a location are. Nothing here is part of
-history: a repository reads the same whatever backend holds its blobs.
+``base`` defines the interface, ``registry`` finds backends by tag, ``heuristic`` chooses one for a column. ``append``
+and ``raw`` are the shared code of append-only backends; ``memmap`` and ``pack`` are such backends. ``file`` defines a
+blob file and ``location`` the location of a blob in it. Backends are no part of history: the same commits can be read
+whichever backend holds the blobs.
 """
 
 from __future__ import annotations

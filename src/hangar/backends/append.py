@@ -1,7 +1,8 @@
-"""The machinery that append-only backends share: one writer, one way to read, whatever the kind of data.
+"""Shared code of append-only backends: the writer and the reading of unencoded blobs of any kind.
 
-A file is its header and then blobs, each as its logical bytes, one behind the other. Appends go to the recorded end by ``pwrite``,
-never through the map (a full disk would be a signal); bytes that a crashed writer left behind that end are overwritten.
+A file is a header followed by blobs, each as its logical bytes. Appends are written at the recorded end with
+``pwrite``, never through the memory map, where a full disk would raise SIGBUS. Bytes of a crashed writer behind that
+end are overwritten.
 """
 
 from __future__ import annotations
@@ -33,14 +34,14 @@ __all__ = ["AppendWriter", "RawBackend"]
 
 _PIECE_BYTES: Final = 8 * 2**20
 _EARLY_BYTES: Final = 4 * 2**20
-"""An append of this size is worth a thread."""
+"""From this size on, an append starts write-back early, on a thread."""
 
 
 class AppendWriter(FileWriter):
     """Appends to one blob file; see :class:`~hangar.backends.base.FileWriter`."""
 
     _descriptor = -1
-    """Until there is one, also where an interrupt ends the construction before its first line."""
+    """-1 while there is none. A class attribute, because an interrupt may end the construction before its first line."""
 
     def __init__(self, path: Path, file_id: int, tag: str, end: int | None) -> None:
         self.path = path
@@ -49,7 +50,7 @@ class AppendWriter(FileWriter):
         self._early = threading.Thread()
         self._descriptor = _fs.create_file(path) if end is None else _fs.open_file(path, write=True)
         try:
-            # The lease of whoever has the file open: a file that is being written is not removed.
+            # Every process that has the file open holds this shared lock (a lease). A leased file is not removed.
             leased = _fs.try_lock(self._descriptor, shared=True) and _fs.is_file_of(self._descriptor, path)
             if not leased:
                 raise _removed(path, new=end is None)
@@ -78,7 +79,7 @@ class AppendWriter(FileWriter):
         return end
 
     def is_current(self) -> bool:
-        """Whether the file is still the one under its name, with its header and everything up to ``end``."""
+        """Whether the path still names this file, with its header and all bytes up to ``end``."""
         try:
             whole = os.fstat(self._descriptor).st_size >= self.end
             header = os.pread(self._descriptor, FILE_HEADER_BYTES, 0)
@@ -102,7 +103,7 @@ class AppendWriter(FileWriter):
         return Locations.at(file=self.file_id, offset=offsets, length=payload.lengths)
 
     def _append(self, buffers: Sequence[Buffer]) -> None:
-        """Write at the end, which moves on, and have the system begin to bring much to disk."""
+        """Write at ``end`` and advance it. A large append starts write-back at once."""
         written = _fs.write_at(self._descriptor, buffers, self.end, self.path)
         self.end += written
         if written >= _EARLY_BYTES and not self._early.is_alive():
@@ -110,35 +111,36 @@ class AppendWriter(FileWriter):
             self._early = started or self._early
 
     def sync(self) -> None:
-        """Bring what was appended to disk."""
+        """Sync all appended bytes."""
         if self._early.ident is not None:
             self._early.join()
         _fs.sync_file(self._descriptor, self.path)
 
     def close(self) -> None:
-        """Let go of the file."""
+        """Close the file."""
         descriptor, self._descriptor = self._descriptor, -1
         if descriptor >= 0:
             os.close(descriptor)
 
     def __del__(self) -> None:
-        # Of a writer that was forgotten and not closed: its lease ends with it.
+        # A writer that was not closed: its lease ends here.
         self.close()
 
 
 def _removed(path: Path, *, new: bool) -> HangarError:
-    """The error for a file that somebody removes. A new one was taken for a leftover before it had its lease: its id is taken."""
+    """Error for a file that another process removes. A new file was removed as an orphan before it had its lease; its id is used up."""
     if not new:
         return CorruptionError(f"blob file {path} is being removed")
-    error = StorageError(f"blob file {path} was removed as soon as it was made")
+    error = StorageError(f"blob file {path} was removed by another process as soon as it was created")
     error.errno = errno.EEXIST
     return error
 
 
 def _write_back(path: Path) -> None:
-    """Have the system begin to write: what is computed until the file is synced then costs no time of its own.
+    """Start write-back of dirty pages now, so that the disk works while the caller computes.
 
-    A descriptor of its own, so that an error is told to the sync that counts as well.
+    It uses its own descriptor: Linux reports a write-back error once per open file description, so the final sync
+    reports it too.
     """
     with contextlib.suppress(OSError):
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
@@ -149,7 +151,7 @@ def _write_back(path: Path) -> None:
 
 
 class RawBackend(Backend):
-    """A backend whose blobs lie in append-only files as their logical bytes; a subclass names its tag and capabilities."""
+    """Backend that stores blobs unencoded in append-only files. A subclass sets its tag and capabilities."""
 
     def open_writer(self, path: Path, file_id: int, end: int | None) -> FileWriter:
         """Open a blob file for appending."""
@@ -163,7 +165,7 @@ class RawBackend(Backend):
         return gather_list(file, mapped, offsets, lengths, kinds, np.zeros(len(offsets), np.uint64))[0]
 
     def read_pieces(self, file: BlobFile, place: Location, header: Header) -> Iterator[Blob]:
-        """Logical bytes of one location, some megabytes at a time."""
+        """Logical bytes of one location, a few megabytes at a time."""
         offset, length = place[OFFSET], place[STORED]
         file.need_all(np.array([offset], np.uint64), np.array([length], np.uint64))
         buffer = np.empty(min(length, _PIECE_BYTES), np.uint8)
@@ -173,7 +175,7 @@ class RawBackend(Backend):
             yield piece
 
     def read_rows(self, file: BlobFile, locations: Locations, header: Header, out: Rows) -> None:
-        """Logical bytes of locations of one size, into ``out``."""
+        """Read the logical bytes of locations of one size into ``out``."""
         offsets, lengths = locations.offset, locations.length
         if not (lengths == out.shape[1]).all():
             raise CorruptionError(f"a blob in {file.path} does not have the {out.shape[1]} bytes that its header says")

@@ -1,13 +1,18 @@
-"""The contract of a backend: how blob bytes lie in files of this machine.
+"""Interface of a storage backend: how the bytes of blobs are stored in files.
 
-A backend is asked for batches, and for one sample only where a user asks for one. It *opens a writer* for one blob file, which *writes a batch* as
-one contiguous append and *syncs* it; and it *reads a batch* of locations. It promises that what a location names reads back as the
-logical bytes that were written, or raises an error of the tree; that nothing is read from beyond the recorded end; and
-that bytes once synced are never written again. Digests, checksums, deduplication, file ids, recorded ends, leases and publishing are
-``hangar.blobs``' affair, so a backend knows nothing of them.
+Calls work on batches; single samples have calls of their own only where users read single samples. A backend *opens a
+writer* for one blob file, which *writes a batch* as one contiguous append and *syncs* it. A backend *reads a batch* of
+locations. It guarantees:
 
-To add one: subclass :class:`Backend` (or ``hangar.backends.append.RawBackend``, where blobs lie in the file as they are), name
-it in the entry point group ``hangar.backends`` under its tag, and run ``hangar.testing.backends`` against it.
+- a location reads back as the logical bytes that were written, or an error from ``hangar.errors`` is raised;
+- nothing is read from beyond the recorded end of a file;
+- synced bytes are never overwritten.
+
+The package ``hangar.blobs`` handles digests, checksums, deduplication, file ids, recorded ends, leases and publishing.
+
+To add a backend: subclass :class:`Backend` (or ``hangar.backends.append.RawBackend``, if blobs are stored unencoded),
+register it in the entry point group ``hangar.backends`` under its tag, and run the test suite
+``hangar.testing.backends`` on it.
 """
 
 from __future__ import annotations
@@ -34,21 +39,21 @@ __all__ = ["Backend", "Blob", "Capabilities", "FileWriter", "Options", "Payload"
 Rows: TypeAlias = npt.NDArray[np.uint8]
 """Logical bytes of n samples of one size: uint8, shape (n, size), C order."""
 Blob: TypeAlias = "Rows | bytes"
-"""Logical bytes of one sample: ``bytes`` of a str or bytes value, a fresh uint8 array of an ndarray."""
+"""Logical bytes of one sample: ``bytes`` for a str or bytes value, a new uint8 array for an ndarray."""
 Options: TypeAlias = Mapping[str, Any]
 
 
 class Capabilities(msgspec.Struct, frozen=True):
-    """What a backend can do.
+    """Kinds of data that a backend can hold.
 
     Attributes
     ----------
     kinds
-        Kinds of data it holds: ``NDARRAY``, ``STR``, ``BYTES`` of ``hangar.digest``.
+        Kinds of data: ``NDARRAY``, ``STR``, ``BYTES`` of ``hangar.digest``.
     fixed, variable
-        Whether it holds samples of one shape, and of many.
+        Whether it holds columns of fixed shape, and of variable shape.
     raw
-        Blobs lie in the file as their logical bytes, ``length`` of them from ``offset`` on. The blob store then gathers them itself.
+        Blobs are stored unencoded: ``length`` logical bytes from ``offset`` on. The blob store then copies them itself.
     """
 
     kinds: frozenset[int]
@@ -58,18 +63,18 @@ class Capabilities(msgspec.Struct, frozen=True):
 
 
 class Payload(msgspec.Struct, frozen=True):
-    """A batch of n samples to be written.
+    """Batch of n samples to be written.
 
     Attributes
     ----------
     buffers
-        Their logical bytes; the concatenation of the buffers is the concatenation of the samples.
+        Logical bytes of all samples, one after the other. A buffer may hold several samples or a part of one.
     lengths
         Size of each sample, int64, shape (n,).
     headers
         Header of each sample, or the one of all.
     rows
-        The same bytes as one array where all samples have one size and lie together, else None.
+        The same bytes as one array, if all samples have one size and are contiguous in memory; else None.
     """
 
     buffers: Sequence[Buffer]
@@ -79,7 +84,7 @@ class Payload(msgspec.Struct, frozen=True):
 
     @classmethod
     def of_rows(cls, rows: Rows, header: Header) -> Payload:
-        """The batch of ``rows``, samples of one header."""
+        """Batch of samples of one header, a row each."""
         return cls([rows.data], np.full(len(rows), rows.shape[1], np.int64), header, rows)
 
     @property
@@ -89,14 +94,15 @@ class Payload(msgspec.Struct, frozen=True):
 
 
 class FileWriter(ABC):
-    """One blob file that is open for appending, by one process.
+    """A blob file open for appending, in one process.
 
     Attributes
     ----------
     path, file_id
         The file.
     end
-        Where the next append goes. The owner records it when a batch is published, and sets it back to drop what was not.
+        Offset of the next append. The owner records it when a batch is published, and sets it back to drop an
+        unpublished batch.
     """
 
     path: Path
@@ -105,100 +111,99 @@ class FileWriter(ABC):
 
     @abstractmethod
     def write(self, payload: Payload, options: Options) -> Locations:
-        """Append a batch contiguously at ``end``, which moves on; it is not durable yet.
+        """Append a batch contiguously at ``end`` and advance ``end``. The batch is not durable yet.
 
         Returns
         -------
         Locations
-            One for each sample, in the order of the payload, as :meth:`Locations.at` makes them.
+            A location for each sample, in the order of the payload, made by :meth:`Locations.at`.
 
         Raises
         ------
         DiskFullError, StorageError
-            ``end`` has not moved, and writing may be tried again.
+            ``end`` is unchanged, and the write may be repeated.
         """
 
     @abstractmethod
     def sync(self) -> None:
-        """Bring what was written to disk. ``end`` may move on, over something that the file needs beside its blobs.
+        """Sync all writes to disk. ``end`` may advance over metadata that the file needs.
 
         Raises
         ------
         StorageError
-            It may not be there. The writer is not used again.
+            The bytes may be lost. Do not use the writer again.
         """
 
     def is_current(self) -> bool:
-        """Whether the file is still the one under its name, with its header and everything up to ``end``.
+        """Whether the path still names this file, with its header and all bytes up to ``end``.
 
-        What is written to a file that was deleted, cut or replaced would be lost.
+        Writes to a file that was deleted, truncated or replaced would be lost.
         """
         return True
 
     def seal(self) -> None:  # noqa: B027  (most backends have nothing to do)
-        """Nothing more will be written: finish the file. :meth:`sync` is called afterwards."""
+        """Finish the file; nothing more will be written. :meth:`sync` is called afterwards."""
 
     @abstractmethod
     def close(self) -> None:
-        """Let go of the file; calling it again does nothing."""
+        """Close the file. Calling it again does nothing."""
 
 
 class Backend(ABC):
-    """Where blob bytes lie.
+    """Storage backend of blobs.
 
     Attributes
     ----------
     tag
         Name of the backend in file names, locations and options; at most eight ASCII letters and digits.
     capabilities
-        What it can hold.
+        Kinds of data it can hold.
     """
 
     tag: ClassVar[str]
     capabilities: ClassVar[Capabilities]
 
     def holds(self, kind: int, *, variable: bool) -> bool:
-        """Whether samples of this kind, of fixed or variable shape, can be stored."""
+        """Whether the backend can store samples of this kind, of fixed or variable shape."""
         capabilities = self.capabilities
         return kind in capabilities.kinds and (capabilities.variable if variable else capabilities.fixed)
 
     def check_options(self, options: Options) -> dict[str, Any]:
-        """Complete options from those a user gave; this backend takes none unless it overrides the method.
+        """Check the options of a user and fill in defaults. A backend without options need not override this.
 
         Raises
         ------
         InvalidTypeError
-            An option is not known.
+            Unknown option.
         InvalidInputError
-            A value cannot be.
+            Invalid value.
         """
         if options:
-            raise InvalidTypeError(
-                f"backend {self.tag!r} takes no options, and was given {', '.join(map(repr, options))}"
-            )
+            raise InvalidTypeError(f"backend {self.tag!r} takes no options, but got {', '.join(map(repr, options))}")
         return {}
 
     def stored_as(self, file: BlobFile, locations: Locations, options: Options) -> npt.NDArray[np.bool_]:
-        """Whether blobs of a file lie there as a writer with these options would put them: bool, shape (n,).
+        """Mask of the blobs that are stored as a writer with these options would store them: bool, shape (n,).
 
-        A conversion writes those anew that do not. A backend that takes no options has nothing to compare.
+        A conversion rewrites the others. A backend without options need not override this.
 
         Parameters
         ----------
         options
-            As :meth:`check_options` gave them.
+            As :meth:`check_options` returned them.
 
         Raises
         ------
         CorruptionError
-            It cannot be told.
+            The stored form cannot be read.
         """
         return np.ones(len(locations), np.bool_)
 
     def verify(self, file: BlobFile, locations: Locations) -> npt.NDArray[np.bool_] | None:
-        """Whether what is stored at some locations is what was written there, by checksums of the backend's own: bool, shape (n,).
+        """Mask of the blobs whose stored bytes are intact, by checksums of the backend's own: bool, shape (n,).
 
-        None where the backend has no such checksums, so that blobs must be read to tell. The locations are known to be right.
+        None if the backend has no such checksums; then blobs must be read to verify them. The caller guarantees correct
+        locations.
         """
         return None
 
@@ -209,10 +214,10 @@ class Backend(ABC):
         Parameters
         ----------
         path
-            The file. It begins with ``encode_file_header(tag, file_id)``.
+            Path of the file. It begins with ``encode_file_header(tag, file_id)``.
         end
-            Recorded end of an existing file, after which bytes of a crashed writer may lie; None: make a new file, which must
-            not exist (``_fs.create_file``).
+            Recorded end of an existing file. Bytes of a crashed writer may follow it. None: create a new file, which
+            must not exist (``_fs.create_file``).
 
         Raises
         ------
@@ -224,16 +229,16 @@ class Backend(ABC):
 
     @abstractmethod
     def read_list(self, file: BlobFile, locations: Locations, headers: Sequence[Header]) -> list[Blob]:
-        """Logical bytes of each location, in their order, in memory of its own. ``headers`` names the header of each.
+        """Logical bytes of each location, in order, in new memory. ``headers`` has the header of each.
 
         Raises
         ------
         CorruptionError
-            A location lies outside the file, or what it names cannot be decoded.
+            A location is outside the file, or its bytes cannot be decoded.
         """
 
     def read_one(self, file: BlobFile, place: Location, header: Header) -> Blob:
-        """Logical bytes of one location; as :meth:`read_list`, for a backend that can do it with less.
+        """Logical bytes of one location. Like :meth:`read_list`; override it if a single read can be faster.
 
         Parameters
         ----------
@@ -243,14 +248,14 @@ class Backend(ABC):
         return self.read_list(file, Locations(np.array([place], np.uint64)), [header])[0]
 
     def read_pieces(self, file: BlobFile, place: Location, header: Header) -> Iterator[Blob]:
-        """Logical bytes of one location, some megabytes at a time, so that a check of a large sample needs little memory.
+        """Logical bytes of one location, a few megabytes at a time, so that checking a large sample needs little memory.
 
-        A piece is valid until the next one is asked for. Raises what :meth:`read_list` does.
+        A piece is valid until the next one is requested. Raises the same errors as :meth:`read_list`.
         """
         yield self.read_one(file, place, header)
 
     def read_rows(self, file: BlobFile, locations: Locations, header: Header, out: Rows) -> None:
-        """Logical bytes of locations that share one header, into ``out``, shape (n, size of each).
+        """Read the logical bytes of locations that share one header into ``out``, shape (n, size of a sample).
 
         Raises
         ------

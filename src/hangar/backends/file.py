@@ -1,9 +1,9 @@
-"""A blob file that is open for reading: mapped into memory and leased.
+"""Blob file open for reading: memory-mapped and leased.
 
-Every blob file, whatever its backend, begins with the same 64 bytes, which say that it is one, of which backend and which id. The
-length of the file is checked before it is mapped, and again before each read beyond what was mapped, so a short file is an
-error and never a signal. The shared lock on the file is the lease that keeps others from removing it; it ends with the object.
-What lies behind the header is the backend's affair.
+Every blob file begins with a header of 64 bytes: magic bytes, backend tag and file id. The rest is defined by the
+backend. The length of the file is checked before it is mapped, and again before each read. So a short file gives an
+error and no SIGBUS. A shared lock on the file (the lease) keeps other processes from removing it; the lease ends with
+the object.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _MAX_OFFSET = 2**62
 
 
 def encode_file_header(tag: str, file_id: int) -> bytes:
-    """The first 64 bytes of a blob file; a backend may write more than these ahead of its data."""
+    """Header of a blob file, 64 bytes. A backend may write more bytes before its data."""
     data = _HEADER.pack(_MAGIC, _VERSION, file_id, tag.encode(), bytes(32), 0)[:-8]
     return data + struct.pack("<Q", checksum(data, 0))
 
@@ -43,7 +43,7 @@ def decode_file_header(data: bytes, path: Path) -> tuple[str, int]:
     Raises
     ------
     CorruptionError
-        This is no header, or a damaged one.
+        Not a header, or a damaged one.
     UnsupportedVersionError
         A newer Hangar wrote it.
     """
@@ -51,7 +51,7 @@ def decode_file_header(data: bytes, path: Path) -> tuple[str, int]:
         raise CorruptionError(f"blob file {path} is too short to have a header")
     magic, version, file_id, tag, _, check = _HEADER.unpack_from(data)
     if magic != _MAGIC or check != checksum(data[: FILE_HEADER_BYTES - 8], 0):
-        raise CorruptionError(f"blob file {path} does not begin with an undamaged header")
+        raise CorruptionError(f"the header of blob file {path} is damaged")
     if version != _VERSION:
         raise UnsupportedVersionError(f"blob file {path} has version {version}, which needs a newer Hangar")
     try:
@@ -61,16 +61,16 @@ def decode_file_header(data: bytes, path: Path) -> tuple[str, int]:
 
 
 class Mapped:
-    """A blob file as it was mapped at one time; whoever holds it can read it, whatever becomes of the file's name.
+    """Memory map of a blob file. It stays readable when the file is renamed or removed.
 
     Attributes
     ----------
     map
-        The mapped file, a buffer; a slice is ``bytes``.
+        The mapped file, as a buffer; a slice is ``bytes``.
     bytes
         The same as an array: uint8, shape (size,), not writable.
     size
-        Bytes that are mapped.
+        Number of mapped bytes.
     """
 
     __slots__ = ("bytes", "map", "size")
@@ -90,25 +90,25 @@ class BlobFile:
     path
         The file.
     file_id
-        Id it must have.
+        Expected id.
     tag
-        Backend it must be of.
+        Expected backend tag.
 
     Attributes
     ----------
     descriptor
-        Of the file, for reading.
+        File descriptor, for reading.
     chunks
-        Cache of decoded chunks, by file id and offset, where a backend may look before it decodes; None: there is none.
+        Cache of decoded chunks by file id and offset, shared by the files of a store; None: no cache.
     mapped
-        The file as it was mapped last. Read from what :meth:`need` returns, which is checked.
+        The latest memory map. Read from the result of :meth:`need`, which checks the length.
 
     Raises
     ------
     CorruptionError
-        The file is damaged, too short, or another one.
+        The file is damaged, too short, or has another id or tag.
     PathNotFoundError, StorageError
-        It is not there, or cannot be read.
+        The file does not exist, or cannot be read.
     """
 
     __slots__ = ("chunks", "descriptor", "file_id", "mapped", "path", "tag")
@@ -122,7 +122,7 @@ class BlobFile:
         self.path = path
         self.file_id = file_id
         self.tag = tag
-        # gc takes this lock alone before it removes a file; where it has it, the file is about to go.
+        # gc locks a file exclusively before it removes the file.
         if not _fs.try_lock(self.descriptor, shared=True):
             raise CorruptionError(f"blob file {path} is being removed")
         self.mapped = self._map(FILE_HEADER_BYTES)
@@ -139,27 +139,27 @@ class BlobFile:
             _fs.raise_for(error, "map", self.path)
 
     def need(self, end: int) -> Mapped:
-        """The mapped file, with bytes up to ``end`` in it.
+        """The mapped file, with at least ``end`` bytes.
 
         Raises
         ------
         CorruptionError
-            The file is shorter than that, or than it was.
+            The file is shorter than that, or shorter than before.
         """
         mapped = self.mapped
         if end > mapped.size:
-            # Two threads may both map it again, and either result stay: each reads from its own.
+            # A race of two threads is harmless: each reads from its own map, and either one is kept.
             mapped = self.mapped = self._map(end)
         elif not self.whole(mapped):
-            raise CorruptionError(f"blob file {self.path} was cut: it had {mapped.size} bytes")
+            raise CorruptionError(f"blob file {self.path} was truncated: it had {mapped.size} bytes")
         return mapped
 
     def whole(self, mapped: Mapped) -> bool:
-        """Whether the file is as long as when it was mapped: reading beyond its end would be a signal."""
+        """Whether the file is as long as its map. A read beyond the end of the file raises SIGBUS."""
         return size_of(self.descriptor) >= mapped.size
 
     def is_current(self) -> bool:
-        """Whether this file is still the one under its name, as long as it was and with its header."""
+        """Whether the path still names this file, undamaged in header and length."""
         mapped = self.mapped
         return (
             self.whole(mapped)
@@ -168,22 +168,22 @@ class BlobFile:
         )
 
     def need_all(self, offsets: npt.NDArray[np.uint64], lengths: npt.NDArray[np.uint64]) -> Mapped:
-        """The mapped file, with all of ``offsets`` to ``offsets + lengths`` in it.
+        """The mapped file, with all ranges from ``offsets`` to ``offsets + lengths`` in it.
 
         Raises
         ------
         CorruptionError
-            Some of it lies outside the file.
+            A range is outside the file.
         """
         if not offsets.size:
             return self.need(0)
         if int(offsets.max()) > _MAX_OFFSET:
-            raise CorruptionError(f"a blob lies far behind the end of blob file {self.path}")
+            raise CorruptionError(f"a location points far beyond the end of blob file {self.path}")
         # Lengths have 56 bits, so the sums cannot wrap around.
         return self.need(int((offsets + lengths).max()))
 
     def __del__(self) -> None:
-        # Not set where an interrupt ended the construction before its first line.
+        # Missing if an interrupt ended the construction before its first line.
         descriptor = getattr(self, "descriptor", -1)
         if descriptor >= 0:
             os.close(descriptor)

@@ -1,9 +1,10 @@
-"""Which backend, and with which options, new data of a column goes to where nobody says: from its schema alone.
+"""Default backend: chooses backend and options for new data of a column from its schema alone.
 
-Every threshold here has the measurement behind it. They were taken by ``benchmarks/backends.py`` on two cores that others used
-too, so they are ratios within a run and seconds of processor time, not rates; the table is on the page of backends in the documentation.
-What a schema cannot tell is whether data compresses. So compression is chosen only where it costs little if it does not, and a
-user who knows better says so, per column and at any time. How samples share chunks is each backend's own affair.
+Every threshold has its measurement beside it. ``benchmarks/backends.py`` measured them on two cores that were shared
+with other work, so they are ratios within a run and seconds of processor time, not rates. The page on backends has the
+table. A schema does not tell whether data compresses. So compression is chosen only where it costs little on
+incompressible data. Users can choose the backend of a column themselves at any time. Each backend decides how samples
+share chunks.
 """
 
 from __future__ import annotations
@@ -23,25 +24,27 @@ CHUNKS: Final = "01"
 _OTHERS: Final = {STR: "30", BYTES: "31"}
 
 LARGE_BYTES: Final = 4 * 2**20
-"""A sample of fixed shape from this size on is compressed (lz4 behind a shuffle of bytes).
+"""Samples of fixed shape are compressed from this size on (byte shuffle, then lz4).
 
-Writing a gigabyte takes 1.4 to 1.8 s of processor time instead of 0.6 to 0.7, and goes on two cores; a scan of float32 takes 0.37
-of the disk, normal float32, the worst case, 0.94. A random get runs at 0.4 to 0.8 of the rate of ``10``. At 150 KB (photographs,
-slices) it runs at 0.1 to 0.3 of it, and at 1 MB still at half in a batch: below this size a shuffled epoch would wait for the codec.
+Writing a gigabyte takes 1.4 to 1.8 s of processor time instead of 0.6 to 0.7, and runs on two cores. A scan of float32
+takes 0.37 of the disk, normal float32, the worst case, 0.94. A random get runs at 0.4 to 0.8 of the rate of ``10``. At
+150 KB (photographs, slices) it runs at 0.1 to 0.3 of it, and at 1 MB still at half in a batch: below this size a
+shuffled epoch would wait for the codec.
 """
 
 VARIABLE_LARGE_BYTES: Final = 4 * LARGE_BYTES
-"""The same for the *largest* size of a column of variable shape, whose samples are taken to be half as large along two of their axes."""
+"""The same threshold for the *largest* size of a column of variable shape. Typical samples are assumed to be half as large along two axes."""
 
 COMPRESSED_ITEM_BYTES: Final = 2
-"""Elements of fewer bytes are not compressed unasked.
+"""Smaller elements are not compressed by default.
 
-In wider ones the high bytes repeat, which the shuffle brings together. One-byte elements may be a mask (0.02 of the disk, and faster to
-write than raw) or a photograph (0.7 to 0.8 of it, for twice the time to write), and a schema does not say which.
+In wider elements the high bytes repeat, and the byte shuffle puts them side by side. One-byte elements may be a mask
+(0.02 of the disk space, and faster to write than raw) or a photograph (0.7 to 0.8 of it, for twice the time to write).
+A schema does not tell which.
 """
 
 BOOL_OPTIONS: Final[dict[str, Any]] = {"complib": "blosc:lz4", "shuffle": "bit"}
-"""Seven of the eight bits of a bool are zero: a shuffle of bits brings even bools without any order to 0.13 of the disk, one of bytes to 0.5."""
+"""Seven of the eight bits of a bool are zero: a bit shuffle brings even random bools to 0.13 of the disk space, a byte shuffle to 0.5."""
 
 
 def choose_backend(schema: ColumnSchema) -> tuple[str, dict[str, Any]]:

@@ -1,12 +1,13 @@
-"""Where a blob lies: one record of five little-endian words, and batches of them as one array.
+"""Location of a blob: a record of five little-endian 64-bit words. Batches of locations are one array.
 
-The record is the same in the database and in a run file. A batch is a matrix of words, so that resolving, sorting and handing
-over thousands of locations costs a few array operations. What the words mean is settled here and nowhere else::
+The record is the same in the database and in a run file. A batch is a matrix of words, so looking up, sorting and
+passing on thousands of locations takes a few array operations. The words are::
 
     offset | checksum | codec << 56 + stored length | header | row << 32 + file
 
-``offset`` counts bytes in the blob file, ``row`` counts blobs in a chunk. The checksum is the xxh3-64 of the *logical* bytes,
-seeded with the id of their header (``header``), which is the xxh3-64 of the header's encoding (see ``hangar.digest``).
+``offset`` counts bytes in the blob file, ``row`` counts blobs in a chunk. The checksum is the xxh3-64 of the *logical*
+bytes, seeded with the id of their header (``header``), which is the xxh3-64 of the header's encoding (see
+``hangar.digest``).
 """
 
 from __future__ import annotations
@@ -53,7 +54,7 @@ ROW_SHIFT: Final = 32
 _ROW_SHIFT = np.uint64(ROW_SHIFT)
 FILE_BITS: Final = 0xFFFF_FFFF
 FILE_MASK: Final = np.uint64(FILE_BITS)
-"""Bits of the last word that are the id of the file."""
+"""Bits of the last word that hold the file id."""
 
 
 Location: TypeAlias = "tuple[int, int, int, int, int]"
@@ -81,7 +82,7 @@ class Locations(msgspec.Struct, frozen=True):
         codec: npt.ArrayLike = 0,
         row: npt.ArrayLike = 0,
     ) -> Locations:
-        """What a backend returns of a write; checksum and header are left to the blob writer.
+        """Locations that a backend returns from a write. The blob writer fills in checksum and header.
 
         Each column is an array of n or a constant; at least one is an array. Stored lengths are below 2^56 bytes.
         """
@@ -124,7 +125,7 @@ class Locations(msgspec.Struct, frozen=True):
         return data.view(f"V{LOCATION.size}")[:, 0].tolist() if len(data) else []
 
     def take(self, index: Any) -> Locations:
-        """The locations at ``index``: positions, a mask or a slice."""
+        """Subset of the locations; ``index`` is an array of positions, a mask or a slice."""
         return Locations(
             self.words.take(index, axis=0)
             if isinstance(index, np.ndarray) and index.dtype != np.bool_
@@ -138,13 +139,13 @@ class Locations(msgspec.Struct, frozen=True):
 
     @property
     def length(self) -> Words:
-        """Stored bytes (of the whole chunk, where a chunk holds several blobs), shape (n,)."""
+        """Number of stored bytes (of the whole chunk, if a chunk holds several blobs), shape (n,)."""
         lengths: Words = self.words[:, STORED] & _LENGTH_MASK
         return lengths
 
     @property
     def codec(self) -> Words:
-        """How the stored bytes are encoded, a number that the backend knows; 0: not at all. Shape (n,)."""
+        """Codec of the stored bytes, a number defined by the backend; 0: unencoded. Shape (n,)."""
         codecs: Words = self.words[:, STORED] >> _CODEC_SHIFT
         return codecs
 
@@ -166,11 +167,11 @@ class Locations(msgspec.Struct, frozen=True):
 
     @property
     def row(self) -> Words:
-        """Which blob of its chunk, shape (n,)."""
+        """Position of the blob in its chunk, shape (n,)."""
         rows: Words = self.words[:, FILE_ROW] >> _ROW_SHIFT
         return rows
 
     def set_checks(self, headers: npt.ArrayLike, checks: npt.ArrayLike) -> None:
-        """Fill in what :meth:`at` left open: the header ids and checksums, a constant or of shape (n,)."""
+        """Fill in the header ids and checksums, which :meth:`at` leaves at 0; a constant or of shape (n,)."""
         self.words[:, HEADER] = headers
         self.words[:, CHECK] = checks

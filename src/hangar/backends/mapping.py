@@ -1,8 +1,9 @@
-"""Files mapped into memory for reading, at no descriptor of their own.
+"""Read-only memory maps that use no file descriptor of their own.
 
-Python's ``mmap`` keeps a duplicate of the descriptor it is given for as long as the map lives (``trackfd=False`` came with
-Python 3.13), so that a file with a map and a lock would cost two. This calls the system's ``mmap`` instead. Whoever maps a file keeps
-its descriptor, and looks whether the file is still as long as the map before reading it: beyond the end is a signal.
+Python's ``mmap`` keeps a duplicate of its descriptor while the map lives (``trackfd=False`` came with Python 3.13). A
+file with a map and a lock would then use two descriptors. This module calls the ``mmap`` of the C library instead. The
+caller keeps the descriptor, and checks before each read that the file is still as long as the map, because a read
+beyond its end raises SIGBUS.
 """
 
 from __future__ import annotations
@@ -27,20 +28,20 @@ _FAILED: Final = ctypes.c_void_p(-1).value
 
 
 def map_file(descriptor: int, size: int) -> Any:
-    """The first ``size`` bytes of a file, which must have them: a buffer whose slices are ``bytes``; unmapped with its last user.
+    """Map the first ``size`` bytes of a file: a buffer whose slices are ``bytes``. It is unmapped when it is garbage-collected.
 
     Raises
     ------
     OSError
-        It cannot be mapped.
+        The file cannot be mapped.
     """
     address = _fs.retried(lambda: _mapped(descriptor, size))
     return type("Map", (ctypes.c_char * size,), {"__slots__": (), "__del__": _forget}).from_address(address)  # type: ignore[attr-defined]
 
 
 def size_of(descriptor: int) -> int:
-    """How long an open file is now."""
-    # The position of the descriptor is never used, and this is the cheapest way to ask.
+    """Current size of an open file."""
+    # lseek is the cheapest call for this. The position of the descriptor is not used.
     return os.lseek(descriptor, 0, os.SEEK_END)
 
 
@@ -53,6 +54,6 @@ def _mapped(descriptor: int, size: int) -> int:
 
 
 def _forget(region: Any) -> None:
-    # At the end of the interpreter ctypes may be gone before the last map; the system unmaps all of them then.
+    # At interpreter exit ctypes may be gone before the last map. The system unmaps all of them then.
     with contextlib.suppress(AttributeError, TypeError):
         _unmap(ctypes.addressof(region), ctypes.sizeof(region))

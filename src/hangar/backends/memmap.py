@@ -1,7 +1,7 @@
-"""Backend ``10``: arrays in append-only files that are mapped into memory.
+"""Backend ``10``: uncompressed arrays in append-only, memory-mapped files.
 
-For small and medium arrays of fixed and variable shape: a batch read is one gather at the speed of memory, and nothing is decoded.
-Arrays are stored as they are; where they compress well and are large, HDF5 takes less disk.
+For small and medium arrays of fixed and variable shape: a batch read is one gather at memory speed, without decoding.
+Large arrays that compress well take less disk space in HDF5.
 """
 
 from __future__ import annotations

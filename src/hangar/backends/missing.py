@@ -1,4 +1,4 @@
-"""What this installation lacks to read and write the data of a backend, told without importing anything."""
+"""Missing packages: checks whether a backend can be used in this installation, without importing it."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ _PACKAGES: Final = {"00": "h5py", "01": "h5py"}
 
 
 def backend_needs(tag: str, options: Options) -> str:
-    """What is missing for a backend with these options; ``''`` where it can be used."""
+    """Message that names what is missing for a backend with these options; ``''`` if nothing is."""
     if not is_known(tag):
         return f"backend {tag!r} is not installed: install the package that provides it"
     codec: Any = options.get("complib")

@@ -1,6 +1,6 @@
-"""Backends ``30`` and ``31``: str and bytes values, one behind the other in append-only files.
+"""Backends ``30`` and ``31``: str and bytes values, packed in append-only files.
 
-The two differ in the kind they hold, so that a file is of one kind and the two can change apart.
+The two differ only in the kind of data. So a file holds one kind, and either format can change without the other.
 """
 
 from __future__ import annotations

@@ -1,6 +1,6 @@
-"""Which backend new blobs of a column go to, on this machine.
+"""Backend preference: the backend that new blobs of a column are written to, on this machine.
 
-A preference is local and no part of history. Without one, the schema decides, as ``hangar.backends.heuristic`` says.
+A preference is local and no part of history. Without one, ``hangar.backends.heuristic`` chooses from the schema.
 """
 
 from __future__ import annotations
@@ -31,14 +31,14 @@ class Preference(msgspec.Struct, frozen=True):
 
 
 def check_preference(schema: ColumnSchema, backend: object, options: object) -> Preference | None:
-    """The preference that a user named, or None where none was named.
+    """Check the preference that a user gave; None if the user gave none.
 
     Raises
     ------
     InvalidInputError
-        The backend is unknown or cannot hold such data, or there are options and no backend.
+        The backend is unknown or cannot hold such data, or options were given without a backend.
     InvalidTypeError
-        The options are no dict, or name what the backend does not know.
+        The options are not a dict, or one is unknown to the backend.
     """
     if options is not None and not isinstance(options, dict):
         raise InvalidTypeError(f"backend_options must be a dict, not {type(options).__name__}")
@@ -57,7 +57,7 @@ def check_preference(schema: ColumnSchema, backend: object, options: object) -> 
 
 
 def load_preference(db: Database, column_id: bytes, schema: ColumnSchema) -> Preference:
-    """The stored preference of a column, or what its schema gives."""
+    """The stored preference of a column, or the default for its schema."""
     with db.read() as transaction:
         data = transaction.get(META, _KEY + column_id)
     if data is None:
@@ -74,7 +74,7 @@ def _decode(data: bytes) -> tuple[str, dict[str, Any]]:
 
 
 def column_needs(db: Database, column_id: bytes, schema: ColumnSchema) -> str:
-    """What this installation lacks to read and write the values of a column; ``''`` where it lacks nothing."""
+    """Message that names what is missing to read and write the values of a column; ``''`` if nothing is."""
     if schema.needs:
         return schema.needs
     with db.read() as transaction:
@@ -84,5 +84,5 @@ def column_needs(db: Database, column_id: bytes, schema: ColumnSchema) -> str:
 
 
 def store_preference(transaction: WriteTransaction, column_id: bytes, preference: Preference) -> None:
-    """Make ``preference`` that of the column."""
+    """Store the preference of a column."""
     transaction.put(META, _KEY + column_id, msgspec.msgpack.encode((preference.tag, preference.options)))

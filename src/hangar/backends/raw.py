@@ -1,8 +1,8 @@
-"""Reading blobs that lie in a file as their logical bytes: the fast path of every small and medium sample.
+"""Reading of unencoded blobs: the fast path for small and medium samples.
 
-A batch of one size is copied and checked in one pass (``hangar.gathering``). Large samples are read, not copied from the map: pages of the map
-that were touched count as memory of the process, and the result would take its size twice. The caller has made
-sure (``BlobFile.need``) that all of it is mapped.
+A batch of one size is copied and its checksums are verified in one pass (``hangar.gathering``). Large samples are read
+with ``preadv``, not copied from the map: touched pages of the map count as memory of the process, so the result would
+take twice its size. The caller makes sure with ``BlobFile.need`` that all bytes are mapped.
 """
 
 from __future__ import annotations
@@ -24,20 +24,20 @@ from hangar.gathering import gather_checked
 __all__ = ["LARGE_BYTES", "gather_list", "gather_rows", "read_large"]
 
 LARGE_BYTES: Final = 2**22
-"""Samples from this size on are read from the file and not copied from its map."""
+"""Samples of this size or more are read from the file and not copied from its map."""
 
 
 def gather_rows(file: BlobFile, mapped: Mapped, offsets: Words, checks: Words, rows: Rows, seed: int) -> None:
-    """Copy samples of one size, and check the copies.
+    """Copy samples of one size, and verify the checksums of the copies.
 
     Parameters
     ----------
     offsets, checks
         First byte and checksum of each sample, shape (n,).
     rows
-        uint8, shape (n, size), C order: where they go.
+        Output: uint8, shape (n, size), C order.
     seed
-        Of the checksums.
+        Seed of the checksums (the header id).
 
     Raises
     ------
@@ -61,9 +61,9 @@ def read_large(file: BlobFile, offset: int, out: Rows) -> None:
     Raises
     ------
     CorruptionError
-        The file ends before.
+        The file is too short.
     StorageError
-        It cannot be read.
+        The file cannot be read.
     """
     view = out.data
     while view:
@@ -72,21 +72,21 @@ def read_large(file: BlobFile, offset: int, out: Rows) -> None:
         except OSError as error:
             _fs.raise_for(error, "read", file.path)
         if not done:
-            raise CorruptionError(f"blob file {file.path} was cut: it ends at {offset}")
+            raise CorruptionError(f"blob file {file.path} was truncated: it ends at {offset}")
         view, offset = view[done:], offset + done
 
 
 def gather_list(
     file: BlobFile, mapped: Mapped, offsets: Words, lengths: Words, kinds: set[int], seeds: Words
 ) -> tuple[list[Blob], list[int]]:
-    """Samples of any size, and the checksums of what was copied.
+    """Samples of any size, and the checksums of the copies.
 
     Parameters
     ----------
     offsets, lengths, seeds
         First byte, size, and seed of the checksum of each sample, shape (n,).
     kinds
-        Kinds of data among them; samples come as uint8 arrays where all are ndarrays, else as ``bytes``.
+        Kinds of data in the batch. Samples are returned as uint8 arrays if all are ndarrays, else as ``bytes``.
 
     Returns
     -------

@@ -1,7 +1,8 @@
-"""Which backends there are: the built-in ones, and those that installed packages name as entry points.
+"""Registry of backends: the built-in ones, and entry points of installed packages.
 
-An entry point of the group ``hangar.backends`` is called after the tag it provides and names a subclass of ``Backend``. Entry points are
-looked at only for tags that are not built in, because the machinery for it takes longer to import than the rest of Hangar.
+An entry point of the group ``hangar.backends`` has the backend tag as its name and refers to a subclass of ``Backend``.
+Entry points are searched only for tags that are not built in, because importing ``importlib.metadata`` takes longer
+than the rest of Hangar.
 """
 
 from __future__ import annotations
@@ -33,24 +34,24 @@ def get_backend(tag: str) -> Backend:
     Raises
     ------
     InvalidInputError
-        Nothing installed provides it, or what provides it is no backend of that tag.
+        No installed package provides it, or the entry point is not a backend of that tag.
     MissingPackageError
         A built-in one needs a package that is not installed.
     """
     found = _loaded.get(tag)
     if found is None:
-        # Two threads may both make one: a backend has no state, and either will do.
+        # A race of two threads is harmless: a backend has no state.
         found = _loaded.setdefault(tag, _load(tag))
     return found
 
 
 def stored_backend(tag: str) -> Backend:
-    """The backend of a tag that stored data names.
+    """The backend that stored data needs.
 
     Raises
     ------
     MissingPackageError
-        Nothing installed provides it.
+        No installed package provides it.
     """
     try:
         return get_backend(tag)
@@ -59,7 +60,7 @@ def stored_backend(tag: str) -> Backend:
 
 
 def is_installed(tag: str) -> bool:
-    """Whether the backend of a tag can be used here."""
+    """Whether the backend can be used in this installation."""
     try:
         get_backend(tag)
     except (InvalidInputError, MissingPackageError):
@@ -68,7 +69,7 @@ def is_installed(tag: str) -> bool:
 
 
 def is_known(tag: str) -> bool:
-    """Whether something installed says that it provides a backend, which is not imported."""
+    """Whether an installed package provides the backend. The backend is not imported."""
     if tag in _BUILT_IN or tag in _loaded:
         return True
     from importlib.metadata import entry_points
@@ -88,7 +89,7 @@ def _load(tag: str) -> Backend:
     else:
         made = _load_entry_point(tag)
     if not (isinstance(made, type) and issubclass(made, Backend)) or made.tag != tag:
-        raise InvalidInputError(f"what is installed as backend {tag!r} is no backend of that tag: {made!r}")
+        raise InvalidInputError(f"the entry point for backend {tag!r} is not a backend of that tag: {made!r}")
     return made()
 
 
@@ -104,7 +105,7 @@ def _load_entry_point(tag: str) -> object:
 
 
 def backend_tags() -> list[str]:
-    """Tags of all backends that are installed, sorted."""
+    """Tags of all installed backends, sorted."""
     from importlib.metadata import entry_points
 
     return sorted({*_BUILT_IN, *(point.name for point in entry_points(group=ENTRY_POINT_GROUP))})

@@ -1,10 +1,11 @@
 """Appender: chooses the blob file that a batch is appended to, and records the files of a writer.
 
-A file belongs to the epoch of the writer lock under which it was last published. A writer continues a file at its recorded end if the file is of its
-own epoch, or of an older one and no holder of that epoch or a later one is alive. Otherwise it creates a file, with an id that no published
-file ever had. A file of a writer without the lock is never continued by others (see ``ownership``). An epoch has one holder
-at a time, and the writers of one process share the list of their files, so no file has two writers. If the outcome of the last publishing
-is not known, this writer never appends to the file again: the database may name the bytes behind the recorded end.
+A file belongs to the epoch of the writer lock under which it was last published. A writer continues a file at its
+recorded end if the file is of its own epoch, or of an older one and no holder of that epoch or a later one is alive.
+Otherwise it creates a file, with an id that no published file ever had. A file of a writer without the lock is never
+continued by others (see ``ownership``). An epoch has one holder at a time, and the writers of one process share the
+list of their files, so no file has two writers. If the outcome of the last publishing is not known, this writer never
+appends to the file again: the database may name the bytes behind the recorded end.
 """
 
 from __future__ import annotations
@@ -78,7 +79,8 @@ class Appender:
     Parameters
     ----------
     written
-        Backend tag of each file that a writer of this process has open, by id. All writers of a store share it, so that no file has two writers.
+        Backend tag of each file that a writer of this process has open, by id. All writers of a store share it, so that
+        no file has two writers.
     own_files
         Never continue an existing file.
     """

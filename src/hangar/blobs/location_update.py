@@ -1,8 +1,9 @@
 """Location update: records the locations of new blobs in one transaction, as rows of the database or as a run file.
 
-A few locations become rows of the table ``locations``. Many become a run, which is written and synced before the transaction. When the table
-has many rows, they are moved into the run and deleted. Too many registered runs are merged into a new one. The transaction registers
-the run. It is refused if the rows or runs that the new run was made from have changed since.
+A few locations become rows of the table ``locations``. Many become a run, which is written and synced before the
+transaction. When the table has many rows, they are moved into the run and deleted. Too many registered runs are merged
+into a new one. The transaction registers the run. It is refused if the rows or runs that the new run was made from have
+changed since.
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """Unpublished blobs of a writer; readable by its own process (read-your-writes).
 
-Single writes are buffered in memory. Batches are in blob files, and their locations are in indexes in memory. The locator of this process
-searches here before the database. No other process can see unpublished blobs.
+Single writes are buffered in memory. Batches are in blob files, and their locations are in indexes in memory. The
+locator of this process searches here before the database. No other process can see unpublished blobs.
 """
 
 from __future__ import annotations

@@ -1,9 +1,10 @@
 """Blob writer: deduplicates blobs, appends them in batches, and records them in the caller's transaction.
 
-The order is: append the bytes, sync the file, sync the directory, write and sync the run, commit the caller's transaction, acknowledge. Before
-the commit only this process sees the new blobs. A crash leaves at most bytes behind the recorded end of a file, or files that no row names.
-Content is deduplicated, against the store and within a batch. After a failed sync the writer refuses all further writes, because the kernel may
-have dropped the pages that it could not write (see "fsyncgate 2018", the PostgreSQL wiki on fsync errors).
+The order is: append the bytes, sync the file, sync the directory, write and sync the run, commit the caller's
+transaction, acknowledge. Before the commit only this process sees the new blobs. A crash leaves at most bytes behind
+the recorded end of a file, or files that no row names. Content is deduplicated, against the store and within a batch.
+After a failed sync the writer refuses all further writes, because the kernel may have dropped the pages that it could
+not write (see "fsyncgate 2018", the PostgreSQL wiki on fsync errors).
 """
 
 from __future__ import annotations
@@ -72,7 +73,8 @@ class BlobWriter:
     Attributes
     ----------
     unpublished
-        Blobs that are added and not published yet; supports ``digest in writer.unpublished`` and ``len(writer.unpublished)``.
+        Blobs that are added and not published yet; supports ``digest in writer.unpublished`` and
+        ``len(writer.unpublished)``.
     """
 
     def __init__(self, store: BlobStore, owner: FileOwner, *, own_files: bool = False) -> None:

@@ -1,7 +1,8 @@
-"""Backends ``00`` and ``01``: arrays in compressed chunks, in files that h5py opens.
+"""Backends ``00`` and ``01``: arrays in compressed chunks, in files that h5py can open.
 
-``options`` and ``codecs`` say how a chunk is encoded, ``chunks`` what goes into one, ``frames`` how chunks lie in a file. ``writer`` and
-``reading`` use these; ``listing`` and ``structure`` make the HDF5 metadata that others see. Reading needs none of that.
+``options`` and ``codecs`` define how a chunk is encoded, ``chunks`` which samples go into one, ``frames`` the layout of
+chunks in a file. ``writer`` and ``reading`` use them. ``listing`` and ``structure`` create the HDF5 metadata for other
+programs; Hangar does not read it.
 """
 
 from __future__ import annotations
@@ -27,16 +28,16 @@ __all__ = ["HDF5Chunks", "HDF5Rows"]
 
 
 class _HDF5(Backend):
-    """What both have in common: all but the sizes of chunks."""
+    """Shared base of both backends. They differ in the sizes of chunks only."""
 
     policy: ClassVar[Policy]
 
     def check_options(self, options: Options) -> dict[str, Any]:
-        """``complib``, ``complevel`` and ``shuffle``, all of them."""
+        """Check the options and fill in defaults: ``complib``, ``complevel`` and ``shuffle``."""
         return complete_options(options)
 
     def stored_as(self, file: BlobFile, locations: Locations, options: Options) -> npt.NDArray[np.bool_]:
-        """Which blobs lie in chunks of the codec, level and shuffle that options name."""
+        """Mask of the blobs whose chunks have the codec, level and shuffle of the options."""
         return encoded_as(file, locations, encoding_of(options))
 
     def verify(self, file: BlobFile, locations: Locations) -> npt.NDArray[np.bool_] | None:
@@ -60,12 +61,12 @@ class _HDF5(Backend):
         return read_chunks(file, place, header)
 
     def read_rows(self, file: BlobFile, locations: Locations, header: Header, out: Rows) -> None:
-        """Logical bytes of locations of one header, into ``out``."""
+        """Read the logical bytes of locations of one header into ``out``."""
         read_into(file, locations, header, out)
 
 
 class HDF5Rows(_HDF5):
-    """Arrays of fixed and variable shape, many small ones to a chunk."""
+    """Arrays of fixed and variable shape; small ones share chunks."""
 
     tag: ClassVar[str] = "00"
     capabilities: ClassVar[Capabilities] = Capabilities(frozenset({NDARRAY}))

@@ -1,8 +1,8 @@
-"""How a batch becomes chunks: the one place where backends ``00`` and ``01`` differ.
+"""Chunking: divides a batch into chunks. Only here do backends ``00`` and ``01`` differ.
 
-``00`` puts as many small samples into a chunk as come to a good size for decoding one at random; samples of many shapes share chunks
-too. ``01`` gives every sample chunks of its own. In both, an array that is larger than that is cut along its first axes, so that its bytes
-are those of its chunks, one behind the other. A batch never adds to a chunk of the batch before.
+``00`` packs small samples into shared chunks, of a size that keeps random reads cheap; samples of different shapes can
+share a chunk. ``01`` gives every sample its own chunks. In both, a larger array is cut along its first axes, so that
+the concatenation of its chunks is the array in C order. A batch never extends a chunk of an earlier batch.
 """
 
 from __future__ import annotations
@@ -35,11 +35,11 @@ class Policy:
     Attributes
     ----------
     shared_bytes
-        Samples share a chunk up to this size; 0: never.
+        Size of a chunk that samples share; 0: none is shared.
     whole_bytes
-        Up to this size a sample is one chunk.
+        Largest sample that is stored as one chunk.
     piece_bytes
-        A larger one is cut into chunks of at most this size.
+        A larger sample is cut into chunks of at most this size.
     """
 
     shared_bytes: int
@@ -48,14 +48,14 @@ class Policy:
 
 
 class Source:
-    """The bytes of a batch."""
+    """Bytes of a batch, addressed as one range."""
 
     def __init__(self, payload: Payload) -> None:
         self._views = [np.frombuffer(memoryview(buffer).cast("B"), np.uint8) for buffer in _filled(payload)]
         self._starts = np.cumsum([0, *map(len, self._views)]).tolist()
 
     def take(self, start: int, stop: int) -> Bytes:
-        """Bytes of the batch, without a copy where they lie together."""
+        """Bytes of the batch from ``start`` to ``stop``; no copy if they are in one buffer."""
         at = bisect_right(self._starts, start) - 1
         if stop <= self._starts[at + 1]:
             first = self._starts[at]
@@ -68,7 +68,7 @@ class Source:
         return np.concatenate(parts)
 
     def gather(self, ranges: list[tuple[int, int]]) -> Bytes:
-        """Several pieces of the batch, one behind the other."""
+        """Concatenation of several ranges of the batch."""
         taken = [self.take(start, stop) for start, stop in ranges]
         return taken[0] if len(taken) == 1 else np.concatenate(taken)
 
@@ -80,20 +80,20 @@ def _filled(payload: Payload) -> list[memoryview]:
 
 @dataclass(frozen=True, slots=True)
 class Plan:
-    """One frame that is to be written.
+    """A frame to be written.
 
     Attributes
     ----------
     content
-        What it will hold.
+        Content of the frame.
     samples
-        Which of the batch are in it, in their order there; empty for shapes.
+        Positions in the batch of its samples, in order; empty for shapes.
     rows
-        First byte of each among those of the frame.
+        Offset of each sample in the decoded bytes of the frame.
     ranges
-        Where the bytes come from: ranges of the batch.
+        Byte ranges of the batch that make up the frame.
     data
-        The bytes themselves, where they are not of the batch.
+        The bytes themselves, if they are not from the batch.
     """
 
     content: Content
@@ -104,7 +104,7 @@ class Plan:
 
 
 def piece_of(plan: Plan, source: Source, number: int) -> Bytes:
-    """The bytes of one chunk, filled up with zeros to its size."""
+    """Bytes of one chunk, padded with zeros to its size."""
     content = plan.content
     if plan.data is not None:
         return plan.data
@@ -117,12 +117,12 @@ def piece_of(plan: Plan, source: Source, number: int) -> Bytes:
 
 
 def plan_batch(payload: Payload, policy: Policy) -> Iterator[Plan]:
-    """The frames of a batch. Samples without bytes are in none.
+    """Plan the frames of a batch. Samples of zero bytes are in none.
 
     Raises
     ------
     InvalidInputError
-        One is no array, or has not the size that its header says.
+        A sample is not an array, or does not have the size that its header says.
     """
     ends: npt.NDArray[np.int64] = np.cumsum(payload.lengths)
     spans = np.stack((ends - payload.lengths, ends), axis=1)
@@ -134,7 +134,7 @@ def plan_batch(payload: Payload, policy: Policy) -> Iterator[Plan]:
             for at in samples.tolist():
                 yield _cut(header, item, at, int(spans[at, 0]), size, policy.piece_bytes)
         elif len(groups) > 1 and len(samples) * size < policy.shared_bytes // 4:
-            # Too few of one shape to be worth chunks of their own.
+            # Too few of one shape for chunks of their own.
             pools.setdefault((header.dtype, len(header.shape), item), []).append(samples)
         else:
             step = max(1, policy.shared_bytes // size)
@@ -152,7 +152,7 @@ def _header(payload: Payload, at: int) -> Header:
 
 
 def _by_header(payload: Payload) -> dict[Header, npt.NDArray[np.int64]]:
-    """Positions of the samples that have bytes, by their header."""
+    """Positions of the samples that are not empty, by header."""
     filled = np.flatnonzero(payload.lengths)
     if not len(filled):
         return {}
@@ -170,12 +170,12 @@ def _sizes(header: Header, lengths: npt.NDArray[np.int64]) -> tuple[int, int]:
     if header.kind != NDARRAY:
         raise InvalidInputError("HDF5 files hold arrays")
     if not count or size % count or size // count > 16 or not (lengths == size).all():
-        raise InvalidInputError(f"samples of shape {header.shape} do not have the size of it")
+        raise InvalidInputError(f"samples of shape {header.shape} do not have the size of that shape")
     return size, size // count
 
 
 def _ranges(part: npt.NDArray[np.int64], spans: npt.NDArray[np.int64]) -> list[tuple[int, int]]:
-    """The ranges of the batch in which samples lie, as few as can be."""
+    """Byte ranges of some samples in the batch; adjacent ones are merged."""
     taken = spans[part]
     cuts = np.flatnonzero(taken[1:, 0] != taken[:-1, 1]) + 1
     starts = taken[np.concatenate(([0], cuts)), 0]
@@ -212,7 +212,7 @@ def _ragged(
 
 
 def _cut(header: Header, item: int, at: int, start: int, size: int, most: int) -> Plan:
-    """A large sample in chunks of at most ``most`` bytes: whole sub-arrays of its last axes."""
+    """Plan for a large sample, in chunks of at most ``most`` bytes: whole sub-arrays of its last axes."""
     below = size
     axis = -1
     while below > most:
@@ -220,7 +220,7 @@ def _cut(header: Header, item: int, at: int, start: int, size: int, most: int) -
         below //= header.shape[axis]
     extent = header.shape[axis]
     parts = -(-extent // (most // below))
-    # As even as can be: what a last piece lacks is filled up.
+    # Prefer equal pieces: the last one is padded.
     even = next((count for count in range(parts, min(2 * parts, extent) + 1) if extent % count == 0), parts)
     piece = -(-extent // even) * below
     slab = extent * below

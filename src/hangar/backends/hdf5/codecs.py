@@ -1,8 +1,9 @@
-"""Encoding and decoding one chunk, outside HDF5 and as HDF5 does it.
+"""Codecs: encode and decode one chunk, without HDF5 but in the format of its filters.
 
-What is stored is what HDF5's filters make of a chunk: a blosc frame (filter 32001), a zlib stream (1) or LZF (32000), the last two behind
-a byte shuffle (2) where that is asked for. Both ways run without the interpreter's lock, but for LZF, which h5py does. A stored chunk
-that cannot be decoded, or to another size than is known of it, is a ``CorruptionError``; nothing is allocated on its word.
+A stored chunk is the output of HDF5 filters: a blosc frame (filter 32001), a zlib stream (1) or LZF (32000), the last
+two optionally after a byte shuffle (2). Encoding and decoding release the GIL, except LZF, which h5py does. A chunk
+that cannot be decoded, or decodes to another size than expected, is a ``CorruptionError``. The sizes in its own header
+are never used to allocate memory.
 """
 
 from __future__ import annotations
@@ -53,10 +54,10 @@ COMPLIBS: Final[Mapping[str | None, int]] = {
 """Codecs by name; their numbers are part of the format."""
 NONE, GZIP, LZF = 0, 6, 7
 FAST: Final = (1, 2, LZF)
-"""Codecs that are chosen for their speed; the others are chosen to save space."""
+"""Codecs that users choose for speed; they choose the others to save space."""
 _LAST_BLOSC: Final = 5
 _BLOSC_WORK: Final = 4
-"""Working memory of blosc, in blocks, is below this."""
+"""Upper bound of the working memory of blosc, as a multiple of block and chunk size."""
 _BLOSC_HEAD: Final = struct.Struct("<BBBBIII")
 _BLOSC_NAMES: Final = {
     number: name.partition(":")[2].encode() for name, number in COMPLIBS.items() if name and ":" in name
@@ -67,12 +68,12 @@ _ITEMS: Final = {1: "u1", 2: "u2", 4: "u4", 8: "u8", 16: "c16"}
 
 
 class Encoding(NamedTuple):
-    """How chunks are encoded.
+    """Encoding of chunks.
 
     Attributes
     ----------
     codec
-        Its number.
+        Number of the codec.
     level
         0 to 9, for blosc and gzip.
     shuffle
@@ -84,13 +85,13 @@ class Encoding(NamedTuple):
     shuffle: int
 
     def same(self, other: Encoding) -> bool:
-        """Whether both make the same of a chunk: a level means nothing where there is none."""
+        """Whether both encode a chunk alike. The level is ignored for codecs without one."""
         level = self.level == other.level or self.codec in (NONE, LZF)
         return level and (self.codec, self.shuffle) == (other.codec, other.shuffle)
 
     @property
     def label(self) -> str:
-        """The encoding as people name it."""
+        """Name of the encoding for users."""
         complib = next(name for name, number in COMPLIBS.items() if number == self.codec)
         if complib is None:
             return "uncompressed"
@@ -111,7 +112,7 @@ def _blosc() -> ModuleType:
 
 
 def encode(data: Bytes, encoding: Encoding, item_bytes: int) -> Buffer:
-    """What is stored of a chunk. Call it from a thread of its own: blosc, in the main thread, takes locks across processes."""
+    """Encode a chunk. Call it from a worker thread: numcodecs takes a lock across processes if blosc runs in the main thread."""
     if encoding.codec == NONE:
         return data.data
     if encoding.codec <= _LAST_BLOSC:
@@ -129,21 +130,21 @@ def encode(data: Bytes, encoding: Encoding, item_bytes: int) -> Buffer:
 
 
 def unencoded(data: Bytes, encoding: Encoding, item_bytes: int) -> Buffer:
-    """What is stored of a chunk without its codec: the filter that compresses is left out, a shuffle ahead of it is not."""
+    """Encode a chunk without its codec: the compression filter is skipped, a separate shuffle filter before it is not."""
     return _shuffled(data, item_bytes).data if encoding.shuffle and encoding.codec in (GZIP, LZF) else data.data
 
 
 def decode(stored: Bytes, codec: int, shuffle: int, item_bytes: int, out: Bytes) -> None:
-    """Decode a chunk into ``out``, whose size is what the chunk must have.
+    """Decode a chunk into ``out``, which has the size of the decoded chunk.
 
     Raises
     ------
     CorruptionError
-        It is not what an encoder makes of a chunk of that size.
+        The stored bytes do not decode to a chunk of that size.
     """
     if codec == NONE:
         if len(stored) != len(out):
-            raise CorruptionError(f"a chunk of {len(out)} bytes is stored in {len(stored)}")
+            raise CorruptionError(f"an uncompressed chunk of {len(out)} bytes has {len(stored)} stored bytes")
         out[:] = stored
     elif codec <= _LAST_BLOSC:
         if is_unencoded(codec, len(stored), len(out)):
@@ -167,7 +168,7 @@ def decode(stored: Bytes, codec: int, shuffle: int, item_bytes: int, out: Bytes)
 
 
 def is_unencoded(codec: int, stored: int, size: int) -> bool:
-    """Whether a chunk of ``size`` bytes is stored without its codec, which would have gained too little: a compressed one is smaller."""
+    """Whether a chunk of ``size`` bytes is stored uncompressed, because its codec saved too little. A compressed chunk is always smaller."""
     return codec != NONE and stored == size
 
 
@@ -184,7 +185,7 @@ def _decode_blosc(stored: Bytes, out: Bytes) -> None:
     try:
         _blosc().decompress(stored, out)
     except (RuntimeError, ValueError) as error:
-        # It has one number for a damaged chunk and for working memory that it did not get.
+        # blosc has one error code for a damaged chunk and for a failed allocation.
         _require_memory(_BLOSC_WORK * (block + len(out)))
         raise CorruptionError(f"a chunk cannot be decoded: {error}") from None
 
@@ -203,12 +204,12 @@ def _inflate(stored: Bytes, out: Bytes) -> None:
     except zlib.error as error:
         raise CorruptionError(f"a chunk cannot be decoded: {error}") from None
     if len(data) != len(out) or not stream.eof or stream.unused_data:
-        raise CorruptionError(f"a chunk does not decode to the {len(out)} bytes that it should have")
+        raise CorruptionError(f"a chunk does not decode to its {len(out)} bytes")
     out[:] = np.frombuffer(data, np.uint8)
 
 
 def filters(encoding: Encoding, item_bytes: int, chunk_bytes: int) -> list[Filter]:
-    """The filters through which HDF5 reads such chunks."""
+    """HDF5 filter pipeline that decodes such chunks."""
     if encoding.codec == NONE:
         return []
     if encoding.codec <= _LAST_BLOSC:

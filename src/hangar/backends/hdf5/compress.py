@@ -1,10 +1,10 @@
-"""Compressing the chunks of a batch, on several threads; chunks on which a codec gains too little are stored as they are.
+"""Compression of the chunks of a batch, on several threads. Incompressible chunks are stored raw.
 
-Noise compresses to nine tenths of its size or not at all, and costs as much processor time as data that compresses well. So a sample of each
-chunk is compressed first, 16 KiB taken from eight places, and where that promises too little the chunk is stored raw. Samples can mislead: a
-codec may find repetitions that lie far apart. So the first chunk of each header, and every 32nd from then on, is compressed whole;
-where that gains although the sample did not, samples of this header are no longer asked. A raw chunk has as many bytes as it decodes to, and a
-compressed one always fewer.
+Noise compresses to nine tenths of its size or not at all, and takes as much processor time as compressible data. So a
+trial compresses a sample of each chunk first: 16 KiB, from eight places. If the trial saves too little, the chunk is
+stored raw. A trial can be wrong: a codec may find repetitions that are far apart. So the first chunk of each header,
+and every 32nd after it, is compressed whole. If that saves enough although the trial did not, chunks of this header
+need no trial any more. A raw chunk has as many bytes as it decodes to, a compressed one always fewer.
 """
 
 from __future__ import annotations
@@ -26,40 +26,40 @@ if TYPE_CHECKING:
 __all__ = ["Compressor"]
 
 _JOB_BYTES: Final = 2**20
-"""Chunks are compressed together up to this size: a small one costs less than handing it to a thread."""
+"""Chunks are grouped into jobs of this size: compressing a small chunk costs less than passing it to a thread."""
 _SAMPLES: Final = 8
 _SAMPLE_BYTES: Final = 2048
 """Bytes of each sample; a multiple of every element size."""
 _WHOLE_BYTES: Final = 4 * _SAMPLES * _SAMPLE_BYTES
-"""Smaller chunks are compressed without asking: sampling them saves little."""
+"""Smaller chunks are compressed without a trial: it would save little."""
 _EVERY: Final = 32
-"""One of so many chunks is compressed whole, whatever its sample says."""
+"""One chunk in so many is compressed whole, whatever the trial says."""
 _HEADERS: Final = 4096
 _FAST_GAIN: Final = 8
 _DENSE_GAIN: Final = 32
-"""A codec must save one part in so many. Slow codecs are chosen to save the last percent, fast ones are not."""
+"""A codec must save at least this fraction (1/n). Users choose slow codecs to save the last percent, fast ones not."""
 
 
 class _Chunk(NamedTuple):
-    """One chunk that is to be stored."""
+    """A chunk to be stored."""
 
     plan: Plan
     number: int
     whole: bool
-    """Compress it whatever its sample says."""
+    """Compress it whatever the trial says."""
 
 
 class Compressor:
-    """Compresses batches for one blob file, and remembers where compressing was in vain."""
+    """Compresses batches for one blob file, and remembers for which headers the trial was wrong."""
 
     def __init__(self) -> None:
         self._seen: dict[bytes, int] = {}
-        self._misled: set[bytes] = set()
+        self._trial_was_wrong: set[bytes] = set()
 
     def frames(
         self, payload: Payload, policy: Policy, encoding: Encoding
     ) -> Iterator[tuple[Plan, list[Buffer], list[int]]]:
-        """The frames of a batch, each with its stored chunks and their checksums."""
+        """Yield the frames of a batch, each with its stored chunks and their checksums."""
         source = Source(payload)
         jobs = self._jobs(plan_batch(payload, policy))
 
@@ -68,7 +68,7 @@ class Compressor:
 
         stored: list[Buffer] = []
         checks: list[int] = []
-        # What is not compressed costs less than handing it to a thread.
+        # Without a codec there is too little work for threads.
         for job in map(work, jobs) if encoding.codec == NONE else in_order(work, jobs):
             for plan, one, check in job:
                 stored.append(one)
@@ -78,7 +78,7 @@ class Compressor:
                     stored, checks = [], []
 
     def _jobs(self, plans: Iterable[Plan]) -> Iterator[list[_Chunk]]:
-        """Chunks in groups worth handing to a thread."""
+        """Group chunks into jobs for threads."""
         job: list[_Chunk] = []
         held = 0
         for plan in plans:
@@ -92,15 +92,15 @@ class Compressor:
             yield job
 
     def _is_due(self, header: bytes) -> bool:
-        """Whether the next chunk of a header is compressed whole."""
+        """Whether to compress the next chunk of a header whole."""
         if len(self._seen) > _HEADERS:
             self._seen.clear()
-            self._misled.clear()
+            self._trial_was_wrong.clear()
         seen = self._seen[header] = self._seen.get(header, 0) + 1
         return seen % _EVERY == 1
 
     def _store(self, chunk: _Chunk, source: Source, encoding: Encoding) -> tuple[Plan, Buffer, int]:
-        """What is stored of a chunk, and its checksum."""
+        """The stored bytes of a chunk, and their checksum."""
         data = piece_of(chunk.plan, source, chunk.number)
         stored = self._compress(data, chunk, encoding)
         return chunk.plan, stored, xxh3_64_intdigest(stored)
@@ -110,24 +110,24 @@ class Compressor:
         if encoding.codec == NONE:
             return data.data
         promising = len(data) < _WHOLE_BYTES or _gains(_sample(data), encoding, content.item_bytes) is not None
-        if promising or chunk.whole or content.header in self._misled:
+        if promising or chunk.whole or content.header in self._trial_was_wrong:
             stored = _gains(data, encoding, content.item_bytes)
             if stored is not None:
                 if not promising:
-                    self._misled.add(content.header)
+                    self._trial_was_wrong.add(content.header)
                 return stored
         return unencoded(data, encoding, content.item_bytes)
 
 
 def _gains(data: Bytes, encoding: Encoding, item_bytes: int) -> Buffer | None:
-    """The compressed data, or None where that saves too little."""
+    """The compressed data, or None if that saves too little."""
     stored = encode(data, encoding, item_bytes)
     most = len(data) - max(1, len(data) // (_FAST_GAIN if encoding.codec in FAST else _DENSE_GAIN))
     return stored if memoryview(stored).nbytes <= most else None
 
 
 def _sample(data: Bytes) -> Bytes:
-    """Pieces from eight places, spread over the chunk; each begins at an element."""
+    """Sample of a chunk: eight pieces spread evenly; each begins at an element."""
     step = len(data) // _SAMPLES
     starts = [(at * step + (step - _SAMPLE_BYTES) // 2) // 16 * 16 for at in range(_SAMPLES)]
     return np.concatenate([data[start : start + _SAMPLE_BYTES] for start in starts])

@@ -1,8 +1,9 @@
-"""A frame: one chunk, or the chunks of one large array, with a head that says what they are.
+"""Frame: one chunk, or the chunks of one large array, after a head that describes them.
 
-Heads are Hangar's own and lie between the chunks, where HDF5 does not look. They make a file readable by location alone and walkable
-from its beginning: the size that a chunk decodes to, how it is encoded and what its bytes mean are all there, under a checksum, and each
-stored chunk has one too, so that a damaged one is found before it is decoded. ``docs/format.rst`` has the bytes.
+Heads are Hangar's own format, in the space between chunks, which HDF5 ignores. With them a chunk can be read by its
+location alone, and a file can be scanned from its beginning. A head has the decoded size, the encoding and the header
+of the samples, and a checksum of itself. It also has a checksum of each stored chunk, so that damage is found before
+decoding. ``docs/format.rst`` defines the bytes.
 """
 
 from __future__ import annotations
@@ -23,9 +24,9 @@ if TYPE_CHECKING:
 __all__ = ["LISTING", "MAX_PIECE_BYTES", "RAGGED", "ROWS", "SHAPES", "Content", "Frame", "encode_head"]
 
 ROWS, RAGGED, SHAPES, LISTING = range(4)
-"""What a frame holds: samples of one header, samples of many shapes, the shapes of the ragged frame before it, HDF5's metadata."""
+"""Role of a frame: samples of one header, samples of many shapes, the shapes of the ragged frame before it, HDF5 metadata."""
 MAX_PIECE_BYTES: Final = 2**26
-"""*Format.* A chunk is never larger than this when it is decoded."""
+"""*Format.* Maximum size of a decoded chunk."""
 _MAGIC: Final = b"HGCK"
 _VERSION: Final = 0
 _HEAD: Final = struct.Struct("<4sBBBBBBBBIIIQQQ")
@@ -34,26 +35,26 @@ _CHECK: Final = struct.Struct("<Q")
 
 
 class Content(NamedTuple):
-    """What a frame holds, whatever its codec made of it.
+    """Content of a frame, independent of its encoding.
 
     Attributes
     ----------
     role
         :data:`ROWS`, :data:`RAGGED`, :data:`SHAPES` or :data:`LISTING`.
     header
-        Encoded header of the samples; of a ragged frame that of its elements as one array.
+        Encoded header of the samples; for a ragged frame, the header of all its elements as one array.
     item_bytes
         Size of an element.
     rows
         Number of samples.
     axis
-        Along which axis the array is cut into pieces, where there is more than one.
+        Axis along which the array is cut, if there is more than one piece.
     pieces
         Number of chunks.
     piece_bytes
-        Size of each.
+        Decoded size of each chunk.
     slab_bytes
-        Every so many bytes of the array a new piece begins, and the one before is filled up with zeros.
+        A new piece begins every so many bytes of the array; the piece before is padded with zeros.
     """
 
     role: int
@@ -67,23 +68,23 @@ class Content(NamedTuple):
 
     @property
     def pieces_per_slab(self) -> int:
-        """Pieces of each slab, the last of which may be filled up."""
+        """Number of pieces in a slab; the last one may be padded."""
         return -(-self.slab_bytes // self.piece_bytes)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the samples."""
+        """Size of the samples, without padding."""
         return self.pieces // self.pieces_per_slab * self.slab_bytes
 
     def span(self, number: int) -> tuple[int, int]:
-        """Where the bytes of a piece lie among those of the samples."""
+        """Range of a piece in the bytes of the samples."""
         slab, within = divmod(number, self.pieces_per_slab)
         start = slab * self.slab_bytes + within * self.piece_bytes
         return start, min(start + self.piece_bytes, (slab + 1) * self.slab_bytes)
 
 
 def encode_head(content: Content, encoding: Encoding, stored: Sequence[int], checks: Sequence[int]) -> bytes:
-    """The head of a frame whose pieces have the given stored sizes and checksums."""
+    """Encode the head of a frame, given the stored sizes and checksums of its pieces."""
     table = b"".join(map(_PIECE.pack, stored, checks))
     total = _HEAD.size + len(content.header) + len(table) + _CHECK.size + sum(stored)
     kinds = content.role, encoding.codec, encoding.level, encoding.shuffle, content.item_bytes, content.axis
@@ -93,16 +94,16 @@ def encode_head(content: Content, encoding: Encoding, stored: Sequence[int], che
 
 
 class Frame(NamedTuple):
-    """A frame as it was found in a file.
+    """A frame in a file.
 
     Attributes
     ----------
     content, encoding
-        What is in it, and how.
+        Its content and encoding.
     start, length
-        First byte in the file, and bytes in all.
+        Offset in the file, and total size.
     starts, stored, checks
-        First byte in the file, size and checksum of each piece.
+        Offset in the file, stored size and checksum of each piece.
     """
 
     content: Content
@@ -115,20 +116,20 @@ class Frame(NamedTuple):
 
     @classmethod
     def find(cls, view: Buffer, start: int, limit: int) -> Frame:
-        """The frame that begins at ``start`` and ends at ``limit`` or before; only its head is looked at.
+        """Parse the head of the frame that begins at ``start`` and ends at ``limit`` or before.
 
         Raises
         ------
         CorruptionError
-            There is none, or it is damaged.
+            No frame begins there, or its head is damaged.
         UnsupportedVersionError
             A newer Hangar wrote it.
         """
         if start + _HEAD.size > limit:
-            raise CorruptionError("a location names a chunk behind the end of its file")
+            raise CorruptionError("a location points to a chunk beyond the end of its file")
         magic, version, role, *rest = _HEAD.unpack_from(view, start)
         if magic != _MAGIC:
-            raise CorruptionError("a location names a place where no chunk begins")
+            raise CorruptionError("a location points to bytes that are not the beginning of a chunk")
         if version != _VERSION or role > LISTING:
             raise UnsupportedVersionError(f"a chunk has version {version}.{role}, which needs a newer Hangar")
         codec, level, shuffle, item_bytes, axis, header_bytes, rows, pieces, _, piece_bytes, slab_bytes, length = rest
@@ -148,11 +149,11 @@ class Frame(NamedTuple):
         return cls(content, Encoding(codec, level, shuffle), start, length, starts, stored, checks)
 
     def span(self, number: int) -> tuple[int, int]:
-        """First byte in the file, and size, of the stored bytes of a piece."""
+        """Offset in the file and stored size of a piece."""
         return self.starts[number], self.stored[number]
 
     def check(self, stored: Bytes, number: int) -> Bytes:
-        """The stored bytes of a piece, when they have its checksum.
+        """Verify the checksum of the stored bytes of a piece, and return them.
 
         Raises
         ------
@@ -165,7 +166,7 @@ class Frame(NamedTuple):
 
 
 def _check(content: Content, sizes_agree: bool) -> None:
-    """Refuse what no writer makes, so that nobody divides by zero or allocates on its word."""
+    """Refuse impossible values, so that nobody divides by zero or allocates too much memory because of them."""
     item, piece, slab = content.item_bytes, content.piece_bytes, content.slab_bytes
     if (
         not sizes_agree

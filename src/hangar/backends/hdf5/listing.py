@@ -1,8 +1,8 @@
-"""What h5py shows of a file: every frame as part of a dataset, under groups named after what the arrays are.
+"""Listing: the HDF5 metadata of a file, which shows its frames to h5py as datasets, in groups by dtype and shape.
 
-Samples of one header, encoded alike and as many to a chunk, are the rows of one dataset, in the order in which they were written. A chunk of
-samples of many shapes is a dataset of its elements, with the shapes in another beside it. The listing is made from the heads of the frames, so
-it can be made at any time; nothing that Hangar reads depends on it.
+Samples of one header with the same encoding and the same number to a chunk are the rows of one dataset, in the order of
+writing. A chunk of samples of many shapes is a dataset of its elements, with a second dataset for the shapes. The
+listing is made from the heads of the frames, so it can be remade at any time. Hangar itself never reads it.
 """
 
 from __future__ import annotations
@@ -24,9 +24,9 @@ from hangar.schema.dtypes import DTYPE_NAMES
 __all__ = ["about", "make_listing"]
 
 _FLOATS: Final = {10: (2, 15, 10, 5, 15), 11: (4, 31, 23, 8, 127), 12: (8, 63, 52, 11, 1023), 32: (2, 15, 7, 8, 127)}
-"""Bytes, sign bit, bits of the mantissa and of the exponent, and its bias."""
+"""By dtype code: size in bytes, sign bit, bits of the mantissa, bits of the exponent, bias of the exponent."""
 _INTEGERS: Final = {2: (1, 8), 3: (2, 8), 4: (4, 8), 5: (8, 8), 6: (1, 0), 7: (2, 0), 8: (4, 0), 9: (8, 0)}
-"""Bytes, and the bit that says "signed"."""
+"""By dtype code: size in bytes, and the flag "signed"."""
 
 
 def about(tag: str, file_id: int, listed: bool) -> list[structure.Message]:
@@ -40,21 +40,21 @@ def about(tag: str, file_id: int, listed: bool) -> list[structure.Message]:
 
 
 def make_listing(frames: Iterable[Frame], tag: str, file_id: int, base: int, start: int) -> tuple[bytes, int]:
-    """HDF5's metadata for ``frames``.
+    """HDF5 metadata for ``frames``.
 
     Parameters
     ----------
     frames
-        In the order in which they lie in the file.
+        In their order in the file.
     base
         Offset of the superblock.
     start
-        Offset at which the listing will lie.
+        Offset of the listing in the file.
 
     Returns
     -------
     tuple
-        Its bytes, and the address of the root group's header.
+        The bytes of the listing, and the address of the root group's object header.
     """
     listing = _Listing(base, start)
     groups: dict[str, dict[str, int]] = {}
@@ -97,7 +97,7 @@ def _dtype_name(content: Content) -> str:
 
 
 class _Listing:
-    """Objects of HDF5, one behind the other."""
+    """Buffer of HDF5 objects."""
 
     def __init__(self, base: int, start: int) -> None:
         self.data = bytearray()
@@ -115,7 +115,7 @@ class _Listing:
         return self._put(structure.object_header([*structure.group_messages(), *attributes, *messages]))
 
     def dataset(self, frames: list[Frame]) -> int:
-        """Add a dataset of frames that are alike, and return its address."""
+        """Add a dataset of similar frames, and return its address."""
         content, encoding = frames[0].content, frames[0].encoding
         header = Header.decode(content.header)
         item = content.item_bytes
@@ -131,7 +131,7 @@ class _Listing:
         pipeline = filters(encoding, item, content.piece_bytes)
         starts = np.concatenate([frame.starts for frame in frames])
         stored = np.concatenate([frame.stored for frame in frames])
-        # A chunk that its codec did not make smaller is stored without it: its mask leaves out the last filter.
+        # The filter mask of a raw chunk skips the last filter, the codec.
         masks = np.where(stored == content.piece_bytes, 1 << (len(pipeline) - 1) if pipeline else 0, 0)
         if len(starts) == 1:
             layout = structure.one_chunk(
@@ -168,13 +168,13 @@ def _places(frames: list[Frame], chunk: tuple[int, ...]) -> npt.NDArray[np.int64
 
 
 def _datatype(code: int, item: int) -> bytes:
-    """How HDF5 names an element type. What it has no name for are whole numbers of the same size."""
+    """HDF5 datatype of an element type. A type that HDF5 does not have is listed as an unsigned integer of its size."""
     if code in _FLOATS:
         return _float(*_FLOATS[code])
     if code in _INTEGERS:
         return _integer(*_INTEGERS[code])
     if code == 1:
-        # As h5py has them.
+        # A bool is an enumeration, as h5py writes it.
         return struct.pack("<BHBI", 0x38, 2, 0, 1) + _integer(1, 8) + b"FALSE\0TRUE\0\0\1"
     if code in (13, 14):
         part = _float(*_FLOATS[11 if code == 13 else 12])

@@ -1,6 +1,7 @@
-"""LZF, by way of h5py, which brings the only well-kept implementation along: a data set of one chunk in memory.
+"""LZF codec, through an in-memory HDF5 dataset of one chunk: h5py has the only maintained implementation.
 
-Slow beside the other codecs, and one thread at a time. It is there for data that must be readable where only h5py is.
+It is slower than the other codecs and runs in one thread at a time. Use it for files that must be readable with h5py
+alone.
 """
 
 from __future__ import annotations
@@ -21,11 +22,11 @@ __all__ = ["compress", "decompress"]
 
 _numbers: Final = itertools.count()
 _one_at_a_time = threading.Lock()
-"""Older h5py lets threads meet in what HDF5 keeps of one call for the next."""
+"""Serializes calls: HDF5 keeps state between calls, and older h5py does not protect it from other threads."""
 
 
 def _forked() -> None:
-    """In a child the thread that holds the lock may not be there."""
+    """Replace the lock in a forked child, where the thread that holds it may not exist."""
     global _one_at_a_time  # noqa: PLW0603 - a new lock for a new process
     _one_at_a_time = threading.Lock()
 
@@ -35,7 +36,7 @@ os.register_at_fork(after_in_child=_forked)
 
 @contextlib.contextmanager
 def _chunk(size: int) -> Iterator[Any]:
-    """A data set in memory, of one chunk that goes through LZF."""
+    """A dataset in memory, of one chunk with the LZF filter."""
     try:
         import h5py
     except ImportError as error:
@@ -46,7 +47,7 @@ def _chunk(size: int) -> Iterator[Any]:
 
 
 def compress(data: npt.NDArray[np.uint8]) -> bytes | None:
-    """``data`` in LZF; None where it would be no smaller."""
+    """Compress ``data``; None if the result is not smaller."""
     with _chunk(len(data)) as chunk:
         chunk.write_direct(data)
         mask, stored = chunk.id.read_direct_chunk((0,))
@@ -54,12 +55,12 @@ def compress(data: npt.NDArray[np.uint8]) -> bytes | None:
 
 
 def decompress(stored: npt.NDArray[np.uint8], out: npt.NDArray[np.uint8]) -> None:
-    """Decode into ``out``, whose size is known.
+    """Decompress into ``out``, which has the decoded size.
 
     Raises
     ------
     CorruptionError
-        This is no LZF.
+        The bytes are not valid LZF.
     """
     with _chunk(len(out)) as chunk:
         chunk.id.write_direct_chunk((0,), stored.tobytes())

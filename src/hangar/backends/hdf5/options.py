@@ -1,6 +1,6 @@
-"""What a user may ask of HDF5 files: the codec, how hard it tries, and how bytes are shuffled ahead of it.
+"""Options of the HDF5 backends: codec, compression level and shuffle.
 
-Complete options name all three, so that what a column's preference stores does not change its meaning when a default does.
+Complete options name all three. So a stored preference keeps its meaning when a default changes.
 """
 
 from __future__ import annotations
@@ -21,14 +21,14 @@ _SHUFFLES: Final = {"none": 0, "byte": 1, "bit": 2}
 
 
 def complete_options(options: Options) -> dict[str, Any]:
-    """Options with everything in them that was left out.
+    """Check options and fill in defaults.
 
     Raises
     ------
     InvalidTypeError
-        One is not known.
+        Unknown option.
     InvalidInputError
-        A value cannot be.
+        Invalid value.
     """
     for name in options:
         if name not in _KNOWN:
@@ -55,11 +55,11 @@ def _shuffle(complib: str | None, options: Options) -> str | bool:
     if not isinstance(given, str) or given not in _SHUFFLES:
         raise InvalidInputError(f"shuffle is None, 'none', 'byte' or 'bit', not {given!r}")
     if complib is None and given != "none":
-        raise InvalidInputError(f"shuffle {given!r} needs a complib: what is not compressed is not shuffled")
+        raise InvalidInputError(f"shuffle {given!r} needs a complib: uncompressed chunks are not shuffled")
     return given
 
 
 def encoding_of(options: Options) -> Encoding:
-    """What complete options ask for."""
+    """Encoding for complete options."""
     complib, level, shuffle = options["complib"], options["complevel"], options["shuffle"]
     return Encoding(COMPLIBS[complib], level, shuffle if type(shuffle) is bool else _SHUFFLES[shuffle])

@@ -1,8 +1,7 @@
-"""Reading samples out of chunks: by location alone, on several threads, each chunk decoded once and then kept for a while.
+"""Reads samples from chunks: by location, on several threads. Decoded chunks are cached.
 
-Nothing of HDF5's own metadata is looked at. Heads of frames are parsed first, all of them, so that nothing is decoded or allocated
-before every size is known to agree with the sample's header. Whether the bytes are the right ones is asked by whoever knows
-their checksum.
+HDF5 metadata is not used. The heads of all frames are parsed first, so that nothing is decoded or allocated before
+every size is known to agree with the header of its sample. The caller verifies the checksums of the samples.
 """
 
 from __future__ import annotations
@@ -28,19 +27,19 @@ from hangar.threads import cores, in_order, together
 __all__ = ["encoded_as", "frame_at", "read_into", "read_sample", "read_samples"]
 
 _THREADED_BYTES: Final = 2**23
-"""From so many bytes on, decoding is worth threads: starting one, and waiting for it where others use the cores, takes as long as decoding 1 MiB."""
+"""Decoding uses threads from this size on: starting a thread, and waiting for it on busy cores, takes as long as decoding 1 MiB."""
 _LONG_ROW_BYTES: Final = 16 * 1024
 _FEW_ROWS: Final = 8
 _FRAME_BYTES: Final = 1_024
-"""What the cache counts for the head of a chunk."""
+"""Size that the cache counts for the parsed head of a chunk."""
 
 Positions = npt.NDArray[np.int64]
-Work = tuple[int, Callable[[], None]]
-"""Something to decode: how many bytes, and how."""
+DecodeTask = tuple[int, Callable[[], None]]
+"""Decoding task: number of bytes, and a function that decodes them."""
 
 
 def read_sample(file: BlobFile, place: Location, header: Header) -> Bytes:
-    """The sample at one location, in fresh memory."""
+    """Read the sample at one location, into new memory."""
     count = math.prod(header.shape)
     if not count:
         return np.empty(0, np.uint8)
@@ -49,13 +48,13 @@ def read_sample(file: BlobFile, place: Location, header: Header) -> Bytes:
     if known is not None:
         frame, data = known
         size = frame.content.item_bytes * count
-        _check_place(frame, row, size)
+        _check_range(frame, row, size)
         held: Bytes = data[row : row + size].copy()
         return held
     mapped = file.need(offset + (stored & LENGTH_MASK))
     frame = frame_at(file, mapped, offset, stored)
     size = frame.content.item_bytes * count
-    _check_place(frame, row, size)
+    _check_range(frame, row, size)
     if size < frame.content.nbytes:
         found: Bytes = _decoded(file, frame, mapped)[row : row + size].copy()
     else:
@@ -65,13 +64,13 @@ def read_sample(file: BlobFile, place: Location, header: Header) -> Bytes:
 
 
 def read_chunks(file: BlobFile, place: Location, header: Header) -> Iterator[Bytes]:
-    """The sample at one location, a chunk at a time where it fills chunks of its own."""
+    """Read the sample at one location; a chunk at a time if it has chunks of its own."""
     offset, stored, row = place[OFFSET], place[STORED], place[FILE_ROW] >> ROW_SHIFT
     mapped = file.need(offset + (stored & LENGTH_MASK))
     frame = frame_at(file, mapped, offset, stored)
     content = frame.content
     size = content.item_bytes * math.prod(header.shape)
-    _check_place(frame, row, size)
+    _check_range(frame, row, size)
     if not size or size < content.nbytes:
         yield read_sample(file, place, header)
         return
@@ -86,9 +85,9 @@ def read_chunks(file: BlobFile, place: Location, header: Header) -> Iterator[Byt
 
 
 def read_samples(file: BlobFile, locations: Locations, headers: Sequence[Header]) -> list[Bytes]:
-    """The samples at ``locations``, each in fresh memory."""
+    """Read the samples at ``locations``, each into new memory."""
     found: list[Bytes] = [np.empty(0, np.uint8)] * len(locations)
-    works: list[Work] = []
+    tasks: list[DecodeTask] = []
     filled = [at for at, header in enumerate(headers) if 0 not in header.shape]
     mapped, frames = _frames(file, locations.take(np.array(filled, np.int64)))
     rows = locations.row.tolist()
@@ -96,49 +95,49 @@ def read_samples(file: BlobFile, locations: Locations, headers: Sequence[Header]
         positions = [filled[at] for at in part]
         for at in positions:
             size = frame.content.item_bytes * math.prod(headers[at].shape)
-            _check_place(frame, rows[at], size)
+            _check_range(frame, rows[at], size)
             found[at] = np.empty(size, np.uint8)
         if len(found[positions[0]]) == frame.content.nbytes:
-            works += _whole(file, frame, mapped, [found[at] for at in positions])
+            tasks += _whole(file, frame, mapped, [found[at] for at in positions])
         else:
             targets = [(rows[at], found[at]) for at in positions]
             if data is None:
-                works.append((frame.content.nbytes, partial(_scatter, file, frame, mapped, targets)))
+                tasks.append((frame.content.nbytes, partial(_scatter, file, frame, mapped, targets)))
             else:
                 _scatter_from(data, targets)
-    _run(works)
+    _run(tasks)
     return found
 
 
 def read_into(file: BlobFile, locations: Locations, header: Header, out: Rows) -> None:
-    """The samples at ``locations``, which share a header, into the rows of ``out``."""
+    """Read the samples at ``locations``, which share a header, into the rows of ``out``."""
     size = out.shape[1]
     count = math.prod(header.shape)
     if size % max(count, 1) or bool(size) != bool(count):
-        raise CorruptionError(f"a blob in {file.path} has not the {size} bytes that are asked for")
+        raise CorruptionError(f"a blob in {file.path} does not have the expected {size} bytes")
     if not size:
         return
-    works: list[Work] = []
+    tasks: list[DecodeTask] = []
     mapped, frames = _frames(file, locations)
     listed = locations.row.tolist()
     for frame, data, part in frames:
         content = frame.content
         whole = content.nbytes
         if content.item_bytes * count != size:
-            raise CorruptionError(f"a blob in {file.path} has not the {size} bytes that are asked for")
+            raise CorruptionError(f"a blob in {file.path} does not have the expected {size} bytes")
         wanted = [listed[at] for at in part]
-        _check_place(frame, max(wanted), size)
+        _check_range(frame, max(wanted), size)
         if size == whole:
-            works += _whole(file, frame, mapped, [out[at] for at in part])
+            tasks += _whole(file, frame, mapped, [out[at] for at in part])
         elif data is None:
-            works.append((whole, partial(_gather, file, frame, mapped, wanted, part, out)))
+            tasks.append((whole, partial(_gather, file, frame, mapped, wanted, part, out)))
         else:
             _gather_from(data, wanted, part, out)
-    _run(works)
+    _run(tasks)
 
 
 def encoded_as(file: BlobFile, locations: Locations, encoding: Encoding) -> npt.NDArray[np.bool_]:
-    """Which samples lie in chunks of an encoding: bool, shape (n,). Those without bytes lie in none, and are right anyhow."""
+    """Mask of the samples whose chunks have an encoding: bool, shape (n,). Empty samples are in no chunk and count as right."""
     found: npt.NDArray[np.bool_] = locations.length == 0
     filled = np.flatnonzero(~found)
     for frame, _, part in _frames(file, locations.take(filled))[1]:
@@ -147,7 +146,7 @@ def encoded_as(file: BlobFile, locations: Locations, encoding: Encoding) -> npt.
 
 
 def _frames(file: BlobFile, locations: Locations) -> tuple[Mapped, list[tuple[Frame, Bytes | None, list[int]]]]:
-    """The frames that locations name, each with its chunk, if that is in the cache, and the positions of those locations."""
+    """The frames of some locations, each with its decoded chunk (None if not cached) and the positions of its locations."""
     words = locations.words
     mapped = file.need_all(locations.offset, locations.length)
     order, starts = _by_frame(words, file)
@@ -161,7 +160,7 @@ def _frames(file: BlobFile, locations: Locations) -> tuple[Mapped, list[tuple[Fr
 
 
 def _known_chunk(file: BlobFile, offset: int, stored: int) -> tuple[Frame, Bytes] | None:
-    """The frame that a location names, with its decoded chunk, where the cache has it."""
+    """The frame of a location and its decoded chunk, if the cache has them."""
     found: tuple[Frame, Bytes] | None = None if file.chunks is None else file.chunks.get((file.file_id, offset))
     if found is None or found[0].length != stored & LENGTH_MASK or found[0].encoding.codec != stored >> 56:
         return None
@@ -169,16 +168,16 @@ def _known_chunk(file: BlobFile, offset: int, stored: int) -> tuple[Frame, Bytes
 
 
 def frame_at(file: BlobFile, mapped: Mapped, offset: int, stored: int) -> Frame:
-    """The frame that a location names by its offset and stored length, which lie in the file."""
+    """The frame of a location, whose offset and stored length are within the file."""
     length = stored & LENGTH_MASK
     frame = Frame.find(mapped.map, offset, offset + length)
     if frame.length != length or frame.encoding.codec != stored >> 56 or frame.content.role not in (ROWS, RAGGED):
-        raise CorruptionError(f"a location in {file.path} is not that of the chunk it names")
+        raise CorruptionError(f"a location in {file.path} does not match the chunk at its offset")
     return frame
 
 
 def _by_frame(words: Words, file: BlobFile) -> tuple[Positions, list[int]]:
-    """The order of locations by frame, and where in it each frame begins and the last one ends."""
+    """Sort locations by frame: the order, and the positions in it where each frame begins, with the end."""
     count = len(words)
     if count < 2:
         return np.arange(count), [0, count][: count + 1]
@@ -190,38 +189,38 @@ def _by_frame(words: Words, file: BlobFile) -> tuple[Positions, list[int]]:
     return order, [0, *((~same).nonzero()[0] + 1).tolist(), count]
 
 
-def _check_place(frame: Frame, row: int, size: int) -> None:
+def _check_range(frame: Frame, row: int, size: int) -> None:
     whole = frame.content.nbytes
     if row + size > whole or (frame.content.pieces > 1 and size != whole):
-        raise CorruptionError("a location names a place that its chunk does not have")
+        raise CorruptionError("a location points outside of its chunk")
 
 
-def _run(works: list[Work]) -> None:
-    if sum(nbytes for nbytes, _ in works) < _THREADED_BYTES or len(works) == 1 or cores() == 1:
-        for _, work in works:
-            work()
+def _run(tasks: list[DecodeTask]) -> None:
+    if sum(nbytes for nbytes, _ in tasks) < _THREADED_BYTES or len(tasks) == 1 or cores() == 1:
+        for _, task in tasks:
+            task()
     else:
-        # Not one piece of work at a time: a small one costs less than handing it over.
-        together([_one_by_one(part) for part in _parts(works)])
+        # Tasks are grouped: a small one costs less than passing it to a thread.
+        together([_one_by_one(part) for part in _parts(tasks)])
 
 
-def _parts(works: list[Work]) -> Iterator[list[Work]]:
-    most = max(_THREADED_BYTES, sum(nbytes for nbytes, _ in works) // (4 * cores()))
-    part: list[Work] = []
+def _parts(tasks: list[DecodeTask]) -> Iterator[list[DecodeTask]]:
+    most = max(_THREADED_BYTES, sum(nbytes for nbytes, _ in tasks) // (4 * cores()))
+    part: list[DecodeTask] = []
     held = 0
-    for work in works:
-        part.append(work)
-        held += work[0]
+    for task in tasks:
+        part.append(task)
+        held += task[0]
         if held >= most:
             yield part
             part, held = [], 0
     yield part
 
 
-def _one_by_one(works: list[Work]) -> Callable[[], None]:
+def _one_by_one(tasks: list[DecodeTask]) -> Callable[[], None]:
     def run() -> None:
-        for _, work in works:
-            work()
+        for _, task in tasks:
+            task()
 
     return run
 
@@ -232,14 +231,14 @@ def _piece(file: BlobFile, frame: Frame, mapped: Mapped, number: int, out: Bytes
     if frame.content.nbytes < LARGE_BYTES:
         stored = mapped.bytes[start : start + size]
     else:
-        # Read and not taken from the map, whose touched pages count as memory of the process.
+        # Read, not taken from the map: touched pages of the map count as memory of the process.
         stored = np.empty(size, np.uint8)
         read_large(file, start, stored)
     decode(frame.check(stored, number), encoding.codec, encoding.shuffle, item, out)
 
 
 def _decoded(file: BlobFile, frame: Frame, mapped: Mapped) -> Bytes:
-    """The chunk of many samples, which the cache keeps."""
+    """Decode a chunk of several samples and put it into the cache."""
     out = np.empty(frame.content.nbytes, np.uint8)
     _piece(file, frame, mapped, 0, out)
     out.flags.writeable = False
@@ -248,8 +247,8 @@ def _decoded(file: BlobFile, frame: Frame, mapped: Mapped) -> Bytes:
     return out
 
 
-def _whole(file: BlobFile, frame: Frame, mapped: Mapped, targets: list[Bytes]) -> list[Work]:
-    """The one sample of a frame, into each of ``targets``."""
+def _whole(file: BlobFile, frame: Frame, mapped: Mapped, targets: list[Bytes]) -> list[DecodeTask]:
+    """Tasks that decode the one sample of a frame into each of ``targets``."""
     content = frame.content
 
     def read(number: int) -> Callable[[], None]:
@@ -275,7 +274,7 @@ def _scatter(file: BlobFile, frame: Frame, mapped: Mapped, targets: list[tuple[i
 
 
 def _scatter_from(data: Bytes, targets: list[tuple[int, Bytes]]) -> None:
-    """Some of the samples of a chunk, each into memory of its own."""
+    """Copy some samples of a decoded chunk, each into its own memory."""
     for row, target in targets:
         target[:] = data[row : row + len(target)]
 
@@ -285,7 +284,7 @@ def _gather(file: BlobFile, frame: Frame, mapped: Mapped, rows: list[int], part:
 
 
 def _gather_from(data: Bytes, rows: list[int], part: list[int], out: Rows) -> None:
-    """Some of the samples of a chunk, of one size, into rows of ``out``."""
+    """Copy some samples of one size from a decoded chunk into rows of ``out``."""
     size = out.shape[1]
     if size >= _LONG_ROW_BYTES or len(rows) < _FEW_ROWS:
         for row, at in zip(rows, part, strict=True):

@@ -1,8 +1,9 @@
-"""The few structures of the HDF5 file format that a listing is made of, as bytes.
+"""Encoder for the parts of the HDF5 file format that a listing needs.
 
-Written from the "HDF5 File Format Specification Version 3.0" (The HDF Group): a superblock of version 2, object headers of version 2
-with compact links and attributes, and chunked datasets whose chunks are found by one address or by a B-tree of version 1. HDF5 1.10
-and later read them. What is listed is ``listing``'s affair; addresses here count from the superblock.
+Written from the "HDF5 File Format Specification Version 3.0" (The HDF Group): a superblock of version 2, object headers
+of version 2 with compact links and attributes, and chunked datasets whose chunks are found by one address or by a
+B-tree of version 1. HDF5 1.10 and later read them. ``listing`` decides the content; addresses here are relative to the
+superblock.
 """
 
 from __future__ import annotations
@@ -32,15 +33,15 @@ __all__ = [
 _UNDEFINED: Final = 2**64 - 1
 SUPERBLOCK_BYTES: Final = 48
 _NODE_CHILDREN: Final = 64
-"""Children of a node of a B-tree of chunks, where the superblock names no other number."""
+"""Children of a node of a chunk B-tree; HDF5's default."""
 
 Message = tuple[int, bytes]
-"""One message of an object header: its type and content."""
+"""Message of an object header: type and content."""
 
 
 @dataclass(frozen=True, slots=True)
 class Filter:
-    """One filter of a dataset: its number, its name where it is none of HDF5's own, and its parameters."""
+    """Filter of a dataset: number, name (empty for built-in filters) and parameters."""
 
     number: int
     name: str
@@ -52,7 +53,7 @@ def _rotate(value: int, by: int) -> int:
 
 
 def _lookup3(data: bytes) -> int:
-    """The checksum of HDF5: lookup3 of Bob Jenkins (burtleburtle.net/bob/c/lookup3.c, ``hashlittle``)."""
+    """Checksum of HDF5: lookup3 by Bob Jenkins (burtleburtle.net/bob/c/lookup3.c, ``hashlittle``)."""
     mask = 0xFFFFFFFF
     a = b = c = (0xDEADBEEF + len(data)) & mask
     if not data:
@@ -87,11 +88,11 @@ def superblock(base: int, root: int, end: int) -> bytes:
     Parameters
     ----------
     base
-        Offset of the superblock in the file, from which addresses count.
+        Offset of the superblock in the file. Addresses are relative to it.
     root
         Address of the object header of the root group.
     end
-        Where the part of the file ends that HDF5 may look at, from the beginning of the file.
+        End of file for HDF5, from the beginning of the file.
     """
     head = b"\x89HDF\r\n\x1a\n" + bytes((2, 8, 8, 0))
     return _checked(head + struct.pack("<QQQQ", base, _UNDEFINED, end, root))
@@ -107,7 +108,7 @@ def object_header(messages: Iterable[Message]) -> bytes:
 
 
 def group_messages() -> list[Message]:
-    """What makes an object a group; its links come after."""
+    """Messages that make an object a group; add its links after them."""
     return [(0x02, struct.pack("<BBQQ", 0, 0, _UNDEFINED, _UNDEFINED)), (0x0A, bytes(2))]
 
 
@@ -117,7 +118,7 @@ def link(name: str, address: int) -> Message:
 
 
 def attribute(name: str, value: str | int) -> Message:
-    """An attribute: a text or a whole number."""
+    """An attribute: a string or an integer."""
     if isinstance(value, str):
         data = value.encode() or b"\0"
         kind = struct.pack("<BBBBI", 0x13, 0x11, 0, 0, len(data))
@@ -142,19 +143,19 @@ def _pipeline(filters: Sequence[Filter]) -> bytes:
         own = one.number >= 256
         name = one.name.encode("ascii") + b"\0" if own else b""
         data += struct.pack("<H", one.number) + (struct.pack("<H", len(name)) if own else b"")
-        # 1: a chunk may have passed the filter by.
+        # Flag 1: the filter is optional, a chunk may skip it.
         data += struct.pack("<HH", 1, len(one.values)) + name + struct.pack(f"<{len(one.values)}I", *one.values)
     return data
 
 
 def dataset_messages(datatype: bytes, shape: Sequence[int], filters: Sequence[Filter], layout: bytes) -> list[Message]:
-    """What makes an object a chunked dataset."""
+    """Messages that make an object a chunked dataset."""
     messages = [(0x01, _dataspace(shape)), (0x03, datatype), (0x05, bytes((3, 0x0B))), (0x08, layout)]
     return [*messages, (0x0B, _pipeline(filters))] if filters else messages
 
 
 def many_chunks(chunk: Sequence[int], item_bytes: int, tree: int) -> bytes:
-    """Layout of a dataset whose chunks, of shape ``chunk``, are in the tree at an address."""
+    """Layout of a dataset with chunks of shape ``chunk``, indexed by the B-tree at an address."""
     dims = (*chunk, item_bytes)
     return struct.pack(f"<BBBQ{len(dims)}I", 3, 2, len(dims), tree, *dims)
 
@@ -183,11 +184,11 @@ def chunk_tree(
     places
         First element of each chunk, ascending: int64, shape (n, rank).
     addresses, stored, masks
-        Address and bytes of each, and the filters that it passed by, shape (n,).
+        Address and stored size of each, and the mask of the filters it skips, shape (n,).
     rows
         Extent of a chunk along the first axis.
     start
-        Address at which the tree will lie.
+        Address of the tree.
 
     Returns
     -------
@@ -198,7 +199,7 @@ def chunk_tree(
     key = np.dtype([("stored", "<u4"), ("mask", "<u4"), ("place", "<u8", (rank,)), ("zero", "<u8")])
     keys = np.zeros(len(places) + 1, key)
     keys["stored"][:-1], keys["mask"][:-1], keys["place"][:-1] = stored, masks, places
-    # The last key ends the last chunk.
+    # The extra last key marks the end of the last chunk.
     keys["place"][-1] = places[-1]
     keys["place"][-1, 0] += rows
     data = bytearray()
@@ -215,7 +216,7 @@ def chunk_tree(
 
 
 def _nodes(keys: npt.NDArray[Any], children: npt.NDArray[np.uint64], level: int, start: int, starts: Any) -> bytes:
-    """The nodes of one level of a tree, side by side."""
+    """Encode the nodes of one level of a tree."""
     entry = np.dtype([("key", keys.dtype), ("child", "<u8")])
     head = np.dtype(
         [("magic", "S4"), ("kind", "u1"), ("level", "u1"), ("used", "<u2"), ("left", "<u8"), ("right", "<u8")]

@@ -1,4 +1,4 @@
-"""Checking stored chunks by their own checksums, without decoding them."""
+"""Verifies stored chunks by their checksums, without decoding them."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ _MAX_OFFSET: Final = 2**62
 
 
 def verify_chunks(file: BlobFile, locations: Locations) -> npt.NDArray[np.bool_]:
-    """Which samples lie in undamaged chunks: bool, shape (n,). Those without bytes lie in none."""
+    """Mask of the samples whose chunks are intact: bool, shape (n,). Empty samples are in no chunk and count as intact."""
     intact: npt.NDArray[np.bool_] = locations.length == 0
     filled = np.flatnonzero(~intact)
     taken = locations.words[filled][:, [OFFSET, STORED]]
@@ -33,12 +33,12 @@ def verify_chunks(file: BlobFile, locations: Locations) -> npt.NDArray[np.bool_]
 
 
 def _is_intact(file: BlobFile, offset: int, stored: int) -> bool:
-    """Whether the frame that a location names is there, and its chunks have their checksums."""
+    """Whether the frame of a location exists and the checksums of its chunks match."""
     try:
         if offset > _MAX_OFFSET:
             return False
         frame = frame_at(file, file.need(offset + (stored & LENGTH_MASK)), offset, stored)
-        # Read and not taken from the map, whose touched pages count as memory of the process.
+        # Read, not taken from the map: touched pages of the map count as memory of the process.
         buffer: Bytes = np.empty(max(frame.stored), np.uint8)
         for number in range(frame.content.pieces):
             start, size = frame.span(number)

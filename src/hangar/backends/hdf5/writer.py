@@ -1,9 +1,10 @@
-"""Appending to an HDF5 file, so that a crash at any moment costs nothing that was acknowledged.
+"""Crash-safe writer of HDF5 files.
 
-The file grows as every other blob file does: frames go to the recorded end, nothing below it is written again, a sync is one ``fsync``. HDF5's
-own metadata is a *listing* at the end of the file, written anew when that costs little beside what was appended, and never
-over an older one that is in use. The superblock, in a block of its own, is set to a listing when that is on disk: so h5py opens the file whatever happened to
-its writer, and finds the arrays of the last listing.
+The file grows like every other blob file: frames are appended at the recorded end, earlier bytes are not overwritten, a
+sync is one ``fsync``. The HDF5 metadata is a *listing* at the end of the file. A new one is appended when it is small
+compared with the frames appended since the last one, and never overwrites a listing in use. The superblock, in a disk
+block of its own, is pointed at a new listing only after that is synced. So h5py can open the file after any crash, and
+finds the arrays of the last listing.
 """
 
 from __future__ import annotations
@@ -38,7 +39,7 @@ if TYPE_CHECKING:
 __all__ = ["DATA_START", "HDF5Writer"]
 
 _BASE: Final = 4096
-"""*Format.* Offset of the superblock: rewriting its block must not endanger the header of the file, nor the first chunks."""
+"""*Format.* Offset of the superblock. It has its own disk block: a torn write cannot damage the file header or the first chunks."""
 DATA_START: Final = 8192
 """*Format.* Offset of the first frame."""
 _LISTED_AT: Final = _BASE + 1024
@@ -46,7 +47,7 @@ _LISTED: Final = struct.Struct("<QQQ")
 _UNLISTED_ROOT: Final = 64
 _WRITE_BYTES: Final = 4 * 2**20
 _LISTING_SHARE: Final = 10
-"""A listing is written when so many times its bytes were appended since the last one."""
+"""A listing is written when the bytes appended since the last one are so many times its own size."""
 _LISTED_CHUNK_BYTES: Final = 40
 
 
@@ -56,7 +57,7 @@ class HDF5Writer(AppendWriter):
     def __init__(self, path: Path, file_id: int, tag: str, end: int | None, policy: Policy) -> None:
         self._policy = policy
         self._compressor = Compressor()
-        # First byte, length and root of each listing of this file that is known; a root of 0 is not.
+        # Offset, length and root address of each known listing of this file; root 0: the address is not known.
         self._listings: list[tuple[int, int, int]] = []
         self._fresh_chunks = 0
         self._sealed = False
@@ -78,7 +79,7 @@ class HDF5Writer(AppendWriter):
         return end
 
     def _superblock_area(self, listing: tuple[int, int, int] | None) -> bytes:
-        """The second block of the file, with the listing that is to be shown."""
+        """The second block of the file: superblock and pointer to a listing."""
         unlisted = structure.object_header([*structure.group_messages(), *about(self._tag, self.file_id, False)])
         start, length, root = listing or (0, 0, _UNLISTED_ROOT)
         end = start + length or _BASE + _UNLISTED_ROOT + len(unlisted)
@@ -89,13 +90,13 @@ class HDF5Writer(AppendWriter):
     # ------------------------------------------------------------------ appending
 
     def write(self, payload: Payload, options: Options) -> Locations:
-        """Append a batch: encoded on several threads, written as it comes."""
+        """Append a batch. Chunks are encoded on several threads and written in order."""
         encoding = encoding_of(options)
         start = self.end
         words = np.zeros((3, len(payload.lengths)), np.int64)
         words[0] = start
         chunks = 0
-        self._retreat()
+        self._hide_overwritten_listing()
         try:
             for plan, offset, length in self._append_frames(
                 self._compressor.frames(payload, self._policy, encoding), encoding
@@ -112,7 +113,7 @@ class HDF5Writer(AppendWriter):
     def _append_frames(
         self, pieces: Iterable[tuple[Plan, list[Buffer], list[int]]], encoding: Encoding
     ) -> Iterator[tuple[Plan, int, int]]:
-        """Write frames, several at a time; yields where each one is."""
+        """Write frames, several at a time; yield plan, offset and length of each."""
         buffers: list[Buffer] = []
         at = self.end
         for plan, stored, checks in pieces:
@@ -130,15 +131,15 @@ class HDF5Writer(AppendWriter):
     # ------------------------------------------------------------------ listings
 
     def seal(self) -> None:
-        """Nothing more will be written: the listing names all there is, at the next sync."""
+        """Finish the file: the next sync writes a listing of all frames."""
         self._sealed = True
 
     def sync(self) -> None:
-        """Bring what was appended to disk. A listing may be appended first, and moves the end on."""
+        """Sync all appended bytes. A listing may be appended first, which advances ``end``."""
         made = None
         if self._listing_is_due():
             start = self.end
-            # A listing is for others. Where there is no room for it, or an old frame is damaged, there is none.
+            # The listing is only for other programs. If the disk is full or an old frame is damaged, it is skipped.
             try:
                 made = self._write_listing()
             except HangarError:
@@ -149,7 +150,7 @@ class HDF5Writer(AppendWriter):
             self._fresh_chunks = 0
             self._show(made)
             if self._sealed:
-                # Nobody will sync this file again.
+                # This file will not be synced again.
                 super().sync()
 
     def _listing_is_due(self) -> bool:
@@ -163,7 +164,7 @@ class HDF5Writer(AppendWriter):
     def _write_listing(self) -> tuple[int, int, int] | None:
         file = BlobFile(self.path, self.file_id, self._tag)
         frames = list(walk(file, self.end))
-        # The head of its frame is as long as it is, whatever is in it.
+        # The length of the head does not depend on the data.
         head_bytes = len(_listing_head(b"\0"))
         data, root = make_listing(frames, self._tag, self.file_id, _BASE, self.end + head_bytes)
         if len(data) > MAX_PIECE_BYTES:
@@ -173,28 +174,28 @@ class HDF5Writer(AppendWriter):
         return made
 
     def _show(self, listing: tuple[int, int, int] | None) -> None:
-        """Set the superblock to a listing that is on disk, or to none. Not synced: either state is a good one."""
+        """Point the superblock to a listing that is on disk, or to none. No sync is needed: the old and the new state are both valid."""
         with contextlib.suppress(HangarError):
             _fs.write_at(self._descriptor, [self._superblock_area(listing)], _BASE, self.path)
 
-    def _retreat(self) -> None:
-        """Show no listing that is about to be written over, because the end was set back."""
+    def _hide_overwritten_listing(self) -> None:
+        """Point the superblock away from a listing that the next append overwrites, because ``end`` was set back."""
         found = len(self._listings)
         while self._listings and sum(self._listings[-1][:2]) > self.end:
             self._listings.pop()
         if len(self._listings) < found:
             self._show(self._listings[-1] if self._listings and self._listings[-1][2] else None)
-            # Before the listing that was shown until now is written over.
+            # The change must be on disk before the old listing is overwritten.
             _fs.sync_file(self._descriptor, self.path)
 
 
 def walk(file: BlobFile, end: int) -> Iterator[Frame]:
-    """Every frame of a file but listings, in order.
+    """Yield the frames of a file in order, without listings.
 
     Raises
     ------
     CorruptionError
-        Something that is no frame lies between them.
+        The bytes between two frames are not a frame.
     """
     at = DATA_START
     mapped = file.need(end)
