@@ -60,7 +60,7 @@ def everything(db: Database) -> list[tuple[bytes, bytes]]:
 
 
 def test_head(db: Database, refs: Refs) -> None:
-    with pytest.raises(CorruptionError, match="HEAD is gone"):
+    with pytest.raises(CorruptionError, match="HEAD is missing"):
         refs.head()
     db.update(lambda t: refs.set_head(t, write_branch="master", last_written="master"))
     assert refs.head() == Head("master", "master")

@@ -109,7 +109,7 @@ def test_a_revision_given_as_a_branch_is_told_where_it_goes(repo: Repository, fi
     filled.commit("one")
     filled.close()
     for text in ("master~1", "master^", "master@{1}"):
-        wanted = "that names a commit, which in Python is given as commit="
+        wanted = "this is a revision of a commit, which in Python is given as commit="
         with pytest.raises(RevisionNotFoundError, match=wanted):
             repo.checkout(branch=text)
         with pytest.raises(RevisionNotFoundError, match=wanted):

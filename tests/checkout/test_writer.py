@@ -232,7 +232,7 @@ def test_add_ndarray_column(writer: WriterCheckout) -> None:
         (InvalidInputError, {"shape": (1,) * 32}),
         (InvalidInputError, {"shape": (-1,)}),
         (InvalidInputError, {"shape": (1,), "dtype": "S5"}),
-        (InvalidInputError, {"shape": (1,), "dtype": "no dtype"}),
+        (InvalidInputError, {"shape": (1,), "dtype": "not a dtype"}),
         (InvalidInputError, {"shape": (1,), "dtype": object}),
         (InvalidInputError, {"prototype": [1]}),
         (InvalidTypeError, {"shape": (1.5,)}),

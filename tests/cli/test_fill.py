@@ -381,7 +381,7 @@ def test_dtypes_as_people_write_them(word: str, name: str, empty: Shell) -> None
 
 
 def test_what_is_no_dtype(empty: Shell) -> None:
-    empty.fails(2, "column", "create", "c", "float33", text="'float33' is no dtype: use one such as 'uint8'")
+    empty.fails(2, "column", "create", "c", "float33", text="'float33' is not a dtype: use one such as 'uint8'")
     empty.fails(2, "column", "create", "c", "M8[s]", text="cannot be stored")
     assert empty.json("column", "create", "t", "Str")["type"] == "str"
     empty.fails(2, "column", "create", "u", "bytes", 3, text="BYTES columns have no shape")

@@ -130,12 +130,12 @@ def test_remove_what_is_not_there(history: History) -> None:
 def test_remove_branches_that_are_needed(history: History) -> None:
     history.commit("a")
     for force in (False, True):
-        refused(history, AccessError, "the only one", remove, "master", force=force)
+        refused(history, AccessError, "the only branch", remove, "master", force=force)
     create(history, "dev")
     create(history, "other")
     history.db.update(lambda t: history.refs.set_head(t, write_branch="dev"))
     for force in (False, True):
-        refused(history, AccessError, "the one last written", remove, "master", force=force)
+        refused(history, AccessError, "the branch last written", remove, "master", force=force)
         refused(history, AccessError, "checked out", remove, "dev", force=force)
     remove(history, "other")
 

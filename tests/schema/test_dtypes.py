@@ -47,8 +47,8 @@ def test_every_name_of_the_table() -> None:
     ("given", "why"),
     [
         *[(str, "add_str_column"), (bytes, "add_bytes_column"), ("str", "add_str_column"), ("BYTES", "add_bytes_column")],
-        *[("float33", "'float33' is no dtype: use one such as 'uint8', 'float32'"), (5, "5 is no dtype"), (1.5, "no dtype")],
-        *[("", "no dtype"), ("O", "cannot be stored"), ("M8[s]", "cannot be stored"), ([("a", "i4")], "cannot be stored")],
+        *[("float33", "'float33' is not a dtype: use one such as 'uint8', 'float32'"), (5, "5 is not a dtype"), (1.5, "not a dtype")],
+        *[("", "not a dtype"), ("O", "cannot be stored"), ("M8[s]", "cannot be stored"), ([("a", "i4")], "cannot be stored")],
     ],
     ids=lambda value: f"{type(value).__name__} {value}",
 )  # fmt: skip

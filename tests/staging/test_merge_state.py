@@ -1,4 +1,4 @@
-"""A merge that is going on: further parents of the next commit, which stay until it is made or given up."""
+"""A merge in progress: further parents of the next commit, which stay until it is made or given up."""
 
 from __future__ import annotations
 
@@ -139,7 +139,8 @@ def test_a_block_that_fails_begins_no_merge_and_ends_none(
 
     def begin() -> None:
         with merging:
-            staging.start_merge([side], MERGE)
+            with merging.session.writing():
+                staging.start_merge([side], MERGE)
             assert staging.merge == MERGE
             raise ZeroDivisionError
 
@@ -149,9 +150,9 @@ def test_a_block_that_fails_begins_no_merge_and_ends_none(
 
 
 def test_what_is_refused(repo: Repository, merging: WriterCheckout, side: Digest) -> None:
-    with pytest.raises(InvalidStateError, match="merge of 'side' is going on"):
+    with pytest.raises(InvalidStateError, match="merge of 'side' is in progress"):
         merging.session.staging.start_merge([side], MERGE)
-    with pytest.raises(InvalidStateError, match="merge of 'side' is going on"):
+    with pytest.raises(InvalidStateError, match="merge of 'side' is in progress"):
         merging.commit("again", amend=True)
     merging.commit("merged")
     amended = merging.commit("in other words", amend=True)

@@ -44,7 +44,7 @@ def commit_staging(
     Raises
     ------
     InvalidStateError
-        ``amend`` before the first commit, or while a merge is going on.
+        ``amend`` before the first commit, or while a merge is in progress.
     NothingToDoError
         Nothing was changed, and nothing is merged.
     """
@@ -66,7 +66,7 @@ def commit_staging(
 
 def _parents_to_amend(staging: Staging) -> Sequence[Digest]:
     if staging.merge is not None:
-        raise InvalidStateError(f"a merge of {staging.merge.name!r} is going on: commit it before you amend")
+        raise InvalidStateError(f"a merge of {staging.merge.name!r} is in progress: commit it before you amend")
     if staging.base_commit is None:
         raise InvalidStateError("there is no commit to amend yet")
     return staging.base_commit.parents

@@ -1,8 +1,9 @@
-"""What changed between two lists of columns, as users see it and as a stream.
+"""Comparison of two lists of columns, as a result for users and as a stream of changes.
 
-Columns are paired by id, so a renamed column is one column; their trees are walked together and every shared node is skipped, so
-the cost is that of the change. Always from the first to the second: *added* is in the second alone. Where keys or attributes of
-a renamed column changed they are listed under its new name. Nothing here knows commits, branches or staging: whoever asks brings the columns.
+Columns are paired by id, so a renamed column counts as the same column. Their trees are walked together and shared
+nodes are skipped, so the cost depends on the size of the change. The direction is from the first list to the second:
+*added* is in the second only. Changed keys and attributes of a renamed column are listed under its new name. This
+package works on columns only; callers get them from commits or the staging area.
 """
 
 from __future__ import annotations

@@ -1,4 +1,4 @@
-"""The comparison itself: columns paired by id, their trees walked together."""
+"""The comparison algorithm: columns are paired by id, and their trees are walked together."""
 
 from __future__ import annotations
 
@@ -32,18 +32,18 @@ from hangar.schema.keys import decode_keys, split_nested_key
 __all__ = ["ColumnPair", "attribute_changes", "changes", "compare", "count_changes", "count_pair", "pair_columns"]
 
 _BATCH: Final = 256
-"""Changes that a stream decodes together."""
+"""Number of changes that a stream decodes together."""
 
 
 class ColumnPair(NamedTuple):
-    """One column on the two sides of a comparison; at least one is there."""
+    """One column on the two sides of a comparison; at least one of them is not None."""
 
     before: ColumnEntry | None
     after: ColumnEntry | None
 
     @property
     def entry(self) -> ColumnEntry:
-        """The column as it is last seen."""
+        """The column on the second side, or on the first side if it was deleted."""
         entry = self.after if self.after is not None else self.before
         assert entry is not None
         return entry
@@ -52,7 +52,7 @@ class ColumnPair(NamedTuple):
 def pair_columns(columns_a: Sequence[ColumnEntry], columns_b: Sequence[ColumnEntry]) -> list[ColumnPair]:
     """The columns of both sides, paired by id and sorted by their last name.
 
-    A column whose name was given to another one since stands before that one, as deleted.
+    A deleted column whose name was reused comes before the column that has the name now.
     """
     before, after = ({entry.id: entry for entry in columns} for columns in (columns_a, columns_b))
     pairs = [ColumnPair(before.get(one), after.get(one)) for one in {**before, **after}]
@@ -60,12 +60,12 @@ def pair_columns(columns_a: Sequence[ColumnEntry], columns_b: Sequence[ColumnEnt
 
 
 def changes(store: NodeStore, columns_a: Sequence[ColumnEntry], columns_b: Sequence[ColumnEntry]) -> Iterator[Change]:
-    """Every sample that changed, by column and in key order; nothing is gathered, shared subtrees are never loaded.
+    """Stream every changed sample, by column and in key order, in bounded memory; shared subtrees are never loaded.
 
     Yields
     ------
     Change
-        Under the last name of its column.
+        With the last name of its column.
     """
     for pair in pair_columns(columns_a, columns_b):
         walk = _walk(store, pair)
@@ -78,9 +78,9 @@ def changes(store: NodeStore, columns_a: Sequence[ColumnEntry], columns_b: Seque
 def count_changes(
     store: NodeStore, columns_a: Sequence[ColumnEntry], columns_b: Sequence[ColumnEntry]
 ) -> dict[str, ChangeCounts]:
-    """How many samples changed, by (last) name of the column; columns without a change are left out.
+    """Count the changed samples by (last) name of the column; columns without a change are left out.
 
-    A column that is empty or missing on one side counts as the entries of the other, unread.
+    If a column is empty or missing on one side, its entry count is used without reading the tree.
     """
     counts: dict[str, ChangeCounts] = {}
     for pair in pair_columns(columns_a, columns_b):
@@ -92,7 +92,7 @@ def count_changes(
 
 
 def count_pair(store: NodeStore, pair: ColumnPair) -> ChangeCounts:
-    """How many samples of one column changed."""
+    """Count the changed samples of one column."""
     before, after = (0 if entry is None else entry.entries for entry in pair)
     if not before or not after:
         return ChangeCounts(after, before, 0)
@@ -111,16 +111,16 @@ def compare(
     attributes_b: Digest | None,
     load_attributes: Callable[[Digest], Mapping[str, Any]],
 ) -> DiffOut:
-    """What changed from a to b.
+    """Compare a with b.
 
     Parameters
     ----------
     columns_a, columns_b
         The columns of a commit, or of a staging area.
     attributes_a, attributes_b
-        Digest of the attributes of the commit as a whole, where it has some.
+        Digest of the attributes of the commit, if it has any.
     load_attributes
-        Gives the attributes of a digest, of columns too; called only for those that differ.
+        Loads the attributes of a digest (of commits and columns); called only for digests that differ.
     """
     schemas: dict[ChangeKind, dict[ColumnSchemaKey, DataRecordVal]] = {"added": {}, "deleted": {}, "mutated": {}}
     attributes: AttributeChanges = {}
@@ -147,7 +147,7 @@ def compare(
 
 
 def _changed_keys(store: NodeStore, pair: ColumnPair) -> dict[ChangeKind, list[bytes]]:
-    """The encoded keys of one column, by what happened to them."""
+    """The encoded keys of one column, grouped by kind of change."""
     keys: dict[ChangeKind, list[bytes]] = {"added": [], "deleted": [], "mutated": []}
     before, after = (None if entry is None else entry.root for entry in pair)
     if before is not None and after is not None:
@@ -162,7 +162,7 @@ def _changed_keys(store: NodeStore, pair: ColumnPair) -> dict[ChangeKind, list[b
 
 
 def _data_keys(pair: ColumnPair, encoded: Sequence[bytes]) -> list[DataKey]:
-    """Keys as users see them."""
+    """Decode keys into the form that users see."""
     name = pair.entry.name
     if pair.entry.layout == NESTED:
         return [NestedColumnDataKey(name, *split_nested_key(key)) for key in encoded]
@@ -177,20 +177,20 @@ def _walk(store: NodeStore, pair: ColumnPair) -> Iterator[tuple[bytes, bytes | N
 def attribute_changes(
     before: bytes | None, after: bytes | None, load: Callable[[Digest], Mapping[str, Any]]
 ) -> dict[str, AttributeChange]:
-    """What changed between the attributes of two digests (None: there are none), by key; ``load`` gives those of a digest."""
+    """Changed attributes by key between two digests (None: no attributes); ``load`` loads those of a digest."""
     if before == after:
         return {}
     old, new = ({} if digest is None else load(Digest(digest)) for digest in (before, after))
     return {
         key: AttributeChange(old.get(key), new.get(key))
         for key in sorted({*old, *new})
-        # Compared as they are stored: 1, 1.0 and True are equal in Python, and three values here.
+        # Compare encodings: 1, 1.0 and True are equal in Python but are different attribute values.
         if key not in old or key not in new or _encode(old[key]) != _encode(new[key])
     }
 
 
 def _note_attributes(found: AttributeChanges, name: str | None, changed: dict[str, AttributeChange]) -> None:
-    # Under one name a column may have gone, and another one come.
+    # One column may have been deleted and another one created under the same name.
     gone = found.get(name, {})
     for key, change in changed.items():
         gone[key] = AttributeChange(gone[key].before, change.after) if key in gone else change

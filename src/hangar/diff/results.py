@@ -1,4 +1,4 @@
-"""What a comparison gives: named tuples that hash, unpack and read well, and know nothing of trees."""
+"""Result types of a comparison: hashable named tuples, independent of trees."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ __all__ = [
 ]
 
 _SHOWN = 8
-"""Samples that ``repr`` lists."""
+"""Maximum number of samples that ``repr`` lists."""
 Layout: TypeAlias = Literal["flat", "nested"]
 ChangeKind: TypeAlias = Literal["added", "deleted", "mutated"]
 
@@ -72,7 +72,7 @@ DataKey: TypeAlias = FlatColumnDataKey | NestedColumnDataKey
 
 
 class Changes(NamedTuple):
-    """Schemas and samples that changed in one way."""
+    """Schemas and samples with one kind of change."""
 
     schema: dict[ColumnSchemaKey, DataRecordVal]
     samples: tuple[DataKey, ...]
@@ -84,14 +84,14 @@ class Changes(NamedTuple):
 
 
 class AttributeChange(NamedTuple):
-    """Values of one attribute; None where there is none."""
+    """Old and new value of one attribute; None if it does not exist on that side."""
 
     before: Any
     after: Any
 
 
 AttributeChanges: TypeAlias = "dict[str | None, dict[str, AttributeChange]]"
-"""Changed attributes by column and key; those of the commit as a whole are under None."""
+"""Changed attributes by column and key; those of the commit itself are under None."""
 
 
 class _DiffFields(NamedTuple):
@@ -101,14 +101,14 @@ class _DiffFields(NamedTuple):
 
 
 class DiffOut(_DiffFields):
-    """What changed from one side to the other.
+    """The differences between two sides.
 
-    A tuple of three :class:`Changes`; renamed columns and attributes are properties beside them.
+    A tuple of three :class:`Changes`; renamed columns and attributes are additional properties.
 
     Attributes
     ----------
     added, deleted, mutated
-        Of a deleted column all samples are listed as deleted, of a new one as added.
+        All samples of a deleted column are listed as deleted, those of a new column as added.
     """
 
     _renamed: tuple[tuple[str, str], ...] = ()
@@ -123,7 +123,7 @@ class DiffOut(_DiffFields):
         renamed: tuple[tuple[str, str], ...] = (),
         attributes: AttributeChanges | None = None,
     ) -> DiffOut:
-        """Make one; ``renamed`` and ``attributes`` are what the properties give."""
+        """Make the tuple; ``renamed`` and ``attributes`` are the values of the properties."""
         made = super().__new__(cls, added, deleted, mutated)
         made._renamed = renamed
         made._attributes = attributes or {}
@@ -136,11 +136,11 @@ class DiffOut(_DiffFields):
 
     @property
     def attributes(self) -> AttributeChanges:
-        """Changed attributes by column (its new name; None: the commit as a whole) and key."""
+        """Changed attributes by column (its new name; None: the commit itself) and key."""
         return self._attributes
 
     def rows(self) -> list[tuple[str, ...]]:
-        """For people: each column that changed, how many of its samples were added, deleted and mutated, and what else changed."""
+        """Table for display: for each changed column the numbers of added, deleted and mutated samples, and notes."""
         numbers = [Counter(key.column for key in part.samples) for part in self]
         words = [{key.column for key in part.schema} for part in self]
         before = {new: old for old, new in self.renamed}
@@ -175,7 +175,7 @@ class DiffOut(_DiffFields):
 
 
 class Conflicts(NamedTuple):
-    """What a merge could not decide by itself.
+    """Conflicts of a merge: changes that cannot be merged automatically.
 
     Attributes
     ----------
@@ -186,7 +186,7 @@ class Conflicts(NamedTuple):
     t3
         Changed on both sides to different values.
     conflict
-        Whether there is any.
+        Whether there are any conflicts.
     """
 
     t1: Changes
@@ -203,7 +203,7 @@ class Conflicts(NamedTuple):
 
 
 class DiffAndConflicts(NamedTuple):
-    """What changed, and what of it conflicts."""
+    """Differences, and the conflicts among them."""
 
     diff: DiffOut
     conflict: Conflicts
@@ -221,7 +221,7 @@ class Change(NamedTuple):
 
 
 class ChangeCounts(NamedTuple):
-    """How many samples (in a nested column: subsamples) of a column changed."""
+    """Numbers of changed samples (in a nested column: subsamples) of a column."""
 
     added: int
     deleted: int

@@ -1,4 +1,4 @@
-"""``checkout.diff``: what a writer has staged. Comparing with other branches and commits comes with merging."""
+"""``checkout.diff``: the staged changes of a writer. Comparison with branches and commits will be added with merge."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ __all__ = ["WriterUserDiff"]
 
 
 class WriterUserDiff:
-    """How the staging area differs from the commit it stands on."""
+    """Differences between the staging area and its base commit."""
 
     def __init__(self, session: WriteSession) -> None:
         self._session = session
@@ -27,7 +27,7 @@ class WriterUserDiff:
         return "DIRTY" if self._session.staging.changed() else "CLEAN"
 
     def staged(self) -> DiffAndConflicts:
-        """What is staged; before the first commit everything is added. There are never conflicts."""
+        """The staged changes; before the first commit everything is added. There are never conflicts."""
         self._session.check()
         staging, db = self._session.staging, self._session.stores.db
         base = staging.base_commit

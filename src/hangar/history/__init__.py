@@ -1,7 +1,7 @@
-"""History as users see it: the log and its drawing, and the branches.
+"""Operations on history for users: the log and its graph, and the management of branches.
 
-Nothing here changes a commit. What moves a ref does so through ``refs``, in one transaction; what merges, resets or reverts comes here
-with the pieces of work that need it.
+Commits are never changed. Refs are moved through ``refs``, in one transaction. Merge, reset and revert will be added
+here.
 """
 
 from __future__ import annotations

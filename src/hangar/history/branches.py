@@ -1,7 +1,8 @@
-"""Branches as users make and delete them.
+"""Create, list, rename and delete branches.
 
-A branch is deleted only when nothing stands on it and, unless forced, when another ref holds its commits. Deleting takes the writer
-lock, so that no writer opens the branch meanwhile. The reflog keeps what a deleted branch stood on.
+A branch is deleted only if it is not in use and, unless forced, if another ref contains its commits. Deleting takes
+the writer lock, so that no writer can open the branch at the same time. The reflog keeps the last commit of a deleted
+branch.
 """
 
 from __future__ import annotations
@@ -35,12 +36,12 @@ __all__ = [
 
 
 class BranchHead(NamedTuple):
-    """A branch, and the commit it stands on.
+    """A branch and its head commit.
 
     Attributes
     ----------
     name
-        Its name, such as ``'master'``.
+        Name of the branch, such as ``'master'``.
     digest
         Digest of the commit in hex; ``''`` for a branch without a commit.
     """
@@ -55,17 +56,17 @@ def list_branches(refs: Refs, transaction: ReadTransaction | None = None) -> lis
 
 
 def branch_refs(refs: Refs, transaction: ReadTransaction | None = None) -> dict[str, str]:
-    """The full name of the ref of each branch, by the branch's name, in the order of :func:`list_branches`."""
+    """Map from branch name to the full name of its ref, in the order of :func:`list_branches`."""
     names = [name for prefix in (REMOTES, BRANCHES) for name in refs.names(prefix, transaction)]
     return dict(sorted({name.partition("/")[2]: name for name in names}.items()))
 
 
 def unknown_branch(refs: Refs, name: object, transaction: ReadTransaction | None = None) -> RevisionNotFoundError:
-    """The error for a branch that does not exist; to be raised."""
+    """Make the error for a branch that does not exist."""
     text = plain_text(name)
     if any(mark in text for mark in "~^@"):
         return RevisionNotFoundError(
-            f"no branch {text!r}: that names a commit, which in Python is given as commit={text!r}"
+            f"no branch {text!r}: this is a revision of a commit, which in Python is given as commit={text!r}"
         )
     hint = did_you_mean(text, list_branches(refs, transaction), "`hangar branch list`")
     return RevisionNotFoundError(f"no branch {text!r}{hint}")
@@ -98,12 +99,12 @@ def create_branch(db: Database, refs: Refs, name: str, base: str | None = None, 
 
 
 def branch_off(db: Database, refs: Refs, name: str, *, who: tuple[str, str]) -> BranchHead:
-    """Make a branch where the branch to write stands, and make it the one to write; what is staged there goes along.
+    """Create a branch at the head of the branch to write, and switch to it; staged changes move along.
 
     Raises
     ------
     InvalidInputError, NameTakenError
-        A bad or taken name.
+        The name is invalid or taken.
     InvalidStateError
         There is no commit yet to start from.
     LockedError
@@ -115,7 +116,7 @@ def branch_off(db: Database, refs: Refs, name: str, *, who: tuple[str, str]) -> 
 
     def move(transaction: WriteTransaction) -> None:
         if refs.get(BRANCHES + old, transaction) != digest:
-            raise StaleRefError(f"branch {old!r} moved meanwhile: try again")
+            raise StaleRefError(f"branch {old!r} was moved by another process: try again")
         refs.create(transaction, ref, digest, who=who, operation="branch", message=f"from {old}")
         moved = move_staging(transaction, old, name)
         refs.set_head(transaction, write_branch=name, last_written=name if moved else None)
@@ -125,14 +126,14 @@ def branch_off(db: Database, refs: Refs, name: str, *, who: tuple[str, str]) -> 
 
 
 def rename_branch(db: Database, refs: Refs, old: str, new: str, *, who: tuple[str, str]) -> BranchHead:
-    """Give a local branch another name. Its reflog, what is staged on it, and being the branch to write go along.
+    """Rename a local branch. Its reflog and staged changes are kept, and HEAD follows.
 
     Raises
     ------
     RevisionNotFoundError
         There is no local branch ``old``.
     InvalidInputError, NameTakenError
-        ``new`` is a bad or taken name.
+        ``new`` is invalid or taken.
     LockedError
         A writer holds the writer lock.
     """
@@ -161,14 +162,14 @@ def remove_branch(db: Database, refs: Refs, name: str, *, force: bool = False, w
     Parameters
     ----------
     force
-        Delete it although no other ref holds its commits.
+        Delete it even if no other ref contains its commits.
     who
         Name and email, for the reflog.
 
     Returns
     -------
     BranchHead
-        What was deleted.
+        The deleted branch.
 
     Raises
     ------
@@ -179,9 +180,9 @@ def remove_branch(db: Database, refs: Refs, name: str, *, force: bool = False, w
     LockedError
         A writer holds the writer lock.
     UnmergedError
-        No other ref holds its commits, and ``force`` is not given.
+        No other ref contains its commits, and ``force`` is not given.
     StaleRefError
-        It moved at the same moment.
+        It was moved at the same time.
     """
     name = plain_text(name)
     ref = BRANCHES + name
@@ -209,14 +210,14 @@ def _check_removable(refs: Refs, ref: str, transaction: ReadTransaction) -> None
     if not refs.exists(ref, transaction):
         raise unknown_branch(refs, name, transaction)
     if len(refs.names(BRANCHES, transaction)) == 1:
-        raise AccessError(f"branch {name!r} is the only one: a repository has at least one branch")
+        raise AccessError(f"branch {name!r} is the only branch: a repository needs at least one")
     if name == head.last_written:
         raise AccessError(
-            f"branch {name!r} is the one last written: write to another one first, such as with `hangar checkout BRANCH` and a commit"
+            f"branch {name!r} is the branch last written: commit on another branch first (`hangar checkout BRANCH`)"
         )
     if name == head.write_branch:
         raise AccessError(
-            f"branch {name!r} is checked out to be written: run `hangar checkout BRANCH` with another one first"
+            f"branch {name!r} is checked out for writing: run `hangar checkout BRANCH` with another branch first"
         )
 
 

@@ -1,8 +1,9 @@
-"""The log as a drawing of lines and stars, as people know it from git.
+"""Draw the log as a text graph, like ``git log --graph``.
 
-Commits come from the newest to the oldest, each after all of its children. A lane is a column of the drawing that leads to one commit still
-to come. Below a commit its further parents get lanes of their own to its right, then lanes that lead to one commit run together to the
-left; each row of the drawing moves a line by one lane. Text that a commit brings cannot steer a terminal.
+Commits come in topological order, newest first, each after all of its children. A lane is a column of the graph that
+leads to one commit still to be drawn. Below a commit its further parents get new lanes to the right; then lanes that
+lead to the same commit join to the left. Each row moves a line by one lane. Control characters in commit texts are
+escaped, so they cannot control the terminal.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from hangar.history.log import LogContents
 __all__ = ["SHORT_DIGEST", "GraphStyle", "lanes", "printable", "printable_lines", "render_graph"]
 
 SHORT_DIGEST: Final = 12
-"""Characters of a digest that are shown where the whole one is not needed."""
+"""Number of characters of an abbreviated digest."""
 _UNSEEN: Final = frozenset(("Cc", "Cs", "Zl", "Zp"))
 _DIRECTIONS: Final = frozenset("\u061c\u200e\u200f\u202a\u202b\u202c\u202d\u202e\u2066\u2067\u2068\u2069")
 
 
 def printable(text: str) -> str:
-    """``text`` with control characters and marks that turn the direction of writing shown as escapes."""
+    """Escape control characters and bidirectional formatting characters in ``text``."""
     if text.isprintable():
         return text
     return "".join(
@@ -40,18 +41,18 @@ def _nothing(commit: str) -> Sequence[str]:
 
 
 class GraphStyle(NamedTuple):
-    """How parts of the text beside a commit are written, such as in colours.
+    """Formatting (such as colours) of the parts of the text beside a commit.
 
     Attributes
     ----------
     digest
-        The digest, whole or its beginning.
+        Formats the digest, full or abbreviated.
     branches
-        The branches that stand on the commit, with what separates them from what is before; ``''`` of none.
+        Formats the branches at the commit, with the separator before them; ``''`` if there are none.
     time
-        The time, given in ISO 8601.
+        Formats the time, given in ISO 8601.
     below
-        Further lines below a commit, given by its digest.
+        Gives further lines below a commit, by its digest.
     """
 
     digest: Callable[[str], str] = str
@@ -64,7 +65,7 @@ PLAIN: Final = GraphStyle()
 
 
 def _moves(edges: list[tuple[int, int]]) -> list[str]:
-    """Rows in which every line gets from its lane to its goal, all of them to the same side."""
+    """Rows that move every line from its lane to its target lane, all in the same direction."""
     rows = []
     while any(lane != goal for lane, goal in edges):
         cells = [" "] * (2 * max(max(edge) for edge in edges) + 1)
@@ -81,8 +82,8 @@ def lanes(order: Sequence[str], parents: Mapping[str, Sequence[str]]) -> Iterato
     Yields
     ------
     tuple
-        A commit of ``order``; its rows (the first with the star, then those that lead to the next commit); and the row that
-        continues every lane after them.
+        A commit of ``order``; its rows (the first with the star, then those that lead to the next commit); and the
+        row that continues all lanes below them.
     """
     open_lanes: list[str] = []
     for commit in order:
@@ -105,7 +106,7 @@ def lanes(order: Sequence[str], parents: Mapping[str, Sequence[str]]) -> Iterato
         left += [(at, final.index(open_lanes[lane])) for lane in known if lane < at]
 
         continued = " ".join("|" * len(final))
-        # Without a gap below a first commit, the next one would look like its parent.
+        # Without a gap below a root commit, the next commit would look like its parent.
         yield commit, [star, *_moves(right), *_moves(left), *([] if first else [continued])], continued
         open_lanes = final
 
@@ -120,7 +121,7 @@ def _text(
     trees: Mapping[str, str],
     style: GraphStyle,
 ) -> list[str]:
-    """What is written beside one commit."""
+    """The lines of text beside one commit."""
     spec = contents["specs"][commit]
     names = style.branches(contents["branch_heads"].get(commit, []))
     time = style.time(spec["commit_time"])
@@ -140,7 +141,7 @@ def _text(
 
 
 def printable_lines(text: str) -> list[str]:
-    """Lines of ``text`` as :func:`printable` shows them; at least one."""
+    """The lines of ``text``, at least one, escaped with :func:`printable`."""
     return [printable(line.rstrip("\r")) for line in text.strip("\n").split("\n")]
 
 
@@ -159,22 +160,22 @@ def render_graph(
     Parameters
     ----------
     contents
-        What :func:`hangar.history.log` returns.
+        The result of :func:`hangar.history.log`.
     show_time, show_user
-        Show when and by whom.
+        Show time and author.
     oneline
         One line for each commit, with a short digest and the first line of the message.
     limit
-        Show so many of the newest commits.
+        Maximum number of commits, the newest ones.
     trees
-        Tree digest by commit, to be shown.
+        Tree digest to show for each commit.
     style
-        How digests, branches and times are written.
+        Formatting of digests, branches and times.
 
     Returns
     -------
     str
-        Lines that end in a line end; empty for an empty history.
+        Lines, each with a newline; empty for an empty history.
     """
     lines: list[str] = []
     order = contents["order"][:limit]

@@ -1,6 +1,7 @@
-"""The log of a commit: what led to it, newest first.
+"""The log of a commit: the commit and its ancestors, newest first.
 
-Order follows generation numbers, never clocks: a commit stands before all of its ancestors, whatever times its authors' machines had.
+The order follows generation numbers, not clocks: a commit comes before all of its ancestors, even if the clocks of
+the authors were wrong.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ __all__ = ["CommitSpec", "LogContents", "iso_time", "log"]
 
 
 class CommitSpec(TypedDict):
-    """What a log says of one commit; the time is ISO 8601, in the zone of the commit."""
+    """One commit in a log; the time is ISO 8601, in the time zone of the commit."""
 
     commit_time: str
     commit_message: str
@@ -31,8 +32,9 @@ class CommitSpec(TypedDict):
 class LogContents(TypedDict):
     """A log. Digests are in hex.
 
-    ``ancestors`` are the parents of each commit (``['']`` for a first one), ``order`` is newest first, ``branch_heads`` the branches
-    that stand on a commit, whether it is in the log or not. Everything is empty where there is no commit.
+    ``ancestors`` has the parents of each commit (``['']`` for a root commit), ``order`` is newest first,
+    ``branch_heads`` has the branches at each commit, also at commits outside the log. Everything is empty if there is
+    no commit.
     """
 
     head: str
@@ -43,11 +45,11 @@ class LogContents(TypedDict):
 
 
 def iso_time(time_ns: int, tz: int) -> str:
-    """ISO 8601 of a time in nanoseconds since 1970 (UTC), shown in the zone ``tz`` minutes east of UTC."""
+    """Format a time in nanoseconds since 1970 (UTC) as ISO 8601 in the zone ``tz`` minutes east of UTC."""
     try:
         return datetime.fromtimestamp(time_ns // 10**9, timezone(timedelta(minutes=tz))).isoformat()
     except (ValueError, OverflowError, OSError):
-        return f"{time_ns} ns"  # somebody's clock stood beyond the calendar; the log is no place to fail
+        return f"{time_ns} ns"  # beyond the range of datetime: a wrong clock must not make the log fail
 
 
 def log(
@@ -58,11 +60,11 @@ def log(
     Parameters
     ----------
     start
-        A commit; None (a branch without one) gives an empty log.
+        A commit; None (a branch without a commit) gives an empty log.
     limit
-        Stop after so many commits.
+        Maximum number of commits.
     without
-        A commit that is left out, with everything that led to it.
+        A commit to exclude together with its ancestors.
 
     Raises
     ------

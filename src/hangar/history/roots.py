@@ -1,7 +1,7 @@
-"""What is alive: the commits and the staged columns from which everything that must be kept is reached.
+"""Live roots: the commits and staged columns from which all data that must be kept can be reached.
 
-Whoever walks all that a repository holds (fsck, conversion; garbage collection and sync when they come) begins here and nowhere else: a
-list of roots that misses one destroys data. A table that comes to name commits or trees is added here.
+Every traversal of the whole repository (fsck and conversion; later garbage collection and sync) must use this list,
+because a missing root would destroy data. If another table refers to commits or trees, add it here.
 """
 
 from __future__ import annotations
@@ -25,15 +25,16 @@ Failed = Callable[[str, HangarError], None]
 
 @dataclass(frozen=True, slots=True)
 class LiveRoots:
-    """Where everything that is alive is reached from.
+    """The roots of all live data.
 
     Attributes
     ----------
     commits
-        Those that a branch, tag or remote-tracking branch stands on, those that any entry of any reflog names (of branches
-        that were deleted too: ``NAME@{1}`` still resolves), and the parents of the next commit (what is being merged in, too). None twice.
+        Commits of all branches, tags and remote-tracking branches; commits in any reflog entry (also of deleted
+        branches, because ``NAME@{1}`` still resolves); and the parents of the next commit (those being merged too).
+        Each once.
     staged
-        The staging area, whose columns hold trees that no commit names yet; None where nothing is staged.
+        The staging area, whose columns have trees that belong to no commit yet; None if nothing is staged.
     """
 
     commits: tuple[Digest, ...]
@@ -41,15 +42,15 @@ class LiveRoots:
 
 
 def live_roots(stores: Stores, failed: Failed | None = None) -> LiveRoots:
-    """All roots.
+    """Collect all live roots.
 
     Parameters
     ----------
     stores
-        Of the repository.
+        Stores of the repository.
     failed
-        Called with ``'ref'``, ``'reflog'`` or ``'staging'`` and the error where these cannot be read, for a check that goes on;
-        None: such an error is raised.
+        Called with ``'ref'``, ``'reflog'`` or ``'staging'`` and the error if one of these cannot be read, so that a
+        check can continue; None: the error is raised.
 
     Raises
     ------
@@ -73,7 +74,7 @@ def live_roots(stores: Stores, failed: Failed | None = None) -> LiveRoots:
     commits = {digest: None for _, digest in items if digest is not None}
     moved = attempt("reflog", refs.moved)
     if moved is None:
-        # One entry is damaged. What can be read of the reflogs of the refs that are there is better than nothing.
+        # One entry is damaged. Fall back to the readable reflogs of the existing refs.
         for name, _ in items:
             moved = attempt("reflog", partial(_moves, refs, name))
             commits.update(dict.fromkeys(moved or []))
@@ -86,11 +87,11 @@ def live_roots(stores: Stores, failed: Failed | None = None) -> LiveRoots:
 
 
 def _staged(stores: Stores) -> StagedColumns | None:
-    """The staging area; CorruptionError where it does not stand on its branch."""
+    """The staging area; CorruptionError if its base is not the head of its branch."""
     with stores.db.read() as transaction:
         staged = read_staged(stores.db, transaction)
         if staged is not None and stores.refs.get(BRANCHES + staged.branch, transaction) != staged.base:
-            raise CorruptionError(f"the staging area does not stand where its branch {staged.branch!r} does")
+            raise CorruptionError(f"the staging area is not based on the head of its branch {staged.branch!r}")
         return staged
 
 

@@ -1,4 +1,4 @@
-"""Where a log begins, and printing it: what ``log`` of a repository and of a checkout do."""
+"""Find the start of a log and print it; shared by ``log`` of a repository and of a checkout."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["named_commit", "show_log"]
 
 
 def named_commit(db: Database, refs: Refs, branch: str | None, commit: str | None) -> Digest | None:
-    """The commit that a branch (remote-tracking ones too; by default the one last written) or a revision names; None where it has none.
+    """The commit of a branch (by default the one last written) or of a revision; None for a branch without a commit.
 
     Raises
     ------

@@ -1,8 +1,9 @@
-"""Decoding of images: the samples exactly as the file stores them, or a conversion that was asked for, or a refusal.
+"""Lossless decoding of images: the samples exactly as stored, an explicitly requested conversion, or an error.
 
-What a file holds (bits a sample, sign, range, channels) is taken from its own header and never from the mode that a decoder chose, as
-decoders widen, clip, scale and invert in silence. The number of pixels is bounded before anything is decoded. Decoding itself is
-pillow's (an optional package), except for formats that are simpler to read than to check.
+The sample format (bits per sample, sign, range, channels) is read from the file header, not from the mode that a
+decoder chose, because decoders silently widen, clip, scale and invert samples. The number of pixels is checked before
+decoding. Pillow (an optional package) does the decoding, except for formats whose own parser is simpler than a check
+of pillow's result.
 """
 
 from __future__ import annotations

@@ -1,6 +1,7 @@
-"""Headers of BMP files, and the reader of those with a palette.
+"""Parser of BMP headers, and reader of BMP files with a palette.
 
-Pillow takes 4- and 8-bit indices for gray values or for single bits when the palette looks gray, and reads them in the wrong width.
+If the palette is gray, pillow treats 4- and 8-bit indices as gray values or as single bits, and reads them with the
+wrong width.
 """
 
 from __future__ import annotations
@@ -20,7 +21,7 @@ _BLACK_AND_WHITE: Final = bytes((0, 0, 0, 255, 255, 255))
 
 
 def read_bmp(file: IO[bytes]) -> Stored:
-    """What a file says of its samples, with the indices themselves where they are stored plain."""
+    """Read the sample format from the header, and the indices if they are not compressed."""
     file.seek(0)
     head = file.read(14)
     base, data_at = (14, int.from_bytes(head[10:14], "little")) if head[:2] == b"BM" else (0, 0)
@@ -35,28 +36,28 @@ def read_bmp(file: IO[bytes]) -> Stored:
     else:
         raise Refusal("is a BMP with an unknown header")
     if width <= 0 or not height or bits not in (1, 2, 4, 8, 16, 24, 32):
-        raise Refusal(f"is a BMP of {width} x {height} pixels of {bits} bits, which cannot be")
+        raise Refusal(f"is a BMP of {width} x {height} pixels of {bits} bits, which is not valid")
     if bits > 8:
         why = "5 or 6 bits a channel, which pillow scales to 8" if bits == 16 else ""
         return Stored("BMP", width, abs(height), 8, channels=0, top=255, converts=why)
     stored = Stored("BMP", width, abs(height), bits, top=2**bits - 1, palette=True)
     if compression:
-        return stored  # run lengths: pillow's decoder gives indices whatever the palette
+        return stored  # run-length encoded: pillow's decoder gives the indices for every palette
     step = 3 if size == 12 else 4
     file.seek(base + size)
     count = min(used or 2**bits, 2**bits)
     table = np.frombuffer(file.read(step * count), np.uint8)
     if len(table) < step * count:
-        raise Refusal("is cut short in its palette")
+        raise Refusal("is truncated in its palette")
     colours = table.reshape(count, step)[:, 2::-1].tobytes()
     return _with_samples(file, stored, data_at or base + size + step * (used or 2**bits), height < 0, colours)
 
 
 def _with_samples(file: IO[bytes], stored: Stored, at: int, downwards: bool, colours: bytes) -> Stored:
-    """The indices, row after row from the bottom up, each row padded to 4 bytes."""
+    """Read the indices: rows from the bottom up, each padded to 4 bytes."""
     row = -(-stored.width * stored.bits // 32) * 4
     if at + row * stored.height > os.fstat(file.fileno()).st_size:
-        raise Refusal(f"is cut short: it promises {row * stored.height:,} bytes of samples")
+        raise Refusal(f"is truncated: its header needs {row * stored.height:,} bytes of samples")
     file.seek(at)
     packed = np.frombuffer(file.read(row * stored.height), np.uint8).reshape(stored.height, row)
     samples = _unpacked(packed, stored.bits, stored.width)
@@ -67,7 +68,7 @@ def _with_samples(file: IO[bytes], stored: Stored, at: int, downwards: bool, col
 
 
 def _unpacked(packed: np.ndarray[Any, Any], bits: int, width: int) -> np.ndarray[Any, Any]:
-    """Samples of 1, 2, 4 or 8 bits from rows of bytes, the highest bits first."""
+    """Unpack samples of 1, 2, 4 or 8 bits from rows of bytes, the most significant bits first."""
     shifts = np.arange(8 - bits, -1, -bits, dtype=np.uint8)
     samples: np.ndarray[Any, Any] = (packed[:, :, None] >> shifts) & np.uint8(2**bits - 1)
     return samples.reshape(len(packed), -1)[:, :width]

@@ -1,4 +1,4 @@
-"""The samples of an image as an array: as stored, or converted as asked."""
+"""Decode an image to an array: the stored samples, or a requested conversion."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ __all__ = ["decode"]
 Array = np.ndarray[Any, Any]
 
 _WIDE: Final = {"I": np.int32, "I;16": np.uint16, "F": np.float32}
-"""Modes that hold more than 8 bits, and their dtypes."""
+"""Pillow modes of more than 8 bits, and their dtypes."""
 _MODE_OF: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
@@ -34,20 +34,21 @@ def decode(file: IO[bytes], name: str, wanted: Wanted) -> Array:
     file
         The file, at its beginning.
     name
-        What to call it in messages.
+        Name of the image in messages.
     wanted
-        What to convert, which frame, and the bound on its size.
+        Conversions, the frame, and the maximum size.
 
     Returns
     -------
     numpy.ndarray
-        Shape (height, width), or (height, width, channels) of several channels. Without a conversion the dtype is the smallest that
-        holds what the file stores: bool, uint8, uint16 ..., int8 ..., float32. It may be read-only.
+        Shape (height, width), or (height, width, channels) for several channels. Without a conversion the dtype is
+        the smallest that can hold the stored samples: bool, uint8, uint16 ..., int8 ..., float32. It may be
+        read-only.
 
     Raises
     ------
     InvalidInputError
-        It cannot be decoded, is larger than it may be, or could only be given with a change that was not asked for.
+        It cannot be decoded, is too large, or can only be decoded with a conversion that was not requested.
     ResourceLimitError
         It does not fit in memory.
     """
@@ -69,7 +70,7 @@ def decode(file: IO[bytes], name: str, wanted: Wanted) -> Array:
 
 @contextmanager
 def _named(name: str) -> Iterator[None]:
-    """Turns whatever a decoder raises for a bad file into an error that names the file."""
+    """Translate all exceptions of a decoder for a bad file into an error that names the file."""
     try:
         yield
     except Refusal as refusal:
@@ -83,7 +84,7 @@ def _named(name: str) -> Iterator[None]:
 
 
 def _check_rows(file: IO[bytes], opened: Opened) -> None:
-    """Decode, and refuse a PNG whose last rows are missing: they would be zeros."""
+    """Decode, and refuse a PNG whose last rows are missing, because pillow would return zeros for them."""
     image = opened.image
     if image is None or opened.stored.format != "PNG" or image.tell() > 0:
         return
@@ -98,7 +99,7 @@ def _check_rows(file: IO[bytes], opened: Opened) -> None:
 
 
 def _exact(opened: Opened) -> Array:
-    """The samples as the file stores them."""
+    """The samples as stored in the file."""
     stored, image = opened.stored, opened.image
     if stored.samples is not None:
         return stored.samples
@@ -119,7 +120,7 @@ def _exact(opened: Opened) -> Array:
 
 
 def _restored(array: Array, mode: str, stored: Stored) -> Array:
-    """Undo what pillow does to samples of other depths than its own."""
+    """Undo the conversions of pillow for bit depths that it has no mode for."""
     if mode == "1":
         return ~array if stored.inverted else array
     if stored.kind == "u" and stored.bits <= 8:
@@ -134,12 +135,12 @@ def _restored(array: Array, mode: str, stored: Stored) -> Array:
     if stored.bits == 32 and stored.kind == "u" and array.dtype == np.int32:
         return array.view(np.uint32)
     wanted = _dtype_of(stored)
-    # Pillow's own depths are 16 and 32 bits; a file of less is in one of them, in some byte order.
+    # Pillow has modes of 16 and 32 bits; samples of fewer bits are stored in one of these, in either byte order.
     return array.astype(wanted) if _holds_all(array, wanted) else array
 
 
 def _dtype_of(stored: Stored) -> np.dtype[Any]:
-    """The smallest dtype that holds the samples."""
+    """The smallest dtype that can hold the samples."""
     if stored.bits == 1 and not stored.palette:
         return np.dtype(np.bool_)
     size = next(size for size in (1, 2, 4, 8, 16) if stored.bits <= 8 * size)
@@ -147,7 +148,7 @@ def _dtype_of(stored: Stored) -> np.dtype[Any]:
 
 
 def _holds_all(array: Array, dtype: np.dtype[Any]) -> bool:
-    """Whether an integer dtype holds all values; a float one is only held by itself."""
+    """Whether ``dtype`` can hold all values; a float array needs exactly its own dtype."""
     if dtype.kind == "f" or array.dtype.kind not in "ui" or not array.size:
         return bool(array.dtype == dtype)
     info = np.iinfo(dtype)
@@ -164,7 +165,7 @@ def _ways_out(stored: Stored) -> str:
 
 
 def _converted(opened: Opened, wanted: Wanted) -> Array:
-    """The image in the mode of pillow that was asked for."""
+    """Convert the image to the requested pillow mode."""
     stored, mode = opened.stored, wanted.mode
     assert mode is not None
     if stored.deep and wanted.bits is None:
@@ -183,7 +184,7 @@ def _converted(opened: Opened, wanted: Wanted) -> Array:
 
 
 def _widened(array: Array, mode: str, stored: Stored) -> Array:
-    """Deep samples in a mode that holds them all, or not at all."""
+    """Convert samples of more than 8 bits to a mode that can hold all of them, or refuse."""
     dtype = np.dtype(_WIDE[mode])
     with np.errstate(invalid="ignore"):
         converted = array.astype(dtype)
@@ -193,7 +194,7 @@ def _widened(array: Array, mode: str, stored: Stored) -> Array:
 
 
 def _reduced(opened: Opened) -> Array:
-    """The 8 highest bits of deep unsigned samples."""
+    """The 8 most significant bits of unsigned samples of more than 8 bits."""
     stored, image = opened.stored, opened.image
     if stored.kind != "u":
         raise Refusal(f"has {stored.depth}: --bits 8 is for unsigned ones")
@@ -202,23 +203,23 @@ def _reduced(opened: Opened) -> Array:
         return (exact.astype(np.uint64) * 256 // (stored.top + 1)).astype(np.uint8)
     if stored.converts or stored.bits != 16 or image is None:
         raise Refusal(f"has {stored.converts or stored.depth} in {stored.channels} channels: store it as .npy")
-    array = np.asarray(image)  # pillow takes the high byte of each
+    array = np.asarray(image)  # pillow keeps the high byte of each sample
     if stored.channels == 2 and array.shape[2:] == (4,):
-        array = array[:, :, [0, 3]]  # a gray value and alpha, read as three equal colours
+        array = array[:, :, [0, 3]]  # gray and alpha, which pillow reads as three equal colours and alpha
     if array.shape[2:] != (stored.channels,) or array.dtype != np.uint8:
         raise Refusal(f"has {stored.channels} channels of {stored.depth}, which pillow does not give: store it as .npy")
     return array
 
 
 def _appearance(opened: Opened) -> Image.Image:
-    """An image of up to 8 bits a channel as it looks: 0 is black, and the largest value white."""
+    """An image of up to 8 bits a channel scaled for display: 0 is black, and the largest value is white."""
     stored, image = opened.stored, opened.image
     samples = stored.samples
     if samples is None:
         assert image is not None
         if stored.format == "PNG" and stored.bits in (2, 4) and isinstance(image.info.get("transparency"), int):
             image.load()
-            image.info["transparency"] *= 255 // stored.top  # pillow scales the samples, and not this one
+            image.info["transparency"] *= 255 // stored.top  # pillow scales the samples, but not this value
         return image
     if stored.palette:
         indexed = _image_of(samples, "P")
@@ -243,9 +244,9 @@ def _image_of(array: Array, mode: str) -> Image.Image:
 
 
 def _turned(array: Array, opened: Opened, upright: bool) -> Array:
-    """As the file stores the rows, or as the orientation tag says."""
+    """Rows in stored order, or turned by the orientation tag."""
     if (opened.stored.format == "TIFF") == upright:
-        return array  # pillow has turned a TIFF already
+        return array  # pillow has already turned a TIFF
     orientation = opened.orientation
     if orientation < 2:
         return array
@@ -254,7 +255,7 @@ def _turned(array: Array, opened: Opened, upright: bool) -> Array:
 
 
 def _apply(array: Array, orientation: int) -> Array:
-    """Turn the rows of an image to the orientation of EXIF."""
+    """Apply an EXIF orientation to an image."""
     turns: dict[int, Callable[[], Array]] = {
         2: lambda: array[:, ::-1],
         3: lambda: array[::-1, ::-1],

@@ -1,4 +1,4 @@
-"""From a file to what it holds: the format by its first bytes, the header, the size guard, the frame."""
+"""Open an image: detect the format by its first bytes, parse the header, check the size, select the frame."""
 
 from __future__ import annotations
 
@@ -32,11 +32,11 @@ class Opened:
     Attributes
     ----------
     stored
-        What the header says.
+        Sample format from the header.
     image
-        The image as pillow opened it, nothing decoded yet; None where a parser of this package reads the samples.
+        The image as opened by pillow, not decoded yet; None if a parser of this package reads the samples.
     orientation
-        How the camera was held, 1 to 8 as EXIF numbers them.
+        EXIF orientation, 1 to 8.
     """
 
     stored: Stored
@@ -45,7 +45,7 @@ class Opened:
 
 
 def check_pixels(width: int, height: int, wanted: Wanted) -> None:
-    """Refuse an image that is larger than it may be, before anything is decoded."""
+    """Refuse an image with too many pixels, before decoding."""
     if width * height > wanted.pixels:
         raise Refusal(f"has {height:,} x {width:,} pixels, and {wanted.holder}")
 
@@ -57,10 +57,10 @@ _pillow_bound: int | None = None
 
 @contextmanager
 def unbounded(pixels: int) -> Iterator[None]:
-    """Let pillow decode an image of so many pixels, whose size was checked here.
+    """Disable pillow's own size limit while an image of ``pixels`` pixels is decoded, whose size was checked here.
 
-    Its own bound is a variable of the whole process. It is left alone for images within it, and comes back when no larger one is
-    being decoded any more.
+    Pillow's limit is a global variable. It is not changed for images within the limit, and it is restored when no
+    larger image is being decoded any more.
     """
     global _unbounded, _pillow_bound  # noqa: PLW0603  it mirrors a global of pillow
     from PIL import Image
@@ -83,7 +83,7 @@ def unbounded(pixels: int) -> Iterator[None]:
 
 
 def load_decoders() -> None:
-    """Import the decoders of pillow that are used.
+    """Import the pillow decoders that are used.
 
     Raises
     ------
@@ -122,7 +122,8 @@ def open_image(file: IO[bytes], wanted: Wanted) -> Opened:
     Raises
     ------
     Refusal
-        It is no image, too large, or holds several and none was chosen. Whatever pillow raises for a damaged file.
+        It is not an image, is too large, or has several frames and none was selected. Pillow may raise other exceptions
+        for a damaged file.
     """
     start = file.read(64)
     name = format_of(start)
@@ -142,20 +143,20 @@ def open_image(file: IO[bytes], wanted: Wanted) -> Opened:
     width, height = _webp_size(start) if name == "WEBP" else (0, 0)
     check_pixels(width, height, wanted)
     image = _by_pillow(file, name, wanted, width * height)
-    # Pillow turns a TIFF unasked, which has to be undone; reading the tag of other files costs time.
+    # Pillow always turns a TIFF, which has to be undone; reading the tag of other formats costs time.
     orientation = image.getexif().get(0x0112, 1) if wanted.upright or name == "TIFF" else 1
     return Opened(_says(image, name, start, file), image, orientation if orientation in range(1, 9) else 1)
 
 
 def _by_pillow(file: IO[bytes], name: str, wanted: Wanted, pixels: int) -> Image.Image:
-    """The image as pillow opens it, at the frame that is wanted; ``pixels`` are those that opening it takes memory for."""
+    """Open an image with pillow at the selected frame; ``pixels`` is the size that pillow allocates when opening."""
     from PIL import Image
 
     load_decoders()
     file.seek(0)
     with unbounded(pixels):
         try:
-            # What `Image.open` does for a known format, without its own guess at how large an image may be.
+            # The steps of `Image.open` for a known format, without pillow's own size limit.
             image: Image.Image = Image.OPEN[name][0](file, "")
         except SyntaxError as error:
             if name == "TIFF":
@@ -171,7 +172,7 @@ def _by_pillow(file: IO[bytes], name: str, wanted: Wanted, pixels: int) -> Image
 
 
 def _choose_frame(image: Image.Image | None, wanted: Wanted) -> None:
-    # The further images of an MPO are previews and stereo twins that cameras hide in a JPEG.
+    # The further images of an MPO (a JPEG of a camera) are previews and stereo images.
     frames = 1 if image is None or image.format == "MPO" else getattr(image, "n_frames", 1)
     if wanted.frame is None and frames > 1:
         raise Refusal(f"holds {frames} images: choose one with --frame 0 ... {frames - 1}")
@@ -193,7 +194,7 @@ def _check_bmp_size(start: bytes, wanted: Wanted) -> None:
 
 
 def _webp_size(start: bytes) -> tuple[int, int]:
-    """The canvas, which pillow's decoder takes memory for when it is made."""
+    """Size of the canvas, which pillow's decoder allocates when it is created."""
     kind = start[12:16]
     if kind == b"VP8X":
         return int.from_bytes(start[24:27], "little") + 1, int.from_bytes(start[27:30], "little") + 1
@@ -203,7 +204,7 @@ def _webp_size(start: bytes) -> tuple[int, int]:
 
 
 def _says(image: Image.Image, name: str, start: bytes, file: IO[bytes]) -> Stored:
-    """What the header says of an image that pillow opened."""
+    """The sample format of an image opened by pillow, from its header."""
     width, height = image.size
     if name == "TIFF":
         return tiff_says(image.tag_v2, width, height)  # type: ignore[attr-defined]
@@ -224,7 +225,7 @@ def _says(image: Image.Image, name: str, start: bytes, file: IO[bytes]) -> Store
 
 
 def _tiff_kind(file: IO[bytes]) -> str:
-    """The samples of a TIFF that pillow does not open, for a message."""
+    """Describe the samples of a TIFF that pillow cannot open, for a message."""
     from PIL import TiffImagePlugin
 
     try:

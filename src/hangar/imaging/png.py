@@ -1,6 +1,6 @@
-"""Whether the samples of a PNG are all there.
+"""Check that the sample data of a PNG is complete.
 
-Pillow gives zeros for the rows that a file lacks when its compressed data ends properly before them.
+If the compressed data is well-formed but too short, pillow returns zeros for the missing rows without an error.
 """
 
 from __future__ import annotations
@@ -14,13 +14,13 @@ from hangar.imaging.stored import Refusal
 __all__ = ["check_complete"]
 
 _PASSES: Final = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
-"""Of an interlaced image: first column, first row, and the steps between them (Adam7)."""
+"""Passes of an interlaced image (Adam7): first column, first row, and the steps between them."""
 _CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _BLOCK: Final = 2**20
 
 
 def check_complete(file: IO[bytes]) -> None:
-    """Refuse a PNG that holds fewer bytes of samples than its header says."""
+    """Refuse a PNG with fewer bytes of samples than its header says."""
     file.seek(16)
     header = file.read(13)
     width, height = int.from_bytes(header[:4], "big"), int.from_bytes(header[4:8], "big")
@@ -32,11 +32,11 @@ def check_complete(file: IO[bytes]) -> None:
         wanted += rows * (1 + -(-columns * bits // 8)) if columns > 0 and rows > 0 else 0
     found = sum(_inflated(file))
     if found < wanted:
-        raise Refusal(f"is cut short: it promises {wanted:,} bytes of samples and has {found:,}")
+        raise Refusal(f"is truncated: its header needs {wanted:,} bytes of samples and it has {found:,}")
 
 
 def _inflated(file: IO[bytes]) -> Iterator[int]:
-    """The sizes of the pieces that the compressed data gives."""
+    """Decompress the data and yield the size of each decompressed part."""
     inflater = zlib.decompressobj()
     file.seek(8)
     while len(head := file.read(8)) == 8:

@@ -1,7 +1,7 @@
 """Reader of PBM, PGM, PPM and PFM files (netpbm).
 
-Pillow scales samples to 8 bits or to 16, by the largest value that the header names. Here they stay as they are. The bits of a PBM,
-where 1 is black, are given as in every other format: True is white.
+Pillow scales samples to 8 or 16 bits by the maximum value in the header; this reader does not. The bits of a PBM,
+where 1 is black, are returned as in all other formats: True is white.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ _HEADER_BYTES: Final = 64 * 1024
 
 
 def is_pnm(start: bytes) -> bool:
-    """Whether a file that begins with ``start`` is of this family."""
+    """Whether a file that begins with ``start`` has one of these formats."""
     return start[:2] in _CHANNELS and start[2:3].isspace()
 
 
 def read_header(file: IO[bytes]) -> tuple[Stored, int]:
-    """What a file says of its samples, and where they begin."""
+    """Read the header: the sample format, and the offset of the samples."""
     file.seek(0)
     head = file.read(_HEADER_BYTES)
     magic, at = head[:2], 2
@@ -35,7 +35,7 @@ def read_header(file: IO[bytes]) -> tuple[Stored, int]:
     for _ in range(2 if magic in (b"P1", b"P4") else 3):
         found = _TOKEN.match(head, at)
         if found is None:
-            raise Refusal("is cut short in its header")
+            raise Refusal("is truncated in its header")
         words.append(found[1])
         at = found.end()
     if not all(word.isdigit() for word in words[:2]):
@@ -47,13 +47,13 @@ def read_header(file: IO[bytes]) -> tuple[Stored, int]:
         return Stored(f"PFM{order}", width, height, 32, "f", channels), at + 1
     top = int(words[2]) if len(words) == 3 and words[2].isdigit() else 1 if len(words) == 2 else 0
     if not 0 < top < 65536:
-        raise Refusal("has a largest value that is none from 1 to 65535")
+        raise Refusal("has a maximum value in its header that is not from 1 to 65535")
     bits = 1 if len(words) == 2 else top.bit_length()
     return Stored("PNM", width, height, bits, "u", channels, top), at + 1
 
 
 def read_samples(file: IO[bytes], stored: Stored, start: int) -> np.ndarray[Any, Any]:
-    """The samples: bool for PBM, else uint8 or uint16, or float32 for PFM."""
+    """Read the samples: bool for PBM, float32 for PFM, else uint8 or uint16."""
     file.seek(0)
     magic = file.read(2)
     file.seek(start)
@@ -67,13 +67,13 @@ def read_samples(file: IO[bytes], stored: Stored, start: int) -> np.ndarray[Any,
         samples = np.unpackbits(packed, axis=1)[:, : stored.width].reshape(-1)
     elif stored.kind == "f":
         rows = _exactly(file, 4 * count, f"{stored.format[3]}f4").reshape(shape)
-        return np.ascontiguousarray(rows[::-1].astype(np.float32, copy=False))  # from the bottom up
+        return np.ascontiguousarray(rows[::-1].astype(np.float32, copy=False))  # rows are stored from the bottom up
     else:
         samples = _exactly(file, count * (1 if stored.top < 256 else 2), "u1" if stored.top < 256 else ">u2")
     if magic[1:] not in b"123" and is_pnm(file.read(3)):
         raise Refusal("holds several images one after the other: split it first")
     if stored.top not in (255, 65535) and count and int(samples.max()) > stored.top:
-        raise Refusal(f"holds the value {samples.max()}, above the {stored.top} that its header names as the largest")
+        raise Refusal(f"has the value {samples.max()}, above the maximum of {stored.top} in its header")
     if magic in (b"P1", b"P4"):
         white: np.ndarray[Any, Any] = samples == 0
         return white.reshape(shape)
@@ -83,18 +83,18 @@ def read_samples(file: IO[bytes], stored: Stored, start: int) -> np.ndarray[Any,
 def _exactly(file: IO[bytes], size: int, dtype: Any) -> np.ndarray[Any, Any]:
     there = os.fstat(file.fileno()).st_size - file.tell()
     if there < size:
-        raise Refusal(f"is cut short: it promises {size:,} bytes of samples and has {max(0, there):,}")
+        raise Refusal(f"is truncated: its header needs {size:,} bytes of samples and it has {max(0, there):,}")
     return np.frombuffer(file.read(size), dtype)
 
 
 def _plain(text: bytes, count: int, digits: bool) -> np.ndarray[Any, Any]:
-    """Samples that are written as text; the bits of P1 need nothing between them."""
+    """Parse samples that are written as text; the bits of P1 need no separators."""
     text = re.sub(rb"#[^\n\r]*", b" ", text)
     words = re.findall(rb"\S", text) if digits else text.split()
     if len(words) < count:
-        raise Refusal(f"is cut short: it promises {count:,} samples and has {len(words):,}")
+        raise Refusal(f"is truncated: its header needs {count:,} samples and it has {len(words):,}")
     if len(words) > count:
-        raise Refusal(f"holds more than the {count:,} samples that it promises")
+        raise Refusal(f"has more than the {count:,} samples of its header")
     if not all(word.isdigit() and len(word) < 6 for word in words):
-        raise Refusal("holds a sample that is no number")
+        raise Refusal("has a sample that is not a number")
     return np.array(words, dtype=np.int64) if words else np.empty(0, np.int64)

@@ -1,4 +1,4 @@
-"""What the header of an image file says of its samples."""
+"""Description of the samples of an image file, taken from its header."""
 
 from __future__ import annotations
 
@@ -11,12 +11,12 @@ __all__ = ["Refusal", "Stored"]
 
 
 class Refusal(Exception):  # noqa: N818  becomes an InvalidInputError that names the file
-    """Why an image is not decoded: the rest of a sentence that begins with the name of the file."""
+    """Reason why an image is not decoded. The message continues a sentence that begins with the name of the file."""
 
 
 @dataclass(frozen=True, slots=True)
 class Stored:
-    """Samples as a file stores them.
+    """Format of the samples in a file.
 
     Attributes
     ----------
@@ -25,23 +25,24 @@ class Stored:
     width, height
         In pixels, before any orientation is applied.
     bits
-        Of one sample.
+        Bits of one sample.
     kind
         ``u``, ``i`` or ``f``, as the kind of a numpy dtype.
     channels
-        Samples a pixel; the index into a palette is one.
+        Samples per pixel; 1 for indices into a palette.
     top
-        The largest value that a sample may have; 0 where that is not an unsigned integer.
+        Maximum value of a sample; 0 if samples are not unsigned integers.
     palette
         Whether samples are indices into a palette.
     inverted
-        Whether 0 is white, which pillow turns round.
+        Whether 0 is white, which pillow inverts.
     converts
-        What the file has that pillow changes when it reads it; ``''`` where it changes nothing. ``--mode`` converts such an image.
+        Description of a feature that pillow converts when it reads the file; ``''`` if there is none. ``--mode``
+        accepts such an image.
     unreadable
-        What the file has that pillow reads wrongly, and what to do; ``''`` where there is nothing of the kind.
+        Description of a feature that pillow reads wrongly, and what to do; ``''`` if there is none.
     samples
-        The samples, where a parser of this package read them: shape (height, width) or (height, width, channels).
+        The samples, if a parser of this package has read them: shape (height, width) or (height, width, channels).
     colours
         The palette that belongs to ``samples``, RGB bytes.
     """

@@ -1,4 +1,4 @@
-"""What the tags of a TIFF say of its samples, and which of these pillow gives as they are."""
+"""Sample format of a TIFF from its tags, and the list of features that pillow converts or reads wrongly."""
 
 from __future__ import annotations
 
@@ -36,14 +36,14 @@ _WRONG: Final = ", which pillow reads wrongly: store it as .npy"
 
 
 def tiff_says(tags: Any, width: int, height: int) -> Stored:
-    """What the tags of one image say.
+    """The sample format of one image, from its tags.
 
     Parameters
     ----------
     tags
-        Of the image directory, as pillow parsed it.
+        Tags of the image directory, parsed by pillow.
     width, height
-        Of the image.
+        Size of the image.
     """
     bits = _tuple(tags.get(_BITS, 1))
     formats = _tuple(tags.get(_FORMAT, 1))
@@ -71,7 +71,7 @@ def _tuple(value: Any) -> tuple[int, ...]:
 
 
 def _changed(tags: Any, bits: tuple[int, ...], photometric: int, channels: int) -> str:
-    """What pillow changes when it reads the samples."""
+    """Description of the feature that pillow converts on reading, or ``''``."""
     if photometric == _RGB and channels == 4 and _ASSOCIATED in _tuple(tags.get(_EXTRA, ())):
         return "colours multiplied by their alpha, which pillow divides again"
     if photometric == _YCBCR and int(tags.get(_COMPRESSION, 1)) not in _JPEG:
@@ -82,14 +82,14 @@ def _changed(tags: Any, bits: tuple[int, ...], photometric: int, channels: int) 
 
 
 def _complete(tags: Any, bits: int, channels: int) -> bool:
-    """Whether there are as many strips or tiles as an image of this size has, and bytes in them where they are not compressed."""
+    """Whether all strips or tiles of an image of this size exist, complete if they are not compressed."""
     width, height = int(tags.get(_WIDTH, 0)), int(tags.get(_HEIGHT, 0))
     planes = channels if int(tags.get(_PLANAR, 1)) == _SEPARATE else 1
     if _TILES in tags:
         across, down = int(tags.get(_TILE_WIDTH, 0)), int(tags.get(_TILE_HEIGHT, 0))
         return min(across, down) > 0 and len(_tuple(tags[_TILES])) >= -(-width // across) * -(-height // down) * planes
     if _STRIPS not in tags:
-        return True  # pillow says what is wrong
+        return True  # pillow reports the error
     rows = int(tags.get(_ROWS_PER_STRIP, 2**32 - 1))
     if rows < 1 or len(_tuple(tags[_STRIPS])) < -(-height // rows) * planes:
         return False
@@ -99,14 +99,14 @@ def _complete(tags: Any, bits: int, channels: int) -> bool:
 
 
 def _unreadable(tags: Any, bits: int, kind: str, photometric: int, channels: int) -> str:
-    """What pillow reads wrongly, or reads with part of it missing."""
+    """Description of the feature that pillow reads wrongly or incompletely, or ``''``."""
     if not _complete(tags, bits, channels):
         return "fewer samples than its width and height need: it is damaged"
     if int(tags.get(_COMPRESSION, 1)) == 1:
         return ""
-    # Samples of a compressed file come in the byte order of this machine, and are swapped once more.
+    # Pillow decompresses these samples to native byte order and then swaps them again.
     if tags.prefix[:2] == b"MM" and bits > 8 and (bits, kind) != (16, "u"):
-        return "compressed samples of several bytes, the high one first" + _WRONG
+        return "compressed big-endian samples of several bytes" + _WRONG
     if int(tags.get(_PLANAR, 1)) == _SEPARATE and channels > 1 and photometric not in (_RGB, _CMYK):
-        return "compressed channels that are stored apart" + _WRONG
+        return "compressed channels in separate planes" + _WRONG
     return ""

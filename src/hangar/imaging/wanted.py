@@ -1,4 +1,4 @@
-"""What a caller wants of an image: conversions, which frame, and how many pixels at most."""
+"""Decoding options: conversions, the frame, and the maximum number of pixels."""
 
 from __future__ import annotations
 
@@ -14,26 +14,26 @@ MODES: Final = ("1", "L", "LA", "P", "RGB", "RGBA", "RGBX", "CMYK", "YCbCr", "LA
 
 
 def mode_named(name: str) -> str | None:
-    """The mode that ``name`` stands for, in any case; None where there is no such mode."""
+    """The pillow mode of this name, in upper or lower case; None if there is no such mode."""
     return {mode.casefold(): mode for mode in MODES}.get(name.casefold())
 
 
 @dataclass(frozen=True, slots=True)
 class Wanted:
-    """How to decode an image.
+    """Decoding options of an image.
 
     Attributes
     ----------
     mode
-        Convert to this mode of pillow; None: the samples as the file stores them.
+        Convert to this mode of pillow; None: the samples as stored.
     bits
-        8: reduce deeper unsigned samples to their 8 highest bits; None: keep them.
+        8: reduce unsigned samples of more bits to their 8 most significant bits; None: keep them.
     frame
         Which image of a file that holds several.
     upright
-        Turn the image as its orientation tag says.
+        Apply the orientation tag of the image.
     pixels, holder
-        How many pixels are decoded at most, and the end of a sentence that says why.
+        Maximum number of pixels, and the end of a sentence that gives the reason.
     """
 
     mode: str | None = None
@@ -41,4 +41,4 @@ class Wanted:
     frame: int | None = None
     upright: bool = False
     pixels: int = limits.IMAGE_PIXELS
-    holder: str = f"{limits.IMAGE_PIXELS:,} are decoded at most where no column says its shape"
+    holder: str = f"the limit is {limits.IMAGE_PIXELS:,} if no column gives the shape"

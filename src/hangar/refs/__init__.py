@@ -1,10 +1,11 @@
-"""Branches, tags, remote-tracking refs, HEAD, and the reflog that remembers where each of them stood.
+"""Refs: branches, tags, remote-tracking branches, HEAD, and the reflog with the history of each ref.
 
-A ref is a name (``heads/NAME``, ``tags/NAME``, ``remotes/REMOTE/NAME``) and the digest of a commit; a branch without a commit has none.
-A ref moves only by compare-and-swap inside a write transaction of the caller, who publishes in it whatever the new commit
-needs; each move leaves one entry in the reflog in the same transaction. Entries are never rewritten; they outlive their ref,
-and are expired oldest first, so that their numbers have no gaps. HEAD is two facts: the branch to write, and the branch
-last written. Whether a commit exists is for the caller to know. A row that cannot be right is a ``CorruptionError``.
+A ref is a name (``heads/NAME``, ``tags/NAME``, ``remotes/REMOTE/NAME``) and the digest of a commit; a branch without
+a commit has none. A ref moves only by compare-and-swap inside a write transaction of the caller, which also publishes
+the records of the new commit; each move adds one entry to the reflog in the same transaction. Entries are never
+rewritten. They are kept when their ref is deleted, and expire oldest first, so that their numbers have no gaps. HEAD
+names two branches: the branch to write, and the branch last written. Refs do not check that a commit exists. An
+invalid row raises ``CorruptionError``.
 """
 
 from __future__ import annotations

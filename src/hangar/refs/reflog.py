@@ -1,4 +1,4 @@
-"""The reflog: one entry for each move of each ref, numbered in the order of the moves."""
+"""The reflog: one entry for each move of each ref, numbered in order."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ if TYPE_CHECKING:
 __all__ = ["MESSAGE_CHARACTERS", "append", "commits", "move", "read"]
 
 MESSAGE_CHARACTERS: Final = 200
-"""Of a message, the reflog keeps the first line, at most so long."""
+"""Maximum length of a reflog message, which is the first line of the given one."""
 _SEQUENCE: Final = struct.Struct(">Q")
 _SEPARATOR: Final = b"\x00"
 
@@ -31,7 +31,7 @@ def append(
     operation: str,
     message: str,
 ) -> None:
-    """Add the entry of one move."""
+    """Add the entry for one move."""
     first_line = message.strip().partition("\n")[0][:MESSAGE_CHARACTERS]
     prefix = name_key(name) + _SEPARATOR
     key = prefix + _SEQUENCE.pack(_next_number(transaction, prefix))
@@ -55,7 +55,7 @@ def read(transaction: ReadTransaction, name: str, limit: int | None) -> list[Ref
 
 
 def commits(transaction: ReadTransaction) -> list[Digest]:
-    """Every commit that an entry names, of refs that were deleted too; none twice.
+    """Every commit in any reflog entry, each once; entries of deleted refs are included.
 
     Raises
     ------
@@ -73,7 +73,7 @@ def commits(transaction: ReadTransaction) -> list[Digest]:
 
 
 def move(transaction: WriteTransaction, old: str, new: str) -> None:
-    """Let the entries of ``old`` be entries of ``new``, behind those that it has."""
+    """Move the entries of ``old`` to ``new``; they are appended to the entries of ``new``."""
     source, target = name_key(old) + _SEPARATOR, name_key(new) + _SEPARATOR
     first = _next_number(transaction, target)
     for number, (key, data) in enumerate(list(transaction.scan(REFLOG, prefix=source)), first):

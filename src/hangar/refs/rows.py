@@ -1,4 +1,4 @@
-"""The stored rows of refs: their records, how they are encoded, and the names they go by."""
+"""Stored rows of refs: their records, their encoding, and their names."""
 
 from __future__ import annotations
 
@@ -37,12 +37,12 @@ HEAD_KEY: Final = b"HEAD"
 
 
 class Head(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """Which branch is meant when none is named.
+    """HEAD: the default branches for writing and for reading.
 
     Attributes
     ----------
     write_branch
-        The branch that the next writer stands on.
+        The branch that the next writer writes to.
     last_written
         The branch that was written last; readers start here.
     """
@@ -52,7 +52,7 @@ class Head(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=T
 
 
 class Annotation(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """What somebody said about a tag, when (nanoseconds since 1970, UTC) and in which zone (minutes east of UTC)."""
+    """Annotation of a tag: message, author, time (nanoseconds since 1970, UTC) and zone (minutes east of UTC)."""
 
     message: str
     name: str
@@ -74,13 +74,14 @@ class ReflogEntry(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_f
     Attributes
     ----------
     old, new
-        Where the ref stood before and after; None for a branch without a commit, and for a ref that was not there.
+        Commit of the ref before and after the move; None for a branch without a commit, and for a ref that did not
+        exist.
     name, email
-        Who moved it.
+        Name and email of the user who moved it.
     time_ns, tz
-        When, in nanoseconds since 1970 (UTC), and in which zone, in minutes east of UTC. For display only.
+        Time in nanoseconds since 1970 (UTC), and its zone in minutes east of UTC. For display only.
     operation, message
-        What was done, such as ``'commit'``, and the first line of what was said about it.
+        The operation, such as ``'commit'``, and the first line of its message.
     """
 
     old: bytes | None
@@ -94,12 +95,12 @@ class ReflogEntry(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_f
 
 
 def check_ref(name: str) -> str:
-    """Return ``name`` when it is the full name of a ref that may be made.
+    """Return ``name`` if it is a valid full name for a new ref.
 
     Raises
     ------
     InvalidInputError
-        It is not ``heads/NAME``, ``tags/NAME`` or ``remotes/REMOTE/NAME`` with good names.
+        It is not ``heads/NAME``, ``tags/NAME`` or ``remotes/REMOTE/NAME`` with valid names.
     """
     kind, _, rest = name.partition("/")
     if kind == "heads":
@@ -111,12 +112,12 @@ def check_ref(name: str) -> str:
         check_name(remote, "remote")
         check_name(branch, "branch")
     else:
-        raise InvalidInputError(f"{name!r} names no ref: use heads/NAME, tags/NAME or remotes/REMOTE/NAME")
+        raise InvalidInputError(f"{name!r} is not the name of a ref: use heads/NAME, tags/NAME or remotes/REMOTE/NAME")
     return name
 
 
 def describe(name: str) -> str:
-    """A ref for people: ``"branch 'master'"``."""
+    """Description of a ref for messages: ``"branch 'master'"``."""
     for prefix, kind in ((BRANCHES, "branch"), (TAGS, "tag"), (REMOTES, "remote-tracking branch")):
         if name.startswith(prefix):
             return f"{kind} {name.removeprefix(prefix)!r}"
@@ -124,7 +125,7 @@ def describe(name: str) -> str:
 
 
 def now() -> tuple[int, int]:
-    """The time, in nanoseconds since 1970 (UTC), and the zone of this machine, in minutes east of UTC."""
+    """Current time in nanoseconds since 1970 (UTC), and the local time zone in minutes east of UTC."""
     nanoseconds = time.time_ns()
     return nanoseconds, time.localtime(nanoseconds // 10**9).tm_gmtoff // 60
 
@@ -133,20 +134,20 @@ _Row = TypeVar("_Row", Head, RefRow, ReflogEntry)
 
 
 def name_key(name: str) -> bytes:
-    """The key of a ref's row. Any text may be looked for; what cannot be encoded is the name of nothing."""
+    """The row key of a ref. A text that cannot be encoded gets a key that matches no ref."""
     return name.encode("utf-8", "replace")
 
 
 def key_name(key: bytes) -> str:
-    """The ref whose row has this key; a ``CorruptionError`` when it is no text."""
+    """The ref of a row key; a ``CorruptionError`` if the key is not UTF-8 text."""
     try:
         return key.decode()
     except UnicodeDecodeError:
-        raise CorruptionError(f"the name of a ref is no text: {key[:80]!r}") from None
+        raise CorruptionError(f"the name of a ref is not UTF-8 text: {key[:80]!r}") from None
 
 
 def encode(row: Head | RefRow | ReflogEntry) -> bytes:
-    """The stored bytes of a row; an ``InvalidInputError`` when its text does not encode as UTF-8."""
+    """The stored bytes of a row; an ``InvalidInputError`` if its text cannot be encoded as UTF-8."""
     try:
         return msgspec.msgpack.encode(row)
     except UnicodeEncodeError as error:
@@ -154,7 +155,7 @@ def encode(row: Head | RefRow | ReflogEntry) -> bytes:
 
 
 def decode(data: bytes, row: type[_Row], what: str) -> _Row:
-    """The row of ``what``; a ``CorruptionError`` for bytes that hold no such row."""
+    """Decode a row of the type ``row``; a ``CorruptionError`` that names ``what`` if it is damaged."""
     try:
         return msgspec.msgpack.decode(data, type=row)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
@@ -162,7 +163,7 @@ def decode(data: bytes, row: type[_Row], what: str) -> _Row:
 
 
 def check_digest(digest: bytes | None, what: str) -> Digest | None:
-    """``digest``; a ``CorruptionError`` when it has not the length of one."""
+    """Return ``digest``; a ``CorruptionError`` if its length is wrong."""
     if digest is None:
         return None
     if len(digest) != DIGEST_BYTES:

@@ -38,7 +38,7 @@ __all__ = ["Refs"]
 class Refs:
     """The refs of one repository.
 
-    Every method takes a transaction to be part of; those that only read open one of their own when none is given.
+    Every method takes the transaction to run in; methods that only read open a new one if none is given.
 
     Parameters
     ----------
@@ -59,17 +59,17 @@ class Refs:
         Raises
         ------
         CorruptionError
-            The row is damaged or gone.
+            The row is damaged or missing.
         """
         data = self._get(HEAD_KEY, transaction)
         if data is None:
-            raise CorruptionError("HEAD is gone: run `hangar fsck`")
+            raise CorruptionError("HEAD is missing: run `hangar fsck`")
         return decode(data, Head, "HEAD")
 
     def set_head(
         self, transaction: WriteTransaction, *, write_branch: str | None = None, last_written: str | None = None
     ) -> None:
-        """Point HEAD at other branches; what is not given stays (both are needed the first time)."""
+        """Change the branches that HEAD names. Without an argument a value is kept; the first time both are needed."""
         if write_branch is None or last_written is None:
             head = self.head(transaction)
             write_branch = head.write_branch if write_branch is None else write_branch
@@ -77,23 +77,23 @@ class Refs:
         transaction.put(REFS, HEAD_KEY, encode(Head(write_branch, last_written)))
 
     def set_up(self, transaction: WriteTransaction, branch: str) -> None:
-        """What a new repository has: one branch without a commit, and HEAD on it. No one moved anything, so nothing is logged."""
+        """Set up a new repository: one branch without a commit, and HEAD on it. This adds no reflog entry."""
         transaction.put(REFS, name_key(BRANCHES + check_name(branch, "branch")), encode(RefRow(None)))
         self.set_head(transaction, write_branch=branch, last_written=branch)
 
     # Reading
 
     def get(self, name: str, transaction: ReadTransaction | None = None) -> Digest | None:
-        """Digest of the commit that ``name`` stands on; None for a branch without a commit, and where there is no such ref."""
+        """Digest of the commit of the ref ``name``; None for a branch without a commit, or if there is no such ref."""
         data = self._get(name_key(name), transaction)
         return None if data is None else _digest(data, name)
 
     def exists(self, name: str, transaction: ReadTransaction | None = None) -> bool:
-        """Whether there is a ref of this name, with or without a commit."""
+        """Whether a ref of this name exists, with or without a commit."""
         return self._get(name_key(name), transaction) is not None
 
     def items(self, prefix: str, transaction: ReadTransaction | None = None) -> list[tuple[str, Digest | None]]:
-        """Full names that begin with ``prefix`` (such as :data:`BRANCHES`), sorted, and where each stands."""
+        """Full names that begin with ``prefix`` (such as :data:`BRANCHES`), sorted, and the commit of each."""
         return [(name, _digest(data, name)) for name, data in self._scan(prefix, transaction)]
 
     def names(self, prefix: str, transaction: ReadTransaction | None = None) -> list[str]:
@@ -101,7 +101,7 @@ class Refs:
         return [name for name, _ in self._scan(prefix, transaction)]
 
     def annotation(self, name: str, transaction: ReadTransaction | None = None) -> Annotation | None:
-        """What was said when the tag was made; None for a light tag, and for what is no tag."""
+        """Annotation of a tag; None for a lightweight tag, and for refs that are not tags."""
         data = self._get(name_key(name), transaction)
         return None if data is None else decode(data, RefRow, name).annotation
 
@@ -123,18 +123,18 @@ class Refs:
         Parameters
         ----------
         digest
-            Where it stands; None for a branch without a commit.
+            Its commit; None for a branch without a commit.
         who
             Name and email.
         annotation
-            Kept with a tag, whole, with who made it and when.
+            Message stored with a tag, unshortened, together with author and time.
 
         Raises
         ------
         NameTakenError
-            There is one of this name, or a branch and a remote-tracking branch would have the same short name.
+            A ref of this name exists, or a branch and a remote-tracking branch would have the same short name.
         InvalidInputError
-            ``name`` may not be made.
+            ``name`` is not a valid name.
         """
         key = name_key(check_ref(name))
         if transaction.get(REFS, key) is not None:
@@ -145,7 +145,7 @@ class Refs:
         reflog.append(transaction, name, None, digest, who, operation, message)
 
     def _refuse_ambiguous(self, transaction: WriteTransaction, name: str) -> None:
-        """``origin/x`` is a branch ``x`` of the remote ``origin``, or a local branch: never both."""
+        """Refuse a name if ``origin/x`` would then be both a local branch and a branch of the remote ``origin``."""
         kind, _, short = name.partition("/")
         first, slash, _ = short.partition("/")
         if kind == "heads" and slash and self.names(f"{REMOTES}{first}/", transaction):
@@ -173,7 +173,7 @@ class Refs:
         Raises
         ------
         StaleRefError
-            It does not stand at ``expected``, or is gone. Nothing was changed.
+            It is not at ``expected`` any more, or was deleted. Nothing was changed.
         """
         _expect(transaction, name, expected)
         transaction.put(REFS, name_key(name), encode(RefRow(new)))
@@ -189,28 +189,28 @@ class Refs:
         operation: str,
         message: str = "",
     ) -> None:
-        """Remove a ref that stands at ``expected``; its reflog stays.
+        """Delete a ref whose commit is ``expected``; its reflog is kept.
 
         Raises
         ------
         StaleRefError
-            It does not stand at ``expected``, or is gone. Nothing was changed.
+            It is not at ``expected`` any more, or was deleted. Nothing was changed.
         """
         _expect(transaction, name, expected)
         transaction.delete(REFS, name_key(name))
         reflog.append(transaction, name, expected, None, who, operation, message)
 
     def rename(self, transaction: WriteTransaction, old: str, new: str, *, who: tuple[str, str]) -> None:
-        """Give a ref another name; its reflog goes along.
+        """Rename a ref together with its reflog.
 
         Raises
         ------
         NameTakenError
-            There is one of the name ``new``.
+            A ref ``new`` exists.
         InvalidInputError
-            ``new`` may not be made.
+            ``new`` is not a valid name.
         StaleRefError
-            There is no ``old``.
+            ``old`` does not exist.
         """
         data = transaction.get(REFS, name_key(old))
         if data is None:
@@ -229,14 +229,14 @@ class Refs:
     def reflog(
         self, name: str, transaction: ReadTransaction | None = None, *, limit: int | None = None
     ) -> list[ReflogEntry]:
-        """The moves of ``name``, newest first; at most ``limit`` of them. Empty where there never was such a ref."""
+        """Reflog entries of ``name``, newest first; at most ``limit``. Empty if there never was such a ref."""
         if transaction is None:
             with self._db.read() as reading:
                 return self.reflog(name, reading, limit=limit)
         return reflog.read(transaction, name, limit)
 
     def moved(self, transaction: ReadTransaction | None = None) -> list[Digest]:
-        """Every commit that a ref ever stood at, as far as the reflogs go: those of deleted refs too."""
+        """Every commit in any reflog, those of deleted refs included."""
         if transaction is None:
             with self._db.read() as reading:
                 return self.moved(reading)
@@ -248,7 +248,7 @@ class Refs:
                 return self._get(key, reading)
         data = transaction.get(REFS, key) if 0 < len(key) <= limits.DATABASE_MAX_KEY_BYTES else None
         if data is None:
-            transaction.check_count(REFS)  # a ref that was lost must not read as one that never was
+            transaction.check_count(REFS)  # a lost row must not look like a ref that never existed
         return data
 
     def _scan(self, prefix: str, transaction: ReadTransaction | None) -> list[tuple[str, bytes]]:

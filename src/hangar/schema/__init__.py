@@ -1,8 +1,8 @@
-"""What a column holds: kind, dtype, shape, layout, and whether small values lie in the tree.
+"""Column schemas: kind, dtype, shape, layout, and whether small values are stored inline in the tree.
 
-A schema is part of history and says nothing of where bytes lie. ``base`` holds the record, the registry and what all kinds have in common,
-``ndarray`` and ``scalar`` the kinds, ``cells`` batches of values on their way into a tree, ``dtypes`` the closed table of element types, ``keys`` the
-order-preserving encoding of keys.
+A schema is part of history and independent of storage backends. ``base`` has the record, the registry and the common
+base class of all kinds; ``ndarray`` and ``scalar`` the kinds; ``cells`` the encoded form of batches; ``dtypes`` the
+closed table of element types; ``keys`` the order-preserving encoding of keys.
 """
 
 from __future__ import annotations

@@ -1,8 +1,8 @@
-"""The contract of a schema, its record, and the registry of kinds.
+"""Base class of schemas, the stored record of a schema, and the registry of kinds.
 
-A kind knows how to check a value, how to turn it into canonical bytes, and back. Values come and go in batches; one value is
-a batch of one only where nothing faster is possible. What lies in the tree and what becomes a blob is decided here, by kind,
-dtype and shape alone, because it is part of history.
+A kind checks values, encodes them as canonical bytes, and decodes them. The interface works on batches, with separate
+methods for one value where that is faster. The schema decides whether a value is stored inline in the tree or as a
+blob, by kind, dtype and shape alone, because this is part of history.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ _NO_BLOBS = Encoded((), ())
 
 
 class SchemaRecord(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """The stored form of a schema, and what its digest covers."""
+    """The stored form of a schema; its digest covers this record."""
 
     version: int
     kind: int
@@ -39,9 +39,10 @@ class SchemaRecord(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_
 
 
 class ColumnSchema(ABC):
-    """What one column holds, and how its values become cells of the tree and come back.
+    """Schema of one column; converts between values and the cells of the tree.
 
-    Who reads and writes values asks the schema and knows no kind. A new kind is a new class here, registered by :func:`register_kind`.
+    Code that reads and writes values uses this interface and does not depend on the kind. A new kind is a new subclass,
+    registered with :func:`register_kind`.
 
     Attributes
     ----------
@@ -50,19 +51,20 @@ class ColumnSchema(ABC):
     stacks
         Whether values are arrays, so that a batch of them can be one array.
     nested
-        Whether samples hold subsamples.
+        Whether samples have subsamples.
     inline
-        Whether small values lie in the tree.
+        Whether small values are stored in the tree.
     inline_bytes
-        Most bytes of a value that lies in the tree, -1 where none does. The length alone decides, so one content has one root.
+        Maximum bytes of an inline value, -1 if no value is inline. The length alone decides, so equal content has an
+        equal root.
     form
         Form of the column's tree.
     uniform
-        Whether all values have one header and one length, so that a batch is read as rows (:meth:`decode_rows`).
+        Whether all values have the same header and length, so that a batch is read as rows (:meth:`decode_rows`).
     header, nbytes
-        These two, of a uniform column.
+        Header and length of the values of a uniform column.
     needs
-        What this installation lacks to read and write the values, for people; ``''`` where it lacks nothing.
+        Description of the package that is missing to read and write the values; ``''`` if nothing is missing.
     """
 
     kind: ClassVar[int]
@@ -87,7 +89,7 @@ class ColumnSchema(ABC):
     needs: str = ""
 
     def require(self) -> None:  # noqa: B027  (most kinds need nothing)
-        """Raise where this installation cannot read and write the values."""
+        """Raise if this installation cannot read and write the values."""
 
     @property
     def known_form(self) -> bool:
@@ -96,13 +98,13 @@ class ColumnSchema(ABC):
 
     @property
     def dtype_name(self) -> str | None:
-        """Name of the element type of arrays, None for str and bytes; known even where the type itself is not installed."""
+        """Name of the element type of arrays, None for str and bytes; known even if its package is missing."""
         return None if self.dtype is None else self.dtype.name
 
     @property
     @abstractmethod
     def variable(self) -> bool:
-        """Whether values differ in shape."""
+        """Whether values may differ in shape."""
 
     @property
     @abstractmethod
@@ -116,18 +118,18 @@ class ColumnSchema(ABC):
 
     @abstractmethod
     def encode(self, value: object) -> tuple[Header, bytes | memoryview]:
-        """Header and canonical bytes of one value; InvalidInputError where it does not fit."""
+        """Header and canonical bytes of one value; InvalidInputError if it does not fit."""
 
     @abstractmethod
     def encode_batch(self, values: Any, count: int) -> Encoded:
-        """Canonical form of ``count`` values, given stacked or as a sequence; InvalidInputError where one does not fit."""
+        """Canonical form of ``count`` values, given stacked or as a sequence; InvalidInputError if one does not fit."""
 
     @abstractmethod
     def decode(self, header: Header | None, buffer: bytes | Rows) -> Any:
-        """The value of canonical bytes; ``header`` is None for what lay in the tree. A fresh ``buffer`` may be taken over."""
+        """Decode canonical bytes; ``header`` is None for an inline value. The result may share memory with ``buffer``."""
 
     def decode_rows(self, header: Header, rows: Rows) -> Any:
-        """The values of fresh canonical ``rows`` of one header, as one array of shape (n, *shape)."""
+        """Decode canonical ``rows`` of one header as one array of shape (n, *shape), which may share their memory."""
         raise NotImplementedError
 
     def separate(self, stacked: Any) -> list[Any]:
@@ -135,7 +137,7 @@ class ColumnSchema(ABC):
         raise NotImplementedError
 
     def stack(self, values: list[Any], out: np.ndarray[Any, Any] | None) -> Any:
-        """Values of a column that ``stacks`` as one array, in ``out`` where that is given.
+        """Stack values of a column that ``stacks`` into one array, which is ``out`` if given.
 
         Raises
         ------
@@ -149,13 +151,13 @@ class ColumnSchema(ABC):
         """Whether a blob of this header can be a value of the column."""
 
     def covers(self, other: ColumnSchema) -> bool:
-        """Whether whatever a column of the schema ``other`` holds can stand in a column of this one, as it is."""
+        """Whether every value of a column with the schema ``other`` is also valid in this one, without conversion."""
         return self.digest == other.digest
 
     # ------------------------------------------------------------------ cells
 
     def cell(self, buffer: bytes | memoryview) -> bytes | None:
-        """The cell of a value with these canonical bytes; None where the value is a blob."""
+        """The cell of a value with these canonical bytes; None if the value is a blob."""
         if len(buffer) > self.inline_bytes:
             return None
         return bytes((len(buffer),)) + bytes(buffer) if self.form.kind == MIXED else bytes(buffer)
@@ -176,17 +178,17 @@ class ColumnSchema(ABC):
         return CellBatch(blobs, cells, self.digest_cell)
 
     def digest_of(self, cell: bytes) -> bytes | None:
-        """The digest that a cell holds, None where the value itself lies in it."""
+        """The blob digest in a cell, None if the cell has an inline value."""
         if self.inline_bytes < 0:
             return cell
         return cell[1:] if self.form.kind == MIXED and cell[0] == DIGEST_TAG else None
 
     def decode_cell(self, cell: bytes) -> Any:
-        """The value that lies in a cell."""
+        """The inline value of a cell."""
         return self.decode(None, cell[1:] if self.form.kind == MIXED else cell)
 
     def decode_cells(self, cells: Sequence[bytes]) -> tuple[list[Any], Sequence[int], Sequence[bytes]]:
-        """The values that lie in cells, None for each blob; and the places and digests of the blobs."""
+        """The inline values of cells, None for each blob; and the indices and digests of the blobs."""
         if self.inline_bytes < 0:
             return [None] * len(cells), range(len(cells)), cells
         decode = self.decode
@@ -197,7 +199,7 @@ class ColumnSchema(ABC):
         return values, places, [cells[i][1:] for i in places]
 
     def inline_rows(self, cells: Rows) -> Rows | None:
-        """Canonical bytes of the values of a uniform column, given their cells of one width, as fresh rows; None where they are blobs."""
+        """Canonical bytes (new rows) of the inline values of a uniform column, from its cells; None if values are blobs."""
         if self.form.kind != FIXED_INLINE and self.nbytes:
             return None
         return np.array(cells[:, : self.nbytes], np.uint8, order="C")
@@ -207,7 +209,7 @@ _KINDS: dict[int, Callable[[SchemaRecord], ColumnSchema]] = {}
 
 
 def register_kind(kind: int, make: Callable[[SchemaRecord], ColumnSchema]) -> None:
-    """Let :func:`load_schema` open records of ``kind``."""
+    """Register the constructor that :func:`load_schema` uses for records of ``kind``."""
     _KINDS[kind] = make
 
 
@@ -215,13 +217,13 @@ _decoder = msgspec.msgpack.Decoder(SchemaRecord)
 
 
 def _refuse_newer(data: bytes) -> None:
-    """Raise UnsupportedVersionError where bytes that are no schema of this version look like one of a newer."""
+    """Raise UnsupportedVersionError if ``data`` looks like a schema of a newer version."""
     try:
         parts = msgspec.msgpack.decode(data)
     except (msgspec.DecodeError, ValueError, RecursionError):
         return
     if isinstance(parts, list) and parts and type(parts[0]) is int and parts[0] > SCHEMA_VERSION:
-        raise UnsupportedVersionError(f"a column schema of version {parts[0]} needs a newer Hangar than this one")
+        raise UnsupportedVersionError(f"a column schema of version {parts[0]} needs a newer Hangar: install it")
 
 
 def load_schema(data: bytes) -> ColumnSchema:
@@ -234,7 +236,7 @@ def load_schema(data: bytes) -> ColumnSchema:
     MissingPackageError
         Its dtype needs a package that is not installed.
     CorruptionError
-        The bytes are no canonical schema.
+        The bytes are not a canonical schema.
     """
     try:
         record = _decoder.decode(data)
@@ -243,7 +245,7 @@ def load_schema(data: bytes) -> ColumnSchema:
         raise CorruptionError(f"a column schema cannot be read: {error}") from None
     if record.version != SCHEMA_VERSION or record.kind not in _KINDS:
         raise UnsupportedVersionError(
-            f"a column schema of version {record.version}, kind {record.kind} needs a newer Hangar than this one"
+            f"a column schema of version {record.version}, kind {record.kind} needs a newer Hangar: install it"
         )
     try:
         schema = _KINDS[record.kind](record)

@@ -1,7 +1,7 @@
-"""Batches on their way into a tree: values in canonical form, and the cells that leaves hold of them.
+"""Encoded batches: values in canonical form, and their cells for the tree.
 
-A *cell* is the value itself, where it is small enough to lie in the tree, or the digest of a blob. Which of the two it is, and how it looks, is for
-the schema to say.
+A *cell* is an inline value, if the value is small enough, or the digest of a blob. The schema defines which of the
+two it is and how it is encoded.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ Rows = npt.NDArray[np.uint8]
 
 
 class Encoded(msgspec.Struct, frozen=True):
-    """A batch of values in canonical form: either ``rows`` under one header, or ``buffers`` with a header each."""
+    """A batch of values in canonical form: either ``rows`` with one header, or ``buffers`` with one header each."""
 
     headers: Sequence[Header]
     buffers: Sequence[bytes | memoryview]
@@ -32,16 +32,16 @@ class Encoded(msgspec.Struct, frozen=True):
 
 
 class CellBatch(msgspec.Struct, frozen=True):
-    """The cells of a batch of values, of which some may become blobs.
+    """The cells of a batch of values, some of which may become blobs.
 
     Attributes
     ----------
     blobs
         The values that become blobs, in their order.
     inline
-        The cells of the values that lie in the tree, None in the place of a blob; None for the whole where all values become blobs.
+        The cells of inline values, with None for each blob; None as a whole if all values become blobs.
     digest_cell
-        Makes the cell of a blob of its digest.
+        Makes the cell of a blob from its digest.
     """
 
     blobs: Encoded

@@ -1,7 +1,8 @@
 """The closed table of element types: one byte on disk for each.
 
-A ``numpy`` type string cannot tell ``bfloat16`` or ``float8`` from raw bytes, so the format names types by number. A number
-is never given a new meaning; new types get new numbers. Types of ``ml_dtypes`` are used where that package is installed.
+A ``numpy`` type string cannot tell ``bfloat16`` or ``float8`` from raw bytes, so the format names types by number. A
+number is never given a new meaning; new types get new numbers. Types of ``ml_dtypes`` are used where that package is
+installed.
 """
 
 from __future__ import annotations
@@ -15,7 +16,7 @@ from hangar.errors import InvalidInputError, MissingPackageError, UnsupportedVer
 __all__ = ["DTYPE_NAMES", "NO_DTYPE", "as_dtype", "dtype_code", "dtype_of", "itemsize_of"]
 
 NO_DTYPE: Final = 0
-"""Code of what has no element type: str and bytes."""
+"""Code of values without an element type: str and bytes."""
 
 DTYPE_NAMES: Final[dict[int, str]] = {
     1: "bool",
@@ -48,12 +49,12 @@ _DTYPES: dict[int, np.dtype[Any]] = {}
 
 
 def as_dtype(given: object) -> np.dtype[Any]:
-    """The ``numpy`` dtype that a user means: NumPy's own, a Python type, one of torch or TensorFlow, or a name in any case.
+    """Convert a dtype of NumPy, Python, torch or TensorFlow, or a name in any case, to a ``numpy`` dtype.
 
     Raises
     ------
     InvalidInputError
-        It is none.
+        It is not a dtype.
     """
     name = given if isinstance(given, str) else str(given) if type(given).__module__ == "torch" else ""
     # As people write it: FLOAT32, np.float32, torch.bfloat16.
@@ -63,13 +64,13 @@ def as_dtype(given: object) -> np.dtype[Any]:
         return dtype_of(code)
     if given is str or given is bytes or name.lower() in ("str", "bytes"):
         raise InvalidInputError(
-            f"{given!r} is no dtype of arrays: text and bytes have columns of their own (add_str_column, add_bytes_column)"
+            f"{given!r} is not a dtype of arrays: use a column for text or bytes (add_str_column, add_bytes_column)"
         )
     try:
         return np.dtype(name or getattr(given, "as_numpy_dtype", given))  # type: ignore[arg-type]
     except (TypeError, ValueError) as error:
         raise InvalidInputError(
-            f"{given!r} is no dtype: use one such as 'uint8', 'float32', np.int64 or bool ({error})"
+            f"{given!r} is not a dtype: use one such as 'uint8', 'float32', np.int64 or bool ({error})"
         ) from None
 
 

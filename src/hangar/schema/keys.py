@@ -1,8 +1,8 @@
-"""Order-preserving bytes for sample keys.
+"""Order-preserving encoding of sample keys.
 
-``10`` and 8 bytes big-endian is an int, ``20`` and UTF-8 a str; sorted as bytes, ints come first by value, then strings by code
-point. In a nested column the sample's part, if a str, ends in ``00`` and the subsample's key follows, so that the
-subsamples of one sample are a prefix range. Batches are encoded without a Python call for each key.
+An int is ``10`` and 8 bytes big-endian, a str is ``20`` and UTF-8. Sorted as bytes, ints come first by value, then
+strings by code point. In a nested column a str sample ends in ``00``, and the key of the subsample follows, so the
+subsamples of one sample are a prefix range. Batches are encoded without a Python call per key.
 """
 
 from __future__ import annotations
@@ -54,14 +54,14 @@ _pack = _INT.pack
 
 
 def encode_key(key: SampleKey) -> bytes:
-    """Encoded form of one key (of a flat column, or of a subsample)."""
+    """Encode one key (of a flat column, or of a subsample)."""
     if type(key) is int:
         return _pack(INT_TAG, key)
     return b"\x20" + key.encode()  # type: ignore[union-attr]
 
 
 def lookup_key(key: Any) -> bytes | None:
-    """Encoded form of a key that somebody looks for; None where no sample can have it.
+    """Encode a key for a lookup; None if no sample can have this key.
 
     Raises
     ------
@@ -90,7 +90,7 @@ def lookup_key(key: Any) -> bytes | None:
 
 
 def encode_int_array(keys: npt.NDArray[np.uint64]) -> list[bytes]:
-    """Encoded forms of unsigned 64-bit ints, shape (n,), or of pairs of sample and subsample, shape (n, 2)."""
+    """Encode unsigned 64-bit ints, shape (n,), or pairs of sample and subsample, shape (n, 2)."""
     parts = keys.reshape(len(keys), keys.shape[1] if keys.ndim > 1 else 1)
     rows = np.empty((*parts.shape, _INT_BYTES), np.uint8)
     rows[:, :, 0] = INT_TAG
@@ -102,7 +102,7 @@ def encode_int_array(keys: npt.NDArray[np.uint64]) -> list[bytes]:
 
 
 def encode_keys(keys: Sequence[SampleKey]) -> list[bytes]:
-    """Encoded forms of keys that :func:`check_keys` has passed."""
+    """Encode keys that :func:`check_keys` has checked."""
     kinds = set(map(type, keys))
     if kinds == {int}:
         return encode_int_array(np.array(keys, np.uint64))
@@ -112,7 +112,7 @@ def encode_keys(keys: Sequence[SampleKey]) -> list[bytes]:
 
 
 def encode_batch(keys: Iterable[Any]) -> list[bytes]:
-    """Encoded forms of keys that are to be written.
+    """Check and encode keys for a write.
 
     Raises
     ------
@@ -129,13 +129,13 @@ def encode_batch(keys: Iterable[Any]) -> list[bytes]:
 
 
 def int_array(keys: Any) -> npt.NDArray[np.uint64] | None:
-    """A sequence or array of keys as an array, shape (n,), where all of them are ints from 0 to 2**64 - 1; else None."""
+    """Keys as an array of shape (n,) if all are ints from 0 to 2**64 - 1, else None."""
     if isinstance(keys, np.ndarray):
         good = keys.ndim == 1 and (keys.dtype.kind == "u" or (keys.dtype.kind == "i" and not (keys < 0).any()))
         return keys.astype(np.uint64, copy=False) if good else None
     if set(map(type, keys)) == {int}:
         try:
-            # Four times as fast as numpy is with a list.
+            # Four times as fast as numpy with a list.
             return np.frombuffer(array("Q", keys), np.uint64)
         except OverflowError:
             pass
@@ -143,7 +143,7 @@ def int_array(keys: Any) -> npt.NDArray[np.uint64] | None:
 
 
 def encode_int_pairs(pairs: npt.NDArray[np.uint64]) -> list[bytes]:
-    """Encoded forms of pairs of ints that are to be written: uint64, shape (n, 2)."""
+    """Encode pairs of ints for a write: uint64, shape (n, 2)."""
     encoded = encode_int_array(pairs)
     first, second = pairs[:, 0], pairs[:, 1]
     ascends = (first[1:] > first[:-1]) | ((first[1:] == first[:-1]) & (second[1:] > second[:-1]))
@@ -151,7 +151,7 @@ def encode_int_pairs(pairs: npt.NDArray[np.uint64]) -> list[bytes]:
 
 
 def int_pairs(pairs: Any) -> npt.NDArray[np.uint64] | None:
-    """Pairs of keys, sequences of two each or an array, as :func:`int_array` does it: shape (n, 2), or None."""
+    """Like :func:`int_array` for pairs of keys (sequences of two, or an array): shape (n, 2), or None."""
     if isinstance(pairs, np.ndarray):
         flat = int_array(pairs.reshape(-1)) if pairs.ndim == 2 and pairs.shape[1] == 2 else None
     else:
@@ -160,7 +160,7 @@ def int_pairs(pairs: Any) -> npt.NDArray[np.uint64] | None:
 
 
 def encode_pairs(samples: Sequence[Any], subsamples: Sequence[Any]) -> list[bytes]:
-    """Encoded forms of pairs of keys that are to be written, not all of them ints (see :func:`int_pairs`); errors as of :func:`encode_batch`."""
+    """Check and encode pairs of keys that are not all ints (see :func:`int_pairs`); raises like :func:`encode_batch`."""
     left, right = check_keys(samples), check_keys(subsamples)
     if set(map(type, left)) == {str} == set(map(type, right)):
         return encode_text_pairs(left, right)  # type: ignore[arg-type]
@@ -169,12 +169,12 @@ def encode_pairs(samples: Sequence[Any], subsamples: Sequence[Any]) -> list[byte
 
 
 def encode_text_pairs(samples: Sequence[str], subsamples: Sequence[str]) -> list[bytes]:
-    """Encoded forms of pairs of texts; the samples' hold no zero. UnicodeEncodeError where one cannot be encoded."""
+    """Encode pairs of texts. Samples must not contain a zero character. Raises UnicodeEncodeError."""
     return list(map(str.encode, map(_TEXT_PAIR.__mod__, zip(samples, subsamples, strict=True))))
 
 
 def check_keys(keys: Iterable[Any]) -> list[SampleKey]:
-    """``keys`` as a list of keys that may be written.
+    """Check ``keys`` for a write, and return them as a list.
 
     Raises
     ------
@@ -198,7 +198,7 @@ def decode_key(data: bytes) -> SampleKey:
     Raises
     ------
     CorruptionError
-        ``data`` encodes no key.
+        ``data`` is not an encoded key.
     """
     if len(data) == _INT_BYTES and data[0] == INT_TAG:
         return int.from_bytes(data[1:], "big")
@@ -207,11 +207,11 @@ def decode_key(data: bytes) -> SampleKey:
             return data[1:].decode()
         except UnicodeDecodeError:
             pass
-    raise CorruptionError(f"bytes {data[:16].hex()} are no sample key")
+    raise CorruptionError(f"bytes {data[:16].hex()} are not a sample key")
 
 
 def decode_keys(encoded: Sequence[bytes]) -> list[SampleKey]:
-    """The keys that ``encoded`` holds; a run of ints, or of texts, is decoded at once."""
+    """Decode many keys; consecutive ints, or consecutive texts, are decoded as a batch."""
     joined = b"".join(encoded)
     if len(joined) == _INT_BYTES * len(encoded):
         rows = np.frombuffer(joined, np.uint8).reshape(-1, _INT_BYTES)
@@ -227,18 +227,18 @@ def decode_keys(encoded: Sequence[bytes]) -> list[SampleKey]:
 
 
 def sample_prefix(sample: SampleKey) -> bytes:
-    """What the encoded keys of all subsamples of ``sample`` begin with."""
+    """The prefix of the encoded keys of all subsamples of ``sample``."""
     prefix = encode_key(sample)
     return prefix if type(sample) is int else prefix + b"\x00"
 
 
 def decode_prefix(prefix: bytes) -> SampleKey:
-    """The sample whose :func:`sample_prefix` this is."""
+    """The sample of a prefix (inverse of :func:`sample_prefix`)."""
     return decode_key(prefix if prefix[:1] == b"\x10" else prefix[:-1])
 
 
 def decode_prefixes(prefixes: Sequence[bytes]) -> list[SampleKey]:
-    """The samples that many prefixes name."""
+    """The samples of many prefixes."""
     return decode_keys([prefix if prefix[:1] == b"\x10" else prefix[:-1] for prefix in prefixes])
 
 
@@ -251,6 +251,6 @@ def split_nested_key(data: bytes) -> tuple[SampleKey, SampleKey]:
     """Sample and subsample key of an encoded key of a nested column."""
     end = _INT_BYTES if data[:1] == b"\x10" else data.find(b"\x00", 1)
     if end < 0 or end >= len(data):
-        raise CorruptionError(f"bytes {data[:16].hex()} are no key of a nested column")
+        raise CorruptionError(f"bytes {data[:16].hex()} are not a key of a nested column")
     skip = 0 if data[:1] == b"\x10" else 1
     return decode_key(data[:end]), decode_key(data[end + skip :])

@@ -1,7 +1,8 @@
 """Columns of n-dimensional arrays of fixed or variable shape.
 
-The logical content of an array is its elements in C order, little-endian, bools as 0 and 1. Any memory order and byte order
-comes in; nothing is cast. A fixed shape of at most 32 bytes lies in the tree; all else is a blob whose header names dtype and shape.
+The logical content of an array is its elements in C order, little-endian, bools as 0 and 1. Input may have any memory
+order and byte order; no dtype is cast. Arrays of a fixed shape of at most 32 bytes are inline; others are blobs whose
+header has dtype and shape.
 """
 
 from __future__ import annotations
@@ -24,12 +25,12 @@ from hangar.schema.numbers import is_number_type, numbers_as_array
 __all__ = ["NdarraySchema", "as_array", "as_shape", "check_out", "widened"]
 
 _STACK_BYTES = 64 * 1024
-"""Arrays up to this size are copied together into one batch; larger ones are handed on one by one."""
+"""Arrays up to this size are copied into one batch; larger ones are passed on one by one without a copy."""
 _MAX_DIMENSION = 2**63 - 1
 
 
 def as_array(value: object) -> np.ndarray[Any, Any]:
-    """``value`` as an array, where it is one (``numpy``, ``__array__``, DLPack)."""
+    """Convert an array-like ``value`` (``numpy``, ``__array__``, DLPack) to an array."""
     if type(value) is np.ndarray:
         return value
     if isinstance(value, np.ma.MaskedArray):
@@ -79,10 +80,10 @@ class NdarraySchema(ColumnSchema):
     variable
         Whether samples may differ in shape (of one rank).
     nested
-        Whether samples hold subsamples.
+        Whether samples have subsamples.
     inline
-        None: values lie in the tree where the shape is fixed and takes at most 32 bytes. False: never. True: InvalidInputError
-        where they cannot.
+        None: values are stored in the tree if the shape is fixed and takes at most 32 bytes. False: never. True:
+        InvalidInputError if they cannot be.
     """
 
     kind: ClassVar[int] = 1
@@ -159,7 +160,7 @@ class NdarraySchema(ColumnSchema):
             raise InvalidInputError(f"shape {shape} exceeds schema max {self._shape}")
 
     def _canonical(self, array: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-        """``array`` in C order, little-endian, with bools of 0 and 1; itself where it is so already."""
+        """``array`` in C order, little-endian, with bools of 0 and 1; itself if it is in this form already."""
         if self._code == 1:
             bits = array.view(np.uint8) if array.flags.c_contiguous else np.ascontiguousarray(array).view(np.uint8)
             if bits.size and bits.max() > 1:
@@ -167,7 +168,7 @@ class NdarraySchema(ColumnSchema):
         return np.asarray(array, self._dtype, order="C")
 
     def _as_array(self, value: object) -> np.ndarray[Any, Any]:
-        """``value`` as an array; in a column of shape ``()`` a Python number is one."""
+        """``value`` as an array; a column of shape ``()`` also accepts Python numbers."""
         if not self._shape and is_number_type(type(value)):
             return numbers_as_array([value], self._dtype).reshape(())  # type: ignore[list-item]
         return as_array(value)
@@ -223,19 +224,19 @@ class NdarraySchema(ColumnSchema):
         try:
             return array.reshape(shape)
         except ValueError:
-            raise CorruptionError(f"{len(buffer)} stored bytes are no array of shape {shape}") from None
+            raise CorruptionError(f"{len(buffer)} stored bytes are not an array of shape {shape}") from None
 
     def decode_cell(self, cell: bytes) -> np.ndarray[Any, Any]:
         return self.decode(None, cell)
 
     def decode_rows(self, header: Header, rows: Rows) -> np.ndarray[Any, Any]:
-        """Fresh canonical ``rows`` as one array of shape (n, *shape)."""
+        """Decode canonical ``rows`` as one array of shape (n, *shape), which shares their memory if possible."""
         if rows.shape[1] == 0:
             return np.empty((len(rows), *header.shape), self._dtype)
         return rows.view(self._dtype).reshape((len(rows), *header.shape))
 
     def separate(self, stacked: np.ndarray[Any, Any]) -> list[Any]:
-        # Iteration would make numbers of arrays without dimensions.
+        # Iteration would give scalars instead of 0-d arrays.
         return list(stacked) if stacked.ndim > 1 else [stacked[i, ...] for i in range(len(stacked))]
 
     def stack(self, values: list[Any], out: np.ndarray[Any, Any] | None) -> np.ndarray[Any, Any]:
@@ -254,7 +255,7 @@ class NdarraySchema(ColumnSchema):
         shape = (0, *self._shape)
         if out is None:
             return np.empty(shape, self._dtype)
-        # No sample has a shape of its own here, so any of the right rank will do.
+        # Without samples there is no actual shape, so any shape of the right rank is accepted.
         check_out(out, (0, *out.shape[1:]) if np.ndim(out) == len(shape) else shape, self._dtype)
         return out
 
@@ -272,12 +273,12 @@ def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any] | None) 
 
 
 def widened(schema: ColumnSchema, shape: object, name: str) -> NdarraySchema:
-    """The schema of the column ``name`` with a larger maximum shape, which everything in the column fits.
+    """The schema of the column ``name`` with a larger maximum shape, so that all present values still fit.
 
     Raises
     ------
     InvalidInputError, InvalidTypeError
-        The column is not of variable shape, or ``shape`` is none, of another rank or smaller in a dimension.
+        The column is not of variable shape, or ``shape`` is not a shape, has another rank or is smaller in a dimension.
     """
     schema.require()
     wanted = as_shape(shape)

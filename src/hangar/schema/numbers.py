@@ -1,8 +1,8 @@
-"""Python numbers as values of columns of shape ``()``, by the rules of NumPy for Python numbers (NEP 50).
+"""Conversion of Python numbers for columns of shape ``()``, by the rules of NumPy for Python numbers (NEP 50).
 
-An ``int`` goes into integer, float and complex columns, a ``float`` into float and complex ones, a ``complex`` into complex ones, a
-``bool`` into bool columns alone. A float is rounded to the precision of the column; a number that is out of range is refused. A batch is
-one conversion, whatever its length.
+An ``int`` goes into integer, float and complex columns, a ``float`` into float and complex ones, a ``complex`` into
+complex ones, a ``bool`` into bool columns alone. A float is rounded to the precision of the column; a number that is
+out of range is refused. A batch is one conversion, whatever its length.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["Number", "is_number_type", "numbers_as_array"]
 Number: TypeAlias = "bool | int | float | complex"
 
 _SORTS: Final = (bool, int, float, complex)
-"""The types of Python numbers, each before those that it could be taken for: ``bool`` is a subclass of ``int``."""
+"""The types of Python numbers; a subclass comes before its base class, such as ``bool`` before ``int``."""
 _ALLOWED: Final[dict[str, tuple[type, ...]]] = {
     "b": (bool,),
     "i": (int,),
@@ -29,7 +29,7 @@ _ALLOWED: Final[dict[str, tuple[type, ...]]] = {
     "V": (int, float),
     "c": (int, float, complex),
 }
-"""What goes into a dtype, by its kind; ``V`` is that of bfloat16 and float8."""
+"""Accepted number types by the kind of the dtype; ``V`` is the kind of bfloat16 and float8."""
 _GOES_INTO: Final = {
     bool: "a bool goes into bool columns alone",
     int: "an int goes into integer, float and complex columns",
@@ -49,7 +49,7 @@ def numbers_as_array(values: Sequence[Number], dtype: np.dtype[Any]) -> npt.NDAr
     Raises
     ------
     InvalidInputError
-        One is of another sort or out of range; the message has the number and the dtype.
+        One has the wrong type or is out of range; the message has the number and the dtype.
     """
     allowed = _ALLOWED[dtype.kind]
     for found in set(map(type, values)):
@@ -67,11 +67,11 @@ def _sort(kind: type) -> type:
 
 
 def _converted(values: Sequence[Number], dtype: np.dtype[Any]) -> npt.NDArray[Any]:
-    """``values`` as an array; OverflowError where one is out of range."""
+    """``values`` as an array; OverflowError if one is out of range."""
     if dtype.kind in "biu":
         return np.array(values, dtype)
     with np.errstate(all="ignore"):
-        # The types of ml_dtypes take no large int of Python, so that these go by float64.
+        # The types of ml_dtypes do not accept large Python ints, so these are converted to float64 first.
         array = np.array(values, dtype) if _is_numpys(dtype) else np.array(values, np.float64).astype(dtype)
     if not np.isfinite(array).all():
         _check_not_finite(values, array)
@@ -83,7 +83,7 @@ def _is_numpys(dtype: np.dtype[Any]) -> bool:
 
 
 def _check_not_finite(values: Sequence[Number], array: npt.NDArray[Any]) -> None:
-    """Raise OverflowError where a number became an infinity or a nan that it was not."""
+    """Raise OverflowError if a finite number became an infinity or nan."""
     wide: Any = np.complex128 if array.dtype.kind == "c" else np.float64
     given = np.array(values, wide).view(np.float64)
     stored = array.astype(wide).view(np.float64)
@@ -104,6 +104,6 @@ def _first_unfit(values: Sequence[Number], dtype: np.dtype[Any]) -> Number:
 def _refused(value: Number, dtype: np.dtype[Any], why: str) -> InvalidInputError:
     try:
         text = repr(value)
-    except ValueError:  # Python prints no int of more than some thousand digits.
+    except ValueError:  # Python refuses to print ints of more than 4,300 digits (sys.get_int_max_str_digits)
         text = f"an int of {int(value).bit_length():,} bits"  # type: ignore[arg-type]
     return InvalidInputError(f"{text[:100]} cannot be stored as {dtype}: {why}")

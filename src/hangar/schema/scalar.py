@@ -1,7 +1,8 @@
 """Columns of text and of raw bytes.
 
-The logical content of a ``str`` is its UTF-8, that of ``bytes`` is itself. Values of at most 64 bytes lie in the tree unless the
-column was made with ``inline=False``; the length alone decides, so one content has one root.
+The logical content of a ``str`` is its UTF-8, that of ``bytes`` is itself. Values of at most 64 bytes are inline in
+the tree unless the column was made with ``inline=False``; the length alone decides, so equal content has an equal
+root.
 """
 
 from __future__ import annotations
@@ -70,7 +71,7 @@ class StrSchema(_TextSchema):
         try:
             return value.encode()
         except UnicodeEncodeError as error:
-            raise InvalidInputError(f"a str value does not encode as UTF-8: {error}") from None
+            raise InvalidInputError(f"a str value cannot be encoded as UTF-8: {error}") from None
 
     def decode(self, header: Header | None, buffer: bytes | Rows) -> str:
         try:

@@ -1,7 +1,7 @@
-"""A column that this installation cannot read: its package is not installed, or a newer Hangar made its kind.
+"""Placeholder schema for a column that this installation cannot read (missing package, or a newer kind).
 
-Such a column is listed, renamed, removed and carried from commit to commit like any other, for none of that looks at values. What
-reads or writes a value raises the error that names what is missing.
+Such a column is listed, renamed, removed and kept in new commits like any other, because none of this uses values.
+Reading or writing a value raises the error that names what is missing.
 """
 
 from __future__ import annotations
@@ -22,12 +22,12 @@ __all__ = ["UnavailableSchema", "open_schema"]
 
 
 def open_schema(data: bytes) -> ColumnSchema:
-    """The schema of a stored record, whatever this installation can do with it.
+    """The schema of a stored record, an :class:`UnavailableSchema` if this installation cannot read its values.
 
     Raises
     ------
     CorruptionError
-        The bytes are no canonical schema.
+        The bytes are not a canonical schema.
     """
     try:
         return load_schema(data)
@@ -43,7 +43,7 @@ class UnavailableSchema(ColumnSchema):
     data
         The stored record, which :func:`load_schema` refused.
     error
-        What it refused it with.
+        The error that it raised.
     """
 
     def __init__(self, data: bytes, error: HangarError) -> None:
@@ -54,7 +54,7 @@ class UnavailableSchema(ColumnSchema):
         self.stacks = record.kind == NDARRAY  # type: ignore[misc]
         self.kind_name = "ndarray" if self.stacks else "unknown"  # type: ignore[misc, assignment]
         self._shape, self._variable, self._dtype = tuple(record.shape), record.variable, record.dtype
-        # No value is taken for a blob, nor for one that lies in the tree: the schema is asked first, and refuses.
+        # Neither value is used: the methods that would use them raise.
         self.inline_bytes = 0
         if self.stacks and record.dtype in DTYPE_NAMES:
             nbytes = math.prod(record.shape) * itemsize_of(record.dtype)
@@ -63,7 +63,7 @@ class UnavailableSchema(ColumnSchema):
             self.form = TreeForm(kind, width, record.nested)
 
     def __getattr__(self, name: str) -> Any:
-        # Of a newer kind the form of the tree is not known. Only what looks at values asks for it.
+        # The form of the tree is not known for a newer kind. Only code that uses values asks for it.
         if name == "form":
             self.require()
         raise AttributeError(name)
@@ -111,10 +111,10 @@ class UnavailableSchema(ColumnSchema):
 
 
 def _known(data: bytes) -> SchemaRecord:
-    """What a stored record says, as far as this version of Hangar can tell."""
+    """Decode the known fields of a stored record, which may be of a newer version."""
     parts = msgspec.msgpack.decode(data)
     if parts[0] != SCHEMA_VERSION:
-        # Fields that a newer version has too are where they were, or they are not believed.
+        # A newer version may add fields; the known ones must be at their positions, otherwise the record is refused.
         nested = len(parts) > 5 and parts[5] is True
         return SchemaRecord(parts[0], -1, 0, True, [], nested, False)
     record = msgspec.convert(parts, SchemaRecord)

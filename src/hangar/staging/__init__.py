@@ -1,10 +1,10 @@
-"""What a writer has changed and not yet committed.
+"""The staging area: changes of the writer that are not committed yet.
 
-The staging area is a list of columns, as a commit has, where each column is a tree with an overlay of changed entries on it. Few
-changes stay in the overlay, a row each; many are merged into the tree, whose nodes are then stored at once: the same nodes
-that the commit will name, so a large batch is not written twice. It is dirty when its columns differ from those of the commit
-it stands on, whatever was done in between. Everything acknowledged survives the process; what is not yet acknowledged lives in memory
-alone, and ``rebase`` forgets it.
+The staging area is a list of columns, like a commit. Each column is a tree with an overlay of changed entries. A
+small number of changes stays in the overlay, one row each; a large number is merged into the tree, and the new nodes
+are stored at once. They are the nodes that the commit will refer to, so a large batch is not written twice. The
+staging area is dirty when its columns differ from those of its base commit, whatever was done in between.
+Acknowledged changes survive the process; other changes exist in memory only, and ``rebase`` forgets them.
 """
 
 from __future__ import annotations

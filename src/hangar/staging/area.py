@@ -1,4 +1,4 @@
-"""The staging area of the one writer: a list of columns on a commit, in memory and in the database."""
+"""The writable staging area: a list of columns based on a commit, in memory and in the database."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ encode: Final = msgspec.msgpack.Encoder().encode
 
 
 class _State(StagedColumns):
-    """What is staged, and what of it the database does not hold yet."""
+    """The staged columns, and which of their records are not in the database yet."""
 
     def __init__(
         self,
@@ -57,7 +57,7 @@ class _State(StagedColumns):
 
 
 class Staging:
-    """The staging area of the one writer, on ``branch``.
+    """The writable staging area on ``branch``; used by the one writer.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class Staging:
     nodes
         The writer's own node store: its pending nodes are those of the staging area.
     branch
-        Branch the writer stands on; rows staged on another must not exist (see :func:`read_staged`).
+        Branch that the writer writes to; there must be no changes staged on another one (see :func:`read_staged`).
     head
         Commit of that branch, None before the first.
     """
@@ -75,7 +75,7 @@ class Staging:
         self._db = db
         self.nodes = nodes
         self.branch = branch
-        # Readers of a writer's columns merge trees too, and may do so on threads of their own.
+        # Readers of a writer's columns merge trees too, possibly on other threads.
         self._lock = threading.RLock()
         self._state = self._load(head)
 
@@ -87,22 +87,22 @@ class Staging:
 
     @property
     def base(self) -> Digest | None:
-        """The commit that the branch stands on, None before the first."""
+        """The base commit: the head of the branch, None before the first commit."""
         return self._state.base
 
     @property
     def base_commit(self) -> Commit | None:
-        """That commit itself."""
+        """The decoded base commit."""
         return self._state.base_commit
 
     @property
     def parents(self) -> list[Digest]:
-        """Parents of the next commit: the base first, and what is merged into it."""
+        """Parents of the next commit: the base first, then the commits being merged."""
         return list(self._state.parents)
 
     @property
     def merge(self) -> Merge | None:
-        """The merge that is going on, None where there is none."""
+        """The merge in progress, None if there is none."""
         return self._state.merge
 
     @property
@@ -117,7 +117,7 @@ class Staging:
 
     @property
     def attributes(self) -> Digest | None:
-        """Digest of the attributes of the next commit as a whole."""
+        """Digest of the attributes of the next commit."""
         return self._state.attributes
 
     def entries(self) -> list[ColumnEntry]:
@@ -125,11 +125,11 @@ class Staging:
         return self._state.entries()
 
     def changed(self) -> bool:
-        """Whether a commit would differ from the one that the staging area stands on, or end a merge."""
+        """Whether a commit would differ from the base commit, or conclude a merge."""
         return self._state.changed()
 
     def unpublished(self) -> bool:
-        """Whether there is something that the database does not hold yet."""
+        """Whether something is not in the database yet."""
         state = self._state
         return (
             state.head_changed
@@ -141,7 +141,7 @@ class Staging:
     # ------------------------------------------------------------------ columns
 
     def add(self, name: str, column_id: bytes, schema: ColumnSchema) -> WorkingColumn:
-        """Put in a new, empty column."""
+        """Add a new, empty column."""
         return self._put(ColumnEntry.empty(name, column_id, schema.digest, nested=schema.nested), schema)
 
     def _put(self, record: ColumnEntry, schema: ColumnSchema) -> WorkingColumn:
@@ -156,7 +156,7 @@ class Staging:
         return column
 
     def remove(self, name: str) -> None:
-        """Take a column out."""
+        """Remove a column."""
         state = self._state
         column = state.columns.pop(name)
         del state.by_id[column.id]
@@ -166,7 +166,7 @@ class Staging:
             state.removed[column.id] = None
 
     def restore(self, entry: ColumnEntry, schema: ColumnSchema) -> None:
-        """Put in a column as a commit lists it, in place of the one of its name or id."""
+        """Restore a column as a commit lists it; it replaces the column with the same name or id."""
         with self._lock:
             for name in {entry.name, *(column.name for column in self.columns.values() if column.id == entry.id)}:
                 if name in self.columns:
@@ -174,7 +174,7 @@ class Staging:
             self._put(entry, schema).replaced = True
 
     def rename(self, old: str, new: str) -> None:
-        """Give a column another name, which no other has."""
+        """Rename a column; no other column may have the new name."""
         with self._lock:
             column = self.columns.pop(old)
             column.change_record(name=new)
@@ -183,20 +183,20 @@ class Staging:
     # ------------------------------------------------------------------ schemas and attributes
 
     def set_schema(self, column: WorkingColumn, schema: ColumnSchema) -> None:
-        """Give a column another schema, which everything in it must fit."""
+        """Change the schema of a column; all its values must fit the new schema."""
         with self._lock:
             self._state.schemas[schema.digest] = schema.data
             column.schema = schema
             column.change_record(schema=schema.digest)
 
     def load_attributes(self, digest: Digest) -> AttributeMap:
-        """The attributes of a digest, stored or not yet."""
+        """The attributes with this digest, stored or not yet stored."""
         state = self._state
         data = state.attribute_records.get(digest)
         return state.load_attributes(digest) if data is None else decode_attributes(data)
 
     def set_attributes(self, column: WorkingColumn | None, values: AttributeMap) -> None:
-        """Give a column, or the next commit as a whole (None), other attributes.
+        """Set the attributes of a column, or of the next commit (``column`` is None).
 
         Raises
         ------
@@ -227,20 +227,20 @@ class Staging:
     # ------------------------------------------------------------------ merging
 
     def start_merge(self, others: Sequence[Digest], merge: Merge) -> None:
-        """Note that commits are being merged in: they are further parents of the next commit, until that is made or given up.
+        """Record a merge in progress: ``others`` are further parents of the next commit until the merge ends.
 
-        What the merge changes in the columns is staged like any change.
+        Changes of the merge to columns are staged like all other changes.
 
         Raises
         ------
         InvalidStateError
-            A merge is going on already, or there is no commit to merge into.
+            Another merge is in progress, or there is no commit to merge into.
         """
         with self._lock:
             state = self._state
             if state.merge is not None:
                 raise InvalidStateError(
-                    f"a merge of {state.merge.name!r} is going on: commit it, or reset the staging area, before another"
+                    f"a merge of {state.merge.name!r} is in progress: commit it, or reset the staging area, first"
                 )
             if state.base is None:
                 raise InvalidStateError("there is no commit to merge into yet")
@@ -251,7 +251,10 @@ class Staging:
     # ------------------------------------------------------------------ to the database
 
     def write(self, transaction: WriteTransaction) -> None:
-        """Store what is not stored yet. May run again when the transaction is repeated; :meth:`written` concludes it."""
+        """Store all changes that are not in the database yet.
+
+        May run again if the transaction is repeated. Call :meth:`written` after the commit of the transaction.
+        """
         with self._lock:
             self._write(transaction)
 
@@ -301,7 +304,7 @@ class Staging:
             store_record(transaction, "attributes", data)
 
     def written(self) -> None:
-        """What :meth:`write` stored is durable."""
+        """The transaction of :meth:`write` is durable: nothing is unsaved any more."""
         with self._lock:
             state = self._state
             state.schemas.clear()
@@ -317,13 +320,13 @@ class Staging:
                 self._forget_merged_trees()
 
     def _forget_merged_trees(self) -> None:
-        """Let go of nodes of trees that were merged in between, which no row names."""
+        """Forget nodes of intermediate merged trees, which no row refers to."""
         for column in self.columns.values():
             column.forget_merged()
         self.nodes.written()
 
     def spill(self) -> None:
-        """Store the nodes of a batch that has grown large, so that they need not stay in memory; no row names them yet."""
+        """Store the nodes of a large batch early, so that they need not stay in memory; no row refers to them yet."""
         if self.nodes.pending_bytes <= limits.BATCH_SPILL_BYTES:
             return
         with self._lock:
@@ -334,12 +337,12 @@ class Staging:
             self._forget_merged_trees()
 
     def clear(self, transaction: WriteTransaction) -> None:
-        """Delete every row: a commit holds the content now, or it is given up."""
+        """Delete every row, because a commit now has the content, or because the changes are discarded."""
         clear_staging(transaction)
 
     def rebase(self, digest: Digest | None) -> None:
-        """Stand on a commit, with what the database has staged on it; what is here is forgotten."""
+        """Load the state that the database has staged on this commit; the state in memory is forgotten."""
         with self._lock:
-            # One assignment: what threads read meanwhile is all of the old state or all of the new.
+            # One assignment, so that other threads see either the old state or the new one.
             self._state = self._load(digest)
             self.nodes.written()

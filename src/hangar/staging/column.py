@@ -1,7 +1,7 @@
 """One column of the staging area: a tree, and an overlay of changed entries on it.
 
-What is asked for by key is looked up in the overlay first, then in the tree. What needs all entries in order asks for the *merged tree*, the tree
-with the overlay applied; it is kept, and later changes are applied to it.
+A lookup by key searches the overlay first, then the tree. Access in order uses the *merged tree*: the tree
+with the overlay applied. It is cached, and later changes are applied to it.
 """
 
 from __future__ import annotations
@@ -29,12 +29,12 @@ from hangar.staging.overlay import Overlay
 __all__ = ["StagedBatch", "WorkingColumn"]
 
 _MOST_ROWS: Final = 16 * limits.STAGED_ROWS
-"""An overlay in memory that has outgrown this goes into the tree, so that a batch without end is bounded."""
+"""An overlay larger than this is merged into the tree, so that the memory of a long batch is bounded."""
 _UNCHANGED: Final[Any] = object()
 
 
 class StagedBatch(NamedTuple):
-    """Changes of one batch, ready to be put in: rows for the overlay, or a tree that has them."""
+    """Prepared changes of one batch: rows for the overlay, or a new tree that contains them."""
 
     rows: dict[bytes, bytes | None] | None
     tree: Root | None
@@ -46,15 +46,15 @@ class WorkingColumn:
     Attributes
     ----------
     record
-        The column with that tree, as its row in the database has it; the overlay is beside it.
+        The column with its tree, as in its database row; without the overlay.
     schema
-        The schema that the record names.
+        The schema that the record refers to.
     overlay
         The changed entries.
     number
-        Of the column's rows in the database, None before the first is stored.
+        Number of the column in the keys of its database rows, None before the first is stored.
     replaced, row_changed
-        Whether the tree, and whether anything in the record, is not stored yet.
+        Whether the tree, or any part of the record, is not stored yet.
     """
 
     __slots__ = ("_lock", "_merged", "_nodes", "number", "overlay", "record", "replaced", "row_changed", "schema")
@@ -74,7 +74,7 @@ class WorkingColumn:
 
     @property
     def id(self) -> bytes:
-        """Id of the column, which it keeps when it is renamed."""
+        """Id of the column; it does not change when the column is renamed."""
         return self.record.id
 
     @property
@@ -88,14 +88,14 @@ class WorkingColumn:
         return self.record.attributes
 
     def change_record(self, **changes: Any) -> None:
-        """Change what the column is called, or its attributes or schema."""
+        """Change the name, attributes or schema of the column."""
         self.row_changed = True
         self.record = replace(self.record, **changes)
 
     # ------------------------------------------------------------------ by key
 
     def cell(self, key: bytes) -> bytes | None:
-        """What the column holds under the encoded ``key``."""
+        """The cell of the encoded ``key``, None if there is no such entry."""
         changed = self.overlay.cells
         if key in changed:
             return changed[key]
@@ -103,7 +103,7 @@ class WorkingColumn:
         return None if root is None else get(self._nodes, root, key)
 
     def cells(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """What the column holds under each of the encoded ``keys``, in their order."""
+        """The cell of each of the encoded ``keys``, in their order; None for a key without an entry."""
         changed, root = self.overlay.cells, self.record.root
         found: list[bytes | None] = [changed.get(key, _UNCHANGED) for key in keys]
         places = [i for i, cell in enumerate(found) if cell is _UNCHANGED]
@@ -116,7 +116,7 @@ class WorkingColumn:
         return found
 
     def below(self, prefix: bytes) -> dict[bytes, bytes]:
-        """The entries whose keys begin with ``prefix``, a sample's in a nested column, in key order."""
+        """The entries whose keys begin with the sample prefix ``prefix`` of a nested column, in key order."""
         with self._lock:
             root = self.record.root
             found = {} if root is None else dict(zip(*entries_below(self._nodes, root, prefix), strict=True))
@@ -148,14 +148,14 @@ class WorkingColumn:
                 self.replace_tree()
 
     def set_many(self, keys: Sequence[bytes], cells: Sequence[bytes | None] | Rows) -> None:
-        """Change many entries; the last of several for one key counts. A large batch goes straight into the tree.
+        """Change many entries; the last of several for one key counts. A large batch is merged into the tree directly.
 
         Cells of one width may come as an array (n, width), uint8.
         """
         self.put(self.prepare(keys, cells))
 
     def prepare(self, keys: Sequence[bytes], cells: Sequence[bytes | None] | Rows) -> StagedBatch:
-        """Make many changes ready for :meth:`put`; until then the column holds what it held."""
+        """Prepare many changes for :meth:`put`, without changing the column."""
         with self._lock:
             ascending = as_ascending(keys) if len(keys) > limits.STAGED_ROWS else None
             if isinstance(cells, np.ndarray) and ascending is None:
@@ -172,7 +172,7 @@ class WorkingColumn:
             return StagedBatch(None, apply(self._nodes, self.schema.form, self.record.tree, ordered, cells))
 
     def put(self, batch: StagedBatch) -> None:
-        """Put in changes that :meth:`prepare` made ready; nothing else was changed since."""
+        """Apply changes from :meth:`prepare`; the column must not have changed since."""
         with self._lock:
             if batch.rows is None:
                 self.replaced = True
@@ -183,7 +183,7 @@ class WorkingColumn:
     # ------------------------------------------------------------------ as a tree
 
     def merged_tree(self) -> Root | None:
-        """The tree with the overlay applied. It is kept, and what changes afterwards is applied to it."""
+        """The tree with the overlay applied. It is cached, and later changes are applied to it."""
         if not self.overlay:
             return self.record.tree
         with self._lock:
@@ -198,23 +198,23 @@ class WorkingColumn:
             return self.record.tree if self._merged is None else self._merged[0]
 
     def snapshot(self) -> tuple[NodeStore, Root | None]:
-        """The tree as it is now, and a store that keeps its nodes whatever is written or forgotten afterwards."""
+        """The merged tree as it is now, and a store that keeps its nodes, even if the writer drops them."""
         with self._lock:
             root = self.merged_tree()
             return self._nodes.snapshot(), root
 
     def replace_tree(self) -> None:
-        """Make the merged tree the column's tree, and begin a new overlay."""
+        """Replace the column's tree by the merged tree, and begin an empty overlay."""
         with self._lock:
             if self.overlay:
-                # In this order a step that is interrupted leaves a column that says the same.
+                # In this order an interrupt between two steps does not change the content of the column.
                 self.replaced = True
                 self.record = self.record.with_tree(self.merged_tree())
                 self.overlay = Overlay()
             self.forget_merged()
 
     def forget_merged(self) -> None:
-        """Let the merged tree be made again when it is asked for."""
+        """Drop the cached merged tree; it is made again on the next use."""
         self._merged = None
         self.overlay.unmerged = set()
 

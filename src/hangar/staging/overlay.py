@@ -1,7 +1,7 @@
-"""The changed entries of one column, in memory, on top of its tree.
+"""In-memory overlay of the changed entries of one column.
 
-One dict says what each changed key holds now. Two sets name the keys of it that the database does not have yet, and those that the merged
-tree does not have yet. Keys are sorted only when somebody asks for a range of them.
+One dict maps each changed key to its new cell. Two sets contain the keys of this dict that are not in the database
+yet, and those that are not in the merged tree yet. Keys are sorted only for range queries.
 """
 
 from __future__ import annotations
@@ -13,7 +13,7 @@ from itertools import islice
 __all__ = ["Overlay"]
 
 _FEW = 32
-"""New keys up to this number are inserted into the sorted ones one by one; more are sorted together with them."""
+"""Up to this many new keys are inserted into the sorted list one by one; more are appended and the list is sorted."""
 
 
 class Overlay:
@@ -22,9 +22,9 @@ class Overlay:
     Attributes
     ----------
     cells
-        What each changed key holds now.
+        New cell of each changed key.
     unsaved
-        Keys whose row in the database is older, or missing.
+        Keys whose row in the database is outdated or missing.
     unmerged
         Keys that changed after the merged tree was made (see ``WorkingColumn.merged_tree``).
     """
@@ -53,13 +53,13 @@ class Overlay:
         self.unmerged.update(rows)
 
     def unsaved_rows(self) -> dict[bytes, bytes | None]:
-        """The entries that the database does not have yet."""
+        """The entries that are not in the database yet."""
         return {key: self.cells[key] for key in self.unsaved}
 
     def below(self, prefix: bytes) -> list[bytes]:
-        """The changed keys that begin with ``prefix``, a sample's in a nested column, in order."""
+        """The changed keys that begin with the sample prefix ``prefix`` of a nested column, in order."""
         keys = self._sorted
-        # A dict keeps the order in which its keys came first, and no key ever leaves: the new ones are the last.
+        # A dict keeps insertion order, and no key is ever removed, so the new keys are the last ones.
         new = list(islice(reversed(self.cells), len(self.cells) - len(keys)))
         if len(new) <= _FEW:
             for key in new:

@@ -1,7 +1,8 @@
-"""The staging area in the database: its head, a row a changed column, a row a changed entry.
+"""Database rows of the staging area: one for its head, one for each changed column, one for each changed entry.
 
-Keys of the table begin with a byte: 00 is the head, 01 and a column's number the column, 02, the number and the encoded key an entry. A key too long
-for LMDB is 03, the number and its digest, and stands in the value.
+The first byte of a row key is its type. Key ``00`` is the head, ``01 NUMBER`` a column, and ``02 NUMBER KEY`` an
+entry, with the encoded key of the entry. If that key is too long for LMDB, the row key is ``03 NUMBER DIGEST`` with
+the digest of the entry's key, and the value begins with the key itself.
 """
 
 from __future__ import annotations
@@ -51,14 +52,14 @@ _PRESENT: Final = b"\x01"
 
 
 class Merge(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """A merge that was begun and is not committed yet.
+    """A merge in progress: begun and not committed yet.
 
     Attributes
     ----------
     name
-        What is merged in, as the user named it.
+        The revision being merged, as the user named it.
     message
-        What the merge commit says unless another message is given.
+        Default message of the merge commit.
     """
 
     name: str
@@ -66,21 +67,21 @@ class Merge(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=
 
 
 class HeadRow(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """The head of the staging area.
+    """The head row of the staging area.
 
     Attributes
     ----------
     branch
         Branch that the next commit goes to.
     parents
-        Parents of the next commit. The first is the commit that the branch stands on; there is none before the first commit, and there are more
-        while a merge is going on.
+        Parents of the next commit. The first is the head of the branch. The list is empty before the first commit,
+        and longer during a merge.
     next_number
         Number of the next changed column.
     attributes
-        Digest of the attributes of the next commit as a whole.
+        Digest of the attributes of the next commit.
     merge
-        The merge that is going on: there is one when there are several parents, and only then.
+        The merge in progress; set if and only if there are several parents.
     """
 
     version: int
@@ -92,19 +93,19 @@ class HeadRow(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_field
 
     @property
     def base(self) -> Digest | None:
-        """The commit that the branch stands on, None before the first."""
+        """The base commit: the head of the branch, None before the first commit."""
         return self.parents[0] if self.parents else None
 
 
 class ColumnRow(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """A changed column.
+    """The row of a changed column.
 
     Attributes
     ----------
     removed
-        Whether there is no such column any more.
+        Whether the column was removed.
     column
-        The column, with the tree that the rows of its entries lie on. Of a column that was removed, as the base has it.
+        The column, with the tree that the entry rows apply to. For a removed column: the column of the base commit.
     """
 
     removed: bool
@@ -120,10 +121,12 @@ def decode_head(data: bytes) -> HeadRow:
     """The head that ``data`` encodes."""
     head = _decode(_head_decoder, data)
     if head.version != STAGING_VERSION:
-        raise UnsupportedVersionError(f"a staging area of version {head.version} needs a newer Hangar than this one")
+        raise UnsupportedVersionError(
+            f"a staging area of version {head.version} needs a newer Hangar: install a newer version"
+        )
     if (head.merge is not None) != (len(head.parents) > 1):
         raise CorruptionError(
-            f"the staging area has {len(head.parents)} parents and {'a' if head.merge else 'no'} merge that is going on"
+            f"the staging area has {len(head.parents)} parents and {'a' if head.merge else 'no'} merge in progress"
         )
     if len(set(head.parents)) != len(head.parents):
         raise CorruptionError("the staging area names a parent of the next commit twice")
@@ -136,7 +139,7 @@ def decode_column(data: bytes) -> ColumnRow:
 
 
 def decode_entry(key: bytes, value: bytes) -> tuple[bytes, bytes | None]:
-    """Encoded key and cell (None: deleted) of a row of an entry."""
+    """Encoded key and cell (None: deleted) of an entry row."""
     if key[:1] == LONG_ROW:
         full, value = _decode(_long_decoder, value)
     else:
@@ -149,7 +152,7 @@ def decode_entry(key: bytes, value: bytes) -> tuple[bytes, bytes | None]:
 
 
 def encode_entries(number: int, overlay: dict[bytes, bytes | None]) -> list[tuple[bytes, bytes]]:
-    """Rows of changed entries of a column, sorted."""
+    """Rows of the changed entries of a column, sorted."""
     short, long = ROW + _number(number), LONG_ROW + _number(number)
     return sorted(
         (short + key, _TOMBSTONE if cell is None else _PRESENT + cell)
@@ -179,7 +182,7 @@ def delete_entries(transaction: WriteTransaction, number: int) -> None:
 
 
 def move_staging(transaction: WriteTransaction, old: str, new: str) -> bool:
-    """Let what is staged on the branch ``old`` be staged on ``new``, which stands at the same commit; whether there was anything."""
+    """Move staged changes from branch ``old`` to ``new``, which has the same head. Returns whether there were any."""
     data = transaction.get(STAGING, HEAD)
     if data is None:
         return False

@@ -1,7 +1,7 @@
-"""The columns of the staging area as the database has them, to read: what a command that only looks is given.
+"""Read-only view of the staging area in the database, for commands that change nothing.
 
-They are read in one transaction with the commit that they stand on, so that a writer who commits meanwhile is seen either before
-or after. ``area`` adds what a writer changes.
+It is read in one transaction together with its base commit, so a concurrent commit of a writer is seen either
+completely or not at all. ``area`` adds the methods that change it.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = ["StagedColumns", "read_staged"]
 
 
 def read_staged(db: Database, transaction: ReadTransaction | None = None) -> StagedColumns | None:
-    """The staging area, as ``transaction`` sees it (by default one of its own); None where nothing is staged.
+    """The staging area in the snapshot of ``transaction`` (by default a new one); None if nothing is staged.
 
     Raises
     ------
@@ -55,30 +55,30 @@ def read_staged(db: Database, transaction: ReadTransaction | None = None) -> Sta
 
 
 class StagedColumns:
-    """What is staged on a commit: its columns, with the changes that are not committed.
+    """Columns of a base commit with the staged changes applied.
 
     Parameters
     ----------
     db
         Database of the repository.
     nodes
-        Reads the trees, and keeps nodes that are not stored yet.
+        Node store of the trees; keeps nodes that are not stored yet.
     transaction
-        Where everything is read.
+        Transaction for all reads.
     branch, head
-        Branch that the changes are staged on, and the commit it stands at (None: before the first). Without rows in the
+        Branch of the staged changes, and its head commit (None: before the first). Without rows in the
         database the columns are those of that commit.
     lock
-        Held by whoever changes the columns; by default a lock of their own.
+        Held while the columns change; by default a new lock.
 
     Attributes
     ----------
     base, base_commit
-        The commit that the changes stand on.
+        The commit that the changes are based on.
     parents
-        Parents of the next commit: the base, and what is merged into it.
+        Parents of the next commit: the base, then the commits being merged.
     merge
-        The merge that is going on, None where there is none.
+        The merge in progress, None if there is none.
     columns, by_id
         The columns, by name and by id.
     attributes
@@ -87,7 +87,7 @@ class StagedColumns:
     Raises
     ------
     CorruptionError
-        The database has changes on another branch or commit, or they cannot be read.
+        The database has changes staged on another branch or commit, or they cannot be read.
     """
 
     def __init__(
@@ -102,7 +102,7 @@ class StagedColumns:
         self._db = db
         self.nodes = nodes
         self.branch = branch
-        # Readers of a writer's columns merge trees too, and may do so on threads of their own.
+        # Readers of a writer's columns merge trees too, possibly on other threads.
         self._lock = lock or threading.RLock()
         self.base = head
         self.parents: list[Digest] = [] if head is None else [head]
@@ -126,7 +126,7 @@ class StagedColumns:
         head = decode_head(data)
         if head.branch != self.branch or head.base != self.base:
             raise CorruptionError(
-                f"the staging area stands on branch {head.branch!r} at {_short(head.base)}, "
+                f"the staging area is based on branch {head.branch!r} at {_short(head.base)}, "
                 f"but the branch is at {_short(self.base)}"
             )
         for parent in head.parents[1:]:
@@ -170,18 +170,18 @@ class StagedColumns:
             return [self.columns[name].entry() for name in sorted(self.columns)]
 
     def changed(self) -> bool:
-        """Whether a commit would differ from the one that the staging area stands on."""
+        """Whether a commit would differ from the base commit."""
         base = self.base_entries()
         attributes = None if self.base_commit is None else self.base_commit.attributes
         changed = self.attributes != attributes or len(base) != len(self.columns) or list(base) != self.entries()
         return changed or self.merge is not None
 
     def load_attributes(self, digest: Digest) -> AttributeMap:
-        """The attributes of a digest."""
+        """The attributes with this digest."""
         return load_attributes(self._db, digest)
 
     def base_entries(self) -> Sequence[ColumnEntry]:
-        """The columns of the commit that the changes stand on."""
+        """The columns of the base commit."""
         return () if self.base_commit is None else self.base_commit.columns
 
 
