@@ -195,6 +195,14 @@ def test_the_command_line_without_it(tmp_path: Path) -> None:
     assert command_without("ml_dtypes", path, "column", "remove", "even").returncode == 0
 
 
+def test_the_log_with_changes_goes_past_it(tmp_path: Path) -> None:
+    """``log -p`` shows small values, and no value of a column that cannot be read."""
+    fill(tmp_path / "r", dtype=ml_dtypes.bfloat16, shape=(3,)).close()
+    done = command_without("ml_dtypes", tmp_path / "r", "log", "-p")
+    assert (done.returncode, done.stderr) == (0, "")
+    assert done.stdout.splitlines()[-4:] == ["+ odd/5", "+ odd/a", "+ plain/k  [0, 1, 2, 3]", ""]
+
+
 def test_a_codec_whose_package_is_missing(tmp_path: Path) -> None:
     repo = fill(tmp_path / "r", dtype=np.float32, backend="00", backend_options={"complib": "blosc:lz4"})
     value = repo.checkout()["odd"]["a"]
@@ -285,6 +293,7 @@ def test_a_column_that_only_a_newer_hangar_knows(record: list[Any], tmp_path: Pa
         with pytest.raises(UnsupportedVersionError, match="newer"):
             read()
     assert "newer" in Shell(tmp_path / "r").ok("ls")
+    assert "plain/k" in Shell(tmp_path / "r").ok("log", "-p")
     report = repo.fsck(data=True)
     assert report.sound, report.problems
     assert "newer" in report.unchecked[0]

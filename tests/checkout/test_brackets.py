@@ -65,6 +65,32 @@ def test_arrays_and_slices_in_brackets_name_read(filled: WriterCheckout) -> None
     for index in (np.array([1, 2]), slice(0, 2)):
         with pytest.raises(InvalidTypeError, match=r"use read\(keys\)"):
             nested[index]
+    for several in (range(2), {1, 2}, iter([1, 2])):
+        with pytest.raises(InvalidTypeError, match=r"brackets take one key or a list of keys, .*: use read\(keys\)"):
+            flat[several]
+
+
+def test_masks_are_told_how_to_read_by_them(filled: WriterCheckout) -> None:
+    flat: Any = filled["flat"]
+    mask = np.arange(10) > 7
+    advice = r"read\(positions=np\.flatnonzero\(mask\)\)"
+    calls: tuple[Callable[[], Any], ...] = (
+        lambda: flat[mask],
+        lambda: flat.read(mask),
+        lambda: flat.read(positions=mask),
+        lambda: flat.read(positions=[True]),
+    )
+    for call in calls:
+        with pytest.raises(InvalidTypeError, match=advice):
+            call()
+    assert flat.read(positions=np.flatnonzero(mask)).tolist() == [8, 9]
+    with pytest.raises(InvalidTypeError, match="a batch of keys is a sequence, not int64"):
+        flat.read(np.int64(1))
+
+
+def test_columns_backwards(filled: WriterCheckout) -> None:
+    names = sorted(filled.keys(), reverse=True)
+    assert list(reversed(filled)) == list(reversed(filled.columns)) == names
 
 
 def test_generators_are_keys(filled: WriterCheckout) -> None:

@@ -46,3 +46,28 @@ def test_dtypes_of_torch(writer: WriterCheckout) -> None:
     for dtype in (torch.float32, torch.uint8, torch.bool, torch.bfloat16, torch.float8_e5m2, torch.complex128):
         name = str(dtype).removeprefix("torch.")
         assert str(writer.add_ndarray_column(name, (2,), dtype).dtype) == name
+
+
+def test_a_nested_column_is_no_tensor(writer: WriterCheckout) -> None:
+    column = writer.add_ndarray_column("c", (3,), np.float32, contains_subsamples=True)
+    column["s"] = {0: np.ones(3, np.float32)}
+    for make in (torch.from_dlpack, np.from_dlpack, np.asarray):
+        with pytest.raises(InvalidTypeError, match="a nested column is no array: its samples are"):
+            make(column)
+
+
+@pytest.mark.parametrize("shape", [(), (3,), (2, 4)])
+@pytest.mark.parametrize("name", ["bfloat16", "float8_e4m3fn", "float8_e5m2"])
+def test_tensors_of_dtypes_that_numpy_lacks(name: str, shape: tuple[int, ...], writer: WriterCheckout) -> None:
+    column = writer.add_ndarray_column("c", shape, getattr(torch, name))
+    values = (torch.arange(4 * int(np.prod(shape))).reshape(4, *shape) / 2).to(getattr(torch, name))
+    column.write([0, 1, 2, 3], values)
+    column[4] = values[1]
+    column.update({5: values[2].clone()})
+    for key, value in enumerate([*values, values[1], values[2]]):
+        assert str(column[key].dtype) == name
+        assert np.array_equal(column[key].astype(np.float32), value.float().numpy())
+    with pytest.raises(InvalidInputError, match="dtype: "):
+        column[6] = values[0].float()
+    with pytest.raises(InvalidInputError, match=r"detach|requires grad"):
+        column[6] = values[0].float().requires_grad_().to(values.dtype)

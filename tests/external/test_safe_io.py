@@ -103,6 +103,12 @@ def test_twins_are_told_apart(first: str, second: str) -> None:
     assert [part.casefold() for part in one] != [part.casefold() for part in two]
 
 
+def test_many_samples_of_one_name_get_a_file_each() -> None:
+    names = FileNames()
+    paths = {names.take("5/5", ".npy") for _ in range(20)}
+    assert len(paths) == 20
+
+
 def test_a_file_is_never_anothers_directory() -> None:
     names = FileNames()
     assert names.take("a", "") == ("a",)

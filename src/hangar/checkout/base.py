@@ -48,6 +48,9 @@ class CheckoutBase(BatchBlock, Generic[C]):
     def __iter__(self) -> Iterator[str]:
         return iter(self.columns)
 
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(self.columns)
+
     def keys(self) -> list[str]:
         """Names of the columns, sorted."""
         return self.columns.keys()

@@ -91,7 +91,9 @@ def _line(change: Change, old: Any, new: Any) -> str:
 
 
 def _value(column: Any, address: Any) -> str:
-    """A value in a few words; ``''`` of an array that is not small, which is not read."""
+    """A value in a few words; ``''`` of an array that is not small, which is not read, and of what cannot be read here."""
+    if column.needs:
+        return ""
     if column.column_type == "ndarray" and math.prod(column.shape) > _SMALL:
         return ""
     value = column.get(address)

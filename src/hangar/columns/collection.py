@@ -79,6 +79,9 @@ class Columns(BatchBlock, Generic[C]):
     def __iter__(self) -> Iterator[str]:
         return iter(self.keys())
 
+    def __reversed__(self) -> Iterator[str]:
+        return reversed(self.keys())
+
     def keys(self) -> list[str]:
         """Names of the columns, sorted."""
         self._owner.check()

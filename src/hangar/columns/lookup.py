@@ -16,7 +16,7 @@ from hangar.objects.lookup import find_ints, find_keys, find_pairs, key_position
 from hangar.objects.node import EXACT_INTEGER, TreeForm
 from hangar.objects.store import NodeStore
 from hangar.schema.cells import Rows
-from hangar.schema.keys import encode_int_array, int_array, lookup_key
+from hangar.schema.keys import MASK_HINT, encode_int_array, int_array, lookup_key
 
 __all__ = ["NOBODY", "KeyBatch", "check_position", "position_batch"]
 
@@ -75,6 +75,8 @@ class KeyBatch(msgspec.Struct, frozen=True):
         if isinstance(keys, np.ndarray):
             if keys.ndim != 1:
                 raise InvalidTypeError(f"an array of keys has one dimension, not {keys.ndim}")
+            if keys.dtype == np.bool_:
+                raise InvalidTypeError(f"a mask selects positions and no keys: use {MASK_HINT}")
         else:
             keys = cls.checked(keys)
         ints = int_array(keys)
@@ -96,7 +98,7 @@ class KeyBatch(msgspec.Struct, frozen=True):
 
         A generator is used up: whoever looks at keys again keeps the list that it became.
         """
-        if isinstance(keys, (str, bytes, set, frozenset)) or not (
+        if isinstance(keys, (str, bytes, set, frozenset, np.generic)) or not (
             hasattr(keys, "__iter__") or hasattr(keys, "__getitem__")
         ):
             raise InvalidTypeError(f"a batch of keys is a sequence, not {type(keys).__name__}")
@@ -132,6 +134,8 @@ def position_batch(positions: Any, entries: int, holder: str = "the column holds
         array = np.asarray(positions)
     except ValueError:
         array = np.empty((0, 0))
+    if array.dtype == np.bool_ and array.size:
+        raise InvalidTypeError(f"positions are integers: of a mask, {MASK_HINT} takes those that it selects")
     if array.ndim != 1 or (array.size and array.dtype.kind not in "iu"):
         raise InvalidTypeError("positions are a slice or a one-dimensional sequence of integers")
     # Looked at before the cast, which makes negative positions of the largest unsigned ones.

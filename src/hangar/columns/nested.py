@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from itertools import accumulate, chain, islice, pairwise
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal
 from weakref import ref
 
 import numpy as np
@@ -30,6 +30,8 @@ from hangar.objects.scan import scan_samples
 from hangar.schema.keys import decode_keys, decode_prefix, decode_prefixes
 
 __all__ = ["NestedSampleReader", "whole_samples"]
+
+_NO_ARRAY: Final = "a nested column is no array: its samples are; read pairs, or a sample"
 
 
 class NestedSampleReader(ColumnBase, EntryReader):
@@ -257,7 +259,15 @@ class NestedSampleReader(ColumnBase, EntryReader):
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
         """A nested column is no array: InvalidTypeError."""
-        raise InvalidTypeError("a nested column is no array: its samples are; read pairs, or a sample")
+        raise InvalidTypeError(_NO_ARRAY)
+
+    def __dlpack__(self, **options: Any) -> Any:
+        """As :meth:`__array__`: InvalidTypeError."""
+        raise InvalidTypeError(_NO_ARRAY)
+
+    def __dlpack_device__(self) -> tuple[int, int]:
+        """As :meth:`__array__`: InvalidTypeError."""
+        raise InvalidTypeError(_NO_ARRAY)
 
     # ------------------------------------------------------------------ iteration
 

@@ -17,7 +17,7 @@ import tempfile
 import unicodedata
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
-from itertools import count
+from itertools import chain, count
 from pathlib import Path
 from types import TracebackType
 from typing import IO, Final
@@ -135,16 +135,17 @@ class FileNames:
     def take(self, name: str, suffix: str) -> tuple[str, ...]:
         """The parts of the path for ``name``; one that another has taken, case aside, is told apart by a mark."""
         parts = safe_parts(name)
-        for candidate in (parts, self._marked(parts, name)):
+        for candidate in chain([parts], self._marked(parts, name)):
             if self._register((*candidate[:-1], candidate[-1] + suffix)):
                 return (*candidate[:-1], candidate[-1] + suffix)
-        raise InvalidInputError(f"no file name can be found for the sample {name!r}")
+        raise AssertionError("marks do not end")
 
     @staticmethod
-    def _marked(parts: tuple[str, ...], name: str) -> tuple[str, ...]:
-        # Flat and marked: whichever of its directories was in the way, this one is not.
-        flat = "_".join(parts)
-        return (f"{_cut(flat, MAX_COMPONENT_BYTES)}-{_mark(name)}",)
+    def _marked(parts: tuple[str, ...], name: str) -> Iterator[tuple[str, ...]]:
+        """Flat and marked: whichever of its directories was in the way, this one is not. Equal names get one mark after the other."""
+        flat = _cut("_".join(parts), MAX_COMPONENT_BYTES)
+        for turn in count():
+            yield (f"{flat}-{_mark(f'{name}#{turn}' if turn else name)}",)
 
     def _register(self, parts: tuple[str, ...]) -> bool:
         folded = [unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", part).casefold()) for part in parts]

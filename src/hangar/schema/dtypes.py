@@ -13,7 +13,7 @@ import numpy as np
 
 from hangar.errors import InvalidInputError, MissingPackageError, UnsupportedVersionError
 
-__all__ = ["DTYPE_NAMES", "NO_DTYPE", "as_dtype", "dtype_code", "dtype_of", "itemsize_of"]
+__all__ = ["DTYPE_NAMES", "NO_DTYPE", "as_dtype", "dtype_code", "dtype_of", "extension_dtype", "itemsize_of"]
 
 NO_DTYPE: Final = 0
 """Code of values without an element type: str and bytes."""
@@ -72,6 +72,12 @@ def as_dtype(given: object) -> np.dtype[Any]:
         raise InvalidInputError(
             f"{given!r} is not a dtype: use one such as 'uint8', 'float32', np.int64 or bool ({error})"
         ) from None
+
+
+def extension_dtype(name: str) -> np.dtype[Any] | None:
+    """The dtype of ``ml_dtypes`` that is called ``name``; None where it is none of the table."""
+    code = _CODES.get(name, NO_DTYPE)
+    return dtype_of(code) if code >= _FIRST_EXTENSION_CODE else None
 
 
 def dtype_code(dtype: np.dtype[Any]) -> int:

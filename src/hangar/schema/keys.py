@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import struct
 from array import array
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from operator import add
 from typing import Any, Final
@@ -24,6 +24,7 @@ from hangar.objects.ascending import Ascending
 
 __all__ = [
     "INT_TAG",
+    "MASK_HINT",
     "STR_TAG",
     "check_keys",
     "decode_key",
@@ -45,6 +46,8 @@ __all__ = [
     "split_nested_key",
 ]
 
+MASK_HINT: Final = "read(positions=np.flatnonzero(mask))"
+"""What reads the samples that a mask selects, for messages."""
 INT_TAG: Final = 0x10
 STR_TAG: Final = 0x20
 _INT = struct.Struct(">BQ")
@@ -78,8 +81,10 @@ def lookup_key(key: Any) -> bytes | None:
         if normal is None:
             if isinstance(key, (int, np.integer)) and not isinstance(key, bool):
                 return None
-            if isinstance(key, (np.ndarray, slice)):
+            if isinstance(key, (np.ndarray, slice, range, set, frozenset, Iterator)):
                 hint = "read(keys), or read(positions=...) by position in key order"
+                if isinstance(key, np.ndarray) and key.dtype == np.bool_:
+                    hint = f"{hint}; of a mask, {MASK_HINT}"
                 raise InvalidTypeError(f"brackets take one key or a list of keys, not {type(key).__name__}: use {hint}")
             raise InvalidTypeError(f"a sample key is an int or a str, not {type(key).__name__}: {key!r}")
         return lookup_key(normal)

@@ -8,6 +8,7 @@ header has dtype and shape.
 from __future__ import annotations
 
 import math
+import sys
 from collections.abc import Sequence
 from typing import Any, ClassVar, Literal
 
@@ -19,7 +20,7 @@ from hangar.errors import CorruptionError, InvalidInputError, InvalidTypeError
 from hangar.objects.node import BY_DIGEST, FIXED_INLINE, TreeForm
 from hangar.schema.base import SCHEMA_VERSION, ColumnSchema, SchemaRecord, register_kind
 from hangar.schema.cells import Encoded, Rows
-from hangar.schema.dtypes import dtype_code, dtype_of
+from hangar.schema.dtypes import dtype_code, dtype_of, extension_dtype
 from hangar.schema.numbers import is_number_type, numbers_as_array
 
 __all__ = ["NdarraySchema", "as_array", "as_shape", "check_out", "widened"]
@@ -39,7 +40,7 @@ def as_array(value: object) -> np.ndarray[Any, Any]:
         )
     if isinstance(value, np.ndarray) or hasattr(value, "__array__"):
         try:
-            return np.asarray(value)
+            return np.asarray(value if isinstance(value, np.ndarray) else _bits_of_torch(value))
         except Exception as error:
             raise InvalidInputError(f"`data` of type {type(value)} does not give an array: {error}") from error
     if hasattr(value, "__dlpack__"):
@@ -48,6 +49,17 @@ def as_array(value: object) -> np.ndarray[Any, Any]:
         except Exception as error:
             raise InvalidInputError(f"`data` of type {type(value)} does not give an array: {error}") from error
     raise InvalidInputError(f"`data` argument type: {type(value)} != `np.ndarray`")
+
+
+def _bits_of_torch(value: Any) -> Any:
+    """A tensor of torch whose dtype numpy lacks (bfloat16, float8), as an array of that dtype; anything else as it is."""
+    torch = sys.modules.get("torch")
+    if torch is None or not isinstance(value, torch.Tensor) or value.requires_grad:
+        return value
+    dtype = extension_dtype(str(value.dtype).removeprefix("torch."))
+    if dtype is None:
+        return value
+    return value.view(torch.int16 if dtype.itemsize == 2 else torch.uint8).numpy().view(dtype)
 
 
 def as_shape(shape: object) -> tuple[int, ...]:
