@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hangar import CorruptionError, RepairedWarning, Repository, ResourceLimitError, StorageError
+from hangar import CorruptionError, RepairedWarning, Repository, ResourceLimitError, StorageError, limits
 from hangar.checkout import WriterCheckout
 from tests.blobs.test_damage import flip
 
@@ -153,10 +153,13 @@ def test_writing_the_same_value_under_its_own_key_repairs(
     check(Path(repo.path), list(range(len(values))), values)
 
 
+@pytest.mark.parametrize("full", [False, True])
 @pytest.mark.parametrize("damage", DAMAGES)
 @pytest.mark.parametrize("tag", TAGS)
-def test_damage_under_an_open_writer(tmp_path: Path, tag: str, damage: Callable[[Path], None]) -> None:
-    """The writer has the damaged file open, to read it and to go on with it."""
+def test_damage_under_an_open_writer(
+    tmp_path: Path, tag: str, damage: Callable[[Path], None], full: bool, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The writer has the damaged file open, to read it and to go on with it, or to begin another because it is full."""
     repo, values = make(tmp_path / "r", tag)
     path = blob_file(repo)
     with closing(repo.checkout(write=True)) as writer:
@@ -164,6 +167,8 @@ def test_damage_under_an_open_writer(tmp_path: Path, tag: str, damage: Callable[
         more = values_for(tag, 20)[12:]
         column.write(range(12, 20), more)
         column.read(range(20))
+        if full:
+            monkeypatch.setattr(limits, "BLOB_FILE_BYTES", 100)
         damage(path)
         with pytest.warns(RepairedWarning):
             column.write(range(100, 120), values + more)

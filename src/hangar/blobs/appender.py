@@ -112,13 +112,13 @@ class Appender:
             self._orphans_removed = True
             remove_orphans(self._db, self._directory)
         growing = self._open.get(tag)
+        if growing is not None and not growing.used and not growing.writer.is_current():
+            self._drop(growing)
+            growing = None
         if growing is not None and growing.writer.end >= limits.BLOB_FILE_BYTES:
             growing.writer.seal()
             growing.sealed = growing.dirty = True
             self._full.append(self._open.pop(tag))
-            growing = None
-        if growing is not None and not growing.used and not growing.writer.is_current():
-            self._drop(growing)
             growing = None
         if growing is None:
             growing = self._open[tag] = self._continue(tag) or self._begin(tag)
