@@ -22,7 +22,7 @@ from hangar.columns.keyed import KeyedWriter, generated_key
 from hangar.columns.keyspace import PrefixSpace
 from hangar.columns.mapping import ValueMapping
 from hangar.columns.present import COMPLETED_KEYS, first_keys, mapping_html
-from hangar.columns.tables import ColumnTable
+from hangar.columns.tables import ColumnTable, StagedTable
 from hangar.columns.values import ValueReader
 from hangar.columns.write import EntryWriter
 from hangar.errors import SampleNotFoundError
@@ -79,6 +79,10 @@ class FlatSubsampleReader(BatchBlock, ValueMapping):
     @property
     def _table(self) -> ColumnTable | None:
         return self._of._table
+
+    @property
+    def _staged_table(self) -> StagedTable | None:
+        return self._of._staged_table
 
     def _open_batch(self) -> OpenBlock:
         return self._session.batch()

@@ -19,7 +19,7 @@ from hangar.columns.attributes import AttributesReader
 from hangar.columns.block import BatchBlock, OpenBlock
 from hangar.columns.present import COMPLETED_KEYS, column_html, column_lines, counts, holds, lacks
 from hangar.columns.source import CommittedSource, Source, StagedSource
-from hangar.columns.tables import ColumnTable
+from hangar.columns.tables import ColumnTable, StagedTable
 from hangar.columns.values import ValueReader
 from hangar.columns.views import LiveChunks
 from hangar.digest import Digest
@@ -91,6 +91,9 @@ class ColumnBase(BatchBlock):
             ColumnTable(session.stores, session.nodes, self._schema, source.root())
             if isinstance(source, CommittedSource)
             else None
+        )
+        self._staged_table = (
+            StagedTable(session.stores, session.nodes, source) if isinstance(source, StagedSource) else None
         )
 
     def __reduce__(self) -> tuple[Any, ...]:

@@ -24,13 +24,14 @@ from hangar.errors import (
     SampleNotFoundError,
 )
 from hangar.flags import check_flag
+from hangar.objects.node import Root
 from hangar.objects.scan import leaves
 from hangar.objects.store import NodeStore
 from hangar.schema.cells import Rows
 
 if TYPE_CHECKING:
     from hangar.columns.base import Session, Source
-    from hangar.columns.tables import ColumnTable
+    from hangar.columns.tables import ColumnTable, StagedTable
     from hangar.columns.values import ValueReader
     from hangar.schema import ColumnSchema
 
@@ -65,6 +66,8 @@ class EntryReader:
         def _values(self) -> ValueReader: ...
         @property
         def _table(self) -> ColumnTable | None: ...
+        @property
+        def _staged_table(self) -> StagedTable | None: ...
 
     def _cell(self, key: Any) -> bytes | None:
         self._session.check()
@@ -121,6 +124,7 @@ class EntryReader:
         self._session.check()
         batch = self._space.batch(keys)
         return self._by_table(
+            self._table or self._table_beneath(batch.encoded),
             len(batch),
             partial(self._positions, batch),
             lambda table, positions: self._values.stacked_of(table, positions, out),
@@ -132,6 +136,7 @@ class EntryReader:
         self._session.check()
         batch = self._space.batch(keys)
         found: list[Any] = self._by_table(
+            self._table or self._table_beneath(batch.encoded),
             len(batch),
             partial(self._positions, batch),
             self._values.many_of,
@@ -139,14 +144,24 @@ class EntryReader:
         )
         return found
 
-    def _positions(self, batch: KeyBatch, table: SampleTable) -> Positions | None:
-        root = self._source.root()
-        return None if root is None else batch.positions(table, self._nodes, root.digest)
+    def _positions(self, batch: KeyBatch, table: SampleTable, root: Root) -> Positions | None:
+        return batch.positions(table, self._nodes, root.digest)
+
+    def _table_beneath(self, keys: Callable[[], Iterable[bytes]]) -> ColumnTable | None:
+        """The table of a column of the staging area, if it tells what is under the encoded ``keys``."""
+        staged = self._staged_table
+        return None if staged is None else staged.beneath(keys)
+
+    def _table_of(self, root: Root | None) -> ColumnTable | None:
+        """The table of a tree that the column had when it was asked for its root."""
+        staged = self._staged_table
+        return self._table if staged is None else staged.of(root)
 
     def _by_table(
         self,
+        holder: ColumnTable | None,
         count: int,
-        find: Callable[[SampleTable], Positions | range | None],
+        find: Callable[[SampleTable, Root], Positions | range | None],
         read: Callable[[SampleTable, Positions | range], Any],
         by_tree: Callable[[], Any],
     ) -> Any:
@@ -154,18 +169,19 @@ class EntryReader:
 
         Parameters
         ----------
+        holder
+            The table of the tree that the positions are in; None where there is none.
         count
             How many samples.
         find
-            Their positions in a table; None where it does not know them.
+            Their positions in the table and its tree; None where it does not know them.
         read
             Reads them at these positions.
         by_tree
             Reads them by the tree.
         """
-        holder = self._table
-        table = None if holder is None else holder.ready(count)
-        positions = None if table is None else find(table)
+        table = None if holder is None or holder.tree is None else holder.ready(count)
+        positions = None if table is None or holder is None or holder.tree is None else find(table, holder.tree)
         if holder is None or table is None or positions is None:
             return by_tree()
         try:
@@ -181,13 +197,13 @@ class EntryReader:
             raise InvalidInputError(f"out= is for arrays, and {self._source.name!r} holds {self._schema.kind_name}")
 
     def _value(self, key: Any) -> Any:
-        holder = self._table
-        if holder is None or self._space is not FLAT or not (type(key) is int or isinstance(key, np.integer)):
+        if self._space is not FLAT or not (type(key) is int or isinstance(key, np.integer)):
             return self._value_by_tree(key)
         self._session.check()
-        table = holder.ready(1)
+        holder = self._table or self._table_beneath(partial(self._encoded, key))
+        table = None if holder is None else holder.ready(1)
         position = -1 if table is None else table.position(int(key))
-        if table is None or position < 0:
+        if holder is None or table is None or position < 0:
             return self._value_by_tree(key)
         try:
             return self._values.one_of(table, position)
@@ -195,6 +211,10 @@ class EntryReader:
             found = self._value_by_tree(key)
             holder.discard(table)
             return found
+
+    def _encoded(self, key: Any) -> list[bytes]:
+        encoded = self._space.lookup(key)
+        return [] if encoded is None else [encoded]
 
     def _value_by_tree(self, key: Any) -> Any:
         cell = self._cell(key)
@@ -215,10 +235,15 @@ class EntryReader:
 
     # ------------------------------------------------------------------ in order
 
+    def _snapshot(self) -> tuple[NodeStore, Root | None]:
+        self._session.check()
+        return self._source.snapshot()
+
     def _chunks(self) -> Iterator[tuple[list[bytes], list[bytes]]]:
         """Encoded keys and entries of the space in order, so many at a time as iteration should read ahead."""
-        self._session.check()
-        nodes, root = self._source.snapshot()
+        yield from self._chunks_of(*self._snapshot())
+
+    def _chunks_of(self, nodes: NodeStore, root: Root | None) -> Iterator[tuple[list[bytes], list[bytes]]]:
         if root is None:
             return
         most = chunk_entries(self._schema)

@@ -82,8 +82,9 @@ class ValueMapping(EntryReader):
     def _list_at(self, chosen: range | Positions, root: Root) -> list[Any]:
         """Values at positions of the tree, one by one."""
         found: list[Any] = self._by_table(
+            self._table_of(root),
             len(chosen),
-            lambda _: chosen,
+            lambda *_: chosen,
             self._values.many_of,
             lambda: self._values.many(select_cells(self._nodes, root.digest, chosen)),
         )
@@ -142,8 +143,9 @@ class ValueMapping(EntryReader):
         if not self._schema.stacks:
             return [] if root is None else self._list_at(chosen, root)
         return self._by_table(
+            self._table_of(root),
             len(chosen),
-            lambda _: chosen,
+            lambda *_: chosen,
             lambda table, at: self._values.stacked_of(table, at, out),
             lambda: self._values.stacked(self._cell_rows_at(chosen, root), out),
         )
@@ -240,15 +242,15 @@ class ValueMapping(EntryReader):
             for keys, cells in self._chunks_back():
                 yield keys, self._values.many(cells)
             return
-        at = self._span(self._source.root())[0] if self._table is not None else 0
-        for keys, cells in self._chunks():
-            yield keys, self._values_of(cells, at)
+        nodes, root = self._snapshot()
+        at = 0 if root is None else span(nodes, root, self._space)[0]
+        for keys, cells in self._chunks_of(nodes, root):
+            yield keys, self._values_of(cells, at, root)
             at += len(keys)
 
     def _chunks_back(self) -> Iterator[tuple[list[bytes], list[bytes]]]:
         """As :meth:`_chunks`, from the last key to the first."""
-        self._session.check()
-        nodes, root = self._source.snapshot()
+        nodes, root = self._snapshot()
         if root is None:
             return
         first, last = span(nodes, root, self._space)
@@ -259,11 +261,12 @@ class ValueMapping(EntryReader):
             yield keys[::-1], select_cells(nodes, root.digest, chosen)[::-1]
             self._session.check()
 
-    def _values_of(self, cells: list[bytes], start: int) -> list[Any]:
-        """The values of cells that stand in the tree from ``start`` on."""
+    def _values_of(self, cells: list[bytes], start: int, root: Root | None) -> list[Any]:
+        """The values of cells that stand in the tree ``root`` from ``start`` on."""
         found: list[Any] = self._by_table(
+            self._table_of(root),
             len(cells),
-            lambda _: range(start, start + len(cells)),
+            lambda *_: range(start, start + len(cells)),
             self._values.many_of,
             lambda: self._values.many(cells),
         )

@@ -24,6 +24,7 @@ from hangar.columns.lookup import NOBODY, KeyBatch, check_position, position_bat
 from hangar.columns.views import SampleItems, SampleKeys, SampleValues
 from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundError, SampleNotFoundError
 from hangar.names import SampleKey
+from hangar.objects.node import Root
 from hangar.objects.order import select_sample
 from hangar.objects.ranges import SampleEntries, entries_of_samples, select_samples
 from hangar.objects.scan import scan_samples
@@ -119,17 +120,18 @@ class NestedSampleReader(ColumnBase, EntryReader):
             if not entries.keys:
                 raise SampleNotFoundError(f"column {self._source.name!r} has no sample {sample!r}")
         keys = [key[len(prefix) :] for prefix, entries in zip(prefixes, found, strict=True) for key in entries.keys]
-        pairs = list(zip(decode_keys(keys), self._values_of_samples(found), strict=True))
+        pairs = list(zip(decode_keys(keys), self._values_of_samples(found, root), strict=True))
         ends = accumulate([len(entries.keys) for entries in found], initial=0)
         return [dict(pairs[start:stop]) for start, stop in pairwise(ends)]
 
-    def _values_of_samples(self, found: Sequence[SampleEntries]) -> list[Any]:
+    def _values_of_samples(self, found: Sequence[SampleEntries], root: Root | None) -> list[Any]:
         """The values of all entries of samples, one after the other."""
         if not found:
             return []
         values: list[Any] = self._by_table(
+            self._table_of(root),
             sum(len(entries.keys) for entries in found),
-            lambda _: np.concatenate([np.arange(one.start, one.start + len(one.keys)) for one in found]),
+            lambda *_: np.concatenate([np.arange(one.start, one.start + len(one.keys)) for one in found]),
             self._values.many_of,
             lambda: self._values.many([cell for one in found for cell in one.cells]),
         )
