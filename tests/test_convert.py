@@ -358,7 +358,7 @@ def test_damage_is_told_and_stays(filled: Repository) -> None:
 def test_a_backend_that_does_not_give_back_what_it_got(filled: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
     before = everything(filled)
     monkeypatch.setattr("tests.backends.toy.zlib.decompress", lambda data: bytes(8) + bytes(100))
-    with pytest.raises(StorageError, match="'toy' does not give back"):
+    with pytest.raises(StorageError, match="'toy' does not return"):
         filled.convert_backend("images", "toy")
     monkeypatch.undo()
     install_toy()

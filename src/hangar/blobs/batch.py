@@ -1,7 +1,7 @@
-"""What is left of a batch when what is stored already is taken out: ready for a backend, and for the index afterwards.
+"""Batch of new blobs, after deduplication: the payload for a backend, and the digests for the index.
 
-Bytes are copied only where many small pieces would cost more than the copy. Checksums are computed when they are asked for, so
-that it can be done while the bytes are being written.
+Bytes are copied only where writing many small pieces would cost more than the copy. Checksums are computed on request,
+so that the writer can compute them while the bytes are being written.
 """
 
 from __future__ import annotations
@@ -25,28 +25,28 @@ if TYPE_CHECKING:
 __all__ = ["Batch", "batch_of_list", "batch_of_rows"]
 
 _SEGMENT_BYTES: Final = 2048
-"""Rows that are kept are written where they lie if the pieces between those dropped have this size on average."""
+"""New rows are written without a copy if the contiguous pieces that they form have this size on average."""
 _JOINED_BYTES: Final = 16 * 1024
 """Buffers smaller than this on average are joined into one before they are written."""
 
 
 class Batch(msgspec.Struct, frozen=True):
-    """New blobs, none of them twice.
+    """New blobs without duplicates.
 
     Attributes
     ----------
     payload
-        What is written.
+        Bytes to write.
     headers
         Their headers, by id.
     header_ids
         Id of the header of each, or the one of all.
     sums
-        Computes the checksum of each.
+        Function that computes the checksum of each.
     sought
-        Their digests, sorted.
+        Digests of the blobs, sorted.
     places
-        Which blob of the payload each of these names.
+        Position in the payload of the blob of each digest.
     """
 
     payload: Payload
@@ -58,7 +58,7 @@ class Batch(msgspec.Struct, frozen=True):
 
 
 def batch_of_rows(rows: Rows, header: Header, fresh: Positions, sought: Sought) -> Batch:
-    """The batch of those ``rows`` that are ``fresh``: positions in the order of the digests ``sought``."""
+    """Batch of the new ones among ``rows``. ``fresh`` has their positions, in the order of their digests ``sought``."""
     headers = {header.id: header}
     if len(fresh) == len(rows):
         payload = Payload.of_rows(rows, header)
@@ -88,7 +88,7 @@ def batch_of_rows(rows: Rows, header: Header, fresh: Positions, sought: Sought) 
 def batch_of_list(
     headers: Header | Sequence[Header], buffers: Sequence[Buffer], fresh: Positions, sought: Sought
 ) -> Batch:
-    """The batch of those ``buffers`` that are ``fresh``: positions in the order of the digests ``sought``."""
+    """Batch of the new ones among ``buffers``. ``fresh`` has their positions, in the order of their digests ``sought``."""
     kept = np.sort(fresh)
     positions = kept.tolist()
     chosen = [buffers[at] for at in positions]

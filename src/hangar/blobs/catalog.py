@@ -1,8 +1,8 @@
-"""The rows of the database that say which blob files, runs and headers there are.
+"""Catalog: the rows of the database that list blob files, runs and headers.
 
-Keys of the table ``files`` begin with a letter for the kind of file, so that the few runs are found without reading the many blob
-files; ids come from one counter, and one that was published is never used again. Rows are decoded strictly: what does not decode is a
-``CorruptionError``, never a guess.
+Keys of the table ``files`` begin with a letter for the kind of file, so that the few runs are found without scanning
+the many blob files. Ids come from one counter, and a published id is never used again. Rows are decoded strictly: a row
+that does not decode is a ``CorruptionError``.
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ _STRAY_FILES = 10_000
 
 
 class BlobFileRow(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """A blob file: its backend, how much of it is published, the epoch of the writer it belongs to, and whether it is finished."""
+    """A blob file: backend tag, recorded end, epoch of the writer that owns it, and whether it is finished (``sealed``)."""
 
     tag: str
     end: int
@@ -64,7 +64,7 @@ class BlobFileRow(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_f
 
 
 class RunRow(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """A run: how many blobs it locates."""
+    """A run: the number of its locations."""
 
     count: int
 
@@ -92,14 +92,14 @@ def _id(key: bytes) -> int:
 
 
 def blob_file_path(directory: Path, file_id: int, tag: str) -> Path:
-    """Where a blob file lies below ``.hangar``."""
+    """Path of a blob file."""
     if not (tag.isascii() and tag.isalnum() and len(tag) <= 8):
-        raise CorruptionError(f"blob file {file_id:08x} names the backend {tag!r}, which cannot be one")
+        raise CorruptionError(f"blob file {file_id:08x} names the backend {tag!r}, which is not a valid tag")
     return directory / BLOB_DIRECTORY / f"{file_id:08x}.{tag}"
 
 
 def run_path(directory: Path, run_id: int) -> Path:
-    """Where a run lies below ``.hangar``."""
+    """Path of a run."""
     return directory / RUN_DIRECTORY / f"{run_id:08x}.run"
 
 
@@ -111,7 +111,7 @@ def get_blob_file(transaction: ReadTransaction, file_id: int) -> BlobFileRow | N
 
 
 def scan_blob_files(transaction: ReadTransaction) -> list[tuple[int, BlobFileRow]]:
-    """All blob files, in the order of their ids."""
+    """All blob files, sorted by id."""
     rows = transaction.scan(FILES, prefix=_BLOB_FILE)
     return [(_id(key), _decode(_decode_blob_file, key, data)) for key, data in rows]
 
@@ -122,7 +122,7 @@ def put_blob_file(transaction: WriteTransaction, file_id: int, row: BlobFileRow)
 
 
 def remove_blob_file(transaction: WriteTransaction, file_id: int) -> None:
-    """Forget a blob file, and note that it is to be removed."""
+    """Delete the row of a blob file, and record that the file is to be removed."""
     row = get_blob_file(transaction, file_id)
     if row is not None:
         transaction.delete(FILES, _key(_BLOB_FILE, file_id))
@@ -130,7 +130,7 @@ def remove_blob_file(transaction: WriteTransaction, file_id: int) -> None:
 
 
 def removed_blob_files(transaction: ReadTransaction) -> list[tuple[int, str]]:
-    """Files that are forgotten and may still be there: id and backend of each."""
+    """Files without a row that are still to be removed: id and backend tag of each."""
     rows = list(transaction.scan(META, prefix=_REMOVED))
     if any(len(key) != len(_REMOVED) + _ID_BYTES or not tag.isascii() for key, tag in rows):
         raise CorruptionError("table 'meta' has a malformed row of a removed file")
@@ -138,12 +138,12 @@ def removed_blob_files(transaction: ReadTransaction) -> list[tuple[int, str]]:
 
 
 def settle_removed(transaction: WriteTransaction, file_id: int) -> None:
-    """A file of :func:`removed_blob_files` is gone."""
+    """Record that a file of :func:`removed_blob_files` was removed."""
     transaction.delete(META, _REMOVED + file_id.to_bytes(_ID_BYTES, "big"))
 
 
 def scan_runs(transaction: ReadTransaction) -> list[tuple[int, RunRow]]:
-    """All runs, in the order of their ids, which is that of their age."""
+    """All runs, sorted by id, that is by age."""
     rows = transaction.scan(FILES, prefix=_RUN)
     return [(_id(key), _decode(_decode_run, key, data)) for key, data in rows]
 
@@ -154,23 +154,23 @@ def put_run(transaction: WriteTransaction, run_id: int, row: RunRow) -> None:
 
 
 def remove_run(transaction: WriteTransaction, run_id: int) -> bool:
-    """Forget a run: whether it was there."""
+    """Delete the row of a run; return whether there was one."""
     return transaction.delete(FILES, _key(_RUN, run_id))
 
 
 def first_free_id(transaction: ReadTransaction) -> int:
-    """The lowest id that no file of this repository has ever been published under."""
+    """The lowest id above all ids that were ever published."""
     data = transaction.get(META, _NEXT_ID)
     return 1 if data is None else int.from_bytes(data, "big")
 
 
 def free_ids(db: Database, directory: Path) -> Iterator[int]:
-    """Ids that no published file ever had and no file that is there has, ascending; making the file is what takes one.
+    """Unused ids, ascending: never published, and no existing file has one. Creating the file takes the id.
 
     Raises
     ------
     StorageError
-        There are very many files that the database does not know.
+        There are too many files that the database does not know.
     """
     db.require_in_place()
     with db.read() as transaction:
@@ -190,7 +190,7 @@ def free_ids(db: Database, directory: Path) -> Iterator[int]:
 
 
 def claim_ids(transaction: WriteTransaction, highest: int) -> None:
-    """Never give an id up to ``highest`` again."""
+    """Mark all ids up to ``highest`` as used."""
     if highest >= _MAX_ID:
         raise CorruptionError("the repository has used up its file ids")
     if highest >= first_free_id(transaction):

@@ -1,9 +1,9 @@
-"""The blob files that one repository keeps open for reading.
+"""Cache of the blob files that a repository keeps open for reading.
 
-An open file costs one descriptor. At most ``limits.OPEN_BLOB_FILES`` are kept, and never more than a quarter of the descriptors that this
-process may have; when the process runs out of them, or of memory to map files into, every repository lets go of the files that are not
-being read. A file that is dropped while another thread reads from it is closed when that read is over. Threads share the cache
-without a lock: the worst that a race does is to open a file twice.
+An open file takes one file descriptor. At most ``limits.OPEN_BLOB_FILES`` are kept open, and at most a quarter of the
+descriptors that the process may have. When the process runs out of descriptors, or of memory to map files, every
+repository closes the files that are not being read. A file that is dropped while another thread reads it is closed
+after that read. Threads share the cache without a lock: a race can only open a file twice.
 """
 
 from __future__ import annotations
@@ -29,20 +29,20 @@ _LEAST_OPEN: Final = 8
 
 
 def most_open() -> int:
-    """How many blob files one repository keeps open."""
+    """Maximum number of blob files that one repository keeps open."""
     soft = resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     return limits.OPEN_BLOB_FILES if soft < 0 else min(limits.OPEN_BLOB_FILES, max(_LEAST_OPEN, soft // 4))
 
 
 class OpenFiles:
-    """Blob files by id.
+    """Open blob files by id.
 
     Attributes
     ----------
     raw
-        Those that are open and whose blobs lie in them as they are: for fast paths, which may look and not change it.
+        Open files of raw backends, for fast paths. They must not change it.
     written
-        Backend of the files that writers of this process have open for appending, by id. They may not be published yet.
+        Backend tag by id of the files that writers of this process have open for appending. They may be unpublished.
     """
 
     __slots__ = ("__weakref__", "_chunks", "_db", "_directory", "_open", "raw", "written")
@@ -57,14 +57,14 @@ class OpenFiles:
         _fs.register_cache(self)
 
     def get(self, file_id: int) -> tuple[BlobFile, Backend]:
-        """A file and its backend, opened where it is not.
+        """A file and its backend; opens the file if needed.
 
         Raises
         ------
         CorruptionError
-            It is not recorded, damaged, or another file.
+            The file is not recorded, damaged, or has the header of another file.
         PathNotFoundError, StorageError
-            It is not there, or cannot be read.
+            The file does not exist, or cannot be read.
         MissingPackageError
             The backend it needs is not installed.
         """
@@ -85,16 +85,16 @@ class OpenFiles:
         return opened
 
     def opened(self, file_id: int) -> tuple[BlobFile, Backend] | None:
-        """A file and its backend, if it is open."""
+        """A file and its backend, if the file is open."""
         return self._open.get(file_id)
 
     def tag(self, file_id: int) -> str:
-        """Backend of a file.
+        """Backend tag of a file.
 
         Raises
         ------
         CorruptionError
-            It is not recorded.
+            The file is not recorded.
         """
         tag = self.written.get(file_id)
         if tag is not None:

@@ -1,9 +1,10 @@
 """In-memory index from digest to location: sorted arrays, binary search for one digest or a batch.
 
-The same columns lie in a run file and in the memory of a writer: the first eight bytes of each digest as a number (what is searched),
-and beside it an entry of eight words: the other 24 bytes of the digest and the location. Digests are uniform, so the prefix alone
-nearly always decides; equal prefixes are compared in full. In an entry the checksum is combined with the second word of the digest, so that
-an entry that was moved to another digest, by whatever accident, fails the checksum of the read.
+Run files and unpublished blobs use the same two columns. The prefix column has the first eight bytes of each digest as
+a number and is searched. The entry column has eight words: the other 24 bytes of the digest, and the location. Digests
+are uniformly distributed, so the prefix alone nearly always decides; equal prefixes are compared in full. The checksum
+in an entry is XORed with the second word of the digest. So an entry that ends up at another digest by accident fails
+the checksum of the read.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ _ENTRY = struct.Struct("<24sQQQQQ")
 
 
 class Sought(msgspec.Struct, frozen=True):
-    """A batch of digests, in the form that a search needs.
+    """Batch of digests, prepared for searching.
 
     Attributes
     ----------
@@ -50,14 +51,14 @@ class Sought(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, digests: Digests) -> Sought:
-        """``digests`` in their order."""
+        """Prepare ``digests``, in their order."""
         return cls(digests.view(">u8")[:, 0].astype(np.uint64), digests.view("<u8").astype(np.uint64, copy=False))
 
     def __len__(self) -> int:
         return len(self.prefixes)
 
     def take(self, positions: Positions) -> Sought:
-        """The digests at some positions of the batch."""
+        """Subset of the batch: the digests at some positions."""
         return Sought(self.prefixes.take(positions), self.words.take(positions, axis=0))
 
 
@@ -67,7 +68,8 @@ def sort_digests(digests: Digests) -> tuple[Positions, Sought, Mask]:
     Returns
     -------
     tuple
-        Positions in ascending order of digest, shape (n,); the digests in that order; which of them repeat the one before.
+        Positions in ascending order of digest, shape (n,); the digests in that order; mask of those equal to the one
+        before.
     """
     sought = Sought.of(digests)
     order = np.argsort(sought.prefixes)
@@ -95,8 +97,8 @@ class Index:
     entries
         uint64, shape (n, 8).
     guard
-        Called before each search of columns that lie in a mapped file: raises where the file is shorter than the map, because
-        reading beyond its end would end the process.
+        Called before each search of columns in a mapped file. Raises if the file is shorter than the map, because a
+        read beyond its end would raise SIGBUS and end the process.
     """
 
     __slots__ = ("_entry_bytes", "_guard", "_prefix_view", "count", "entries", "prefixes")
@@ -111,7 +113,7 @@ class Index:
 
     @classmethod
     def build(cls, digests: Sought, locations: Locations) -> Index:
-        """The index of digests that are sorted and distinct, with a location each."""
+        """Index of sorted, distinct digests with a location each."""
         entries = np.empty((len(locations), ENTRY_WORDS), np.uint64)
         entries[:, :_REST_WORDS] = digests.words[:, 1:]
         entries[:, _REST_WORDS:] = locations.words
@@ -120,7 +122,7 @@ class Index:
 
     @classmethod
     def merge(cls, indexes: Sequence[Index]) -> Index:
-        """One index of all that ``indexes`` hold; where two hold one digest, the earlier in the sequence counts."""
+        """Merge indexes. If two have the same digest, the earlier one in the sequence wins."""
         if len(indexes) == 1:
             return indexes[0]
         # Sorting sorted parts stably is merging them.
@@ -163,13 +165,13 @@ class Index:
         return Locations(words)
 
     def locate_all(self, sought: Sought) -> Words | None:
-        """Words of the locations of a batch, shape (n, 5), or None if any digest is not in this index."""
+        """Locations of a batch as uint64 records, shape (n, 5), or None if any digest is unknown."""
         if not self.count:
             return None
         if self._guard is not None:
             self._guard()
         entries = self.entries.take(self.prefixes.searchsorted(sought.prefixes), axis=0, mode="clip")
-        # Digests that agree in their last 192 bits and in their row agree in the first 64 as well.
+        # Comparing the last 192 bits is enough: two digests that differ only in the first 64 do not occur.
         same = entries[:, :_REST_WORDS] == sought.words[:, 1:]
         if not same.item(same.argmin()):
             return None
@@ -178,12 +180,12 @@ class Index:
         return found
 
     def search(self, sought: Sought) -> tuple[Mask, Positions]:
-        """Which digests of a batch are in this index, and their rows (any number where one is not)."""
+        """Search a batch: a mask of the digests that are in this index, and their rows (arbitrary for the others)."""
         self._check()
         rows = self.prefixes.searchsorted(sought.prefixes)
         if not self.count:
             return np.zeros(len(rows), np.bool_), rows
-        # Clipped: in a damaged run the search may end anywhere.
+        # Clip, because the search may end at any row of a damaged run.
         same = self.prefixes.take(rows, mode="clip") == sought.prefixes
         hits = np.flatnonzero(same)
         if not hits.size:
@@ -197,7 +199,7 @@ class Index:
         return same, rows
 
     def take(self, rows: Positions, sought: Sought) -> Words:
-        """Words of the locations in ``rows``, shape (n, 5), which are those of the digests ``sought``."""
+        """Locations in ``rows`` as uint64 records, shape (n, 5). ``sought`` has the digests of these rows."""
         found: Words = self.entries.take(rows, axis=0, mode="clip")[:, _REST_WORDS:]
         found[:, CHECK] ^= sought.words[:, 1]
         return found

@@ -1,8 +1,9 @@
-"""Hash values and write their blobs. While one block is being written the next one is hashed.
+"""Write pipeline: hashes a batch block by block and writes its new blobs. One block is written while the next one is hashed.
 
-Values must be hashed first, because the digests say which are new. Much data is taken block by block, so that processors, memory
-and disk are busy together; little data goes through in one piece. :func:`begin_rows` and :func:`begin_list` return as soon as everything is hashed
-and the last block is on its way to the file: the caller builds the tree from the digests, and then calls ``writer.finish()``.
+Blobs are hashed before they are written, because only the digests tell which are new. Large batches are split into
+blocks, so that processors and disk work at the same time. :func:`begin_rows` and :func:`begin_list` return when
+everything is hashed and the last block is being written. The caller then builds the tree from the digests, and calls
+``writer.finish()``.
 """
 
 from __future__ import annotations
@@ -24,7 +25,7 @@ __all__ = ["begin_list", "begin_rows"]
 
 _BLOCK_BYTES: Final = 32 * 2**20
 _LONG_BYTES: Final = 16 * 1024
-"""Shorter samples are hashed on all processors as it is, and more of the work goes by their number than by their bytes."""
+"""Batches of shorter samples are not split: they are hashed on all processors, and the cost depends on their number more than on their bytes."""
 
 
 def begin_rows(writer: BlobWriter, tag: str, header: Header, rows: Rows, options: Options) -> Digests:
@@ -71,6 +72,6 @@ def _blocks_of(buffers: Sequence[Buffer]) -> list[slice]:
     total = int(lengths.sum())
     if total < _LONG_BYTES * len(buffers):
         return [slice(0, len(buffers))] if buffers else []
-    # A block ends where the bytes from the beginning on pass a multiple of its size.
+    # A block ends where the running total of bytes passes a multiple of the block size.
     ends = np.flatnonzero(np.diff(lengths.cumsum() // _BLOCK_BYTES, append=-1)) + 1
     return [slice(start, end) for start, end in zip([0, *ends.tolist()], ends.tolist(), strict=False)]

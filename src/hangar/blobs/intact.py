@@ -1,8 +1,8 @@
-"""Whether stored blobs are intact: what a writer asks before it takes a new value for a duplicate.
+"""Verifies that stored blobs are intact, before a writer treats a new value as a duplicate.
 
-A location alone does not prove that a blob is stored: its file may have been deleted, cut or damaged since. So the file must be there and
-long enough, and the checksum of the bytes must hold. Nothing is copied where blobs lie in a file as they are, and memory is bounded where
-they must be decoded. ``benchmarks/duplicates.py`` measures what this costs.
+A location alone does not prove that a blob is stored: its file may have been deleted, truncated or damaged. So the file
+must exist and be long enough, and the checksum of the bytes must match. Unencoded blobs are verified without a copy;
+encoded blobs are decoded in bounded memory. ``benchmarks/duplicates.py`` measures what this costs.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from hangar.schema.dtypes import itemsize_of
 __all__ = ["Check", "check_intact", "logical_size", "logical_sizes"]
 
 _DECODED_BYTES: Final = 8 * 2**20
-"""Logical bytes that are decoded together."""
+"""Maximum of logical bytes that are decoded at a time."""
 
 
 class Check:
@@ -37,9 +37,9 @@ class Check:
     Attributes
     ----------
     intact
-        Which blobs can be read, bool, shape (n,).
+        Mask of the intact blobs, bool, shape (n,).
     reasons
-        What is wrong with the others, a sentence for each file.
+        Problems of the others, a sentence for each file.
     """
 
     __slots__ = ("intact", "reasons")
@@ -50,7 +50,7 @@ class Check:
 
 
 def check_intact(store: BlobStore, words: Words) -> Check:
-    """Read blobs at their locations, and compare their checksums.
+    """Read blobs at their locations and verify their checksums.
 
     Parameters
     ----------
@@ -60,7 +60,7 @@ def check_intact(store: BlobStore, words: Words) -> Check:
     Raises
     ------
     ResourceLimitError
-        There are not enough descriptors or memory to read, which proves nothing.
+        Out of descriptors or memory. The blobs may be intact.
     """
     locations = Locations(words)
     check = Check(len(words))
@@ -84,7 +84,7 @@ def check_intact(store: BlobStore, words: Words) -> Check:
 
 
 def logical_sizes(store: BlobStore, words: Words) -> npt.NDArray[np.int64]:
-    """Logical bytes of blobs; of text and bytes those that are stored, which may be fewer."""
+    """Logical sizes of blobs. For text and bytes the stored size, which may be smaller."""
     locations = Locations(words)
     header_ids, which = np.unique(locations.header, return_inverse=True)
     known = np.array([logical_size(store.header(header_id)) for header_id in header_ids.tolist()], np.int64)[which]
@@ -92,12 +92,12 @@ def logical_sizes(store: BlobStore, words: Words) -> npt.NDArray[np.int64]:
 
 
 def logical_size(header: Header) -> int:
-    """Logical bytes of a blob; -1 where the header does not say."""
+    """Logical size of a blob; -1 if its header does not tell (text and bytes)."""
     return prod(header.shape) * itemsize_of(header.dtype) if header.kind == NDARRAY else -1
 
 
 def _open(store: BlobStore, file_id: int) -> tuple[BlobFile, Backend]:
-    """The file as it is now under its name: one that was opened earlier may have been removed or replaced since."""
+    """Open the file that the path names now. A file that was opened earlier may have been removed or replaced."""
     file, backend = store.files.get(file_id)
     if not file.is_current():
         store.files.forget(file_id)
@@ -106,7 +106,7 @@ def _open(store: BlobStore, file_id: int) -> tuple[BlobFile, Backend]:
 
 
 def _verify_raw(store: BlobStore, file: BlobFile, backend: Backend, locations: Locations) -> Mask:
-    """Checksums of blobs where they lie; nothing is decoded or copied."""
+    """Verify the checksums of unencoded blobs in the map, without a copy."""
     size = np.uint64(size_of(file.descriptor))
     inside: Mask = (locations.codec == 0) & (locations.offset <= size)
     # Lengths have 56 bits, so that the sum of one and an offset within the file cannot wrap around.
@@ -125,7 +125,7 @@ def _verify_raw(store: BlobStore, file: BlobFile, backend: Backend, locations: L
 
 
 def _checksum_of_large(file: BlobFile, start: int, stop: int, header_id: int) -> int:
-    """Checksum of a large blob, read in pieces: touched pages of the map would count as memory of the process."""
+    """Checksum of a large blob, read in pieces: touched pages of a map would count as memory of the process."""
     hasher = xxh3_64(seed=header_id)
     buffer = np.empty(LARGE_BYTES, np.uint8)
     for at in range(start, stop, LARGE_BYTES):
@@ -136,7 +136,7 @@ def _checksum_of_large(file: BlobFile, start: int, stop: int, header_id: int) ->
 
 
 def _verify_encoded(store: BlobStore, file: BlobFile, backend: Backend, locations: Locations) -> Mask:
-    """By the checksums of what is stored, where the backend has such; else blobs are decoded, some megabytes at a time."""
+    """Verify encoded blobs by the backend's checksums of stored bytes. Without such, decode a few megabytes at a time."""
     if not store.locator.damage():
         found = backend.verify(file, locations)
         if found is not None:
@@ -151,7 +151,7 @@ def _verify_encoded(store: BlobStore, file: BlobFile, backend: Backend, location
 def _verify_piece(
     store: BlobStore, file: BlobFile, backend: Backend, locations: Locations, piece: Positions, intact: Mask
 ) -> None:
-    """Mark the intact blobs of a piece. Decoding fails for all of a call, so that a damaged one is found by halving."""
+    """Mark the intact blobs of a piece. One damaged blob fails a whole call, so damaged ones are found by bisection."""
     taken = locations.take(piece)
     header_ids = np.unique(taken.header)
     try:

@@ -1,9 +1,11 @@
-"""From digests to locations: the files of the writer, then the runs, then the table of the database, then the writer's memory.
+"""Locator: looks up the locations of blobs by digest.
 
-Runs are immutable and stay in memory from one look-up to the next. The table is read only for what they do not have, and with it, in
-one snapshot, the list of runs: what any process has published is found in one look-up. So a digest without a location is
-a fact and no error; the caller knows whether a remote promised the blob, or whether it is lost. A location may have become stale, when
-the blob was moved. That shows when it is read, and the newest location is found after :meth:`Locator.forget`.
+It searches the indexes of unpublished batches, the runs, the table of the database, and last the buffers of writers.
+Runs are immutable, and their maps are kept between look-ups. The table is read only for digests that the runs do not
+have, in one snapshot with the list of runs. So one look-up finds everything that any process has published. A digest
+without a location is not an error here: the caller knows whether a remote promised the blob or it is lost. A location
+becomes stale when its blob is moved. A read then fails, and :meth:`Locator.forget` makes the next look-up find the
+newest location.
 """
 
 from __future__ import annotations
@@ -27,7 +29,7 @@ from hangar.errors import CorruptionError, PathNotFoundError
 __all__ = ["IN_MEMORY", "Located", "Locator"]
 
 IN_MEMORY: Final = 0
-"""File id in the location of a blob that lies in ``UnpublishedBlobs.buffers``."""
+"""File id in the location of a blob that is in memory only (``UnpublishedBlobs.buffers``)."""
 
 _SMALL_BATCH: Final = 4_096
 _NONE: Final = np.empty(0, np.intp)
@@ -35,12 +37,12 @@ _unpack: Final[Callable[[bytes], Location]] = LOCATION.unpack
 
 
 class Located(NamedTuple):
-    """What is known of where the blobs of a batch lie.
+    """Result of a look-up: the locations of the blobs of a batch.
 
     Attributes
     ----------
     words
-        Their locations as uint64 records, shape (n, 5); zeros for a blob without one.
+        Locations as uint64 records, shape (n, 5); zeros for a blob without one.
     missing
         Positions in the batch of the blobs without a location, ascending.
     """
@@ -50,7 +52,7 @@ class Located(NamedTuple):
 
     @property
     def stored(self) -> Mask:
-        """Which blobs a file holds: not those that only wait in the memory of the writer. bool, shape (n,)."""
+        """Mask of the blobs that are in a file, not only in the memory of a writer: bool, shape (n,)."""
         stored: Mask = self.words[:, FILE_ROW] != IN_MEMORY
         return stored
 
@@ -87,20 +89,20 @@ class Locator:
         self.indexes: tuple[Index, ...] = ()
         self._run_indexes: tuple[Index, ...] = ()
 
-    # ------------------------------------------------------------------ what is searched
+    # ------------------------------------------------------------------ sources
 
     def add_unpublished(self, unpublished: UnpublishedBlobs) -> None:
-        """Find the unpublished blobs of one more writer of this process."""
+        """Add the unpublished blobs of a writer to the search."""
         self._unpublished = (unpublished, *self._unpublished)
-        self.arrange()
+        self.update_indexes()
 
     def remove_unpublished(self, unpublished: UnpublishedBlobs) -> None:
-        """Forget the unpublished blobs of a writer."""
+        """Remove the unpublished blobs of a writer from the search."""
         self._unpublished = tuple(one for one in self._unpublished if one is not unpublished)
-        self.arrange()
+        self.update_indexes()
 
     def buffered(self, digest: bytes) -> Buffered | None:
-        """An unpublished blob that lies in the memory of a writer."""
+        """An unpublished blob that is in the memory of a writer."""
         for unpublished in self._unpublished:
             found = unpublished.buffers.get(digest)
             if found is not None:
@@ -115,8 +117,8 @@ class Locator:
                 return found
         return None
 
-    def arrange(self) -> None:
-        """Take up what changed in the unpublished blobs, or in the list of runs."""
+    def update_indexes(self) -> None:
+        """Update the list of indexes after a change of the unpublished blobs or the runs."""
         self._run_indexes = tuple(run.index for run in self._runs or ())
         self.indexes = (
             *(index for unpublished in self._unpublished for index in unpublished.indexes),
@@ -124,7 +126,7 @@ class Locator:
         )
 
     def runs(self) -> tuple[Run, ...]:
-        """The registered runs that can be opened, as far as they are known, newest first."""
+        """The registered runs that can be opened, newest first; reads the list of runs once."""
         if self._runs is None:
             self.refresh()
         return self._runs or ()
@@ -147,22 +149,22 @@ class Locator:
                 try:
                     runs[run_id] = Run(run_path(self._directory, run_id), run_id, row.count)
                 except (CorruptionError, PathNotFoundError) as error:
-                    # Blobs of other runs can be read all the same; the error for a lost blob names the damage.
+                    # Blobs of other runs stay readable. The error for a missing blob names this damage.
                     self._damaged = (*self._damaged, str(error))
         self._listed = listed
         self._runs = tuple(runs[run_id] for run_id in listed if run_id in runs)
-        self.arrange()
+        self.update_indexes()
         return True
 
     def reload(self, transaction: ReadTransaction) -> list[str]:
-        """Read the list of runs as a transaction has it, and say why runs could not be opened."""
+        """Read the list of runs in a transaction; return why some runs cannot be opened."""
         self._load(transaction)
         return list(self._damaged)
 
     def forget(self) -> None:
         """Forget the runs: the next lookup reads their list again."""
         self._runs = None
-        self.arrange()
+        self.update_indexes()
 
     # ------------------------------------------------------------------ looking up
 
@@ -171,7 +173,7 @@ class Locator:
         if self._runs is None:
             self.refresh()
         if self.indexes and 0 < sought.prefixes.size <= _SMALL_BATCH:
-            # The common read: all of it in the newest run.
+            # The common case: the newest index has all of them.
             found = self.indexes[0].locate_all(sought)
             if found is not None:
                 return Located(found, _NONE)
@@ -186,7 +188,7 @@ class Locator:
         return Located(words, missing)
 
     def locate_published(self, sought: Sought) -> Located:
-        """As :meth:`locate`, without unpublished blobs: those of another writer may never be published."""
+        """Like :meth:`locate`, without unpublished blobs: those of another writer may never be published."""
         if self._runs is None:
             self.refresh()
         words = np.zeros((len(sought), LOCATION_WORDS), np.uint64)
@@ -194,15 +196,15 @@ class Locator:
         return Located(words, self._locate_in_table(sought, words, missing) if missing.size else missing)
 
     def _locate_in_table(self, sought: Sought, words: Words, missing: Positions) -> Positions:
-        """Fill in the locations that the database knows, and return the positions of those that it does not."""
+        """Fill in the locations that the database has; return the positions of the other blobs."""
         with self._db.read() as transaction:
             missing = _search_table(transaction, sought, words, missing)
-            # Another process may have taken rows of the table into a run since the list of runs was read.
+            # Another process may have moved rows of the table into a run since the list of runs was read.
             reloaded = missing.size > 0 and self._load(transaction)
         return _search(self._run_indexes, sought, words, missing) if reloaded else missing
 
     def locate_one(self, digest: bytes) -> Location | None:
-        """Location of one blob; None where no file holds it. Like :meth:`locate`, with the least work."""
+        """Location of one blob; None if it is not in a file. Faster than :meth:`locate` for one digest."""
         if self._runs is None:
             self.refresh()
         prefix = int.from_bytes(digest[:8], "big")
@@ -220,10 +222,10 @@ class Locator:
             return next(filter(None, (index.locate_one(digest, prefix) for index in self.indexes)), None)
         return _unpack(row) if len(row) == LOCATION.size else None
 
-    # ------------------------------------------------------------------ why a location is missing
+    # ------------------------------------------------------------------ damage
 
     def damage(self) -> list[str]:
-        """What is wrong with the runs, for the error that names a lost blob. The bytes of each run are checked once."""
+        """Problems of the runs, for the error about a missing blob. The bytes of each run are verified once."""
         reasons = list(self._damaged)
         for run in self.runs():
             if run.run_id not in self._examined:
@@ -243,7 +245,7 @@ def _problem(run: Run) -> str | None:
 
 
 def _search(indexes: Sequence[Index], sought: Sought, words: Words, missing: Positions) -> Positions:
-    """Fill in the locations that ``indexes`` know, the first of them first; return the positions that are still missing."""
+    """Fill in the locations from ``indexes``, searched in order; return the positions that are still missing."""
     for index in indexes:
         if not missing.size:
             break
@@ -257,7 +259,7 @@ def _search(indexes: Sequence[Index], sought: Sought, words: Words, missing: Pos
 
 
 def _search_table(transaction: ReadTransaction, sought: Sought, words: Words, missing: Positions) -> Positions:
-    """Fill in the locations that the table of the database knows; return the positions that are still missing."""
+    """Fill in the locations from the table of the database; return the positions that are still missing."""
     size = transaction.count(LOCATIONS)
     if not size:
         return missing

@@ -1,8 +1,8 @@
-"""When runs are merged: few enough that a lookup stays cheap, seldom enough that writing does.
+"""Merge policy of runs: few runs keep look-ups cheap, rare merges keep writes cheap (as in a log-structured merge tree).
 
-Runs are merged from the newest on, so that the order of age, by which the newer location counts, is kept. Merging takes in as many as it
-must to stay below the limit, and then on while the next is no larger than what was gathered, so that each location is
-rewritten a logarithmic number of times.
+The newest runs are merged, so that the order by age stays the same: the newer location of a blob wins. A merge takes as
+many runs as needed to stay below the limit, and then more while the next run is not larger than the merged ones. So
+each location is rewritten a logarithmic number of times.
 """
 
 from __future__ import annotations
@@ -15,13 +15,13 @@ from hangar import limits
 __all__ = ["TABLE_ROWS", "runs_to_merge"]
 
 TABLE_ROWS: Final = 4 * limits.RUN_BLOBS
-"""Rows of the table of locations from which on they are put into a run."""
+"""From this number of rows on, the table of locations is moved into a run."""
 _MOST: Final = limits.MAX_RUNS - 1
-"""Runs that may be registered."""
+"""Maximum number of registered runs."""
 
 
 def runs_to_merge(counts: Sequence[int], fresh: int) -> int:
-    """How many of the newest runs are merged with a new one.
+    """Number of the newest runs to merge with a new one.
 
     Parameters
     ----------

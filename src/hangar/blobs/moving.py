@@ -1,8 +1,8 @@
-"""Moving blobs to another backend, or to the same one with other options: read, checked, written anew, read back, published.
+"""Moves blobs to another backend, or to other options of the same one: read, verify, write, read back, publish.
 
-A blob has a valid location at every moment: the old one until the transaction that records the new one, and both after it. Old bytes
-are never touched here; when nothing names their file any more, ``release`` gives it back. What has been moved is not moved
-again, so a conversion that was cut off goes on where it was. What is in memory is bounded by the batch, not by what is moved.
+A blob has a valid location at all times: the old one until the transaction that records the new one, and both after it.
+Old bytes are not changed; when no location names their file any more, ``release`` removes the file. Moved blobs are not
+moved again, so an interrupted conversion can be continued. Memory use is bounded by the batch size.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from hangar.publishing import publish
 __all__ = ["Mover"]
 
 _BATCH_BYTES: Final = 32 * 2**20
-"""Logical bytes that are read, and written, together."""
+"""Logical bytes of a batch."""
 _PUBLISH_BYTES: Final = 64 * 2**20
-"""Moved bytes from which on they are published: what an interrupt can cost."""
+"""Moved bytes after which a publish follows. An interrupt loses at most this much work."""
 
 
 class Mover:
@@ -40,16 +40,16 @@ class Mover:
     lock
         The writer lock, held by the caller.
     writer
-        Of its holder, with files of its own.
+        Blob writer of the lock's holder, with ``own_files``.
     options
-        Of the backend, as its ``check_options`` gave them.
+        Options of the backend, as its ``check_options`` returned them.
 
     Attributes
     ----------
     moved, nbytes
-        Blobs that were moved and published, and their logical bytes.
+        Number of blobs that were moved and published, and their logical bytes.
     damaged
-        Blobs that cannot be read, and what is the matter; they stay where they are.
+        Blobs that cannot be read, with the reason; they are not moved.
     """
 
     def __init__(self, store: BlobStore, lock: WriterLock, writer: BlobWriter, tag: str, options: Options) -> None:
@@ -65,19 +65,19 @@ class Mover:
         self.damaged: dict[bytes, str] = {}
 
     def move(self, digests: Digests, advance: Callable[[int], object]) -> None:
-        """Move those blobs that are not where they should be.
+        """Move the blobs that are not stored by the backend with its options.
 
         Parameters
         ----------
         digests
-            uint8, shape (n, 32), n at least one, none twice.
+            uint8, shape (n, 32), n at least one, without duplicates.
         advance
-            Told how many more were dealt with.
+            Called with the number of blobs that were handled.
 
         Raises
         ------
         DiskFullError, StorageError
-            Nothing stored was lost, and what was published stays moved.
+            Nothing stored is lost. Published blobs stay moved.
         """
         digests = self._present(digests)
         places = self._store.locate(digests).words
@@ -90,7 +90,7 @@ class Mover:
             advance(len(part))
 
     def publish(self) -> None:
-        """Let what was moved count."""
+        """Publish the new locations."""
         if not self._waiting:
             return
         publish(self._store.db, self._lock, self._writer)
@@ -98,16 +98,16 @@ class Mover:
         self.nbytes += self._waiting_bytes
         self._waiting = self._waiting_bytes = 0
 
-    # ------------------------------------------------------------------ what is to be moved
+    # ------------------------------------------------------------------ selecting
 
     def _present(self, digests: Digests) -> Digests:
         known = self._store.known(digests)
         for digest in digest_list(digests[~known]):
-            self.damaged[digest] = "it has no place in this repository"
+            self.damaged[digest] = "it has no location in this repository"
         return digests if known.all() else np.ascontiguousarray(digests[known])
 
     def _elsewhere(self, places: Words) -> Mask:
-        """Which locations are not of the backend and its options."""
+        """Mask of the locations that are not of the backend with its options."""
         elsewhere = np.ones(len(places), np.bool_)
         files = places[:, FILE_ROW] & FILE_MASK
         for file_id in np.unique(files).tolist():
@@ -119,7 +119,7 @@ class Mover:
         return elsewhere
 
     def _batches(self, places: Words, wanted: Positions) -> Iterator[Positions]:
-        """Positions in parts of bounded size, each in the order in which the blobs lie on disk."""
+        """Split positions into batches of bounded size, sorted by offset on disk."""
         if not wanted.size:
             return
         order = wanted[
@@ -131,7 +131,7 @@ class Mover:
     # ------------------------------------------------------------------ moving
 
     def _move(self, digests: Digests, places: Words) -> None:
-        """Move one batch; what is damaged is found by halving and left out."""
+        """Move one batch. Damaged blobs are found by bisection and skipped."""
         header_ids = np.unique(places[:, HEADER])
         header = self._store.header(int(header_ids[0]))
         try:
@@ -170,12 +170,12 @@ class Mover:
         self._count(len(names), nbytes)
 
     def _read_back(self, read: Callable[[], object]) -> None:
-        """Read what was written, with its checksums: the only copy is not given up for one that nobody has seen."""
+        """Re-read and verify the new copy before the old one is dropped."""
         try:
             read()
         except CorruptionError as error:
             raise StorageError(
-                f"backend {self._tag!r} does not give back what was written to it, so nothing more is converted: {error}"
+                f"backend {self._tag!r} does not return the bytes that were written to it; the conversion stops: {error}"
             ) from error
 
     def _count(self, count: int, nbytes: int) -> None:

@@ -1,9 +1,10 @@
-"""Offset table: where the blobs of one column of a commit lie, by position, so that they are found once and not at every read.
+"""Offset table: the locations of the blobs of one column of a commit, by position. Blobs are looked up once, not at every read.
 
-A table takes 12 to 20 bytes a blob: the offset in its file (or the row in its chunk), the checksum, and which of a few *extents* it belongs
-to. An extent is everything that many blobs have in common: file, stored length, codec, header, and in chunked files the offset of the
-chunk. A checksum is combined with the position, so an entry that stands at another position, by whatever accident, fails
-the check of the read. A location may become stale when the blob is moved; the read shows that, and the owner drops the table.
+A table takes 12 to 20 bytes a blob: the offset in its file (or the row in its chunk), the checksum, and the number of
+its *extent*. An extent is the part of a location that many blobs share: file, stored length, codec, header, and in
+chunked files the offset of the chunk. The checksum is XORed with the position. So an entry that ends up at another
+position by accident fails the checksum of the read. A location becomes stale when its blob is moved. A read then fails,
+and the owner drops the table.
 """
 
 from __future__ import annotations
@@ -48,15 +49,15 @@ class OffsetTable:
     Parameters
     ----------
     extents
-        Locations without what the blobs of each extent differ in, shape (k, 5); one of zeros stands for blobs without a location.
+        Shared part of the locations of each extent, shape (k, 5); zeros for blobs without a location.
     extent_of
-        Extent of each blob, shape (n,); empty where there is one extent.
+        Extent number of each blob, shape (n,); empty if there is only one extent.
     where
-        Offset of each blob in its file, or where it lies in a chunk its row; shape (n,).
+        Offset of each blob in its file, or its row in a chunk; shape (n,).
     checks
-        Checksum of each, combined with its position; shape (n,).
+        Checksum of each blob XOR its position; shape (n,).
     chunked
-        Which extents are chunks, bool, shape (k,).
+        Mask of the extents that are chunks, bool, shape (k,).
     """
 
     __slots__ = (
@@ -88,16 +89,16 @@ class OffsetTable:
         self._where_view, self._checks_view = where.data, checks.data
         self.count: Final = len(where)
         self.plain: Final = len(extents) == 1 and not chunked[0] and extents[0, FILE_ROW] != 0
-        """Whether all blobs lie in one file, as they are, with one size and header: ``file_id``, ``stored`` and ``header_id``."""
+        """Whether all blobs are unencoded in one file, with one size and header: ``file_id``, ``stored`` and ``header_id``."""
         self.file_id: Final = int(extents[0, FILE_ROW])
         self.stored: Final = int(extents[0, STORED])
         self.header_id: Final = int(extents[0, HEADER])
         self.end: Final = int(where.max()) + self.stored if self.plain else 0
-        """Of a plain table: the end of its last blob in the file."""
+        """End of the last blob in the file; 0 unless the table is plain."""
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the table."""
+        """Size of the table in bytes."""
         return sum(array.nbytes for array in self.arrays().values())
 
     def arrays(self) -> dict[str, npt.NDArray[Any]]:
@@ -112,12 +113,12 @@ class OffsetTable:
 
     @classmethod
     def build(cls, parts: Iterable[Words], is_chunked: Callable[[int], bool]) -> OffsetTable:
-        """The table of locations that come in the order of positions.
+        """Build a table from locations in the order of positions.
 
         Parameters
         ----------
         parts
-            Some at a time, shape (m, 5); zeros for a blob without a location.
+            Locations, a batch at a time, shape (m, 5); zeros for a blob without a location.
         is_chunked
             Whether the file of an id holds chunks.
         """

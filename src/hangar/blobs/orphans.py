@@ -1,8 +1,9 @@
-"""Blob files that no row of the database names and nobody writes: what writers left that were killed before they published.
+"""Orphaned blob files: files without a row in the database, left by writers that were killed before they published.
 
-A file whose end was recorded is used again by the next writer, and what a killed writer left in it is written over. A file that it had just
-begun has no row, so that nobody would ever look at it. The next writer with the writer lock removes such files. A living
-writer holds a shared lock on each of its files, so a file goes only when it can be locked alone and still has no row.
+A file with a recorded end is continued by the next writer, which overwrites the bytes that a killed writer left. A new
+file has no row yet, so nobody would ever use it again. The next writer with the writer lock removes such files. A
+living writer holds a shared lock on each of its files. So a file is removed only if it can be locked exclusively and
+still has no row.
 """
 
 from __future__ import annotations
@@ -22,14 +23,14 @@ _ID_DIGITS = 8
 
 
 def remove_orphans(db: Database, directory: Path) -> int:
-    """Remove blob files without a row, and return how many. The caller holds the writer lock.
+    """Remove blob files without a row; return how many. The caller holds the writer lock.
 
-    One that somebody writes or reads, or that cannot be removed, stays for another time.
+    A file that is open in a process, or that cannot be removed, is left for the next call.
     """
     removed = 0
     for path in _candidates(db, directory):
         with contextlib.suppress(PathNotFoundError, AccessError, StorageError), _locked_alone(path) as alone:
-            # Asked again: its writer may have published it and closed it since.
+            # Check again: its writer may have published and closed it since.
             if alone and path in _candidates(db, directory):
                 _fs.remove_file(path)
                 removed += 1
@@ -37,14 +38,14 @@ def remove_orphans(db: Database, directory: Path) -> int:
 
 
 def _candidates(db: Database, directory: Path) -> list[Path]:
-    """Files that have the name of a blob file, and no row."""
+    """Files that are named like a blob file and have no row."""
     place = directory / BLOB_DIRECTORY
     if not place.is_dir():
         return []
     paths = [path for path in place.iterdir() if _id_of(path) is not None]
     if not paths:
         return []
-    # The rows are read after the directory: a file that was published in between has one.
+    # Read the rows after the directory, so that a file published in between has one.
     with db.read() as transaction:
         named = {file_id for file_id, _ in scan_blob_files(transaction)}
         named.update(file_id for file_id, _ in removed_blob_files(transaction))
@@ -63,7 +64,7 @@ def _id_of(path: Path) -> int | None:
 
 @contextlib.contextmanager
 def _locked_alone(path: Path) -> Iterator[bool]:
-    """Whether a file could be locked alone; it is until the end of the block."""
+    """Try to lock a file exclusively until the end of the block; yields whether it succeeded."""
     descriptor = _fs.close_in_child(_fs.open_file(path))
     try:
         yield _fs.try_lock(descriptor, shared=False)

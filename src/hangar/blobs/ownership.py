@@ -1,8 +1,9 @@
-"""Who may append to a blob file: the token under which a :class:`~hangar.blobs.writer.BlobWriter` writes.
+"""Ownership of blob files: the token that allows a :class:`~hangar.blobs.writer.BlobWriter` to append to a file.
 
-The row of a file names the epoch of its owner. The holder of the writer lock goes on with files of its own epoch, and with those of earlier
-epochs whose holders are dead. A writer without that lock, as a fetch is, has no epoch: it makes files of its own, under
-:data:`NO_EPOCH`, and nobody goes on with them afterwards. So any number of processes write blobs at one time, and no file has two writers.
+The row of a file has the epoch of its owner. The holder of the writer lock continues files of its own epoch, and files
+of earlier epochs whose holders are dead. A writer without that lock, such as a fetch, has no epoch. It creates its own
+files, with :data:`NO_EPOCH`, and nobody continues them. So any number of processes can write blobs at the same time,
+and no file has two writers.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from hangar.errors import LockedError
 __all__ = ["NO_EPOCH", "FileOwner", "OwnFiles"]
 
 NO_EPOCH: Final = 0
-"""Epoch in the row of a file that nobody goes on with. The first writer lock has epoch 1."""
+"""Epoch of a file that nobody continues. The first writer lock has epoch 1."""
 
 
 class FileOwner(Protocol):
@@ -24,21 +25,21 @@ class FileOwner(Protocol):
 
     @property
     def epoch(self) -> int:
-        """Epoch that the rows of its files name."""
+        """Epoch to record in the rows of its files."""
 
     @property
     def held(self) -> bool:
-        """Whether this process has the right, as far as it knows without asking the database."""
+        """Whether this process has the right, as far as it knows without reading the database."""
 
     def require_held(self) -> None:
-        """Raise LockedError or InvalidStateError where :attr:`held` is False."""
+        """Raise LockedError or InvalidStateError if :attr:`held` is False."""
 
     def check(self, transaction: ReadTransaction | None = None) -> None:
-        """Raise LockedError where somebody else has taken over, as the database says, or ``transaction``."""
+        """Raise LockedError if the database (in ``transaction``, if given) shows another owner."""
 
 
 class OwnFiles:
-    """The right of a writer without the writer lock, for the process that made it: it appends to files of its own alone."""
+    """Right of a writer without the writer lock: it appends only to its own files, in the process that created it."""
 
     epoch: Final = NO_EPOCH
 
@@ -47,7 +48,7 @@ class OwnFiles:
 
     @property
     def held(self) -> bool:
-        """Whether this is the process that made it, and not a fork of it."""
+        """Whether this is the process that created it, not a fork of it."""
         return self._pid == os.getpid()
 
     def require_held(self) -> None:
@@ -56,5 +57,5 @@ class OwnFiles:
             raise LockedError(f"this is a fork of the process {self._pid}, which writes these blobs")
 
     def check(self, transaction: ReadTransaction | None = None) -> None:
-        """As :meth:`require_held`: nobody else can take over files of its own."""
+        """Like :meth:`require_held`: nobody can take over its files."""
         self.require_held()

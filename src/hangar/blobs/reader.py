@@ -1,8 +1,8 @@
-"""Reading blobs at locations that were looked up before: of a batch, of an offset table, of one blob.
+"""Blob reader: reads blobs at known locations: of a batch, of an offset table, or of one blob.
 
-Every byte is checked against the checksum of its location. A location may be stale, when the blob was moved; that shows as a
-``CorruptionError`` or a ``PathNotFoundError``, and what to do then is for the caller: ``BlobStore`` looks everything up once more, a
-column drops its offset table.
+Every byte is verified against the checksum in its location. A location becomes stale when its blob is moved. Then the
+read raises ``CorruptionError`` or ``PathNotFoundError``, and the caller handles it: ``BlobStore`` looks the blobs up
+again, a column drops its offset table.
 """
 
 from __future__ import annotations
@@ -44,11 +44,11 @@ __all__ = ["STALE", "BlobReader"]
 _FILE_MASK = np.uint64(FILE_BITS)
 _CACHED_HEADERS: Final = 65_536
 STALE: Final = (CorruptionError, PathNotFoundError)
-"""A stale location shows as one of these."""
+"""Errors that a stale location can cause."""
 
 
 class BlobReader:
-    """The blobs of one repository, by location.
+    """Reads blobs of one repository by location.
 
     Parameters
     ----------
@@ -75,7 +75,7 @@ class BlobReader:
         Raises
         ------
         CorruptionError
-            It is not recorded.
+            The header is not recorded.
         """
         found = self._headers.get(header_id) or self.locator.unpublished_header(header_id)
         if found is None:
@@ -91,16 +91,16 @@ class BlobReader:
     def read_rows_at(
         self, words: Words, header: Header, nbytes: int, out: Rows | None = None, *, digests: Digests | None = None
     ) -> Rows:
-        """As :meth:`read_rows`, at locations that were looked up before, and without a second attempt.
+        """Read rows at known locations. Like ``BlobStore.read_rows``, without a second attempt.
 
         Parameters
         ----------
         words
-            Locations, as :meth:`locate` gives them: uint64, shape (n, 5), n at least one.
+            Locations, as ``BlobStore.locate`` returns them: uint64, shape (n, 5), n at least one.
         digests
-            The digests of the same blobs, for those that lie in memory; None where none does.
+            Digests of the same blobs, needed for blobs in the memory of a writer; None if there are none.
         """
-        # The common case, in as few calls as can be: all in one file, as they are.
+        # Fast path of the common case: all blobs unencoded in one file.
         tail = words[:, STORED:]
         same = tail == tail[0]
         if same.item(same.argmin()):
@@ -137,7 +137,7 @@ class BlobReader:
         return rows
 
     def read_list_at(self, words: Words, *, digests: Digests | None = None) -> list[tuple[Header, Blob]]:
-        """As :meth:`read_list`, at locations that were looked up before, and without a second attempt.
+        """Read a list of blobs at known locations. Like ``BlobStore.read_list``, without a second attempt.
 
         Parameters
         ----------
@@ -166,7 +166,9 @@ class BlobReader:
         if backend.capabilities.raw:
             lengths = words[:, STORED]
             if int(lengths.max()) > LENGTH_MASK:
-                raise CorruptionError(f"a location in {file.path} names a codec, and nothing there is encoded")
+                raise CorruptionError(
+                    f"a location in {file.path} names a codec, but blobs of its backend are not encoded"
+                )
             mapped = file.need_all(words[:, OFFSET], lengths)
             kinds = {header.kind for header in headers}
             blobs, sums = gather_list(file, mapped, words[:, OFFSET], lengths, kinds, words[:, HEADER])
@@ -190,7 +192,7 @@ class BlobReader:
         return blobs
 
     def _read_encoded(self, found: Location, header: Header) -> Blob | None:
-        """The blob at one location of a file that is open, None where anything is not as expected."""
+        """The encoded blob at one location; None unless its file is open and the read succeeds."""
         opened = self.files.opened(found[FILE_ROW] & FILE_BITS)
         if opened is None or opened[1].capabilities.raw:
             return None
@@ -205,12 +207,12 @@ class BlobReader:
     def read_rows_of(
         self, table: OffsetTable, positions: Positions | range, header: Header, nbytes: int, out: Rows | None = None
     ) -> Rows:
-        """As :meth:`read_rows`, of the blobs at some positions of an offset table, and without a second attempt.
+        """Read the blobs at some positions of an offset table. Like ``BlobStore.read_rows``, without a second attempt.
 
         Raises
         ------
         CorruptionError, PathNotFoundError
-            One is damaged, or was moved since the table was made.
+            A blob is damaged, or was moved since the table was made.
         """
         if not len(positions):
             return np.empty((0, nbytes), np.uint8) if out is None else out
@@ -224,7 +226,7 @@ class BlobReader:
         return rows
 
     def read_one_of(self, table: OffsetTable, position: int) -> tuple[Header, Blob]:
-        """As :meth:`read_one`, of the blob at a position of an offset table; errors as of :meth:`read_rows_of`."""
+        """Read the blob at a position of an offset table. Raises the same errors as :meth:`read_rows_of`."""
         if table.plain and table.stored < LARGE_BYTES:
             file = self.files.raw.get(table.file_id)
             header = self._headers.get(table.header_id)
@@ -245,7 +247,7 @@ class BlobReader:
 
 
 def _gather(file: BlobFile, words: Words, nbytes: int, out: Rows | None, seed: int) -> Rows:
-    """Blobs of one file in which they lie as they are: ``nbytes`` is below 2^56."""
+    """Read unencoded blobs of one file; ``nbytes`` is below 2^56."""
     mapped = file.need_all(words[:, OFFSET], words[:, STORED])
     rows = np.empty((len(words), nbytes), np.uint8) if out is None else out
     gather_rows(file, mapped, words[:, OFFSET], words[:, CHECK], rows, seed)
@@ -253,7 +255,7 @@ def _gather(file: BlobFile, words: Words, nbytes: int, out: Rows | None, seed: i
 
 
 def _by_file(words: Words) -> list[tuple[int, Positions]]:
-    """Ids of the files that locations lie in, each with the positions of those locations."""
+    """Group locations by file: file id and positions of each group."""
     files = words[:, FILE_ROW] & FILE_MASK
     order = np.argsort(files, kind="stable")
     ordered = files[order]

@@ -1,4 +1,4 @@
-"""Every recorded location, in one state of the database: what checks, and giving back space, go through."""
+"""Snapshot of all recorded locations, for verification and for releasing disk space."""
 
 from __future__ import annotations
 
@@ -24,11 +24,11 @@ class Recorded(NamedTuple):
     files
         Rows of the blob files, by id.
     table
-        Locations in the table of the database, an index in memory; None where there are none.
+        Index of the locations in the table of the database; None if there are none.
     runs
         The registered runs that can be opened, newest first.
     damaged
-        Why the others cannot.
+        Why the other runs cannot be opened.
     """
 
     files: dict[int, BlobFileRow]
@@ -38,17 +38,17 @@ class Recorded(NamedTuple):
 
     @property
     def indexes(self) -> list[Index]:
-        """The table and the runs, in the order in which they count when runs are merged: of one digest the first that has it."""
+        """The table and the runs, in the order of precedence: the first one that has a digest wins when runs are merged."""
         return [*([] if self.table is None else [self.table]), *(run.index for run in self.runs)]
 
 
 def scan_recorded(store: BlobStore) -> Recorded:
-    """Read all that is recorded of locations.
+    """Read all recorded locations.
 
     Raises
     ------
     CorruptionError
-        A row of the database is damaged. Runs are not read here: what is wrong inside of one, ``Run.verify`` says.
+        A row of the database is damaged. The content of runs is not verified here; ``Run.verify`` does that.
     """
     with store.db.read() as transaction:
         files = dict(scan_blob_files(transaction))

@@ -1,7 +1,7 @@
-"""Checking what is recorded of blobs, without reading one: locations, the ends of files, ids, headers.
+"""Verifies the database records of blobs, without reading blobs: locations, recorded ends of files, ids, headers.
 
-A file whose recorded end lies before a location would be written over by the next writer, and an id that is given twice would lose a file; so
-neither may go unseen.
+If a location is beyond the recorded end of its file, the next writer would overwrite the blob. If an id is used twice,
+a file would be lost.
 """
 
 from __future__ import annotations
@@ -21,7 +21,7 @@ __all__ = ["verify_locations"]
 
 
 def verify_locations(store: BlobStore) -> Iterator[str]:
-    """What is wrong with the records of blobs, a sentence each.
+    """Yield the problems of the records, a sentence each.
 
     Raises
     ------
@@ -50,7 +50,7 @@ def _of_file(file_id: int, row: BlobFileRow | None, words: Words) -> Iterator[st
     if row is None:
         yield f"{len(words):,} blobs lie in blob file {file_id:08x}, which is not recorded"
         return
-    # Offsets of damaged rows may be near 2^64: as Python's ints, the sums are right.
+    # Python ints, because offsets of damaged rows may be near 2^64 and the sums would overflow.
     lengths = words[:, STORED] & np.uint64(LENGTH_MASK)
     last = max(map(sum, zip(words[:, OFFSET].tolist(), lengths.tolist(), strict=True)))
     if last > row.end:

@@ -1,10 +1,10 @@
-"""Giving back the space of blob files that no location names any more.
+"""Removes blob files that no location names any more, to release their disk space.
 
-A location that has been replaced may still stand in an older run. Such runs are merged first, with all that are newer, by which only
-the newest location of each blob stays; so that, before a file goes, nothing in the database or in a registered run names it.
-A file goes only while it is locked alone: one that a reader or a writer has open stays, recorded, for another time. The
-row of a file goes before the file, together with a note that it is to be removed, so that a crash between leaves no
-recorded file missing and no file forgotten. The caller holds the writer lock.
+A replaced location may still be in an older run. Such runs are merged with all newer ones first, and only the newest
+location of each blob is kept. So nothing in the database or in a registered run names a file when it is removed. A file
+is removed only while it is locked exclusively: a file that a reader or writer has open is left for the next call. The
+row of a file is deleted before the file, together with a record that the file is to be removed. So a crash in between
+leaves no recorded file missing and no file forgotten. The caller holds the writer lock.
 """
 
 from __future__ import annotations
@@ -36,20 +36,20 @@ from hangar.publishing import publish, publish_rows
 __all__ = ["Released", "release_files"]
 
 _PIECE: Final = 2**18
-"""Entries of a run that are looked at together."""
+"""Entries of a run that are read at a time."""
 _FILE_ROW_COLUMN: Final = ENTRY_WORDS - 5 + FILE_ROW
 
 
 @dataclass(frozen=True, slots=True)
 class Released:
-    """What was given back.
+    """Result of :func:`release_files`.
 
     Attributes
     ----------
     removed, nbytes
-        Files that were removed, and their size.
+        Number of removed files, and their size.
     kept
-        Files that nothing names and that somebody has open.
+        Number of unnamed files that are open in a process.
     """
 
     removed: int = 0
@@ -58,14 +58,14 @@ class Released:
 
 
 def release_files(store: BlobStore, lock: WriterLock) -> Released:
-    """Remove the blob files that nothing names, as far as nobody has them open.
+    """Remove the blob files that no location names and that no process has open.
 
-    Where a run is damaged, nothing is: it cannot be told what its locations were.
+    If a run is damaged, no file is removed, because its locations are not known.
 
     Raises
     ------
     StorageError, DiskFullError
-        What remains is removed by the next call.
+        The next call removes the rest.
     """
     store.refresh()
     _finish(store, lock)
@@ -83,7 +83,7 @@ def _release(store: BlobStore, lock: WriterLock) -> Released:
         if worth:
             publish(store.db, lock, _MergedRuns(store, newest))
     with _alone(store, free) as locked:
-        # Looked at again: while a file is locked alone nobody can add to it, or begin to read it.
+        # Check again: nobody can append to a locked file or open it for reading.
         still, newest = _unnamed(store)
         going = {} if newest else {file_id: size for file_id, size in locked.items() if file_id in still}
 
@@ -98,7 +98,7 @@ def _release(store: BlobStore, lock: WriterLock) -> Released:
 
 
 def _finish(store: BlobStore, lock: WriterLock) -> None:
-    """Remove the files that are noted to be removed."""
+    """Remove the files that are recorded as to be removed."""
     with store.db.read() as transaction:
         noted = removed_blob_files(transaction)
     for file_id, tag in noted:
@@ -115,7 +115,7 @@ def _finish(store: BlobStore, lock: WriterLock) -> None:
 
 @contextlib.contextmanager
 def _alone(store: BlobStore, files: dict[int, str]) -> Iterator[dict[int, int]]:
-    """Those of the files that can be locked alone, with their sizes; locked until the end of the block."""
+    """Lock files exclusively until the end of the block; yields the size of each file that could be locked."""
     locked: dict[int, int] = {}
     descriptors: list[int] = []
     try:
@@ -124,7 +124,7 @@ def _alone(store: BlobStore, files: dict[int, str]) -> Iterator[dict[int, int]]:
             try:
                 descriptor = _fs.close_in_child(_fs.open_file(path))
             except PathNotFoundError:
-                # It is lost already, and what was in it was written again: its row alone is left.
+                # The file is lost, and its blobs were stored again. Only the row is left.
                 locked[file_id] = 0
                 continue
             descriptors.append(descriptor)
@@ -137,7 +137,7 @@ def _alone(store: BlobStore, files: dict[int, str]) -> Iterator[dict[int, int]]:
 
 
 class _MergedRuns:
-    """The newest ``newest`` runs and the table as one run, in which each blob has its newest location alone."""
+    """Merge of the newest ``newest`` runs and the table into one run, with only the newest location of each blob."""
 
     def __init__(self, store: BlobStore, newest: int) -> None:
         self._store = store
@@ -156,11 +156,11 @@ class _MergedRuns:
         self._store.refresh()
 
     def rollback(self) -> None:
-        """Nothing of it is in memory. The file is left to gc, because the transaction may have committed after all."""
+        """Nothing to do. The file is left for gc, because the transaction may have committed."""
 
 
 def _unnamed(store: BlobStore) -> tuple[dict[int, str], int]:
-    """Files that no blob's newest location names, and how many of the newest runs hold the older ones that do.
+    """Files that no blob's newest location names, and how many of the newest runs contain outdated locations in them.
 
     Raises
     ------
@@ -185,7 +185,7 @@ def _unnamed(store: BlobStore) -> tuple[dict[int, str], int]:
 
 
 def _files_of(index: Index) -> set[int]:
-    """Ids of the files that an index names."""
+    """Ids of the files in the locations of an index."""
     found: set[int] = set()
     for start in range(0, index.count, _PIECE):
         places = index.entries[start : start + _PIECE, _FILE_ROW_COLUMN] & FILE_MASK
@@ -194,7 +194,7 @@ def _files_of(index: Index) -> set[int]:
 
 
 def _files_of_newest(index: Index, newer: Sequence[Index]) -> set[int]:
-    """The same, without the entries of blobs that a newer index has."""
+    """Like :func:`_files_of`, without the blobs that a newer index has."""
     found: set[int] = set()
     for start in range(0, index.count, _PIECE):
         piece = index.part(start, start + _PIECE)

@@ -1,9 +1,9 @@
-"""Run files: the locations of one large batch of blobs, immutable, sorted by digest, mapped into memory.
+"""Run file: an immutable, memory-mapped index of the locations of many blobs, sorted by digest (a sorted string table).
 
-A run is a header of 64 bytes, the prefix column (8 bytes a blob) and the entries (64 bytes a blob), as ``index`` describes them. It is
-written once, whole and durably, and only then named by the database. Opening one costs the same whatever its size: the header is
-checked then, the body when ``verify`` is asked to. Until it is, a damaged body cannot give wrong data: a digest that does
-not match is not found, and a location that does not belong to its digest fails the checksum of the read.
+A run is a header of 64 bytes, the prefix column (8 bytes a blob) and the entries (64 bytes a blob), as ``index``
+describes them. It is written and synced as a whole, and then registered in the database. Opening a run verifies only
+its header, in constant time; ``verify`` checks the body. Without that, a damaged body still cannot give wrong data: a
+damaged digest is not found, and a damaged location fails the checksum of the read.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ _MAGIC = b"HANGARRN"
 _VERSION = 0
 _RUN_HEADER_BYTES: Final = _HEADER.size
 _PIECE_BLOBS: Final = 2**20
-"""Blobs of runs that are merged in memory at a time."""
+"""Number of blobs that are merged in memory at a time."""
 
 
 def run_bytes(count: int) -> int:
@@ -40,10 +40,10 @@ def run_bytes(count: int) -> int:
 
 
 def write_run(path: Path, run_id: int, indexes: Sequence[Index]) -> int:
-    """Write what ``indexes`` hold as one run, durably, and return how many blobs that is.
+    """Merge ``indexes`` into one run, sync it, and return its number of blobs.
 
-    Where two of them hold one digest, the earlier in the sequence counts. What is in memory at a time is bounded, however
-    large the runs that are merged; they are read twice then, because the size of the columns must be known first.
+    If two indexes have the same digest, the earlier one in the sequence wins. Memory is bounded: large indexes are
+    merged in pieces, in two passes, because the size of the columns must be known first.
     """
     total = sum(index.count for index in indexes)
     if total <= _PIECE_BLOBS:
@@ -80,7 +80,7 @@ def _write_columns(descriptor: int, path: Path, run_id: int, count: int, pieces:
 
 
 def _pieces(indexes: Sequence[Index]) -> Iterator[list[Index]]:
-    """Parts of sorted indexes that cover the same digests, some hundred thousand blobs at a time."""
+    """Split sorted indexes at common digests, into pieces of some hundred thousand blobs."""
     largest = max(indexes, key=lambda index: index.count)
     step = max(1, _PIECE_BLOBS * largest.count // sum(index.count for index in indexes))
     starts = [0] * len(indexes)
@@ -92,7 +92,7 @@ def _pieces(indexes: Sequence[Index]) -> Iterator[list[Index]]:
 
 
 def _repeats(piece: Sequence[Index]) -> int:
-    """How many entries of a piece repeat a digest."""
+    """Number of entries of a piece that repeat a digest."""
     prefixes = np.concatenate([index.prefixes for index in piece])
     prefixes.sort()
     if not (prefixes[1:] == prefixes[:-1]).any():
@@ -110,7 +110,7 @@ def _header(run_id: int, count: int, prefix_sum: int, entry_sum: int) -> bytes:
 
 
 class _RunFile:
-    """The file of a run: its map, and the descriptor that says whether it is still as long as that."""
+    """File of a run: its memory map, and a descriptor to check that the file is still as long as the map."""
 
     _descriptor = -1
 
@@ -127,9 +127,9 @@ class _RunFile:
             _fs.raise_for(error, "map", path)
 
     def check(self) -> None:
-        """Make sure that the file was not cut: reading beyond its end would be a signal."""
+        """Check that the file was not truncated: a read beyond its end raises SIGBUS."""
         if os.lseek(self._descriptor, 0, os.SEEK_END) < self._size:
-            raise CorruptionError(f"run {self._path} was cut: it had {self._size} bytes")
+            raise CorruptionError(f"run {self._path} was truncated: it had {self._size} bytes")
 
     def __del__(self) -> None:
         if self._descriptor >= 0:
@@ -142,14 +142,14 @@ class Run:
     Attributes
     ----------
     index
-        What it holds, mapped.
+        Its locations, in the memory map.
 
     Raises
     ------
     CorruptionError
-        The file is no run of this id and count, or its header is damaged.
+        The file is not a run of this id and count, or its header is damaged.
     PathNotFoundError, StorageError
-        It is not there, or cannot be read.
+        The file does not exist, or cannot be read.
     """
 
     __slots__ = ("_file", "_sums", "count", "index", "path", "run_id")
@@ -162,7 +162,7 @@ class Run:
         mapped = file.map
         magic, version, found_id, found_count, *sums, _, check = _HEADER.unpack_from(mapped)
         if magic != _MAGIC or check != checksum(mapped[: _RUN_HEADER_BYTES - 8], 0):
-            raise CorruptionError(f"run {path} does not begin with an undamaged header")
+            raise CorruptionError(f"the header of run {path} is damaged")
         if version != _VERSION:
             raise UnsupportedVersionError(f"run {path} has version {version}, which needs a newer Hangar")
         if (found_id, found_count) != (run_id, count):
@@ -179,7 +179,7 @@ class Run:
         Raises
         ------
         CorruptionError
-            Something in it changed since it was written.
+            The file is damaged.
         """
         self._file.check()
         index = self.index

@@ -1,10 +1,10 @@
-"""Blobs by digest: read in batches, every byte of them checked.
+"""Blob store: reads blobs by digest, in batches, and verifies every byte.
 
-A read gives what its digest names or raises ``CorruptionError``: the location must be of the right header, lie within the file, and the
-checksum of what was copied out must match. Where one of these fails the blob is looked up once more from scratch, because its
-file may have been moved meanwhile. A blob without a location is looked up once: :meth:`BlobStore.locate` says which these are. What is
-handed out is fresh memory. Reads may come from several threads, and from a forked child. ``writer`` writes; its
-unpublished blobs are readable here, in its own process.
+A read returns the content that its digest names, or raises ``CorruptionError``: the location must have the right header
+and be within the file, and the checksum of the copy must match. If one of these checks fails, all caches are dropped
+and the blob is looked up once more, because it may have been moved. For a blob without a location there is no second
+look-up; :meth:`BlobStore.locate` returns a mask of them. Results are in new memory. Several threads, and a forked
+child, may read. ``writer`` writes blobs; its unpublished blobs are readable here, in its own process.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _T = TypeVar("_T")
 
 
 class BlobStore(BlobReader):
-    """The blobs of one repository, by digest.
+    """Blobs of one repository, by digest.
 
     Parameters
     ----------
@@ -47,18 +47,18 @@ class BlobStore(BlobReader):
     """
 
     def close(self) -> None:
-        """Let go of all files. A store that is used again opens them again."""
+        """Close all files. They are opened again when the store is used again."""
         self.refresh()
 
     def refresh(self) -> None:
-        """Forget what was remembered of where blobs lie."""
+        """Drop the caches of locations and open files."""
         self.locator.forget()
         self.files.clear()
 
     # ------------------------------------------------------------------ looking up
 
     def locate(self, digests: Digests) -> Located:
-        """Locations of blobs, and which of them have none.
+        """Look up the locations of blobs; the result also has the positions of blobs without one.
 
         Parameters
         ----------
@@ -70,7 +70,7 @@ class BlobStore(BlobReader):
         return self.locator.locate(Sought.of(_checked_digests(digests)))
 
     def known(self, digests: Digests) -> Mask:
-        """Which blobs are stored; those that only wait in the memory of the writer do not count.
+        """Mask of the blobs that are stored in a file. Blobs that are only in the memory of a writer do not count.
 
         Parameters
         ----------
@@ -91,7 +91,7 @@ class BlobStore(BlobReader):
         return known
 
     def lost(self, digest: bytes) -> CorruptionError:
-        """The error for a blob that has no location and that no remote promised.
+        """Error for a blob that has no location and that no remote promised.
 
         Raises
         ------
@@ -100,13 +100,13 @@ class BlobStore(BlobReader):
         """
         self.db.require_in_place()
         return CorruptionError(
-            f"blob {digest.hex()} is not in this repository, and nothing says that a remote has it"
+            f"blob {digest.hex()} is not in this repository, and no remote is known to have it"
             + "".join(f"; {reason}" for reason in self.locator.damage())
             + ": run `hangar fsck --data` to see what is affected"
         )
 
     def shared_header(self, digests: Digests) -> Header | None:
-        """The header that all of ``digests`` have; None where they have several, or one is not in a file."""
+        """The common header of ``digests``; None if they have several, or a blob is not in a file."""
         header_ids = self.locate(digests).words[:, HEADER]
         if not len(header_ids) or (header_ids != header_ids[0]).any() or not header_ids[0]:
             return None
@@ -115,7 +115,7 @@ class BlobStore(BlobReader):
     # ------------------------------------------------------------------ reading
 
     def read_rows(self, digests: Digests, header: Header, nbytes: int, out: Rows | None = None) -> Rows:
-        """Blobs of one header, stacked.
+        """Read blobs of one header, stacked into one array.
 
         Parameters
         ----------
@@ -126,17 +126,17 @@ class BlobStore(BlobReader):
         nbytes
             Size of each.
         out
-            uint8, shape (n, nbytes), C order, to read into; None: fresh memory.
+            uint8, shape (n, nbytes), C order, to read into; None: new memory.
 
         Returns
         -------
         numpy.ndarray
-            uint8, shape (n, nbytes): ``out``, or fresh memory.
+            uint8, shape (n, nbytes): ``out``, or new memory.
 
         Raises
         ------
         CorruptionError
-            One is missing, damaged, or of another header; the message names digest and file.
+            A blob is missing, damaged, or has another header; the message names digest and file.
         """
         digests = _checked_digests(digests)
         count = digests.shape[0]
@@ -151,17 +151,17 @@ class BlobStore(BlobReader):
             return self._again(lambda words: self.read_rows_at(words, header, nbytes, out, digests=digests), digests)
 
     def read_list(self, digests: Sequence[bytes]) -> list[tuple[Header, Blob]]:
-        """Blobs of any headers, in the order of ``digests``: header and logical bytes of each.
+        """Read blobs of any headers, in the order of ``digests``: header and logical bytes of each.
 
         Returns
         -------
         list
-            The bytes of an ndarray are a fresh uint8 array, those of a str or bytes value ``bytes``.
+            Header and logical bytes: a new uint8 array for an ndarray, ``bytes`` for a str or bytes value.
 
         Raises
         ------
         CorruptionError
-            One is missing or damaged; the message names digest and file.
+            A blob is missing or damaged; the message names digest and file.
         """
         if not digests:
             return []
@@ -175,7 +175,7 @@ class BlobStore(BlobReader):
             return self._again(lambda words: self.read_list_at(words, digests=array), array)
 
     def read_one(self, digest: bytes) -> tuple[Header, Blob]:
-        """One blob: header and logical bytes, as :meth:`read_list` gives them."""
+        """Read one blob: header and logical bytes, as in :meth:`read_list`."""
         found = self.locator.locate_one(digest)
         if found is not None:
             offset, check, stored, header_id, file_row = found
@@ -197,20 +197,20 @@ class BlobStore(BlobReader):
                 blob = self._read_encoded(found, header)
                 if blob is not None:
                     return header, blob
-        # The general way, which also raises the errors.
+        # The general path, which also raises the errors.
         return self.read_list([digest])[0]
 
     # ------------------------------------------------------------------ where a read failed
 
     def _locate_all(self, digests: Digests) -> Words:
-        """Locations of blobs, all of which must have one."""
+        """Locations of blobs; raises if a blob has none."""
         words, missing = self.locator.locate(Sought.of(digests))
         if missing.size:
             raise self.lost(digests[missing[0]].tobytes())
         return words
 
     def _again(self, read: Callable[[Words], _T], digests: Digests) -> _T:
-        """Read once more, from locations that are looked up from scratch."""
+        """Read again, after dropping all caches and looking up the locations again."""
         self.db.require_in_place()
         self.refresh()
         words = self._locate_all(digests)
@@ -221,7 +221,7 @@ class BlobStore(BlobReader):
             raise CorruptionError(str(error)) from error
 
     def _name_damage(self, digests: Digests, words: Words, error: Exception) -> None:
-        """Raise an error that names the first damaged one of ``digests``, and its file."""
+        """Raise an error that names the first damaged blob of ``digests`` and its file."""
         for at in range(len(digests)):
             try:
                 self.read_list_at(words[at : at + 1], digests=digests[at : at + 1])

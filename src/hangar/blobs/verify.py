@@ -1,7 +1,7 @@
-"""Checking everything that is stored: blob files, runs, and every blob against its digest.
+"""Verifies all stored data: blob files, runs, and every blob against its digest.
 
-Nothing is changed, and nothing that is wrong stops the check: each thing found is told with its digest, where it has one, and its
-file. Blobs are read in the order in which they lie on disk, a few megabytes at a time, large ones in pieces.
+Nothing is changed, and damage does not stop the check: each problem is reported with its digest, if it has one, and its
+file. Blobs are read in the order of their offsets on disk, a few megabytes at a time, large ones in pieces.
 """
 
 from __future__ import annotations
@@ -56,25 +56,25 @@ from hangar.progress import Progress, Reporter, report
 __all__ = ["Damage", "surplus", "verify_blobs", "verify_files"]
 
 Reason = str | MissingPackageError
-"""What is wrong with a blob, or which package it takes to tell."""
+"""Problem of a blob, or the package that is needed to check it."""
 _CHUNK_BLOBS: Final = 65_536
 _CHUNK_BYTES: Final = 16 * 2**20
 _OTHER_CONTENT: Final = "its content is not what the digest names"
 
 
 class Damage(msgspec.Struct, frozen=True):
-    """One thing that is wrong.
+    """A problem that was found.
 
     Attributes
     ----------
     digest
-        The blob concerned, or None where it is a file as a whole.
+        Digest of the blob; None for a problem of a whole file.
     file
-        Path of the file, below ``.hangar``; empty where it is not known.
+        Path of the file, relative to ``.hangar``; empty if not known.
     detail
-        What is the matter.
+        Description of the problem.
     unchecked
-        It is no damage: a package that is not installed is needed to tell.
+        Not damage: the check needs a package that is not installed.
     """
 
     digest: bytes | None
@@ -84,7 +84,7 @@ class Damage(msgspec.Struct, frozen=True):
 
 
 def missing_backends(store: BlobStore) -> dict[str, str]:
-    """Backends that recorded files need and that are not installed, and what to do about each."""
+    """Tags of needed backends that are not installed, with a message for each."""
     with store.db.read() as transaction:
         tags = {row.tag for _, row in scan_blob_files(transaction)}
     found: dict[str, str] = {}
@@ -97,7 +97,7 @@ def missing_backends(store: BlobStore) -> dict[str, str]:
 
 
 def verify_files(store: BlobStore) -> Iterator[Damage]:
-    """Check that each recorded file is there, is what it should be and holds what was recorded, and every byte of the runs."""
+    """Check that each recorded file exists, has the right header and is long enough; verify every byte of the runs."""
     with store.db.read() as transaction:
         runs = scan_runs(transaction)
         files = scan_blob_files(transaction)
@@ -127,10 +127,10 @@ def verify_files(store: BlobStore) -> Iterator[Damage]:
 
 
 def surplus(store: BlobStore) -> Iterator[Damage]:
-    """Bytes on disk that the database knows nothing of; no damage in themselves, and the next writer writes over them.
+    """Bytes on disk that the database does not know. They are not damage; the next writer overwrites them.
 
-    A batch that was not finished leaves them, and so does one that is being written. Where neither is the case the database is
-    older than its files: it was restored from a copy, and what was written since the copy is not in it.
+    An unfinished batch leaves such bytes, and a batch in progress has them. In all other cases the database is older
+    than its files: it was restored from a backup, and writes since the backup are not in it.
     """
     with store.db.read() as transaction:
         runs = {run_path(store.directory, run_id).name for run_id, _ in scan_runs(transaction)}
@@ -158,7 +158,7 @@ def _files_in(directory: Path) -> list[Path]:
 
 
 def _is_enough(store: BlobStore, path: Path, file_id: int, tag: str) -> bool:
-    """Whether a lost or damaged file has all that is still needed of it, because the rest was written again."""
+    """Whether a lost or damaged file still has all needed bytes, because the lost blobs were stored again elsewhere."""
     try:
         needed = _needed_bytes(store, file_id)
         if needed:
@@ -169,7 +169,7 @@ def _is_enough(store: BlobStore, path: Path, file_id: int, tag: str) -> bool:
 
 
 def _now(store: BlobStore) -> tuple[set[int], set[int]]:
-    """Ids of the runs and of the blob files that are recorded now: one that is not any more was moved, and not damaged."""
+    """Ids of the runs and blob files that are recorded now. A file that is no longer recorded was moved, not damaged."""
     with store.db.read() as transaction:
         return {run_id for run_id, _ in scan_runs(transaction)}, {
             file_id for file_id, _ in scan_blob_files(transaction)
@@ -177,7 +177,7 @@ def _now(store: BlobStore) -> tuple[set[int], set[int]]:
 
 
 def _needed_bytes(store: BlobStore, file_id: int) -> int:
-    """How much of a file is still needed: up to where the last blob in it ends that was not stored again elsewhere since."""
+    """Number of bytes of a file that are still needed: the end of its last blob that was not stored again elsewhere."""
     store.refresh()
     needed = 0
     for index in scan_recorded(store).indexes:
@@ -190,7 +190,7 @@ def _needed_bytes(store: BlobStore, file_id: int) -> int:
 
 
 def verify_blobs(store: BlobStore, progress: Progress = None) -> Iterator[Damage]:
-    """Read every blob that has a location and compare it with its digest."""
+    """Read every blob that has a location and compare its content with its digest."""
     store.refresh()
     try:
         indexes = scan_recorded(store).indexes
@@ -211,7 +211,7 @@ def verify_blobs(store: BlobStore, progress: Progress = None) -> Iterator[Damage
 
 
 def _verify(store: BlobStore, digests: Digests, reporter: Reporter) -> Iterator[Damage]:
-    """Check some thousand blobs, in the order in which they lie on disk."""
+    """Check some thousand blobs, in the order of their offsets on disk."""
     places = _locate(store, digests)
     order = np.lexsort((places[:, OFFSET], places[:, FILE_ROW] & FILE_MASK))
     sizes = _sizes(store, places)
@@ -227,7 +227,7 @@ def _verify(store: BlobStore, digests: Digests, reporter: Reporter) -> Iterator[
         suspects += [at for at, _ in _failing(store, digests, places, part)]
         reporter.advance(len(part))
     if suspects:
-        # Their files may have been moved meanwhile: only what fails when it is looked up again is damaged.
+        # Blobs may have been moved during the check: only those that fail again after a new look-up are damaged.
         store.refresh()
         places = _locate(store, digests)
         for at, reason in _still_failing(store, digests, places, suspects):
@@ -240,7 +240,7 @@ def _verify(store: BlobStore, digests: Digests, reporter: Reporter) -> Iterator[
 
 
 def _sizes(store: BlobStore, places: Words) -> npt.NDArray[np.float64]:
-    """Bytes that each blob takes in memory; of one whose header cannot be read, those that it takes in its file."""
+    """Size of each blob in memory; the stored size if a header cannot be read."""
     try:
         return logical_sizes(store, places).astype(np.float64)
     except ResourceLimitError:
@@ -251,7 +251,7 @@ def _sizes(store: BlobStore, places: Words) -> npt.NDArray[np.float64]:
 
 
 def _problem_of_large(store: BlobStore, digest: bytes, words: Words) -> Reason | None:
-    """What is wrong with a blob that is read and hashed piece by piece, None where nothing is."""
+    """Check a large blob piece by piece; return the problem, or None."""
     location: Location = tuple(words.tolist())
     header_id = location[HEADER]
     try:
@@ -273,7 +273,7 @@ def _problem_of_large(store: BlobStore, digest: bytes, words: Words) -> Reason |
 def _still_failing(
     store: BlobStore, digests: Digests, places: Words, suspects: list[int]
 ) -> Iterator[tuple[int, Reason]]:
-    """Which of the suspects fail again, and why."""
+    """Yield the suspects that fail again, with the problem."""
     large = _sizes(store, places)[suspects] >= _CHUNK_BYTES
     for at, is_large in zip(suspects, large.tolist(), strict=True):
         if is_large:
@@ -286,7 +286,7 @@ def _still_failing(
 
 
 def _locate(store: BlobStore, digests: Digests) -> Words:
-    """Locations of blobs; all zero where there is none, or where its row is damaged."""
+    """Locations of blobs; zeros for a blob without one, or with a damaged row."""
     try:
         return store.locate(digests).words
     except ResourceLimitError:
@@ -300,7 +300,7 @@ def _locate(store: BlobStore, digests: Digests) -> Words:
 
 
 def _failing(store: BlobStore, digests: Digests, places: Words, part: Positions) -> Iterator[tuple[int, Reason]]:
-    """Which of a part of the blobs do not read, or not as their digests say; found by halving."""
+    """Yield the blobs of a part that cannot be read or do not match their digests; found by bisection."""
     try:
         blobs = store.read_list_at(places[part], digests=digests[part])
     except ResourceLimitError:
@@ -318,7 +318,7 @@ def _failing(store: BlobStore, digests: Digests, places: Words, part: Positions)
 
 
 def _file_of(store: BlobStore, file_id: int) -> str:
-    """The name of a blob file below ``.hangar``, as far as it is known."""
+    """Path of a blob file relative to ``.hangar``; empty if not known."""
     try:
         with store.db.read() as transaction:
             row = get_blob_file(transaction, file_id)

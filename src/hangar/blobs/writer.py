@@ -221,7 +221,7 @@ class BlobWriter:
         locations.set_checks(batch.header_ids, sums)
         self.unpublished.headers.update(batch.headers)
         self.unpublished.add(Index.build(batch.sought, locations.take(batch.places)))
-        self._store.locator.arrange()
+        self._store.locator.update_indexes()
 
     def add_one(self, tag: str, header: Header, buffer: Buffer, digest: bytes, options: Options = _NO_OPTIONS) -> None:
         """Add one blob. It is buffered in memory until there are enough for a batch, and readable at once."""
@@ -429,7 +429,7 @@ class BlobWriter:
     def _forget(self) -> None:
         self._replaces = False
         self.unpublished.clear()
-        self._store.locator.arrange()
+        self._store.locator.update_indexes()
 
 
 def _warn_of_repair(count: int, reasons: list[str]) -> None:
