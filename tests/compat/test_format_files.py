@@ -66,8 +66,11 @@ def one_file(path: Path, glob: str) -> bytes:
 def test_files(everything: Everything) -> None:
     directory = everything[0] / ".hangar"
     found = [file.relative_to(directory).as_posix() for file in directory.rglob("*") if file.is_file()]
-    stated = {path: pattern(path.replace(".", r"\.")) for path in column("files", "path")}
-    assert [name for name in found if not any(one.match(name) for one in stated.values())] == []
+    stated = {path: pattern(path.replace(".", r"\.")) for path in column("files", "path") if not path.endswith("/")}
+    # Of the directory of caches the page says that it may be missing: small columns have no file there.
+    assert [path for path in column("files", "path") if path.endswith("/")] == ["cache/"]
+    named = [name for name in found if not name.startswith("cache/")]
+    assert [name for name in named if not any(one.match(name) for one in stated.values())] == []
     assert [path for path, one in stated.items() if not any(map(one.match, found))] == []
 
 
@@ -117,7 +120,7 @@ def test_run_header_and_entries(everything: Everything) -> None:
 def test_location() -> None:
     rows = TABLES_OF_PAGE["spec-location"]
     assert [row["word"] for row in rows] == ["0", "1", "2", "3", "4"]
-    stated = ["offset in", "check of", "codec", "number of the header", "row in the chunk"]
+    stated = ["offset in", "check of", "codec", "id of the header", "row in the chunk"]
     assert all(row["content"].startswith(words) for row, words in zip(rows, stated, strict=True))
     assert PAGE_NAMES["location"](1, 2, 3, 4, 5, 6, 7) == struct.pack("<5Q", 1, 2, 3 << 56 | 4, 5, 6 << 32 | 7)
 
