@@ -82,7 +82,7 @@ def drop_the_branch(transaction: WriteTransaction) -> None:
         (drop_next_id, "location", "next id"),
         (shift_generation, "commit", "generation"),
         (drop_headers, "location", "header"),
-        (drop_locations, "blob", "no place of it is known"),
+        (drop_locations, "blob", "it has no known location"),
         (drop_a_commit, "commit", "missing"),
         (drop_the_branch, "ref", "does not exist"),
     ],
@@ -134,4 +134,4 @@ def test_a_short_value_that_is_named_by_digest_is_found(repo: Repository, monkey
         column["short"] = "short"
         writer.commit("unsound")
     (problem,) = repo.fsck().problems
-    assert (problem.kind, "must lie in the tree" in problem.detail) == ("node", True)
+    assert (problem.kind, "must be inline in the tree" in problem.detail) == ("node", True)

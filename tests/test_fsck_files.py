@@ -195,7 +195,7 @@ def test_a_damaged_table_of_commits_is_told_where_a_whole_digest_is_not_found(
     monkeypatch.setattr(
         type(stores.db), "page_problems", lambda self, table=None: [f"table '{table.name}': page 7 is damaged"]
     )
-    with pytest.raises(CorruptionError, match="cannot be looked for"):
+    with pytest.raises(CorruptionError, match="cannot be looked up"):
         resolve(stores.db, stores.refs, "ab" * 32)
 
 

@@ -278,7 +278,7 @@ def test_row_9_deleting_the_lock_file_admits_nobody(directory: Path, db: Databas
         # Nor does a new one in its place, empty or with another token.
         for forged in (b"", b"hangar 1\n", re.sub(rb"[0-9a-f]{32}", b"0" * 32, content), random.randbytes(100)):
             path.write_bytes(forged)
-            with pytest.raises(LockedError, match="not the lock file"):
+            with pytest.raises(LockedError, match="was not created by Hangar"):
                 WriterLock(db).acquire()
             assert holder(db) == Holder()
         path.unlink()

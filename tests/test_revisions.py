@@ -147,7 +147,7 @@ def test_a_deleted_branch_is_found_through_its_reflog(made: History) -> None:
 
 def test_a_commit_of_the_reflog_that_is_gone(made: History) -> None:
     made.db.update(lambda t: t.delete(COMMITS, made.digests["c"]))
-    with pytest.raises(RevisionNotFoundError, match="not here any more"):
+    with pytest.raises(RevisionNotFoundError, match="no longer exists"):
         find(made, "master@{1}")
 
 
@@ -191,7 +191,7 @@ def test_ambiguous_digests(made: History) -> None:
 
     fill(b"\xab\xcd", 2)
     with pytest.raises(
-        RevisionNotFoundError, match=r"'abcd' begins more than one commit \(abcd000000, abcd010000\): give more"
+        RevisionNotFoundError, match=r"'abcd' matches more than one commit \(abcd000000, abcd010000\): give more"
     ):
         find(made, "abcd")
     assert find(made, "abcd01").digest == b"\xab\xcd\x01" + bytes(29)

@@ -1,8 +1,8 @@
-"""Durable file operations, and the named points at which a crash is tried.
+"""Durable file operations, and named crash points for tests.
 
-The only module that writes files of a repository other than LMDB's. Each function either did all of what it says, on disk
-where it says so, or raises an error of the tree. Every step hits a named crash point; with an ``observer`` set (the crash
-tests do, nobody else) the points and each completed sync are reported to it. What is written where and when is left to the callers.
+The only module that writes files of a repository other than LMDB's. Each function either completes, durably where it
+says so, or raises a ``HangarError``. Every step passes a named crash point. If an ``observer`` is set (only crash
+tests set one), crash points and completed syncs are reported to it.
 """
 
 from __future__ import annotations
@@ -65,28 +65,28 @@ T = TypeVar("T")
 
 
 class Observer(Protocol):
-    """What a crash test listens with."""
+    """Interface through which a crash test observes file operations."""
 
     def point(self, name: str) -> None:
         """A crash point was reached."""
 
     def synced_file(self, path: str) -> None:
-        """The content of a file is on disk as it is now."""
+        """The current content of a file is on disk."""
 
     def synced_directory(self, path: str) -> None:
-        """The entries of a directory are on disk as they are now."""
+        """The current entries of a directory are on disk."""
 
 
 observer: Observer | None = None
-"""Told of every crash point and sync; None outside crash tests."""
+"""Receives every crash point and sync; None outside of crash tests."""
 
 points: Final[set[str]] = set()
-"""The names of all crash points, filled as modules are imported."""
+"""The names of all crash points; modules register theirs on import."""
 
 _DISK_FULL: Final = frozenset((errno.ENOSPC, errno.EDQUOT, errno.EFBIG))
 _NOT_ALLOWED: Final = frozenset((errno.EACCES, errno.EPERM, errno.EROFS))
 SHORTAGES: Final = frozenset((errno.EMFILE, errno.ENFILE, errno.ENOMEM, errno.ENOLCK))
-"""Error numbers that say that something has run out, and nothing of what is on disk."""
+"""Error numbers of exhausted resources, which say nothing about the state of the files."""
 _BUFFERS_PER_CALL: Final = max(16, min(1024, os.sysconf("SC_IOV_MAX")))
 _temporary_names = itertools.count()
 
@@ -101,13 +101,13 @@ def register_point(name: str) -> str:
 
 
 def crash_point(name: str) -> None:
-    """Mark a step: a crash here must leave the repository in the state before or after the operation."""
+    """Mark a step at which a crash must leave the repository in the state before or after the operation."""
     if observer is not None:
         observer.point(name)
 
 
 def report_file_sync(path: AnyPath) -> None:
-    """Tell the observer of a sync that was made elsewhere (by LMDB)."""
+    """Report a sync made elsewhere (by LMDB) to the observer."""
     if observer is not None:
         observer.synced_file(os.fspath(path))
 
@@ -134,20 +134,20 @@ _MOVE_AFTER = register_point("fs.move_directory.after")
 
 
 def raise_for(error: OSError, action: str, path: AnyPath) -> NoReturn:
-    """Raise ``error`` as the class of the tree that it belongs to, with its ``errno``.
+    """Raise the Hangar error that corresponds to an ``OSError``, with its ``errno``.
 
     Raises
     ------
     DiskFullError
         No space, quota or file size limit is left.
     AccessError
-        This user may not do that, or the file system is read-only.
+        This user has no permission, or the file system is read-only.
     PathNotFoundError
         The path, or a directory above it, does not exist.
     ResourceLimitError
         No descriptors, memory or locks are left.
     StorageError
-        Anything else.
+        All other errors.
     """
     reason = os.strerror(error.errno) if error.errno else str(error)
     known: HangarError
@@ -185,17 +185,17 @@ def _errors(action: str, path: AnyPath) -> Iterator[None]:
 
 
 class Cache(Protocol):
-    """Something that keeps descriptors or maps open to be fast, and can do without."""
+    """A cache of open descriptors or maps, which can be cleared when these run out."""
 
     def clear(self) -> None:
-        """Close what is not in use."""
+        """Close everything that is not in use."""
 
 
 _caches: Final[weakref.WeakSet[Cache]] = weakref.WeakSet()
 
 
 def register_cache(cache: Cache) -> None:
-    """Have ``cache`` cleared, as long as it lives, when this process runs out of descriptors or memory."""
+    """Register ``cache`` (by a weak reference) to be cleared when this process runs out of descriptors or memory."""
     _caches.add(cache)
 
 
@@ -206,7 +206,7 @@ def release_caches() -> None:
 
 
 def retried(call: Callable[[], T]) -> T:
-    """``call()``; where it fails for lack of descriptors or memory, once more after every registered cache was cleared."""
+    """Return ``call()``; if it fails for lack of descriptors or memory, clear all registered caches and retry once."""
     try:
         return call()
     except OSError as error:
@@ -220,12 +220,12 @@ def retried(call: Callable[[], T]) -> T:
 
 
 def exists(path: AnyPath) -> bool:
-    """Whether there is something of that name.
+    """Whether a path exists.
 
     Raises
     ------
     AccessError
-        This user may not look.
+        This user has no permission to look.
     """
     try:
         os.stat(path)
@@ -242,7 +242,7 @@ def create_file(path: AnyPath) -> int:
     Raises
     ------
     StorageError
-        With ``errno`` ``EEXIST`` when there is something of that name.
+        With ``errno`` ``EEXIST`` if the path exists.
     """
     crash_point(_CREATE_BEFORE)
     with _errors("create", path):
@@ -252,7 +252,7 @@ def create_file(path: AnyPath) -> int:
 
 
 def list_directory(path: AnyPath) -> list[str]:
-    """Names in a directory, sorted; none where there is no such directory."""
+    """Names in a directory, sorted; empty if there is no such directory."""
     with _errors("list", path):
         try:
             return sorted(retried(lambda: os.listdir(path)))
@@ -267,7 +267,7 @@ def open_file(path: AnyPath, write: bool = False) -> int:
 
 
 def is_file_of(descriptor: int, path: AnyPath) -> bool:
-    """Whether the open file ``descriptor`` is still the one under its name; one that was deleted or replaced is not."""
+    """Whether ``path`` still leads to the open file ``descriptor``, which was not deleted or replaced."""
     try:
         return os.path.samestat(os.fstat(descriptor), os.stat(path))
     except OSError:
@@ -275,14 +275,14 @@ def is_file_of(descriptor: int, path: AnyPath) -> bool:
 
 
 def write_at(descriptor: int, buffers: Sequence[Buffer], offset: int, path: AnyPath) -> int:
-    """Write the concatenation of ``buffers`` at ``offset`` and return the number of bytes; not yet durable.
+    """Write the concatenation of ``buffers`` at ``offset`` and return the number of bytes. It is not synced.
 
     Parameters
     ----------
     buffers
-        Anything contiguous with the buffer protocol.
+        Contiguous objects with the buffer protocol.
     path
-        Named in errors.
+        Path for error messages.
 
     Raises
     ------
@@ -304,7 +304,7 @@ def _write_all(descriptor: int, views: list[memoryview], offset: int) -> int:
     while first < len(views):
         written = os.pwritev(descriptor, views[first : first + _BUFFERS_PER_CALL], offset)
         offset += written
-        # A short write ends inside some buffer: go on from there, so that a full disk shows as the error it is.
+        # After a short write continue in the middle of a buffer, so that a full disk raises its error on the next call.
         while first < len(views) and written >= views[first].nbytes:
             written -= views[first].nbytes
             first += 1
@@ -314,13 +314,13 @@ def _write_all(descriptor: int, views: list[memoryview], offset: int) -> int:
 
 
 def sync_file(descriptor: int, path: AnyPath) -> None:
-    """Bring the content of a file to disk.
+    """Sync the content of a file to disk.
 
     Raises
     ------
     StorageError
-        The sync failed. It must not be tried again on this descriptor: the kernel may have dropped the pages, and the
-        second call would succeed without them.
+        The sync failed. It must not be retried on this descriptor: the kernel may have dropped the dirty pages, and the
+        second call would succeed without writing them (see "fsyncgate", LWN 752063).
     """
     crash_point(_SYNC_BEFORE)
     with _errors("sync", path):
@@ -331,7 +331,7 @@ def sync_file(descriptor: int, path: AnyPath) -> None:
 
 
 def sync_directory(path: AnyPath) -> None:
-    """Bring the entries of a directory (names made, moved and removed in it) to disk."""
+    """Sync the entries of a directory (created, moved and removed names) to disk."""
     crash_point(_SYNC_DIRECTORY_BEFORE)
     with _errors("sync", path):
         descriptor = retried(lambda: os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC))
@@ -349,12 +349,12 @@ def _sync(descriptor: int) -> None:
     if full_sync is None:
         os.fsync(descriptor)
     else:
-        # On macOS fsync leaves the data in the cache of the drive.
+        # On macOS fsync does not flush the cache of the drive; F_FULLFSYNC does.
         fcntl.fcntl(descriptor, full_sync)
 
 
 def write_new_file(path: AnyPath, buffers: Sequence[Buffer]) -> None:
-    """Write a file that must not exist, durably and with its directory entry; it is removed again when that fails."""
+    """Write a file that must not exist, durably including its directory entry; on an error it is removed again."""
     descriptor = create_file(path)
     try:
         write_at(descriptor, buffers, 0, path)
@@ -369,7 +369,7 @@ def write_new_file(path: AnyPath, buffers: Sequence[Buffer]) -> None:
 
 
 def replace_file(path: AnyPath, data: bytes) -> None:
-    """Set the content of a file, new or not: after a crash it is the old or the new one, whole."""
+    """Set the content of a new or existing file atomically: after a crash it is either the old or the new content."""
     temporary = f"{os.fspath(path)}.{os.getpid()}-{next(_temporary_names)}.tmp"
     descriptor = create_file(temporary)
     try:
@@ -394,7 +394,7 @@ def remove_file(path: AnyPath) -> None:
     Raises
     ------
     PathNotFoundError
-        There is none.
+        There is no such file.
     """
     crash_point(_REMOVE_BEFORE)
     with _errors("remove", path):
@@ -404,7 +404,7 @@ def remove_file(path: AnyPath) -> None:
 
 
 def make_directory(path: AnyPath) -> None:
-    """Make a directory durably; one that exists is left as it is (its entry is synced all the same)."""
+    """Create a directory durably; an existing one is kept (its entry is synced too)."""
     crash_point(_MAKE_DIRECTORY_BEFORE)
     with _errors("create", path):
         try:
@@ -417,7 +417,7 @@ def make_directory(path: AnyPath) -> None:
 
 
 def move_directory(path: AnyPath, target: AnyPath) -> None:
-    """Give a directory another name in the same place, durably; ``target`` must not exist, or be an empty directory."""
+    """Rename a directory within its parent, durably; ``target`` must not exist, or be an empty directory."""
     crash_point(_MOVE_BEFORE)
     with _errors("move", path):
         os.rename(path, target)
@@ -429,7 +429,10 @@ def move_directory(path: AnyPath, target: AnyPath) -> None:
 
 
 def try_lock(descriptor: int, *, shared: bool) -> bool:
-    """Take an ``flock`` without waiting: whether it was free. It ends with the last copy of the descriptor, or ``unlock``."""
+    """Try to take an ``flock`` without waiting. Returns whether it was free.
+
+    The lock is released by ``unlock``, or when the last copy of the descriptor is closed.
+    """
     try:
         fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
     except OSError as error:
@@ -440,31 +443,31 @@ def try_lock(descriptor: int, *, shared: bool) -> bool:
 
 
 def unlock(descriptor: int) -> None:
-    """Release an ``flock``, for every copy of the descriptor in every process: never call it in a forked child."""
+    """Release an ``flock`` for all copies of the descriptor in all processes. Never call it in a forked child."""
     with _errors("unlock", f"descriptor {descriptor}"):
         fcntl.flock(descriptor, fcntl.LOCK_UN)
 
 
-# A forked child shares its parent's locks through the descriptors it inherits: while it keeps one open, the lock of a
-# dead parent lives on. So descriptors that hold a lock are registered, and a child closes them (which unlocks nothing).
+# A forked child shares the locks of its parent through inherited descriptors. While it keeps one open, the lock of a dead
+# parent stays taken. So descriptors with a lock are registered, and a child closes them (which unlocks nothing).
 _private: set[int] = set()
 _private_lock = threading.RLock()
 
 
 def close_in_child(descriptor: int) -> int:
-    """Have every forked child close ``descriptor``, and return it."""
+    """Register ``descriptor`` to be closed in every forked child, and return it."""
     with _private_lock:
         _private.add(descriptor)
     return descriptor
 
 
 def is_private(descriptor: int) -> bool:
-    """Whether a descriptor was given to :func:`close_in_child` and is still open."""
+    """Whether a descriptor is registered with :func:`close_in_child` and still open."""
     return descriptor in _private
 
 
 def close_private(descriptor: int) -> None:
-    """Close a descriptor that was given to :func:`close_in_child` (in the process that gave it)."""
+    """Close a descriptor registered with :func:`close_in_child` (in the process that registered it)."""
     with _private_lock:
         _private.discard(descriptor)
         os.close(descriptor)
@@ -475,7 +478,7 @@ def _close_inherited() -> None:
         with contextlib.suppress(OSError):
             os.close(descriptor)
     _private.clear()
-    # The forking thread is the one that goes on in the child: it owns the lock there too.
+    # The forking thread is the only one in the child, so it owns the lock there too.
     _private_lock.release()
 
 

@@ -1,9 +1,8 @@
-/* Copying many samples of one size out of a mapped file, and checking each copy: XXH3-64, in one pass.
+/* Batch gather with checksums: copies many samples of one size out of a mapped file and verifies the XXH3-64 of each copy, in one pass.
 
-   XXH3-64 with a seed is written from its specification (github.com/Cyan4973/xxHash, doc/xxhash_spec.md) and equal bit for bit to
-   the xxhash package, as the tests hold it to. The checksum is that of the copy, so what is handed out is what was checked.
-   The lock of the interpreter is released for all but small batches. `gathering.py` decides what comes here, and serves wherever this
-   module was not built. */
+   XXH3-64 with a seed is written from its specification (github.com/Cyan4973/xxHash, doc/xxhash_spec.md). Tests check that it equals
+   the xxhash package bit for bit. The checksum is computed of the copy, so the returned bytes are the checked bytes.
+   The GIL is released for all but small batches. `gathering.py` calls this module, and has a fallback for installations without it. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -11,7 +10,7 @@
 #include <string.h>
 
 #if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "words are read as they lie in memory: only for little-endian processors"
+#error "words are read in native byte order: only for little-endian processors"
 #endif
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -19,9 +18,9 @@
 
 enum { SECRET_BYTES = 192, STRIPE_BYTES = 64, BLOCK_STRIPES = 16, BLOCK_BYTES = STRIPE_BYTES * BLOCK_STRIPES };
 enum { LONG_BYTES = 240 };
-/* Below so many bytes a batch costs less than giving the lock away and taking it again. */
+/* For a smaller batch, releasing and taking the GIL costs more than the batch itself. */
 enum { UNLOCKED_BYTES = 65536 };
-/* So many rows ahead are asked for from memory, and at most so many bytes of each. */
+/* Software prefetch: this many rows ahead, at most AHEAD_BYTES of each. */
 enum { AHEAD_ROWS = 2, AHEAD_BYTES = 1024, LINE_BYTES = 64, AHEAD_ENTRIES = 8 };
 
 #define PRIME32_1 0x9E3779B1U
@@ -72,7 +71,7 @@ static inline uint64_t rotate(uint64_t x, int n)
 
 __extension__ typedef unsigned __int128 wide;
 
-/* The two halves of a product of 128 bits, folded. */
+/* The XOR of the two halves of a 128-bit product. */
 static inline uint64_t fold(uint64_t a, uint64_t b)
 {
     const wide product = (wide)a * b;
@@ -228,7 +227,7 @@ static const width WIDTHS[] = {
 #endif
     {"portable", hash_long, copy_long},
 };
-static int chosen = (int)(sizeof WIDTHS / sizeof *WIDTHS) - 1; /* until the module knows its processor */
+static int chosen = (int)(sizeof WIDTHS / sizeof *WIDTHS) - 1; /* portable, until the module has detected the processor */
 
 static int supported(const char *name)
 {
@@ -241,7 +240,7 @@ static int supported(const char *name)
     return !strcmp(name, "portable");
 }
 
-/* A hash function of inputs of one size: its seed, and for long inputs the secret that comes of it. */
+/* State of the hash function for one seed: the seed, and for long inputs the secret derived from it. */
 typedef struct {
     uint64_t seed;
     const width *kernel;
@@ -266,7 +265,7 @@ static inline uint64_t hash(const hasher *h, const uint8_t *data, size_t size)
     return size > 16 ? hash_up_to_240(data, size, h->seed) : hash_up_to_16(data, size, h->seed);
 }
 
-/* Copy an input, and hash the copy. */
+/* Copy an input and hash the copy. */
 static inline uint64_t copy(const hasher *h, const uint8_t *data, uint8_t *out, size_t size)
 {
     if (size > LONG_BYTES)
@@ -275,29 +274,29 @@ static inline uint64_t copy(const hasher *h, const uint8_t *data, uint8_t *out, 
     return hash(h, out, size);
 }
 
-/* Samples of one size to be copied out of a file. Entry e lies at offsets[e], and its checksum is checks[e], in a table combined with e. */
+/* Samples of one size to copy out of a file. Entry e is at offsets[e], and its checksum is checks[e], in an offset table XORed with e. */
 typedef struct {
     const uint8_t *source;
     size_t length, size, entries;
     const uint64_t *offsets, *checks;
-    const int64_t *positions; /* the entries that are wanted, or NULL: those from `first` on */
+    const int64_t *positions; /* the entries to copy, or NULL: those from `first` on */
     size_t first;
     int table;
 } samples;
 
-/* Positions and offsets are read once each (`volatile`): another thread, or process, may change them, and what is used must be what was checked. */
+/* Each position and offset is read only once (`volatile`): another thread or process may change it between check and use (TOCTOU). */
 static inline size_t entry_at(const samples *s, size_t i)
 {
     return s->positions ? (size_t)((const volatile int64_t *)s->positions)[i] : s->first + i;
 }
 
-/* Where an entry begins; beyond the file where it is not one of the table's. */
+/* Offset of an entry; SIZE_MAX, which is beyond the file, if it is not in the table. */
 static inline size_t offset_of(const samples *s, size_t entry)
 {
     return entry < s->entries ? ((const volatile uint64_t *)s->offsets)[entry] : SIZE_MAX;
 }
 
-/* The index of the first sample that lies outside of the file or differs from its checksum; -1 where all are right. */
+/* Index of the first sample that is outside of the file or does not match its checksum; -1 if all are right. */
 static Py_ssize_t copy_samples(const hasher *h, const samples *s, uint8_t *out, size_t count)
 {
     const size_t size = s->size, last = s->length - size, ahead = size < AHEAD_BYTES ? size : AHEAD_BYTES;
@@ -314,7 +313,7 @@ static Py_ssize_t copy_samples(const hasher *h, const samples *s, uint8_t *out, 
         }
         if (offset > last)
             return (Py_ssize_t)i;
-        /* Neighbours that lie together are read ahead by the processor itself. */
+        /* Consecutive samples are prefetched by the hardware. */
         if (offset != expected && next <= last)
             for (size_t at = 0; at < ahead; at += LINE_BYTES)
                 __builtin_prefetch(s->source + next + at);
@@ -330,7 +329,7 @@ static PyObject *copy_unlocked(samples *s, Py_ssize_t count, Py_buffer *out, uin
     hasher h;
     s->size = count ? (size_t)(out->len / count) : 0;
     if (out->len != (Py_ssize_t)s->size * count || (count && s->size > s->length)) {
-        PyErr_SetString(PyExc_ValueError, "samples and rows do not belong together");
+        PyErr_SetString(PyExc_ValueError, "samples and rows do not match");
         return NULL;
     }
     prepare(&h, seed);
@@ -354,7 +353,7 @@ static PyObject *gather(PyObject *module, PyObject *args)
     samples s = {.source = source.buf, .length = (size_t)source.len, .entries = (size_t)count,
                  .offsets = offsets.buf, .checks = checks.buf};
     if (offsets.len != 8 * count || checks.len != 8 * count)
-        PyErr_SetString(PyExc_ValueError, "offsets and checksums do not belong together");
+        PyErr_SetString(PyExc_ValueError, "offsets and checksums do not match");
     else
         wrong = copy_unlocked(&s, count, &out, seed);
     PyBuffer_Release(&out);
@@ -387,7 +386,7 @@ static PyObject *gather_table(PyObject *module, PyObject *args)
         s.positions = positions.buf;
     }
     if (count < 0 || checks.len != offsets.len || offsets.len % 8 || (positions.obj && (positions.len % 8 || positions.len / 8 != count)))
-        PyErr_SetString(PyExc_ValueError, "offsets, checksums and positions do not belong together");
+        PyErr_SetString(PyExc_ValueError, "offsets, checksums and positions do not match");
     else
         wrong = copy_unlocked(&s, count, &out, seed);
 done:
@@ -411,7 +410,7 @@ static PyObject *checksums(PyObject *module, PyObject *args)
         return NULL;
     const Py_ssize_t count = sums.len / 8, size = count ? rows.len / count : 0;
     if (sums.len != 8 * count || rows.len != size * count)
-        PyErr_SetString(PyExc_ValueError, "rows and sums do not belong together");
+        PyErr_SetString(PyExc_ValueError, "rows and sums do not match");
     else {
         const uint8_t *row = rows.buf;
         uint64_t *sum = sums.buf;
@@ -464,7 +463,7 @@ static PyMethodDef METHODS[] = {
     {"gather_table", gather_table, METH_VARARGS,
      "gather_table(source, offsets, checks, positions, count, out, seed)\n--\n\nAs gather, of some entries of an offset table, or of "
      "those from a position on."},
-    {"checksums", checksums, METH_VARARGS, "checksums(rows, sums, seed)\n--\n\nChecksums of equally long rows that lie together."},
+    {"checksums", checksums, METH_VARARGS, "checksums(rows, sums, seed)\n--\n\nChecksums of the rows of a contiguous array."},
     {"widths", widths, METH_NOARGS, "widths()\n--\n\nWhat this processor can use, widest first."},
     {"choose", choose, METH_O, "choose(name)\n--\n\nUse one of `widths()`; for tests."},
     {NULL, NULL, 0, NULL},

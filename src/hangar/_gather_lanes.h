@@ -1,8 +1,8 @@
-/* XXH3-64 of inputs of more than 240 bytes, WIDTH accumulators to a vector, which are copied on the way: what is hashed is what was
-   stored. Included once for each width of vector.
+/* XXH3-64 of inputs of more than 240 bytes, with WIDTH accumulators per vector. Can copy the input in the same pass; the hash is then
+   that of the stored bytes. Included once for each vector width.
 
-   Wants WIDTH (2, 4 or 8), TARGET (attributes of functions), NAME(x) (the name of x at this width), VECTOR (its type) and
-   the operations LOAD, STORE, XOR, ADD, SWAP (neighbouring lanes change places), RIGHT (shift each lane) and MULTIPLY (the lower
+   Macros to define before: WIDTH (2, 4 or 8), TARGET (function attributes), NAME(x) (the name of x at this width), VECTOR (the vector
+   type) and the operations LOAD, STORE, XOR, ADD, SWAP (swap neighbouring lanes), RIGHT (shift each lane) and MULTIPLY (the lower
    halves of the lanes). */
 
 enum { NAME(VECTORS) = 8 / WIDTH };
@@ -34,7 +34,7 @@ NAME(pass)(const uint8_t *data, uint8_t *out, size_t size, const uint8_t *secret
         for (int i = 0; i < NAME(VECTORS); i++) {
             const VECTOR mixed = XOR(acc[i], RIGHT(acc[i], 47));
             const VECTOR keyed = XOR(mixed, LOAD(secret + SECRET_BYTES - STRIPE_BYTES + 8 * WIDTH * i));
-            /* A product of 64 and 32 bits, of two products of 32 bits. */
+            /* A 64 x 32 bit product, made of two 32 x 32 bit products. */
             acc[i] = ADD(MULTIPLY(keyed, PRIME), LEFT(MULTIPLY(RIGHT(keyed, 32), PRIME), 32));
         }
     }

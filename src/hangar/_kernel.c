@@ -1,9 +1,9 @@
-/* Keyed BLAKE3-256 of many small inputs: a different input in each lane of the processor's vectors.
+/* Keyed BLAKE3-256 of many small inputs, one input in each SIMD lane.
 
-   Written from the BLAKE3 paper; equal bit for bit to the blake3 package, as the tests hold it to. Inputs that go together have
-   equally many blocks of 64 bytes, hence trees of one form, so that every lane takes the same steps. The lock of the interpreter
-   is released, and the work is split over threads when asked. `digest.py` decides what comes here, and serves wherever this
-   module was not built: whatever cannot be done here is refused by the compiler and not worked around. */
+   Written from the BLAKE3 paper. Tests check that it equals the blake3 package bit for bit. Inputs that are hashed together have the
+   same number of blocks of 64 bytes, hence hash trees of the same shape, so that all lanes take the same steps. The GIL is released,
+   and the work is split over threads on request. `hashing.py` calls this module, and has a fallback for installations without it: on
+   unsupported platforms compilation fails, and there are no workarounds. */
 
 #define PY_SSIZE_T_CLEAN
 #include <Python.h>
@@ -12,7 +12,7 @@
 #include <string.h>
 
 #if !defined(__BYTE_ORDER__) || __BYTE_ORDER__ != __ORDER_LITTLE_ENDIAN__
-#error "words are read as they lie in memory: only for little-endian processors"
+#error "words are read in native byte order: only for little-endian processors"
 #endif
 #if defined(__x86_64__)
 #include <immintrin.h>
@@ -20,13 +20,13 @@
 
 enum { BLOCK_BYTES = 64, CHUNK_BLOCKS = 16, DIGEST_BYTES = 32 };
 enum { CHUNK_START = 1, CHUNK_END = 2, PARENT = 4, ROOT = 8, KEYED = 16 };
-/* The longest input: 64 chunks, of which at most 6 whole subtrees wait for their sibling. */
+/* Maximum input: 64 chunks, so at most 6 complete subtrees wait for their sibling on the stack. */
 enum { MAX_BYTES = 65536, MAX_BLOCKS = MAX_BYTES / BLOCK_BYTES, DEPTH = 7 };
 enum { MAX_LANES = 16, MAX_THREADS = 64 };
 
 static const uint32_t IV[4] = {0x6A09E667, 0xBB67AE85, 0x3C6EF372, 0xA54FF53A};
 
-/* The order in which each round takes the words of the message: the permutation of table 2, applied once more for each round. */
+/* Message word order of each round: the permutation of table 2, applied once more for each round. */
 static const uint8_t ORDER[7][16] = {
     {0, 1, 2, 3, 4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14, 15}, {2, 6, 3, 10, 7, 0, 4, 13, 1, 11, 12, 5, 9, 14, 15, 8},
     {3, 4, 10, 12, 13, 2, 7, 14, 6, 5, 9, 0, 11, 15, 8, 1}, {10, 7, 12, 9, 14, 3, 13, 15, 4, 0, 11, 2, 5, 8, 1, 6},
@@ -83,7 +83,7 @@ static const width WIDTHS[] = {
 #endif
     {"portable", 4, hash_4},
 };
-static int chosen = (int)(sizeof WIDTHS / sizeof *WIDTHS) - 1; /* until the module knows its processor */
+static int chosen = (int)(sizeof WIDTHS / sizeof *WIDTHS) - 1; /* portable, until the module has detected the processor */
 
 static int supported(const char *name)
 {
@@ -102,7 +102,7 @@ typedef struct {
     uint8_t *digest;
 } input;
 
-/* Inputs of one call: either equally long and a fixed distance apart, or a table of them, sorted by number of blocks. */
+/* Inputs of one call: either of equal length at a fixed stride, or a table of inputs, sorted by number of blocks. */
 typedef struct {
     const uint32_t *key;
     const width *kernel;
@@ -125,7 +125,7 @@ static input input_at(const batch *b, size_t at)
     return (input){b->base + (Py_ssize_t)at * b->stride, b->size, b->digests + at * DIGEST_BYTES};
 }
 
-/* An input without bytes has one block all the same. */
+/* An empty input also has one block. */
 static size_t blocks_of(size_t size)
 {
     return size ? (size + BLOCK_BYTES - 1) / BLOCK_BYTES : 1;
@@ -153,7 +153,7 @@ static void *hash_share(void *argument)
             digests[lane] = one.digest;
             left[lane] = (uint32_t)(one.size - (count - 1) * BLOCK_BYTES);
         }
-        /* Lanes without an input do the last one's work again. */
+        /* Lanes without an input repeat the last input; their digests are discarded. */
         for (; lane < lanes; lane++) {
             inputs[lane] = inputs[lane - 1];
             digests[lane] = unused;
@@ -174,7 +174,7 @@ static void hash_batch(const batch *b, size_t count, int threads)
     for (size_t first = step; first < count; first += step) {
         parts[running] = (share){b, first, first + step < count ? first + step : count};
         if (pthread_create(&started[running], NULL, hash_share, &parts[running]))
-            hash_share(&parts[running]); /* no thread to be had */
+            hash_share(&parts[running]); /* no thread could be started */
         else
             running++;
     }
@@ -214,7 +214,7 @@ static PyObject *hash_rows(PyObject *module, PyObject *args)
     if (!check_common(&key, threads))
         goto done;
     if (rows.ndim != 2 || rows.itemsize != 1 || (rows.shape[1] > 1 && rows.strides[1] != 1)) {
-        PyErr_SetString(PyExc_ValueError, "rows are two-dimensional, of bytes that lie together in each");
+        PyErr_SetString(PyExc_ValueError, "rows must be a two-dimensional array of bytes with contiguous rows");
         goto done;
     }
     if (rows.shape[1] > MAX_BYTES) {
@@ -243,7 +243,7 @@ no_rows:
     return result;
 }
 
-/* The inputs by number of blocks: a counting sort. */
+/* Counting sort of the inputs by number of blocks. */
 static void sort_inputs(const input *from, input *to, size_t count)
 {
     size_t place[MAX_BLOCKS + 1] = {0};
@@ -270,7 +270,7 @@ static PyObject *hash_list(PyObject *module, PyObject *args)
 
     if (!PyArg_ParseTuple(args, "y*Oi:hash_list", &key, &given, &threads))
         return NULL;
-    /* A tuple of our own: what it holds is bytes, stays alive and does not change while the lock is released. */
+    /* A private tuple: its bytes objects stay alive and do not change while the GIL is released. */
     if (!check_common(&key, threads) || !(kept = PySequence_Tuple(given)))
         goto done;
     const Py_ssize_t count = PyTuple_GET_SIZE(kept);

@@ -1,7 +1,7 @@
-/* Keyed BLAKE3 of LANES inputs at once, one in each lane of a vector of 32-bit words. Included once for each width of vector.
+/* Keyed BLAKE3 of LANES inputs at once, one in each lane of a vector of 32-bit words. Included once for each vector width.
 
-   Wants LANES (a multiple of 4), TARGET (attributes of functions), NAME(x) (the name of x at this width), and ROTATE16 and
-   ROTATE8, which take such a vector. The section numbers are those of the BLAKE3 paper. */
+   Macros to define before: LANES (a multiple of 4), TARGET (function attributes), NAME(x) (the name of x at this width), and ROTATE16
+   and ROTATE8 for such a vector. Section numbers are those of the BLAKE3 paper. */
 
 typedef uint32_t NAME(words) __attribute__((vector_size(4 * LANES)));
 
@@ -29,7 +29,7 @@ typedef uint32_t NAME(words) __attribute__((vector_size(4 * LANES)));
         G(3, 4, 9, 14, m[ORDER[r][14]], m[ORDER[r][15]]);                                                              \
     } while (0)
 
-/* The compression function (2.2), cut to the 8 words of a chaining value. */
+/* The compression function (2.2), truncated to the 8 words of a chaining value. */
 TARGET static inline void NAME(compress)(NAME(words) cv[8], const NAME(words) m[16], uint32_t counter,
                                          const NAME(words) *length, uint32_t flags)
 {
@@ -40,7 +40,7 @@ TARGET static inline void NAME(compress)(NAME(words) cv[8], const NAME(words) m[
     for (int i = 0; i < 4; i++)
         v[8 + i] = zero + IV[i];
     v[12] = zero + counter;
-    v[13] = zero; /* the upper half of the counter: no input is as long */
+    v[13] = zero; /* the upper half of the counter: inputs are too short to use it */
     v[14] = *length;
     v[15] = zero + flags;
     ROUND(0);
@@ -54,7 +54,7 @@ TARGET static inline void NAME(compress)(NAME(words) cv[8], const NAME(words) m[
         cv[i] = v[i] ^ v[i + 8];
 }
 
-/* The words of a block of each lane, so that m[i] holds word i of all of them: 4 x 4 words are turned at a time. */
+/* Transpose one block of each lane, so that m[i] has word i of all lanes; 4 x 4 words at a time. */
 TARGET static inline void NAME(load)(NAME(words) m[16], const uint8_t *const blocks[LANES], size_t at)
 {
     quad *to = (quad *)m;
@@ -74,7 +74,7 @@ TARGET static inline void NAME(load)(NAME(words) m[16], const uint8_t *const blo
         }
 }
 
-/* The chaining value of a parent (2.5), into `right`. */
+/* Chaining value of a parent node (2.5), written to `right`. */
 TARGET static inline void NAME(join)(const uint32_t key[8], const NAME(words) left[8], NAME(words) right[8], uint32_t root)
 {
     const NAME(words) zero = {0}, length = zero + BLOCK_BYTES;
@@ -87,7 +87,7 @@ TARGET static inline void NAME(join)(const uint32_t key[8], const NAME(words) le
     NAME(compress)(right, m, 0, &length, KEYED | PARENT | root);
 }
 
-/* The digests of LANES inputs of `count` blocks each, the last of which has `left[lane]` bytes. */
+/* Digests of LANES inputs of `count` blocks each; the last block has `left[lane]` bytes. */
 TARGET static void NAME(hash)(const uint32_t key[8], const uint8_t *const inputs[], size_t count, const uint32_t left[],
                               uint8_t *const digests[])
 {
@@ -118,7 +118,8 @@ TARGET static void NAME(hash)(const uint32_t key[8], const uint8_t *const inputs
         }
         if (chunk + 1 == chunks)
             break;
-        /* As many whole subtrees end here as the number of chunks has zeros at its end; more input follows, so none is the root. */
+        /* The number of subtrees that are complete here is the number of trailing zero bits of the chunk count. More input follows, so
+           none of them is the root. */
         for (size_t done = chunk + 1; !(done & 1); done >>= 1)
             NAME(join)(key, subtrees[--depth], cv, 0);
         memcpy(subtrees[depth++], cv, sizeof cv);

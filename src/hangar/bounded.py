@@ -1,7 +1,7 @@
-"""A cache of bounded size: what was used since the last look stays, the oldest of the rest goes (the CLOCK algorithm, "second chance").
+"""Cache of bounded size with CLOCK ("second chance") eviction: entries used since the last pass stay.
 
-Any number of threads may use one. Where two want to add at once, one of them does not: nobody waits. So a child that was forked in
-the middle of a change is never stuck.
+It is thread-safe without blocking: if two threads add an entry at the same time, one of them is not kept. So a child
+that was forked in the middle of a change never deadlocks.
 """
 
 from __future__ import annotations
@@ -12,14 +12,14 @@ from typing import Final, Generic, TypeVar
 __all__ = ["BoundedCache"]
 
 _WAIT_SECONDS: Final = 0.5
-"""Longer than any change takes."""
+"""Upper bound, in seconds, on the time that a change takes."""
 
 K = TypeVar("K")
 V = TypeVar("V")
 
 
 class _Content(Generic[K, V]):
-    """Entries in the order of eviction, each with its bytes and whether it was used since the eviction came by."""
+    """Entries in eviction order, each with its size and whether it was used since the last pass."""
 
     __slots__ = ("entries", "gate", "nbytes")
 
@@ -43,12 +43,12 @@ class _Content(Generic[K, V]):
 
 
 class BoundedCache(Generic[K, V]):
-    """Values by key, of at most so many bytes together.
+    """Cache of values by key with a bound on their total size.
 
     Parameters
     ----------
     most
-        Bytes. A value that is larger than this alone is not kept.
+        Maximum total bytes. A single value larger than this is not kept.
     """
 
     __slots__ = ("__weakref__", "_content", "most")
@@ -62,11 +62,11 @@ class BoundedCache(Generic[K, V]):
 
     @property
     def nbytes(self) -> int:
-        """Bytes of all values."""
+        """Total bytes of all values."""
         return self._content.nbytes
 
     def get(self, key: K) -> V | None:
-        """The value of a key, if it is here."""
+        """The value of a key, None if it is not cached."""
         found = self._content.entries.get(key)
         if found is None:
             return None
@@ -74,7 +74,7 @@ class BoundedCache(Generic[K, V]):
         return found[0]
 
     def put(self, key: K, value: V, nbytes: int) -> None:
-        """Keep a value of so many bytes, and drop others to make room."""
+        """Add a value of ``nbytes`` bytes, and evict others if necessary."""
         content = self._content
         if nbytes > self.most or not content.gate.acquire(blocking=False):
             return
@@ -87,7 +87,7 @@ class BoundedCache(Generic[K, V]):
             content.gate.release()
 
     def drop(self, key: K) -> None:
-        """Forget a key."""
+        """Remove a key."""
         content = self._content
         if not content.gate.acquire(timeout=_WAIT_SECONDS):
             self.clear()
@@ -98,5 +98,5 @@ class BoundedCache(Generic[K, V]):
             content.gate.release()
 
     def clear(self) -> None:
-        """Forget everything. A thread that is in the middle of a change goes on with what was here before."""
+        """Remove everything. A thread in the middle of a change continues on the old content, which is dropped."""
         self._content = _Content()

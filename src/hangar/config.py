@@ -1,9 +1,10 @@
-"""Configuration of the user and of one repository: who commits, and how much memory caches take.
+"""Configuration of the user and of a repository: name and email of the committer, and cache sizes.
 
-Two INI files of one form: the user's, ``$XDG_CONFIG_HOME/hangar/config`` (else ``~/.config/hangar/config``), and the repository's,
-``.hangar/config``, which wins. A key is ``SECTION.NAME``; the known ones are in :data:`KEYS`, others in a file are left alone, as
-are comments and order. A file is replaced whole and durably; a value either reads back exactly as it was set or is refused.
-Nothing here is read before it is asked for, and nothing is kept: another process may change the files at any time.
+There are two INI files: the user's, ``$XDG_CONFIG_HOME/hangar/config`` (else ``~/.config/hangar/config``), and the
+repository's, ``.hangar/config``, which has precedence. A key is ``SECTION.NAME``; the known keys are in :data:`KEYS`.
+Other keys, comments and order in a file are preserved. A file is replaced atomically and durably; a value that would
+not read back exactly as it was set is refused. Files are read on every access and never cached, because another
+process may change them at any time.
 """
 
 from __future__ import annotations
@@ -37,32 +38,32 @@ Scope: TypeAlias = 'Literal["user", "repository"]'
 KEYS: Final = ("cache.chunks", "user.email", "user.name")
 """Every key that can be set, sorted."""
 MAX_VALUE_BYTES: Final = 1_000
-"""In UTF-8; a commit holds names a little longer."""
+"""Maximum length of a value in UTF-8; the limit for names in commits is slightly higher."""
 _FORBIDDEN_CATEGORIES: Final = frozenset(("Cc", "Cs", "Zl", "Zp"))
-"""Control characters, lone surrogates, line and paragraph separators."""
+"""Unicode categories of refused characters: control characters, lone surrogates, line and paragraph separators."""
 
 
 class Person(NamedTuple):
-    """Who did something."""
+    """Name and email of a user."""
 
     name: str
     email: str
 
 
 class ConfigValue(NamedTuple):
-    """A value, and which of the two files it comes from."""
+    """A value, and the file (scope) that it comes from."""
 
     value: str
     scope: Scope
 
 
 def check_key(key: str) -> str:
-    """Return ``key`` when it is one of :data:`KEYS`.
+    """Return ``key`` if it is one of :data:`KEYS`.
 
     Raises
     ------
     InvalidInputError
-        It is not.
+        It is not one of them.
     """
     if key in KEYS:
         return key
@@ -74,21 +75,21 @@ def check_key(key: str) -> str:
 
 
 def check_value(key: str, value: str) -> str:
-    """Return ``value`` when a file can hold it and give it back.
+    """Return ``value`` if it can be stored in a file and reads back unchanged.
 
     Raises
     ------
     InvalidInputError
-        It is no str, too long, begins or ends with white space, or holds control characters or line ends.
+        It is not a str, is too long, begins or ends with white space, or has control characters or line ends.
     """
     if not isinstance(value, str):
         raise InvalidInputError(f"{key} is a str, not {type(value).__name__}")
     if key == "user.name" and not value.strip():
-        raise InvalidInputError("user.name is empty: commits are made in somebody's name")
+        raise InvalidInputError("user.name is empty: a commit needs the name of its author")
     if value != value.strip():
         raise InvalidInputError(f"{key} {value!r} begins or ends with white space")
     if any(unicodedata.category(character) in _FORBIDDEN_CATEGORIES for character in value):
-        raise InvalidInputError(f"{key} {value!r} holds a control character, a line end or half a character")
+        raise InvalidInputError(f"{key} {value!r} has a control character, a line end or a lone surrogate")
     if key == "cache.chunks":
         parse_bytes(key, value)
     if len(value.encode()) > MAX_VALUE_BYTES:
@@ -97,12 +98,12 @@ def check_value(key: str, value: str) -> str:
 
 
 def parse_bytes(key: str, value: str) -> int:
-    """A number of bytes as people write it: ``"1000000"``, ``"64k"``, ``"64M"``, ``"2G"`` (powers of 1,024), as git takes it.
+    """Parse a number of bytes such as ``"1000000"``, ``"64k"``, ``"64M"`` or ``"2G"`` (powers of 1,024, as in git).
 
     Raises
     ------
     InvalidInputError
-        It is no such number.
+        It is not such a number.
     """
     found = re.fullmatch(r"(\d{1,12})([kmg]?)", value.lower(), re.ASCII)
     if found is None:
@@ -111,9 +112,9 @@ def parse_bytes(key: str, value: str) -> int:
 
 
 def user_config_path() -> Path | None:
-    """Where the user's configuration lies, present or not; None for a user without a home directory."""
+    """Path of the user's configuration file, whether it exists or not; None for a user without a home directory."""
     base = Path(os.environ.get("XDG_CONFIG_HOME", ""))
-    if base.is_absolute():  # the XDG specification has relative paths ignored
+    if base.is_absolute():  # the XDG specification says to ignore relative paths
         return base / "hangar" / "config"
     try:
         return Path.home() / ".config" / "hangar" / "config"
@@ -141,7 +142,7 @@ class ConfigFile:
         Raises
         ------
         InvalidInputError
-            The file cannot be understood.
+            The file cannot be parsed.
         StorageError
             The file cannot be read.
         """
@@ -152,12 +153,12 @@ class ConfigFile:
         return self.items().get(check_key(key))
 
     def set(self, key: str, value: str) -> None:
-        """Set ``key``, durably. The file and its directories are made when missing.
+        """Set ``key``, durably. A missing file and missing directories are created.
 
         Raises
         ------
         InvalidInputError
-            An unknown key, a value that could not be read back, or a file that cannot be understood.
+            An unknown key, a value that would not read back unchanged, or a file that cannot be parsed.
         StorageError
             The file cannot be read or written.
         """
@@ -168,7 +169,7 @@ class ConfigFile:
             self._write(_with(text, key, value), before | {key: value})
 
     def unset(self, key: str) -> bool:
-        """Remove ``key``; False when the file does not have it. Raises what :meth:`set` does."""
+        """Remove ``key``; False if the file does not have it. Raises the same errors as :meth:`set`."""
         check_key(key)
         text = self._text()
         before = self._parse(text)
@@ -184,7 +185,7 @@ class ConfigFile:
             return ""
         except UnicodeDecodeError as error:
             raise InvalidInputError(
-                f"{self.path} is no UTF-8 text ({error.reason}): correct it, or move it away"
+                f"{self.path} is not UTF-8 text ({error.reason}): correct it, or move it away"
             ) from None
         except OSError as error:
             _fs.raise_for(error, "read", self.path)
@@ -197,20 +198,18 @@ class ConfigFile:
             parser.read_string(text)
         except Error as error:
             reason = str(error).replace("'<string>'", str(self.path)).replace("\n", " ")
-            raise InvalidInputError(
-                f"{self.path} cannot be understood: {reason}; correct it, or move it away"
-            ) from None
+            raise InvalidInputError(f"{self.path} cannot be parsed: {reason}; correct it, or move it away") from None
         return {f"{section}.{name}": value for section in parser.sections() for name, value in parser.items(section)}
 
     def _write(self, text: str, expected: dict[str, str]) -> None:
-        # The text was edited, not made anew: what configparser reads back decides, not what the edit meant to do.
+        # The text was edited in place, so parse the result and compare it with the expected values before writing.
         try:
             good = self._parse(text) == expected
         except InvalidInputError:
             good = False
         if not good:
-            raise InvalidInputError(f"{self.path} is written in a way that cannot be edited here: change it by hand")
-        path = self.path.resolve()  # a link (to a directory of dot files) stays one
+            raise InvalidInputError(f"{self.path} has a form that cannot be edited automatically: edit it by hand")
+        path = self.path.resolve()  # keep a symbolic link (for example to a directory of dot files)
         missing = [directory for directory in path.parents if not directory.exists()]
         for directory in reversed(missing):
             _fs.make_directory(directory)
@@ -218,7 +217,7 @@ class ConfigFile:
 
 
 class Config:
-    """The configuration that holds in a repository, or for the user where there is none.
+    """The effective configuration: that of a repository and the user, or of the user alone.
 
     Parameters
     ----------
@@ -234,7 +233,7 @@ class Config:
         self._user = None if path is None else ConfigFile(path)
 
     def get(self, key: str) -> str | None:
-        """Value of ``key``, the repository's before the user's; None when neither has it."""
+        """Value of ``key``, from the repository's file or else the user's; None if neither has it."""
         for file in (self._repository, self._user):
             value = None if file is None else file.get(key)
             if value is not None:
@@ -243,7 +242,7 @@ class Config:
         return None
 
     def items(self) -> dict[str, ConfigValue]:
-        """Every key that is set, sorted, with the value that holds and where it comes from."""
+        """Every key that is set, sorted, with its effective value and its scope."""
         found: dict[str, ConfigValue] = {}
         if self._user is not None:
             found.update((key, ConfigValue(value, "user")) for key, value in self._user.items().items())
@@ -262,23 +261,23 @@ class Config:
         file = self._repository if scope == "repository" else self._user
         if file is None:
             lacking = "no repository here" if scope == "repository" else "no home directory: set XDG_CONFIG_HOME"
-            raise InvalidStateError(f"the {scope} configuration has no place: {lacking}")
+            raise InvalidStateError(f"there is no {scope} configuration file: {lacking}")
         return file
 
     def person(self) -> Person:
-        """Who commits here.
+        """Name and email of the committer.
 
         Raises
         ------
         InvalidStateError
-            The name or the email is set nowhere, or the name is empty.
+            The name or the email is not set, or the name is empty.
         RepositoryNotFoundError
-            The repository is not where it was.
+            The repository was moved or removed.
         """
         found: dict[str, str] = {}
         if self._repository is not None and not _fs.exists(self._repository.path.parent):
             raise RepositoryNotFoundError(
-                f"the repository in {self._repository.path.parent} was moved or removed: open it again where it is now"
+                f"the repository in {self._repository.path.parent} was moved or removed: open it at its new path"
             )
         for file in (self._repository, self._user):
             if file is not None and not ("user.name" in found and "user.email" in found):
@@ -293,14 +292,14 @@ class Config:
 def _parser() -> RawConfigParser:
     from configparser import RawConfigParser
 
-    # The section that gives defaults to all others is named by a character no section can have, so there is none.
+    # Disable the default section by giving it a name that no section can have.
     return RawConfigParser(
         delimiters=("=",), comment_prefixes=("#", ";"), inline_comment_prefixes=None, default_section="\n"
     )
 
 
 def _with(text: str, key: str, value: str | None) -> str:
-    """``text`` with ``key`` set to ``value``, or without it; every other line stays as it is."""
+    """Return ``text`` with ``key`` set to ``value``, or removed (None); all other lines are unchanged."""
     section, name = key.split(".")
     line = [] if value is None else [f"{name} = {value}"]
     lines = text.removesuffix("\n").split("\n") if text else []
@@ -316,5 +315,5 @@ def _with(text: str, key: str, value: str | None) -> str:
         return "\n".join([*lines[:at], *line, *lines[at:]]) + "\n"
     after = at + 1
     while after < end and lines[after][:1] in (" ", "\t") and lines[after].strip():
-        after += 1  # the rest of a value of several lines
+        after += 1  # continuation lines of a value
     return "\n".join([*lines[:at], *line, *lines[after:]]) + "\n"

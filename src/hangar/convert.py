@@ -1,9 +1,10 @@
-"""Converting what a column has stored to another backend: all of its history and what is staged, in place, while others read.
+"""Convert the stored blobs of a column to another backend: all history and staged data, in place, while others read.
 
-No commit changes: a commit names content, and where content lies is local. The blobs of a column are those that any live commit
-(see ``history.roots``) names in it, under whatever name it had, and those that are staged; what other columns share with it
-moves too, because a blob belongs to no column. Trees are walked once each, shared parts once. An interrupt at any point leaves what
-was converted converted, and the same call goes on from there. The space of the old files is given back when nobody reads them.
+Commits do not change, because they refer to content, and storage locations are local. The blobs of a column are those
+of all live commits (see ``history.roots``), under every name the column had, and those of the staging area. Blobs
+that other columns share are moved too, because a blob belongs to no column. Shared tree nodes are walked once. After
+an interrupt at any point the converted blobs stay converted, and the same call continues. Old files are removed when
+nobody reads them.
 """
 
 from __future__ import annotations
@@ -41,27 +42,27 @@ from hangar.stores import Stores
 __all__ = ["ConvertReport", "convert"]
 
 _GATHERED_BLOBS: Final = 65_536
-"""Blobs that are looked up together."""
+"""Number of blobs that are looked up together."""
 _RELEASE_BYTES: Final = 4 * limits.BLOB_FILE_BYTES
-"""Converted bytes after which old files are given back, so that a large column does not need its size twice."""
+"""Converted bytes after which old files are removed, so that converting a large column does not need twice its size."""
 
 
 @dataclass(frozen=True, slots=True)
 class ConvertReport:
-    """What a conversion did.
+    """Result of a conversion.
 
     Attributes
     ----------
     column, backend, options
-        What was asked for, completed.
+        The column, backend and options of the conversion, with defaults filled in.
     converted, nbytes
-        Blobs that were written anew, and their logical bytes; the others were there already.
+        Number of blobs written, and their logical bytes; other blobs were in the backend already.
     removed_files, removed_nbytes
-        Old files that were removed, and their size.
+        Number of old files that were removed, and their size.
     kept_files
-        Old files that nothing names any more and that somebody has open: the next conversion removes them.
+        Number of unreferenced old files that a process has open; the next conversion removes them.
     damaged
-        Blobs that cannot be read, by digest (hex), and what is the matter; they stay where they are.
+        Error message by digest (hex) of each blob that cannot be read; these blobs are not moved.
     """
 
     column: str
@@ -84,31 +85,31 @@ def convert(
     branch: str = "",
     progress: Progress = None,
 ) -> ConvertReport:
-    """Bring everything a column has stored to a backend, and let new data go there too.
+    """Move all stored data of a column to a backend, and store new data there too.
 
     Parameters
     ----------
     stores
-        Of the repository.
+        Stores of the repository.
     column
         Its name on ``branch``.
     backend, options
-        A tag and options of it; None: those the column prefers now.
+        A backend tag and its options; None: the present choice of the column.
     branch
         By default the branch last written.
     progress
-        As :mod:`hangar.progress` says, counting blobs.
+        See :mod:`hangar.progress`; the unit is blobs.
 
     Raises
     ------
     ColumnNotFoundError, RevisionNotFoundError
-        There is no such column, or branch.
+        There is no such column or branch.
     InvalidInputError, InvalidTypeError
-        The backend cannot be; nothing was changed.
+        The backend or its options are not valid; nothing was changed.
     LockedError
         A writer holds the writer lock.
     DiskFullError, StorageError
-        What was converted stays so, and nothing was lost.
+        Converted blobs stay converted, and nothing was lost.
     """
 
     def convert_locked(lock: WriterLock) -> ConvertReport:
@@ -128,7 +129,7 @@ class _Conversion:
         self._released = Released()
 
     def _find(self, name: str, branch: str) -> ColumnEntry:
-        """The column of a name on a branch, with what is staged there."""
+        """The column ``name`` on a branch, with the staged changes."""
         refs = self._stores.refs
         if not refs.exists(BRANCHES + branch):
             raise unknown_branch(refs, branch)
@@ -149,12 +150,12 @@ class _Conversion:
     # ------------------------------------------------------------------ the backend
 
     def prefer(self, backend: object, options: object) -> None:
-        """Settle which backend it is to be, and have the column prefer it."""
+        """Resolve the backend and its options, and set it as the choice of the column."""
         schema = self._schema(Digest(self._column.schema))
         wanted = check_preference(schema, backend, options)
         self._wanted: Preference = wanted or load_preference(self._stores.db, self._column.id, schema)
         for digest in {Digest(entry.schema) for _, entry in self._entries()}:
-            # It may have been widened since; what it held before is converted too.
+            # The column may have been widened since; blobs of older schemas are converted too.
             check_preference(self._schema(digest), self._wanted.tag, self._wanted.options)
         if wanted is not None:
             publish_rows(
@@ -163,10 +164,10 @@ class _Conversion:
                 lambda transaction: store_preference(transaction, self._column.id, self._wanted),
             )
 
-    # ------------------------------------------------------------------ what there is
+    # ------------------------------------------------------------------ blobs of the column
 
     def _entries(self) -> Iterator[tuple[NodeStore, ColumnEntry]]:
-        """The column in the staging area and in every commit, and who has its nodes."""
+        """The column in the staging area and in every commit, each with the node store of its tree."""
         if self._staging is not None:
             for entry in self._staging.entries():
                 if entry.id == self._column.id:
@@ -186,7 +187,7 @@ class _Conversion:
                         yield node
 
     def _gathered(self) -> Iterator[Any]:
-        """Digests of the blobs, some thousand at a time: uint8, shape (n, 32), none twice in one."""
+        """Digests of the blobs in batches of some thousand, without duplicates in a batch: uint8, shape (n, 32)."""
         parts: list[Any] = []
         count = 0
         for leaf in self._leaves():
@@ -244,10 +245,10 @@ class _Conversion:
 
 @contextmanager
 def _told(mover: Mover) -> Iterator[None]:
-    """Let an interrupt say what it left."""
+    """Add the state of the conversion to the message of an interrupt."""
     try:
         yield
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"{mover.moved:,} blobs were converted and stay so; the same command goes on with the others"
+            f"{mover.moved:,} blobs were converted and stay converted; run the same command again to continue"
         ) from None

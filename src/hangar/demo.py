@@ -1,7 +1,7 @@
-"""The demonstration: scikit-learn's handwritten digits and photographs through a first life in a repository.
+"""The demonstration: stores scikit-learn's handwritten digits and photographs in a repository.
 
-It does what a user would: commands where there are commands, Python for arrays in memory; and it ends by comparing what every commit
-gives with what went in. How it is told is up to a :class:`Narrator`.
+It uses commands as a user would, and Python for arrays in memory. At the end it compares the samples of every commit
+with the input. A :class:`Narrator` presents it.
 """
 
 from __future__ import annotations
@@ -22,25 +22,25 @@ __all__ = ["DemoReport", "Narrator", "run_demo"]
 PHOTOGRAPHS: Final = ("china.jpg", "flower.jpg")
 WORDS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
 RELABELLED: Final = {5: 9, 37: 3, 905: 9}
-"""Samples whose label is changed on a branch, and what to."""
+"""New labels of the samples that are changed on a branch."""
 
 
 class Narrator(Protocol):
-    """Tells a user what happens."""
+    """Presents the demonstration to a user."""
 
     def say(self, text: str) -> None:
-        """Tell a paragraph."""
+        """Show a paragraph of text."""
 
     def run(self, *words: str) -> None:
-        """Run a ``hangar`` command in the repository, and show it with what it writes."""
+        """Run a ``hangar`` command in the repository, and show it with its output."""
 
     def python(self, code: str, action: Callable[[], None]) -> None:
-        """Show ``code`` and do what it says."""
+        """Show ``code``, and run ``action``, which does the same."""
 
 
 @dataclass(frozen=True, slots=True)
 class DemoReport:
-    """What the demonstration did. Every sample of both commits was compared with what went in."""
+    """Result of the demonstration. Every sample of both commits was compared with the input."""
 
     directory: Path
     first_commit: str
@@ -52,7 +52,7 @@ class DemoReport:
 
 @dataclass(frozen=True, slots=True)
 class _Data:
-    """What goes in."""
+    """The input data."""
 
     images: np.ndarray[Any, Any]
     labels: np.ndarray[Any, Any]
@@ -83,7 +83,7 @@ def run_demo(directory: Path, narrator: Narrator) -> DemoReport:
     directory
         An existing directory for the repository.
     narrator
-        Tells it.
+        Presents the steps.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def run_demo(directory: Path, narrator: Narrator) -> DemoReport:
     RepositoryExistsError
         There is a repository in ``directory``.
     CorruptionError
-        Something did not come back as it went in.
+        A sample differs from the input.
     """
     data = _load()
     _fill(directory, data, narrator)
@@ -202,7 +202,7 @@ def _look(narrator: Narrator) -> None:
 
 
 def _compare(repository: Repository, data: _Data, labels: dict[str, np.ndarray[Any, Any]], narrator: Narrator) -> int:
-    """Compare every sample of each commit with what went in; how many there were."""
+    """Compare every sample of each commit with the input. Returns their number."""
     narrator.say("Both commits are opened again, and every sample is compared with what went in.")
     compared = 0
 
@@ -237,6 +237,6 @@ def _compare_commit(repository: Repository, commit: str, data: _Data, labels: np
     wrong = [name for name, good in same.items() if not good]
     if wrong or found != 2 * len(data.images) + len(WORDS) + len(data.photographs):
         raise CorruptionError(
-            f"commit {commit[:12]} does not give what went in: {', '.join(wrong) or 'samples are missing'}"
+            f"commit {commit[:12]} differs from the input: {', '.join(wrong) or 'samples are missing'}"
         )
     return found

@@ -1,6 +1,6 @@
-"""What there is to say of a repository: status, summary, a commit, sizes.
+"""Reports about a repository: status, summary, commits, sizes.
 
-Reports are frozen records, which the command line prints or writes as JSON; nothing is changed here.
+Reports are frozen records, which the command line prints or writes as JSON. This module changes nothing.
 """
 
 from __future__ import annotations
@@ -31,7 +31,7 @@ __all__ = ["ColumnInfo", "ColumnStatus", "CommitInfo", "StatusReport"]
 
 @dataclass(frozen=True, slots=True)
 class ColumnInfo:
-    """A column as a commit lists it; ``needs`` says what this installation lacks to read it, ``''`` where it lacks nothing."""
+    """A column of a commit; ``needs`` names the package that is missing to read it, ``''`` if none is missing."""
 
     name: str
     kind: str
@@ -48,7 +48,7 @@ class ColumnInfo:
 
 @dataclass(frozen=True, slots=True)
 class CommitInfo:
-    """What there is to say of a commit. Digests are in hex, ``time`` is ISO 8601; everything is empty before the first commit."""
+    """Description of a commit. Digests are in hex, ``time`` is ISO 8601; all is empty before the first commit."""
 
     digest: str = ""
     tree: str = ""
@@ -64,22 +64,22 @@ class CommitInfo:
 
 @dataclass(frozen=True, slots=True)
 class ColumnStatus:
-    """How a column differs from the same one before.
+    """Differences of a column from its previous state.
 
     Attributes
     ----------
     added, deleted, mutated
-        Numbers of samples; of a nested column, of subsamples.
+        Numbers of samples (in a nested column: subsamples).
     renamed_from
-        Its name before, ``''`` where that is the same.
+        Its previous name, ``''`` if it was not renamed.
     schema
-        Whether its schema changed: it was widened.
+        Whether its schema changed (it was widened).
     attributes
         Keys of the attributes that changed.
     nested
-        Whether its samples hold subsamples.
+        Whether its samples have subsamples.
     needs
-        What this installation lacks to read and write its values, ``''`` where it lacks nothing.
+        Package that is missing to read and write its values, ``''`` if none is missing.
     """
 
     name: str
@@ -96,9 +96,9 @@ class ColumnStatus:
 
 @dataclass(frozen=True, slots=True)
 class StatusReport:
-    """The branch to write, what is staged and where, and who holds the writer lock.
+    """The branch to write, the staged changes and their branch, and the holder of the writer lock.
 
-    ``attributes`` are the keys of those of the commit as a whole that changed.
+    ``attributes`` are the keys of the changed attributes of the commit itself.
     """
 
     branch: str
@@ -111,7 +111,7 @@ class StatusReport:
 
 
 def column_info(stores: Stores, entry: ColumnEntry) -> ColumnInfo:
-    """What a commit says of one column."""
+    """Describe one column of a commit."""
     schema = open_schema(load_record(stores.db, "schema", Digest(entry.schema)))
     return ColumnInfo(
         name=entry.name,
@@ -129,13 +129,13 @@ def column_info(stores: Stores, entry: ColumnEntry) -> ColumnInfo:
 
 
 def _needs(stores: Stores, column_id: bytes, schema: ColumnSchema) -> str:
-    from hangar.backends.preference import column_needs  # of no use where there is no column
+    from hangar.backends.preference import column_needs  # imported late: not needed without columns
 
     return column_needs(stores.db, column_id, schema)
 
 
 def commit_info(stores: Stores, digest: Digest | None) -> CommitInfo:
-    """What there is to say of a commit."""
+    """Describe a commit."""
     if digest is None:
         return CommitInfo()
     commit = load_commit(stores.db, digest)
@@ -164,7 +164,7 @@ def _attributes(stores: Stores, digest: bytes | None) -> Mapping[str, Any]:
 
 
 def status(stores: Stores) -> StatusReport:
-    """What is staged, on which branch, and who holds the writer lock."""
+    """The staged changes, their branch, and the holder of the writer lock."""
     with stores.db.read() as transaction:
         branch = stores.refs.head(transaction).write_branch
         head = stores.refs.get(f"heads/{branch}", transaction)
@@ -194,9 +194,9 @@ def column_states(
     after: Sequence[ColumnEntry],
     load: Callable[[Digest], Mapping[str, Any]],
 ) -> tuple[ColumnStatus, ...]:
-    """How each column of two commits, or of a commit and what is staged on it, differs; by name.
+    """Differences of each column between two commits, or between a commit and the changes staged on it; by name.
 
-    ``load`` gives the attributes of a digest. Where one name was given to another column both are listed.
+    ``load`` loads the attributes of a digest. If a name was reused for another column, both columns are listed.
     """
     found = []
     for pair in pair_columns(before, after):
@@ -220,7 +220,7 @@ def column_states(
 
 
 def summary(stores: Stores, path: str, digest: Digest | None) -> str:
-    """Text for people: path, disk use, the commit, its columns."""
+    """Summary text: path, disk use, the commit, its columns."""
     lines = [f"Repository: {path}", f"Disk use:   {format_bytes(directory_bytes(stores.directory))}"]
     if digest is None:
         return "\n".join([*lines, "", "No commit has been made yet."]) + "\n"
@@ -244,7 +244,7 @@ def summary(stores: Stores, path: str, digest: Digest | None) -> str:
 
 
 def repository_rows(stores: Stores) -> list[tuple[str, str]]:
-    """A repository in a few words, as pairs of a word and a text."""
+    """Short description of a repository, as pairs of label and text."""
     head = stores.refs.head()
     digest = stores.refs.get(f"heads/{head.last_written}")
     rows = [("branches", ", ".join(list_branches(stores.refs))), ("branch last written", head.last_written)]
@@ -261,7 +261,7 @@ def repository_rows(stores: Stores) -> list[tuple[str, str]]:
 
 
 def describe_schema(column: ColumnInfo) -> str:
-    """One line on what a column holds, such as ``'uint8 (28, 28)'``."""
+    """One-line description of the values of a column, such as ``'uint8 (28, 28)'``."""
     if column.shape is None:
         what = column.kind
     else:
@@ -272,19 +272,19 @@ def describe_schema(column: ColumnInfo) -> str:
 
 
 def directory_bytes(directory: Path) -> int:
-    """Bytes of the files below ``directory``."""
+    """Total bytes of the files below ``directory``."""
     total = 0
     for place, _, files in os.walk(directory):
         for name in files:
             try:
                 total += os.lstat(os.path.join(place, name)).st_size  # noqa: PTH118 - once per file
             except FileNotFoundError:
-                continue  # removed meanwhile
+                continue  # removed since it was listed
     return total
 
 
 def show(text: str) -> None:
-    """Print ``text``: the work of ``log`` and ``summary``."""
+    """Print ``text``, for ``log`` and ``summary``."""
     sys.stdout.write(text if text.endswith("\n") else text + "\n")
 
 

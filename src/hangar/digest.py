@@ -1,9 +1,10 @@
-"""What names content: domain-separated digests of records and blobs, blob headers, and the checksum of reads.
+"""Content digests: domain-separated digests of records and blobs, blob headers, and the checksum for reads.
 
-A digest is BLAKE3-256, keyed. A record is hashed as its exact bytes, under a key for its class; a blob as its logical bytes (C
-order, little-endian), under a key derived from its header, so that one call hashes one sample. Equal content has one digest
-on every machine, and nothing of one class or header can pass for another. The checksum (XXH3) guards reads of local bytes against
-accidents and is no part of any name. What bytes a value becomes is settled by ``schema/``.
+A digest is keyed BLAKE3-256. A record is hashed as its exact bytes, with a key for its class; a blob as its logical
+bytes (C order, little-endian), with a key derived from its header, so that one call hashes one sample. Equal content
+has the same digest on every machine, and content of one class or header never has the digest of another. The checksum
+(XXH3) detects accidental damage of local bytes on read; it is not part of a digest. ``schema/`` defines the logical
+bytes of values.
 """
 
 from __future__ import annotations
@@ -52,7 +53,7 @@ Digest = NewType("Digest", bytes)
 DIGEST_BYTES: Final = 32
 
 RecordClass = Literal["node", "commit", "schema", "attributes", "tree", "column", "key"]
-"""What kinds of record have digests; ``tree``, ``column`` and ``key`` are the inputs of tree digests, column ids and long rows' keys."""
+"""Classes of records with digests; ``tree``, ``column``, ``key`` are for tree digests, column ids and long row keys."""
 
 NDARRAY: Final = 1
 STR: Final = 2
@@ -86,7 +87,7 @@ def record_digests(record_class: RecordClass, records: Sequence[bytes]) -> list[
 
 
 class Header(msgspec.Struct, frozen=True, dict=True):
-    """What a blob's bytes mean, as far as its digest covers it.
+    """Header of a blob: the type of its content, covered by its digest.
 
     Parameters
     ----------
@@ -95,12 +96,12 @@ class Header(msgspec.Struct, frozen=True, dict=True):
     dtype
         Code of the element type (``schema/dtypes.py``); 0 for str and bytes.
     shape
-        Of the array; ``()`` for str and bytes.
+        Shape of the array; ``()`` for str and bytes.
 
     Raises
     ------
     InvalidInputError
-        No blob can have this header.
+        The header is not valid.
     """
 
     kind: int
@@ -111,18 +112,18 @@ class Header(msgspec.Struct, frozen=True, dict=True):
         if self.kind == NDARRAY:
             if not 0 < self.dtype < 256:
                 raise InvalidInputError(
-                    f"a blob header names the element type {self.dtype!r}; it is a code from 1 to 255"
+                    f"a blob header has the element type {self.dtype!r}; it must be a code from 1 to 255"
                 )
             _check_shape(self.shape)
         elif self.kind not in (STR, BYTES):
             raise InvalidInputError(
-                f"a blob header names the kind {self.kind!r}, which this version of Hangar does not know"
+                f"a blob header has the kind {self.kind!r}, which this version of Hangar does not support"
             )
         elif self.dtype != 0 or self.shape != ():
             raise InvalidInputError("the blob header of a str or bytes value has no element type and no shape")
 
     def encode(self) -> bytes:
-        """Bytes of the header: kind, dtype, rank (a byte each) and every extent (8 bytes, little-endian)."""
+        """Encode the header: kind, dtype, rank (a byte each) and every extent (8 bytes, little-endian)."""
         return struct.pack(f"<BBB{len(self.shape)}Q", self.kind, self.dtype, len(self.shape), *self.shape)
 
     @classmethod
@@ -132,10 +133,10 @@ class Header(msgspec.Struct, frozen=True, dict=True):
         Raises
         ------
         InvalidInputError
-            ``data`` encodes no header.
+            ``data`` is not an encoded header.
         """
         if len(data) < 3 or len(data) != 3 + 8 * data[2]:
-            raise InvalidInputError(f"{len(data)} bytes are no blob header: the length does not agree with the rank")
+            raise InvalidInputError(f"{len(data)} bytes are not a blob header: the length does not match the rank")
         kind, dtype, rank, *shape = struct.unpack(f"<BBB{data[2]}Q", data)
         if rank > limits.MAX_RANK:
             raise InvalidInputError(f"a blob header has {rank} dimensions; the limit is {limits.MAX_RANK}")
@@ -143,12 +144,12 @@ class Header(msgspec.Struct, frozen=True, dict=True):
 
     @cached_property
     def key(self) -> bytes:
-        """Key under which blobs of this header are hashed: 32 bytes."""
+        """BLAKE3 key for blobs of this header: 32 bytes."""
         return blake3(self.encode(), derive_key_context=_BLOB_CONTEXT).digest()
 
     @cached_property
     def id(self) -> int:
-        """Id by which locations name the header, the XXH3 of its encoding. It is the seed of blob checksums, so a wrong header fails them."""
+        """Id of the header in locations: XXH3 of its encoding. Seeds blob checksums, so a wrong header fails them."""
         return xxh3_64_intdigest(self.encode())
 
 
@@ -159,7 +160,7 @@ def _check_shape(shape: tuple[int, ...]) -> None:
     for extent in shape:
         if extent < 0:
             raise InvalidInputError(f"an array has an extent of {extent}")
-        # An extent of zero does not free the others: numpy refuses such shapes too.
+        # An extent of zero does not lift the limit for the others: numpy refuses such shapes too.
         elements *= extent or 1
         if elements > limits.MAX_ARRAY_BYTES:
             raise InvalidInputError(
@@ -220,17 +221,17 @@ def digest_list(digests: npt.NDArray[np.uint8]) -> list[Digest]:
 
 
 def parse_hex(text: str) -> Digest:
-    """The digest that 64 hexadecimal digits spell.
+    """Parse a digest of 64 hexadecimal digits.
 
     Raises
     ------
     InvalidInputError
-        ``text`` is something else.
+        ``text`` is not a digest.
     """
     try:
         data = bytes.fromhex(text)
     except ValueError:
         data = b""
     if len(data) != DIGEST_BYTES or len(text) != 2 * DIGEST_BYTES:
-        raise InvalidInputError(f"{text!r} is no digest: it takes {2 * DIGEST_BYTES} hexadecimal digits")
+        raise InvalidInputError(f"{text!r} is not a digest: it must have {2 * DIGEST_BYTES} hexadecimal digits")
     return Digest(data)

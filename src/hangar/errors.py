@@ -1,11 +1,11 @@
-"""The errors of Hangar: one tree, and the table of its exit codes.
+"""The exception classes of Hangar, and the exit codes of the command line.
 
-Whatever goes wrong for a reason that Hangar knows comes out as a ``HangarError``. Where Python has a natural class for
-the same thing the Hangar class inherits it too, so ``except KeyError`` and ``except ColumnNotFoundError`` both work. A message
-says what happened, to which thing, and what to do next. The tree, with the exit code of the command line::
+Every expected failure raises a subclass of ``HangarError``. If Python has a natural class for the same failure,
+the Hangar class also inherits it, so ``except KeyError`` and ``except ColumnNotFoundError`` both work. A message
+says what happened, to which thing, and what to do next. The class tree, with exit codes::
 
     HangarError                                        1
-    ├── InvalidInputError (ValueError)                 1   a value, name, key, shape or dtype that cannot be
+    ├── InvalidInputError (ValueError)                 1   an invalid value, name, key, shape or dtype
     ├── InvalidStateError (RuntimeError)               1   not possible now: staged changes, no commit yet
     ├── InvalidTypeError (TypeError)                   1   an argument of the wrong type
     ├── NotFoundError                                  3
@@ -23,22 +23,23 @@ says what happened, to which thing, and what to do next. The tree, with the exit
     │   ├── NameTakenError (ValueError)                4   a branch, tag or remote of this name exists
     │   ├── ColumnExistsError (LookupError)            4
     │   ├── StaleRefError (RuntimeError)               4   a ref moved since it was read
-    │   ├── UnmergedError (RuntimeError)               4   history that no other branch holds would be lost
+    │   ├── UnmergedError (RuntimeError)               4   commits that are on no other branch would be lost
     │   └── MergeConflictError (ValueError)            4
     ├── AccessError (PermissionError)                  5   read-only, or not allowed here
     │   ├── LockedError                                5   another writer holds the lock, or took it over
     │   └── ClosedError                                5   the checkout was closed
-    ├── CorruptionError (RuntimeError)                 6   bytes that are not what their digest or checksum says
+    ├── CorruptionError (RuntimeError)                 6   bytes that do not match their digest or checksum
     ├── NotLocalError (FileNotFoundError)              7   promised by a remote, not on this disk
     ├── UnreachableError (ConnectionError)             8
-    ├── NothingToDoError (RuntimeError)                9   an empty commit, a reset of what is clean
+    ├── NothingToDoError (RuntimeError)                9   a commit or reset without changes
     ├── UnsupportedVersionError (RuntimeError)         10  written by a newer Hangar
-    ├── MissingPackageError (ImportError)              1   a package that is not installed is needed for this data
+    ├── MissingPackageError (ImportError)              1   this data needs a package that is not installed
     ├── DiskFullError (OSError)                        1   nothing acknowledged was lost; free space and try again
     └── StorageError (OSError)                         1   the operating system refused a read, write or sync
         └── ResourceLimitError                         1   no memory, descriptors or locks left; nothing is damaged
 
-Beside it stands one warning, ``RepairedWarning`` (a ``UserWarning``): stored data was damaged or missing, and has been written again.
+There is also one warning, ``RepairedWarning`` (a ``UserWarning``): stored data was damaged or missing, and was
+written again.
 """
 
 from __future__ import annotations
@@ -100,7 +101,7 @@ class InvalidStateError(HangarError, RuntimeError):
 
 
 class InvalidTypeError(HangarError, TypeError):
-    """An argument of a type that can never be right."""
+    """An argument of a wrong type."""
 
 
 class NotFoundError(HangarError):
@@ -116,7 +117,7 @@ class PathNotFoundError(NotFoundError, FileNotFoundError):
 
 
 class PathNotDirectoryError(NotFoundError, NotADirectoryError):
-    """A path that must be a directory is something else."""
+    """A path that must be a directory is not one."""
 
 
 class RevisionNotFoundError(NotFoundError, ValueError):
@@ -144,7 +145,7 @@ class RemoteNotFoundError(NotFoundError, KeyError, ValueError):
 
 
 class ConflictError(HangarError):
-    """Two things cannot both be."""
+    """The operation conflicts with something that exists or has changed."""
 
 
 class RepositoryExistsError(ConflictError, OSError):
@@ -164,7 +165,7 @@ class StaleRefError(ConflictError, RuntimeError):
 
 
 class UnmergedError(ConflictError, RuntimeError):
-    """Commits would be left that no other branch holds."""
+    """Commits that are on no other branch would be lost."""
 
 
 class MergeConflictError(ConflictError, ValueError):
@@ -172,7 +173,7 @@ class MergeConflictError(ConflictError, ValueError):
 
 
 class AccessError(HangarError, PermissionError):
-    """The repository, checkout or object does not allow this."""
+    """The repository, checkout or object does not permit this operation."""
 
 
 class LockedError(AccessError):
@@ -184,7 +185,7 @@ class ClosedError(AccessError):
 
 
 class CorruptionError(HangarError, RuntimeError):
-    """Stored bytes are not what their digest or checksum says, or are gone."""
+    """Stored bytes do not match their digest or checksum, or are missing."""
 
 
 class NotLocalError(HangarError, FileNotFoundError):
@@ -196,7 +197,7 @@ class UnreachableError(HangarError, ConnectionError):
 
 
 class NothingToDoError(HangarError, RuntimeError):
-    """The operation was asked for, and there is nothing to do."""
+    """There is nothing to do for the requested operation."""
 
 
 class UnsupportedVersionError(HangarError, RuntimeError):
@@ -208,7 +209,7 @@ class MissingPackageError(HangarError, ImportError):
 
 
 class DiskFullError(HangarError, OSError):
-    """No space is left, or a limit on file size was met; nothing acknowledged was lost."""
+    """No space is left, or a limit on file size was reached; nothing acknowledged was lost."""
 
 
 class StorageError(HangarError, OSError):
@@ -216,11 +217,11 @@ class StorageError(HangarError, OSError):
 
 
 class ResourceLimitError(StorageError):
-    """The process or the system has no memory, file descriptors or locks left. Nothing is damaged: free some and try again."""
+    """No memory, file descriptors or locks are left. Nothing is damaged: free some and try again."""
 
 
 class RepairedWarning(UserWarning):
-    """Stored data was damaged or missing, and is stored again from the same values, which were just written."""
+    """Stored data was damaged or missing; it was repaired, because the same values were just written again."""
 
 
 EXIT_CODES: dict[type[HangarError], int] = {
@@ -234,13 +235,13 @@ EXIT_CODES: dict[type[HangarError], int] = {
     UnsupportedVersionError: 10,
     HangarError: 1,
 }
-"""Exit code of the command line for each branch of the tree (0 is success, 2 a usage error, 130 an interrupt)."""
+"""Exit code of the command line by error class (0 is success, 2 a usage error, 130 an interrupt)."""
 
 
 def exit_code(error: BaseException) -> int:
-    """Exit code of the command line for ``error``: that of its nearest class in :data:`EXIT_CODES`, else 1."""
+    """Exit code of the command line for ``error``: that of its closest class in :data:`EXIT_CODES`, else 1."""
     for cls in type(error).__mro__:
         if cls in EXIT_CODES:
             return EXIT_CODES[cls]
-    # The system's own: a directory that cannot be entered, say.
+    # Errors of the operating system, such as a directory without permission.
     return EXIT_CODES[AccessError] if isinstance(error, PermissionError) else 1

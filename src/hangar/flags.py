@@ -1,6 +1,6 @@
-"""Checking yes/no arguments: the one place that says what counts as true or false.
+"""Validation of boolean arguments.
 
-``bool`` and ``numpy.bool_`` do. Everything else is refused, for ``"no"`` is true to Python, and 0 may be an index that slipped.
+Only ``bool`` and ``numpy.bool_`` are accepted, because ``"no"`` is true in Python, and 0 may be a misplaced index.
 """
 
 from __future__ import annotations
@@ -27,5 +27,5 @@ def check_flag(value: object, name: str) -> bool:
 
 
 def check_optional_flag(value: object, name: str) -> bool | None:
-    """As :func:`check_flag`; None, which leaves the choice open, is returned as it is."""
+    """Like :func:`check_flag`, but None (no choice) is returned as it is."""
     return None if value is None else check_flag(value, name)

@@ -1,9 +1,9 @@
-"""Checking a repository: everything that history, refs and the staging area name is here, whole, and what it says it is.
+"""Integrity check of a repository: everything that history, refs and the staging area refer to exists and is intact.
 
-The pages of the database come first: what does not hang together there is not read through LMDB, which would trust it.
-The structure is checked by walking down from all that is alive (see ``history.roots``); what many commits share is looked at once. Every
-checksummed row of the database is read, every blob file and run is measured, and with ``data=True`` every blob is read and hashed.
-Nothing is changed. What is found is named by digest and file.
+The pages of the database are checked first, because LMDB would trust damaged pages. The structure is checked from all
+live roots (see ``history.roots``) downwards; shared parts are checked once. Every checksummed row of the database is
+read, the size of every blob file and run is checked, and with ``data=True`` every blob is read and hashed. Nothing is
+changed. Problems are reported by digest and file.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ _SHOWN = 5
 
 @dataclass(frozen=True, slots=True)
 class Problem:
-    """One thing that is wrong: its kind, the digest it concerns (hex), the file it lies in, and what is the matter."""
+    """One problem: its kind, the digest concerned (hex), the file, and a description."""
 
     kind: str
     digest: str
@@ -58,21 +58,21 @@ class Problem:
 
 @dataclass(frozen=True, slots=True)
 class FsckReport:
-    """What a check found.
+    """Result of a check.
 
     Attributes
     ----------
     problems
-        Everything that is wrong, what it comes from before what it leads to.
+        All problems; a cause comes before its consequences.
     commits, columns, nodes, blobs
-        How many were checked.
+        Numbers of checked objects.
     data
         Whether blobs were read.
     notes
-        What is not wrong in itself: bytes on disk that the database does not know, as an unfinished batch leaves them or a database
-        that was restored from an older copy.
+        Observations that are not errors: bytes on disk that the database does not know, from an unfinished batch or
+        because the database was restored from an older copy.
     unchecked
-        What could not be checked because this installation lacks a package: no problem, but no proof either.
+        Data that could not be checked because a package is missing.
     """
 
     problems: tuple[Problem, ...]
@@ -86,7 +86,7 @@ class FsckReport:
 
     @property
     def sound(self) -> bool:
-        """Whether nothing is wrong."""
+        """Whether there are no problems."""
         return not self.problems
 
 
@@ -96,7 +96,7 @@ def check(stores: Stores, *, data: bool = False, progress: Progress = None) -> F
     Parameters
     ----------
     stores
-        Of the repository.
+        Stores of the repository.
     data
         Read every blob and compare it with its digest.
     progress
@@ -116,7 +116,7 @@ def check(stores: Stores, *, data: bool = False, progress: Progress = None) -> F
 
 
 def require_sound(found: FsckReport) -> bool:
-    """True; CorruptionError, with the first problems, where there are any."""
+    """Return True, or raise CorruptionError with the first problems."""
     if found.sound:
         return True
     lines = [f"{problem.kind} {problem.digest} {problem.file}: {problem.detail}" for problem in found.problems[:_SHOWN]]
@@ -160,7 +160,7 @@ class _Check:
         counts = (len(self._commits), len(self._columns), nodes, self._blobs)
         return FsckReport(tuple(self._problems), *counts, data, self._notes(), tuple(self._unchecked))
 
-    # ------------------------------------------------------------------ what is wrong
+    # ------------------------------------------------------------------ problems
 
     def _found(self, kind: str, detail: object, digest: str = "", file: str = "") -> None:
         self._problems[Problem(kind, digest, file, str(detail))] = None
@@ -177,7 +177,7 @@ class _Check:
     # ------------------------------------------------------------------ the database
 
     def _tables(self, reporter: Reporter) -> None:
-        """Read every row of every table: their checksums and counts are checked on the way."""
+        """Read every row of every table, which also checks their checksums and counts."""
         for table in TABLES:
             if table.checked:
                 self._try("table", lambda table=table: self._table(table, reporter))  # type: ignore[misc]
@@ -188,7 +188,7 @@ class _Check:
                 reporter.advance()
 
     def _head(self) -> None:
-        """Make sure that HEAD names branches that exist."""
+        """Check that the branches named by HEAD exist."""
         refs = self._stores.refs
         head = self._try("ref", refs.head)
         if head is None:
@@ -217,7 +217,7 @@ class _Check:
                 self._commit(digest, commit, reporter)
 
     def _generation(self, digest: Digest, commit: Commit) -> None:
-        """Make sure that the stored generation, which orders history, is one more than the parents' highest."""
+        """Check that the stored generation is one more than the highest of the parents."""
 
         def compare() -> None:
             with self._stores.db.read() as transaction:
@@ -263,7 +263,7 @@ class _Check:
         self._leaves(store, root.digest, schema, where, reporter)
 
     def _leaves(self, store: NodeStore, root: Digest, schema: ColumnSchema, where: str, reporter: Reporter) -> None:
-        """Make sure that every blob the tree names has a place."""
+        """Check that every blob of the tree has a location."""
         walked = self._walked.setdefault(schema.digest, set())
         try:
             for _, node in walk(store, root, walked):
@@ -283,20 +283,20 @@ class _Check:
         known = np.asarray(self._stores.blobs.known(digests))
         if schema.inline_bytes >= 0 and not schema.needs:
             self._try("node", lambda: self._long_enough(digests[known], schema.inline_bytes, where))
-        # Of one damaged run it is plain which places are gone with it.
+        # If a run is damaged, missing locations are a consequence of that.
         file = self._damaged_runs[0] if len(self._damaged_runs) == 1 else ""
         for lost in digests[~known]:
-            detail = f"{where}: no place of it is known, and no remote has promised it"
+            detail = f"{where}: it has no known location, and no remote has promised it"
             self._found("blob", detail, lost.tobytes().hex(), file)
 
     def _long_enough(self, digests: Digests, inline_bytes: int, where: str) -> None:
-        """Make sure that no digest stands where the value is so short that it must lie in the tree: one content, one root."""
+        """Check that no blob is short enough to be inline: otherwise equal content could have two different roots."""
         if not len(digests):
             return
         locations = Locations(self._stores.blobs.locate(digests).words)
-        # Of what is stored as it is, the stored length is that of the value.
+        # For uncompressed blobs the stored length is the length of the value.
         for short in digests[(locations.codec == 0) & (locations.length <= inline_bytes)]:
-            self._found("node", f"{where}: a value that is so short must lie in the tree", short.tobytes().hex())
+            self._found("node", f"{where}: a value of this length must be inline in the tree", short.tobytes().hex())
 
     # ------------------------------------------------------------------ staging and files
 
@@ -305,7 +305,7 @@ class _Check:
         if staging is None or entries is None:
             return
         for column in staging.columns.values():
-            # Schemas of columns that are only staged are stored with them.
+            # The schemas of staged columns are already stored.
             self._schemas.setdefault(column.schema.digest, column.schema)
         self._verifiers.clear()
         if staging.attributes is not None:
@@ -325,12 +325,12 @@ class _Check:
             self._found("location", detail, file="db/data.mdb")
 
     def _locks(self) -> None:
-        """Make sure that the files by which processes keep out of each other's way are there and sound."""
+        """Check that the lock files exist and are intact."""
         problem = self._try("lock", lambda: lock_problem(self._stores.db))
         if problem is not None:
             self._found("lock", problem)
         if not _fs.exists(self._stores.directory / DATABASE_LOCK):
-            detail = "it is missing: make an empty file of this name, or nothing can compact the database"
+            detail = "it is missing: create an empty file of this name, otherwise the database cannot be compacted"
             self._found("lock", detail, file=DATABASE_LOCK)
 
     def _notes(self) -> tuple[Problem, ...]:

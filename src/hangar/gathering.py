@@ -1,8 +1,8 @@
-"""Copying many samples of one size out of a file and checking each copy: XXH3-64, by the compiled kernel where there is one.
+"""Batch gather with checksums: copy many samples of one size out of a file and verify the XXH3-64 of each copy.
 
-The kernel (``_gather.c``) copies and checks a batch in one pass, without the interpreter's lock. Its checksums are those of the ``xxhash``
-package, bit for bit. Where it was not built, gives another checksum in a trial at start-up, or the environment variable
-``HANGAR_NO_KERNEL`` is set, numpy copies and the package checks.
+The compiled kernel (``_gather.c``) copies and checks a batch in one pass, without the GIL. Its checksums equal those
+of the ``xxhash`` package, bit for bit. If the kernel was not built, fails a self-test at start-up, or the environment
+variable ``HANGAR_NO_KERNEL`` is set, numpy copies and the package computes the checksums.
 """
 
 from __future__ import annotations
@@ -27,14 +27,14 @@ Words = npt.NDArray[np.uint64]
 Positions = npt.NDArray[np.int64]
 
 _BLOCK_BYTES: Final = 2**21
-"""Bytes that numpy gathers at a time, so that they are checked while they are in the processor's cache."""
+"""Bytes that numpy gathers at a time, so that they are checked while they are in the CPU cache."""
 _LONG_ROW_BYTES: Final = 16 * 1024
-"""Rows from this size on are copied one by one: the copy then costs more than the step."""
+"""Rows of at least this size are copied one by one, because the copy then costs more than the Python call."""
 _KERNEL_ROWS: Final = 4
 
 
 def _agrees() -> bool:
-    """Whether the kernel, as this processor runs it, gives the checksums of the package; sizes of each of its ways through."""
+    """Self-test: whether the kernel gives the checksums of the package on this CPU, for sizes of each code path."""
     pool = np.arange(3_000, dtype=np.uint32).astype(np.uint8)
     for size in (1, 3, 5, 8, 13, 17, 64, 128, 129, 240, 241, 784, 1_024, 1_025, 2_900):
         rows = np.stack([pool[at : at + size] for at in range(4)])
@@ -59,7 +59,7 @@ else:
 
 
 def checksum_rows(rows: Rows, seed: int) -> Words:
-    """XXH3-64 of each row, uint64, shape (n,); ``rows`` is uint8, shape (n, size)."""
+    """XXH3-64 of each row: uint64, shape (n,); ``rows`` is uint8, shape (n, size)."""
     count = len(rows)
     if not KERNEL or count < _KERNEL_ROWS or not rows.flags.c_contiguous:
         return np.fromiter(map(xxh3_64_intdigest, row_buffers(rows), repeat(seed)), np.uint64, count)
@@ -69,23 +69,24 @@ def checksum_rows(rows: Rows, seed: int) -> Words:
 
 
 def gather_checked(source: mmap.mmap, offsets: Words, checks: Words, rows: Rows, seed: int) -> int:
-    """Copy samples of one size into rows, and compare their checksums.
+    """Copy samples of one size into rows, and verify their checksums.
 
     Parameters
     ----------
     source
         The mapped file.
     offsets, checks
-        First byte and checksum of each sample, uint64, shape (n,).
+        Offset and checksum of each sample, uint64, shape (n,).
     rows
-        uint8, shape (n, size), C order: where the samples go.
+        Destination of the samples: uint8, shape (n, size), C order.
     seed
-        Of the checksums.
+        Seed of the checksums.
 
     Returns
     -------
     int
-        Index of a sample that lies outside of the file or differs from its checksum; -1 where all are right. What lies behind it may not have been copied.
+        Index of a sample that is outside of the file or does not match its checksum; -1 if all are right. Samples
+        after it may not have been copied.
     """
     if not rows.size:
         wrong = checks != xxh3_64_intdigest(b"", seed)
@@ -102,20 +103,20 @@ def gather_checked(source: mmap.mmap, offsets: Words, checks: Words, rows: Rows,
 def gather_entries(
     source: mmap.mmap, offsets: Words, checks: Words, positions: Positions | range, rows: Rows, seed: int
 ) -> int:
-    """As :func:`gather_checked`, of some entries of an offset table, in which each checksum is combined with its position.
+    """Like :func:`gather_checked`, for entries of an offset table, in which each checksum is XORed with its position.
 
     Parameters
     ----------
     source
         The mapped file.
     offsets, checks
-        Of all entries, uint64, shape (n,), contiguous.
+        Offsets and checksums of all entries, uint64, shape (n,), contiguous.
     positions
-        The entries that are wanted: int64, shape (m,), contiguous, or a range of step 1. Each is one of the table's.
+        Entries to copy: int64, shape (m,), contiguous, or a range of step 1. All must be in the table.
     rows
         uint8, shape (m, size), C order.
     seed
-        Of the checksums.
+        Seed of the checksums.
     """
     if KERNEL and rows.size:
         chosen = positions.start if isinstance(positions, range) else positions
@@ -126,7 +127,7 @@ def gather_entries(
 
 
 def _gather_rows(source: mmap.mmap, offsets: Words, checks: Words, rows: Rows, seed: int) -> int:
-    """One gather of numpy over a view of the whole file in which a row begins at every byte."""
+    """Gather with numpy, on an overlapping (strided) view of the file in which a row begins at every byte."""
     count, size = rows.shape
     every: npt.NDArray[Any] = np.ndarray((len(source) - size + 1,), f"V{size}", source, strides=(1,))
     target = rows.view(f"V{size}")[:, 0]

@@ -1,9 +1,9 @@
-"""Keyed BLAKE3-256 of many inputs: by the compiled kernel where this installation has it, else one call of the package for each.
+"""Keyed BLAKE3-256 of many inputs, with the compiled kernel if available, else with one call of the package per input.
 
-Both give the same digests, bit for bit. The kernel (``_kernel.c``) hashes a different input in each lane of the processor's vectors
-and uses all processors, so that small samples are hashed at the speed of large ones; for long inputs the package is as fast. Where
-the kernel was not built, gives another digest in a trial at start-up, or the environment variable ``HANGAR_NO_KERNEL`` is set,
-everything goes through the package. What is hashed under which key is settled by ``digest``.
+Both give the same digests, bit for bit. The kernel (``_kernel.c``) hashes a different input in each SIMD lane
+and uses all cores, so small samples are hashed as fast as large ones; for long inputs the package is as fast. If
+the kernel was not built, fails a self-test at start-up, or the environment variable ``HANGAR_NO_KERNEL`` is set,
+the package is used for everything. ``digest`` defines the inputs and keys.
 """
 
 from __future__ import annotations
@@ -22,7 +22,7 @@ from hangar.threads import cores
 
 
 def _agrees(in_lanes: Callable[[bytes, Sequence[bytes], int], tuple[bytes, list[int]]]) -> bool:
-    """Whether the kernel, as this processor runs it, gives the digests of the package: one that does not would lose data silently."""
+    """Self-test: whether the kernel gives the digests of the package on this CPU. A wrong digest would lose data."""
     key = bytes(range(32))
     inputs = [bytes([at]) * (1_100 + at) for at in range(20)]
     return in_lanes(key, inputs, 1) == (b"".join(blake3(one, key=key).digest() for one in inputs), [])
@@ -43,22 +43,22 @@ __all__ = ["KERNEL", "finish", "hash_list", "hash_rows", "row_buffers"]
 
 _DIGEST_BYTES: Final = 32
 _KERNEL_ROW_BYTES: Final = 16 * 1024
-"""The package fills its own lanes with the chunks of a row longer than this."""
+"""Above this length the package itself is parallel: it hashes chunks of one input in SIMD lanes."""
 _KERNEL_ROWS: Final = 4
-"""So many inputs cost one call of the kernel less than a call each."""
+"""From this number of inputs on, one kernel call costs less than one package call per input."""
 _KERNEL_LIST: Final = 1_000
-"""A list of this length fills the lanes, although only inputs of about one length share them."""
+"""From this length on, a list fills the lanes, although only inputs of similar length share them."""
 _THREAD_BYTES: Final = 2**20
-"""Work for a thread."""
+"""Minimum work for a thread, in bytes."""
 _LONG_ROW_BYTES: Final = 4_096
 _BLOCK_BYTES: Final = 2 * 2**20
 
 finish: Final[Callable[[blake3], Any]] = blake3.digest
-"""The digest of a hasher. Any, because a call of ``Digest`` for each would cost as much again."""
+"""The digest method of a hasher. Typed as Any, because wrapping each result in ``Digest`` would double the cost."""
 
 
 def hash_rows(key: bytes, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
-    """Digests of equally long inputs.
+    """Digests of inputs of equal length.
 
     Parameters
     ----------
@@ -84,14 +84,14 @@ def hash_rows(key: bytes, rows: npt.NDArray[np.uint8]) -> npt.NDArray[np.uint8]:
 
 
 def hash_list(key: bytes, inputs: Sequence[Any]) -> list[Any]:
-    """Digests of buffers of any lengths, ``bytes`` each.
+    """Digests (``bytes``) of buffers of any lengths.
 
     Parameters
     ----------
     key
         32 bytes.
     inputs
-        Buffers; many ``bytes`` objects at once are the fast case.
+        Buffers; a list of ``bytes`` objects is the fast case.
     """
     if not KERNEL or len(inputs) < _KERNEL_LIST or set(map(type, inputs)) != {bytes}:
         return list(map(finish, map(partial(blake3, key=key), inputs)))
@@ -109,12 +109,12 @@ def _threads(nbytes: int) -> int:
 
 
 def row_buffers(rows: npt.NDArray[np.uint8]) -> Iterable[Any]:
-    """The rows as objects that a hash function takes, made without an interpreted call for each."""
+    """The rows as buffers for a hash function, made without a Python call per row."""
     count, width = rows.shape
     if width == 0:
         return [b""] * count
     if width < _LONG_ROW_BYTES:
-        # A bytes object a row costs one small copy, an array a row 0.2 us. In blocks, the copies stay in the processor's cache.
+        # A bytes object per row costs one small copy, an array per row 0.2 us. Blocks keep the copies in the CPU cache.
         voids = np.ascontiguousarray(rows).view(f"V{width}")[:, 0]
         step = max(1, _BLOCK_BYTES // width)
         return chain.from_iterable(voids[i : i + step].tolist() for i in range(0, count, step))

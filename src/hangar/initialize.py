@@ -1,7 +1,7 @@
-"""Making a repository.
+"""Create a repository.
 
-Everything is built in a directory beside the final one, synced, and moved into place by one rename: a crash leaves either no repository
-or a whole one.
+Everything is built in a temporary directory next to the final one, synced, and moved into place by one rename. So a
+crash leaves either no repository or a complete one.
 """
 
 from __future__ import annotations
@@ -31,11 +31,11 @@ __all__ = ["DEFAULT_BRANCH", "DIRECTORY", "check_place", "check_request", "initi
 
 DEFAULT_BRANCH = "master"
 DIRECTORY = ".hangar"
-"""Directory of a repository's own files."""
+"""Name of the directory with the files of a repository."""
 
 
 def check_request(directory: Path, user_name: object, user_email: object, *, remove_old: bool) -> None:
-    """Raise what :func:`initialize` raises for its arguments alone, so that a caller can ask before it closes anything."""
+    """Check the arguments of :func:`initialize` and raise its errors, for callers that must close something first."""
     for key, value in (("user.name", user_name), ("user.email", user_email)):
         if not isinstance(value, str):
             raise InvalidTypeError(f"{key} must be a str, not {type(value).__name__}")
@@ -44,14 +44,14 @@ def check_request(directory: Path, user_name: object, user_email: object, *, rem
 
 
 def check_place(directory: Path, *, remove_old: bool) -> None:
-    """Raise what :func:`initialize` raises where a repository cannot be made in ``directory`` (the ``.hangar``), whoever makes it.
+    """Check that a repository can be created in ``directory`` (the ``.hangar``).
 
     Raises
     ------
     InvalidInputError
-        It is among the files of another repository.
+        It is inside the ``.hangar`` of another repository.
     RepositoryExistsError
-        There is one, and ``remove_old`` is not given.
+        There is a repository, and ``remove_old`` is not given.
     """
     _refuse_inside(directory.parent)
     if directory.exists() and not remove_old:
@@ -59,7 +59,7 @@ def check_place(directory: Path, *, remove_old: bool) -> None:
 
 
 def _refuse_inside(place: Path) -> None:
-    """Refuse a repository among the files of another one."""
+    """Refuse a repository inside the ``.hangar`` of another one."""
     for outer in (place, *place.parents):
         if outer.name == DIRECTORY and (outer / FILE_NAME).exists():
             raise InvalidInputError(
@@ -68,29 +68,29 @@ def _refuse_inside(place: Path) -> None:
 
 
 def _exists(directory: Path) -> str:
-    """What to say of a ``.hangar`` that is there."""
+    """Message for a ``.hangar`` that exists."""
     lost = lost_format(directory)
     if lost is not None:
         return lost
     if not (directory / FILE_NAME).exists():
         return (
-            f"{directory} exists and is no sound repository. If nothing in it is needed, move it away; if it held data, put back "
-            "its files `format` and `db/data.mdb` from a copy"
+            f"{directory} exists and is not an intact repository. Without data of value in it, move it away; otherwise "
+            "restore its files `format` and `db/data.mdb` from a copy"
         )
     return (
         f"there is a repository in {directory.parent} already: see it with `hangar status`, or open it in Python with "
-        f"Repository({str(directory.parent)!r}). To delete all its history and begin anew: `hangar init --overwrite` "
+        f"Repository({str(directory.parent)!r}). To delete all its history and start again: `hangar init --overwrite` "
         "(in Python `remove_old=True`)"
     )
 
 
 def initialize(directory: Path, user_name: str, user_email: str, *, remove_old: bool) -> None:
-    """Make a repository in ``directory`` (the ``.hangar``) with an empty branch ``master``.
+    """Create a repository in ``directory`` (the ``.hangar``) with an empty branch ``master``.
 
     Raises
     ------
     RepositoryExistsError
-        One is there, and ``remove_old`` is not given.
+        There is a repository, and ``remove_old`` is not given.
     InvalidInputError, InvalidTypeError
         The name or email cannot be stored.
     AccessError
@@ -98,7 +98,7 @@ def initialize(directory: Path, user_name: str, user_email: str, *, remove_old: 
     """
     check_request(directory, user_name, user_email, remove_old=remove_old)
     with _alone(directory.parent):
-        # Again, now that nobody else can make one.
+        # Check again under the lock, when no other process can create one.
         check_request(directory, user_name, user_email, remove_old=remove_old)
         if (directory / FILE_NAME).exists():
             _refuse_live_writer(directory)
@@ -113,7 +113,7 @@ def initialize(directory: Path, user_name: str, user_email: str, *, remove_old: 
             _remove(fresh)
             if isinstance(error, HangarError):
                 raise
-            raise StorageError(f"{directory} cannot be made: {error}") from error
+            raise StorageError(f"cannot create {directory}: {error}") from error
         except BaseException:
             _remove(fresh)
             raise
@@ -121,14 +121,14 @@ def initialize(directory: Path, user_name: str, user_email: str, *, remove_old: 
 
 @contextlib.contextmanager
 def _alone(parent: Path) -> Iterator[None]:
-    """Keep others from making a repository in the same place: what one builds, another would put in place half made."""
+    """Lock ``parent``, so that no other process creates a repository there at the same time."""
     descriptor = _fs.open_file(parent)
     try:
         free = True
-        with contextlib.suppress(StorageError):  # Not every file system can lock a directory.
+        with contextlib.suppress(StorageError):  # some file systems cannot lock a directory
             free = _fs.try_lock(descriptor, shared=False)
         if not free:
-            raise LockedError(f"another process is making a repository in {parent}: wait for it, or look what it made")
+            raise LockedError(f"another process is creating a repository in {parent}: wait until it has finished")
         yield
     finally:
         os.close(descriptor)
@@ -163,7 +163,7 @@ def _refuse_live_writer(directory: Path) -> None:
 
 
 def _put_in_place(fresh: Path, directory: Path) -> None:
-    """Move a new repository to its place. An old one is moved away first, whole, and deleted when the new one is there."""
+    """Move a new repository into place. An old one is first renamed, and deleted after the new one is in place."""
     old = directory.with_name(f"{directory.name}.old")
     _remove(old)
     if directory.exists():
@@ -179,6 +179,6 @@ def _put_in_place(fresh: Path, directory: Path) -> None:
 
 def _remove(directory: Path) -> None:
     if directory.exists():
-        import shutil  # slow to import, and needed when a repository is made alone
+        import shutil  # slow to import, and needed only here
 
         shutil.rmtree(directory)

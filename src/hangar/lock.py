@@ -1,10 +1,10 @@
-"""The writer lock of a repository: one writer at a time, and a dead one keeps nobody out.
+"""The writer lock of a repository: at most one writer, and no stale lock after a crash.
 
-It is an epoch in ``meta`` and an ``flock`` on the file ``lock.<epoch>``, which the system releases when its process dies. The file
-is made when the epoch is raised and never else, and carries a token that ``meta`` repeats: one that is missing, or was made by
-hand, means "locked, force needed", so that deleting it admits nobody. A forced release raises the epoch; the former holder
-finds out at its next ``check``, which every access of a writer and every publishing transaction makes. What the lock
-guards is up to the callers.
+It consists of an epoch in ``meta`` and an ``flock`` on the file ``lock.<epoch>``, which the system releases when the
+process dies. The file is created only when the epoch is incremented, and has a token that is also in ``meta``. If the
+file is missing, or has another token, the repository counts as locked until a forced release; so deleting the file
+does not let a second writer in. A forced release increments the epoch. The former holder notices this at its next
+``check``, which every access of a writer and every publishing transaction makes (the epoch is a fencing token).
 """
 
 from __future__ import annotations
@@ -58,12 +58,12 @@ _PAUSE_SECONDS: Final = 0.002
 
 @dataclass(frozen=True, slots=True)
 class Holder:
-    """Who holds the writer lock, as far as it said.
+    """Process that holds the writer lock, as recorded in the lock file.
 
     Attributes
     ----------
     pid : int or None
-        None when the holder is not known: it has just taken the lock, or the lock file is missing.
+        None if the holder is not known: it has just taken the lock, or the lock file is missing.
     time : float or None
         Seconds since 1970 when the lock was taken.
     """
@@ -81,7 +81,7 @@ class Holder:
 
 
 class WriterLock:
-    """The right to write a repository, for one process.
+    """The writer lock, as used by one process.
 
     Attributes
     ----------
@@ -97,12 +97,12 @@ class WriterLock:
 
     @property
     def held(self) -> bool:
-        """Whether this object took the lock, in this process, and has not released it (it may have been forced since)."""
+        """Whether this object holds the lock in this process (a forced release since then is not noticed here)."""
         return self._descriptor is not None and self._pid == os.getpid()
 
     @property
     def released(self) -> bool:
-        """Whether this object was not given the lock yet, or gave it back; a fork of the holder's process has done neither."""
+        """Whether this object has not acquired the lock, or has released it; False in a fork of the holder."""
         return self._descriptor is None
 
     def acquire(self) -> None:
@@ -118,10 +118,10 @@ class WriterLock:
             The repository is read-only.
         """
         if self.held:
-            raise InvalidStateError("this writer lock is held")
+            raise InvalidStateError("this object already holds the writer lock")
         self._db.require_writable()
         for attempt in range(_ATTEMPTS):
-            # A look at the lock holds it for an instant, and a forced release may change the epoch under us.
+            # Retry: a check by another process holds the lock for a moment, and a forced release may change the epoch.
             if attempt:
                 time.sleep(_PAUSE_SECONDS)
             epoch, token = _current(self._db)
@@ -134,7 +134,7 @@ class WriterLock:
                     _introduce(descriptor, _lock_path(self._db, epoch))
                     return
             except BaseException:
-                # A descriptor that nobody knows of would keep the lock as long as the process lives.
+                # A leaked descriptor would keep the lock until the process ends.
                 self._descriptor, self.epoch = None, 0
                 _fs.close_private(descriptor)
                 raise
@@ -142,7 +142,7 @@ class WriterLock:
         raise _locked(_read_holder(self._db, _current(self._db)[0]))
 
     def _still(self, epoch: int, token: bytes, descriptor: int) -> bool:
-        """Whether the file that was locked is the one that counts, now that nobody else can lock it."""
+        """Whether the locked file is still the current lock file."""
         try:
             same = os.path.samestat(os.fstat(descriptor), _lock_path(self._db, epoch).stat())
         except OSError:
@@ -150,26 +150,26 @@ class WriterLock:
         return same and _current(self._db) == (epoch, token)
 
     def release(self) -> None:
-        """Give the lock back; without effect where it is not held, as in a forked child."""
+        """Release the lock; no effect if it is not held, as in a forked child."""
         descriptor = self._descriptor
         try:
-            # First it is not held, then it is free: never the other way round.
+            # Mark it as not held before freeing it, never in the other order.
             self._descriptor, self.epoch = None, 0
             self._let_go(descriptor)
         except BaseException:
-            # An interrupt. Nobody else knows the descriptor, which keeps the lock as long as the process lives.
+            # After an interrupt only this method knows the descriptor, which would keep the lock until the process ends.
             self._let_go(descriptor)
             raise
 
     def _let_go(self, descriptor: int | None) -> None:
-        """May be repeated: a descriptor that was closed is no private one any more."""
+        """Unlock and close the descriptor. Idempotent: a closed descriptor is not registered any more."""
         if descriptor is not None and self._pid == os.getpid() and _fs.is_private(descriptor):
-            # Explicitly: a child that did not close its copy of the descriptor would keep the lock.
+            # Unlock explicitly: a forked child that has not closed its copy of the descriptor would keep the lock.
             _fs.unlock(descriptor)
             _fs.close_private(descriptor)
 
     def require_held(self) -> None:
-        """Make sure, without asking the database, that this process took the lock; it may have been forced since.
+        """Check that this process holds the lock, without reading the database; a forced release is not noticed.
 
         Raises
         ------
@@ -182,17 +182,17 @@ class WriterLock:
             raise InvalidStateError("the writer lock is not held")
         if self._pid != os.getpid():
             raise LockedError(
-                f"this is a fork of the writer's process {self._pid}: open a write checkout of its own here, "
-                "after the other is closed"
+                f"this is a fork of the writer's process {self._pid}: close the checkout there, then open a new "
+                "write checkout in this process"
             )
 
     def check(self, transaction: ReadTransaction | None = None) -> None:
-        """Make sure that the lock is still this process's own.
+        """Check that this process still holds the lock.
 
         Parameters
         ----------
         transaction
-            Look there, so that what it publishes is published under the lock.
+            Transaction in which to read the epoch, so that its changes are published under the lock.
 
         Raises
         ------
@@ -205,13 +205,13 @@ class WriterLock:
         epoch = _current(self._db)[0] if transaction is None else _parse(transaction.get(META, _EPOCH))[0]
         if epoch != self.epoch:
             raise LockedError(
-                f"the writer lock was released by force (epoch {self.epoch} is now {epoch}): what was not "
-                "committed may be staged by the new writer; open a new write checkout"
+                f"the writer lock was released by force (epoch {self.epoch} is now {epoch}): the new writer has the "
+                "uncommitted changes; open a new write checkout"
             )
 
 
 def under_lock(db: Database, act: Callable[[WriterLock], T]) -> T:
-    """Do something while holding the writer lock, and return its result. The lock is free afterwards, also after an interrupt.
+    """Run ``act`` while holding the writer lock, and return its result. The lock is released even after an interrupt.
 
     Raises
     ------
@@ -225,18 +225,18 @@ def under_lock(db: Database, act: Callable[[WriterLock], T]) -> T:
         lock.release()
         return result
     except BaseException:
-        # Also where the release itself was interrupted, which a ``finally`` would not notice.
+        # Also if the release itself was interrupted, which a ``finally`` would not handle.
         lock.release()
         raise
 
 
 def create_lock(db: Database) -> None:
-    """Make the first lock file and epoch 1, durably; part of making a repository."""
+    """Create the first lock file and epoch 1, durably; part of creating a repository."""
     db.update(lambda transaction: _raise_epoch(db, transaction))
 
 
 def holder(db: Database) -> Holder | None:
-    """Who holds the writer lock, or None when it is free."""
+    """The holder of the writer lock, or None if it is free."""
     epoch, token = _current(db)
     try:
         descriptor = _open_lock(db, epoch, token)
@@ -249,18 +249,18 @@ def holder(db: Database) -> Holder | None:
 
 
 def lock_problem(db: Database) -> str | None:
-    """What is wrong with the lock file, without which no writer is admitted; None where it is sound."""
+    """Problem of the lock file, which would keep writers out; None if it is intact."""
     epoch, token = _current(db)
     try:
         os.close(_open_lock(db, epoch, token))
     except LockedError as error:
-        # A forced release meanwhile makes another file.
+        # A concurrent forced release creates another file.
         return str(error) if _current(db) == (epoch, token) else None
     return None
 
 
 def owner_alive(db: Database, epoch: int) -> bool:
-    """Whether a writer of this epoch may still be writing: it holds ``lock.<epoch>``, or that file is not there to tell."""
+    """Whether a writer of this epoch may still be writing: ``lock.<epoch>`` is locked, or missing (then unknown)."""
     try:
         descriptor = _fs.open_file(_lock_path(db, epoch))
     except PathNotFoundError:
@@ -272,13 +272,13 @@ def owner_alive(db: Database, epoch: int) -> bool:
 
 
 def force_release(db: Database) -> bool:
-    """Take the lock away from whoever holds it, by a new epoch: whether anybody held it."""
+    """Take the lock away from its holder by a new epoch. Returns whether somebody held it."""
     held = holder(db) is not None
     db.update(lambda transaction: _raise_epoch(db, transaction))
     return held
 
 
-# ---------------------------------------------------------------------------------------------------------- inside
+# --------------------------------------------------------------------------------------------------------- helpers
 
 
 def _raise_epoch(db: Database, transaction: WriteTransaction) -> None:
@@ -286,7 +286,7 @@ def _raise_epoch(db: Database, transaction: WriteTransaction) -> None:
     epoch = _parse(row)[0] + 1 if row is not None else 1
     token = os.urandom(_TOKEN_BYTES)
     path = _lock_path(db, epoch)
-    # A file of an epoch that was never reached is the leftover of a crash in this place: nobody can have locked it.
+    # A file for an epoch that was never reached is the leftover of a crash at this point: nobody can have locked it.
     if path.exists():
         _fs.remove_file(path)
     _fs.write_new_file(path, [_heading(epoch, token)])
@@ -319,19 +319,19 @@ def _open_lock(db: Database, epoch: int, token: bytes, write: bool = False) -> i
     except PathNotFoundError:
         db.require_in_place()
         raise LockedError(
-            f"the lock file {path} is missing, so nobody can tell whether a writer is at work: make sure that none "
+            f"the lock file {path} is missing, so it is not known whether a writer is active: make sure that none "
             f"is, and run `{FORCE_COMMAND}`"
         ) from None
     if os.pread(descriptor, _HOLDER_OFFSET, 0) != _heading(epoch, token):
         os.close(descriptor)
         raise LockedError(
-            f"{path} is not the lock file that Hangar made: make sure that no writer is at work, and run `{FORCE_COMMAND}`"
+            f"{path} was not created by Hangar: make sure that no writer is active, and run `{FORCE_COMMAND}`"
         )
     return descriptor
 
 
 def _introduce(descriptor: int, path: Path) -> None:
-    """Say who holds the lock: for people to read, so neither durable nor needed."""
+    """Write the holder into the lock file. Informational only, so it is not synced, and errors are ignored."""
     text = msgspec.json.encode({"pid": os.getpid(), "host": os.uname().nodename, "user": _user(), "time": time.time()})
     data = text[: _HOLDER_BYTES - 1] + b"\n"
     with contextlib.suppress(DiskFullError, StorageError):
@@ -340,7 +340,7 @@ def _introduce(descriptor: int, path: Path) -> None:
 
 def _user() -> str:
     try:
-        import getpass  # slow to import, and needed by writers alone
+        import getpass  # slow to import, and needed only by writers
 
         return getpass.getuser()
     except (KeyError, OSError):
@@ -363,8 +363,8 @@ def _read_holder(db: Database, epoch: int) -> Holder:
 def _locked(who: Holder) -> LockedError:
     if who.pid == os.getpid() and who.host == os.uname().nodename:
         return LockedError(
-            f"this process holds the writer lock already ({who}): you have a checkout open that writes, close() it. "
-            f"If nothing refers to it any more, run `{FORCE_COMMAND}`"
+            f"this process holds the writer lock already ({who}): close() the write checkout that is open. "
+            f"If you have no reference to it any more, run `{FORCE_COMMAND}`"
         )
     return LockedError(
         f"another writer holds the lock: {who}. Wait until it has closed its checkout; if it cannot, run `{FORCE_COMMAND}`"

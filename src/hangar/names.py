@@ -1,7 +1,7 @@
-"""Validation of names and sample keys, where a user writes them.
+"""Validation of names (branches, tags, remotes, columns) and sample keys.
 
-Names (branches, tags, remotes, columns) are for people and for paths; keys name samples. Both are checked when they are
-written and never when they are read back, so that a later, wider rule opens old repositories.
+Both are checked when they are written, and never when they are read, so that the rules can change and old repositories
+stay readable.
 """
 
 from __future__ import annotations
@@ -33,15 +33,15 @@ _KEY_CATEGORIES = frozenset(("Lu", "Ll", "Lt", "Lm", "Lo", "Mn", "Mc", "Me", "Nd
 
 
 def check_name(name: object, kind: NameKind) -> str:
-    """Return ``name`` when it can name a ``kind``.
+    """Return ``name`` if it is a valid name of a ``kind``.
 
-    A column or a remote has one part: 1 to 64 of the characters ``A-Z a-z 0-9 _ . -``, not ``.`` or ``..``. A branch or a tag has one or more
-    such parts with ``/`` between them, at most 255 characters together, as git has them.
+    A column or a remote has one part: 1 to 64 of the characters ``A-Z a-z 0-9 _ . -``, not ``.`` or ``..``. A branch
+    or a tag has one or more such parts with ``/`` between them, at most 255 characters together, as in git.
 
     Raises
     ------
     InvalidInputError
-        It cannot.
+        It is not valid.
     """
     text = name if isinstance(name, str) else ""
     paths = kind in ("branch", "tag")
@@ -56,12 +56,12 @@ def check_name(name: object, kind: NameKind) -> str:
     if paths:
         _check_parts(text, parts, kind)
     elif text in (".", ".."):
-        raise _unsuitable(kind, name, "it would be a directory of every path")
+        raise _unsuitable(kind, name, "it has a special meaning in paths")
     return _plain(text)
 
 
 def _check_parts(name: str, parts: Sequence[str], kind: NameKind) -> None:
-    """Refuse branches and tags that git refuses: they would be options, hidden files, lock files or ranges."""
+    """Refuse branches and tags that git refuses: those that look like options, hidden files, lock files or ranges."""
     if name == "HEAD":
         raise _unsuitable(kind, name, "HEAD stands for the branch to write")
     if ".." in name:
@@ -78,12 +78,12 @@ def _unsuitable(kind: NameKind, name: object, why: str) -> InvalidInputError:
 
 
 def _plain(text: str) -> str:
-    """A ``str`` of the characters of ``text``; ``str(text)`` is the name of a member where ``text`` is of an enumeration."""
+    """Convert a ``str`` subclass to ``str``. For a member of a text enumeration, ``str(text)`` would give its name."""
     return str.__str__(text)
 
 
 def plain_text(value: object) -> str:
-    """The text of ``value``, of a member of a text enumeration its value: what names a revision that somebody looks for."""
+    """The text of ``value`` as a revision; for a member of a text enumeration its value."""
     return _plain(value) if isinstance(value, str) else str(value)
 
 
@@ -94,7 +94,7 @@ def _good_text_key(key: str) -> bool:
 
 
 def good_text_keys(keys: Sequence[str]) -> bool:
-    """Whether all of ``keys``, of which there is one at least, may be written; looked at together."""
+    """Whether all of ``keys`` (at least one) are valid; checked as a batch."""
     if not min(map(len, keys)) or max(map(len, keys)) > limits.MAX_KEY_CHARACTERS:
         return False
     joined = "".join(keys)
@@ -108,9 +108,9 @@ def _good_character(character: str) -> bool:
 
 
 def normal_key(key: Any) -> SampleKey | None:
-    """``key`` as the ``int`` or ``str`` that names a sample, or None where its type or value never can.
+    """Normalize ``key`` to an ``int`` or ``str``; None if its type or value can never be a sample key.
 
-    ``numpy`` integers become ``int``; ``bool`` is no key. Only the form is looked at, not the characters.
+    ``numpy`` integers become ``int``; ``bool`` is not a key. The characters of a str are not checked.
     """
     if type(key) is str:
         return key
@@ -128,12 +128,13 @@ def normal_key(key: Any) -> SampleKey | None:
 
 
 def check_key(key: int | str | np.integer[Any]) -> SampleKey:
-    """Return ``key`` as an ``int`` or ``str`` that may be written.
+    """Check ``key`` for a write, and return it as an ``int`` or ``str``.
 
     Raises
     ------
     InvalidInputError
-        It is no integer of 0 to 2**64 - 1 and no ``str`` of 1 to 255 letters, marks, digits (of any script) and ``_ . - / +``.
+        It is neither an integer from 0 to 2**64 - 1 nor a ``str`` of 1 to 255 letters, marks, digits (of any script)
+        and ``_ . - / +``.
     """
     normal = normal_key(key)
     if normal is None or (type(normal) is str and not _good_text_key(normal)):

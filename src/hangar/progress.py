@@ -1,13 +1,15 @@
-"""One way to report long work: a callback, or a bar on a terminal.
+"""Progress reporting: a callback, or a progress bar on a terminal.
 
 Every function that may take long has an argument ``progress``:
 
 - ``None``: a bar on stderr when stderr is a terminal and the work lasts longer than half a second, else nothing;
-- ``True``: a bar on stderr from the start, whatever stderr is (one line at the end when it is no terminal); ``False``: nothing;
-- a callable: called as ``progress(done, total, unit)``, ``total`` being None where it is not known; first with 0, last with the final
-  count, and at most ten times a second between. What it raises stops the work, which is how a caller cancels it.
+- ``True``: a bar on stderr from the start, also if stderr is not a terminal (then one line at the end); ``False``: nothing;
+- a callable: called as ``progress(done, total, unit)``, where ``total`` is None if it is not known; first with 0, last
+  with the final count, and at most ten times a second in between. An exception of the callable stops the work; this is
+  how a caller cancels it.
 
-Work tells a :class:`Reporter` once a batch, never once an item. A terminal that goes away stops the bar, not the work.
+The work reports to a :class:`Reporter` once a batch, not once an item. If the terminal is closed, the bar stops and
+the work continues.
 """
 
 from __future__ import annotations
@@ -30,15 +32,15 @@ DRAW_SECONDS: Final = 0.1
 DELAY_SECONDS: Final = 0.5
 """Work shorter than this shows no bar unless one was asked for."""
 RATE_DRAWS: Final = 50
-"""Draws (about five seconds) over which the rate is taken."""
+"""Number of redraws (about five seconds) over which the rate is averaged."""
 BAR_CELLS: Final = 24
 BYTES: Final = "bytes"
-"""The unit whose amounts are shown as kB, MB ..."""
+"""The unit for which amounts are shown as kB, MB ..."""
 _NO_RATES: Final = (0.0, 0.0)
 
 
 def format_bytes(count: float) -> str:
-    """``count`` bytes for people, such as ``'62.44 kB'`` (powers of 1000)."""
+    """Format a number of bytes, such as ``'62.44 kB'`` (powers of 1000)."""
     if abs(count) < 1000:
         return f"{int(count)} bytes"
     for unit in ("kB", "MB", "GB", "TB"):
@@ -57,27 +59,27 @@ def _format_seconds(seconds: float) -> str:
 
 
 class Reporter:
-    """Tells one listener how far a piece of work is; a context manager.
+    """Reports the progress of one operation to a listener; a context manager.
 
-    Leaving the block tells the final count and, where a bar was drawn, ends its line.
+    Leaving the block reports the final count and, if a bar was drawn, ends its line.
 
     Parameters
     ----------
     total
-        How much there is to do; None when it is not known.
+        Total amount of work; None if it is not known.
     unit
-        What is counted, in the plural (``'samples'``); ``'bytes'`` are shown as kB, MB ...
+        Name of the counted things, in the plural (``'samples'``); ``'bytes'`` are shown as kB, MB ...
     label
-        What is being done, for the bar.
+        Name of the operation, for the bar.
 
     Attributes
     ----------
     done
-        How much has been done.
+        Amount of work done.
     total
         May be set later, when it becomes known.
     nbytes
-        Bytes of what has been done, where that is told: a bar shows their rate too.
+        Bytes done, if reported; a bar shows their rate too.
     """
 
     __slots__ = ("_due", "_emit", "_started", "done", "label", "nbytes", "total", "unit")
@@ -93,7 +95,7 @@ class Reporter:
         self._due = self._started + delay
 
     def advance(self, count: int = 1, nbytes: int = 0) -> None:
-        """``count`` more are done, which are ``nbytes`` bytes."""
+        """Add ``count`` to the amount done, and ``nbytes`` to its bytes."""
         self.done += count
         self.nbytes += nbytes
         if self._emit is not None:
@@ -103,7 +105,7 @@ class Reporter:
                 self._emit.tell(self, now - self._started)
 
     def update(self, done: int) -> None:
-        """``done`` are done now."""
+        """Set the amount done."""
         self.advance(done - self.done)
 
     def __enter__(self) -> Reporter:
@@ -122,7 +124,7 @@ class Reporter:
 
 
 class _Listener:
-    """What a :class:`Reporter` tells."""
+    """Receiver of the reports of a :class:`Reporter`."""
 
     def tell(self, reporter: Reporter, seconds: float) -> None:
         raise NotImplementedError
@@ -139,13 +141,13 @@ class _Callback(_Listener):
         self._function(reporter.done, reporter.total, reporter.unit)
 
     def finish(self, reporter: Reporter, seconds: float, *, failed: bool) -> None:
-        # After an error the callback is left alone: it may be what raised it, and a second error would hide the first.
+        # After an error the callback is not called: it may have raised the error, and a second one would hide the first.
         if not failed:
             self.tell(reporter, seconds)
 
 
 def _terminal_width() -> int:
-    import shutil  # slow to import, and needed by a bar alone
+    import shutil  # slow to import, and needed only by a bar
 
     return shutil.get_terminal_size().columns
 
@@ -188,12 +190,12 @@ class _Bar(_Listener):
             sys.stderr.write(text)
             sys.stderr.flush()
         except (AttributeError, OSError, ValueError):
-            # No stderr, closed, a broken pipe, or an encoding without these characters: the work goes on unseen.
+            # stderr is missing, closed, a broken pipe, or cannot encode the text: continue the work without a bar.
             pass
 
 
 def _line(reporter: Reporter, rate: float, byte_rate: float, seconds: float | None) -> str:
-    """The text of a bar; ``rate`` and ``byte_rate`` are a second's, ``seconds`` is how long it took when it is over."""
+    """The text of a bar; ``rate`` and ``byte_rate`` are per second, ``seconds`` is the duration after the end."""
     done, total, unit = reporter.done, reporter.total, reporter.unit
 
     def amount(count: float) -> str:
@@ -225,19 +227,19 @@ def _stderr_is_terminal() -> bool:
 
 
 def report(progress: Progress, total: int | None, unit: str, label: str = "") -> Reporter:
-    """A reporter for one piece of work; use it as ``with report(...) as reporter``.
+    """Make the reporter of one operation; use it as ``with report(...) as reporter``.
 
     Parameters
     ----------
     progress
-        The argument of that name, as the module's page says.
+        The ``progress`` argument of the caller; see the docstring of this module.
     total, unit, label
         See :class:`Reporter`.
 
     Raises
     ------
     InvalidTypeError
-        ``progress`` is no bool, callable or None.
+        ``progress`` is not a bool, callable or None.
     """
     if progress is None:
         return Reporter(_Bar(True) if _stderr_is_terminal() else None, total, unit, label, DELAY_SECONDS)
@@ -246,5 +248,5 @@ def report(progress: Progress, total: int | None, unit: str, label: str = "") ->
     if progress is False:
         return Reporter(None, total, unit, label)
     if not callable(progress):
-        raise InvalidTypeError(f"progress is None, True, False or a function, not {type(progress).__name__}")
+        raise InvalidTypeError(f"progress must be None, True, False or a function, not {type(progress).__name__}")
     return Reporter(_Callback(progress), total, unit, label)

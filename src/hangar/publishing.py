@@ -1,14 +1,15 @@
-"""Publish a change: prepare what lies outside of the database, then record everything in one transaction.
+"""Publish a change atomically: first write files, then record everything in one transaction.
 
-All that changes a repository under a lock goes through :func:`publish`: batches, commits, conversion, the release of
-old files. The order is always the same.
+Every change of a repository under a lock uses :func:`publish`: batches, commits, conversion, removal of old files.
+The order is always the same.
 
-1. ``prepare`` writes and syncs what the transaction will name (blob files, runs). Nobody sees any of it yet. 2. One
-transaction checks the lock and calls ``record``, which writes the rows of the change. When it commits, the change is
-durable. 3. ``committed`` updates the memory of this process.
+1. ``prepare`` writes and syncs the files that the transaction will refer to (blob files, runs). They are not visible yet.
+2. One transaction checks the lock and calls ``record``, which writes the rows of the change. When it commits, the change
+   is durable.
+3. ``committed`` updates the memory of this process.
 
-If anything fails, or is interrupted, ``rollback`` brings memory back to what the database holds. That may be the change
-after all, where the transaction committed and the process did not learn of it.
+After an error or interrupt, ``rollback`` reloads the state in memory from the database. The database may have the change
+nevertheless, if the transaction committed and the process was interrupted before it learned this.
 """
 
 from __future__ import annotations
@@ -25,30 +26,30 @@ _ATTEMPTS: Final = 8
 
 
 class Ownership(Protocol):
-    """The right to publish: the writer lock, or whatever else keeps others from changing the same things."""
+    """The right to publish: the writer lock, or another form of ownership of the changed objects."""
 
     def check(self, transaction: ReadTransaction) -> None:
-        """Raise LockedError where ``transaction`` shows that somebody else has taken over."""
+        """Raise LockedError if ``transaction`` shows that the ownership was lost."""
 
 
 class OutdatedError(InvalidStateError):
-    """What was prepared stands for something that has changed since. The transaction changes nothing, and :func:`publish` prepares anew."""
+    """The prepared state is outdated, because the repository has changed. :func:`publish` then prepares again."""
 
 
 class Publishable(Protocol):
     """A change of the repository that :func:`publish` can make durable."""
 
     def prepare(self) -> None:
-        """Write and sync the files that the transaction will name. Called again after an OutdatedError."""
+        """Write and sync the files that the transaction will refer to. Called again after an OutdatedError."""
 
     def record(self, transaction: WriteTransaction) -> None:
-        """Write the rows of the change; the lock was checked. May run again in another transaction, if this one did not commit."""
+        """Write the rows of the change, after the check of the lock. May run again in another transaction."""
 
     def committed(self) -> None:
         """Update memory after the transaction was committed."""
 
     def rollback(self) -> None:
-        """Bring memory back to what the database holds, after a failure at any step. The database may hold the change."""
+        """Reload the state in memory from the database after a failure at any step; it may have the change."""
 
 
 class RowChange:
@@ -64,7 +65,7 @@ class RowChange:
         self._write = write
 
     def prepare(self) -> None:
-        """Nothing lies outside of the database."""
+        """Nothing is stored outside of the database."""
 
     def record(self, transaction: WriteTransaction) -> None:
         """Change the rows."""

@@ -1,9 +1,10 @@
-"""From what a person types to a commit.
+"""Resolve a revision to a commit.
 
-A revision is a branch, a tag, a remote-tracking branch (``REMOTE/NAME``), a digest or the beginning of one, tried in this order;
-``HEAD`` is the branch to write, and ``heads/NAME``, ``tags/NAME``, ``remotes/REMOTE/NAME`` are never taken for anything else. Behind it may
-stand ``@{N}`` (where that ref stood N moves ago), and then any number of ``~N`` (the N-th first parent), ``^`` (the first parent) and
-``^N`` (the N-th parent). A name that could also be a digest wins, with a warning. Nothing is guessed: an ambiguous digest is an error.
+A revision is a branch, a tag, a remote-tracking branch (``REMOTE/NAME``), or a full or abbreviated digest, tried in
+this order; ``HEAD`` is the branch to write, and ``heads/NAME``, ``tags/NAME``, ``remotes/REMOTE/NAME`` are full
+names. A suffix may follow: ``@{N}`` (the commit of that ref N moves ago), and then any number of ``~N`` (the N-th
+first-parent ancestor), ``^`` (the first parent) and ``^N`` (the N-th parent). A name that is also the abbreviation of
+a digest resolves as a name, with a warning. An ambiguous abbreviation is an error.
 """
 
 from __future__ import annotations
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 __all__ = ["Revision", "did_you_mean", "resolve", "resolve_commit"]
 
 CANDIDATES: Final = 5
-"""Commits that the message about an ambiguous digest lists."""
+"""Maximum number of commits in the message about an ambiguous digest."""
 
 _REVISION: Final = re.compile(r"(?P<base>[^~^@]*)(?:@\{(?P<moves>[0-9]{1,18})\})?(?P<steps>(?:[~^][0-9]{0,18})*)\Z")
 _STEP: Final = re.compile(r"([~^])([0-9]*)")
@@ -36,14 +37,14 @@ _HEX: Final = re.compile(r"[0-9a-fA-F]{4,64}\Z")
 
 
 class Revision(NamedTuple):
-    """What a revision stands for.
+    """A resolved revision.
 
     Attributes
     ----------
     digest
         The commit; None for a branch without a commit.
     name
-        Full name of the ref, such as ``'heads/master'``, when the revision is one and nothing else; else None.
+        Full name of the ref, such as ``'heads/master'``, if the revision is exactly a ref; else None.
     """
 
     digest: Digest | None
@@ -51,25 +52,25 @@ class Revision(NamedTuple):
 
 
 def resolve(db: Database, refs: Refs, text: str) -> Revision:
-    """The commit that ``text`` stands for.
+    """Resolve the revision ``text``.
 
     Raises
     ------
     RevisionNotFoundError
-        There is none, or more than one.
+        No commit matches, or more than one.
     CorruptionError
-        It is the whole digest of a commit that is lost, or the table of commits is damaged.
+        It is the full digest of a lost commit, or the table of commits is damaged.
 
     Warns
     -----
     UserWarning
-        The name of a ref is the beginning of a commit's digest too, or a whole one.
+        The name of a ref is also a full or abbreviated digest of a commit.
     """
     text = plain_text(text)
     match = _REVISION.match(text)
     if match is None or not match["base"]:
         raise RevisionNotFoundError(
-            f"{text!r} is no revision: use a branch, a tag or a commit, such as master or master~2"
+            f"{text!r} is not a revision: use a branch, a tag or a commit, such as master or master~2"
         )
     base, moves, steps = match["base"], match["moves"], match["steps"]
     with db.read() as transaction:
@@ -88,7 +89,7 @@ def resolve(db: Database, refs: Refs, text: str) -> Revision:
     if name is not None and commits:
         warnings.warn(
             f"{base!r} is the {describe(name)}, and the beginning of the digest of commit {commits[0].hex()[:12]}: "
-            "the name wins, give more characters of the digest if you mean the commit",
+            "the name is used; give more characters of the digest if you mean the commit",
             UserWarning,
             stacklevel=2,
         )
@@ -98,7 +99,7 @@ def resolve(db: Database, refs: Refs, text: str) -> Revision:
 
 
 def resolve_commit(db: Database, refs: Refs, text: str) -> Digest:
-    """The commit that ``text`` stands for, where there must be one.
+    """Resolve the revision ``text``, which must have a commit.
 
     Raises
     ------
@@ -114,7 +115,7 @@ def resolve_commit(db: Database, refs: Refs, text: str) -> Digest:
 
 
 def _find_ref(refs: Refs, base: str, transaction: ReadTransaction, *, moved: bool) -> str | None:
-    """Full name of the ref that ``base`` names; when ``moved``, a ref that is no more but left a reflog serves too."""
+    """Full name of the ref ``base``; with ``moved``, a deleted ref that still has a reflog is found too."""
     names = [prefix + base for prefix in (BRANCHES, TAGS, REMOTES)]
     if base.startswith((BRANCHES, TAGS, REMOTES)):
         names.insert(0, base)
@@ -127,7 +128,7 @@ def _find_ref(refs: Refs, base: str, transaction: ReadTransaction, *, moved: boo
 
 
 def _find_commits(base: str, transaction: ReadTransaction) -> list[Digest]:
-    """The first commits whose digest begins with ``base``."""
+    """The first few commits whose digest begins with ``base``."""
     if not _HEX.match(base):
         return []
     text = base.lower()
@@ -136,7 +137,7 @@ def _find_commits(base: str, transaction: ReadTransaction) -> list[Digest]:
 
 
 def _refuse_damage(db: Database, refs: Refs, base: str, transaction: ReadTransaction) -> None:
-    """Raise CorruptionError where ``base`` is a whole digest, and its commit was there or cannot be looked for: it was not mistyped."""
+    """Raise CorruptionError if ``base`` is the full digest of a commit that was lost, or if the table is damaged."""
     if len(base) != 2 * DIGEST_BYTES or not _HEX.match(base):
         return
     digest = Digest(bytes.fromhex(base))
@@ -144,7 +145,7 @@ def _refuse_damage(db: Database, refs: Refs, base: str, transaction: ReadTransac
         raise CorruptionError(f"commit {base} is missing from the database: run `hangar fsck`")
     problems = db.page_problems(COMMITS)
     if problems:
-        raise CorruptionError(f"commit {base} cannot be looked for ({problems[0]}): run `hangar fsck`")
+        raise CorruptionError(f"commit {base} cannot be looked up ({problems[0]}): run `hangar fsck`")
 
 
 def _only(commits: list[Digest], base: str, refs: Refs, transaction: ReadTransaction) -> Digest:
@@ -153,13 +154,13 @@ def _only(commits: list[Digest], base: str, refs: Refs, transaction: ReadTransac
     if len(commits) > 1:
         listed = ", ".join(digest.hex()[: len(base) + 6] for digest in commits[:CANDIDATES])
         more = " and more" if len(commits) > CANDIDATES else ""
-        raise RevisionNotFoundError(f"{base!r} begins more than one commit ({listed}{more}): give more characters")
+        raise RevisionNotFoundError(f"{base!r} matches more than one commit ({listed}{more}): give more characters")
     return commits[0]
 
 
 def did_you_mean(name: str, known: Iterable[str], commands: str) -> str:
-    """The end of a message about a ``name`` that is not known: those of ``known`` that are like it, and where to look."""
-    import difflib  # slow to import, and needed for a typing error alone
+    """End of a message about an unknown ``name``: similar names among ``known``, and the commands that list them."""
+    import difflib  # slow to import, and needed only for this message
 
     near = difflib.get_close_matches(name, known, 3)
     return f", did you mean {' or '.join(map(repr, near))}? If not, see {commands}" if near else f": see {commands}"
@@ -182,7 +183,7 @@ def _moves_ago(refs: Refs, name: str, moves: int, transaction: ReadTransaction) 
     if digest is None:
         raise RevisionNotFoundError(f"{short}@{{{moves}}}: {describe(name)} had no commit then")
     if transaction.get(COMMITS, digest) is None:
-        raise RevisionNotFoundError(f"{short}@{{{moves}}} was commit {digest.hex()[:12]}, which is not here any more")
+        raise RevisionNotFoundError(f"{short}@{{{moves}}} was commit {digest.hex()[:12]}, which no longer exists")
     return Digest(digest)
 
 

@@ -1,11 +1,13 @@
-"""Whether a ``with`` statement is still running, also where an interrupt kept its ``__exit__`` from running.
+"""Detect whether a ``with`` statement is still running, even if an interrupt kept its ``__exit__`` from running.
 
-Ctrl-C, or any exception that a signal handler raises, can strike as a Python function is entered, before its first instruction. In ``__exit__`` that is before
-any ``try``: nothing of it runs, and whatever the block held stays held. What must not stay so asks the interpreter instead: a ``with``
-statement looks up ``__exit__`` before it calls ``__enter__``, and keeps what it got on its stack until the statement is left, however that
-happens. An ``__exit__`` that is :class:`FreshExit` gives it an object made for this one statement, to which the manager has a weak reference.
+Ctrl-C, or any exception of a signal handler, can be raised when a Python function is entered, before its first
+instruction. In ``__exit__`` this is before any ``try``, so nothing of it runs and the resource stays taken. This
+module detects that: a ``with`` statement looks up ``__exit__`` before it calls ``__enter__``, and keeps the result on
+the interpreter's stack until the statement is left in any way. A :class:`FreshExit` descriptor returns a new object
+for each statement, and the manager has a weak reference to it. The statement has ended when that reference is dead.
 
-A traceback, which notebooks keep, does not keep that object alive: it is made and called by C code, and no frame has it as a variable.
+A traceback, which notebooks keep, does not keep this object alive: it is created and called by C code, and no frame
+has it as a variable.
 """
 
 from __future__ import annotations
@@ -34,7 +36,7 @@ class Managed(Protocol):
 
 
 class FreshExit:
-    """An ``__exit__`` that is another object each time it is looked up.
+    """Descriptor for ``__exit__`` that returns a new object on each lookup.
 
     Parameters
     ----------
@@ -57,6 +59,6 @@ class FreshExit:
 
 
 def is_running(manager: Managed) -> bool:
-    """Whether the statement of a manager that was entered has not been left, in whatever way; True where there is no statement."""
+    """Whether the statement of an entered manager is still running; True if it was entered without a statement."""
     running: Any = manager.running
     return running is None or running() is not None

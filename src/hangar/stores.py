@@ -1,8 +1,8 @@
-"""The stores of one repository, opened together.
+"""The stores of one repository, as one object.
 
-A checkout is handed one of these and owns none of them. They close when told to, or when nobody holds them any more. Nothing
-here has logic of its own; it is the argument list that every upper room would otherwise repeat. That of blobs is made when it is first
-asked for: what concerns history and staging alone never imports it.
+A checkout gets this object and does not own it. The stores close on ``close()``, or when nothing refers to them any
+more. This module has no logic; it replaces an argument list that all higher layers would repeat. The blob store is
+opened lazily, so code that needs only history or staging never imports it.
 """
 
 from __future__ import annotations
@@ -24,14 +24,14 @@ __all__ = ["Stores"]
 
 
 class Stores:
-    """Where a repository keeps what.
+    """The stores of a repository.
 
     Attributes
     ----------
     directory
-        The repository's ``.hangar``.
+        The ``.hangar`` directory.
     db, nodes, refs
-        The database, and what reads and writes it.
+        The database, the node store and the refs in it.
     tables
         Offset tables of columns, by the digest of their tree.
     """
@@ -51,31 +51,32 @@ class Stores:
 
     @classmethod
     def shared(cls, directory: Path) -> Stores:
-        """The stores that everything unpickled in this process has in common: its caches, open files and tables.
+        """The stores shared by all unpickled objects of this process, with common caches, open files and tables.
 
-        They close when nobody holds them any more. A directory that another one has replaced is opened anew.
+        They close when nothing refers to them any more. If the directory was replaced by another one, it is opened
+        again.
         """
         status = directory.stat() if directory.is_dir() else None
         key = str(directory), 0 if status is None else status.st_dev, 0 if status is None else status.st_ino
         found = _shared.get(key)
         if found is None:
-            # Of two threads one wins; what the other opened closes.
+            # If two threads race, one wins, and the stores of the other close.
             found = _shared.setdefault(key, cls(directory))
         return found
 
     @property
     def blobs(self) -> BlobStore:
-        """Where the blobs are: one store for all that share these."""
+        """The blob store, opened on first use."""
         found = self._made.get("blobs")
         if found is None:
             from hangar.blobs import BlobStore
 
-            # Of two threads one wins. There is no lock that another thread could hold while this process forks.
+            # If two threads race, one wins. There is no lock, as another thread could hold it while this process forks.
             found = self._made.setdefault("blobs", BlobStore(self.db, self.directory))
         return found
 
     def close(self) -> None:
-        """Let go of files and of the database; what others opened stays open."""
+        """Close the files and the database; other ``Stores`` objects are not affected."""
         self._finalizer()
 
 

@@ -1,8 +1,8 @@
-"""Threads: how many are worth having, and the ways to use them.
+"""Thread helpers: number of threads, background calls, parallel map, and a bounded pipeline.
 
-The only module that starts threads for work. Three rules hold everywhere. A thread ends when there is nothing left for it to do, so
-none has to be ended at the exit of the interpreter, and a forked child misses none. Where no thread can be started ("can't start new
-thread"), the calling thread does the work. A call is made exactly once, by whichever thread claims it first.
+The only module that starts worker threads. Three rules hold everywhere. A thread ends when it has no more work, so no
+pool has to be shut down at exit, and a forked child does not depend on one. If no thread can be started ("can't start
+new thread"), the calling thread does the work. Each call is made exactly once, by the thread that claims it first.
 """
 
 from __future__ import annotations
@@ -18,9 +18,9 @@ from typing import Any, Final, Generic, TypeVar
 __all__ = ["Pipeline", "Task", "both", "cores", "in_order", "start_thread", "threads_for", "together"]
 
 MAX_CORES: Final = 16
-"""Cores that one call uses at most."""
+"""Maximum number of cores that one call uses."""
 HELD_BYTES: Final = 512 * 2**20
-"""What the threads of a :class:`Pipeline` may hold together; where one task alone needs more there are no threads."""
+"""Maximum total memory of the tasks of a :class:`Pipeline`; if one task needs more, no threads are used."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -33,7 +33,7 @@ def cores() -> int:
 
 
 def start_thread(run: Callable[[], Any], name: str, *, daemon: bool = False) -> threading.Thread | None:
-    """Start a thread; None where the system has none left. The end of the process waits for it unless it is a ``daemon``."""
+    """Start a thread; None if the system cannot start one. The process waits for it at exit unless ``daemon``."""
     thread = threading.Thread(target=run, name=name, daemon=daemon)
     try:
         thread.start()
@@ -43,12 +43,12 @@ def start_thread(run: Callable[[], Any], name: str, *, daemon: bool = False) -> 
 
 
 class Task(Generic[R]):
-    """A call that a thread makes, or the caller who wants its result: whichever comes first, and only that one."""
+    """A call that is made once, either by a worker thread or by the thread that asks for its result."""
 
     def __init__(self, call: Callable[[], R]) -> None:
         self._call = call
-        # The first to append its thread id makes the call. Appending is atomic, and unlike a lock that was taken it still tells who
-        # the owner is when an interrupt comes right after it.
+        # The first thread to append its id makes the call. Appending is atomic, and unlike a lock it still tells the
+        # owner if an interrupt comes right after it.
         self._claims: list[int] = []
         self._over = threading.Event()
         self._results: list[R] = []
@@ -71,7 +71,7 @@ class Task(Generic[R]):
         return self._claims[0] == thread
 
     def result(self, wait: bool = False) -> R:
-        """What the call returned; raises what it raised. A call that no thread has begun is made here and now, unless ``wait``."""
+        """The result of the call, or its exception. A call that no thread has begun is made here, unless ``wait``."""
         if not wait:
             self.run()
         if wait or not self._claim():
@@ -81,7 +81,7 @@ class Task(Generic[R]):
         return self._results[0]
 
     def settle(self) -> None:
-        """Return when the call is over; one that has not begun never will. An interrupt meanwhile is raised after that."""
+        """Wait until the call is over, or cancel it if it has not begun. An interrupt is raised after the wait."""
         interrupt: BaseException | None = None
         while True:
             try:
@@ -95,10 +95,10 @@ class Task(Generic[R]):
 
 
 def both(waiting: Callable[[], T], computing: Callable[[], R], name: str = "hangar-write") -> tuple[T, R]:
-    """Run an I/O-bound call on a thread of its own while the caller computes; return when both are over.
+    """Run an I/O-bound call on a background thread while the caller computes; return when both are over.
 
-    An error of either is raised, that of ``waiting`` where both fail; never before both are over. An interrupt waits for
-    that too: a write that goes on behind the caller's back would collide with the next write to the same place.
+    An error of either is raised after both are over; if both fail, the error of ``waiting``. An interrupt waits for
+    both too, because a write that continues in the background would collide with the next write to the same file.
     """
     task = Task(waiting)
     try:
@@ -112,7 +112,7 @@ def both(waiting: Callable[[], T], computing: Callable[[], R], name: str = "hang
 
 
 def together(works: list[Callable[[], None]], name: str = "hangar-decode") -> None:
-    """Do all of ``works``, on several threads; the first error is raised when none is being done any more."""
+    """Run all of ``works`` on several threads; the first error is raised when all have ended."""
     threads = min(cores(), len(works))
     if threads < 2:
         for work in works:
@@ -121,7 +121,7 @@ def together(works: list[Callable[[], None]], name: str = "hangar-decode") -> No
     left = iter(works)
 
     def run() -> None:
-        # Taking the next one is a single step of the interpreter, so no lock is needed.
+        # Taking the next item is atomic in the interpreter, so no lock is needed.
         for work in left:
             work()
 
@@ -140,7 +140,7 @@ def together(works: list[Callable[[], None]], name: str = "hangar-decode") -> No
 
 
 class _Pool(Generic[R]):
-    """Up to so many threads for tasks that are handed in one after the other; a context manager."""
+    """Thread pool that starts threads on demand; a context manager."""
 
     def __init__(self, threads: int, name: str) -> None:
         self._most = threads
@@ -149,7 +149,7 @@ class _Pool(Generic[R]):
         self._threads: list[threading.Thread] = []
 
     def submit(self, call: Callable[[], R]) -> Task[R]:
-        """Hand in a call."""
+        """Submit a call."""
         task = Task(call)
         self._waiting.append(task)
         self._threads = [thread for thread in self._threads if thread.is_alive()]
@@ -172,14 +172,14 @@ class _Pool(Generic[R]):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
-        """Drop what has not begun, and wait for what has."""
+        """Cancel the tasks that have not begun, and wait for the others."""
         self._waiting.clear()
         for thread in self._threads:
             thread.join()
 
 
 def in_order(work: Callable[[T], R], things: Iterable[T], name: str = "hangar-encode") -> Iterator[R]:
-    """``map(work, things)`` on several threads: results in the order of ``things``, a few of which are worked on ahead."""
+    """Parallel ``map(work, things)`` on several threads; results come in order, with a few items computed ahead."""
     source = iter(things)
     threads = cores()
     if threads < 2:
@@ -198,7 +198,7 @@ def in_order(work: Callable[[T], R], things: Iterable[T], name: str = "hangar-en
 
 
 def threads_for(task_bytes: int) -> int:
-    """How many threads a :class:`Pipeline` is given for tasks that hold ``task_bytes`` each; 0 where the caller's own does as well."""
+    """Number of threads for a :class:`Pipeline` of tasks of ``task_bytes`` bytes each; 0 if threads would not help."""
     threads = min(cores(), HELD_BYTES // max(1, task_bytes))
     return threads if threads > 1 else 0
 
@@ -206,22 +206,22 @@ def threads_for(task_bytes: int) -> int:
 class Pipeline(Generic[T]):
     """Bounded read-ahead: tasks run on threads, results come in the order of the tasks, and the bytes held are limited.
 
-    A context manager; at its end what has not begun never will. Whoever takes a result tells when its memory is free again
-    (:meth:`free`), so that a consumer that gathers results is bounded too.
+    A context manager; at its end, tasks that have not begun are cancelled. The consumer of a result calls
+    :meth:`free` when its memory is free again, so that a consumer that collects results is bounded too.
 
     Parameters
     ----------
     threads
-        How many; with 0 a task is done when its result is taken.
+        Number of threads; with 0 a task runs when its result is taken.
     budget
-        Bytes that may be held. A task is let in beyond them where a thread would be idle otherwise.
+        Maximum bytes held. It may be exceeded by a task for a thread that would be idle otherwise.
     name
-        Of the threads.
+        Name of the threads.
 
     Attributes
     ----------
     held
-        Weight of the tasks let in and not yet freed.
+        Total weight of the submitted tasks that are not freed yet.
     """
 
     def __init__(self, threads: int, budget: int, name: str) -> None:
@@ -232,24 +232,24 @@ class Pipeline(Generic[T]):
         self._pool: _Pool[T] = _Pool(threads, name)
 
     def __len__(self) -> int:
-        """How many results are to be taken."""
+        """Number of results that are not taken yet."""
         return len(self._waiting)
 
     def room(self, weight: int) -> bool:
-        """Whether a task of ``weight`` bytes is let in."""
+        """Whether a task of ``weight`` bytes may be submitted now."""
         return self.held + weight <= self._budget or len(self._waiting) < self._threads
 
     def offer(self, call: Callable[[], T], weight: int) -> None:
-        """Let a task in."""
+        """Submit a task."""
         self.held += weight
         self._waiting.append(self._pool.submit(call))
 
     def take(self) -> T:
-        """The result of the oldest task; raises what the task raised."""
+        """The result of the oldest task, or its exception."""
         return self._waiting.popleft().result()
 
     def free(self, weight: int) -> None:
-        """``weight`` bytes are not held any more."""
+        """Report that ``weight`` bytes are not held any more."""
         self.held -= weight
 
     def __enter__(self) -> Pipeline[T]:

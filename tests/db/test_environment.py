@@ -131,7 +131,7 @@ def test_create_destroys_nothing(directory: Path) -> None:
     db.update(lambda t: t.put(REFS, b"a", b"1"))
     db.close()
     (directory / FILE_NAME).unlink()
-    with pytest.raises(CorruptionError, match="holds a repository"):
+    with pytest.raises(CorruptionError, match="has the data of a repository"):
         Database.create(directory)
     data = directory / "db" / "data.mdb"
     data.write_bytes(b"\0" * 2**21)

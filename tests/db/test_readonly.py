@@ -73,7 +73,7 @@ def unwritable(directory: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 def test_where_this_user_cannot_write_it_opens_readonly_without_locks(unwritable: Path) -> None:
     before = {path: path.stat().st_mtime_ns for path in unwritable.rglob("*")}
-    with pytest.warns(RuntimeWarning, match="cannot be locked"):
+    with pytest.warns(RuntimeWarning, match="cannot lock"):
         db = Database.open(unwritable)
     assert db.readonly
     assert get(db, b"a") is None

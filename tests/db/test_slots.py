@@ -73,7 +73,7 @@ def test_a_full_table_is_told_in_our_words_and_is_no_damage(small: Path) -> None
     with contextlib.ExitStack() as stack:
         for _ in range(most):
             stack.enter_context(db.read())
-        with pytest.raises(StorageError, match="nothing is wrong with it, try again") as caught, db.read():
+        with pytest.raises(StorageError, match="Nothing is damaged: try again") as caught, db.read():
             pass
         assert "MDB_" not in str(caught.value)
 
@@ -85,7 +85,7 @@ def test_a_full_table_is_told_in_our_words_and_is_no_damage(small: Path) -> None
                 return str(error)
             return ""
 
-        assert "nothing is wrong with it, try again" in Child(open_elsewhere).result()
+        assert "Nothing is damaged: try again" in Child(open_elsewhere).result()
     with db.read() as transaction:
         assert transaction.get(META, b"here") is None
     db.close()

@@ -1,4 +1,4 @@
-"""The one LMDB environment of a repository: environment, typed tables, transactions, format version."""
+"""The LMDB database of a repository: environment, typed tables, transactions, format version."""
 
 from __future__ import annotations
 

@@ -1,7 +1,8 @@
-"""Compaction: the database written anew without its free pages.
+"""Compaction: rewrite the database without its free pages.
 
-The new file takes the place of the old one by a rename, which nobody who has the old one open would notice: what they commit
-next would be lost. So it needs the lock alone that every opener shares, and where somebody has the database open it is left as it is.
+The new file replaces the old one by a rename. A process that has the old file open would not notice this, and its
+next commit would be lost. So compaction needs an exclusive lock on the file that every opener locks shared, and does
+nothing while the database is open elsewhere.
 """
 
 from __future__ import annotations
@@ -27,19 +28,19 @@ _RENAMED = _fs.register_point("db.compact.renamed")
 
 
 def compact(directory: Path) -> bool:
-    """Compact the database of the repository whose ``.hangar`` is ``directory``; False where it is open, here or elsewhere.
+    """Compact the database of the repository whose ``.hangar`` is ``directory``; False if it is open in any process.
 
     Raises
     ------
     AccessError
         This user cannot write there.
     DiskFullError
-        There is no room for the copy; nothing was changed.
+        There is no space for the copy; nothing was changed.
     """
     check_format(directory)
     path = database_path(directory)
     if not (os.access(path, os.W_OK) and os.access(path / DATA_FILE, os.W_OK)):
-        raise AccessError(f"the database in {path} cannot be written by this user")
+        raise AccessError(f"this user cannot write to the database in {path}")
     return registry.closed_for(path, lambda: _compact_alone(path))
 
 
@@ -78,7 +79,7 @@ def _write_anew(path: Path) -> None:
 
 
 def _require_sound_pages(path: Path) -> None:
-    """LMDB copies what it finds, and what it does not find is gone with the old file."""
+    """Refuse a damaged file: LMDB copies only pages that it can reach; the rest would be lost with the old file."""
     problems = check_pages(path / DATA_FILE)
     if problems:
         raise CorruptionError(f"{path / DATA_FILE} is damaged, and was not compacted: {'; '.join(problems)}")

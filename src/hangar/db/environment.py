@@ -1,7 +1,7 @@
-"""``Database``: how the rest of Hangar reads and writes the bookkeeping of a repository.
+"""``Database``: the interface to the metadata database of a repository.
 
-It promises that a read sees one state, whole; that an update is all or nothing and, once it returns, on disk; and that maps grow,
-forks and other processes are nobody else's concern. It knows nothing of what the tables hold.
+Every read sees one consistent snapshot. An update is atomic, and durable when it returns. Growth of the memory map,
+forks and other processes are handled here. The content of the tables is defined elsewhere.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ T = TypeVar("T")
 
 DATABASE_DIRECTORY: Final = "db"
 _LEFTOVER_BYTES: Final = 2**20
-"""A database that an interrupted ``create`` left is smaller than this."""
+"""An unfinished database of an interrupted ``create`` is smaller than this."""
 
 _COMMIT_BEFORE = _fs.register_point("db.commit.before")
 _COMMIT_AFTER = _fs.register_point("db.commit.after")
@@ -49,14 +49,14 @@ _CREATE_AFTER = _fs.register_point("db.create.after")
 
 
 class Database:
-    """The database of one repository. Threads may share it; a forked child may go on using it.
+    """The database of one repository. Threads may share it, and a forked child may continue to use it.
 
     Attributes
     ----------
     directory : Path
         The ``.hangar`` directory.
     readonly : bool
-        Whether ``update`` is refused: it was asked for, or this user cannot write there.
+        Whether ``update`` is refused, because it was requested or because this user has no write permission.
     """
 
     def __init__(self, directory: Path, handle: Handle, readonly: bool, network: str | None = None) -> None:
@@ -64,8 +64,8 @@ class Database:
         self.readonly = readonly
         self._handle: Handle | None = handle
         self._reason = (
-            f": it lies on a network file system ({network}), where locks cannot be trusted; "
-            f"set {FORCE_NETWORK}=1 to write all the same"
+            f": it is on a network file system ({network}), where locks are not reliable; "
+            f"set {FORCE_NETWORK}=1 to write nevertheless"
             if network
             else ""
         )
@@ -74,14 +74,15 @@ class Database:
     def open(cls, directory: Path, *, readonly: bool = False) -> Database:
         """Open the database of the repository whose ``.hangar`` is ``directory``.
 
-        Where this user cannot write it is opened read-only, without locks (and with a ``RuntimeWarning``) if need be.
+        Without write permission it is opened read-only, and if it cannot be locked, without locks and with a
+        ``RuntimeWarning``.
 
         Raises
         ------
         RepositoryNotFoundError, UnsupportedVersionError
             See ``check_format``; nothing was opened.
         CorruptionError
-            The database is missing, cut short or no database.
+            The database is missing, truncated or not a database.
         """
         check_format(directory)
         path = database_path(directory)
@@ -104,7 +105,7 @@ class Database:
 
     @classmethod
     def create(cls, directory: Path, *, map_size: int = limits.DATABASE_INITIAL_BYTES) -> Database:
-        """Make an empty, durable database in ``directory``, which exists; what an interrupted ``create`` left is made good.
+        """Create an empty, durable database in the existing ``directory``; replaces leftovers of an interrupted call.
 
         Raises
         ------
@@ -126,32 +127,32 @@ class Database:
         handle = registry.acquire(path, create_size=map_size)
         db = cls(directory, handle, readonly=False)
         db.update(lambda transaction: transaction.put(META, VERSION_KEY, str(FORMAT_VERSION).encode()))
-        # What was made in `directory` itself is synced with the format file, without which there is no repository.
+        # New entries of `directory` itself are synced later, together with the format file that makes it a repository.
         _fs.sync_directory(path)
         _fs.crash_point(_CREATE_AFTER)
         return db
 
     def close(self) -> None:
-        """Give the database up; what was begun elsewhere in this process goes on."""
+        """Close this object. Other users of the database in this process are not affected."""
         handle, self._handle = self._handle, None
         if handle is not None:
             registry.release(handle)
 
     def read(self) -> ReadTransaction:
-        """One state of the database, as a context manager.
+        """A read transaction (one snapshot of the database), as a context manager.
 
-        For the time of one call: ``update`` is refused on the same thread inside it, and waits for other threads where the
-        map must grow.
+        Keep it short: inside it, ``update`` is refused on the same thread, and the map cannot grow for other threads.
         """
         if self._handle is None:
             self._closed()
         return ReadTransaction(self._handle)
 
     def update(self, function: Callable[[WriteTransaction], T]) -> T:
-        """Run ``function`` in a writing transaction, commit durably and return its result.
+        """Run ``function`` in a write transaction, commit durably and return its result.
 
-        Updates are serialised, over all processes. When ``function`` raises, nothing is changed. It may be run more than once
-        (a full map is doubled and it starts over): what it keeps outside of the transaction must bear that.
+        Updates are serialized across all processes. If ``function`` raises, nothing is changed. It may run more than
+        once (when the map is full, it is doubled and the update restarts), so its side effects outside the
+        transaction must be repeatable.
 
         Raises
         ------
@@ -171,7 +172,7 @@ class Database:
             if nested or handle.is_reading():
                 raise InvalidStateError("the database cannot be written inside another transaction of the same thread")
             handle.drop_leftover()
-            # What is committed to a database that nobody will open again is lost.
+            # A commit to a file that was moved or replaced would be lost.
             self.require_in_place()
             while True:
                 with contextlib.suppress(FullMapError):
@@ -180,7 +181,7 @@ class Database:
 
     def _try_update(self, handle: Handle, function: Callable[[WriteTransaction], T]) -> T:
         try:
-            # All of it inside: an interrupt must not leave LMDB's writer lock behind.
+            # Everything is inside the try, so that an interrupt cannot leave LMDB's writer lock taken.
             transaction = handle.writer = WriteTransaction(handle)
             transaction.begin()
             result = function(transaction)
@@ -196,7 +197,7 @@ class Database:
             if handle.failed:
                 handle.renew()
             if begun is not None and begun.full and isinstance(error, Exception):
-                # Whatever the function made of it.
+                # Even if the function caught the error.
                 raise FullMapError from error
             raise
         finally:
@@ -215,7 +216,7 @@ class Database:
             raise translate(error, handle.path) from error
 
     def require_in_place(self) -> None:
-        """Make sure that what was opened is still what lies under its name.
+        """Check that the path still leads to the file that was opened.
 
         Raises
         ------
@@ -241,14 +242,14 @@ class Database:
             )
 
     def require_writable(self) -> None:
-        """Raise AccessError where the database is read-only, with the reason."""
+        """Raise AccessError, with the reason, if the database is read-only."""
         if self.readonly:
             raise AccessError(f"the repository in {self.directory} is read-only{self._reason}")
 
     def page_problems(self, table: Table | None = None) -> list[str]:
-        """What is wrong with the pages that LMDB keeps the tables, or one table, in: one line a table.
+        """Problems of the LMDB pages of all tables, or of one table: one line per table.
 
-        While anything is, reading may end the process, and writing destroy what is sound.
+        If there are any, reading may crash the process, and writing may destroy sound data.
         """
         while True:
             with self.read() as transaction:
@@ -274,19 +275,19 @@ def database_path(directory: Path) -> Path:
 
 
 def _exclusive(path: Path) -> int:
-    """A descriptor of ``db.lock``, made if need be, held alone."""
+    """Open ``db.lock``, create it if necessary, lock it exclusively, and return the descriptor."""
     try:
         descriptor = os.open(path, os.O_CREAT | os.O_RDONLY | os.O_CLOEXEC, 0o666)
     except OSError as error:
         _fs.raise_for(error, "create", path)
     if not _fs.try_lock(descriptor, shared=False):
         os.close(descriptor)
-        raise LockedError(f"another process is making a repository in {path.parent}: wait for it, or look what it made")
+        raise LockedError(f"another process is creating a repository in {path.parent}: wait until it has finished")
     return descriptor
 
 
 def _clear_leftover(path: Path) -> None:
-    """Remove the database that an interrupted ``create`` left, if it cannot be used; never one with anything in it."""
+    """Remove the unusable database of an interrupted ``create``; a database with content is never removed."""
     data = path / DATA_FILE
     if not data.exists():
         return
@@ -296,10 +297,10 @@ def _clear_leftover(path: Path) -> None:
                 with contextlib.suppress(lmdb.NotFoundError), environment.begin() as transaction:
                     if transaction.stat(environment.open_db(table.name.encode(), transaction, create=False))["entries"]:
                         raise CorruptionError(
-                            f"{data} holds a repository, and its format file is missing: restore the file"
+                            f"{data} has the data of a repository, but the format file is missing: restore the file"
                         )
     except lmdb.Error as error:
         if data.stat().st_size > _LEFTOVER_BYTES:
-            raise CorruptionError(f"{data} is damaged, and no leftover of `hangar init`: move it away") from error
+            raise CorruptionError(f"{data} is damaged, and not a leftover of `hangar init`: move it away") from error
         data.unlink()
         (path / LOCK_FILE).unlink(missing_ok=True)

@@ -1,4 +1,4 @@
-"""From the errors of LMDB to the error tree: no ``lmdb.Error`` reaches a caller."""
+"""Translate LMDB errors to Hangar errors, so that no ``lmdb.Error`` reaches a caller."""
 
 from __future__ import annotations
 
@@ -41,7 +41,7 @@ _LITTLE_SPACE: Final = 2**20
 
 
 def translate(error: lmdb.Error, path: Path) -> HangarError:
-    """The error of the tree for an LMDB error on the database in ``path``; raise it ``from`` the original."""
+    """The Hangar error for an LMDB error on the database in ``path``; raise it ``from`` the original."""
     code = _code(error)
     if isinstance(error, lmdb.BadValsizeError):
         return InvalidInputError("a key of a row must have 1 to 511 bytes")
@@ -62,8 +62,8 @@ def translate(error: lmdb.Error, path: Path) -> HangarError:
         )
     if isinstance(error, lmdb.ReadersFullError):
         return ResourceLimitError(
-            f"the database in {path} is read by as many transactions at once as it has room for "
-            f"({limits.DATABASE_MAX_READERS}): nothing is wrong with it, try again when fewer processes read"
+            f"the database in {path} has the maximum number of simultaneous readers "
+            f"({limits.DATABASE_MAX_READERS}). Nothing is damaged: try again when fewer processes read"
         )
     if "closed/deleted/dropped" in str(error):
         return InvalidStateError("this transaction has ended")
@@ -71,7 +71,7 @@ def translate(error: lmdb.Error, path: Path) -> HangarError:
 
 
 def _code(error: lmdb.Error) -> int:
-    """The system's error number: an attribute from lmdb 3 on, before that only in the text."""
+    """The ``errno`` of an LMDB error: an attribute since lmdb 3, before that only in the text."""
     code = getattr(error, "code", None)
     if code is not None:
         return int(code)
@@ -79,7 +79,7 @@ def _code(error: lmdb.Error) -> int:
 
 
 def _nearly_full(path: Path) -> bool:
-    """Whether a short write, which LMDB reports as an input/output error, was one for lack of space."""
+    """Whether a short write, which LMDB reports as an I/O error, was caused by a full disk."""
     try:
         space = os.statvfs(path)
         size = (path / "data.mdb").stat().st_size

@@ -1,9 +1,9 @@
-"""How an open database goes through a fork of its process.
+"""Fork handling of an open database.
 
-Parent and child share LMDB's table of readers, so the child must not end a transaction it inherited: that would free a slot the
-parent believes to own, and with it the pages the parent reads. So before a fork the transactions of other threads end and new ones
-are kept out; the child drops what it inherited of LMDB's transactions untouched, closes the environment (which then frees nothing
-that is shared) and opens its own on first use. The parent goes on as before.
+Parent and child share LMDB's reader table, so the child must not end an inherited transaction: that would free a
+reader slot of the parent, and then the pages that the parent reads. So before a fork, transactions of other threads
+are awaited and new ones are blocked. The child drops the inherited LMDB transactions without calling LMDB, closes the
+environment (which then frees nothing shared) and opens a new one on first use. The parent continues as before.
 """
 
 from __future__ import annotations
@@ -22,11 +22,11 @@ __all__ = ["Fork"]
 FORK_WAIT_SECONDS: Final = 20.0
 
 _abandoned: Final[list[lmdb.Environment]] = []
-"""Inherited environments that cannot be closed; kept, because their destructor would close them."""
+"""Inherited environments that must not be closed; kept referenced, because their destructor would close them."""
 
 
 class Fork:
-    """One database while a fork is under way: made in the parent before it, ended on either side after it."""
+    """State of one database during a fork: created in the parent before it, ended on both sides after it."""
 
     def __init__(self, handle: Handle) -> None:
         self._handle = handle
@@ -36,7 +36,7 @@ class Fork:
         self._at_rest = False
 
     def begin(self) -> None:
-        """Bring the database to rest, as far as that can be had in a bounded time."""
+        """Wait for running transactions, for a bounded time, and block new ones."""
         self._writing = self._handle.writing.acquire(timeout=FORK_WAIT_SECONDS)
         self._gate = self._writing and self._handle.gate.acquire(timeout=FORK_WAIT_SECONDS)
         self._at_rest = self._gate and self._rest(self._handle)
@@ -51,7 +51,7 @@ class Fork:
         return True
 
     def end_in_parent(self) -> None:
-        """Go on as before."""
+        """Continue as before the fork."""
         if self._gate:
             self._handle.taken, self._handle.environment = None, self._environment
             self._handle.gate.release()
@@ -59,7 +59,7 @@ class Fork:
             self._handle.writing.release()
 
     def end_in_child(self) -> None:
-        """Close what was inherited, without touching what is shared with the parent."""
+        """Close the inherited environment without touching the state shared with the parent."""
         handle = self._handle
         handle.writing = threading.RLock()
         handle.gate = threading.RLock()
@@ -74,7 +74,7 @@ class Fork:
             handle.tables = []
             environment.close()
             return
-        # Closing would wait for a thread that does not exist here, or free a slot of the parent.
+        # Closing would wait for a thread that does not exist in the child, or free a reader slot of the parent.
         _abandoned.append(environment)
         handle.unusable = (
             f"this process was forked while a transaction was open on {handle.path}: "
@@ -82,7 +82,7 @@ class Fork:
         )
 
     def _forget_transactions(self) -> bool:
-        """Drop the transactions; whether one of them lives on."""
+        """Drop the transactions. Returns whether one of them is still referenced."""
         handle = self._handle
         wrappers = [*handle.readers(), *([handle.writer] if handle.writer is not None else [])]
         references = [weakref.ref(w.lmdb_transaction) for w in wrappers if w.lmdb_transaction is not None]

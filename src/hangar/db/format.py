@@ -1,8 +1,9 @@
-"""The format file of a repository: which version of Hangar's format it has, and what a program must know to open it.
+"""The format file of a repository: its format version and required features.
 
-``format`` holds the line ``hangar <version>`` and then one line for each required feature. Writing it is the last, durable step of
-making a repository, so its presence means "initialized". It is read before anything else is opened: a repository of a newer
-format is refused without a byte of it changed. What the version means is in the format specification.
+``format`` has the line ``hangar <version>`` and then one line for each required feature. Writing it is the last,
+durable step of creating a repository, so its presence means "initialized". It is read before anything else is opened:
+a repository of a newer format is refused without any change to its files. The versions are defined in the format
+specification.
 """
 
 from __future__ import annotations
@@ -34,10 +35,10 @@ __all__ = [
 FILE_NAME: Final = "format"
 FORMAT_VERSION: Final = 0
 KNOWN_FEATURES: Final[frozenset[str]] = frozenset()
-"""Features a repository may require that this version knows."""
+"""Features that this version of Hangar supports and that a repository may require."""
 
 VERSION_KEY: Final = b"format version"
-"""Key in the table ``meta`` under which the version is repeated, so that a damaged format file is not taken for a newer one."""
+"""Key of the copy of the version in the table ``meta``: tells a damaged format file from a newer version."""
 
 _MAX_BYTES: Final = 4096
 _FIRST_LINE: Final = re.compile(rb"hangar (0|[1-9][0-9]{0,8})\n")
@@ -45,18 +46,18 @@ _FEATURE: Final = re.compile(r"[a-z0-9][a-z0-9-]{0,63}\Z")
 
 
 def write_format(directory: Path, features: frozenset[str] = frozenset()) -> None:
-    """Write the format file durably: the repository in ``directory`` (its ``.hangar``) is initialized."""
+    """Write the format file durably, which makes the repository in ``directory`` (its ``.hangar``) initialized."""
     lines = [f"hangar {FORMAT_VERSION}", *sorted(features)]
     _fs.replace_file(directory / FILE_NAME, "".join(f"{line}\n" for line in lines).encode("ascii"))
 
 
 def check_format(directory: Path) -> frozenset[str]:
-    """Return the features that the repository in ``directory`` requires, all of them known.
+    """Check the format file, and return the features that the repository in ``directory`` requires.
 
     Raises
     ------
     RepositoryNotFoundError
-        There is no format file: no repository, or one whose making was interrupted.
+        There is no format file: there is no repository, or its creation was interrupted.
     UnsupportedVersionError
         A newer version of Hangar wrote it.
     CorruptionError
@@ -69,7 +70,7 @@ def check_format(directory: Path) -> frozenset[str]:
     except (FileNotFoundError, NotADirectoryError):
         require_format(directory)
         raise RepositoryNotFoundError(
-            f"no initialized repository in {directory}: run `hangar init`, or look for it elsewhere"
+            f"no initialized repository in {directory}: run `hangar init`, or choose another directory"
         ) from None
     except OSError as error:
         _fs.raise_for(error, "read", path)
@@ -81,38 +82,38 @@ def check_format(directory: Path) -> frozenset[str]:
         recorded = _recorded_version(directory / "db")
         if recorded is not None and recorded <= FORMAT_VERSION:
             raise CorruptionError(
-                f"{path} is damaged: it says version {version}, and the database beside it has version {recorded}. Restore it, or "
+                f"{path} is damaged: it has version {version}, but the database has version {recorded}. Restore it, or "
                 f"write the line `hangar {recorded}` into it"
             )
         raise UnsupportedVersionError(
-            f"{directory} has repository format {version}, and this version of Hangar knows up to {FORMAT_VERSION}: "
+            f"{directory} has repository format {version}, and this version of Hangar supports up to {FORMAT_VERSION}: "
             "install a newer Hangar"
         )
     return _check_features(path, text[first.end() :])
 
 
 def lost_format(directory: Path) -> str | None:
-    """What to say of a ``directory`` that holds a database and no format file; None where it does not.
+    """Message for a ``directory`` that has a database but no format file; None in all other cases.
 
-    A repository is made elsewhere and moved into place with its format file, so there was one.
+    A new repository is moved into place together with its format file, so the file was lost later.
     """
     if _fs.exists(directory / FILE_NAME) or not _fs.exists(directory / "db" / "data.mdb"):
         return None
     return (
-        f"{directory / FILE_NAME} is missing, and the database of a repository lies beside it: restore the file from a copy, or "
+        f"{directory / FILE_NAME} is missing, but the database of the repository exists: restore the file from a copy, or "
         f"write the line `hangar {FORMAT_VERSION}` into it"
     )
 
 
 def require_format(directory: Path) -> None:
-    """Raise RepositoryNotFoundError where ``directory`` holds a database and no format file."""
+    """Raise RepositoryNotFoundError if ``directory`` has a database but no format file."""
     lost = lost_format(directory)
     if lost is not None:
         raise RepositoryNotFoundError(lost) from None
 
 
 def _recorded_version(database: Path) -> int | None:
-    """The version that the database itself says it has; None where it cannot be asked. Nothing is changed, and nothing locked."""
+    """The version recorded in the database; None if it cannot be read. Changes nothing and takes no lock."""
     row: bytes | None = None
     with contextlib.suppress(CorruptionError, OSError, lmdb.Error, ValueError):
         check_roots(database / "data.mdb")
@@ -136,6 +137,7 @@ def _check_features(path: Path, text: bytes) -> frozenset[str]:
     unknown = sorted(set(features) - KNOWN_FEATURES)
     if unknown:
         raise UnsupportedVersionError(
-            f"{path.parent} requires what this version of Hangar does not know ({', '.join(unknown)}): install a newer Hangar"
+            f"{path.parent} requires features that this version of Hangar does not have ({', '.join(unknown)}): "
+            "install a newer Hangar"
         )
     return frozenset(features)

@@ -1,9 +1,9 @@
-"""The LMDB handle of a database: opened once per process and file, and shared by all who use it.
+"""Shared handle of an LMDB environment, opened once per process and file.
 
-LMDB allows one open environment per process and file, cannot change the size of its map under a transaction, and must not be used
-across a fork. So there is one ``Handle`` for each file; what must be alone (a new map size, a fork, a close) takes the
-environment away, waits for the transactions of other threads (short, by the rules of this package) and puts it back. What
-transactions do is in ``transaction``, how a fork goes in ``fork``.
+LMDB allows one open environment per process and file, cannot change the map size during a transaction, and must not
+be used across a fork. So there is one ``Handle`` for each file. An exclusive operation (new map size, fork, close)
+takes the environment out of the handle, waits for the transactions of other threads (which are short) and puts it
+back. Transactions are in ``transaction``, fork handling is in ``fork``.
 """
 
 from __future__ import annotations
@@ -28,13 +28,13 @@ from hangar.statements import Running, is_running
 __all__ = ["Handle", "Reader", "Writer"]
 
 WAIT_SECONDS: Final = 60.0
-"""How long a step that must be alone waits for transactions of other threads."""
+"""How long an exclusive operation waits for transactions of other threads, in seconds."""
 QUIET_WAIT_SECONDS: Final = 5.0
 _POLL_SECONDS: Final = 0.0005
 
 
 class Reader(Protocol):
-    """What a handle knows of a read transaction: its thread, whether it is running, how it is ended, and how a fork drops it."""
+    """Interface of a read transaction for its handle."""
 
     thread: int
     running: Running | None
@@ -44,41 +44,41 @@ class Reader(Protocol):
 
     @property
     def lmdb_transaction(self) -> lmdb.Transaction[bytes] | None:
-        """The transaction of LMDB, while there is one."""
+        """The LMDB transaction, None after its end."""
 
     def forget(self) -> None:
-        """Drop the LMDB transaction without touching it."""
+        """Drop the LMDB transaction without calling LMDB."""
 
 
 class Writer(Reader, Protocol):
-    """What a handle knows of the writing transaction: besides, whether it filled the map, and how it is given up."""
+    """Interface of the write transaction for its handle."""
 
     full: bool
 
     def abandon(self) -> None:
-        """End without a trace."""
+        """End it without any change to the database."""
 
 
 class Handle:
-    """One LMDB environment, its tables and who uses it.
+    """One LMDB environment with its tables and users.
 
     Attributes
     ----------
     environment : lmdb.Environment or None
-        None while it is not open, or taken by what must be alone: then ``current`` waits, or opens it.
+        None while it is not open, or during an exclusive operation; ``current`` then opens it, or waits.
     opened : lmdb.Environment or None
-        The last one that was opened and not closed, whether it came to be used or not.
+        The last environment that was opened and not closed, even if an interrupt kept it from being used.
     live : set of weak references
-        The read transactions of this process. One that nobody holds any more (an interrupt struck as it ended) is gone, and its
-        LMDB transaction with it.
+        The read transactions of this process. One without other references (after an interrupt at its end) is freed
+        together with its LMDB transaction.
     writing : RLock
-        Held by the thread that writes.
+        Held by the writing thread.
     gate : RLock
-        Held by what takes the environment away. After ``writing``, where both are held.
+        Held during an exclusive operation. Lock order: ``writing`` before ``gate``.
     writable : bool
-        Whether the environment is, or will be, opened for writing: from the first update of this process on.
+        Whether the environment is, or will be, opened for writing; True from the first update of this process on.
     users : int
-        Open ``Database`` objects.
+        Number of open ``Database`` objects.
     """
 
     def __init__(self, path: Path) -> None:
@@ -110,7 +110,7 @@ class Handle:
         self.environment, self.taken = self.opened, None
 
     def create(self, map_size: int) -> None:
-        """Make the environment, and open it."""
+        """Create the environment and open it."""
         self.presence = join(self.path)
         self.opened, self.tables = create_environment(self.path, map_size)
         self.writable = True
@@ -118,7 +118,7 @@ class Handle:
         self.environment = self.opened
 
     def close(self) -> bool:
-        """Close the environment, when the transactions of other threads have ended; False where this thread is in one."""
+        """Close the environment after the transactions of other threads have ended; False if this thread is in one."""
         if self.is_writing() or self.is_reading():
             return False
         with self.writing, self.gate:
@@ -132,7 +132,7 @@ class Handle:
             return True
 
     def renew(self) -> None:
-        """Close the environment after a failed commit: nothing is tried again on a handle whose sync failed."""
+        """Close the environment after a failed commit: a failed sync must not be retried on the same descriptor."""
         with self.gate:
             self.failed = False
             self._put_away()
@@ -148,7 +148,7 @@ class Handle:
             self._close_opened()
 
     def _close_opened(self) -> None:
-        """Close the environment; also one that an interrupt kept from being used, which could not be opened a second time."""
+        """Close the environment, even one that an interrupt kept from being used; LMDB cannot open it twice."""
         if self.opened is not None:
             self.opened.close()
             self.opened = None
@@ -156,19 +156,19 @@ class Handle:
     # -------------------------------------------------------------------------------------------------- transactions
 
     def current(self) -> lmdb.Environment:
-        """The environment, opened where it is not.
+        """The environment; it is opened if necessary.
 
         Raises
         ------
         ClosedError
-            Everyone who used it has closed it.
+            All its users have closed it.
         """
         environment = self.environment
         if environment is not None:
             return environment
         taken = self.taken
         if taken is not None and self._own():
-            # Whoever took it waits for this thread's transaction, which may need another one before it ends.
+            # The exclusive operation waits for this thread's transaction, which may need another one before it ends.
             return taken
         with self.gate:
             if self.unusable:
@@ -181,7 +181,7 @@ class Handle:
             return self.environment
 
     def begin_slowly(self, reader: weakref.ref[Reader]) -> lmdb.Transaction[bytes]:
-        """Begin a read transaction where the short way failed: no environment, a grown map, no free slot."""
+        """Begin a read transaction after the fast path failed: no environment, a grown map, or no free reader slot."""
         self.live.discard(reader)
         deadline = time.monotonic() + opening.SLOT_SECONDS
         while True:
@@ -195,7 +195,7 @@ class Handle:
                 self.resize(0)
             except (lmdb.ReadersFullError, lmdb.BadRslotError) as error:
                 self.live.discard(reader)
-                # Slots of processes that died are freed; the others are held for the time of one read.
+                # Slots of dead processes are freed; other slots are held only during one read.
                 environment.reader_check()
                 if time.monotonic() > deadline:
                     raise translate(error, self.path) from error
@@ -206,11 +206,11 @@ class Handle:
             self.live.discard(reader)
             if time.monotonic() > deadline + WAIT_SECONDS:
                 raise StorageError(
-                    f"no read transaction could begin on the database in {self.path}: others change its map"
+                    f"cannot begin a read transaction on the database in {self.path}: its map keeps changing"
                 )
 
     def begin_write(self) -> lmdb.Transaction[bytes]:
-        """Begin the writing transaction; the caller holds ``writing``."""
+        """Begin the write transaction; the caller holds ``writing``."""
         if not self.writable:
             self._make_writable()
         while True:
@@ -242,22 +242,22 @@ class Handle:
         return bool(self._own())
 
     def drop_leftover(self) -> None:
-        """End the writing transaction that an interrupt, striking as it ended, left; the caller holds ``writing``."""
+        """End a write transaction that an interrupt left open; the caller holds ``writing``."""
         if self.writer is not None:
             self.writer.abandon()
             self.writer = None
 
-    # ---------------------------------------------------------------------------------------------- to be alone
+    # ------------------------------------------------------------------------------------ exclusive operations
 
     def grow(self) -> None:
         """Double the map."""
         self.resize(2 * self.current().info()["map_size"])
 
     def resize(self, size: int) -> None:
-        """Set the size of the map; 0 adopts the size that another process gave it."""
+        """Set the size of the map; 0 adopts the size set by another process."""
         with self.writing:
             if self.writer is not None and self.writer.lmdb_transaction is not None:
-                raise StorageError(f"the map of the database in {self.path} cannot change in a writing transaction")
+                raise StorageError(f"the map of the database in {self.path} cannot change in a write transaction")
             with self._alone() as environment:
                 try:
                     environment.set_mapsize(size)
@@ -266,7 +266,7 @@ class Handle:
 
     @contextlib.contextmanager
     def quiet(self) -> Iterator[None]:
-        """A time without transactions of other threads, or nearly: it does not wait for long."""
+        """Block new transactions of other threads, and wait for running ones for a bounded time (best effort)."""
         with self.gate:
             environment = self.environment
             try:
@@ -293,7 +293,7 @@ class Handle:
                 self.taken, self.environment = None, environment
 
     def readers(self) -> list[Reader]:
-        """The read transactions; one whose ``with`` statement was left without its end, by an interrupt, ends here."""
+        """The running read transactions; one whose ``with`` statement was left by an interrupt is ended here."""
         found = []
         for reference in list(self.live):
             reader = reference()
@@ -310,7 +310,7 @@ class Handle:
         return [reader for reader in self.readers() if reader.thread == thread]
 
     def wait_for_readers(self, seconds: float) -> None:
-        """Wait until no other thread is in a read transaction; the caller holds ``gate`` and has taken the environment."""
+        """Wait until no other thread is in a read transaction; the caller holds ``gate`` and took the environment."""
         deadline = time.monotonic() + seconds
         thread = threading.get_ident()
         while any(reader.thread != thread for reader in self.readers()):

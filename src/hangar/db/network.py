@@ -1,7 +1,7 @@
-"""Whether a directory lies on a network file system.
+"""Detect network file systems.
 
-Locks and shared memory maps, on which the database stands, are not what they should be there: a repository is read from such a place, and written to
-only when that is forced.
+The locks and shared memory maps that the database needs are not reliable there. A repository on a network file system
+can be read, and written only if this is forced.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ from hangar import _fs
 __all__ = ["FORCE_NETWORK", "network_file_system"]
 
 FORCE_NETWORK: Final = "HANGAR_WRITE_ON_NETWORK"
-"""Environment variable that allows writing on a network file system when it is ``1``."""
+"""Environment variable: ``1`` allows writing on a network file system."""
 _TYPES: Final = frozenset(
     (
         "9p",
@@ -36,14 +36,14 @@ _TYPES: Final = frozenset(
 
 
 def network_file_system(path: Path, mounts: str | None = None) -> str | None:
-    """Type of the network file system that ``path`` lies on; None for a local one, or where that cannot be told.
+    """Type of the network file system of ``path``; None for a local file system, or if it cannot be determined.
 
     Parameters
     ----------
     path
         An existing path.
     mounts
-        What Linux says in ``/proc/self/mountinfo`` (see ``proc(5)``), which is read where it is not given.
+        Content of ``/proc/self/mountinfo`` of Linux (see ``proc(5)``); by default that file is read.
     """
     if mounts is None:
         try:
@@ -59,7 +59,7 @@ def network_file_system(path: Path, mounts: str | None = None) -> str | None:
             continue
         place = _unescape(fields[4])
         inside = place == "/" or real == place or real.startswith(f"{place}/")
-        # Of two mounts on one place the later one is seen.
+        # A later mount at the same path hides the earlier one.
         if inside and len(place) >= longest:
             longest, found = len(place), kind
     return found if found in _TYPES else None

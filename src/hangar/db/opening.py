@@ -1,8 +1,8 @@
-"""Opening LMDB: with which options, which tables, and what is looked at first.
+"""Open an LMDB environment: its options, tables, and the checks before opening.
 
-Commits are synced, locking is on, and the first engine of LMDB is used, whose data file the format specification names. An
-environment is opened for reading until somebody writes: opening the tables for writing needs LMDB's one writer lock, for which a
-reader would have to wait as long as another process commits.
+Commits are synced, locking is on, and the data format is that of LMDB 0.9, as in the format specification. An
+environment is opened read-only until the first write: opening the tables for writing needs LMDB's writer lock, so a
+reader would have to wait for the commits of other processes.
 """
 
 from __future__ import annotations
@@ -28,37 +28,37 @@ __all__ = ["DATABASE_LOCK", "DATA_FILE", "LOCK_FILE", "create_environment", "fil
 DATA_FILE: Final = "data.mdb"
 LOCK_FILE: Final = "lock.mdb"
 DATABASE_LOCK: Final = "db.lock"
-"""Every opener holds a shared lock on this file; what replaces the data file must hold it alone."""
+"""Every opener holds a shared lock on this file; replacing the data file needs an exclusive lock on it."""
 
 _LEAST_BYTES: Final = 2 * 4096
 """LMDB's two meta pages."""
 _READER_BYTES: Final = 64
-"""What LMDB needs in its lock file for each reader; the head is smaller than eight of them."""
+"""Bytes per reader in LMDB's lock file; the header takes less than eight of them."""
 SLOT_SECONDS: Final = 5.0
 """How long a read transaction waits for a free slot in LMDB's table of readers."""
 _JOIN_SECONDS: Final = 60.0
 _POLL_SECONDS: Final = 0.001
 
-# The second engine, bundled with newer bindings, has another data format.
+# Newer bindings also bundle a second LMDB engine, which has another data format.
 _ENGINE: Final[dict[str, Any]] = {"lib_version": 0} if int(lmdb.__version__.partition(".")[0]) >= 3 else {}
 
 
 class _CannotMapError(ResourceLimitError):
-    """There is no room for the map."""
+    """There is not enough address space for the map."""
 
 
 def open_environment(path: Path, writable: bool) -> tuple[lmdb.Environment, list[Any]]:
-    """Open what exists in ``path``: the environment and its table handles, by their numbers.
+    """Open an existing environment; returns it and its table handles, by table number.
 
     Raises
     ------
     CorruptionError
-        The data file is cut short, lacks a table or is no database.
+        The data file is truncated, lacks a table or is not a database.
     """
     lock = _can_lock(path)
     if not lock:
         warnings.warn(
-            f"{path} cannot be locked by this user: reading while another process writes may fail",
+            f"this user cannot lock {path}: reading while another process writes may fail",
             RuntimeWarning,
             stacklevel=2,
         )
@@ -72,7 +72,7 @@ def open_environment(path: Path, writable: bool) -> tuple[lmdb.Environment, list
             environment.reader_check()
         return environment, tables
     except BaseException:
-        # The traceback keeps it, and a process opens a file once.
+        # Close it here: the traceback would keep it open, and a process can open the file only once.
         if environment is not None:
             environment.close()
         raise
@@ -80,10 +80,10 @@ def open_environment(path: Path, writable: bool) -> tuple[lmdb.Environment, list
 
 def _open_existing(path: Path, *, readonly: bool, lock: bool) -> lmdb.Environment:
     try:
-        # Size 0: what the data file says.
+        # Size 0: use the size recorded in the data file.
         return _open(path, map_size=0, readonly=readonly, lock=lock)
     except _CannotMapError:
-        # That number is rotten, or this process may not map so much; twice what there is will do.
+        # The recorded size is damaged, or too large for this process: use twice the size of the file.
         size = 2 * (path / DATA_FILE).stat().st_size
     try:
         return _open(path, map_size=size, readonly=readonly, lock=lock)
@@ -92,7 +92,7 @@ def _open_existing(path: Path, *, readonly: bool, lock: bool) -> lmdb.Environmen
 
 
 def create_environment(path: Path, map_size: int) -> tuple[lmdb.Environment, list[Any]]:
-    """Make the environment and its tables where they are missing, durably but for the directory entry of the data file."""
+    """Create the missing environment and tables; durable except for the directory entry of the data file."""
     environment = None
     try:
         environment = _open(path, map_size=map_size, readonly=False, lock=True)
@@ -130,7 +130,7 @@ def _open_once(path: Path, map_size: int, readonly: bool, lock: bool) -> lmdb.En
             mode=0o666,
             max_readers=limits.DATABASE_MAX_READERS,
             max_dbs=limits.DATABASE_MAX_TABLES,
-            # An ended read transaction that is kept for the next one would keep its slot in the table of readers too.
+            # No cached read transactions: an idle one would keep its slot in the reader table.
             max_spare_txns=0,
             **_ENGINE,
         )
@@ -143,9 +143,9 @@ def _open_once(path: Path, map_size: int, readonly: bool, lock: bool) -> lmdb.En
 
 
 def _reserve_lock_file(path: Path) -> None:
-    """Make LMDB's lock file where it is missing, with all of its blocks.
+    """Create a missing LMDB lock file with all its blocks allocated.
 
-    LMDB makes it as one long hole and maps it: on a full disk the first reader in it would end with SIGBUS.
+    LMDB creates it as a sparse file and maps it: on a full disk the first access would raise SIGBUS.
     """
     if path.exists():
         return
@@ -154,13 +154,13 @@ def _reserve_lock_file(path: Path) -> None:
         temporary.unlink(missing_ok=True)
         try:
             temporary.write_bytes(bytes(_READER_BYTES * (limits.DATABASE_MAX_READERS + 8)))
-            # Whole or not at all: another process may be making it too.
+            # Atomic (by a hard link), because another process may be creating it too.
             with contextlib.suppress(FileExistsError):
                 os.link(temporary, path)
         finally:
             temporary.unlink(missing_ok=True)
     except OSError as error:
-        # Without hard links there is no such care.
+        # The file system has no hard links: LMDB creates the file itself.
         if error.errno not in (errno.EPERM, errno.ENOTSUP, errno.ENOSYS):
             _fs.raise_for(error, "create", path)
 
@@ -169,7 +169,7 @@ def _check_length(path: Path, needed: int) -> None:
     size = (path / DATA_FILE).stat().st_size
     if size < needed:
         raise CorruptionError(
-            f"{path / DATA_FILE} has {size} bytes and needs {needed}: it was cut short. Restore it from a copy or a remote"
+            f"{path / DATA_FILE} has {size} bytes and needs {needed}: it is truncated. Restore it from a copy or remote"
         )
 
 
@@ -179,7 +179,7 @@ def _open_tables(path: Path, environment: lmdb.Environment, writable: bool) -> l
         try:
             if not writable:
                 return [environment.open_db(table.name.encode(), create=False) for table in TABLES]
-            # One transaction: LMDB keeps the table handles of writing transactions only.
+            # In one write transaction, because LMDB keeps table handles only if they were opened in one.
             with environment.begin(write=True) as transaction:
                 return [environment.open_db(table.name.encode(), transaction, create=False) for table in TABLES]
         except lmdb.MapResizedError:
@@ -207,7 +207,7 @@ def file_identity(path: Path) -> tuple[int, int]:
 
 
 def join(path: Path) -> int | None:
-    """A shared lock on ``db.lock`` beside the database in ``path``; None where the file is missing or cannot be opened."""
+    """Take the shared lock on ``db.lock`` of the database in ``path``; None if the file cannot be opened."""
     try:
         descriptor = _fs.open_file(path.parent / DATABASE_LOCK)
     except (PathNotFoundError, AccessError):
@@ -217,7 +217,7 @@ def join(path: Path) -> int | None:
         deadline = time.monotonic() + _JOIN_SECONDS
         while not _fs.try_lock(descriptor, shared=True):
             if time.monotonic() > deadline:
-                raise StorageError(f"the database in {path} has been kept by a compaction for {_JOIN_SECONDS:.0f} s")
+                raise StorageError(f"the database in {path} has been locked by a compaction for {_JOIN_SECONDS:.0f} s")
             time.sleep(_POLL_SECONDS)
         stack.pop_all()
     return _fs.close_in_child(descriptor)

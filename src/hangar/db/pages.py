@@ -1,8 +1,8 @@
-"""The pages of LMDB's data file: its layout, and reading it without LMDB.
+"""Parser of the pages of LMDB's data file, independent of LMDB.
 
-The layout is that of LMDB 0.9 on 64-bit machines, in the machine's byte order (its ``MDB_meta``, ``MDB_db``, ``MDB_page`` and ``MDB_node``).
-A page is read by ``pread``, so that one which is not there is an error and not the end of the process. Whether pages hang together is
-for ``structure`` to say.
+The layout is that of LMDB 0.9 on 64-bit machines, in native byte order (``MDB_meta``, ``MDB_db``, ``MDB_page`` and
+``MDB_node`` in its source). Pages are read with ``pread``, so a missing page is an error and not a SIGBUS.
+``structure`` checks that pages are consistent with each other.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ __all__ = [
 ]
 
 _META: Final = Struct("=QHHHHIIQQ")
-"""Of a meta page: number, pad, flags, two unused, magic, version, address, size of the map; the two trees follow."""
+"""Header of a meta page: number, pad, flags, two unused, magic, version, address, size of the map; then two trees."""
 TREE: Final = Struct("=IHHQQQQQ")
 _META_END: Final = Struct("=QQ")
 _META_BYTES: Final = _META.size + 2 * TREE.size + _META_END.size
@@ -49,7 +49,7 @@ PAGE: Final = Struct("=Q")
 _MAGIC: Final = 0xBEEFC0DE
 _VERSION: Final = 1
 BRANCH, LEAF, LARGE = 1, 2, 4
-"""Kinds of pages: of separators, of rows, and the run of pages of one large value."""
+"""Kinds of pages: branch, leaf, and overflow (the consecutive pages of one large value)."""
 IS_LARGE, IS_TABLE = 1, 2
 """Flags of a row."""
 INTEGER_KEYS: Final = 8
@@ -57,7 +57,7 @@ NO_PAGE: Final = 2**64 - 1
 
 
 class Tree(NamedTuple):
-    """A tree of pages, as the meta page or the table of tables records it."""
+    """A B+ tree of pages, as recorded in a meta page or in the main table."""
 
     pad: int
     flags: int
@@ -70,7 +70,7 @@ class Tree(NamedTuple):
 
 
 class Meta(NamedTuple):
-    """One committed state: its list of free pages, its table of tables, its last page and the number of the commit."""
+    """One committed state: its free list, its main table (of tables), its last page and the transaction number."""
 
     free: Tree
     main: Tree
@@ -79,21 +79,21 @@ class Meta(NamedTuple):
 
 
 class Row(NamedTuple):
-    """A row of a page; of a branch page, a separator and the page below it."""
+    """A row of a leaf page, or a separator key and child page of a branch page."""
 
     key: bytes
     flags: int
     data: bytes
-    """The value; of a large one, the number of its first page."""
+    """The value; for a large value, the number of its first overflow page."""
     size: int
 
 
 class DamageError(Exception):
-    """What is wrong with the pages of one tree. Never seen outside this module."""
+    """A defect in the pages of one tree. Not raised outside of ``db``."""
 
 
 class PageFile:
-    """The data file: pages by number."""
+    """The data file, as pages by number."""
 
     def __init__(self, path: Path) -> None:
         self.path = path
@@ -101,30 +101,30 @@ class PageFile:
         self.page_size = 0
 
     def metas(self) -> tuple[Meta, Meta] | None:
-        """The last two commits, even ones first; None where it is the file of another program, or version, than ours."""
+        """The two meta pages, the one of even transactions first; None if the file has another format."""
         first = os.pread(self._descriptor, _META_BYTES, 0)
         if len(first) < _META_BYTES or _META.unpack_from(first)[5:7] != (_MAGIC, _VERSION):
             return None
         self.page_size = TREE.unpack_from(first, _META.size)[0]
         if self.page_size.bit_count() != 1 or not 512 <= self.page_size <= 65_536:
-            raise DamageError(f"pages of {self.page_size} bytes cannot be")
+            raise DamageError(f"the page size of {self.page_size} bytes is not valid")
         second = self.read(1, _META_BYTES)
         if (
             _META.unpack_from(second)[5:7] != (_MAGIC, _VERSION)
             or TREE.unpack_from(second, _META.size)[0] != self.page_size
         ):
-            raise DamageError("the second page is none of LMDB's")
+            raise DamageError("the second page is not a meta page of LMDB")
         return _decode_meta(first), _decode_meta(second)
 
     def pages(self) -> int:
-        """How many pages the file has."""
+        """Number of pages of the file."""
         return os.fstat(self._descriptor).st_size // self.page_size
 
     def read(self, page: int, size: int, offset: int = 0) -> bytes:
-        """Bytes of a page, and of those that follow it."""
+        """Read bytes from a page and the following pages."""
         data = os.pread(self._descriptor, size, page * self.page_size + offset)
         if len(data) < size:
-            raise DamageError(f"page {page} is beyond its end: it was cut short")
+            raise DamageError(f"page {page} is beyond its end: it was truncated")
         return data
 
     def __enter__(self) -> PageFile:
@@ -140,7 +140,7 @@ def _decode_meta(page: bytes) -> Meta:
 
 
 def read_nodes(data: bytes, page: int, *, leaf: bool) -> Iterator[Row]:
-    """What is on a page, which its nodes fill without gaps from ``upper`` to its end."""
+    """The rows of a page; checks that they fill it without gaps from ``upper`` to the end."""
     number, _, flags, lower, upper = HEAD.unpack_from(data)
     count = (lower - HEAD.size) // 2
     if (
@@ -150,7 +150,7 @@ def read_nodes(data: bytes, page: int, *, leaf: bool) -> Iterator[Row]:
         or count < 1
         or not lower <= upper <= len(data)
     ):
-        raise DamageError(f"the head of page {page} is damaged")
+        raise DamageError(f"the header of page {page} is damaged")
     filled = []
     for (offset,) in Struct("=H").iter_unpack(data[HEAD.size : lower]):
         if not upper <= offset <= len(data) - _NODE.size:
@@ -164,4 +164,4 @@ def read_nodes(data: bytes, page: int, *, leaf: bool) -> Iterator[Row]:
     filled.sort()
     ends = [upper, *(end for _, end in filled)]
     if [start for start, _ in filled] != ends[:-1] or ends[-1] != len(data):
-        raise DamageError(f"the rows of page {page} overlap, or leave gaps")
+        raise DamageError(f"the rows of page {page} overlap or have gaps")

@@ -1,7 +1,7 @@
-"""The open databases of this process: the one process-wide state of Hangar.
+"""Registry of the open databases of this process; the only global state of Hangar.
 
-LMDB must be opened once per process and file, so handles are shared by the identity of the data file and counted. Around a fork
-every handle is brought to rest; see ``fork``.
+LMDB must be opened only once per process and file, so handles are shared by the identity of the data file and
+reference-counted. Before a fork, transactions on every handle are stopped; see ``fork``.
 """
 
 from __future__ import annotations
@@ -26,9 +26,9 @@ _lock: Final = threading.RLock()
 
 
 def acquire(path: Path, create_size: int | None = None) -> Handle:
-    """The handle on LMDB's directory ``path`` (absolute, resolved), opened when nobody in this process has; one more user.
+    """The handle of the LMDB directory ``path`` (absolute, resolved), opened if necessary; adds one user.
 
-    With ``create_size``, the size of its map, the database is made where it is missing.
+    With ``create_size``, the size of its map, a missing database is created.
     """
     try:
         with _lock:
@@ -49,23 +49,23 @@ def _open(path: Path, create_size: int | None) -> Handle:
         _handles.append(handle)
         return handle
     except BaseException:
-        # An interrupt too: the traceback keeps what is open, and a process opens a file once.
+        # On an interrupt too: the traceback would keep the file open, and a process can open it only once.
         if handle not in _handles:
             handle.close()
         raise
 
 
 def release(handle: Handle) -> None:
-    """One user less; the last one closes."""
+    """Remove one user; the environment closes with the last one."""
     _released.append(handle)
     _settle()
 
 
 def _settle() -> None:
-    """Close what was released.
+    """Close released handles.
 
-    Never waiting: a release may come from the garbage collector, on a thread that holds other locks. Whoever
-    has the lock looks again after giving it back.
+    Does not wait for the lock, because a release may come from the garbage collector on a thread that holds other
+    locks. The thread that has the lock checks again after releasing it.
     """
     while _released and _lock.acquire(blocking=False):
         try:
@@ -78,13 +78,13 @@ def _close_released() -> None:
     while _released:
         handle = _released.popleft()
         handle.users -= 1
-        # One that cannot be closed now (it is in use further up the stack of this thread) stays, for the next to open it.
+        # A handle that is in use further up the stack of this thread cannot be closed now; it stays registered.
         if not handle.users and handle.close():
             _handles.remove(handle)
 
 
 def closed_for(path: Path, function: Callable[[], bool]) -> bool:
-    """Run ``function`` while this process has no handle on ``path``; False, without running it, where it has one."""
+    """Run ``function`` while this process has no handle on ``path``; False, without running it, if there is one."""
     with _lock:
         _close_released()
         handle = _find(path)
@@ -95,13 +95,13 @@ def closed_for(path: Path, function: Callable[[], bool]) -> bool:
 
 
 def _find(path: Path, *, one_more: bool = False) -> Handle | None:
-    """The handle on ``path`` that is open in this process, with ``one_more`` user."""
+    """The open handle on ``path`` in this process, if any; ``one_more`` adds a user."""
     try:
         identity = file_identity(path)
     except OSError:
         return None
     for handle in _handles:
-        # One that a fork closed opens again by its path, whatever file is there then.
+        # A handle that was closed by a fork is opened again by its path, even if the file was replaced.
         if handle.identity == identity if handle.environment is not None else handle.path == path:
             handle.users += one_more
             return handle

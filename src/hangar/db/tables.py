@@ -1,10 +1,10 @@
-"""The tables of the database, and the checksum that rows without a digest carry.
+"""The tables of the database, and the checksums of rows that have no digest.
 
-A table is content-addressed (its key is the digest of its value, checked by whoever decodes it) or *checked*: its rows are stored
-as ``payload + checksum``, the checksum being XXH3-64 (canonical, big-endian) of ``key + payload`` with the seed
-``number << 16 | length of the key``, so that neither a flipped bit nor a row of another table or under another key passes.
-*Counted* tables are those whose lost rows would be silent: ``meta`` holds how many rows they have. In *sought* ones a flipped bit in
-LMDB's own pages, which leads a search astray, does not pass for a row that was never there.
+A table is content-addressed (its key is the digest of its value, verified on decoding) or *checked*: its rows are
+stored as ``payload + checksum``. The checksum is XXH3-64 (canonical, big-endian) of ``key + payload`` with the seed
+``number << 16 | length of the key``, so it detects a flipped bit, and a row in another table or under another key.
+For *counted* tables, in which a lost row would go unnoticed, ``meta`` records the number of rows. In *sought* tables
+a lookup that finds nothing is verified, because a flipped bit in a page of LMDB can make it search the wrong leaf.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ class Table:
     Parameters
     ----------
     number
-        Its place in :data:`TABLES`; part of the checksum of its rows.
+        Its index in :data:`TABLES`; part of the checksum of its rows.
     checked
-        Rows carry a checksum, verified by every read.
+        Rows have a checksum, verified by every read.
     counted
-        The number of rows is recorded by every transaction that changes it.
+        Every transaction that changes the number of rows records it.
     sought
-        A lookup that finds no row makes sure that there is none, by the rows beside it: where absence means something.
+        A lookup that finds no row verifies this by the neighbouring rows; for tables where a missing row has a meaning.
     """
 
     name: str
@@ -122,7 +122,7 @@ TABLES: Final = (
 
 
 def add_checksum(table: Table, key: bytes, payload: bytes) -> bytes:
-    """The stored row of a checked table."""
+    """Make the stored row of a checked table."""
     return payload + xxh3_64_digest(key + payload, table.seed + len(key))
 
 
@@ -141,7 +141,7 @@ def strip_checksum(table: Table, key: bytes, row: bytes) -> bytes:
 
 
 def add_checksums(table: Table, items: Sequence[tuple[bytes, bytes]]) -> list[tuple[bytes, bytes]]:
-    """Rows of a checked table, each with its key."""
+    """Make the stored rows of a checked table, each with its key."""
     keys = [key for key, _ in items]
     payloads = [payload for _, payload in items]
     return list(zip(keys, map(add, payloads, _checksums(table, keys, payloads)), strict=True))
@@ -164,5 +164,5 @@ def _checksums(table: Table, keys: Sequence[bytes], payloads: Sequence[bytes]) -
 
 def _damaged(table: Table, key: bytes) -> CorruptionError:
     return CorruptionError(
-        f"a row of table '{table.name}' is damaged (key {key.hex()}): run `hangar fsck` to see what is affected"
+        f"a row of table '{table.name}' is damaged (key {key.hex()}): run `hangar fsck` to see the affected data"
     )

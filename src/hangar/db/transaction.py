@@ -1,8 +1,8 @@
-"""Transactions: what is read and written in the tables, within one consistent state of the database.
+"""Read and write transactions, each on one consistent snapshot of the database.
 
-Reads verify the checksums of checked tables and never hand out bytes that fail them. Writes record the number of rows of counted
-tables when they commit, as a difference, so that a loss is never written over. When a transaction begins, ends and is tried again
-is up to ``environment.Database``.
+Reads verify the checksums of checked tables and never return bytes that fail them. On commit, writes update the row
+counts of counted tables by the difference, so that an earlier loss stays detectable. ``environment.Database``
+controls begin, end and retry.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ _LAST_ID: Final = b"last id:"
 
 
 class FullMapError(Exception):
-    """The map is full: the transaction must end, and be run again on a larger one. Never seen outside ``db``."""
+    """The map is full: the transaction must end and run again with a larger map. Not raised outside of ``db``."""
 
 
 def _ended(*_: object) -> NoReturn:
@@ -44,7 +44,7 @@ def _end(transaction: ReadTransaction, *_: object) -> None:
 
 
 class ReadTransaction:
-    """One consistent state of the database; a context manager, for one thread."""
+    """One consistent snapshot of the database; a context manager, for one thread."""
 
     __slots__ = ("__weakref__", "_get", "_handle", "_reference", "_tables", "_transaction", "running", "thread")
 
@@ -63,7 +63,7 @@ class ReadTransaction:
         reference: weakref.ref[Reader] = weakref.ref(self)
         self._reference = reference
         try:
-            # First seen, then begun: whoever needs the environment alone takes it from the handle and waits for all it sees.
+            # Register, then begin: an exclusive operation takes the environment, then waits for registered readers.
             handle.live.add(reference)
             try:
                 transaction = handle.environment.begin()  # type: ignore[union-attr]
@@ -73,13 +73,13 @@ class ReadTransaction:
             self._get = transaction.get
             self._tables = handle.tables
         except BaseException:
-            # The traceback of an interrupt may be kept for long, and with it this transaction.
+            # End it now: the traceback of an interrupt may keep this transaction alive for a long time.
             self.end()
             raise
         return self
 
     def end(self) -> None:
-        """End it; may be repeated, and by another thread where the ``with`` statement was left without it."""
+        """End the transaction. Idempotent; another thread may call it after an interrupted ``with`` statement."""
         transaction = self._transaction
         if transaction is not None:
             transaction.abort()
@@ -97,11 +97,11 @@ class ReadTransaction:
 
     @property
     def lmdb_transaction(self) -> lmdb.Transaction[bytes] | None:
-        """For the fork handler alone."""
+        """For the fork handler only."""
         return self._transaction
 
     def forget(self) -> None:
-        """Drop the LMDB transaction without touching it."""
+        """Drop the LMDB transaction without calling LMDB."""
         self._get = _ended
         self._transaction = None
 
@@ -119,7 +119,7 @@ class ReadTransaction:
         Raises
         ------
         CorruptionError
-            The row is there and damaged.
+            The row exists and is damaged.
         """
         try:
             row: bytes | None = self._get(key, None, self._tables[table.number])
@@ -137,7 +137,7 @@ class ReadTransaction:
         return payload
 
     def get_many(self, table: Table, keys: Sequence[bytes]) -> list[bytes | None]:
-        """The values of ``keys``, in their order, None where there is no row; no interpreted call per key."""
+        """The values of ``keys``, in their order, None if there is no row; without a Python call per key."""
         try:
             rows: list[bytes | None] = list(map(self._get, keys, repeat(None), repeat(self._tables[table.number])))
         except lmdb.Error as error:
@@ -155,9 +155,9 @@ class ReadTransaction:
         return [None if row is None else next(payloads) for row in rows]
 
     def _check_absence(self, table: Table, key: bytes) -> None:
-        """Make sure that a row is missing: the one before its place and the one after it are sound and in order.
+        """Verify that a row is missing: its neighbours must be sound and in order.
 
-        A damaged branch page sends a search to the wrong leaf, where one of the two is on the wrong side.
+        A damaged branch page sends the search to a wrong leaf, where one of the neighbours is on the wrong side.
         """
         try:
             cursor = self._alive().cursor(self._tables[table.number])
@@ -175,12 +175,12 @@ class ReadTransaction:
                 strip_checksum(table, *row)
 
     def scan(self, table: Table, *, prefix: bytes = b"", start: bytes = b"") -> Iterator[tuple[bytes, bytes]]:
-        """Rows in the order of their keys: those that begin with ``prefix`` and are not before ``start``.
+        """Rows in key order whose keys begin with ``prefix`` and are not before ``start``.
 
         Raises
         ------
         CorruptionError
-            A row is damaged or out of order, or the rows of a whole counted table are not as many as were written.
+            A row is damaged or out of order, or a whole counted table does not have the recorded number of rows.
         """
         first = max(prefix, start)
         number = 0
@@ -219,18 +219,18 @@ class ReadTransaction:
         return key, (strip_checksum(table, key, row) if table.checked else row)
 
     def number(self) -> int:
-        """Number of the last commit that this transaction sees."""
+        """Transaction number of the last commit in this snapshot."""
         return int(self._alive().id())
 
     def count(self, table: Table) -> int:
-        """The number of rows, as LMDB knows it (no row is read)."""
+        """The number of rows according to LMDB (no row is read)."""
         try:
             return self._alive().stat(self._tables[table.number])["entries"]
         except lmdb.Error as error:
             self._failed(error)
 
     def check_count(self, table: Table) -> None:
-        """Compare the number of rows of a counted table with the one that was recorded.
+        """Compare the number of rows of a counted table with the recorded number.
 
         Raises
         ------
@@ -243,7 +243,7 @@ class ReadTransaction:
         recorded = self._recorded(table)
         if number != recorded:
             raise CorruptionError(
-                f"table '{table.name}' has {number} rows and {recorded} were written: run `hangar fsck` to see what is affected"
+                f"table '{table.name}' has {number} rows and {recorded} were written: run `hangar fsck`"
             )
 
     def _recorded(self, table: Table) -> int:
@@ -251,7 +251,7 @@ class ReadTransaction:
 
 
 class WriteTransaction(ReadTransaction):
-    """The one writing transaction of a database; made by ``Database.update`` alone."""
+    """The write transaction of a database; made only by ``Database.update``."""
 
     __slots__ = ("_before", "full")
 
@@ -262,7 +262,7 @@ class WriteTransaction(ReadTransaction):
         self.full = False
 
     def begin(self) -> None:
-        """Begin it, when the handle knows of it: an interrupt must not leave LMDB's writer lock with a traceback."""
+        """Begin it, after it was registered in the handle: an interrupt must not leave LMDB's writer lock taken."""
         self._transaction = self._handle.begin_write()
         self._get = self._transaction.get
         self._tables = self._handle.tables
@@ -277,7 +277,7 @@ class WriteTransaction(ReadTransaction):
             self._failed(error)
 
     def put_many(self, table: Table, items: Sequence[tuple[bytes, bytes]]) -> None:
-        """Set the values of many keys; of equal keys the last one counts."""
+        """Set the values of many keys; the last of equal keys counts."""
         self._changing(table)
         rows = add_checksums(table, items) if table.checked else list(items)
         rows.sort(key=_first)
@@ -287,7 +287,7 @@ class WriteTransaction(ReadTransaction):
             self._failed(error)
 
     def delete(self, table: Table, key: bytes) -> bool:
-        """Remove a row: whether there was one."""
+        """Delete a row. Returns whether there was one."""
         self._changing(table)
         try:
             return self._alive().delete(key, b"", self._tables[table.number])
@@ -295,7 +295,7 @@ class WriteTransaction(ReadTransaction):
             self._failed(error)
 
     def delete_prefix(self, table: Table, prefix: bytes) -> int:
-        """Remove all rows whose key begins with ``prefix`` (every row, when it is empty): their number."""
+        """Delete all rows whose key begins with ``prefix`` (all rows if it is empty). Returns their number."""
         self._changing(table)
         try:
             if not prefix:
@@ -313,29 +313,30 @@ class WriteTransaction(ReadTransaction):
             self._failed(error)
 
     def next_id(self, counter: str) -> int:
-        """The next number of a counter, from 1 on; a committed one is never given again."""
+        """The next number of a counter, from 1 on; a committed number is never returned again."""
         key = _LAST_ID + counter.encode()
         number = int.from_bytes(self.get(META, key) or b"", "little") + 1
         self.put(META, key, number.to_bytes(8, "little"))
         return number
 
     def finish(self) -> None:
-        """Record how the counted tables changed; the last step before the commit."""
+        """Record the new row counts of the counted tables; the last step before the commit."""
         for table, before in self._before.items():
             number = self._recorded(table) + self.count(table) - before
             self.put(META, _ROWS + table.name.encode(), max(number, 0).to_bytes(8, "little"))
 
     def commit(self) -> None:
-        """Commit; ``lmdb.Error`` comes out as it is."""
+        """Commit; ``lmdb.Error`` is not translated."""
         self._alive().commit()
         self.forget()
 
     def abandon(self) -> None:
-        """End without a trace.
+        """End it without any change to the database.
 
-        lmdb's ``abort`` waits for a moment in which no thread reads, and under steady readers there may never be one; the
-        destructor of a transaction does not wait. So nothing here keeps an LMDB transaction in a local variable, which
-        the traceback of an error would keep alive. Where something does (a cursor in a suspended scan), readers are stopped.
+        lmdb's ``abort`` waits until no thread reads, which may never happen with steady readers; the destructor of a
+        transaction does not wait. So this class never keeps an LMDB transaction in a local variable, which the
+        traceback of an error would keep alive. If it is still referenced (by the cursor of a suspended scan), readers
+        are stopped.
         """
         transaction = self._transaction
         if transaction is None:
@@ -373,6 +374,6 @@ def _first(item: tuple[bytes, bytes]) -> bytes:
 
 
 def _beyond(prefix: bytes) -> bytes | None:
-    """The smallest key after all that begin with ``prefix``, or None when there is no such key."""
+    """The smallest key after all keys that begin with ``prefix``, or None if there is none."""
     kept = prefix.rstrip(b"\xff")
     return kept[:-1] + bytes((kept[-1] + 1,)) if kept else None
