@@ -102,6 +102,10 @@ def test_pfm(tmp_path: Path, channels: int, order: str) -> None:
         (b"P2 2 1 255\n1 x", "not a number"),
         (b"P5 2 1 10\n\1\x0b", "the value 11, above the maximum of 10"),
         (b"P2 2 1 10\n1 11", "the value 11, above the maximum of 10"),
+        (b"P2 2 1 255\n1 256", "the value 256, above the maximum of 255"),
+        (b"P3 1 1 65535\n1 65536 3", "the value 65536, above the maximum of 65535"),
+        (b"P5 2 1 255#\n\1\2", "white space"),
+        (b"P4 2 1#\n\1", "white space"),
         (b"P5 2 1 65536\n\1\1\1\1", "maximum value"),
         (b"P5 2 1 0\n\1\1", "maximum value"),
         (b"P5 2 x 255\n\1\1", "width and height"),
@@ -250,6 +254,15 @@ def png_of(rows: bytes, interlaced: bool) -> bytes:
     chunks = [head, b"IDAT" + zlib.compress(rows), b"IEND"]
     data = b"".join(struct.pack(">I", len(one) - 4) + one + struct.pack(">I", zlib.crc32(one)) for one in chunks)
     return b"\x89PNG\r\n\x1a\n" + data
+
+
+def test_a_png_whose_header_is_not_first(tmp_path: Path) -> None:
+    """Pillow reads it; its depth would be looked for in the wrong place, and samples of 16 bits be cut to 8."""
+    data = made.png(samples(16, 3), 16, 2)
+    before = b"tEXt" + b"abcdefgh\x08\x02"
+    text = struct.pack(">I", len(before) - 4) + before + struct.pack(">I", zlib.crc32(before))
+    with pytest.raises(InvalidInputError, match=r"x\.png is damaged: its first chunk"):
+        load(tmp_path, data[:8] + text + data[8:], "png")
 
 
 @pytest.mark.parametrize("interlaced", [False, True])

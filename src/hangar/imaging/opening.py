@@ -140,6 +140,8 @@ def open_image(file: IO[bytes], wanted: Wanted) -> Opened:
         if stored.samples is not None:
             _choose_frame(None, wanted)
             return Opened(stored, None)
+    if name == "PNG" and start[12:16] != b"IHDR":
+        raise Refusal("is damaged: its first chunk is not its header")  # what the header says is taken from there
     width, height = _webp_size(start) if name == "WEBP" else (0, 0)
     check_pixels(width, height, wanted)
     image = _by_pillow(file, name, wanted, width * height)

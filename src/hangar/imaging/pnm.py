@@ -40,6 +40,8 @@ def read_header(file: IO[bytes]) -> tuple[Stored, int]:
         at = found.end()
     if not all(word.isdigit() for word in words[:2]):
         raise Refusal("has no width and height")
+    if magic not in (b"P1", b"P2", b"P3") and not head[at : at + 1].isspace():
+        raise Refusal("has no white space between its header and its samples")
     width, height = int(words[0]), int(words[1])
     channels = _CHANNELS[magic]
     if magic in (b"Pf", b"PF"):
@@ -72,7 +74,7 @@ def read_samples(file: IO[bytes], stored: Stored, start: int) -> np.ndarray[Any,
         samples = _exactly(file, count * (1 if stored.top < 256 else 2), "u1" if stored.top < 256 else ">u2")
     if magic[1:] not in b"123" and is_pnm(file.read(3)):
         raise Refusal("holds several images one after the other: split it first")
-    if stored.top not in (255, 65535) and count and int(samples.max()) > stored.top:
+    if (magic in (b"P2", b"P3") or stored.top not in (255, 65535)) and count and int(samples.max()) > stored.top:
         raise Refusal(f"has the value {samples.max()}, above the maximum of {stored.top} in its header")
     if magic in (b"P1", b"P4"):
         white: np.ndarray[Any, Any] = samples == 0
