@@ -130,3 +130,28 @@ def test_a_directory_that_cannot_be_entered(open_to_all: Path, below: str) -> No
     (open_to_all / below).chmod(0o755)
     assert [outcome[:2] for outcome in outcomes] == [("AccessError", 5)] * 2
     assert all(below.partition("/")[0] in outcome[2] for outcome in outcomes)
+
+
+def test_what_may_not_be_read_is_no_damage(open_to_all: Path) -> None:
+    def check(_: Connection) -> list[str]:
+        Repository(open_to_all).fsck(data=True)  # all modules are imported
+        for path in (open_to_all / ".hangar" / "blobs").iterdir():
+            path.chmod(0o000)
+        if os.geteuid() == 0:
+            for path in (open_to_all, *open_to_all.rglob("*")):
+                os.chown(path, 65_534, -1)
+            os.seteuid(65_534)
+        found = []
+        for data in (False, True):
+            try:
+                found.append(str(Repository(open_to_all).fsck(data=data)))
+            except AccessError as error:
+                found.append(f"{exit_code(error)} {error}")
+        return found
+
+    outcomes = Child(check).result()
+    for path in (open_to_all / ".hangar" / "blobs").iterdir():
+        path.chmod(0o644)
+    assert [outcome[:2] for outcome in outcomes] == ["5 ", "5 "]
+    assert all("/blobs/" in outcome and outcome.endswith("Permission denied") for outcome in outcomes)
+    assert Repository(open_to_all).fsck(data=True).sound

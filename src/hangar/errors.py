@@ -44,6 +44,8 @@ written again.
 
 from __future__ import annotations
 
+from typing import Final
+
 __all__ = [
     "EXIT_CODES",
     "AccessError",
@@ -218,6 +220,10 @@ class StorageError(HangarError, OSError):
 
 class ResourceLimitError(StorageError):
     """No memory, file descriptors or locks are left. Nothing is damaged: free some and try again."""
+
+
+NOT_DAMAGE: Final = (ResourceLimitError, AccessError)
+"""Errors that say nothing of what is stored: it could not be looked at."""
 
 
 class RepairedWarning(UserWarning):

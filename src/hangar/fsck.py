@@ -23,7 +23,7 @@ from hangar.blobs.verify import Damage, missing_backends, surplus, verify_blobs,
 from hangar.db.opening import DATABASE_LOCK
 from hangar.db.tables import TABLES
 from hangar.digest import Digest
-from hangar.errors import CorruptionError, HangarError, ResourceLimitError
+from hangar.errors import NOT_DAMAGE, CorruptionError, HangarError, ResourceLimitError
 from hangar.history.roots import LiveRoots, live_roots
 from hangar.lock import lock_problem
 from hangar.objects.attributes import load_attributes
@@ -106,6 +106,8 @@ def check(stores: Stores, *, data: bool = False, progress: Progress = None) -> F
     ------
     ResourceLimitError
         There are not enough descriptors or memory to check.
+    AccessError
+        Files may not be read by this user.
     """
     try:
         return _Check(stores).run(data, progress)
@@ -168,7 +170,7 @@ class _Check:
     def _try(self, kind: str, function: Callable[[], T], digest: str = "", file: str = "db/data.mdb") -> T | None:
         try:
             return function()
-        except ResourceLimitError:
+        except NOT_DAMAGE:
             raise
         except HangarError as error:
             self._found(kind, error, digest, file)
@@ -270,7 +272,7 @@ class _Check:
                 reporter.advance()
                 if not node.level:
                     self._present(node, schema, where)
-        except ResourceLimitError:
+        except NOT_DAMAGE:
             raise
         except HangarError as error:
             self._found("node", f"{where}: {error}", root.hex(), "db/data.mdb")

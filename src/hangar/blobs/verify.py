@@ -50,7 +50,7 @@ from hangar.blobs.recorded import scan_recorded
 from hangar.blobs.run import Run
 from hangar.blobs.store import BlobStore
 from hangar.digest import blob_digest
-from hangar.errors import CorruptionError, HangarError, MissingPackageError, ResourceLimitError
+from hangar.errors import NOT_DAMAGE, CorruptionError, HangarError, MissingPackageError
 from hangar.progress import Progress, Reporter, report
 
 __all__ = ["Damage", "surplus", "verify_blobs", "verify_files"]
@@ -105,7 +105,7 @@ def verify_files(store: BlobStore) -> Iterator[Damage]:
         path = run_path(store.directory, run_id)
         try:
             Run(path, run_id, run_row.count).verify()
-        except ResourceLimitError:
+        except NOT_DAMAGE:
             raise
         except HangarError as error:
             if run_id in _now(store)[0]:
@@ -119,7 +119,7 @@ def verify_files(store: BlobStore) -> Iterator[Damage]:
             continue
         try:
             BlobFile(path, file_id, row.tag).need(row.end)
-        except ResourceLimitError:
+        except NOT_DAMAGE:
             raise
         except HangarError as error:
             if file_id in _now(store)[1] and not _is_enough(store, path, file_id, row.tag):
@@ -194,7 +194,7 @@ def verify_blobs(store: BlobStore, progress: Progress = None) -> Iterator[Damage
     store.refresh()
     try:
         indexes = scan_recorded(store).indexes
-    except ResourceLimitError:
+    except NOT_DAMAGE:
         raise
     except HangarError as error:
         yield Damage(None, "db/data.mdb", str(error))
@@ -243,7 +243,7 @@ def _sizes(store: BlobStore, places: Words) -> npt.NDArray[np.float64]:
     """Size of each blob in memory; the stored size if a header cannot be read."""
     try:
         return logical_sizes(store, places).astype(np.float64)
-    except ResourceLimitError:
+    except NOT_DAMAGE:
         raise
     except HangarError:
         stored: npt.NDArray[np.float64] = (places[:, STORED] & np.uint64(LENGTH_MASK)).astype(np.float64)
@@ -261,7 +261,7 @@ def _problem_of_large(store: BlobStore, digest: bytes, words: Words) -> Reason |
         for piece in backend.read_pieces(file, location, header):
             digester.update(piece)  # type: ignore[arg-type]
             checker.update(piece)  # type: ignore[arg-type]
-    except ResourceLimitError:
+    except NOT_DAMAGE:
         raise
     except HangarError as error:
         return error if isinstance(error, MissingPackageError) else str(error)
@@ -289,7 +289,7 @@ def _locate(store: BlobStore, digests: Digests) -> Words:
     """Locations of blobs; zeros for a blob without one, or with a damaged row."""
     try:
         return store.locate(digests).words
-    except ResourceLimitError:
+    except NOT_DAMAGE:
         raise
     except HangarError:
         words = np.zeros((len(digests), LOCATION_WORDS), np.uint64)
@@ -303,7 +303,7 @@ def _failing(store: BlobStore, digests: Digests, places: Words, part: Positions)
     """Yield the blobs of a part that cannot be read or do not match their digests; found by bisection."""
     try:
         blobs = store.read_list_at(places[part], digests=digests[part])
-    except ResourceLimitError:
+    except NOT_DAMAGE:
         raise
     except HangarError as error:
         if len(part) == 1:
@@ -323,7 +323,7 @@ def _file_of(store: BlobStore, file_id: int) -> str:
         with store.db.read() as transaction:
             row = get_blob_file(transaction, file_id)
         return "" if row is None else _below(blob_file_path(store.directory, file_id, row.tag), store)
-    except ResourceLimitError:
+    except NOT_DAMAGE:
         raise
     except HangarError:
         return ""
