@@ -93,6 +93,7 @@ class WriterLock:
         self._db = db
         self._descriptor: int | None = None
         self._pid = 0
+        self._row: bytes | None = b""
         self.epoch = 0
 
     @property
@@ -130,7 +131,7 @@ class WriterLock:
                 if _fs.try_lock(descriptor, shared=False) and self._still(epoch, token, descriptor):
                     self._descriptor = _fs.close_in_child(descriptor)
                     self._pid = os.getpid()
-                    self.epoch = epoch
+                    self.epoch, self._row = epoch, b""
                     _introduce(descriptor, _lock_path(self._db, epoch))
                     return
             except BaseException:
@@ -202,12 +203,23 @@ class WriterLock:
             It was never taken, or was released.
         """
         self.require_held()
-        epoch = _current(self._db)[0] if transaction is None else _parse(transaction.get(META, _EPOCH))[0]
+        if transaction is None:
+            with self._db.read() as reading:
+                row = reading.get(META, _EPOCH)
+        else:
+            row = transaction.get(META, _EPOCH)
+        if row != self._row:
+            self._compare(row)
+
+    def _compare(self, row: bytes | None) -> None:
+        """Make sure that a row of ``meta`` has the epoch of this lock."""
+        epoch, _ = _parse(row)
         if epoch != self.epoch:
             raise LockedError(
                 f"the writer lock was released by force (epoch {self.epoch} is now {epoch}): the new writer has the "
                 "uncommitted changes; open a new write checkout"
             )
+        self._row = row
 
 
 def under_lock(db: Database, act: Callable[[WriterLock], T]) -> T:

@@ -132,14 +132,24 @@ class WriterSession:
         LockedError
             The lock was taken over, or belongs to a parent process.
         """
-        self._refuse()
-        if not self._turns.settled:
+        try:
+            self.lock.check()
+        except InvalidStateError:
+            raise _closed() from None
+        turn = self._turns.known
+        # In nearly all calls nobody is writing, or this thread is in a block and between two writes.
+        if not turn.over and (turn.call is not None or not turn.mine()):
             self._settle()
 
-    def _refuse(self) -> None:
-        if self.closed:
-            raise ClosedError("this checkout was closed: open another with `repo.checkout(write=True)`")
-        self.lock.check()
+    def _refuse(self, *, look: bool = True) -> None:
+        """Refuse a closed checkout and one of a parent process; with ``look`` also one whose lock was taken over, which the database tells."""
+        try:
+            if look:
+                self.lock.check()
+            else:
+                self.lock.require_held()
+        except InvalidStateError:
+            raise _closed() from None
 
     def reduce_column(self, name: str) -> tuple[Any, ...]:
         """A writer's column does not pickle: AccessError."""
@@ -156,7 +166,7 @@ class WriterSession:
         return Statement(self, BLOCK)
 
     def writing(self) -> Statement:
-        """The batch of one call; inside a block it waits for the end of that."""
+        """The batch of one call; inside a block it waits for the end of that. The caller has called :meth:`check`."""
         return Statement(self, CALL)
 
     @property
@@ -172,16 +182,22 @@ class WriterSession:
 
     def enter(self, statement: Statement, running: Running) -> None:
         """Begin a statement: wait for its turn, and undo first what an interrupted one left."""
-        turn = statement.turn = self._turns.take(running)
-        if turn.call is not None and turn.running is not running:
+        turn = self._turns.known
+        if not turn.mine():
+            turn = self._turns.take(running)
+        statement.turn = turn
+        outermost = turn.running is running
+        if turn.call is not None and not outermost:
             self._look_at_call(turn, turn.call)
-        if statement.kind != CLOSE:
-            self._refuse()
-            if turn.running is running and not turn.aligned:
+        kind = statement.kind
+        if kind is not CLOSE:
+            # Inside a block the caller has just looked; the end of the block looks again, in the transaction that publishes.
+            self._refuse(look=outermost)
+            if outermost and not turn.aligned:
                 self.rollback()
-            if statement.kind == CALL and turn.spoilt:
+            if turn.spoilt and kind is CALL:
                 raise InvalidStateError(_SPOILT)
-        if statement.kind != BLOCK:
+        if kind is not BLOCK:
             turn.call = running
             turn.aligned = False
 
@@ -331,6 +347,10 @@ class WriterSession:
             self.lock.release()
             self.live.stop()
             raise
+
+
+def _closed() -> ClosedError:
+    return ClosedError("this checkout was closed: open another with `repo.checkout(write=True)`")
 
 
 class _Batch:

@@ -99,33 +99,32 @@ class Turn:
 
 
 class Turns:
-    """The turns of one session."""
+    """The turns of one session.
+
+    Attributes
+    ----------
+    known
+        The last turn, or an earlier one if nothing was written in the last. A turn that is running is always the last one.
+    """
+
+    __slots__ = ("known",)
 
     def __init__(self) -> None:
-        self._known = Turn(_always)
-        self._known.aligned = True
-        self._known.finish()
+        self.known = Turn(_always)
+        self.known.aligned = True
+        self.known.finish()
 
     @property
     def current(self) -> Turn:
         """The last turn, over or not."""
-        turn = self._known = self._known.last()
+        turn = self.known = self.known.last()
         return turn
-
-    @property
-    def settled(self) -> bool:
-        """Whether nobody writes and nothing was interrupted: the answer in nearly all cases, and cheap."""
-        return self._known.over
 
     def take(self, running: Running) -> Turn:
         """Wait for a turn, which is this thread's then; the turn of an interrupted statement is not waited for.
 
         The turn of the statement around this one, where there is one.
         """
-        known = self._known
-        if known.mine():
-            # A write inside a block. No turn follows one that is running.
-            return known
         turn = None
         while True:
             last = self.current
@@ -136,7 +135,7 @@ class Turns:
                 continue
             turn = turn or Turn(running)
             if last.follow(turn):
-                self._known = turn
+                self.known = turn
                 return turn
 
 

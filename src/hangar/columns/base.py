@@ -60,7 +60,7 @@ class WriteSession(Session, Protocol):
     blobs: BlobWriter
 
     def writing(self) -> AbstractContextManager[None]:
-        """One write: on its own it is durable at the end, inside a batch it waits for the end of that."""
+        """One write: on its own it is durable at the end, inside a batch it waits for the end of that. :meth:`check` was called before."""
 
     @property
     def in_batch(self) -> bool:

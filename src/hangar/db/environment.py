@@ -63,6 +63,7 @@ class Database:
         self.directory = directory
         self.readonly = readonly
         self._handle: Handle | None = handle
+        self._path = directory / DATABASE_DIRECTORY
         self._reason = (
             f": it is on a network file system ({network}), where locks are not reliable; "
             f"set {FORCE_NETWORK}=1 to write nevertheless"
@@ -202,7 +203,7 @@ class Database:
             raise
         finally:
             handle.writer = None
-        _fs.report_file_sync(handle.path / DATA_FILE)
+        _fs.report_file_sync(handle.data_file)
         _fs.crash_point(_COMMIT_AFTER)
         return result
 
@@ -226,18 +227,17 @@ class Database:
         if self._handle is None:
             self._closed()
         self._handle.current()
-        path = database_path(self.directory)
         try:
-            found = file_identity(path)
+            found = file_identity(self._path)
         except (FileNotFoundError, NotADirectoryError):
             raise RepositoryNotFoundError(
                 f"the repository in {self.directory} was moved or removed since it was opened: open it again where it is now"
             ) from None
         except OSError as error:
-            _fs.raise_for(error, "look at", path)
+            _fs.raise_for(error, "look at", self._path)
         if found != self._handle.identity:
             raise RepositoryNotFoundError(
-                f"the database in {path} was replaced by another since it was opened, as when a copy is restored: open the "
+                f"the database in {self._path} was replaced by another since it was opened, as when a copy is restored: open the "
                 "repository again"
             )
 

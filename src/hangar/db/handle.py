@@ -64,6 +64,8 @@ class Handle:
 
     Attributes
     ----------
+    data_file : Path
+        LMDB's data file.
     environment : lmdb.Environment or None
         None while it is not open, or during an exclusive operation; ``current`` then opens it, or waits.
     opened : lmdb.Environment or None
@@ -83,6 +85,7 @@ class Handle:
 
     def __init__(self, path: Path) -> None:
         self.path = path
+        self.data_file = path / opening.DATA_FILE
         self.users = 0
         self.identity: tuple[int, int] | None = None
         self.environment: lmdb.Environment | None = None

@@ -202,7 +202,7 @@ def _can_lock(path: Path) -> bool:
 
 def file_identity(path: Path) -> tuple[int, int]:
     """Device and inode of the data file in ``path``."""
-    status = (path / DATA_FILE).stat()
+    status = os.stat(f"{path}/{DATA_FILE}")
     return status.st_dev, status.st_ino
 
 

@@ -39,10 +39,6 @@ def _ended(*_: object) -> NoReturn:
     raise InvalidStateError("this transaction has ended")
 
 
-def _end(transaction: ReadTransaction, *_: object) -> None:
-    transaction.end()
-
-
 class ReadTransaction:
     """One consistent snapshot of the database; a context manager, for one thread."""
 
@@ -78,12 +74,13 @@ class ReadTransaction:
             raise
         return self
 
-    def end(self) -> None:
+    def end(self, *_: object) -> None:
         """End the transaction. Idempotent; another thread may call it after an interrupted ``with`` statement."""
         transaction = self._transaction
         if transaction is not None:
             transaction.abort()
-            self.forget()
+            self._get = _ended
+            self._transaction = None
         self._handle.live.discard(self._reference)
 
     if TYPE_CHECKING:
@@ -93,7 +90,7 @@ class ReadTransaction:
         ) -> None: ...
 
     else:
-        __exit__ = FreshExit(_end)
+        __exit__ = FreshExit(end)
 
     @property
     def lmdb_transaction(self) -> lmdb.Transaction[bytes] | None:

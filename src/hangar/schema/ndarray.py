@@ -181,6 +181,8 @@ class NdarraySchema(ColumnSchema):
 
     def _as_array(self, value: object) -> np.ndarray[Any, Any]:
         """``value`` as an array; a column of shape ``()`` also accepts Python numbers."""
+        if type(value) is self._dtype.type:
+            return np.asarray(value)
         if not self._shape and is_number_type(type(value)):
             return numbers_as_array([value], self._dtype).reshape(())  # type: ignore[list-item]
         return as_array(value)
@@ -214,6 +216,9 @@ class NdarraySchema(ColumnSchema):
         kinds = set(map(type, values))
         if not self._shape and kinds and all(map(is_number_type, kinds)):
             return self.encode_batch(numbers_as_array(values, self._dtype), len(values))  # type: ignore[arg-type]
+        if not self._shape and kinds == {self._dtype.type}:
+            # NumPy's scalars are converted together.
+            return self.encode_batch(np.array(values, self._dtype), len(values))
         arrays = values if kinds <= {np.ndarray} else [self._as_array(value) for value in values]
         fits = {(array.dtype, array.shape) for array in arrays}  # type: ignore[attr-defined]
         for dtype, shape in fits:
