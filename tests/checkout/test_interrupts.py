@@ -52,7 +52,7 @@ def sound(repo: Repository, writer: WriterCheckout) -> dict[Any, int]:
     return found
 
 
-@pytest.mark.parametrize("step", ["published", "rebase"])
+@pytest.mark.parametrize("step", ["committed", "rebase"])
 @pytest.mark.parametrize("in_block", [False, True])
 def test_a_commit_that_was_made_is_stood_on(
     repo: Repository,
@@ -64,7 +64,7 @@ def test_a_commit_that_was_made_is_stood_on(
 ) -> None:
     column[1] = value(1)
     session = writer.session
-    owner = session.blobs if step == "published" else session.staging
+    owner = session.blobs if step == "committed" else session.staging
     if in_block:
         with writer:
             column[2] = value(2)
@@ -84,7 +84,7 @@ def test_a_commit_that_was_made_is_stood_on(
     assert sound(repo, writer) == {1: 1, 2: 2, 3: 3}
 
 
-@pytest.mark.parametrize(("owner", "name"), [("blobs", "published"), ("staging", "written")])
+@pytest.mark.parametrize(("owner", "name"), [("blobs", "committed"), ("staging", "written")])
 def test_a_write_that_was_published_is_remembered(
     repo: Repository,
     writer: WriterCheckout,
