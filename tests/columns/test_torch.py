@@ -52,7 +52,7 @@ def test_a_nested_column_is_no_tensor(writer: WriterCheckout) -> None:
     column = writer.add_ndarray_column("c", (3,), np.float32, contains_subsamples=True)
     column["s"] = {0: np.ones(3, np.float32)}
     for make in (torch.from_dlpack, np.from_dlpack, np.asarray):
-        with pytest.raises(InvalidTypeError, match="a nested column is no array: its samples are"):
+        with pytest.raises(InvalidTypeError, match="a nested column is not an array, but its samples are"):
             make(column)
 
 

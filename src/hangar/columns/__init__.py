@@ -1,4 +1,4 @@
-"""The mappings a user holds: a checkout's columns, a column's samples, and the subsamples of one."""
+"""Public mappings: the columns of a checkout, the samples of a column, and the subsamples of a sample."""
 
 from __future__ import annotations
 

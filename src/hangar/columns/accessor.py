@@ -1,7 +1,7 @@
 """One sample of a nested column: subsample key -> value.
 
-A view of the column's tree, of the keys that begin with those of the sample: it holds nothing, costs next to nothing, and reads and
-writes as a flat column does.
+It is a cheap view of the keys in the column's tree that begin with the key of the sample, and holds no data. It has the
+same interface as a flat column.
 """
 
 from __future__ import annotations
@@ -34,7 +34,7 @@ __all__ = ["FlatSubsampleReader", "FlatSubsampleWriter"]
 
 
 class FlatSubsampleReader(BatchBlock, ValueMapping):
-    """Subsamples of one sample, by key; made by ``column[sample]``."""
+    """Subsamples of one sample, by key; ``column[sample]`` returns it."""
 
     _of: ColumnBase
 
@@ -54,7 +54,7 @@ class FlatSubsampleReader(BatchBlock, ValueMapping):
     def _space(self) -> PrefixSpace:  # type: ignore[override]
         return PrefixSpace(self._prefix)
 
-    # What the column has is asked for each time: it may be retired, and widened.
+    # These read from the column each time, because the column may be retired or widened.
 
     @property
     def _session(self) -> Session:
@@ -91,7 +91,7 @@ class FlatSubsampleReader(BatchBlock, ValueMapping):
         self._session.check()
         return getitem, (self._of, self._sample)
 
-    # ------------------------------------------------------------------ what it is
+    # ------------------------------------------------------------------ properties
 
     @property
     def sample(self) -> SampleKey:
@@ -111,7 +111,7 @@ class FlatSubsampleReader(BatchBlock, ValueMapping):
 
     @property
     def contains_remote_references(self) -> bool:
-        """Whether some of its data is promised by a remote and not on this disk."""
+        """Whether some data is only promised by a remote and not on this disk."""
         self._session.check()
         return False
 
@@ -125,11 +125,11 @@ class FlatSubsampleReader(BatchBlock, ValueMapping):
     def data(self) -> dict[SampleKey, Any]:
         """All subsamples, in key order."""
         self._of._session.check()
-        found = self._taken()
+        found = self._take_ahead()
         return dict(super()._iterate_items()) if found is None else found
 
-    def _taken(self) -> dict[SampleKey, Any] | None:
-        """The subsamples as iteration over the column has read them ahead; once, and only as long as they are what is there."""
+    def _take_ahead(self) -> dict[SampleKey, Any] | None:
+        """The subsamples that iteration over the column has read ahead. Returned once, and only if the tree is unchanged."""
         if self._ahead is None:
             return None
         (window, index), self._ahead = self._ahead, None
@@ -154,9 +154,9 @@ class FlatSubsampleReader(BatchBlock, ValueMapping):
         SampleNotFoundError
             (a ``KeyError``) there is no such subsample.
         InvalidTypeError
-            (a ``TypeError``) the type of ``key`` can never be that of a key.
+            (a ``TypeError``) ``key`` has a type that no key can have.
         CorruptionError
-            The stored bytes are not what they were.
+            The stored bytes are damaged.
         """
         if key is Ellipsis:
             return self.data
@@ -167,11 +167,11 @@ class FlatSubsampleReader(BatchBlock, ValueMapping):
         return self._value(key)
 
     def _iterate_values(self, *, backwards: bool = False) -> Iterator[Any]:
-        found = None if backwards else self._taken()
+        found = None if backwards else self._take_ahead()
         return super()._iterate_values(backwards=backwards) if found is None else self._until_closed(found.values())
 
     def _iterate_items(self, *, backwards: bool = False) -> Iterator[tuple[SampleKey, Any]]:
-        found = None if backwards else self._taken()
+        found = None if backwards else self._take_ahead()
         return super()._iterate_items(backwards=backwards) if found is None else self._until_closed(found.items())
 
     def _until_closed(self, items: Iterable[Any]) -> Iterator[Any]:
@@ -217,7 +217,7 @@ class FlatSubsampleWriter(KeyedWriter, FlatSubsampleReader):
         return self._of._writer()
 
     def append(self, value: Any) -> str:
-        """Add a value under a new key, which is returned: ordered by time, and unlike any other."""
+        """Add a value under a new, unique key and return the key. Such keys sort by time."""
         key = generated_key()
         self[key] = value
         return key

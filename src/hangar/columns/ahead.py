@@ -1,4 +1,4 @@
-"""What iteration over a nested column has read ahead: the values of many whole samples, fetched as one batch when the first is asked for."""
+"""Read-ahead of nested columns: iteration reads the values of many whole samples as one batch, when the first one is used."""
 
 from __future__ import annotations
 
@@ -21,16 +21,16 @@ __all__ = ["ReadAhead", "windows"]
 
 
 class ReadAhead:
-    """Consecutive samples of a nested column, each whole.
+    """Batch of consecutive whole samples of a nested column.
 
     Attributes
     ----------
     root
-        The tree they are from.
+        Tree they are from.
     samples
         Their keys.
     prefixes
-        What the encoded keys of each begin with.
+        Prefix of the encoded keys of each sample.
     """
 
     __slots__ = (
@@ -57,7 +57,7 @@ class ReadAhead:
         self._subsamples: list[SampleKey] = []
 
     def take(self, index: int) -> dict[SampleKey, Any]:
-        """The subsamples of one sample; to be taken once, as they become the user's own."""
+        """The subsamples of one sample. Call it once for each sample: the values belong to the user."""
         if not self._values:
             self._values = self._reader.many(self._cells)
             self._subsamples = decode_keys(self._rests)
@@ -66,7 +66,7 @@ class ReadAhead:
 
 
 def windows(nodes: NodeStore, root: Root, schema: ColumnSchema, reader: ValueReader) -> Iterator[ReadAhead | bytes]:
-    """A nested column in pieces that are read ahead together; of a sample that is larger than a piece the prefix of its keys."""
+    """Split a nested column into read-ahead batches; yields the key prefix of a sample that is larger than a batch."""
     most = chunk_entries(schema)
     keys: list[bytes] = []
     cells: list[bytes] = []

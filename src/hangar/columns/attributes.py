@@ -1,7 +1,7 @@
-"""Attributes as users hold them: a mapping that reads what a commit or the staging area says, and one that writes.
+"""Attributes: mappings that read the attributes of a commit or the staging area, and change those of the staging area.
 
-Nothing is kept here. Each access asks the checkout, so that what was rolled back is not shown, and a closed checkout refuses. What comes out is
-the user's own: changing a list in it changes nothing that is stored.
+They hold no data. Each access reads from the checkout. So rolled back changes are not visible, and a closed checkout
+raises. Returned values are copies: changing a returned list does not change the stored one.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ __all__ = ["AttributesReader", "AttributesWriter", "Changing"]
 
 T = TypeVar("T")
 Changing = Callable[[AttributeMap], T]
-"""What changes a copy of the attributes, and gives what its caller wants of them."""
+"""Function that changes a copy of the attributes and returns a result for its caller."""
 
 _repr = reprlib.Repr()
 _repr.maxdict = _repr.maxlist = 12
@@ -26,7 +26,7 @@ _repr.maxstring = _repr.maxother = 120
 
 
 class AttributesReader(Mapping[str, Any]):
-    """Attributes of a column or of a commit, keys in order of code points.
+    """Attributes of a column or of a commit, sorted by key.
 
     Values are str, int, float, bool, bytes, and lists and maps of these.
     """
@@ -37,7 +37,7 @@ class AttributesReader(Mapping[str, Any]):
         self._load = load
 
     def __getitem__(self, key: str) -> Any:
-        """Value of the attribute ``key``; AttributeNotFoundError (a ``KeyError``) where there is none."""
+        """Value of the attribute ``key``; AttributeNotFoundError (a ``KeyError``) if it does not exist."""
         return _value(self._load(), key)
 
     def __contains__(self, key: object) -> bool:
@@ -59,7 +59,7 @@ class AttributesReader(Mapping[str, Any]):
 class AttributesWriter(AttributesReader, MutableMapping[str, Any]):
     """Attributes that can be changed: staged like samples, durable at once or at the end of a ``with`` block.
 
-    What cannot be an attribute is a ``ValueError`` (InvalidInputError), and so are more than 1 MB of them together.
+    An unsuitable value is a ``ValueError`` (InvalidInputError), and so are attributes of more than 1 MB in total.
     """
 
     __slots__ = ("_change",)
@@ -69,11 +69,11 @@ class AttributesWriter(AttributesReader, MutableMapping[str, Any]):
         self._change = change
 
     def __setitem__(self, key: str, value: Any) -> None:
-        """Give the attribute ``key`` a value."""
+        """Set the attribute ``key``."""
         self.update({key: value})
 
     def __delitem__(self, key: str) -> None:
-        """Take the attribute ``key`` away; AttributeNotFoundError (a ``KeyError``) where there is none."""
+        """Delete the attribute ``key``; AttributeNotFoundError (a ``KeyError``) if it does not exist."""
         self[key]
         self._change(lambda values: values.pop(key, None))
 
@@ -83,7 +83,7 @@ class AttributesWriter(AttributesReader, MutableMapping[str, Any]):
         self._change(lambda values: values.update(new))
 
     def clear(self) -> None:
-        """Take all attributes away, in one step."""
+        """Delete all attributes, in one step."""
         self._change(lambda values: values.clear())
 
 

@@ -1,8 +1,8 @@
-"""What all columns share: who they belong to, what they say of themselves, and the state they read from.
+"""Base class of columns: properties, and the session and source that a column reads from.
 
-A column holds no data and no database handle. It asks its *session* (of a reader or of a writer) whether it may be used, and its
-*source* for the tree to read: a commit's for a reader, the staging area's for a writer. Sessions are made by ``checkout/``;
-here are only the contracts.
+A column holds no data and no database handle. Its *session* (of a reader or a writer checkout) tells whether it may be
+used. Its *source* gives the tree to read: that of a commit for a reader, that of the staging area for a writer.
+``checkout/`` creates sessions; this module defines their interfaces.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ __all__ = ["ColumnBase", "CommittedSource", "Session", "Source", "StagedSource",
 
 
 class Session(Protocol):
-    """The checkout a column belongs to, as far as the column needs it."""
+    """Interface of the checkout that a column belongs to."""
 
     stores: Stores
     nodes: NodeStore
@@ -41,43 +41,46 @@ class Session(Protocol):
     live: LiveChunks
 
     def check(self) -> None:
-        """Raise ClosedError or LockedError where the checkout cannot be used any more."""
+        """Raise ClosedError or LockedError if the checkout cannot be used any more."""
 
     def reduce_column(self, name: str) -> tuple[Any, ...]:
-        """What a column of this name pickles as."""
+        """Result of ``__reduce__`` for a column (pickling)."""
 
     def batch(self) -> OpenBlock:
-        """One batch of writes; inner ones join the outermost. A reader's does nothing."""
+        """A batch of writes, as a context manager. Nested batches join the outermost one. Does nothing for a reader."""
 
     def load_attributes(self, digest: Digest) -> AttributeMap:
-        """The attributes of a digest that the checkout names."""
+        """Load the attributes with a digest."""
 
 
 class WriteSession(Session, Protocol):
-    """The checkout of the one writer."""
+    """Interface of a writer checkout."""
 
     staging: Staging
     blobs: BlobWriter
 
     def writing(self) -> AbstractContextManager[None]:
-        """One write: on its own it is durable at the end, inside a batch it waits for the end of that. :meth:`check` was called before."""
+        """A single write, as a context manager: durable at its end, or inside a batch at the end of the batch.
+
+        Call :meth:`check` first.
+        """
 
     @property
     def in_batch(self) -> bool:
         """Whether a ``with`` block is open."""
 
     def spill_if_large(self) -> None:
-        """Store nodes of a long batch that take too much memory; called after each batch that was staged."""
+        """Store tree nodes if a long batch holds too many in memory; called after each staged batch."""
 
     def preference(self, column_id: bytes, schema: ColumnSchema) -> Preference:
-        """Backend that new blobs of a column go to."""
+        """Backend that new blobs of a column are written to."""
 
     def set_preference(self, column_id: bytes, preference: Preference) -> None:
-        """Let new blobs of a column go to another backend."""
+        """Set the backend for new blobs of a column."""
 
 
 class ColumnBase(BatchBlock):
-    """Introspection that flat and nested columns have in common."""
+    """Properties that flat and nested columns share."""
 
     column_layout: ClassVar[Literal["flat", "nested"]]
 
@@ -100,7 +103,7 @@ class ColumnBase(BatchBlock):
         return self._session.reduce_column(self._source.name)
 
     def _use_schema(self, schema: ColumnSchema) -> None:
-        """Read with another schema from now on; what the column holds fits both."""
+        """Switch to another schema, which also fits the stored values."""
         self._schema = schema
         self._values = ValueReader(self._session.stores.blobs, schema)
 
@@ -127,7 +130,7 @@ class ColumnBase(BatchBlock):
 
     @property
     def dtype(self) -> np.dtype[Any] | type[str] | type[bytes]:
-        """Element type of arrays; of columns of text ``str``, of bytes ``bytes``."""
+        """Element type of arrays; ``str`` for text columns, ``bytes`` for bytes columns."""
         self._check()
         dtype = self._schema.dtype
         if dtype is not None:
@@ -142,22 +145,22 @@ class ColumnBase(BatchBlock):
 
     @property
     def needs(self) -> str:
-        """What this installation lacks to read and write the values, such as a package to install; ``''`` where it lacks nothing.
+        """Message that names what is missing to read and write the values, such as a package to install; ``''`` if nothing is.
 
-        A column that needs something is listed, renamed, removed and committed like any other.
+        A column with missing packages can still be listed, renamed, removed and committed.
         """
         self._check()
         return column_needs(self._session.stores.db, self._source.id, self._schema)
 
     @property
     def schema(self) -> ColumnSchema:
-        """All of this together, as history has it: with ``inline`` (whether small values lie in the bookkeeping) and ``digest``."""
+        """The versioned schema: kind, dtype, shape, layout, ``inline`` (whether small values are stored in the tree) and ``digest``."""
         self._check()
         return self._schema
 
     @property
     def attributes(self) -> AttributesReader:
-        """What people say about the column (units, class names), a mapping; a writer's can be changed."""
+        """Notes of users about the column (units, class names): a mapping. A writer can change it."""
         self._check()
         return AttributesReader(self._load_attributes)
 
@@ -172,7 +175,7 @@ class ColumnBase(BatchBlock):
 
     @property
     def backend(self) -> str:
-        """Tag of the backend that new blobs of the column go to, on this machine."""
+        """Tag of the backend for new blobs of the column, on this machine."""
         return self._preference().tag
 
     @property
@@ -212,7 +215,7 @@ class ColumnBase(BatchBlock):
 
     @property
     def contains_remote_references(self) -> bool:
-        """Whether some data is promised by a remote and not on this disk."""
+        """Whether some data is only promised by a remote and not on this disk."""
         self._check()
         return False
 

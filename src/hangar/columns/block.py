@@ -1,4 +1,4 @@
-"""``with`` blocks of checkouts, their collections, columns and samples: one batch of writes each."""
+"""``with`` blocks of checkouts, column collections, columns and samples: each block is one batch of writes."""
 
 from __future__ import annotations
 
@@ -17,29 +17,30 @@ __all__ = ["BatchBlock", "OpenBlock"]
 
 
 class OpenBlock(Managed, Protocol):
-    """The context manager of one block, made for it."""
+    """Context manager of one ``with`` block."""
 
     def __enter__(self) -> None: ...
     def __exit__(self, *_: Any) -> None: ...
 
 
 class _LookedUp(threading.local):
-    """What the ``with`` statement that is just beginning on this thread has got for ``__exit__``."""
+    """The latest look-up of ``__exit__`` on this thread, by a ``with`` statement that is about to call ``__enter__``."""
 
     block: tuple[Callable[[], BatchBlock | None], Callable[[], OpenBlock | None]] | None = None
-    """Of a look-up in an instance: which one, and the block made for it, as long as the statement holds that."""
+    """Look-up on an instance: weak references to the instance and to the block created for it."""
     by_class: tuple[list[OpenBlock], Callable[[], object]] | None = None
-    """Of a look-up in the class, as ``contextlib.ExitStack`` does it: where it expects the block, and whether it is still held."""
+    """Look-up on the class (``contextlib.ExitStack`` does it): the list to put the block into, and a weak reference that tells whether
+    the result is still held."""
 
 
 _looked_up = _LookedUp()
 
 
 class _BlockExit:
-    """The ``__exit__`` of whatever opens blocks: looked up before ``__enter__`` is called, it makes the block.
+    """Descriptor for ``__exit__`` that creates the block. A ``with`` statement looks ``__exit__`` up before it calls ``__enter__``.
 
-    A ``with`` statement holds what it gets here until it is left, however that happens, and nobody else does. So its life tells whether the
-    statement is running, as ``hangar.statements`` says.
+    Only the ``with`` statement holds the bound method, until it is left in any way, interrupts included. So a weak
+    reference to it tells whether the statement is still running; see ``hangar.statements``.
     """
 
     def __get__(self, owner: BatchBlock | None, kind: type) -> Callable[..., None]:
@@ -58,10 +59,10 @@ def _leave_by_class(entered: list[OpenBlock], owner: BatchBlock, *error: Any) ->
 
 
 class BatchBlock:
-    """Something whose ``with`` block is one batch of writes."""
+    """Base class of objects whose ``with`` block is one batch of writes."""
 
     def _open_batch(self) -> OpenBlock:
-        """The context manager of a new block."""
+        """Create the context manager of a new block."""
         raise NotImplementedError
 
     def __enter__(self) -> Self:

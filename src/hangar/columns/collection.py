@@ -18,7 +18,7 @@ C_co = TypeVar("C_co", bound=ColumnBase, covariant=True)
 
 
 class ColumnsOwner(Protocol[C_co]):
-    """The checkout behind the mapping."""
+    """Interface of the checkout behind the mapping."""
 
     writable: bool
 
@@ -26,26 +26,26 @@ class ColumnsOwner(Protocol[C_co]):
         """Names of the columns, sorted."""
 
     def column(self, name: str) -> C_co | None:
-        """The column of a name, None where there is none."""
+        """The column of a name; None if there is none."""
 
     def check_removal(self) -> None:
-        """Raise AccessError where no column can be removed now, whatever its name."""
+        """Raise AccessError if no column can be removed now."""
 
     def remove(self, name: str) -> None:
-        """Take a column out of the staging area."""
+        """Remove a column from the staging area."""
 
     def batch(self) -> OpenBlock:
         """One batch of writes."""
 
     def check(self) -> None:
-        """Raise where the checkout cannot be used any more."""
+        """Raise if the checkout cannot be used any more."""
 
     def reduce(self) -> tuple[Any, ...]:
-        """What the mapping pickles as."""
+        """Result of ``__reduce__`` for the mapping (pickling)."""
 
 
 class Columns(BatchBlock, Generic[C]):
-    """The columns of a checkout by name, in the order of their names."""
+    """Columns of a checkout by name, sorted by name."""
 
     def __init__(self, owner: ColumnsOwner[C]) -> None:
         self._owner = owner
@@ -55,9 +55,9 @@ class Columns(BatchBlock, Generic[C]):
         return self._owner.reduce()
 
     def __getitem__(self, name: str) -> C:
-        """The column ``name``; ColumnNotFoundError (a ``KeyError``) where there is none."""
+        """The column ``name``; ColumnNotFoundError (a ``KeyError``) if there is none."""
         self._owner.check()
-        given: object = name  # What cannot be hashed names no column either.
+        given: object = name  # An unhashable name is no column name either.
         column = self._owner.column(given) if isinstance(given, str) else None
         if column is None:
             names = ", ".join(self._owner.names()) or "none"
@@ -65,7 +65,7 @@ class Columns(BatchBlock, Generic[C]):
         return column
 
     def get(self, name: str) -> C:
-        """As ``columns[name]``."""
+        """Same as ``columns[name]``."""
         return self[name]
 
     def __contains__(self, name: object) -> bool:
@@ -145,7 +145,7 @@ class Columns(BatchBlock, Generic[C]):
         return columns_html("Columns", self._each(), len(self))
 
     def _each(self) -> Iterator[tuple[str, C]]:
-        """As :meth:`items`; no column is opened before it is asked for."""
+        """Like :meth:`items`; opens each column only when it is reached."""
         return ((name, self[name]) for name in self.keys())
 
     def _ipython_key_completions_(self) -> list[str]:

@@ -1,7 +1,7 @@
-"""Reading entries of a column's tree by the keys of one key space: one, a list, or a stack.
+"""Reading of samples by key: one, a list, or stacked into an array.
 
-What flat columns, nested columns and the samples of nested columns have in common. Batches are read as batches: one walk down the tree,
-one gather in the blob store, no Python call for each sample.
+Flat columns, nested columns and the samples of nested columns share this code; they differ in their key space. A batch
+takes one descent of the tree and one gather in the blob store, and no Python call for each sample.
 """
 
 from __future__ import annotations
@@ -39,21 +39,21 @@ __all__ = ["EntryReader", "chunk_entries"]
 
 _CHUNK_ENTRIES = 1024
 _CHUNK_BYTES = 8 * 2**20
-"""Iteration reads ahead by at most so many samples, of at most so many bytes together where that is known."""
+"""Limits of the read-ahead of iteration, in samples and (if the size is known) in bytes."""
 
 
 def chunk_entries(schema: ColumnSchema) -> int:
-    """So many entries iteration reads ahead."""
+    """Number of entries that iteration reads ahead."""
     return max(1, min(_CHUNK_ENTRIES, _CHUNK_BYTES // schema.nbytes if schema.nbytes else _CHUNK_ENTRIES))
 
 
 class EntryReader:
-    """Access by the keys of ``_space``."""
+    """Reads samples by the keys of ``_space``."""
 
     _space: KeySpace
 
     if TYPE_CHECKING:
-        # A column holds these; the samples of a nested column ask their column.
+        # Attributes of a column; samples of a nested column get them from their column.
         @property
         def _session(self) -> Session: ...
         @property
@@ -81,7 +81,7 @@ class EntryReader:
         return self._missing(next(islice(iter(keys), index, None)))
 
     def _existing_one(self, key: Any) -> bytes:
-        """Encoded form of ``key``, which is there."""
+        """Encoded form of ``key``; raises if it does not exist."""
         self._session.check()
         encoded = self._space.lookup(key)
         if encoded is None or self._source.cell(encoded) is None:
@@ -89,7 +89,7 @@ class EntryReader:
         return encoded
 
     def _existing(self, keys: Any) -> list[bytes]:
-        """Encoded forms of ``keys``, all of which are there."""
+        """Encoded forms of ``keys``; raises if one does not exist."""
         keys = as_keys(keys)
         self._session.check()
         batch = self._space.batch(keys)
@@ -97,7 +97,7 @@ class EntryReader:
         return batch.encoded()
 
     def _cells(self, keys: Any, batch: KeyBatch) -> list[bytes]:
-        """Cells of ``keys``, in their order."""
+        """Cells of ``keys``, in order."""
         cells = self._source.cells(batch.encoded())
         if None in cells:
             raise self._first_missing(keys, cells.index(None))
@@ -116,7 +116,7 @@ class EntryReader:
         return cells
 
     def _read_keys(self, keys: Any, out: np.ndarray[Any, Any] | None) -> Any:
-        """Values of ``keys``, stacked where they are arrays."""
+        """Values of ``keys``; arrays are stacked."""
         keys = as_keys(keys)
         self._check_out(out)
         if not self._schema.stacks:
@@ -132,7 +132,7 @@ class EntryReader:
         )
 
     def _list_of_keys(self, keys: Any) -> list[Any]:
-        """Values of ``keys``, one by one."""
+        """Values of ``keys``, as a list."""
         self._session.check()
         batch = self._space.batch(keys)
         found: list[Any] = self._by_table(
@@ -148,12 +148,12 @@ class EntryReader:
         return batch.positions(table, self._nodes, root.digest)
 
     def _table_beneath(self, keys: Callable[[], Iterable[bytes]]) -> ColumnTable | None:
-        """The table of a column of the staging area, if it tells what is under the encoded ``keys``."""
+        """Table of a column of the staging area, if it has the current values of the encoded ``keys``."""
         staged = self._staged_table
         return None if staged is None else staged.beneath(keys)
 
     def _table_of(self, root: Root | None) -> ColumnTable | None:
-        """The table of a tree that the column had when it was asked for its root."""
+        """Table of the tree ``root`` of the column."""
         staged = self._staged_table
         return self._table if staged is None else staged.of(root)
 
@@ -165,20 +165,20 @@ class EntryReader:
         read: Callable[[SampleTable, Positions | range], Any],
         by_tree: Callable[[], Any],
     ) -> Any:
-        """Read samples by the table of the column where it has one that knows them, else by its tree.
+        """Read samples through the sample table of the column; without one, through its tree.
 
         Parameters
         ----------
         holder
-            The table of the tree that the positions are in; None where there is none.
+            Holder of the table; None if there is none.
         count
-            How many samples.
+            Number of samples.
         find
-            Their positions in the table and its tree; None where it does not know them.
+            Finds their positions in a table and its tree; None if the table does not have them.
         read
-            Reads them at these positions.
+            Reads the samples at positions of the table.
         by_tree
-            Reads them by the tree.
+            Reads the samples through the tree.
         """
         table = None if holder is None or holder.tree is None else holder.ready(count)
         positions = None if table is None or holder is None or holder.tree is None else find(table, holder.tree)
@@ -187,7 +187,7 @@ class EntryReader:
         try:
             return read(table, positions)
         except STALE:
-            # An error, if the data is damaged; else it was moved, and the table is no longer right.
+            # Raises if the data is damaged. Otherwise blobs were moved, and the table is stale.
             found = by_tree()
             holder.discard(table)
             return found
@@ -240,7 +240,7 @@ class EntryReader:
         return self._source.snapshot()
 
     def _chunks(self) -> Iterator[tuple[list[bytes], list[bytes]]]:
-        """Encoded keys and entries of the space in order, so many at a time as iteration should read ahead."""
+        """Encoded keys and cells of the key space in order, in read-ahead batches."""
         yield from self._chunks_of(*self._snapshot())
 
     def _chunks_of(self, nodes: NodeStore, root: Root | None) -> Iterator[tuple[list[bytes], list[bytes]]]:
@@ -261,15 +261,15 @@ class EntryReader:
             self._session.check()
 
     def _live(self, items: Iterable[Any]) -> Chunk:
-        """What an iterator has read ahead; it goes when the checkout is closed."""
+        """Register items that an iterator has read ahead; they are dropped when the checkout is closed."""
         return self._session.live.add(items)
 
     def _check_local(self, local: bool) -> None:
-        """All data is on this disk until remotes exist, so that ``local`` changes nothing; it is checked all the same."""
+        """Check the flag ``local``. It has no effect yet: without remotes all data is on this disk."""
         self._session.check()
         check_flag(local, "local")
 
 
 def as_keys(keys: Any) -> Any:
-    """A batch of keys that can be looked at more than once."""
+    """A batch of keys that can be iterated more than once."""
     return keys if isinstance(keys, np.ndarray) else KeyBatch.checked(keys)

@@ -1,7 +1,7 @@
-"""What a writer changes about a column itself, and not in its samples: attributes, the largest shape, and the backend.
+"""Writer changes to a column itself, not to its samples: attributes, the largest shape, and the backend.
 
-Attributes and shape are versioned with the column and leave its identity alone: commits from before keep what they had. The backend is a
-matter of this machine.
+Attributes and shape are versioned; a change does not change the identity of the column, and earlier commits keep their
+values. The backend is a local setting.
 """
 
 from __future__ import annotations
@@ -22,12 +22,14 @@ __all__ = ["ColumnWriter", "change_attributes"]
 
 
 class _Retired:
-    """The session of a column that is no more."""
+    """Session of a column that was removed."""
 
     writable = closed = True
 
     def check(self) -> None:
-        raise ClosedError("this column is no more: it was removed, or its checkout was reset or closed; get it again")
+        raise ClosedError(
+            "this column cannot be used any more: it was removed, or its checkout was reset or closed; get it again"
+        )
 
     def batch(self) -> Any:
         self.check()
@@ -51,17 +53,17 @@ class ColumnWriter(ColumnBase):
         self._entry_writer = EntryWriter(self._session, self._source, schema)
 
     def _writer(self) -> EntryWriter:
-        """What writes its samples, as long as the column can be written to."""
+        """The entry writer; raises if the column cannot be written to any more."""
         self._session.check()
         return self._entry_writer
 
     def retire(self) -> None:
-        """Refuse everything from now on: the column was removed, or the staging area was reset or closed."""
+        """Refuse all further use: the column was removed, or the staging area was reset or closed."""
         self._session = cast("WriteSession", _Retired())
 
     @property
     def attributes(self) -> AttributesWriter:
-        """What people say about the column (units, class names): a mapping that can be changed."""
+        """Notes of users about the column (units, class names): a mapping that can be changed."""
         self._check()
         return AttributesWriter(self._load_attributes, self._change_attributes)
 
@@ -70,19 +72,20 @@ class ColumnWriter(ColumnBase):
         change_attributes(self._session, self._source, change)
 
     def widen(self, shape: int | tuple[int, ...] | list[int]) -> None:
-        """Let the samples of a column of variable shape be larger than before.
+        """Allow larger samples in a column of variable shape.
 
         Parameters
         ----------
         shape
-            The new largest size of each dimension: as many as before, none smaller.
+            The new maximum of each dimension; the same number of dimensions, none smaller than before.
 
         Raises
         ------
         InvalidInputError
-            (a ``ValueError``) the column has a fixed shape or holds str or bytes, the rank is another one, or a dimension would shrink.
+            (a ``ValueError``) the column has a fixed shape or holds str or bytes, the rank differs, or a dimension
+            would shrink.
         InvalidTypeError
-            (a ``TypeError``) ``shape`` is no int and no sequence of ints.
+            (a ``TypeError``) ``shape`` is not an int or a sequence of ints.
         AccessError
             (a ``PermissionError``) inside a ``with`` block.
         """
@@ -97,7 +100,7 @@ class ColumnWriter(ColumnBase):
         self._use_schema(schema)
 
     def change_backend(self, backend: str, backend_options: dict[str, Any] | None = None) -> None:
-        """Let new blobs of the column go to another backend, on this machine. What is stored stays where it is.
+        """Set the backend for new blobs of the column, on this machine. Stored blobs are not moved.
 
         Raises
         ------

@@ -1,7 +1,7 @@
 """Flat columns: sample key -> value.
 
-A reader is a ``Mapping`` in all but name. A writer adds to that; what it writes outside a ``with`` block is durable when the call
-returns. All but the keys they take they have in common with the samples of nested columns.
+A reader has the interface of a ``Mapping``; a writer adds methods that change it. A write outside of a ``with`` block
+is durable when the call returns. The samples of nested columns share all of this code; only the key space differs.
 """
 
 from __future__ import annotations
@@ -37,9 +37,9 @@ class FlatSampleReader(ColumnBase, ValueMapping):
         SampleNotFoundError
             (a ``KeyError``) there is no such sample.
         InvalidTypeError
-            (a ``TypeError``) the type of ``key`` can never be that of a key.
+            (a ``TypeError``) ``key`` has a type that no key can have.
         CorruptionError
-            The stored bytes are not what they were.
+            The stored bytes are damaged.
         """
         if type(key) is list:
             return self._list_of_keys(key)

@@ -15,7 +15,7 @@ class FlatSampleWriter(ColumnWriter, KeyedWriter, FlatSampleReader):
     """A flat column of the staging area."""
 
     def append(self, value: Any) -> str:
-        """Add a value under a new key, which is returned: ordered by time, and unlike any other."""
+        """Add a value under a new, unique key and return the key. Such keys sort by time."""
         key = generated_key()
         self[key] = value
         return key

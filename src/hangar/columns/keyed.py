@@ -1,7 +1,7 @@
-"""Writing by key: what flat columns, nested columns and the samples of nested columns have in common.
+"""Writing by key, shared by flat columns, nested columns and the samples of nested columns.
 
-They differ in their key space alone. In a flat column, and in one sample of a nested column, a key is one int or str; in a nested column it is a pair
-of sample and subsample key.
+They differ only in their key space. In a flat column, and in one sample of a nested column, a key is one int or str; in
+a nested column it is a pair of sample and subsample key.
 """
 
 from __future__ import annotations
@@ -21,11 +21,11 @@ from hangar.names import SampleKey
 __all__ = ["KeyedWriter", "generated_key"]
 
 Key: TypeAlias = "SampleKey | tuple[SampleKey, SampleKey]"
-"""A key of a flat column or of a sample; in a nested column a pair."""
+"""Key of a flat column or of a sample; in a nested column a pair."""
 
 
 def generated_key() -> str:
-    """A new key: 16 hex digits of the time in nanoseconds, then 16 random ones, so that appends lie together and never clash."""
+    """A new key: 16 hex digits of the time in nanoseconds, then 16 random ones, so that appended keys sort by time and are unique."""
     return f"{time.time_ns():016x}{os.urandom(8).hex()}"
 
 
@@ -33,36 +33,37 @@ class KeyedWriter(EntryReader):
     """Changes values by the keys of ``_space``."""
 
     def _writer(self) -> EntryWriter:
-        """What writes the entries, as long as they can be written."""
+        """The entry writer; raises if the column cannot be written to any more."""
         raise NotImplementedError
 
     def __setitem__(self, key: Key, value: Any) -> None:
-        """Write ``value`` under ``key``, new or there already.
+        """Write ``value`` under ``key``; replaces an existing value.
 
         Raises
         ------
         InvalidInputError
-            (a ``ValueError``) the key is not suitable, or the value is not what the column holds.
+            (a ``ValueError``) the key is not suitable, or the value does not fit the schema.
         """
         self._writer().put_entry(self._space.encode(key), value)
 
     def write(self, keys: Iterable[Key] | npt.NDArray[Any], values: Any) -> None:
-        """Write a batch: each value under its key, new or there already.
+        """Write a batch: each value under its key; existing values are replaced.
 
         Parameters
         ----------
         keys
-            Keys in any order: a sequence, or an integer array of shape (n,). In a nested column pairs ``(sample, subsample)``, or an integer array
-            of shape (n, 2). The last of two equal ones counts.
+            Keys in any order: a sequence, or an integer array of shape (n,). In a nested column pairs ``(sample,
+            subsample)``, or an integer array of shape (n, 2). If a key is repeated, the last value wins.
         values
             Arrays stacked to ``(n, *shape of a value)``, or a sequence of n values.
 
         Raises
         ------
         InvalidInputError
-            (a ``ValueError``) a key is not suitable, a value is not what the column holds, or there are not as many of both. Nothing was written.
+            (a ``ValueError``) a key is not suitable, a value does not fit the schema, or the numbers of keys and values
+            differ. Nothing was written.
         InvalidTypeError
-            (a ``TypeError``) ``keys`` or ``values`` is no sequence.
+            (a ``TypeError``) ``keys`` or ``values`` is not a sequence.
         """
         self._writer().put_entries(self._space.encode_all(keys), values)
 
@@ -73,7 +74,7 @@ class KeyedWriter(EntryReader):
         self.write(list(pairs), list(pairs.values()))
 
     def __delitem__(self, key: Key) -> None:
-        """Delete ``key`` and its value; SampleNotFoundError (a ``KeyError``) where there is none."""
+        """Delete ``key`` and its value; SampleNotFoundError (a ``KeyError``) if it does not exist."""
         self._writer().remove_entry(self._existing_one(key))
 
     def delete(self, keys: Sequence[Key] | npt.NDArray[Any]) -> None:
@@ -89,7 +90,7 @@ class KeyedWriter(EntryReader):
         SampleNotFoundError
             (a ``KeyError``) one of them does not exist. Nothing was deleted.
         InvalidTypeError
-            (a ``TypeError``) ``keys`` is no sequence, or holds what can never be a key.
+            (a ``TypeError``) ``keys`` is not a sequence, or contains a value that can never be a key.
         """
         self._writer().remove_entries(self._existing(keys))
 

@@ -1,7 +1,8 @@
-"""How the keys that a user knows lie in a tree: flat ones, pairs of sample and subsample, and the subsamples of one sample.
+"""Key spaces: map the keys of users to the encoded keys of a tree and back.
 
-A *key space* turns keys into encoded keys and back. What reads and writes by key asks its space and knows no layout; a sample of a
-nested column is the range of the tree whose keys begin with its prefix.
+There are three: keys of a flat column, pairs of sample and subsample key, and the subsample keys of one sample. Reading
+and writing by key use only the key space, and do not depend on the layout. A sample of a nested column is the range of
+keys with its prefix.
 """
 
 from __future__ import annotations
@@ -13,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hangar.columns.lookup import NOBODY, KeyBatch
+from hangar.columns.lookup import NO_SUCH_KEY, KeyBatch
 from hangar.errors import InvalidInputError, InvalidTypeError
 from hangar.names import SampleKey, check_key
 from hangar.schema.keys import (
@@ -50,20 +51,20 @@ def range_end(prefix: bytes) -> bytes:
 
 
 def lookup_prefix(sample: Any) -> bytes | None:
-    """What the keys of a sample that somebody looks for begin with; errors as :func:`lookup_key`."""
+    """Key prefix of a sample to look up; raises like :func:`lookup_key`."""
     encoded = lookup_key(sample)
     return None if encoded is None else _prefix_of(encoded)
 
 
 def _prefix_of(encoded: bytes) -> bytes | None:
-    """What the keys of a sample begin with; None of a text with the byte that ends texts in it, which no sample has."""
+    """Key prefix of a sample; None for a text that contains the terminator byte, which no sample key does."""
     if encoded[:1] != _STR:
         return encoded
     return None if b"\x00" in encoded else encoded + b"\x00"
 
 
 def are_pairs(keys: Iterable[Any]) -> bool:
-    """Whether all keys are tuples or lists (named tuples too), of whatever length; looked at together."""
+    """Whether all keys are tuples or lists of any length (named tuples included)."""
     return all(issubclass(kind, (tuple, list)) for kind in set(map(type, keys)))
 
 
@@ -73,9 +74,9 @@ def batch_list(what: str, given: Any) -> list[Any]:
     Raises
     ------
     InvalidInputError
-        One str or bytes: a sequence of its characters, and never what was meant.
+        A str or bytes: it is a sequence of characters, but never meant as a batch.
     InvalidTypeError
-        Something that cannot be iterated over, or a set: it has no order, and which key goes with which value would be chance.
+        Not iterable, or a set: sets have no order, so keys and values could not be matched.
     """
     if isinstance(given, (str, bytes)):
         raise InvalidInputError(f"a batch of {what} is a sequence, not one {type(given).__name__}")
@@ -90,7 +91,7 @@ def batch_list(what: str, given: Any) -> list[Any]:
 
 
 def as_pairs(other: object, kwargs: Mapping[str, Any]) -> dict[Any, Any]:
-    """What ``dict(other, **kwargs)`` gives; its errors come as Hangar's, those of a user's own generator or mapping as they were raised."""
+    """Result of ``dict(other, **kwargs)``, with Hangar's errors. An error in a user's own generator or mapping is not changed."""
     if type(other) is dict and not kwargs:
         return other
     given = _listed_pairs(other)
@@ -103,7 +104,7 @@ def as_pairs(other: object, kwargs: Mapping[str, Any]) -> dict[Any, Any]:
 
 
 def _listed_pairs(other: Any) -> Any:
-    """``other`` with all code of the user's behind it: a dict, or a list of what should be pairs."""
+    """``other`` as a dict or a list, after running all code of the user's object."""
     if other is None or isinstance(other, dict):
         return other or {}
     if hasattr(other, "keys"):
@@ -121,7 +122,7 @@ def is_iterable(value: object) -> bool:
 
 
 class KeySpace(Protocol):
-    """The keys of a mapping, and where in the tree they lie: from ``start`` up to, not including, ``stop``."""
+    """Keys of a mapping, and their range in the tree: from ``start`` up to, not including, ``stop``."""
 
     @property
     def start(self) -> bytes: ...
@@ -129,13 +130,13 @@ class KeySpace(Protocol):
     def stop(self) -> bytes | None: ...
 
     def lookup(self, key: Any) -> bytes | None:
-        """Encoded form of a key to read, None where no sample can have it; InvalidTypeError where its type never can be."""
+        """Encoded form of a key to read; None if no sample can have it. Raises InvalidTypeError for a type that no key has."""
 
     def batch(self, keys: Any) -> KeyBatch:
         """Many keys to read."""
 
     def encode(self, key: Any) -> bytes:
-        """Encoded form of a key to write; InvalidInputError where it is not suitable."""
+        """Encoded form of a key to write. Raises InvalidInputError if it is not suitable."""
 
     def encode_all(self, keys: Iterable[Any]) -> list[bytes]:
         """Many keys to write."""
@@ -226,7 +227,9 @@ class _Pairs:
                 return KeyBatch(None, encode_text_pairs(samples, subsamples))
         first, second = KeyBatch.of(samples), KeyBatch.of(subsamples)
         # As _prefix_of, without a call for each key.
-        prefixes = [key if key[:1] != _STR else NOBODY if b"\x00" in key else key + b"\x00" for key in first.encoded()]
+        prefixes = [
+            key if key[:1] != _STR else NO_SUCH_KEY if b"\x00" in key else key + b"\x00" for key in first.encoded()
+        ]
         return KeyBatch(None, list(map(add, prefixes, second.encoded())))
 
     @staticmethod

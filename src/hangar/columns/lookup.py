@@ -1,4 +1,4 @@
-"""From what a user asks for, keys or positions, to what a tree is asked."""
+"""Converts keys and positions that a user gives into look-ups in a tree."""
 
 from __future__ import annotations
 
@@ -18,14 +18,14 @@ from hangar.objects.store import NodeStore
 from hangar.schema.cells import Rows
 from hangar.schema.keys import MASK_HINT, encode_int_array, int_array, lookup_key
 
-__all__ = ["NOBODY", "KeyBatch", "check_position", "position_batch"]
+__all__ = ["NO_SUCH_KEY", "KeyBatch", "check_position", "position_batch"]
 
-NOBODY = b"\xff"
+NO_SUCH_KEY = b"\xff"
 """An encoded key that no sample has."""
 
 
 class KeyBatch(msgspec.Struct, frozen=True):
-    """Keys to look up: as an array where all are ints, shape (n,), or pairs of them, shape (n, 2); else encoded."""
+    """Batch of keys to look up: an array, if all are ints, shape (n,), or pairs of ints, shape (n, 2); else encoded keys."""
 
     ints: npt.NDArray[np.uint64] | None
     texts: list[bytes]
@@ -38,7 +38,7 @@ class KeyBatch(msgspec.Struct, frozen=True):
         return self.texts if self.ints is None else encode_int_array(self.ints)
 
     def find(self, nodes: NodeStore, form: TreeForm, root: bytes) -> tuple[npt.NDArray[np.bool_], Rows]:
-        """Which of the keys a tree of fixed width has, and what it holds of them: uint8, shape (n, width)."""
+        """Look up the keys in a tree of fixed width: a mask of those found, and their cells, uint8, shape (n, width)."""
         if self.ints is None:
             return find_keys(nodes, form, root, self.texts)
         if self.ints.ndim == 1:
@@ -50,7 +50,7 @@ class KeyBatch(msgspec.Struct, frozen=True):
         return find_keys(nodes, form, root, self.encoded())
 
     def positions(self, table: SampleTable, nodes: NodeStore, root: bytes) -> npt.NDArray[np.int64] | None:
-        """Positions of the keys in key order: by the table, where it knows all of them, else by the tree; None where one is missing."""
+        """Positions of the keys in key order, from the table if it has the keys, else from the tree; None if one is missing."""
         ints = self.ints
         if not len(self):
             return None
@@ -65,12 +65,12 @@ class KeyBatch(msgspec.Struct, frozen=True):
 
     @classmethod
     def of(cls, keys: Sequence[Any] | npt.NDArray[Any]) -> KeyBatch:
-        """Look at ``keys`` once; keys that no sample can have become ones that no sample has.
+        """Prepare ``keys``. An impossible key becomes :data:`NO_SUCH_KEY`, which is not found.
 
         Raises
         ------
         InvalidTypeError
-            ``keys`` is no sequence, or holds what can never be a key.
+            ``keys`` is not a sequence, or contains a value that can never be a key.
         """
         if isinstance(keys, np.ndarray):
             if keys.ndim != 1:
@@ -90,7 +90,7 @@ class KeyBatch(msgspec.Struct, frozen=True):
             except UnicodeEncodeError:
                 pass
         encoded = [lookup_key(key) for key in keys]
-        return cls(None, [NOBODY if key is None else key for key in encoded])
+        return cls(None, [NO_SUCH_KEY if key is None else key for key in encoded])
 
     @staticmethod
     def checked(keys: Any) -> Any:

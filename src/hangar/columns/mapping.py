@@ -1,7 +1,7 @@
-"""A mapping from keys to values, read: what a flat column is, and what the subsamples of one sample are.
+"""Read-only mapping from keys to values: the base of flat columns and of the subsamples of a sample.
 
-Keys in order, values read when they are asked for, batches by key or by position read as batches. Which keys these are and where they lie is the
-key space's affair.
+Keys are sorted, values are read on access, and batches are selected by key or by position. The key space defines the
+keys and their range in the tree.
 """
 
 from __future__ import annotations
@@ -29,14 +29,14 @@ __all__ = ["ValueMapping"]
 
 
 _CPU = 1
-"""Number of the processor's memory in DLPack."""
+"""DLPack device type of CPU memory (kDLCPU)."""
 
 
 class ValueMapping(EntryReader):
-    """Keys to values, in key order."""
+    """Mapping of keys to values, in key order."""
 
     def get(self, key: SampleKey, default: Any = None) -> Any:
-        """Value of ``key``, or ``default`` where there is none."""
+        """Value of ``key``, or ``default`` if it does not exist."""
         cell = self._cell(key)
         return default if cell is None else self._values.one(cell)
 
@@ -56,15 +56,15 @@ class ValueMapping(EntryReader):
     # ------------------------------------------------------------------ batches
 
     def _span(self, root: Root | None) -> tuple[int, int]:
-        """Positions in the tree: from the first up to, not including, the second."""
+        """Range of positions in the tree: from the first up to, not including, the second."""
         return (0, 0) if root is None else span(self._nodes, root, self._space)
 
     def _holder(self) -> str:
-        """How messages count what is here."""
+        """Beginning of error messages about positions."""
         return f"column {self._source.name!r} has samples:"
 
     def _chosen(self, positions: Any, root: Root | None) -> range | Positions:
-        """Positions in the tree that a user's are."""
+        """Convert positions of a user to positions in the tree."""
         first, last = self._span(root)
         chosen = position_batch(positions, last - first, self._holder())
         if isinstance(chosen, range):
@@ -80,7 +80,7 @@ class ValueMapping(EntryReader):
         return select_refs(self._nodes, self._schema.form, root.digest, chosen)
 
     def _list_at(self, chosen: range | Positions, root: Root) -> list[Any]:
-        """Values at positions of the tree, one by one."""
+        """Values at positions of the tree, as a list."""
         found: list[Any] = self._by_table(
             self._table_of(root),
             len(chosen),
@@ -112,7 +112,8 @@ class ValueMapping(EntryReader):
         Parameters
         ----------
         keys
-            Keys in any order, twice if you like: a sequence, a generator or an integer array. A ``slice`` selects by position in key order.
+            Keys in any order, repeated or not: a sequence, a generator or an integer array. A ``slice`` selects by
+            position in key order.
         out
             Array of shape ``(n, *shape)`` and the column's dtype to read into.
         positions
@@ -121,7 +122,7 @@ class ValueMapping(EntryReader):
         Returns
         -------
         numpy.ndarray or list
-            Arrays stacked to ``(n, *shape of a sample)``, fresh memory or ``out``; str and bytes as a list.
+            Arrays stacked to ``(n, *shape of a sample)``, new memory or ``out``; str and bytes as a list.
 
         Raises
         ------
@@ -130,7 +131,7 @@ class ValueMapping(EntryReader):
         InvalidInputError
             The samples differ in shape, or ``out`` does not fit.
         CorruptionError
-            The stored bytes are not what they were.
+            The stored bytes are damaged.
         """
         self._session.check()
         if (keys is None) == (positions is None):
@@ -151,7 +152,7 @@ class ValueMapping(EntryReader):
         )
 
     def read_slice(self, key: SampleKey, slices: Any) -> np.ndarray[Any, Any]:
-        """Part of one sample: ``slices`` is what would stand in ``array[...]``. The whole sample is read and checked.
+        """Part of one sample: ``slices`` is the index expression of ``array[...]``. The whole sample is read and checked.
 
         Raises
         ------
@@ -168,7 +169,7 @@ class ValueMapping(EntryReader):
         PositionNotFoundError
             (an ``IndexError``) there are fewer keys.
         InvalidTypeError
-            (a ``TypeError``) ``position`` is no integer.
+            (a ``TypeError``) ``position`` is not an integer.
         """
         self._session.check()
         root = self._source.root()
@@ -180,23 +181,23 @@ class ValueMapping(EntryReader):
         return key
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        """All values stacked in key order, fresh memory of shape ``(len, *shape)``; for ``numpy.asarray``."""
+        """All values stacked in key order, new memory of shape ``(len, *shape)``; for ``numpy.asarray``."""
         self._session.check()
         if not self._schema.stacks:
             raise InvalidTypeError(f"a column of {self._schema.kind_name} is no array")
         if copy is False:
-            raise InvalidInputError("the samples of a column are stored apart: an array of them is always a copy")
+            raise InvalidInputError("the samples of a column are stored separately: an array of them is always a copy")
         stacked: np.ndarray[Any, Any] = self.read(slice(None))
         return stacked if dtype is None else stacked.astype(dtype, copy=False)
 
     def __dlpack__(self, **options: Any) -> Any:
         """All values stacked in key order, as :meth:`__array__`; for ``torch.from_dlpack`` and ``torch.as_tensor``."""
         if options.pop("copy", None) is False:
-            raise BufferError("the samples of a column are stored apart: an array of them is always a copy")
+            raise BufferError("the samples of a column are stored separately: an array of them is always a copy")
         return self.__array__().__dlpack__(**{name: value for name, value in options.items() if value is not None})
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        """The processor's memory."""
+        """CPU memory."""
         self._session.check()
         return _CPU, 0
 
@@ -214,12 +215,12 @@ class ValueMapping(EntryReader):
         return SampleKeys(self)
 
     def values(self, local: bool = False) -> SampleValues:
-        """Values in key order, a view: each iteration reads ahead in batches and does not see what is written meanwhile."""
+        """Values in key order, a view: each iteration reads ahead in batches and does not see later writes."""
         self._check_local(local)
         return SampleValues(self)  # type: ignore[arg-type]
 
     def items(self, local: bool = False) -> SampleItems:
-        """Pairs of key and value in key order, a view: each iteration reads ahead in batches and does not see what is written meanwhile."""
+        """Pairs of key and value in key order, a view: each iteration reads ahead in batches and does not see later writes."""
         self._check_local(local)
         return SampleItems(self)  # type: ignore[arg-type]
 
@@ -249,7 +250,7 @@ class ValueMapping(EntryReader):
             at += len(keys)
 
     def _chunks_back(self) -> Iterator[tuple[list[bytes], list[bytes]]]:
-        """As :meth:`_chunks`, from the last key to the first."""
+        """Like :meth:`_chunks`, from the last key to the first."""
         nodes, root = self._snapshot()
         if root is None:
             return
@@ -262,7 +263,7 @@ class ValueMapping(EntryReader):
             self._session.check()
 
     def _values_of(self, cells: list[bytes], start: int, root: Root | None) -> list[Any]:
-        """The values of cells that stand in the tree ``root`` from ``start`` on."""
+        """Values of consecutive cells of the tree ``root``, from position ``start`` on."""
         found: list[Any] = self._by_table(
             self._table_of(root),
             len(cells),
@@ -273,11 +274,11 @@ class ValueMapping(EntryReader):
         return found
 
 
-Mapping.register(ValueMapping)  # pandas gives an index of its keys to what is one.
+Mapping.register(ValueMapping)  # So that pandas.Series(column) uses the keys as index.
 
 
 def span(nodes: NodeStore, root: Root, space: KeySpace) -> tuple[int, int]:
-    """Positions of a key space in a tree: from the first up to, not including, the second."""
+    """Range of positions of a key space in a tree: from the first up to, not including, the second."""
     return (
         rank(nodes, root.digest, space.start) if space.start else 0,
         root.entries if space.stop is None else rank(nodes, root.digest, space.stop),

@@ -1,8 +1,8 @@
 """Nested columns: sample key -> subsample key -> value.
 
-One tree of (sample, subsample) pairs, in which a sample is a range; it counts samples, so that ``len`` and positions are as near as
-in a flat column. A sample without subsamples does not exist. ``column[sample]`` is a light view of the sample; batches of pairs are read and
-written as those of flat columns are.
+The tree holds (sample, subsample) pairs; a sample is a range of it. The tree also counts samples, so that ``len`` and
+access by position are as fast as in a flat column. A sample without subsamples does not exist. ``column[sample]`` is a
+cheap view of the sample. Batches of pairs are read and written like batches of flat columns.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from hangar.columns.ahead import windows
 from hangar.columns.base import ColumnBase, Session, Source
 from hangar.columns.entries import EntryReader, as_keys, chunk_entries
 from hangar.columns.keyspace import PAIRS, are_pairs, lookup_prefix
-from hangar.columns.lookup import NOBODY, KeyBatch, check_position, position_batch
+from hangar.columns.lookup import NO_SUCH_KEY, KeyBatch, check_position, position_batch
 from hangar.columns.views import SampleItems, SampleKeys, SampleValues
 from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundError, SampleNotFoundError
 from hangar.names import SampleKey
@@ -32,7 +32,7 @@ from hangar.schema.keys import decode_keys, decode_prefix, decode_prefixes
 
 __all__ = ["NestedSampleReader", "whole_samples"]
 
-_NO_ARRAY: Final = "a nested column is no array: its samples are; read pairs, or a sample"
+_NO_ARRAY: Final = "a nested column is not an array, but its samples are: read pairs, or a sample"
 
 
 class NestedSampleReader(ColumnBase, EntryReader):
@@ -48,7 +48,7 @@ class NestedSampleReader(ColumnBase, EntryReader):
     # ------------------------------------------------------------------ one sample
 
     def _prefix(self, sample: Any) -> bytes | None:
-        """What the keys of ``sample`` begin with; None where there is no such sample."""
+        """Key prefix of ``sample``; None if there is no such sample."""
         self._session.check()
         prefix = lookup_prefix(sample)
         return prefix if prefix is not None and self._source.starts_with(prefix) else None
@@ -71,17 +71,17 @@ class NestedSampleReader(ColumnBase, EntryReader):
         Parameters
         ----------
         key
-            ``sample`` gives a view of the sample, ``sample, subsample`` (or a list of the two) a value, ``sample, ...`` a dict
-            of all subsamples; a list of such pairs gives a list.
+            ``sample`` gives a view of the sample, ``sample, subsample`` (or a list of the two) a value, ``sample, ...``
+            a dict of all subsamples; a list of such pairs gives a list.
 
         Raises
         ------
         SampleNotFoundError
             (a ``KeyError``) there is no such sample or subsample.
         InvalidTypeError
-            (a ``TypeError``) the type of a key can never be right.
+            (a ``TypeError``) a key has a type that no key can have.
         CorruptionError
-            The stored bytes are not what they were.
+            The stored bytes are damaged.
         """
         if isinstance(key, list) and all(isinstance(one, (tuple, list)) for one in key):
             return self._batch(key)
@@ -105,12 +105,12 @@ class NestedSampleReader(ColumnBase, EntryReader):
         return [self[tuple(key)] for key in keys]
 
     def _prefixes(self, samples: Sequence[Any]) -> list[bytes]:
-        """What the keys of samples begin with; those that no sample can have become ones that no sample has."""
+        """Key prefixes of samples; :data:`NO_SUCH_KEY` for an impossible key."""
         self._session.check()
-        return [NOBODY if prefix is None else prefix for prefix in map(lookup_prefix, samples)]
+        return [NO_SUCH_KEY if prefix is None else prefix for prefix in map(lookup_prefix, samples)]
 
     def _dicts(self, samples: Sequence[Any], prefixes: Sequence[bytes]) -> list[dict[SampleKey, Any]]:
-        """Each sample with all its subsamples, read as one batch."""
+        """Read whole samples as one batch: a dict of subsamples for each."""
         root = self._source.root()
         if root is None:
             found = [SampleEntries(0, [], []) for _ in prefixes]
@@ -138,7 +138,7 @@ class NestedSampleReader(ColumnBase, EntryReader):
         return values
 
     def get(self, key: Any, default: Any = None) -> Any:
-        """As ``column[key]``, or ``default`` where there is no such sample or subsample."""
+        """Same as ``column[key]``, or ``default`` if there is no such sample or subsample."""
         try:
             return self[key]
         except SampleNotFoundError:
@@ -160,7 +160,7 @@ class NestedSampleReader(ColumnBase, EntryReader):
 
     @property
     def num_subsamples(self) -> int:
-        """Subsamples of all samples together."""
+        """Number of subsamples of all samples."""
         self._session.check()
         root = self._source.root()
         return 0 if root is None else root.entries
@@ -179,9 +179,9 @@ class NestedSampleReader(ColumnBase, EntryReader):
         Parameters
         ----------
         keys
-            Pairs of sample and subsample key in any order, twice if you like: a sequence, a generator, or an integer array of shape (n, 2). Or samples: their
-            keys (a sequence or an integer array of shape (n,)), or pairs ``(sample, ...)``. A ``slice`` selects samples by
-            position in key order.
+            Pairs of sample and subsample key in any order, repeated or not: a sequence, a generator, or an integer
+            array of shape (n, 2). Or samples: their keys (a sequence or an integer array of shape (n,)), or pairs
+            ``(sample, ...)``. A ``slice`` selects samples by position in key order.
         out
             For pairs: array of shape ``(n, *shape)`` and the column's dtype to read into.
         positions
@@ -190,8 +190,8 @@ class NestedSampleReader(ColumnBase, EntryReader):
         Returns
         -------
         numpy.ndarray or list
-            Of pairs, arrays stacked to ``(n, *shape of a subsample)``, fresh memory or ``out``; str and bytes as a list. Of samples a list
-            of dicts.
+            Of pairs, arrays stacked to ``(n, *shape of a subsample)``, new memory or ``out``; str and bytes as a list.
+            Of samples a list of dicts.
 
         Raises
         ------
@@ -200,7 +200,7 @@ class NestedSampleReader(ColumnBase, EntryReader):
         InvalidInputError
             The subsamples differ in shape, or ``out`` does not fit.
         CorruptionError
-            The stored bytes are not what they were.
+            The stored bytes are damaged.
         """
         self._session.check()
         if (keys is None) == (positions is None):
@@ -233,7 +233,7 @@ class NestedSampleReader(ColumnBase, EntryReader):
         return f"column {self._source.name!r} has samples:"
 
     def read_slice(self, key: tuple[SampleKey, SampleKey], slices: Any) -> np.ndarray[Any, Any]:
-        """Part of one subsample: ``slices`` is what would stand in ``array[...]``. The whole subsample is read and checked.
+        """Part of one subsample: ``slices`` is the index expression of ``array[...]``. The whole subsample is read and checked.
 
         Raises
         ------
@@ -250,7 +250,7 @@ class NestedSampleReader(ColumnBase, EntryReader):
         PositionNotFoundError
             (an ``IndexError``) the column has fewer samples.
         InvalidTypeError
-            (a ``TypeError``) ``position`` is no integer.
+            (a ``TypeError``) ``position`` is not an integer.
         """
         self._session.check()
         root = self._source.root()
@@ -260,15 +260,15 @@ class NestedSampleReader(ColumnBase, EntryReader):
         return decode_prefix(select_sample(self._nodes, root.digest, index))
 
     def __array__(self, dtype: npt.DTypeLike | None = None, copy: bool | None = None) -> np.ndarray[Any, Any]:
-        """A nested column is no array: InvalidTypeError."""
+        """Raises InvalidTypeError: a nested column is not an array."""
         raise InvalidTypeError(_NO_ARRAY)
 
     def __dlpack__(self, **options: Any) -> Any:
-        """As :meth:`__array__`: InvalidTypeError."""
+        """Raises InvalidTypeError, like :meth:`__array__`."""
         raise InvalidTypeError(_NO_ARRAY)
 
     def __dlpack_device__(self) -> tuple[int, int]:
-        """As :meth:`__array__`: InvalidTypeError."""
+        """Raises InvalidTypeError, like :meth:`__array__`."""
         raise InvalidTypeError(_NO_ARRAY)
 
     # ------------------------------------------------------------------ iteration
@@ -288,7 +288,7 @@ class NestedSampleReader(ColumnBase, EntryReader):
         return SampleKeys(self)
 
     def values(self, local: bool = False) -> SampleValues:
-        """Each sample in key order, a view of such; data is read ahead for many samples together when it is asked for."""
+        """Samples in key order, as views. When their data is used, it is read ahead for many samples as one batch."""
         self._check_local(local)
         return SampleValues(self)
 
@@ -308,7 +308,7 @@ class NestedSampleReader(ColumnBase, EntryReader):
         return iter(()) if root is None else scan_samples(nodes, root.digest)
 
     def _prefixes_back(self) -> Iterator[list[bytes]]:
-        """What the keys of each sample begin with, from the last sample to the first, some at a time."""
+        """Key prefixes of the samples, from the last sample to the first, in batches."""
         self._session.check()
         nodes, root = self._source.snapshot()
         if root is None:
@@ -349,7 +349,7 @@ class NestedSampleReader(ColumnBase, EntryReader):
 
 
 def whole_samples(keys: Any) -> Sequence[Any] | None:
-    """The samples that ``keys`` name whole; None where they are pairs."""
+    """The samples, if ``keys`` name whole samples; None if they are pairs."""
     if isinstance(keys, np.ndarray):
         return keys.tolist() if keys.ndim == 1 else None
     given = KeyBatch.checked(keys)

@@ -1,4 +1,4 @@
-"""Writing to nested columns: by pairs as by any key, and besides mappings of subsamples, and whole samples deleted."""
+"""Writing to nested columns: by pairs, by mappings of subsamples, and deleting whole samples."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ class NestedSampleWriter(ColumnWriter, KeyedWriter, NestedSampleReader):
     _accessor: ClassVar[type[FlatSubsampleReader]] = FlatSubsampleWriter
 
     def __setitem__(self, key: Any, value: Any) -> None:
-        """Add subsamples to a sample, new or there already, and overwrite those of the same key.
+        """Add subsamples to a sample; existing subsamples of the same key are replaced.
 
         Parameters
         ----------
@@ -38,7 +38,7 @@ class NestedSampleWriter(ColumnWriter, KeyedWriter, NestedSampleReader):
         Raises
         ------
         InvalidInputError
-            (a ``ValueError``) a key is not suitable, or a value is not what the column holds.
+            (a ``ValueError``) a key is not suitable, or a value does not fit the schema.
         InvalidTypeError
             (a ``TypeError``) the value is neither a mapping nor pairs.
         """
@@ -59,7 +59,7 @@ class NestedSampleWriter(ColumnWriter, KeyedWriter, NestedSampleReader):
         values: list[Any] = []
         for sample, inner in as_pairs(other, kwargs).items():
             if inner is None:
-                raise InvalidTypeError(f"sample {sample!r} is given no mapping of subsamples, but None")
+                raise InvalidTypeError(f"sample {sample!r} needs a mapping of subsamples, not None")
             pairs = inner.data if isinstance(inner, FlatSubsampleReader) else as_pairs(inner, {})
             samples += [check_key(sample)] * len(pairs)
             subsamples += pairs
@@ -88,15 +88,15 @@ class NestedSampleWriter(ColumnWriter, KeyedWriter, NestedSampleReader):
         Parameters
         ----------
         keys
-            Keys of samples (or pairs ``(sample, ...)``), each of which is deleted with all its subsamples; or pairs ``(sample, subsample)``, or an integer
-            array of shape (n, 2).
+            Keys of samples (or pairs ``(sample, ...)``), each of which is deleted with all its subsamples; or pairs
+            ``(sample, subsample)``, or an integer array of shape (n, 2).
 
         Raises
         ------
         SampleNotFoundError
             (a ``KeyError``) one of them does not exist. Nothing was deleted.
         InvalidTypeError
-            (a ``TypeError``) ``keys`` is no sequence, or holds what can never be a key.
+            (a ``TypeError``) ``keys`` is not a sequence, or contains a value that can never be a key.
         """
         writer = self._writer()
         keys = as_keys(keys)

@@ -1,4 +1,4 @@
-"""Which class a column is, by its layout."""
+"""Opens a column as the class for its layout, flat or nested."""
 
 from __future__ import annotations
 
@@ -17,10 +17,10 @@ ColumnToWrite: TypeAlias = FlatSampleWriter | NestedSampleWriter
 
 
 def open_reader(session: Session, source: Source) -> ColumnReader:
-    """The column ``source``, to read."""
+    """Open the column ``source`` for reading."""
     return (NestedSampleReader if source.schema.nested else FlatSampleReader)(session, source)
 
 
 def open_writer(session: WriteSession, source: StagedSource) -> ColumnToWrite:
-    """The column ``source``, to read and write."""
+    """Open the column ``source`` for reading and writing."""
     return (NestedSampleWriter if source.schema.nested else FlatSampleWriter)(session, source)

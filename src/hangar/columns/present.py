@@ -1,7 +1,7 @@
-"""What columns show of themselves at a prompt and in a notebook.
+"""Display of columns at a prompt (``repr``, ``str``) and in a notebook (HTML).
 
-Small and bounded, whatever a column holds: names, schema, counts and the first few keys. No value is read. In HTML all text that a repository
-brings is escaped.
+The output is small and bounded: names, schema, counts and the first few keys. No value is read. In HTML all text from
+the repository is escaped.
 """
 
 from __future__ import annotations
@@ -33,36 +33,36 @@ COMPLETED_KEYS: Final = 100
 
 
 def holds(schema: ColumnSchema) -> str:
-    """What a column of this schema holds, such as ``'uint8 (28, 28)'``."""
+    """Type of the values of a schema, such as ``'uint8 (28, 28)'``."""
     if schema.dtype_name is None:
         return schema.kind_name
     return f"{schema.dtype_name} {'up to ' if schema.variable else ''}{schema.shape}"
 
 
 def lacks(column: Any) -> str:
-    """What a column needs that is not installed, as an aside."""
+    """Note in parentheses about missing packages; empty if there are none."""
     return f"(cannot be read here: {column.needs})" if column.needs else ""
 
 
 def plural(number: int, noun: str) -> str:
-    """A number of things, such as ``'1 sample'``."""
+    """A count with its noun, such as ``'1 sample'``."""
     return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def counts(column: Any) -> str:
-    """How many samples, and subsamples, there are."""
+    """Number of samples and subsamples."""
     samples = plural(len(column), "sample")
     return f"{samples}, {plural(column.num_subsamples, 'subsample')}" if column.contains_subsamples else samples
 
 
 def first_keys(mapping: Iterable[Any], most: int = SHOWN_KEYS) -> str:
-    """The first keys, and dots where there are more."""
+    """The first keys, and dots if there are more."""
     keys = list(islice(iter(mapping), most + 1))
     return ", ".join(map(repr, keys[:most])) + (", ..." if len(keys) > most else "") or "none"
 
 
 def column_rows(column: Any) -> list[tuple[str, str]]:
-    """What there is to say of a column, as pairs of a word and a text."""
+    """Properties of a column, as pairs of label and text."""
     attributes = ", ".join(
         f"{key if key.isprintable() else repr(key)}={value!r:.60}"
         for key, value in islice(column.attributes.items(), SHOWN_KEYS)
@@ -79,7 +79,7 @@ def column_rows(column: Any) -> list[tuple[str, str]]:
 
 
 def column_lines(column: Any) -> str:
-    """A column over several lines: what ``str`` gives."""
+    """Description of a column in several lines, for ``str``."""
     title = f"{type(column).__name__} {column.column!r}"
     return "\n".join([title, *(f"    {word + ':':<12}{text}" for word, text in column_rows(column))])
 

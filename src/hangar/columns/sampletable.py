@@ -1,8 +1,8 @@
-"""What is worked out once of a column of a commit: the position of each key, and the location of each blob or the values themselves.
+"""Sample table: in-memory index of a column of a commit, from key to position and from position to blob location or inline value.
 
-A column of a commit never changes, so one pass over the leaves of its tree serves all later reads: they load no node and search no
-index. A table takes at most 24 bytes a sample: 16 (20 where blobs lie in several files or in chunks) for the location, or the value itself where
-it lies in the tree; and nothing for integer keys that follow one another, else 4 or 8 bytes.
+A column of a commit never changes. So the table is built once, in one pass over the leaves of the tree, and later reads
+load no node and search no blob index. It takes at most 24 bytes a sample: 16 for the location (20 if blobs are in
+several files or in chunks), or the inline value; and nothing for consecutive integer keys, else 4 or 8 bytes for a key.
 """
 
 from __future__ import annotations
@@ -27,9 +27,9 @@ from hangar.schema.cells import Rows
 __all__ = ["SampleTable", "build_table", "has_table", "load_table"]
 
 _MOST_BYTES: Final = 24
-"""A sample takes at most so many."""
+"""Maximum bytes a sample."""
 _PIECE: Final = 2**16
-"""Entries whose locations are looked up together."""
+"""Number of entries whose locations are looked up at a time."""
 _EXTENT_BYTES: Final = 20
 
 _INT_TAG: Final = 0x10
@@ -46,13 +46,13 @@ class SampleTable:
     Attributes
     ----------
     count
-        How many there are.
+        Number of samples.
     offsets
-        Locations of their blobs; None where the values lie in the tree.
+        Locations of their blobs; None for inline values.
     values
-        These values as one array, shape (n, *shape); None where they are blobs. Not writable.
+        Inline values as one array, shape (n, *shape); None for blobs. Not writable.
     file
-        The cache file that the table was read from, None where it was made.
+        Cache file that the table was loaded from; None if it was built.
     """
 
     __slots__ = ("_keys", "_keys_view", "_least", "_rows", "count", "file", "offsets", "values")
@@ -77,11 +77,11 @@ class SampleTable:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of memory, or of the mapped file, that the table takes."""
+        """Size of the table in bytes, in memory or in the mapped file."""
         return sum(array.nbytes for array in self.arrays().values())
 
     def arrays(self) -> Arrays:
-        """Everything, as a cache file holds it."""
+        """All arrays of the table, for a cache file."""
         keys: dict[str, npt.NDArray[Any]] = {"least": np.array([self._least], np.int64), "keys": self._keys}
         if self._rows is not None:
             return keys | {"rows": self._rows}
@@ -92,11 +92,11 @@ class SampleTable:
 
     @property
     def knows_keys(self) -> bool:
-        """Whether the table has the keys: all of them are integers of a flat column, for which there was room."""
+        """Whether the table has the keys: all are integers of a flat column, and they fit into the size limit."""
         return self._least >= 0
 
     def position(self, key: int) -> int:
-        """Position of an integer key; -1 where it has none that is known here."""
+        """Position of an integer key; -1 if the table does not have it."""
         at = key - self._least
         if not len(self._keys_view):
             return at if self._least >= 0 and 0 <= at < self.count else -1
@@ -104,10 +104,10 @@ class SampleTable:
         return found if found < self.count and self._keys_view[found] == at else -1
 
     def positions(self, keys: npt.NDArray[np.uint64]) -> Positions | None:
-        """Positions of integer keys, shape (n,); None where one has none that is known here."""
+        """Positions of integer keys, shape (n,); None if the table does not have all of them."""
         if self._least < 0:
             return None
-        # A key below the least one becomes a very large number.
+        # A key below the least one wraps around to a very large number.
         relative = keys - np.uint64(self._least)
         if not len(self._keys):
             return relative.view(np.int64) if int(relative.max()) < self.count else None
@@ -118,7 +118,7 @@ class SampleTable:
 
 
 def has_table(schema: ColumnSchema) -> bool:
-    """Whether a column of this schema can have a table: all of its values are blobs, or lie in the tree with few bytes each."""
+    """Whether a column of this schema can have a table: all values are blobs, or all are small inline values of one size."""
     if schema.needs:
         return False
     kind = schema.form.kind
@@ -128,7 +128,7 @@ def has_table(schema: ColumnSchema) -> bool:
 
 
 def build_table(nodes: NodeStore, blobs: BlobStore, root: Root, schema: ColumnSchema) -> SampleTable:
-    """The table of a column, in one pass over the leaves of its tree.
+    """Build the table of a column, in one pass over the leaves of its tree.
 
     Raises
     ------
@@ -155,7 +155,7 @@ def build_table(nodes: NodeStore, blobs: BlobStore, root: Root, schema: ColumnSc
 
 
 def _entries(nodes: NodeStore, root: Root, schema: ColumnSchema, ints: list[Ints]) -> Iterator[Rows]:
-    """The cells of a tree in order, many at a time; its keys are gathered on the way, as long as they are integers of a flat column."""
+    """Yield the cells of a tree in order, in batches. Integer keys of a flat column are collected in ``ints``."""
     kind, width = schema.form.kind, schema.form.width
     refs: list[bytes] = []
     keys: list[bytes] = []
@@ -182,17 +182,17 @@ def _entries(nodes: NodeStore, root: Root, schema: ColumnSchema, ints: list[Ints
 
 
 def _integers(joined: bytes, count: int) -> Ints:
-    """The integers of encoded keys that were joined; none where a key is something else."""
+    """Decode concatenated integer keys; empty if one of them is not an integer."""
     if len(joined) == _INT_KEY_BYTES * count:
         rows = np.frombuffer(joined, np.uint8).reshape(count, _INT_KEY_BYTES)
-        # Integer keys come first, so the first other key would begin at the place of a tag.
+        # Integer keys sort first, so the first other key would have its tag in this column.
         if bool((rows[:, 0] == _INT_TAG).all()):
             return np.ascontiguousarray(rows[:, 1:]).view(">u8")[:, 0].astype(np.uint64)
     return np.empty(0, np.uint64)
 
 
 def _keys(ints: npt.NDArray[np.uint64], count: int, room: int) -> tuple[int, Keys]:
-    """The least key, -1 where the table knows no keys, and the keys above it where they do not follow one another."""
+    """The least key (-1 if the table has no keys), and all keys relative to it (empty if they are consecutive)."""
     none = np.empty(0, np.uint32)
     if len(ints) != count or int(ints[-1]) >= 2**63:
         return -1, none
@@ -209,7 +209,7 @@ def _are_cells(rows: Rows, schema: ColumnSchema) -> bool:
 
 
 def load_table(file: TableFile, schema: ColumnSchema, root: Root) -> SampleTable | None:
-    """The table that a cache file holds; None where it is not one of this column."""
+    """Load the table from a cache file; None if it does not fit this column."""
     arrays = dict(file.arrays)
     try:
         least, keys = int(arrays.pop("least")[0]), arrays.pop("keys")
@@ -219,7 +219,7 @@ def load_table(file: TableFile, schema: ColumnSchema, root: Root) -> SampleTable
             return None
         if keys.dtype not in (np.uint32, np.uint64) or keys.shape not in ((0,), (count,)):
             return None
-        # Keys have no checksums of their own, so they were checked once and are kept in memory: a mapped file may be damaged later.
+        # Keys have no checksums of their own. They are copied now, after the file was verified: a mapped file may be damaged later.
         return SampleTable(schema, count, least, keys.copy(), held, file)
     except (KeyError, TypeError, IndexError, ValueError):
         return None

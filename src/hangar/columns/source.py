@@ -1,7 +1,7 @@
-"""Where the entries of a column come from: a commit, or the staging area.
+"""Source of the entries of a column: a commit, or the staging area.
 
-A source answers by key, below a prefix, and with the tree of all entries. That of a commit never changes; that of the staging area is looked up anew for
-each question.
+A source looks up entries by key or by prefix, and has the tree of all entries. The source of a commit never changes.
+The source of the staging area is resolved again at each access.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ __all__ = ["CommittedSource", "Source", "StagedSource"]
 
 
 class Source(Protocol):
-    """Where a column's entries come from."""
+    """Interface of a source."""
 
     @property
     def name(self) -> str: ...
@@ -37,13 +37,13 @@ class Source(Protocol):
         """The tree of all entries."""
 
     def snapshot(self) -> tuple[NodeStore, Root | None]:
-        """That tree as it is now, and a store that keeps it whatever is written meanwhile."""
+        """The current tree, and a node store that keeps it while later writes go on."""
 
     def cell(self, key: bytes) -> bytes | None:
         """The entry of one encoded key."""
 
     def cells(self, keys: Sequence[bytes]) -> list[bytes | None]:
-        """The entries of encoded keys, in their order."""
+        """The entries of encoded keys, in order."""
 
     def starts_with(self, prefix: bytes) -> bool:
         """Whether some key begins with ``prefix``."""
@@ -92,7 +92,7 @@ class CommittedSource:
 
 
 class StagedSource:
-    """A column of the staging area; found by its id, so that a rolled back batch does not leave a stale one behind."""
+    """A column of the staging area. It is looked up by id, so that it is never stale after a rollback."""
 
     __slots__ = ("_staging", "id")
 
@@ -102,11 +102,11 @@ class StagedSource:
 
     @property
     def working(self) -> WorkingColumn:
-        """The column as it is now."""
+        """The current state of the column."""
         found = self._staging.by_id.get(self.id)
         if found is None:
             raise ClosedError(
-                "this column is no longer in the staging area: it was removed, or the batch that made it was dropped"
+                "this column is no longer in the staging area: it was removed, or the batch that added it was rolled back"
             )
         return found
 

@@ -1,9 +1,9 @@
-"""Cache files below ``.hangar/cache``: named arrays of one tree, each file under a checksum.
+"""Cache files in ``.hangar/cache``: named arrays of one tree, with a checksum for each file.
 
-They hold nothing that is not elsewhere, and deleting any or all of them is always safe. A file that is damaged, cut, of another version or of
-another tree is not used and is replaced. Files are written under a name of their own and renamed, so several processes may
-write the same one. Where nothing can be written, nothing is; the directory is kept below a size by removing the files that
-were used least recently. A directory that is a symbolic link is not used, and files of other names are left alone: they are somebody else's.
+They hold only derived data, so any of them may be deleted at any time. A file that is damaged, cut, of another version
+or of another tree is not used and is replaced. Files are written under a temporary name and renamed, so several
+processes may write the same file. Write errors are ignored. The size of the directory is bounded: the least recently
+used files are removed. A directory that is a symbolic link is not used, and files with other names are not touched.
 """
 
 from __future__ import annotations
@@ -37,11 +37,11 @@ _VERSION: Final = 0
 _ALIGNED: Final = 64
 _SUFFIX: Final = ".table"
 _NAME: Final = re.compile(r"[0-9a-f]{64}\.(table|[0-9]+-[0-9]+)")
-"""What files here are called: the digest of a tree, and until such a file is whole the process and time of its writer."""
+"""Names of cache files: digest of the tree, and ``.table`` or, for a temporary file, process id and time of the writer."""
 _KINDS: Final = "biufcSVU"
-"""Of dtypes that hold their values themselves, and no references to objects."""
+"""Kinds of dtypes without references to Python objects."""
 _STALE_SECONDS: Final = 3_600
-"""A file of this age that was never renamed belongs to a process that died."""
+"""A temporary file of this age belongs to a process that died."""
 
 Arrays = Mapping[str, npt.NDArray[Any]]
 
@@ -59,9 +59,9 @@ class TableFile:
     Attributes
     ----------
     arrays
-        By name. Not writable.
+        Arrays by name. Not writable.
     descriptor
-        Of the mapped file; -1 where the arrays lie in memory.
+        File descriptor of the mapped file; -1 if the arrays are in memory.
     """
 
     __slots__ = ("arrays", "descriptor", "size")
@@ -72,11 +72,11 @@ class TableFile:
         self.size = size
 
     def whole(self) -> bool:
-        """Whether a mapped file is as long as it was: reading behind its end would be a signal."""
+        """Whether a mapped file is still as long as its map. A read beyond the end of the file raises SIGBUS."""
         return self.descriptor < 0 or os.lseek(self.descriptor, 0, os.SEEK_END) >= self.size
 
     def __del__(self) -> None:
-        # Not set where an interrupt ended the construction before its first line.
+        # Missing if an interrupt ended the construction before its first line.
         descriptor = getattr(self, "descriptor", -1)
         if descriptor >= 0:
             os.close(descriptor)
@@ -100,14 +100,14 @@ class CacheFiles:
         return self._directory / f"{root.hex()}{_SUFFIX}"
 
     def load(self, root: bytes, *, mapped: bool) -> TableFile | None:
-        """The arrays of a tree; None where there is no good file of them.
+        """Load the arrays of a tree; None if there is no valid file.
 
         Parameters
         ----------
         root
             Digest of the tree.
         mapped
-            Whether a large file may be mapped; else all of it is read into memory.
+            Whether to map a large file; else it is read into memory.
         """
         path = self._path(root)
         try:
@@ -136,7 +136,7 @@ class CacheFiles:
                 os.close(descriptor)
 
     def save(self, root: bytes, arrays: Arrays) -> None:
-        """Keep the arrays of a tree, as far as they can be kept."""
+        """Save the arrays of a tree; errors are ignored."""
         path = self._path(root)
         own = path.with_name(f"{root.hex()}.{os.getpid()}-{time.monotonic_ns()}")
         with contextlib.suppress(OSError, HangarError):
@@ -159,7 +159,7 @@ class CacheFiles:
                 self._path(root).unlink()
 
     def _is_ours(self) -> bool:
-        """Whether the directory is one of the repository, and no link to somewhere else."""
+        """Whether the directory is a real directory of the repository, not a symbolic link."""
         return not self._directory.is_symlink()
 
     def _make_room(self, nbytes: int) -> None:
@@ -214,7 +214,7 @@ def _encode(root: bytes, arrays: Arrays) -> list[Any]:
 
 
 def _start(described: int) -> int:
-    """Where the arrays begin, behind a description of so many bytes."""
+    """Offset of the arrays, after a description of so many bytes."""
     return -(-(_HEADER.size + described) // _ALIGNED) * _ALIGNED
 
 
@@ -223,7 +223,7 @@ def _head_check(root: bytes, described: bytes, body: int) -> int:
 
 
 def _decode(data: npt.NDArray[np.uint8], root: bytes) -> Arrays | None:
-    """The arrays of a file; None where it is not a good one of this tree."""
+    """Decode the arrays of a file; None if it is not a valid file of this tree."""
     if len(data) < _HEADER.size:
         return None
     magic, version, length, head, body, found = _HEADER.unpack_from(data.data)
@@ -238,7 +238,7 @@ def _decode(data: npt.NDArray[np.uint8], root: bytes) -> Arrays | None:
         for part in msgspec.msgpack.Decoder(list[_Part]).decode(described):
             arrays[part.name] = _array(data[start:], part)
     except (msgspec.DecodeError, TypeError, ValueError, OverflowError):
-        # Its checksums are right, so that this is no accident. It is not used all the same.
+        # The checksums match, so this is no accidental damage. The file is not used anyway.
         return None
     return arrays
 

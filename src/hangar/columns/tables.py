@@ -1,10 +1,11 @@
-"""When the table of a column is made, kept and thrown away.
+"""Life cycle of the sample table of a column: when it is built, cached and dropped.
 
-The first reads of a column go down its tree, as they always did. When a column has been read so often that the table pays, it is made, kept
-in memory for columns of the same tree, and if it is large in a cache file. A table of which a location fails is thrown away: the
-blob was moved by a conversion. The read goes down the tree again, and after some reads there is a new table.
+The first reads of a column use its tree. After enough reads to pay for it, the table is built. It is cached in memory,
+shared by columns of the same tree, and if it is large, in a cache file. If a read through the table fails because a
+blob was moved, the table is dropped. That read uses the tree, and a new table is built after some reads.
 
-A column of a writer changes. Its table is that of the tree beneath its staged changes, as long as that tree is stored as it is.
+A column of a writer changes. It uses the table of its stored tree, for keys without staged changes. The staged changes
+of a column that its tree does not contain yet are called its *overlay* (see ``hangar.staging``).
 """
 
 from __future__ import annotations
@@ -26,22 +27,22 @@ from hangar.stores import Stores
 __all__ = ["ColumnTable", "StagedTable"]
 
 _CALL_ENTRIES: Final = 16
-"""A call counts as so many entries that it reads."""
+"""Fixed cost of a call, in entries."""
 _PAYS: Final = 32
-"""A table is made after a ``_PAYS``-th of the entries was read: making it costs less per entry than a read by the tree."""
+"""The table is built after 1/``_PAYS`` of the entries was read: building it costs less per entry than a read through the tree."""
 
 
 class ColumnTable:
-    """The table of the tree of one open column.
+    """Holder of the sample table of an open column.
 
     Attributes
     ----------
     tree
-        The tree; None of an empty column.
+        Tree of the column; None if it is empty.
     schema
-        What its values are read with.
+        Schema that its values are read with.
     table
-        The table, when it is there; the fast paths look at this alone.
+        The table, or None if there is none yet; the fast paths read only this.
     """
 
     __slots__ = (
@@ -62,7 +63,7 @@ class ColumnTable:
         self.schema: Final = schema
         self.tree: Final = root
         self._root = root if has_table(schema) else None
-        # Columns of one tree may differ in what they take its values for.
+        # Columns with the same tree may have different schemas.
         self._name = b"" if root is None else root.digest + schema.digest
         self._entries_read = 0
         self._looked = self._making = False
@@ -70,11 +71,11 @@ class ColumnTable:
 
     @property
     def possible(self) -> bool:
-        """Whether the column can have a table at all."""
+        """Whether the column can have a table."""
         return self._root is not None
 
     def ready(self, count: int) -> SampleTable | None:
-        """The table, if it is there or should be made, now that ``count`` samples are to be read."""
+        """The table for a read of ``count`` samples. Loads or builds it if that pays; None without one."""
         table = self.table
         if table is not None:
             if table.file is None or table.file.whole():
@@ -96,7 +97,7 @@ class ColumnTable:
     def _load(self, root: Root) -> SampleTable | None:
         if root.entries < limits.SAVED_TABLE_ENTRIES:
             return None
-        # Values in the tree have no checksum of their own, so they are checked once and then kept in memory.
+        # Inline values have no checksum of their own. They are verified once and kept in memory.
         mapped = self.schema.inline_bytes < 0
         file = CacheFiles(self._stores.directory).load(root.digest, mapped=mapped)
         found = None if file is None else load_table(file, self.schema, root)
@@ -110,7 +111,7 @@ class ColumnTable:
         try:
             made = build_table(self._nodes, self._stores.blobs, root, self.schema)
         except (HangarError, MemoryError):
-            # The read that wants a damaged node will say so; one that does not goes on by the tree.
+            # A read of a damaged node will raise. Other reads go on through the tree.
             return None
         finally:
             self._making = False
@@ -121,7 +122,7 @@ class ColumnTable:
         return made
 
     def discard(self, table: SampleTable) -> None:
-        """Throw a table away: a location in it failed, and the data is there."""
+        """Drop a stale table: a location in it failed, but the tree gave the data."""
         root = self._root
         if root is None:
             return
@@ -133,10 +134,11 @@ class ColumnTable:
 
 
 class StagedTable:
-    """The table of one open column of the staging area.
+    """Holder of the sample table of an open column of the staging area.
 
-    It is that of the column's tree without the changes that are staged on it. A tree that the database does not have yet has none: a rollback
-    would drop it. Other threads may write meanwhile, so all answers are about one tree that the column had during the call.
+    The table is that of the column's stored tree, without the overlay. An unstored tree has no table, because a
+    rollback would drop it. Other threads may write at the same time, so each result refers to one tree that the column
+    had during the call.
     """
 
     __slots__ = ("_last", "_nodes", "_source", "_stores")
@@ -146,20 +148,20 @@ class StagedTable:
         self._last: ColumnTable | None = None
 
     def beneath(self, keys: Callable[[], Iterable[bytes]]) -> ColumnTable | None:
-        """The table of a tree that holds what the column holds under the encoded ``keys``; None where there is none."""
+        """Table with the current values of the encoded ``keys``; None if the overlay changes one, or there is no table."""
         working = self._source.working
-        # The changes before the tree: changes that go into the tree in between are then in both, and not in neither.
+        # Read the overlay before the tree: changes that are merged into the tree in between are then in both, not in neither.
         changed = working.overlay.cells
         if changed and not changed.keys().isdisjoint(keys()):
             return None
         return self._of(working, None)
 
     def of(self, root: Root | None) -> ColumnTable | None:
-        """The table of a tree, if the column has it, without changes."""
+        """Table of the tree ``root``, if it is the stored tree of the column."""
         return None if root is None else self._of(self._source.working, root)
 
     def _of(self, working: WorkingColumn, wanted: Root | None) -> ColumnTable | None:
-        # In this order, for a tree that is not stored is marked as such before it is put in.
+        # In this order: a tree that is not stored is marked as such before it replaces the old one.
         record, schema = working.record, working.schema
         if working.replaced or record.root is None or (wanted is not None and record.root != wanted.digest):
             return None

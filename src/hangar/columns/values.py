@@ -1,7 +1,7 @@
-"""From the cells of a tree to the values a user gets, in batches.
+"""Value reader: decodes the cells of a tree into values, in batches.
 
-The schema says which cells hold a value and which the digest of a blob, and decodes both. Values of one shape come back stacked, by one gather in
-the blob store; everything handed out is fresh memory that belongs to the caller.
+A cell holds an inline value or the digest of a blob; the schema tells which, and decodes both. Values of one shape are
+returned stacked, by one gather in the blob store. Returned memory is new and belongs to the caller.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ from hangar.schema.ndarray import check_out
 __all__ = ["ValueReader"]
 
 _SHARED_BYTES = 64 * 1024
-"""Arrays of a list share one block of memory when they are smaller than this."""
+"""Smaller arrays of a list share one block of memory."""
 
 
 class ValueReader:
@@ -57,11 +57,11 @@ class ValueReader:
             raise CorruptionError(
                 f"{'a blob' if digest is None else f'blob {digest.hex()}'} is not what its column holds"
             )
-        # The blob store gives the same object for the same header, so most blobs need no second look.
+        # The blob store returns the same object for equal headers, so most blobs need only an identity check.
         self._seen = header
 
     def many(self, cells: Sequence[bytes]) -> list[Any]:
-        """The values of tree entries, in their order."""
+        """The values of tree entries, in order."""
         schema = self._schema
         if schema.uniform and schema.nbytes <= _SHARED_BYTES:
             if not cells:
@@ -90,14 +90,14 @@ class ValueReader:
         Parameters
         ----------
         cells
-            Of the tree, uint8, shape (n, width of a cell).
+            Cells of the tree, uint8, shape (n, width of a cell).
         out
             Array of shape ``(n, *shape)`` and the column's dtype to read into, or None.
 
         Returns
         -------
         numpy.ndarray
-            Shape ``(n, *shape)``: ``out``, or fresh memory.
+            Shape ``(n, *shape)``: ``out``, or new memory.
         """
         schema = self._schema
         if not schema.uniform:
@@ -117,7 +117,7 @@ class ValueReader:
         return out
 
     def _shared_header(self, digests: Rows) -> Header | None:
-        """The header of blobs of a column of variable shape; None where they have several."""
+        """The common header of blobs of a column of variable shape; None if they have several."""
         header = self._blobs.shared_header(digests) if self._schema.dtype is not None else None
         if header is not None and header is not self._seen:
             self._check_header(header, digests[0].tobytes())
@@ -131,7 +131,7 @@ class ValueReader:
     def _read_into(
         self, out: np.ndarray[Any, Any] | None, count: int, header: Header, read: Callable[[Rows | None], Rows]
     ) -> Any:
-        """Blobs of one header as one array: ``out``, where it is given, into which they are read directly if its memory allows it."""
+        """Read blobs of one header into one array: directly into ``out``, if given and contiguous."""
         schema = self._schema
         into = None
         if out is not None:
@@ -144,7 +144,7 @@ class ValueReader:
         out[...] = values
         return out
 
-    # ------------------------------------------------------------------ from the table of a column
+    # ------------------------------------------------------------------ from a sample table
 
     def one_of(self, table: SampleTable, position: int) -> Any:
         """The value at a position.
@@ -152,7 +152,7 @@ class ValueReader:
         Raises
         ------
         CorruptionError, PathNotFoundError
-            It is damaged, or was moved since the table was made.
+            The blob is damaged, or was moved since the table was built.
         """
         offsets = table.offsets
         if offsets is None:
@@ -163,7 +163,7 @@ class ValueReader:
         return self._schema.decode(header, buffer)
 
     def many_of(self, table: SampleTable, positions: Positions | range) -> list[Any]:
-        """The values at some positions; errors as of :meth:`one_of`."""
+        """The values at some positions; raises like :meth:`one_of`."""
         schema, offsets = self._schema, table.offsets
         if schema.uniform and schema.nbytes <= _SHARED_BYTES:
             return schema.separate(self.stacked_of(table, positions, None))
@@ -176,7 +176,7 @@ class ValueReader:
         return [schema.decode(header, buffer) for header, buffer in pairs]
 
     def stacked_of(self, table: SampleTable, positions: Positions | range, out: np.ndarray[Any, Any] | None) -> Any:
-        """The values at some positions as one array; errors as of :meth:`one_of`."""
+        """The values at some positions as one array; raises like :meth:`one_of`."""
         schema, offsets = self._schema, table.offsets
         if offsets is None:
             return self._inline(table.values, positions, out)

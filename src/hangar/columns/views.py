@@ -1,7 +1,7 @@
-"""What ``keys()``, ``values()`` and ``items()`` give: views as a ``dict`` has them, which read when they are iterated over.
+"""Views that ``keys()``, ``values()`` and ``items()`` return, like those of a ``dict``. They read when they are iterated.
 
-A view holds the column and nothing else: it is as long as the column is now, each iteration begins anew with what the column holds then,
-and after ``close()`` everything raises. Keys take part in set operations.
+A view holds only a reference to the column: its length is the current one, each iteration starts with the current
+content, and after ``close()`` all access raises. Keys support set operations.
 """
 
 from __future__ import annotations
@@ -25,10 +25,10 @@ class Chunk(list[Any]):
 
 
 class LiveChunks:
-    """What the iterators of a checkout have read ahead, so that they stop when the checkout is closed.
+    """Read-ahead lists of the iterators of a checkout, so that iteration stops when the checkout is closed.
 
-    A look at the checkout for each key would cost more than the key. Emptying the list that an iterator stands in ends it there,
-    and when it wants the next chunk it finds that the checkout was closed.
+    Checking the checkout for each key would cost more than reading the key. Instead, closing empties the list that an
+    iterator is in, which ends it there; for the next list the iterator checks the checkout and raises.
     """
 
     def __init__(self) -> None:
@@ -39,12 +39,12 @@ class LiveChunks:
         """``items`` as a list that :meth:`stop` empties."""
         chunk = Chunk(items)
         self._chunks.add(chunk)
-        if self._stopped:  # by another thread, meanwhile
+        if self._stopped:  # stopped by another thread
             chunk.clear()
         return chunk
 
     def stop(self) -> None:
-        """Leave nothing to the iterators."""
+        """Empty all lists."""
         self._stopped = True
         for chunk in list(self._chunks):
             chunk.clear()
@@ -69,7 +69,7 @@ class _View:
 
 
 class SampleKeys(_View, KeysView[SampleKey]):
-    """The keys, in order: ints by value, then strings by code point. A set in all that sets can do."""
+    """The keys, in order: ints by value, then strings by code point. Supports all set operations."""
 
     __slots__ = ()
 
@@ -79,7 +79,7 @@ class SampleKeys(_View, KeysView[SampleKey]):
     def __reversed__(self) -> Iterator[SampleKey]:
         return self._mapping._iterate_keys(backwards=True)
 
-    # The mixin methods ask the column for each key. A set of its keys is read at once.
+    # The methods of KeysView would look up each key in the column. Here the keys are read as one set.
 
     def __and__(self, other: Any) -> set[SampleKey]:
         return set(self) & set(other) if isinstance(other, Iterable) else NotImplemented
@@ -127,7 +127,7 @@ class SampleKeys(_View, KeysView[SampleKey]):
 
 
 class SampleValues(_View, ValuesView[Any]):
-    """The values in key order, read ahead in batches; what is written during an iteration is not seen by it."""
+    """The values in key order, read ahead in batches; an iteration does not see writes made during it."""
 
     __slots__ = ()
 
@@ -142,7 +142,7 @@ class SampleValues(_View, ValuesView[Any]):
 
 
 class SampleItems(_View, ItemsView[SampleKey, Any]):
-    """Pairs of key and value in key order, read ahead in batches; what is written during an iteration is not seen by it."""
+    """Pairs of key and value in key order, read ahead in batches; an iteration does not see writes made during it."""
 
     __slots__ = ()
 

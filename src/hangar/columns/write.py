@@ -1,7 +1,7 @@
-"""Storing values under encoded keys of a column of the staging area: check, hash, store, stage.
+"""Entry writer: stores values under encoded keys of a staged column. The steps are validate, hash, store blobs, stage.
 
-Everything is validated before the first byte is written. Outside a ``with`` block a call is durable when it returns; a batch is
-one transaction and a handful of syncs however many samples it has, so write batches.
+Everything is validated before the first byte is written. Outside a ``with`` block a call is durable when it returns; a
+batch is one transaction and a few syncs for any number of samples, so write batches.
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ __all__ = ["EntryWriter"]
 
 
 class EntryWriter:
-    """Writes entries of one column, whatever its layout. A column has one, which its samples share."""
+    """Writes entries of one column of any layout. A column and its samples share one."""
 
     __slots__ = ("_schema", "_session", "_source")
 
@@ -65,9 +65,9 @@ class EntryWriter:
                 self._session.spill_if_large()
 
     def _batch_of(self, values: Any) -> Any:
-        """``values`` as an array, where they are one and the column holds arrays, or a list."""
+        """``values`` as an array, if they are one and the column holds arrays; else as a list."""
         if isinstance(values, (Mapping, EntryReader)) and not isinstance(values, ValueMapping):
-            # Iteration would give its keys, and text keys would be stored as text.
+            # Iterating a mapping gives its keys, which would be stored as values.
             raise InvalidTypeError(f"a batch of values is a sequence, not {type(values).__name__}: use update()")
         if not self._schema.stacks or (isinstance(values, ValueMapping) and self._schema.variable):
             return batch_list("values", values.values() if isinstance(values, ValueMapping) else values)
@@ -75,13 +75,13 @@ class EntryWriter:
         return values if stacked else batch_list("values", values)
 
     def remove_entry(self, encoded: bytes) -> None:
-        """Delete one entry, which is there."""
+        """Delete one existing entry."""
         with self._session.writing():
             self._source.working.set(encoded, None)
             self._session.spill_if_large()
 
     def remove_entries(self, encoded: Sequence[bytes]) -> None:
-        """Delete entries, all of which are there."""
+        """Delete existing entries."""
         if encoded:
             with self._session.writing():
                 self._source.working.set_many(encoded, [None] * len(encoded))
