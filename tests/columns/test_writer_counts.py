@@ -11,10 +11,12 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hangar import Repository
 from hangar.checkout import WriterCheckout
 from hangar.db import Database
 from hangar.errors import LockedError
 from hangar.lock import force_release
+from hangar.staging.rows import decode_entry
 from tests.columns.test_counts import events
 
 COUNT = 1_000
@@ -151,3 +153,22 @@ def test_a_fork_in_a_block_is_refused(filled: WriterCheckout, name: str) -> None
                 os._exit(status)
         assert os.waitpid(child, 0)[1] == 0
         act()
+
+
+def test_opening_a_writer_reads_staged_rows_once(
+    repo: Repository, filled: WriterCheckout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    label: Any = filled["label"]
+    label.write(range(100), np.arange(100) - 100)
+    filled.close()
+    rows: list[bytes] = []
+
+    def counted(key: bytes, value: bytes) -> Any:
+        rows.append(key)
+        return decode_entry(key, value)
+
+    monkeypatch.setattr("hangar.staging.staged.decode_entry", counted)
+    again: Any = Repository(repo.path).checkout(write=True)
+    assert len(rows) == len(set(rows)) == 100
+    assert again["label"][5] == -95
+    again.close()

@@ -36,7 +36,7 @@ from hangar.lock import WriterLock
 from hangar.objects.attributes import AttributeMap
 from hangar.publishing import publish_rows
 from hangar.revisions import resolve_commit
-from hangar.staging import clear_staging, read_staged
+from hangar.staging import clear_staging, read_staged, staged_branch
 from hangar.stores import Stores
 
 __all__ = ["WriterCheckout"]
@@ -291,9 +291,10 @@ class WriterCheckout(ColumnAdding, CheckoutBase[ColumnToWrite]):
 
 def _stand_on(stores: Stores, lock: WriterLock, branch: str) -> None:
     """Make sure that nothing is staged elsewhere, and note that ``branch`` is the one written last."""
-    staged = read_staged(stores.db)
-    elsewhere = staged is not None and staged.branch != branch
-    if staged is not None and elsewhere and staged.changed():
+    with stores.db.read() as transaction:
+        elsewhere = staged_branch(transaction) not in (None, branch)
+        staged = read_staged(stores.db, transaction) if elsewhere else None
+    if staged is not None and staged.changed():
         raise InvalidInputError(
             f"there are uncommitted changes on branch {staged.branch!r}: commit or reset them before writing to {branch!r} "
             f"(from the command line: `hangar checkout {staged.branch}`, then `hangar commit` or `hangar restore .`)"

@@ -12,7 +12,7 @@ from __future__ import annotations
 from hangar.staging.area import Staging
 from hangar.staging.column import WorkingColumn
 from hangar.staging.rows import Merge, clear_staging, move_staging
-from hangar.staging.staged import StagedColumns, read_staged
+from hangar.staging.staged import StagedColumns, read_staged, staged_branch
 
 __all__ = [
     "Merge",
@@ -22,4 +22,5 @@ __all__ = [
     "clear_staging",
     "move_staging",
     "read_staged",
+    "staged_branch",
 ]

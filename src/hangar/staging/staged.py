@@ -25,6 +25,7 @@ from hangar.staging.rows import (
     LONG_ROW,
     ROW,
     ColumnRow,
+    HeadRow,
     Merge,
     decode_column,
     decode_entry,
@@ -32,7 +33,7 @@ from hangar.staging.rows import (
     number_of,
 )
 
-__all__ = ["StagedColumns", "read_staged"]
+__all__ = ["StagedColumns", "read_staged", "staged_branch"]
 
 
 def read_staged(db: Database, transaction: ReadTransaction | None = None) -> StagedColumns | None:
@@ -46,12 +47,24 @@ def read_staged(db: Database, transaction: ReadTransaction | None = None) -> Sta
     if transaction is None:
         with db.read() as reading:
             return read_staged(db, reading)
+    head = _head(transaction)
+    if head is None:
+        return None
+    return StagedColumns(db, NodeStore(db), transaction, head.branch, head.base)
+
+
+def staged_branch(transaction: ReadTransaction) -> str | None:
+    """The branch that changes are staged on; None if nothing is staged. Reads one row, however much is staged."""
+    head = _head(transaction)
+    return None if head is None else head.branch
+
+
+def _head(transaction: ReadTransaction) -> HeadRow | None:
     data = transaction.get(STAGING, HEAD)
     if data is None:
         transaction.check_count(STAGING)
         return None
-    head = decode_head(data)
-    return StagedColumns(db, NodeStore(db), transaction, head.branch, head.base)
+    return decode_head(data)
 
 
 class StagedColumns:
