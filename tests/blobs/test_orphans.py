@@ -77,12 +77,14 @@ def test_what_is_no_blob_file_stays(bench: Bench) -> None:
     add(bench.writer, texts(30, 1)[1:])
     bench.publish()
     kept = ["notes.txt", "0000000z.10", "00000009", "123.10"]
+    (blob_file,) = bench.files()
+    kept += [f"{blob_file}.bak", f"{blob_file.partition('.')[0]}.bak", "00000009.10.bak"]
     for name in kept:
-        (place / name).write_bytes(b"mine")
+        (place / name).write_bytes((place / blob_file).read_bytes())
     (place / "00000009.10").write_bytes(b"begun")
     assert remove_orphans(bench.db, bench.directory) == 1
     assert {*kept} < {path.name for path in place.iterdir()}
-    assert len(bench.files()) == 5
+    assert {blob_file, *kept} == {path.name for path in place.iterdir()}
 
 
 def test_a_new_file_that_is_taken_for_an_orphan_gets_another_id(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -6,13 +6,19 @@ import os
 import random
 import signal
 import time
+import warnings
+from collections.abc import Iterator
 from multiprocessing.connection import Connection
 from pathlib import Path
+from typing import Any
 
 import pytest
 
-from hangar.blobs import BlobStore, BlobWriter, OwnFiles, verify_blobs, verify_files
+from hangar.backends.file import encode_file_header
+from hangar.blobs import BlobStore, BlobWriter, OwnFiles, appender, catalog, verify_blobs, verify_files
 from hangar.blobs.catalog import get_blob_file, scan_blob_files
+from hangar.blobs.locator import Locator
+from hangar.blobs.orphans import remove_orphans
 from hangar.db import Database
 from hangar.errors import CorruptionError, LockedError, StorageError
 from hangar.lock import WriterLock
@@ -166,3 +172,64 @@ def test_a_fork_of_a_writer_without_the_lock_is_refused(bench: Bench) -> None:
     publish(bench.db, OwnFiles(), other)
     check_reads(bench.store, texts(30, 1)[1:])
     other.close()
+
+
+def test_files_of_two_backends_never_share_an_id(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Both writers take the next free id at one time; the names of their files differ by the backend, so both can be made."""
+    fetch, blobs = BlobWriter(bench.store, OwnFiles()), texts(30, 1)[1:]
+    free_ids = catalog.free_ids
+
+    def free_ids_and_wait(db: Any, directory: Path) -> Iterator[int]:
+        for number, file_id in enumerate(free_ids(db, directory)):
+            if not number:
+                monkeypatch.setattr(appender, "free_ids", free_ids)
+                fetch.add_list("31", [b.header for b in blobs], [b.data for b in blobs], [b.digest for b in blobs])
+            yield file_id
+
+    monkeypatch.setattr(appender, "free_ids", free_ids_and_wait)
+    mine = texts(30, 2)[1:]
+    bench.writer.add_list("30", [b.header for b in mine], [b.data for b in mine], [b.digest for b in mine])
+    bench.publish()
+    publish(bench.db, OwnFiles(), fetch)
+    fetch.close()
+    check_reads(bench.store, blobs + mine)
+    assert len({name.partition(".")[0] for name in bench.files()}) == len(bench.files()) == 2
+    # What a killed writer left under the id of another is removed.
+    (file,) = (name for name in bench.files() if name.endswith(".30"))
+    file_id = file.partition(".")[0]
+    left = bench.directory / "blobs" / f"{file_id}.31"
+    left.write_bytes(encode_file_header("31", int(file_id, 16)))
+    assert remove_orphans(bench.db, bench.directory) == 1
+    assert not left.exists()
+    check_reads(bench.store, blobs + mine)
+
+
+def test_a_duplicate_that_was_moved_meanwhile_is_not_lost(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A writer without the lock has found the location before a conversion, and the old file is gone."""
+    blobs = texts(30, 1)[1:]
+    add(bench.writer, blobs)
+    bench.publish()
+    (old,) = bench.files()
+    fetch = BlobWriter(bench.store, OwnFiles())
+    locate = Locator.locate_published
+
+    def locate_and_move(locator: Locator, sought: Any) -> Any:
+        found = locate(locator, sought)
+        monkeypatch.setattr(Locator, "locate_published", locate)
+        mover = BlobWriter(bench.store, bench.lock, own_files=True)
+        headers, buffers = [blob.header for blob in blobs], [blob.data for blob in blobs]
+        mover.add_list("30", headers, buffers, [blob.digest for blob in blobs], again=True)
+        publish(bench.db, bench.lock, mover)
+        mover.close()
+        (bench.directory / "blobs" / old).unlink()
+        bench.store.files.clear()
+        return found
+
+    monkeypatch.setattr(Locator, "locate_published", locate_and_move)
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        add(fetch, blobs)
+    assert not fetch.replaces
+    assert not len(fetch.unpublished)
+    check_reads(bench.store, blobs)
+    fetch.close()

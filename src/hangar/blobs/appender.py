@@ -161,11 +161,26 @@ class Appender:
         for file_id in free_ids(self._db, self._directory):
             path = blob_file_path(self._directory, file_id, tag)
             try:
-                return _GrowingFile(tag, get_backend(tag).open_writer(path, file_id, None), None)
+                growing = _GrowingFile(tag, get_backend(tag).open_writer(path, file_id, None), None)
             except StorageError as error:
                 if error.errno != errno.EEXIST:
                     raise
+                continue
+            if not self._is_shared(path):
+                return growing
+            growing.writer.close()
+            with contextlib.suppress(HangarError):
+                _fs.remove_file(path)
         raise AssertionError("ids do not end")
+
+    def _is_shared(self, path: Path) -> bool:
+        """Whether another writer has made a file with the same id for another backend: its name is another, so nothing keeps both from it.
+
+        Both look after they have made their file, so at least one of them sees the other, and gives way.
+        """
+        stem = path.name.partition(".")[0]
+        names = _fs.list_directory(path.parent)
+        return any(name != path.name and name.partition(".")[0] == stem for name in names)
 
     def _growing(self) -> list[_GrowingFile]:
         return [*self._full, *self._open.values()]

@@ -9,17 +9,19 @@ still has no row.
 from __future__ import annotations
 
 import contextlib
+import re
 from collections.abc import Iterator
 from pathlib import Path
 
 from hangar import _fs
-from hangar.blobs.catalog import BLOB_DIRECTORY, removed_blob_files, scan_blob_files
+from hangar.backends.file import FILE_HEADER_BYTES, decode_file_header
+from hangar.blobs.catalog import BLOB_DIRECTORY, blob_file_path, removed_blob_files, scan_blob_files
 from hangar.db import Database
-from hangar.errors import AccessError, PathNotFoundError, StorageError
+from hangar.errors import AccessError, HangarError, PathNotFoundError, StorageError
 
 __all__ = ["remove_orphans"]
 
-_ID_DIGITS = 8
+_NAME = re.compile(r"([0-9a-f]{8})\.[^.]{1,8}")
 
 
 def remove_orphans(db: Database, directory: Path) -> int:
@@ -47,19 +49,25 @@ def _candidates(db: Database, directory: Path) -> list[Path]:
         return []
     # Read the rows after the directory, so that a file published in between has one.
     with db.read() as transaction:
-        named = {file_id for file_id, _ in scan_blob_files(transaction)}
-        named.update(file_id for file_id, _ in removed_blob_files(transaction))
-    return sorted(path for path in paths if _id_of(path) not in named)
+        rows = [(file_id, row.tag) for file_id, row in scan_blob_files(transaction)]
+        rows += removed_blob_files(transaction)
+    ids = {file_id for file_id, _ in rows}
+    names = {blob_file_path(directory, file_id, tag).name for file_id, tag in rows}
+    return sorted(path for path in paths if path.name not in names and (_id_of(path) not in ids or _is_second(path)))
+
+
+def _is_second(path: Path) -> bool:
+    """Whether a file is what its name says: one that another backend began under an id that was taken, and no copy that somebody made."""
+    try:
+        with path.open("rb") as file:
+            return decode_file_header(file.read(FILE_HEADER_BYTES), path) == (path.suffix[1:], _id_of(path))
+    except (OSError, HangarError):
+        return False
 
 
 def _id_of(path: Path) -> int | None:
-    stem = path.name.partition(".")[0]
-    if len(stem) != _ID_DIGITS or not path.suffix:
-        return None
-    try:
-        return int(stem, 16)
-    except ValueError:
-        return None
+    found = _NAME.fullmatch(path.name)
+    return int(found[1], 16) if found else None
 
 
 @contextlib.contextmanager

@@ -21,7 +21,7 @@ import numpy as np
 
 from hangar import limits
 from hangar.backends.base import Options, Rows
-from hangar.backends.location import Locations
+from hangar.backends.location import Locations, Words
 from hangar.blobs.appender import Appender
 from hangar.blobs.batch import Batch, batch_of_list, batch_of_rows
 from hangar.blobs.index import Digests, Index, Mask, Positions, Sought, sort_digests
@@ -46,6 +46,8 @@ _LARGE_BYTES: Final = 2**20
 """A single blob of this size or more is written to its file at once, without a copy in memory."""
 _OVERLAPPED_BYTES: Final = 4 * 2**20
 """A batch of this size or more is written on a background thread, while its checksums are computed and the caller goes on."""
+_ATTEMPTS: Final = 8
+"""How often a blob that is moved again and again is looked up before it counts as lost."""
 
 
 class _Append:
@@ -294,14 +296,29 @@ class BlobWriter:
         """Mask of the blobs that need not be stored: unpublished ones, and those that their location holds intact."""
         stored = self.unpublished.holds(sought)
         located = self._store.locator.locate_published(sought)
-        known = np.flatnonzero(located.stored & ~stored & ~repeats)
-        if known.size:
-            check = check_intact(self._store, located.words.take(known, axis=0))
-            stored[known[check.intact]] = True
-            if check.reasons:
-                _warn_of_repair(len(known) - int(check.intact.sum()), check.reasons)
-                self._replaces = True
+        waiting = np.flatnonzero(located.stored & ~stored & ~repeats)
+        words = located.words.take(waiting, axis=0)
+        reasons: list[str] = []
+        for _ in range(_ATTEMPTS):
+            if not waiting.size:
+                break
+            check = check_intact(self._store, words)
+            stored[waiting[check.intact]] = True
+            waiting, words, reasons = waiting[~check.intact], words[~check.intact], check.reasons
+            # Without the writer lock this may be the location before a conversion, so look up the newest one.
+            newest = self._locate_again(sought.take(waiting)) if waiting.size else words
+            if (newest == words).all():
+                break
+            words = newest
+        if waiting.size:
+            _warn_of_repair(len(waiting), reasons)
+            self._replaces = True
         return stored
+
+    def _locate_again(self, sought: Sought) -> Words:
+        """The newest published locations, looked up from scratch."""
+        self._store.locator.forget()
+        return self._store.locator.locate_published(sought).words
 
     def _begin_list(
         self,
