@@ -16,7 +16,7 @@ import numpy as np
 import pytest
 
 from hangar import Repository, threads
-from hangar.threads import Pipeline, Task, both, cores, in_order, threads_for, together
+from hangar.threads import Pipeline, Task, both, cores, parallel_map, run_parallel, threads_for
 
 
 @pytest.fixture(params=["threads", "no thread can be started", "the third cannot be started"])
@@ -112,20 +112,20 @@ def test_results_come_in_order_and_each_call_is_made_once() -> None:
         time.sleep(0.001 * (at % 3))
         return at * at
 
-    assert list(in_order(work, range(50))) == [at * at for at in range(50)]
+    assert list(parallel_map(work, range(50))) == [at * at for at in range(50)]
     assert sorted(calls) == list(range(50))
     with pytest.raises(ValueError, match="7 failed"):
-        list(in_order(fail_at(7), range(50)))
+        list(parallel_map(fail_at(7), range(50)))
     assert [thread for thread in threading.enumerate() if thread.name.startswith("hangar")] == []
 
 
 @pytest.mark.usefixtures("_threads")
 def test_all_works_are_done_once() -> None:
     calls: list[int] = []
-    together([lambda at=at: calls.append(at) for at in range(40)])  # type: ignore[misc]
+    run_parallel([lambda at=at: calls.append(at) for at in range(40)])  # type: ignore[misc]
     assert sorted(calls) == list(range(40))
     with pytest.raises(ValueError, match="5 failed"):
-        together([lambda at=at: fail_at(5)(at) for at in range(40)])  # type: ignore[misc]
+        run_parallel([lambda at=at: fail_at(5)(at) for at in range(40)])  # type: ignore[misc]
     assert both(lambda: 1, lambda: 2) == (1, 2)
     assert [thread for thread in threading.enumerate() if thread.name.startswith("hangar")] == []
 
@@ -199,7 +199,7 @@ def test_a_generator_that_was_left_keeps_no_process_alive() -> None:
     code = """
 from hangar import threads
 threads.cores = lambda: 4
-left = threads.in_order(lambda at: at, range(10**9))
+left = threads.parallel_map(lambda at: at, range(10**9))
 print([next(left) for _ in range(100)][-1])
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)

@@ -209,7 +209,10 @@ class _Conversion:
         mover = Mover(stores.blobs, self._lock, writer, self._wanted.tag, self._wanted.options)
         try:
             total = sum(len(leaf.blobs()) for leaf in self._leaves())
-            with report(progress, total, "blobs", f"converting {self._column.name}") as reporter, _told(mover):
+            with (
+                report(progress, total, "blobs", f"converting {self._column.name}") as reporter,
+                _interrupt_message(mover),
+            ):
                 self._move_all(mover, reporter)
         finally:
             writer.close()
@@ -244,7 +247,7 @@ class _Conversion:
 
 
 @contextmanager
-def _told(mover: Mover) -> Iterator[None]:
+def _interrupt_message(mover: Mover) -> Iterator[None]:
     """Add the state of the conversion to the message of an interrupt."""
     try:
         yield

@@ -223,7 +223,7 @@ class ResourceLimitError(StorageError):
 
 
 NOT_DAMAGE: Final = (ResourceLimitError, AccessError)
-"""Errors that say nothing of what is stored: it could not be looked at."""
+"""Errors that do not mean damage: the data could not be read."""
 
 
 class RepairedWarning(UserWarning):

@@ -131,10 +131,10 @@ def _gather_rows(source: mmap.mmap, offsets: Words, checks: Words, rows: Rows, s
     count, size = rows.shape
     every: npt.NDArray[Any] = np.ndarray((len(source) - size + 1,), f"V{size}", source, strides=(1,))
     target = rows.view(f"V{size}")[:, 0]
-    places = offsets.astype(np.int64)
+    starts = offsets.astype(np.int64)
     step = max(1, _BLOCK_BYTES // size)
     for start in range(0, count, step):
-        taken = every[places[start : start + step]]
+        taken = every[starts[start : start + step]]
         target[start : start + step] = taken
         sums = np.fromiter(map(xxh3_64_intdigest, taken.tolist(), repeat(seed)), np.uint64, len(taken))
         right = sums == checks[start : start + step]

@@ -15,7 +15,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Final, Generic, TypeVar
 
-__all__ = ["Pipeline", "Task", "both", "cores", "in_order", "start_thread", "threads_for", "together"]
+__all__ = ["Pipeline", "Task", "both", "cores", "parallel_map", "run_parallel", "start_thread", "threads_for"]
 
 MAX_CORES: Final = 16
 """Maximum number of cores that one call uses."""
@@ -111,7 +111,7 @@ def both(waiting: Callable[[], T], computing: Callable[[], R], name: str = "hang
             raise task._error
 
 
-def together(works: list[Callable[[], None]], name: str = "hangar-decode") -> None:
+def run_parallel(works: list[Callable[[], None]], name: str = "hangar-decode") -> None:
     """Run all of ``works`` on several threads; the first error is raised when all have ended."""
     threads = min(cores(), len(works))
     if threads < 2:
@@ -178,9 +178,9 @@ class _Pool(Generic[R]):
             thread.join()
 
 
-def in_order(work: Callable[[T], R], things: Iterable[T], name: str = "hangar-encode") -> Iterator[R]:
-    """Parallel ``map(work, things)`` on several threads; results come in order, with a few items computed ahead."""
-    source = iter(things)
+def parallel_map(work: Callable[[T], R], items: Iterable[T], name: str = "hangar-encode") -> Iterator[R]:
+    """Parallel ``map(work, items)`` on several threads; results come in order, with a few items computed ahead."""
+    source = iter(items)
     threads = cores()
     if threads < 2:
         yield from map(work, source)
@@ -188,7 +188,7 @@ def in_order(work: Callable[[T], R], things: Iterable[T], name: str = "hangar-en
     with _Pool[R](threads, name) as pool:
 
         def submitted(count: int) -> list[Task[R]]:
-            return [pool.submit(lambda thing=thing: work(thing)) for thing in islice(source, count)]  # type: ignore[misc]
+            return [pool.submit(lambda item=item: work(item)) for item in islice(source, count)]  # type: ignore[misc]
 
         waiting = deque(submitted(threads + 2))
         while waiting:

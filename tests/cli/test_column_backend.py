@@ -33,8 +33,10 @@ def test_looking_needs_no_lock(filled: Shell) -> None:
     with Repository(filled.path) as repository:
         writer = repository.checkout(write=True)
         assert filled.json("column", "backend", "images")["backend"] == "10"
-        filled.fails(5, "column", "backend", "images", "toy", text="another writer holds the lock")
-        filled.fails(5, "column", "backend", "images", "toy", "--convert", text="another writer holds the lock")
+        filled.fails(5, "column", "backend", "images", "toy", text="this process holds the writer lock already")
+        filled.fails(
+            5, "column", "backend", "images", "toy", "--convert", text="this process holds the writer lock already"
+        )
         writer.close()
 
 
@@ -125,7 +127,7 @@ def test_an_interrupt_is_said(filled: Shell, monkeypatch: pytest.MonkeyPatch) ->
         patch.setattr("hangar.blobs.moving.Mover.publish", interrupted)
         result = filled.run("column", "backend", "images", "toy", "--convert")
     assert result.exit_code == 130
-    assert "Interrupted: 0 blobs were converted and stay so; the same command goes on" in result.stderr
+    assert "Interrupted: 0 blobs were converted and stay converted; run the same command again" in result.stderr
     filled.ok("fsck", "--data")
     assert filled.json("column", "backend", "images", "--convert")["converted"] == 3
 

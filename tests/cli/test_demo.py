@@ -46,7 +46,7 @@ def test_demo_for_a_script(shell: Shell) -> None:
 
 def test_demo_finds_what_does_not_come_back(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(demo, "_corrected", lambda labels: labels)
-    shell.fails(6, "demo", text="does not give what went in: labels")
+    shell.fails(6, "demo", text="differs from the input: labels")
 
 
 def test_demo_without_its_data(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:

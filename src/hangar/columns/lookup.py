@@ -11,7 +11,7 @@ import numpy.typing as npt
 
 from hangar.columns.sampletable import SampleTable
 from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundError
-from hangar.objects.gather import MOST_TOGETHER
+from hangar.objects.gather import SEARCH_BATCH
 from hangar.objects.lookup import find_ints, find_keys, find_pairs, key_positions, pair_positions
 from hangar.objects.node import EXACT_INTEGER, TreeForm
 from hangar.objects.store import NodeStore
@@ -55,11 +55,11 @@ class KeyBatch(msgspec.Struct, frozen=True):
         if not len(self):
             return None
         if ints is None:
-            return key_positions(nodes, root, self.texts) if len(self) <= MOST_TOGETHER else None
+            return key_positions(nodes, root, self.texts) if len(self) <= SEARCH_BATCH else None
         if ints.ndim == 1:
             found = table.positions(ints)
             return found if found is not None or table.knows_keys else key_positions(nodes, root, self.encoded())
-        if int(ints.max()) < EXACT_INTEGER and len(ints) <= MOST_TOGETHER:
+        if int(ints.max()) < EXACT_INTEGER and len(ints) <= SEARCH_BATCH:
             return pair_positions(nodes, root, _as_complex(ints))
         return None
 

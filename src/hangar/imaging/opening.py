@@ -90,7 +90,7 @@ def load_decoders() -> None:
     ImportError
         Pillow is not installed.
     """
-    from PIL import (  # noqa: F401  each registers what it decodes
+    from PIL import (  # noqa: F401  each module registers its decoder
         BmpImagePlugin,
         GifImagePlugin,
         JpegImagePlugin,
@@ -141,7 +141,7 @@ def open_image(file: IO[bytes], wanted: Wanted) -> Opened:
             _choose_frame(None, wanted)
             return Opened(stored, None)
     if name == "PNG" and start[12:16] != b"IHDR":
-        raise Refusal("is damaged: its first chunk is not its header")  # what the header says is taken from there
+        raise Refusal("is damaged: its first chunk is not its header")  # the header is read at a fixed offset
     width, height = _webp_size(start) if name == "WEBP" else (0, 0)
     check_pixels(width, height, wanted)
     image = _by_pillow(file, name, wanted, width * height)

@@ -34,8 +34,8 @@ AttributeMap = dict[str, Any]
 
 MAX_DEPTH: Final = 32
 """Maximum nesting of lists and maps, the outermost map included."""
-_LEAST_INTEGER: Final = -(2**63)
-_MOST_INTEGER: Final = 2**64 - 1
+_MIN_INTEGER: Final = -(2**63)
+_MAX_INTEGER: Final = 2**64 - 1
 _NAN: Final = float("nan")
 
 _encode: Final = msgspec.msgpack.Encoder().encode
@@ -65,7 +65,7 @@ def _canonical(value: Any, depth: int) -> Any:
     if isinstance(value, str):
         return _text(value)
     if isinstance(value, int):
-        if not _LEAST_INTEGER <= value <= _MOST_INTEGER:
+        if not _MIN_INTEGER <= value <= _MAX_INTEGER:
             raise InvalidInputError(f"the integer {value} in attributes is outside the range -2**63 to 2**64 - 1")
         return int(value)
     if isinstance(value, float):

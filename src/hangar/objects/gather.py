@@ -15,18 +15,18 @@ from hangar.digest import DIGEST_BYTES, Digest
 from hangar.objects.node import Node
 
 __all__ = [
-    "MOST_TOGETHER",
+    "SEARCH_BATCH",
     "gather_rows",
-    "in_order",
-    "parts_in_order",
     "reached_children",
+    "sort_many",
+    "sorted_parts",
     "split_flat",
     "unsort",
 ]
 
 FlatIndex = npt.NDArray[np.intp]
 
-MOST_TOGETHER = 2**14
+SEARCH_BATCH = 2**14
 """Number of entries of a batch that are searched together; bounds memory, as all their leaves are loaded at once."""
 _FEW = 1_000
 
@@ -46,8 +46,8 @@ def split_flat(nodes: Sequence[Node], flat: FlatIndex) -> tuple[list[int], FlatI
     # `map`, not a call of `len` in a comprehension: nothing here is called once a node.
     counts = np.fromiter(map(len, [node.keys for node in nodes]), np.intp, len(nodes))
     which = np.arange(len(nodes)).repeat(counts)[flat]
-    places: FlatIndex = flat - (counts.cumsum() - counts)[which]
-    return which.tolist(), places
+    within: FlatIndex = flat - (counts.cumsum() - counts)[which]
+    return which.tolist(), within
 
 
 def gather_rows(nodes: Sequence[Node], flat: FlatIndex, width: int) -> npt.NDArray[np.uint8]:
@@ -59,7 +59,7 @@ def gather_rows(nodes: Sequence[Node], flat: FlatIndex, width: int) -> npt.NDArr
     return joined[flat].view(np.uint8).reshape(len(flat), width)
 
 
-def in_order(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], FlatIndex | None]:
+def sort_many(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], FlatIndex | None]:
     """Sort ``values`` if there are many (a sorted search is faster). Returns them and the order, None if not sorted."""
     if len(values) <= _FEW:
         return values, None
@@ -68,7 +68,7 @@ def in_order(values: npt.NDArray[Any]) -> tuple[npt.NDArray[Any], FlatIndex | No
 
 
 def unsort(values: npt.NDArray[Any], order: FlatIndex | None) -> npt.NDArray[Any]:
-    """Bring the results of a search for sorted values back into the original order (inverse of :func:`in_order`)."""
+    """Bring the results of a search for sorted values back into the original order (inverse of :func:`sort_many`)."""
     if order is None:
         return values
     restored = np.empty_like(values)
@@ -76,8 +76,8 @@ def unsort(values: npt.NDArray[Any], order: FlatIndex | None) -> npt.NDArray[Any
     return restored
 
 
-def parts_in_order(values: npt.NDArray[Any]) -> Iterator[FlatIndex]:
-    """Indices of all ``values`` in sorted order, in parts of :data:`MOST_TOGETHER`."""
+def sorted_parts(values: npt.NDArray[Any]) -> Iterator[FlatIndex]:
+    """Indices of all ``values`` in sorted order, in parts of :data:`SEARCH_BATCH`."""
     order = values.argsort()
-    for start in range(0, len(order), MOST_TOGETHER):
-        yield order[start : start + MOST_TOGETHER]
+    for start in range(0, len(order), SEARCH_BATCH):
+        yield order[start : start + SEARCH_BATCH]

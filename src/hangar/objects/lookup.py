@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from hangar.digest import DIGEST_BYTES
 from hangar.errors import CorruptionError
-from hangar.objects.gather import MOST_TOGETHER, gather_rows, in_order, parts_in_order, reached_children, unsort
+from hangar.objects.gather import SEARCH_BATCH, gather_rows, reached_children, sort_many, sorted_parts, unsort
 from hangar.objects.locate import load_level
 from hangar.objects.node import MIXED, Node, TreeForm
 from hangar.objects.store import NodeStore
@@ -67,11 +67,11 @@ def get_many(store: NodeStore, form: TreeForm, root: bytes, keys: Sequence[bytes
     keys
         In any order; duplicates are allowed.
     """
-    if len(keys) > MOST_TOGETHER:
+    if len(keys) > SEARCH_BATCH:
         cells: list[bytes | None] = [None] * len(keys)
         order = sorted(range(len(keys)), key=keys.__getitem__)
-        for start in range(0, len(keys), MOST_TOGETHER):
-            part = order[start : start + MOST_TOGETHER]
+        for start in range(0, len(keys), SEARCH_BATCH):
+            part = order[start : start + SEARCH_BATCH]
             for i, cell in zip(part, get_many(store, form, root, [keys[i] for i in part]), strict=True):
                 cells[i] = cell
         return cells
@@ -97,7 +97,7 @@ def _get_some(store: NodeStore, form: TreeForm, root: bytes, keys: Sequence[byte
 
 def find_keys(store: NodeStore, form: TreeForm, root: bytes, keys: Sequence[bytes]) -> tuple[Found, Rows]:
     """Like :func:`find_ints`, for encoded ``keys`` of any kind."""
-    if len(keys) > MOST_TOGETHER:
+    if len(keys) > SEARCH_BATCH:
         cells = get_many(store, form, root, keys)
         mask = np.array([cell is not None for cell in cells])
         nothing = bytes(form.width)
@@ -177,12 +177,12 @@ def _find_numbers(
     store: NodeStore, form: TreeForm, root: bytes, keys: Numbers, numbers: Callable[[list[Node]], Numbers]
 ) -> tuple[Found, Rows]:
     """Look up ``keys`` given as numbers; ``numbers`` gives the keys of nodes in the same form."""
-    if len(keys) > MOST_TOGETHER:
+    if len(keys) > SEARCH_BATCH:
         found, rows = np.empty(len(keys), np.bool_), np.empty((len(keys), form.width), np.uint8)
-        for part in parts_in_order(keys):
+        for part in sorted_parts(keys):
             found[part], rows[part] = _find_numbers(store, form, root, keys[part], numbers)
         return found, rows
-    wanted, order = in_order(keys)
+    wanted, order = sort_many(keys)
     nodes = [store.load(root)]
     for level in reversed(range(nodes[0].level)):
         digests = reached_children(nodes, numbers(nodes).searchsorted(wanted))
@@ -252,7 +252,7 @@ def key_positions(store: NodeStore, root: bytes, keys: Sequence[bytes]) -> npt.N
 
 def pair_positions(store: NodeStore, root: bytes, keys: npt.NDArray[np.complex128]) -> npt.NDArray[np.int64] | None:
     """Like :func:`key_positions`, for pairs as in :func:`find_pairs`; also None if nodes have other keys."""
-    wanted, order = in_order(keys)
+    wanted, order = sort_many(keys)
     nodes = [store.load(root)]
     starts = np.zeros(1, np.int64)
     try:

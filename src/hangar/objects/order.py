@@ -15,11 +15,11 @@ import numpy.typing as npt
 
 from hangar.errors import CorruptionError, InvalidInputError
 from hangar.objects.gather import (
-    MOST_TOGETHER,
+    SEARCH_BATCH,
     gather_rows,
-    in_order,
-    parts_in_order,
     reached_children,
+    sort_many,
+    sorted_parts,
     split_flat,
     unsort,
 )
@@ -116,11 +116,11 @@ def select_refs(
     InvalidInputError
         The tree has no such position.
     """
-    if len(positions) > MOST_TOGETHER:
-        places = np.asarray(positions, np.int64)
-        rows = np.empty((len(places), form.width), np.uint8)
-        for part in parts_in_order(places):
-            rows[part] = select_refs(store, form, root, places[part])
+    if len(positions) > SEARCH_BATCH:
+        flat_positions = np.asarray(positions, np.int64)
+        rows = np.empty((len(flat_positions), form.width), np.uint8)
+        for part in sorted_parts(flat_positions):
+            rows[part] = select_refs(store, form, root, flat_positions[part])
         return rows
     leaves, flat = _select(store, root, positions)
     return gather_rows(leaves, flat, form.width)
@@ -144,10 +144,10 @@ def _select_each(
 ) -> list[bytes]:
     wanted = np.asarray(positions, np.int64)
     taken: list[bytes] = [b""] * len(wanted)
-    for part in parts_in_order(wanted):
+    for part in sorted_parts(wanted):
         leaves, flat = _select(store, root, wanted[part])
-        which, places = split_flat(leaves, flat)
-        for i, leaf, place in zip(part.tolist(), which, places.tolist(), strict=True):
+        which, flat_positions = split_flat(leaves, flat)
+        for i, leaf, place in zip(part.tolist(), which, flat_positions.tolist(), strict=True):
             taken[i] = take(leaves[leaf], place)
     return taken
 
@@ -156,24 +156,24 @@ def _select(
     store: NodeStore, root: bytes, positions: Sequence[int] | npt.NDArray[np.int64]
 ) -> tuple[list[Node], npt.NDArray[np.intp]]:
     """The leaves that contain ``positions``, and the flat index of each position in these leaves."""
-    places, order = in_order(np.asarray(positions, np.int64))
+    flat_positions, order = sort_many(np.asarray(positions, np.int64))
     nodes = [store.load(root)]
-    if not len(places):
-        return nodes[:0], places
-    _check_positions(nodes[0], int(places.min()), int(places.max()))
+    if not len(flat_positions):
+        return nodes[:0], flat_positions
+    _check_positions(nodes[0], int(flat_positions.min()), int(flat_positions.max()))
     for level in reversed(range(nodes[0].level)):
         counts = np.concatenate([node.count_array for node in nodes])
         ends = counts.cumsum()
-        flat = ends.searchsorted(places, side="right")
+        flat = ends.searchsorted(flat_positions, side="right")
         if flat.max() == len(counts):
             raise _miscounted(root)
         nodes = load_level(store, reached_children(nodes, flat), level)
         # Children that were not reached are left out, so later flat indices shrink by their counts.
         counts[flat] = 0
-        places = places - counts.cumsum()[flat]
-    if places.max() >= sum(map(len, [node.keys for node in nodes])):
+        flat_positions = flat_positions - counts.cumsum()[flat]
+    if flat_positions.max() >= sum(map(len, [node.keys for node in nodes])):
         raise _miscounted(root)
-    return nodes, unsort(places, order)
+    return nodes, unsort(flat_positions, order)
 
 
 def leaves_at(store: NodeStore, root: bytes, start: int, stop: int) -> Iterator[tuple[Node, int, int]]:

@@ -11,7 +11,7 @@ from itertools import accumulate, chain
 from typing import NamedTuple
 
 from hangar.errors import CorruptionError, InvalidInputError
-from hangar.objects.gather import MOST_TOGETHER
+from hangar.objects.gather import SEARCH_BATCH
 from hangar.objects.locate import load_level
 from hangar.objects.node import Node
 from hangar.objects.samples import count_samples, distinct_samples
@@ -19,7 +19,7 @@ from hangar.objects.store import NodeStore
 
 __all__ = ["SampleEntries", "entries_of_samples", "select_samples"]
 
-_TOGETHER = MOST_TOGETHER // 64
+_TOGETHER = SEARCH_BATCH // 64
 """Number of samples that are searched together; bounds memory, as all their leaves are loaded at once."""
 
 

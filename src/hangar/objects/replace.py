@@ -38,9 +38,9 @@ def replaced(node: Node, form: TreeForm, keys: Sequence[bytes], values: Sequence
     if None in values or (form.nested if node.level else (node.kind, node.width) != (form.kind, form.width)):
         return None
     own = node.keys
-    spots = [bisect_left(own, key) for key in keys]
+    indices = [bisect_left(own, key) for key in keys]
     # Slices, because the last index may be past the end.
-    if [own[spot : spot + 1] for spot in spots] != [[key] for key in keys]:
+    if [own[index : index + 1] for index in indices] != [[key] for key in keys]:
         return None
     refs = bytearray(node.refs)
     width = node.width
@@ -49,12 +49,12 @@ def replaced(node: Node, form: TreeForm, keys: Sequence[bytes], values: Sequence
     if node.level:
         cells = [entry[0] for entry in values]
         counts = counts.copy()
-        for spot, entry in zip(spots, values, strict=True):
-            counts[spot] = entry[1]
-    for spot, cell in zip(spots, cells, strict=True):
+        for index, entry in zip(indices, values, strict=True):
+            counts[index] = entry[1]
+    for index, cell in zip(indices, cells, strict=True):
         if len(cell) != width:
             raise InvalidInputError(f"the entries are not of the form {form}")
-        refs[spot * width : spot * width + width] = cell
+        refs[index * width : index * width + width] = cell
     if refs == node.refs and counts == node.counts:
         return node
     return msgspec.structs.replace(node, refs=bytes(refs), counts=counts)

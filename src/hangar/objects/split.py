@@ -19,13 +19,13 @@ from hangar import limits
 
 __all__ = ["cuts", "marks"]
 
-_LEAST: Final = limits.NODE_MIN_ENTRIES
-_EASY: Final = 64
+_MIN_ENTRIES: Final = limits.NODE_MIN_ENTRIES
+_WEAK_MIN_ENTRIES: Final = 64
 """From this many entries on, one hash in 16 cuts; before it, one in 256."""
-_MOST: Final = limits.NODE_MAX_ENTRIES
-_MOST_KEY_BYTES: Final = limits.NODE_MAX_KEY_BYTES
+_MAX_ENTRIES: Final = limits.NODE_MAX_ENTRIES
+_MAX_KEY_BYTES: Final = limits.NODE_MAX_KEY_BYTES
 
-_BLOCK: Final = 4 * _MOST
+_BLOCK: Final = 4 * _MAX_ENTRIES
 
 _STRONG: Final = b"\x00"
 _WEAK: Final = b"\x01"
@@ -59,11 +59,11 @@ def cuts(keys: Sequence[bytes], marked: bytes) -> list[int]:
     ends: list[int] = []
     start, count = 0, len(keys)
     while True:
-        end = start + _MOST
-        found = marked.find(_STRONG, start + _LEAST - 1, end)
+        end = start + _MAX_ENTRIES
+        found = marked.find(_STRONG, start + _MIN_ENTRIES - 1, end)
         if found >= 0:
             end = found + 1
-        found = either.find(_STRONG, start + _EASY - 1, end)
+        found = either.find(_STRONG, start + _WEAK_MIN_ENTRIES - 1, end)
         if found >= 0:
             end = found + 1
         if heavy:
@@ -79,16 +79,16 @@ def _may_be_heavy(keys: Sequence[bytes]) -> bool:
     # A node spans at most two blocks. Their total key length is faster to compute than the longest, and usually enough.
     blocks = (keys[at : at + _BLOCK] for at in range(0, len(keys), _BLOCK))
     return (
-        any(2 * len(b"".join(block)) > _MOST_KEY_BYTES for block in blocks)
-        and max(map(len, keys)) * _MOST > _MOST_KEY_BYTES
+        any(2 * len(b"".join(block)) > _MAX_KEY_BYTES for block in blocks)
+        and max(map(len, keys)) * _MAX_ENTRIES > _MAX_KEY_BYTES
     )
 
 
 def _heavy_end(keys: Sequence[bytes], start: int) -> int:
     """End of the node that begins at ``start`` by the limit of key bytes alone."""
     total = 0
-    for i in range(start, min(start + _MOST, len(keys))):
+    for i in range(start, min(start + _MAX_ENTRIES, len(keys))):
         total += len(keys[i])
-        if total > _MOST_KEY_BYTES:
+        if total > _MAX_KEY_BYTES:
             return i + 1
-    return start + _MOST
+    return start + _MAX_ENTRIES

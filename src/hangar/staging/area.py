@@ -83,7 +83,7 @@ class Staging:
         with self._db.read() as transaction:
             return _State(self._db, self.nodes, transaction, self.branch, head, self._lock)
 
-    # ------------------------------------------------------------------ what is in it
+    # ------------------------------------------------------------------ content
 
     @property
     def base(self) -> Digest | None:

@@ -106,12 +106,12 @@ class WorkingColumn:
         """The cell of each of the encoded ``keys``, in their order; None for a key without an entry."""
         changed, root = self.overlay.cells, self.record.root
         found: list[bytes | None] = [changed.get(key, _UNCHANGED) for key in keys]
-        places = [i for i, cell in enumerate(found) if cell is _UNCHANGED]
-        if places and root is None:
+        missing = [i for i, cell in enumerate(found) if cell is _UNCHANGED]
+        if missing and root is None:
             return [None if cell is _UNCHANGED else cell for cell in found]
-        if places and root is not None:
-            rest = get_many(self._nodes, self.schema.form, root, [keys[i] for i in places])
-            for i, cell in zip(places, rest, strict=True):
+        if missing and root is not None:
+            rest = get_many(self._nodes, self.schema.form, root, [keys[i] for i in missing])
+            for i, cell in zip(missing, rest, strict=True):
                 found[i] = cell
         return found
 

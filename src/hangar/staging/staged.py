@@ -175,7 +175,7 @@ class StagedColumns:
         column.number = number
         self.columns[record.name] = numbers[number] = column
 
-    # ------------------------------------------------------------------ what is in it
+    # ------------------------------------------------------------------ content
 
     def entries(self) -> list[ColumnEntry]:
         """The columns as the next commit would list them, by name."""

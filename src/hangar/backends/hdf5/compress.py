@@ -18,7 +18,7 @@ from xxhash import xxh3_64_intdigest
 from hangar.backends.base import Payload
 from hangar.backends.hdf5.chunks import Plan, Policy, Source, piece_of, plan_batch
 from hangar.backends.hdf5.codecs import FAST, NONE, Bytes, Encoding, encode, unencoded
-from hangar.threads import in_order
+from hangar.threads import parallel_map
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -69,7 +69,7 @@ class Compressor:
         stored: list[Buffer] = []
         checks: list[int] = []
         # Without a codec there is too little work for threads.
-        for job in map(work, jobs) if encoding.codec == NONE else in_order(work, jobs):
+        for job in map(work, jobs) if encoding.codec == NONE else parallel_map(work, jobs):
             for plan, one, check in job:
                 stored.append(one)
                 checks.append(check)

@@ -22,7 +22,7 @@ from hangar.backends.location import FILE_ROW, LENGTH_MASK, OFFSET, ROW_SHIFT, S
 from hangar.backends.raw import LARGE_BYTES, read_large
 from hangar.digest import Header
 from hangar.errors import CorruptionError
-from hangar.threads import cores, in_order, together
+from hangar.threads import cores, parallel_map, run_parallel
 
 __all__ = ["encoded_as", "frame_at", "read_into", "read_sample", "read_samples"]
 
@@ -81,7 +81,7 @@ def read_chunks(file: BlobFile, place: Location, header: Header) -> Iterator[Byt
         _piece(file, frame, mapped, number, filled)
         return filled[: stop - start]
 
-    yield from in_order(chunk, range(content.pieces))
+    yield from parallel_map(chunk, range(content.pieces))
 
 
 def read_samples(file: BlobFile, locations: Locations, headers: Sequence[Header]) -> list[Bytes]:
@@ -201,7 +201,7 @@ def _run(tasks: list[DecodeTask]) -> None:
             task()
     else:
         # Tasks are grouped: a small one costs less than passing it to a thread.
-        together([_one_by_one(part) for part in _parts(tasks)])
+        run_parallel([_one_by_one(part) for part in _parts(tasks)])
 
 
 def _parts(tasks: list[DecodeTask]) -> Iterator[list[DecodeTask]]:
