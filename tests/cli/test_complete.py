@@ -86,3 +86,14 @@ def test_where_samples_are_completed(labels: Shell) -> None:
     assert offered(labels, "rm", "boxes", "cat/") == ["cat/7", "cat/left", "cat/right"]
     assert offered(labels, "rm", "boxes", "a/b/") == ["a/b/c"]
     assert offered(labels, "rm", "nope", "c") == []
+
+
+def test_the_sample_of_a_log_is_completed(labels: Shell) -> None:
+    assert offered(labels, "log", "--column", "labels", "--sample", "do") == ["doe", "dog"]
+    assert offered(labels, "log", "--sample", "do") == []
+
+
+def test_help_completes_commands(labels: Shell) -> None:
+    assert offered(labels, "help", "com") == ["commit", "completion"]
+    assert offered(labels, "help", "column", "re") == ["remove", "rename"]
+    assert offered(labels, "help", "nosuch", "") == offered(labels, "help", "commit", "") == []

@@ -178,3 +178,13 @@ def test_a_tiff_that_lacks_rows(tmp_path: Path, compressed: bool, rows_per_strip
     assert data != few_rows
     with pytest.raises(InvalidInputError, match=r"x\.tif has fewer samples than its width and height need"):
         load(tmp_path, data, "tif")
+
+
+@pytest.mark.parametrize("bits", [8, 16])
+def test_where_zero_is_white_a_conversion_looks_so(tmp_path: Path, bits: int) -> None:
+    """As stored and reduced to 8 bits the numbers stay; a mode gives an image as it looks."""
+    array = samples(bits)
+    highest = (array >> (bits - 8)).astype(np.uint8)
+    data = made.tiff(array, bits, photometric=0)
+    same(load(tmp_path, data, "tif", bits=8), highest)
+    same(load(tmp_path, data, "tif", bits=8, mode="L"), 255 - highest)

@@ -10,8 +10,20 @@ from hangar.cli.output import echo
 __all__ = ["command"]
 
 
+def _commands(ctx: click.Context, parameter: click.Parameter, prefix: str) -> list[str]:
+    """Commands that may follow the words typed so far."""
+    found = ctx.find_root()
+    for word in ctx.params.get("words") or ():
+        child = found.command.get_command(found, word) if isinstance(found.command, click.Group) else None
+        if child is None:
+            return []
+        found = click.Context(child, info_name=word, parent=found)
+    names = found.command.list_commands(found) if isinstance(found.command, click.Group) else []
+    return [name for name in names if name.startswith(prefix)]
+
+
 @click.command("help", cls=Command)
-@click.argument("words", nargs=-1, metavar="[COMMAND]...")
+@click.argument("words", nargs=-1, metavar="[COMMAND]...", shell_complete=_commands)
 @click.pass_context
 def command(ctx: click.Context, words: tuple[str, ...]) -> None:
     """Show the help of COMMAND, as COMMAND --help does.

@@ -56,7 +56,12 @@ class LogCommand(Command):
 @click.option(
     "--column", metavar="NAME", shell_complete=complete.columns, help="Only commits that changed this column."
 )
-@click.option("--sample", metavar="SAMPLE", help="Only commits that changed this sample of --column.")
+@click.option(
+    "--sample",
+    metavar="SAMPLE",
+    shell_complete=complete.samples,
+    help="Only commits that changed this sample of --column.",
+)
 @json_option
 @pass_state
 @paged

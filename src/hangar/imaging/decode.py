@@ -173,7 +173,7 @@ def _converted(opened: Opened, wanted: Wanted) -> Array:
             raise Refusal(f"has {stored.depth}, and mode {mode} holds 8 bits a channel: {_ways_out(stored)}")
         return _widened(_exact(opened), mode, stored)
     if stored.deep:
-        reduced = _reduced(opened)
+        reduced = 255 - _reduced(opened) if stored.negative else _reduced(opened)
         image = _image_of(reduced, _MODE_OF[reduced.shape[2] if reduced.ndim == 3 else 1])
     else:
         image = _appearance(opened)

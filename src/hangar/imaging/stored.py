@@ -36,6 +36,8 @@ class Stored:
         Whether samples are indices into a palette.
     inverted
         Whether 0 is white, which pillow inverts.
+    negative
+        Whether 0 is white in deep samples, which pillow leaves as they are.
     converts
         Description of a feature that pillow converts when it reads the file; ``''`` if there is none. ``--mode``
         accepts such an image.
@@ -56,6 +58,7 @@ class Stored:
     top: int = 0
     palette: bool = False
     inverted: bool = False
+    negative: bool = False
     converts: str = ""
     unreadable: str = ""
     samples: np.ndarray[Any, Any] | None = None

@@ -61,6 +61,7 @@ def tiff_says(tags: Any, width: int, height: int) -> Stored:
         top=2**depth - 1 if kind == "u" else 0,
         palette=photometric == _PALETTE,
         inverted=photometric == 0 and kind == "u" and depth <= 8,
+        negative=photometric == 0 and kind == "u" and depth > 8,
         converts=_changed(tags, bits, photometric, channels),
         unreadable=_unreadable(tags, depth, kind, photometric, channels),
     )
