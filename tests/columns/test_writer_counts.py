@@ -42,6 +42,7 @@ def operations(writer: WriterCheckout) -> dict[str, Act]:
     images = cycle(np.random.default_rng(1).integers(0, 256, (100, 28, 28), np.uint8))
     keys = count(COUNT // 2)
     one = np.int64(-1)
+    label[8] = one
 
     def delete(column: Any) -> None:
         del column[next(keys)]
@@ -50,13 +51,22 @@ def operations(writer: WriterCheckout) -> dict[str, Act]:
         "write": lambda: label.__setitem__(7, one),
         "write an image": lambda: image.__setitem__(7, next(images)),
         "read": lambda: label[77],
+        "read a changed sample": lambda: label[8],
         "read an image": lambda: image[77],
         "contains": lambda: 77 in label,
         "delete": lambda: delete(label),
     }
 
 
-IN_BLOCK = {"write": 38, "write an image": 44, "read": 24, "read an image": 35, "contains": 18, "delete": 48}
+IN_BLOCK = {
+    "write": 38,
+    "write an image": 44,
+    "read": 25,
+    "read a changed sample": 31,
+    "read an image": 35,
+    "contains": 18,
+    "delete": 48,
+}
 """Python calls of each operation in a ``with`` block."""
 
 
@@ -84,7 +94,9 @@ def test_calls_of_an_operation_in_a_block(filled: WriterCheckout, name: str) -> 
         assert events(act)["call"] == seen["call"]
 
 
-@pytest.mark.parametrize(("name", "looks"), [("write", 1), ("read", 1), ("contains", 1), ("delete", 2)])
+@pytest.mark.parametrize(
+    ("name", "looks"), [("write", 1), ("read", 1), ("read a changed sample", 1), ("contains", 1), ("delete", 2)]
+)
 def test_the_lock_is_looked_at_once(
     filled: WriterCheckout, transactions: list[Database], name: str, looks: int
 ) -> None:

@@ -197,9 +197,9 @@ class EntryReader:
             raise InvalidInputError(f"out= is for arrays, and {self._source.name!r} holds {self._schema.kind_name}")
 
     def _value(self, key: Any) -> Any:
+        self._session.check()
         if self._space is not FLAT or not (type(key) is int or isinstance(key, np.integer)):
             return self._value_by_tree(key)
-        self._session.check()
         holder = self._table or self._table_beneath(partial(self._encoded, key))
         table = None if holder is None else holder.ready(1)
         position = -1 if table is None else table.position(int(key))
@@ -217,7 +217,8 @@ class EntryReader:
         return [] if encoded is None else [encoded]
 
     def _value_by_tree(self, key: Any) -> Any:
-        cell = self._cell(key)
+        encoded = self._space.lookup(key)
+        cell = None if encoded is None else self._source.cell(encoded)
         if cell is None:
             raise self._missing(key)
         return self._values.one(cell)
