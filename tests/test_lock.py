@@ -465,7 +465,7 @@ def test_a_release_forced_in_between_is_seen(db: Database, monkeypatch: pytest.M
         calls += 1
         locked = try_lock(descriptor, shared=shared)
         if calls == 1:
-            db.update(lambda transaction: lock_module._raise_epoch(db, transaction))
+            lock_module._raise_epoch(db)
         return locked
 
     monkeypatch.setattr(_fs, "try_lock", late)

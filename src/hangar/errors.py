@@ -38,12 +38,15 @@ says what happened, to which thing, and what to do next. The class tree, with ex
     └── StorageError (OSError)                         1   the operating system refused a read, write or sync
         └── ResourceLimitError                         1   no memory, descriptors or locks left; nothing is damaged
 
-There is also one warning, ``RepairedWarning`` (a ``UserWarning``): stored data was damaged or missing, and was
-written again.
+There are also two warnings, both a ``UserWarning``. ``RepairedWarning``: stored data was damaged or missing, and was
+written again. ``RolledBackWarning``: the database was replaced by an older copy.
 """
 
 from __future__ import annotations
 
+import sys
+import warnings
+from types import FrameType
 from typing import Final
 
 __all__ = [
@@ -76,6 +79,7 @@ __all__ = [
     "RepositoryNotFoundError",
     "ResourceLimitError",
     "RevisionNotFoundError",
+    "RolledBackWarning",
     "SampleNotFoundError",
     "StaleRefError",
     "StorageError",
@@ -228,6 +232,19 @@ NOT_DAMAGE: Final = (ResourceLimitError, AccessError)
 
 class RepairedWarning(UserWarning):
     """Stored data was damaged or missing; it was repaired, because the same values were just written again."""
+
+
+class RolledBackWarning(UserWarning):
+    """The database is older than the files beside it: it was restored from a copy. What the newer one names is kept."""
+
+
+def warn_caller(message: str, category: type[Warning]) -> None:
+    """Warn, at the line of the program that called into the package."""
+    depth = 1
+    frame: FrameType | None = sys._getframe(0)
+    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "hangar":
+        depth, frame = depth + 1, frame.f_back
+    warnings.warn(message, category, stacklevel=depth)
 
 
 EXIT_CODES: dict[type[HangarError], int] = {

@@ -8,7 +8,7 @@ changed. Problems are reported by digest and file.
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import TypeVar
 
@@ -36,6 +36,7 @@ from hangar.objects.verify import TreeVerifier
 from hangar.objects.walk import walk
 from hangar.progress import Progress, Reporter, report
 from hangar.refs import BRANCHES
+from hangar.rollback import find_rollback, kept_files
 from hangar.schema import ColumnSchema, open_schema
 from hangar.staging import StagedColumns
 from hangar.stores import Stores
@@ -69,8 +70,8 @@ class FsckReport:
     data
         Whether blobs were read.
     notes
-        Observations that are not errors: bytes on disk that the database does not know, from an unfinished batch or
-        because the database was restored from an older copy.
+        Observations that are not errors. ``rollback``: the database is older than its files. ``kept``: it was, and somebody
+        went on writing. ``surplus``: bytes on disk that the database does not know, from an unfinished batch or a rollback.
     unchecked
         Data that could not be checked because a package is missing.
     """
@@ -336,7 +337,22 @@ class _Check:
             self._found("lock", detail, file=DATABASE_LOCK)
 
     def _notes(self) -> tuple[Problem, ...]:
-        return tuple(Problem("surplus", "", found.file, found.detail) for found in surplus(self._stores.blobs))
+        bytes_left = tuple(Problem("surplus", "", found.file, found.detail) for found in surplus(self._stores.blobs))
+        return (*self._rollback(), *bytes_left)
+
+    def _rollback(self) -> Iterator[Problem]:
+        """That the database is older than its files, or once was."""
+        with self._stores.db.read() as transaction:
+            found, kept = find_rollback(self._stores.directory, transaction), kept_files(transaction)
+        if found is not None:
+            detail = f"{found}. If that was not meant, put the newer data.mdb back; it finds all its bytes"
+            yield Problem("rollback", "", "db/data.mdb", detail)
+        if kept:
+            detail = (
+                "writing went on in a database that was older than its files: no file up to the id "
+                f"{kept:08x} is changed or removed, so that the newer data.mdb can still be put back"
+            )
+            yield Problem("kept", "", "db/data.mdb", detail)
 
     def _data(self, progress: Progress) -> None:
         for damage in verify_blobs(self._stores.blobs, progress):

@@ -22,7 +22,6 @@ import msgspec
 
 from hangar import _fs
 from hangar.db.environment import Database
-from hangar.db.tables import META
 from hangar.db.transaction import ReadTransaction, WriteTransaction
 from hangar.errors import (
     CorruptionError,
@@ -32,6 +31,19 @@ from hangar.errors import (
     PathNotFoundError,
     StorageError,
 )
+from hangar.lockfile import (
+    HEADING_BYTES,
+    HOLDER_BYTES,
+    TOKEN_BYTES,
+    epoch_row,
+    heading,
+    lock_epochs,
+    lock_path,
+    make,
+    parse_epoch,
+    record_epoch,
+)
+from hangar.rollback import Rollback, find_rollback, keep_files, publish_count, warn_of_rollback
 
 __all__ = [
     "Holder",
@@ -48,10 +60,6 @@ T = TypeVar("T")
 
 FORCE_COMMAND: Final = "hangar writer-lock --force-release"
 
-_EPOCH: Final = b"writer epoch"
-_TOKEN_BYTES: Final = 16
-_HOLDER_OFFSET: Final = 64
-_HOLDER_BYTES: Final = 1024
 _ATTEMPTS: Final = 20
 _PAUSE_SECONDS: Final = 0.002
 
@@ -128,11 +136,12 @@ class WriterLock:
             epoch, token = _current(self._db)
             descriptor = _open_lock(self._db, epoch, token, write=True)
             try:
-                if _fs.try_lock(descriptor, shared=False) and self._still(epoch, token, descriptor):
+                free = _fs.try_lock(descriptor, shared=False) and self._still(epoch, token, descriptor)
+                if free and not _is_rolled_back(self._db):
                     self._descriptor = _fs.close_in_child(descriptor)
                     self._pid = os.getpid()
                     self.epoch, self._row = epoch, b""
-                    _introduce(descriptor, _lock_path(self._db, epoch))
+                    _introduce(descriptor, lock_path(self._db.directory, epoch))
                     return
             except BaseException:
                 # A leaked descriptor would keep the lock until the process ends.
@@ -140,12 +149,14 @@ class WriterLock:
                 _fs.close_private(descriptor)
                 raise
             os.close(descriptor)
+            if free:
+                _raise_epoch(self._db)
         raise _locked(_read_holder(self._db, _current(self._db)[0]))
 
     def _still(self, epoch: int, token: bytes, descriptor: int) -> bool:
         """Whether the locked file is still the current lock file."""
         try:
-            same = os.path.samestat(os.fstat(descriptor), _lock_path(self._db, epoch).stat())
+            same = os.path.samestat(os.fstat(descriptor), lock_path(self._db.directory, epoch).stat())
         except OSError:
             return False
         return same and _current(self._db) == (epoch, token)
@@ -205,9 +216,9 @@ class WriterLock:
         self.require_held()
         if transaction is None:
             with self._db.read() as reading:
-                row = reading.get(META, _EPOCH)
+                row = epoch_row(reading)
         else:
-            row = transaction.get(META, _EPOCH)
+            row = epoch_row(transaction)
         if row != self._row:
             self._compare(row)
 
@@ -244,7 +255,7 @@ def under_lock(db: Database, act: Callable[[WriterLock], T]) -> T:
 
 def create_lock(db: Database) -> None:
     """Create the first lock file and epoch 1, durably; part of creating a repository."""
-    db.update(lambda transaction: _raise_epoch(db, transaction))
+    _raise_epoch(db)
 
 
 def holder(db: Database) -> Holder | None:
@@ -274,7 +285,7 @@ def lock_problem(db: Database) -> str | None:
 def owner_alive(db: Database, epoch: int) -> bool:
     """Whether a writer of this epoch may still be writing: ``lock.<epoch>`` is locked, or missing (then unknown)."""
     try:
-        descriptor = _fs.open_file(_lock_path(db, epoch))
+        descriptor = _fs.open_file(lock_path(db.directory, epoch))
     except PathNotFoundError:
         return True
     try:
@@ -286,46 +297,55 @@ def owner_alive(db: Database, epoch: int) -> bool:
 def force_release(db: Database) -> bool:
     """Take the lock away from its holder by a new epoch. Returns whether somebody held it."""
     held = holder(db) is not None
-    db.update(lambda transaction: _raise_epoch(db, transaction))
+    _raise_epoch(db)
     return held
 
 
 # --------------------------------------------------------------------------------------------------------- helpers
 
 
-def _raise_epoch(db: Database, transaction: WriteTransaction) -> None:
-    row = transaction.get(META, _EPOCH)
-    epoch = _parse(row)[0] + 1 if row is not None else 1
-    token = os.urandom(_TOKEN_BYTES)
-    path = _lock_path(db, epoch)
-    # A file for an epoch that was never reached is the leftover of a crash at this point: nobody can have locked it.
+def _is_rolled_back(db: Database) -> bool:
+    with db.read() as transaction:
+        return find_rollback(db.directory, transaction) is not None
+
+
+def _raise_epoch(db: Database) -> None:
+    """Begin a new epoch. Where the database turns out to be older than its files, they are kept from then on, and a warning says so."""
+    found = db.update(lambda transaction: _begin_epoch(db, transaction))
+    if found is not None:
+        warn_of_rollback(found)
+
+
+def _begin_epoch(db: Database, transaction: WriteTransaction) -> Rollback | None:
+    row = epoch_row(transaction)
+    # Above the epochs of all lock files: one may be known to a newer copy of the database alone.
+    epoch = 1 if row is None else max([parse_epoch(row)[0], *lock_epochs(db.directory)]) + 1
+    found = None if row is None else find_rollback(db.directory, transaction)
+    if found is not None:
+        keep_files(db.directory, transaction, found)
+    token = os.urandom(TOKEN_BYTES)
+    path = lock_path(db.directory, epoch)
+    # What has this name is no lock file, or the leftover of a crash as the repository was made: nobody can have locked it.
     if path.exists():
         _fs.remove_file(path)
-    _fs.write_new_file(path, [_heading(epoch, token)])
-    transaction.put(META, _EPOCH, epoch.to_bytes(8, "little") + token)
-
-
-def _heading(epoch: int, token: bytes) -> bytes:
-    return f"hangar {epoch} {token.hex()}\n".encode("ascii").ljust(_HOLDER_OFFSET)
-
-
-def _lock_path(db: Database, epoch: int) -> Path:
-    return db.directory / f"lock.{epoch}"
+    make(db.directory, epoch, token, publish_count(transaction))
+    record_epoch(transaction, epoch, token)
+    return found
 
 
 def _parse(row: bytes | None) -> tuple[int, bytes]:
-    if row is None or len(row) != 8 + _TOKEN_BYTES:
+    if row is None:
         raise CorruptionError("the epoch of the writer lock is missing from the database: run `hangar fsck`")
-    return int.from_bytes(row[:8], "little"), row[8:]
+    return parse_epoch(row)
 
 
 def _current(db: Database) -> tuple[int, bytes]:
     with db.read() as transaction:
-        return _parse(transaction.get(META, _EPOCH))
+        return _parse(epoch_row(transaction))
 
 
 def _open_lock(db: Database, epoch: int, token: bytes, write: bool = False) -> int:
-    path = _lock_path(db, epoch)
+    path = lock_path(db.directory, epoch)
     try:
         descriptor = _fs.open_file(path, write)
     except PathNotFoundError:
@@ -334,7 +354,7 @@ def _open_lock(db: Database, epoch: int, token: bytes, write: bool = False) -> i
             f"the lock file {path} is missing, so it is not known whether a writer is active: make sure that none "
             f"is, and run `{FORCE_COMMAND}`"
         ) from None
-    if os.pread(descriptor, _HOLDER_OFFSET, 0) != _heading(epoch, token):
+    if os.pread(descriptor, HEADING_BYTES, 0) != heading(epoch, token):
         os.close(descriptor)
         raise LockedError(
             f"{path} was not created by Hangar: make sure that no writer is active, and run `{FORCE_COMMAND}`"
@@ -345,9 +365,9 @@ def _open_lock(db: Database, epoch: int, token: bytes, write: bool = False) -> i
 def _introduce(descriptor: int, path: Path) -> None:
     """Write the holder into the lock file. Informational only, so it is not synced, and errors are ignored."""
     text = msgspec.json.encode({"pid": os.getpid(), "host": os.uname().nodename, "user": _user(), "time": time.time()})
-    data = text[: _HOLDER_BYTES - 1] + b"\n"
+    data = text[: HOLDER_BYTES - 1] + b"\n"
     with contextlib.suppress(DiskFullError, StorageError):
-        _fs.write_at(descriptor, [data.ljust(_HOLDER_BYTES)], _HOLDER_OFFSET, path)
+        _fs.write_at(descriptor, [data.ljust(HOLDER_BYTES)], HEADING_BYTES, path)
 
 
 def _user() -> str:
@@ -361,9 +381,9 @@ def _user() -> str:
 
 def _read_holder(db: Database, epoch: int) -> Holder:
     try:
-        descriptor = _fs.open_file(_lock_path(db, epoch))
+        descriptor = _fs.open_file(lock_path(db.directory, epoch))
         try:
-            text = os.pread(descriptor, _HOLDER_BYTES, _HOLDER_OFFSET)
+            text = os.pread(descriptor, HOLDER_BYTES, HEADING_BYTES)
         finally:
             os.close(descriptor)
         fields = msgspec.json.decode(text)

@@ -4,9 +4,10 @@ Every change of a repository under a lock uses :func:`publish`: batches, commits
 The order is always the same.
 
 1. ``prepare`` writes and syncs the files that the transaction will refer to (blob files, runs). They are not visible yet.
-2. One transaction checks the lock and calls ``record``, which writes the rows of the change. When it commits, the change
-   is durable.
-3. ``committed`` updates the memory of this process.
+2. One transaction checks the lock, counts the change, and calls ``record``, which writes the rows of the change. When it
+   commits, the change is durable.
+3. ``committed`` updates the memory of this process. The count is written to the lock file, so that a database that is
+   replaced by an older copy is recognised (see :mod:`hangar.rollback`).
 
 After an error or interrupt, ``rollback`` reloads the state in memory from the database. The database may have the change
 nevertheless, if the transaction committed and the process was interrupted before it learned this.
@@ -14,11 +15,13 @@ nevertheless, if the transaction committed and the process was interrupted befor
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import Final, Protocol
 
 from hangar.db import Database, ReadTransaction, WriteTransaction
 from hangar.errors import InvalidStateError
+from hangar.rollback import count_publish, note_publish
 
 __all__ = ["OutdatedError", "Ownership", "Publishable", "RowChange", "publish", "publish_rows"]
 
@@ -96,23 +99,26 @@ def publish(db: Database, owner: Ownership, change: Publishable) -> None:
         Any error of ``change``. Nothing was published, or the outcome is not known; memory agrees with the database.
     """
 
-    def write(transaction: WriteTransaction) -> None:
+    def write(transaction: WriteTransaction) -> tuple[int, int]:
         owner.check(transaction)
+        counted = count_publish(db.directory, transaction)
         change.record(transaction)
+        return counted
 
     try:
-        for attempt in range(1, _ATTEMPTS + 1):
+        for _ in range(_ATTEMPTS - 1):
             change.prepare()
-            try:
-                db.update(write)
+            with contextlib.suppress(OutdatedError):
+                counted = db.update(write)
                 break
-            except OutdatedError:
-                if attempt == _ATTEMPTS:
-                    raise
+        else:
+            change.prepare()
+            counted = db.update(write)
         change.committed()
     except BaseException:
         change.rollback()
         raise
+    note_publish(db, *counted)
 
 
 def publish_rows(db: Database, owner: Ownership, write: Callable[[WriteTransaction], object]) -> None:

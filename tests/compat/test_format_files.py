@@ -88,7 +88,7 @@ def test_meta(everything: Everything) -> None:
     stated = {key: pattern(key) for key in column("meta", "key")}
     assert [key for key in found if not any(one.match(key) for one in stated.values())] == []
     missing = [key for key, one in stated.items() if not any(map(one.match, found))]
-    assert missing == ["removed file/<id>", "last id:<counter>"]
+    assert missing == ["kept file id", "removed file/<id>", "last id:<counter>"]
 
 
 def test_blob_file_header(everything: Everything) -> None:
@@ -127,12 +127,15 @@ def test_location() -> None:
 
 def test_lock_file(everything: Everything) -> None:
     data = one_file(everything[0], "lock.1")
-    heading, holder = (part for part, _ in parts(TABLES_OF_PAGE["spec-lock-file"], data))
-    epoch = IndependentRepository(everything[0] / ".hangar").tables["meta"][b"writer epoch"]
+    heading, holder, count, check = (part for part, _ in parts(TABLES_OF_PAGE["spec-lock-file"], data))
+    meta = IndependentRepository(everything[0] / ".hangar").tables["meta"]
+    epoch = meta[b"writer epoch"]
     assert heading == f"hangar 1 {epoch[8:].hex()}\n".encode().ljust(64)
     assert epoch[:8] == (1).to_bytes(8, "little")
     assert set(json.loads(holder)) == {"pid", "host", "user", "time"}
-    assert len(data) == 64 + 1024
+    assert count == meta[b"publish count"]
+    assert int.from_bytes(check, "little") == xxh3_64_intdigest(count, 1)
+    assert len(data) == 64 + 1024 + 16
 
 
 def test_staging(everything: Everything) -> None:

@@ -32,6 +32,7 @@ from hangar.blobs.ownership import NO_EPOCH, FileOwner
 from hangar.db import Database, WriteTransaction
 from hangar.errors import CorruptionError, HangarError, LockedError, PathNotFoundError, StorageError
 from hangar.lock import owner_alive
+from hangar.rollback import kept_files
 
 __all__ = ["Appender"]
 
@@ -131,11 +132,13 @@ class Appender:
             return None
         backend = get_backend(tag)
         with self._db.read() as transaction:
-            rows = scan_blob_files(transaction)
+            rows, kept = scan_blob_files(transaction), kept_files(transaction)
         taken = self._abandoned | self._open_ids.keys()
         for file_id, row in reversed(rows):
             if row.tag != tag or row.sealed or row.end >= limits.BLOB_FILE_BYTES or file_id in taken:
                 continue
+            if file_id <= kept:
+                break  # Another copy of the database may name bytes after the recorded ends of this file and older ones.
             if not self._may_continue(row.owner):
                 continue
             try:

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import TypeVar
 
 import msgspec
 
@@ -18,6 +18,7 @@ from hangar.db import Database, ReadTransaction, WriteTransaction
 from hangar.db.tables import FILES, HEADERS, META
 from hangar.digest import Header
 from hangar.errors import CorruptionError, HangarError, InvalidInputError, StorageError
+from hangar.rollback import BLOB_DIRECTORY, RUN_DIRECTORY, kept_files
 
 __all__ = [
     "BLOB_DIRECTORY",
@@ -41,9 +42,6 @@ __all__ = [
     "scan_runs",
     "settle_removed",
 ]
-
-BLOB_DIRECTORY: Final = "blobs"
-RUN_DIRECTORY: Final = "runs"
 
 _BLOB_FILE = b"b"
 _RUN = b"r"
@@ -159,9 +157,9 @@ def remove_run(transaction: WriteTransaction, run_id: int) -> bool:
 
 
 def first_free_id(transaction: ReadTransaction) -> int:
-    """The lowest id above all ids that were ever published."""
+    """The lowest id above all ids that were ever published, and above the files that are kept after a rollback."""
     data = transaction.get(META, _NEXT_ID)
-    return 1 if data is None else int.from_bytes(data, "big")
+    return max(1 if data is None else int.from_bytes(data, "big"), kept_files(transaction) + 1)
 
 
 def free_ids(db: Database, directory: Path) -> Iterator[int]:

@@ -3,13 +3,13 @@
 A file with a recorded end is continued by the next writer, which overwrites the bytes that a killed writer left. A new
 file has no row yet, so nobody would ever use it again. The next writer with the writer lock removes such files. A
 living writer holds a shared lock on each of its files. So a file is removed only if it can be locked exclusively and
-still has no row.
+still has no row. Files that are kept because the database was replaced by an older copy stay (see
+:mod:`hangar.rollback`).
 """
 
 from __future__ import annotations
 
 import contextlib
-import re
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -18,10 +18,9 @@ from hangar.backends.file import FILE_HEADER_BYTES, decode_file_header
 from hangar.blobs.catalog import BLOB_DIRECTORY, blob_file_path, removed_blob_files, scan_blob_files
 from hangar.db import Database
 from hangar.errors import AccessError, HangarError, PathNotFoundError, StorageError
+from hangar.rollback import file_id_of, kept_files
 
 __all__ = ["remove_orphans"]
-
-_NAME = re.compile(r"([0-9a-f]{8})\.[^.]{1,8}")
 
 
 def remove_orphans(db: Database, directory: Path) -> int:
@@ -44,30 +43,30 @@ def _candidates(db: Database, directory: Path) -> list[Path]:
     place = directory / BLOB_DIRECTORY
     if not place.is_dir():
         return []
-    paths = [path for path in place.iterdir() if _id_of(path) is not None]
-    if not paths:
+    found = {path: file_id for path in place.iterdir() if (file_id := file_id_of(path.name)) is not None}
+    if not found:
         return []
     # Read the rows after the directory, so that a file published in between has one.
     with db.read() as transaction:
         rows = [(file_id, row.tag) for file_id, row in scan_blob_files(transaction)]
         rows += removed_blob_files(transaction)
+        kept = kept_files(transaction)
     ids = {file_id for file_id, _ in rows}
     names = {blob_file_path(directory, file_id, tag).name for file_id, tag in rows}
-    return sorted(path for path in paths if path.name not in names and (_id_of(path) not in ids or _is_second(path)))
+    return sorted(
+        path
+        for path, file_id in found.items()
+        if file_id > kept and path.name not in names and (file_id not in ids or _is_second(path, file_id))
+    )
 
 
-def _is_second(path: Path) -> bool:
+def _is_second(path: Path, file_id: int) -> bool:
     """Whether a file is what its name says: one that another backend began under an id that was taken, and no copy that somebody made."""
     try:
         with path.open("rb") as file:
-            return decode_file_header(file.read(FILE_HEADER_BYTES), path) == (path.suffix[1:], _id_of(path))
+            return decode_file_header(file.read(FILE_HEADER_BYTES), path) == (path.suffix[1:], file_id)
     except (OSError, HangarError):
         return False
-
-
-def _id_of(path: Path) -> int | None:
-    found = _NAME.fullmatch(path.name)
-    return int(found[1], 16) if found else None
 
 
 @contextlib.contextmanager

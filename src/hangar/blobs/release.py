@@ -4,7 +4,8 @@ A replaced location may still be in an older run. Such runs are merged with all 
 location of each blob is kept. So nothing in the database or in a registered run names a file when it is removed. A file
 is removed only while it is locked exclusively: a file that a reader or writer has open is left for the next call. The
 row of a file is deleted before the file, together with a record that the file is to be removed. So a crash in between
-leaves no recorded file missing and no file forgotten. The caller holds the writer lock.
+leaves no recorded file missing and no file forgotten. Files that are kept because the database was replaced by an older
+copy are never removed (see :mod:`hangar.rollback`). The caller holds the writer lock.
 """
 
 from __future__ import annotations
@@ -32,6 +33,7 @@ from hangar.db import WriteTransaction
 from hangar.errors import CorruptionError, PathNotFoundError
 from hangar.lock import WriterLock
 from hangar.publishing import publish, publish_rows
+from hangar.rollback import kept_files
 
 __all__ = ["Released", "release_files"]
 
@@ -180,7 +182,9 @@ def _unnamed(store: BlobStore) -> tuple[dict[int, str], int]:
         if not all_of[-1] <= named:
             named |= _files_of_newest(run.index, newer)
         newer.append(run.index)
-    free = {file_id: row.tag for file_id, row in recorded.files.items() if file_id not in named}
+    with store.db.read() as transaction:
+        kept = kept_files(transaction)
+    free = {file_id: row.tag for file_id, row in recorded.files.items() if file_id > kept and file_id not in named}
     return free, max((at + 1 for at, found in enumerate(all_of) if not found.isdisjoint(free)), default=0)
 
 

@@ -127,10 +127,10 @@ def verify_files(store: BlobStore) -> Iterator[Damage]:
 
 
 def surplus(store: BlobStore) -> Iterator[Damage]:
-    """Bytes on disk that the database does not know. They are not damage; the next writer overwrites them.
+    """Bytes on disk that the database does not know. They are not damage.
 
-    An unfinished batch leaves such bytes, and a batch in progress has them. In all other cases the database is older
-    than its files: it was restored from a backup, and writes since the backup are not in it.
+    An unfinished batch leaves such bytes, and a batch in progress has them. So does a database that was replaced by an
+    older copy, which :func:`hangar.rollback.find_rollback` recognises.
     """
     with store.db.read() as transaction:
         runs = {run_path(store.directory, run_id).name for run_id, _ in scan_runs(transaction)}

@@ -10,11 +10,8 @@ not write (see "fsyncgate 2018", the PostgreSQL wiki on fsync errors).
 from __future__ import annotations
 
 import contextlib
-import sys
-import warnings
 import weakref
 from collections.abc import Iterator, Sequence
-from types import FrameType
 from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
@@ -32,7 +29,7 @@ from hangar.blobs.store import BlobStore
 from hangar.blobs.unpublished import Buffered, UnpublishedBlobs
 from hangar.db import WriteTransaction
 from hangar.digest import DIGEST_BYTES, Header, digest_array
-from hangar.errors import HangarError, InvalidInputError, InvalidStateError, RepairedWarning, StorageError
+from hangar.errors import HangarError, InvalidInputError, InvalidStateError, RepairedWarning, StorageError, warn_caller
 from hangar.publishing import OutdatedError
 from hangar.threads import Task, start_thread
 
@@ -452,17 +449,4 @@ class BlobWriter:
 def _warn_of_repair(count: int, reasons: list[str]) -> None:
     """Warn the caller of Hangar that the written values replace lost ones."""
     message = f"{count:,} of the values written were stored before and cannot be read any more ({'; '.join(reasons)}): they are stored again"
-    warnings.warn(
-        f"{message}. Run `hangar fsck --data` to see what else is affected",
-        RepairedWarning,
-        stacklevel=_frames_of_hangar(),
-    )
-
-
-def _frames_of_hangar() -> int:
-    """Number of frames up to the first one outside of this package, for ``stacklevel``."""
-    depth = 1
-    frame: FrameType | None = sys._getframe(1)
-    while frame is not None and frame.f_globals.get("__name__", "").partition(".")[0] == "hangar":
-        depth, frame = depth + 1, frame.f_back
-    return depth
+    warn_caller(f"{message}. Run `hangar fsck --data` to see what else is affected", RepairedWarning)

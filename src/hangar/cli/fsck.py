@@ -20,11 +20,7 @@ __all__ = ["command"]
 
 _MOST_SHOWN = 10
 _FEW = 5
-_SURPLUS = (
-    "These are bytes that the database does not know, and the next writer writes over them: of a batch that was not finished or is being "
-    "written; or, if nobody was stopped and nobody writes, of work that is newer than a database restored from a copy. In that "
-    "case put the newer database back before anybody writes."
-)
+_SURPLUS = "These are bytes that the database does not know, of a batch that was not finished or is being written. The next writer writes over them."
 
 
 @click.command("fsck", cls=Command)
@@ -64,7 +60,7 @@ def command(state: State, ctx: click.Context, data: bool, as_json: bool) -> None
         checked = ", ".join(count(getattr(report, noun + "s"), noun) for noun in ("commit", "node", "blob"))
         for note in report.notes[:_MOST_SHOWN]:
             echo(f"{style('note', 'yellow')} {visible(note.file)}: {visible(note.detail)}")
-        if report.notes:
+        if report.notes and all(note.kind == "surplus" for note in report.notes):
             echo(_SURPLUS)
         extra = "" if data else "; --data reads every blob too"
         verdict = (

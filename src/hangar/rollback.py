@@ -1,0 +1,154 @@
+"""Recognise a database that was replaced by an older copy, and keep the files of the newer one as they are.
+
+Blob files and runs are append-only, and the database says up to where they are in use. An older ``data.mdb`` under newer files is a rollback
+that nothing else would notice: the next writer would write over the bytes behind the recorded ends, and remove the files that have no row. If
+the newer database were put back after that, its data would be gone.
+
+Each publishing transaction raises the *publish count* in the database; afterwards the lock file is given the same number. A lock file
+whose count is higher than the database's therefore proves a rollback. The next writer notices it as it takes the lock. It raises the epoch of the lock and
+the publish count above all that were seen, warns (:class:`~hangar.errors.RolledBackWarning`), and records the highest id that a blob file
+or run has: the *kept* files. Up to that id no file is appended to or removed, and no id is given again. So any of the two databases
+can be put back later, and finds all its bytes.
+"""
+
+from __future__ import annotations
+
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from hangar import _fs
+from hangar.db import Database, ReadTransaction, WriteTransaction
+from hangar.db.tables import META
+from hangar.errors import CorruptionError, RolledBackWarning, StorageError, warn_caller
+from hangar.lockfile import epoch_row, highest_count, parse_epoch, read_count, write_count
+
+__all__ = [
+    "BLOB_DIRECTORY",
+    "RUN_DIRECTORY",
+    "Rollback",
+    "count_publish",
+    "file_id_of",
+    "find_rollback",
+    "keep_files",
+    "kept_files",
+    "note_publish",
+    "publish_count",
+    "warn_of_rollback",
+]
+
+BLOB_DIRECTORY: Final = "blobs"
+RUN_DIRECTORY: Final = "runs"
+
+_COUNT: Final = b"publish count"
+_KEPT: Final = b"kept file id"
+_FILE_NAME: Final = re.compile(r"([0-9a-f]{8})\.[^.]{1,8}")
+_NUMBER_BYTES: Final = 8
+
+
+@dataclass(frozen=True, slots=True)
+class Rollback:
+    """A database that is older than its files.
+
+    Attributes
+    ----------
+    known
+        Publish count of the database.
+    published
+        The highest publish count in a lock file.
+    """
+
+    known: int
+    published: int
+
+    def __str__(self) -> str:
+        return (
+            f"db/data.mdb is older than the files beside it: it knows {self.known:,} published changes, and "
+            f"{self.published:,} were made. It was restored from a copy"
+        )
+
+
+def find_rollback(directory: Path, transaction: ReadTransaction) -> Rollback | None:
+    """Whether the database is older than its files, as far as the lock files tell.
+
+    Parameters
+    ----------
+    directory
+        The ``.hangar`` directory.
+    """
+    known, published = _number(transaction, _COUNT), highest_count(directory)
+    return Rollback(known, published) if published > known else None
+
+
+def warn_of_rollback(found: Rollback) -> None:
+    """Say what was found and done, and what can be done about it."""
+    warn_caller(
+        f"{found}. If that was not meant, close what has the repository open and put the newer data.mdb back; everything that it "
+        "names is kept. Or go on: new data goes to new files, and no file that is there now is changed or removed",
+        RolledBackWarning,
+    )
+
+
+def publish_count(transaction: ReadTransaction) -> int:
+    """How many changes the database says were published."""
+    return _number(transaction, _COUNT)
+
+
+def count_publish(directory: Path, transaction: WriteTransaction) -> tuple[int, int]:
+    """Raise the publish count in the database, as part of a change; returns the epoch of the lock, and the new count.
+
+    Raises
+    ------
+    StorageError
+        The database was replaced by an older copy since the writer lock was taken.
+    """
+    row, count = epoch_row(transaction), _number(transaction, _COUNT)
+    epoch = 0 if row is None else parse_epoch(row)[0]
+    published = read_count(directory, epoch)
+    if published > count:
+        raise StorageError(
+            f"{Rollback(count, published)} while it was written to: nothing was changed. Close it, put the newer data.mdb "
+            "back if you have it, and open a new write checkout"
+        )
+    _put(transaction, _COUNT, count + 1)
+    return epoch, count + 1
+
+
+def note_publish(db: Database, epoch: int, count: int) -> None:
+    """Give the lock file the publish count of a transaction that was committed."""
+    write_count(db.directory, epoch, count)
+
+
+def keep_files(directory: Path, transaction: WriteTransaction, found: Rollback) -> None:
+    """Record that the files that are there now are kept as they are, and raise the publish count above all that were seen."""
+    present = [
+        file_id
+        for name in (BLOB_DIRECTORY, RUN_DIRECTORY)
+        for file_id in map(file_id_of, _fs.list_directory(directory / name))
+        if file_id is not None
+    ]
+    _put(transaction, _KEPT, max([kept_files(transaction), *present]))
+    _put(transaction, _COUNT, found.published + 1)
+
+
+def kept_files(transaction: ReadTransaction) -> int:
+    """Up to which id blob files and runs are kept as they are, because another copy of the database may name them; 0 for none."""
+    return _number(transaction, _KEPT)
+
+
+def file_id_of(name: str) -> int | None:
+    """Id of a blob file or run, by its name; None where it is not the name of one."""
+    found = _FILE_NAME.fullmatch(name)
+    return int(found[1], 16) if found else None
+
+
+def _number(transaction: ReadTransaction, key: bytes) -> int:
+    data = transaction.get(META, key)
+    if data is not None and len(data) != _NUMBER_BYTES:
+        raise CorruptionError(f"row {key.decode()!r} of table 'meta' is malformed: run `hangar fsck`")
+    return 0 if data is None else int.from_bytes(data, "little")
+
+
+def _put(transaction: WriteTransaction, key: bytes, number: int) -> None:
+    transaction.put(META, key, number.to_bytes(_NUMBER_BYTES, "little"))
