@@ -64,7 +64,7 @@ class Rollback:
 
     def __str__(self) -> str:
         return (
-            f"db/data.mdb is older than the files beside it: it knows {self.known:,} published changes, and "
+            f"the database is older than the files beside it: it knows {self.known:,} published changes, and "
             f"{self.published:,} were made. It was restored from a copy"
         )
 
