@@ -28,11 +28,10 @@ from hangar.digest import (
     checksums,
     digest_array,
     digest_list,
-    parse_hex,
     record_digest,
     record_digests,
 )
-from hangar.errors import HangarError, InvalidInputError
+from hangar.errors import InvalidInputError
 
 CLASSES: list[RecordClass] = ["node", "commit", "schema", "attributes", "tree", "column", "key"]
 HEADERS = [
@@ -181,14 +180,3 @@ def test_ten_thousand_fuzzed_headers() -> None:
         # Whatever is accepted, numpy can have.
         assert np.empty((0, *header.shape), np.uint8).shape[1:] == header.shape
     assert accepted > 50
-
-
-@pytest.mark.parametrize("text", ["", "00", "zz" * 32, "00" * 33, "0" * 63, " " + "00" * 31 + "0", "00 " * 32])
-def test_what_is_no_digest(text: str) -> None:
-    with pytest.raises(HangarError):
-        parse_hex(text)
-
-
-def test_a_digest_in_words() -> None:
-    digest = record_digest("node", b"")
-    assert parse_hex(digest.hex()) == parse_hex(digest.hex().upper()) == digest

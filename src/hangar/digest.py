@@ -43,7 +43,6 @@ __all__ = [
     "checksums",
     "digest_array",
     "digest_list",
-    "parse_hex",
     "record_digest",
     "record_digests",
 ]
@@ -218,20 +217,3 @@ def digest_list(digests: npt.NDArray[np.uint8]) -> list[Digest]:
     """Rows of an array (n, 32) as digests."""
     rows: list[Digest] = np.ascontiguousarray(digests).view(f"V{DIGEST_BYTES}")[:, 0].tolist()
     return rows
-
-
-def parse_hex(text: str) -> Digest:
-    """Parse a digest of 64 hexadecimal digits.
-
-    Raises
-    ------
-    InvalidInputError
-        ``text`` is not a digest.
-    """
-    try:
-        data = bytes.fromhex(text)
-    except ValueError:
-        data = b""
-    if len(data) != DIGEST_BYTES or len(text) != 2 * DIGEST_BYTES:
-        raise InvalidInputError(f"{text!r} is not a digest: it must have {2 * DIGEST_BYTES} hexadecimal digits")
-    return Digest(data)

@@ -20,7 +20,7 @@ from hangar import Repository
 from hangar.checkout import WriterCheckout
 from hangar.db.tables import NODES
 from hangar.diff.compare import changes
-from hangar.digest import parse_hex
+from hangar.digest import Digest
 from hangar.objects.records import load_commit
 from hangar.objects.store import NodeStore
 from tests.processes import child
@@ -101,7 +101,7 @@ def nodes_of(repo: Repository) -> int:
 def nodes_read(repo: Repository, old: str, new: str) -> tuple[int, float]:
     """Changes between two commits, and the nodes that finding them read for each, and each side."""
     db = repo._open().db
-    columns = [load_commit(db, parse_hex(digest)).columns for digest in (old, new)]
+    columns = [load_commit(db, Digest(bytes.fromhex(digest))).columns for digest in (old, new)]
     store = NodeStore(db)
     found = list(changes(store, *columns))
     assert {change.kind for change in found} == {"mutated"}

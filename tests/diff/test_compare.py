@@ -20,7 +20,7 @@ from hangar.diff import (
     NestedColumnDataKey,
     changes,
     compare,
-    count_changes,
+    count_pair,
     pair_columns,
 )
 from hangar.digest import Digest, record_digest
@@ -35,6 +35,19 @@ from tests.objects.memory import memory_store, write_out
 
 Samples = Mapping[SampleKey, int]
 NestedSamples = Mapping[tuple[SampleKey, SampleKey], int]
+
+
+def pair_counts(
+    store: NodeStore, before: Sequence[ColumnEntry], after: Sequence[ColumnEntry]
+) -> dict[str, tuple[int, int, int]]:
+    """How many samples were added, deleted and changed, by the name of the column; columns without a change are left out."""
+    found: dict[str, tuple[int, int, int]] = {}
+    for pair in pair_columns(before, after):
+        counts = count_pair(store, pair)
+        if any(counts):
+            added, deleted, mutated = found.get(pair.entry.name, (0, 0, 0))
+            found[pair.entry.name] = (added + counts[0], deleted + counts[1], mutated + counts[2])
+    return found
 
 
 class Side:
@@ -120,7 +133,7 @@ def test_nothing(sides: Sides) -> None:
     for side in sides:
         side.flat("a", {1: 1}).nested("b", {(1, 2): 3}).flat("empty", {})
     assert difference(sides) == NOTHING
-    assert count_changes(sides.a.store, sides.a.columns, sides.b.columns) == {}
+    assert pair_counts(sides.a.store, sides.a.columns, sides.b.columns) == {}
 
 
 def test_samples_of_flat_columns(sides: Sides) -> None:
@@ -155,17 +168,17 @@ def test_columns_that_came_and_went(sides: Sides) -> None:
         (FlatColumnDataKey("old", 1), FlatColumnDataKey("old", 2)),
     )
     assert out.mutated == Changes({}, ())
-    assert count_changes(sides.a.store, sides.a.columns, sides.b.columns) == {"new": (1, 0, 0), "old": (0, 2, 0)}
+    assert pair_counts(sides.a.store, sides.a.columns, sides.b.columns) == {"new": (1, 0, 0), "old": (0, 2, 0)}
 
 
 def test_a_column_that_is_on_one_side_alone_is_counted_unread(sides: Sides) -> None:
     sides.b.flat("new", {n: n for n in range(2_000)})
     write_out(sides.b.store)
     empty = NodeStore(sides.b.store._db)
-    assert count_changes(empty, [], sides.b.columns) == {"new": ChangeCounts(2_000, 0, 0)}
-    assert count_changes(empty, sides.b.columns, []) == {"new": ChangeCounts(0, 2_000, 0)}
+    assert pair_counts(empty, [], sides.b.columns) == {"new": ChangeCounts(2_000, 0, 0)}
+    assert pair_counts(empty, sides.b.columns, []) == {"new": ChangeCounts(0, 2_000, 0)}
     hollow = Side(empty).flat("new", {}).columns
-    assert count_changes(empty, hollow, sides.b.columns) == {"new": ChangeCounts(2_000, 0, 0)}
+    assert pair_counts(empty, hollow, sides.b.columns) == {"new": ChangeCounts(2_000, 0, 0)}
     assert empty.loads == 0
 
 
@@ -176,7 +189,7 @@ def test_a_renamed_column_is_one_column(sides: Sides) -> None:
     assert out.renamed == (("z", "a"), ("old", "new"))
     assert out.mutated == Changes({}, (FlatColumnDataKey("new", 2),))
     assert out.added == out.deleted == Changes({}, ())
-    assert count_changes(sides.a.store, sides.a.columns, sides.b.columns) == {"new": (0, 0, 1)}
+    assert pair_counts(sides.a.store, sides.a.columns, sides.b.columns) == {"new": (0, 0, 1)}
 
 
 def test_a_widened_column_is_mutated_under_its_new_name(sides: Sides) -> None:
@@ -196,7 +209,7 @@ def test_two_columns_that_had_one_name(sides: Sides) -> None:
     )
     assert out.deleted.schema == {ColumnSchemaKey("a", "flat"): schema_hex()}
     assert out.mutated == Changes({}, ())
-    assert count_changes(sides.a.store, sides.a.columns, sides.b.columns) == {"a": (1, 2, 0)}
+    assert pair_counts(sides.a.store, sides.a.columns, sides.b.columns) == {"a": (1, 2, 0)}
     assert [change.kind for change in changes(sides.a.store, sides.a.columns, sides.b.columns)] == [
         "deleted",
         "deleted",
@@ -331,7 +344,7 @@ def test_compare_follows_a_model(
     assert set(out.deleted.samples) == a.keys() - b.keys()
     assert set(out.mutated.samples) == {key for key in a.keys() & b.keys() if a[key] != b[key]}
     assert len(set(out.added.samples)) == len(out.added.samples)
-    counts = count_changes(store, sides.a.columns, sides.b.columns)
+    counts = pair_counts(store, sides.a.columns, sides.b.columns)
     totals = [sum(count[i] for count in counts.values()) for i in range(3)]
     assert totals == [len(kind.samples) for kind in out]
     assert {name for name, _ in out.added.schema} == {*second[0], *second[1]} - {*first[0], *first[1]}

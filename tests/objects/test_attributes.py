@@ -25,8 +25,8 @@ from hangar.objects.attributes import (
     decode_attributes,
     encode_attributes,
     load_attributes,
-    store_attributes,
 )
+from hangar.objects.content import store_record
 from tests.objects.memory import MemoryDatabase
 
 texts = st.text(st.characters(exclude_categories=["Cs"]))
@@ -183,7 +183,7 @@ def test_mutated_bytes_raise_nothing_but_our_errors() -> None:
 def test_stored_and_loaded() -> None:
     database = MemoryDatabase()
     attributes = {"classes": ["cat", "dog"], "mean": 0.5}
-    digest = database.update(lambda transaction: store_attributes(transaction, attributes))
+    digest = database.update(lambda transaction: store_record(transaction, "attributes", encode_attributes(attributes)))
     assert digest == record_digest("attributes", encode_attributes(attributes))
     assert load_attributes(database, digest) == attributes  # type: ignore[arg-type]
     database.rows[ATTRIBUTES.name][digest] += b"\x00"

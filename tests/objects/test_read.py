@@ -24,7 +24,6 @@ from hangar.objects.read import (
     leaves,
     leaves_at,
     rank,
-    rank_sample,
     scan,
     select,
     select_cells,
@@ -222,8 +221,6 @@ def test_samples_of_nested_columns(subsamples: int) -> None:
             *random.Random(0).choices(range(len(samples)), k=100),
         }:
             assert select_sample(tree.store, tree.root, position) == samples[position]
-            assert rank_sample(tree.store, tree.root, samples[position]) == position
-        assert rank_sample(tree.store, tree.root, b"\xff") == len(samples)
         with pytest.raises(InvalidInputError):
             select_sample(tree.store, tree.root, len(samples))
 
@@ -306,7 +303,6 @@ def test_a_tree_whose_levels_do_not_follow_each_other_is_an_error_of_ours() -> N
             find_ints,
             apply,
             select_sample,
-            rank_sample,
         ]
         arguments: list[tuple[Any, ...]] = [
             (root, int_key(1)),
@@ -320,7 +316,6 @@ def test_a_tree_whose_levels_do_not_follow_each_other_is_an_error_of_ours() -> N
             (form, root, np.ones(1, np.uint64)),
             (form, Root(root, 2, 2), [int_key(1)], [b"x" * 32]),
             (nested, 0),
-            (nested, int_key(1)),
         ]
         for read, given in zip(reads, arguments, strict=True):
             with pytest.raises(CorruptionError):

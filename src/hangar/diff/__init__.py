@@ -13,7 +13,6 @@ from hangar.diff.compare import (
     attribute_changes,
     changes,
     compare,
-    count_changes,
     count_pair,
     pair_columns,
 )
@@ -55,7 +54,6 @@ __all__ = [
     "attribute_changes",
     "changes",
     "compare",
-    "count_changes",
     "count_pair",
     "pair_columns",
 ]

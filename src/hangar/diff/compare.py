@@ -29,7 +29,7 @@ from hangar.objects.scan import leaves
 from hangar.objects.store import NodeStore
 from hangar.schema.keys import decode_keys, split_nested_key
 
-__all__ = ["ColumnPair", "attribute_changes", "changes", "compare", "count_changes", "count_pair", "pair_columns"]
+__all__ = ["ColumnPair", "attribute_changes", "changes", "compare", "count_pair", "pair_columns"]
 
 _BATCH: Final = 256
 """Number of changes that a stream decodes together."""
@@ -73,22 +73,6 @@ def changes(store: NodeStore, columns_a: Sequence[ColumnEntry], columns_b: Seque
             keys = _data_keys(pair, [key for key, _, _ in batch])
             for key, (_, a, b) in zip(keys, batch, strict=True):
                 yield Change(pair.entry.name, "added" if a is None else "deleted" if b is None else "mutated", key)
-
-
-def count_changes(
-    store: NodeStore, columns_a: Sequence[ColumnEntry], columns_b: Sequence[ColumnEntry]
-) -> dict[str, ChangeCounts]:
-    """Count the changed samples by (last) name of the column; columns without a change are left out.
-
-    If a column is empty or missing on one side, its entry count is used without reading the tree.
-    """
-    counts: dict[str, ChangeCounts] = {}
-    for pair in pair_columns(columns_a, columns_b):
-        found = count_pair(store, pair)
-        if any(found):
-            known = counts.get(pair.entry.name, (0, 0, 0))
-            counts[pair.entry.name] = ChangeCounts(*(one + other for one, other in zip(known, found, strict=True)))
-    return counts
 
 
 def count_pair(store: NodeStore, pair: ColumnPair) -> ChangeCounts:

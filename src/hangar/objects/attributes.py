@@ -16,10 +16,10 @@ import numpy as np
 from hangar import limits
 from hangar.digest import Digest
 from hangar.errors import CorruptionError, InvalidInputError
-from hangar.objects.content import load_record, store_record
+from hangar.objects.content import load_record
 
 if TYPE_CHECKING:
-    from hangar.db import Database, WriteTransaction
+    from hangar.db import Database
 
 __all__ = [
     "AttributeMap",
@@ -27,7 +27,6 @@ __all__ = [
     "decode_attributes",
     "encode_attributes",
     "load_attributes",
-    "store_attributes",
 ]
 
 AttributeMap = dict[str, Any]
@@ -127,11 +126,6 @@ def decode_attributes(data: bytes) -> AttributeMap:
     if not same:
         raise CorruptionError("an attributes record is not in canonical form")
     return values
-
-
-def store_attributes(transaction: WriteTransaction, values: Mapping[str, Any]) -> Digest:
-    """Store ``values`` as a record and return its digest."""
-    return store_record(transaction, "attributes", encode_attributes(values))
 
 
 def load_attributes(db: Database, digest: Digest) -> AttributeMap:

@@ -31,7 +31,6 @@ from hangar.objects.store import NodeStore
 __all__ = [
     "leaves_at",
     "rank",
-    "rank_sample",
     "select",
     "select_cells",
     "select_keys",
@@ -248,21 +247,6 @@ def select_sample(store: NodeStore, root: bytes, position: int) -> bytes:
     if position >= len(samples):
         raise _miscounted(root)
     return samples[position]
-
-
-def rank_sample(store: NodeStore, root: bytes, sample: bytes) -> int:
-    """Number of distinct samples that sort before the key prefix ``sample`` in a nested column."""
-    node = store.load(root)
-    below = 0
-    while node.level:
-        index = bisect_left(node.keys, sample)
-        if index == len(node.keys):
-            return below + sum(node.samples)
-        counted = node.samples[index]
-        below += node.sample_ends[index] - counted
-        node = load_child(store, node, index)
-        below -= _samples_below(node) - counted
-    return below + count_samples(node.keys[: bisect_left(node.keys, sample)])
 
 
 def _samples_below(node: Node) -> int:

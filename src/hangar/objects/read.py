@@ -9,7 +9,6 @@ from hangar.objects.lookup import find_ints, find_keys, find_pairs, get, get_man
 from hangar.objects.order import (
     leaves_at,
     rank,
-    rank_sample,
     select,
     select_cells,
     select_keys,
@@ -29,7 +28,6 @@ __all__ = [
     "leaves",
     "leaves_at",
     "rank",
-    "rank_sample",
     "scan",
     "scan_samples",
     "select",
