@@ -125,7 +125,9 @@ def test_generators_are_keys(filled: WriterCheckout) -> None:
 
 
 def test_the_lock_that_this_process_holds_is_told_as_such(repo: Repository, writer: WriterCheckout) -> None:
-    with pytest.raises(LockedError, match=r"this process holds the writer lock already .* close\(\) it"):
+    with pytest.raises(
+        LockedError, match=r"this process holds the writer lock already .* close\(\) the write checkout"
+    ):
         repo.checkout(write=True)
     with pytest.raises(LockedError, match="this process"):
         Repository(repo.path).checkout(write=True)
