@@ -1,4 +1,4 @@
-"""Checkouts: handles on one commit, any number that read and one that writes."""
+"""Checkouts: any number of read checkouts of commits, and one write checkout of the staging area."""
 
 from __future__ import annotations
 

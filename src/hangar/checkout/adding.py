@@ -28,7 +28,7 @@ Shape: TypeAlias = "int | tuple[int, ...] | list[int]"
 
 
 class ColumnAdding:
-    """The part of a write checkout that adds columns."""
+    """Mixin of the write checkout: adds columns."""
 
     session: WriterSession
 
@@ -99,20 +99,23 @@ class ColumnAdding:
         name
             1 to 64 of ``A-Z a-z 0-9 _ . -``.
         shape
-            Shape of every sample; with ``variable_shape`` the largest size of each dimension. An int is one dimension, ``()`` a scalar.
+            Shape of every sample; with ``variable_shape`` the largest size of each dimension. An int is one dimension,
+            ``()`` a scalar.
         dtype
-            Element type, by default float64: bool, ints, float16/32/64, complex64/128 (bfloat16, float8 of ml_dtypes), as NumPy,
-            torch or TensorFlow write them, or by name (``'float32'``, ``'f4'``, in any case).
+            Element type, by default float64: bool, ints, float16/32/64, complex64/128 (bfloat16, float8 of ml_dtypes),
+            as NumPy, torch or TensorFlow write them, or by name (``'float32'``, ``'f4'``, in any case).
         prototype
-            An array with the shape and dtype of the samples, instead of ``shape``; a Python number is a sample of shape ``()``.
+            An array with the shape and dtype of the samples, instead of ``shape``; a Python number is a sample of shape
+            ``()``.
         variable_shape
             Whether samples may differ in shape.
         contains_subsamples
             Whether samples hold subsamples.
         backend, backend_options
-            Where new blobs go on this machine; None lets the schema decide.
+            Backend for new blobs on this machine, and its options; None chooses from the schema.
         inline
-            Whether values lie in the bookkeeping: None where they are of fixed shape and at most 32 bytes, False never.
+            Whether values are stored in the tree instead of in blobs. None: if they have a fixed shape and at most 32
+            bytes.
 
         Returns
         -------
@@ -124,7 +127,7 @@ class ColumnAdding:
         InvalidInputError
             (``ValueError``) a bad name, shape, dtype, backend or yes/no argument, or both ``shape`` and ``prototype``.
         ColumnExistsError
-            (``LookupError``) the name is taken.
+            (``LookupError``) a column of that name exists.
         AccessError
             (``PermissionError``) inside a ``with`` block.
         """
@@ -182,7 +185,7 @@ class ColumnAdding:
         backend_options: dict[str, Any] | None = None,
         inline: bool | None = None,
     ) -> ColumnToWrite:
-        """Add a column of ``str``; parameters and errors as :meth:`add_ndarray_column`."""
+        """Add a column of ``str``; parameters and errors as in :meth:`add_ndarray_column`."""
         name = self._check_new(name)
         nested, inline = _layout(contains_subsamples, inline)
         return self._add(name, StrSchema(nested=nested, inline=inline), backend, backend_options)
@@ -226,7 +229,7 @@ class ColumnAdding:
         backend_options: dict[str, Any] | None = None,
         inline: bool | None = None,
     ) -> ColumnToWrite:
-        """Add a column of ``bytes``; parameters and errors as :meth:`add_ndarray_column`."""
+        """Add a column of ``bytes``; parameters and errors as in :meth:`add_ndarray_column`."""
         name = self._check_new(name)
         nested, inline = _layout(contains_subsamples, inline)
         return self._add(name, BytesSchema(nested=nested, inline=inline), backend, backend_options)

@@ -1,6 +1,7 @@
-"""What both kinds of checkout offer: columns by name, values across columns, the commit they show.
+"""Base class of both kinds of checkout: columns by name, values of several columns, the commit.
 
-Access goes through ``checkout[...]``; what the brackets may hold is in ``_resolve``. A missing column or sample is a ``KeyError``.
+``checkout[...]`` gives columns and values; ``_requests`` parses the index. A missing column or sample is a
+``KeyError``.
 """
 
 from __future__ import annotations
@@ -56,7 +57,7 @@ class CheckoutBase(BatchBlock, Generic[C]):
         return self.columns.keys()
 
     def values(self) -> list[C]:
-        """The columns, in the order of their names."""
+        """The columns, sorted by name."""
         return self.columns.values()
 
     def items(self) -> list[tuple[str, C]]:
@@ -68,8 +69,8 @@ class CheckoutBase(BatchBlock, Generic[C]):
     def __getitem__(self, index: Any) -> Any:
         """A column (``co['name']``), a value (``co['name', key]``), or a list of them (``co[('a', 1), ('b', 1)]``).
 
-        Of a nested column ``co['name', sample]`` is a view of the sample, ``co['name', sample, subsample]`` a value, and
-        ``co['name', sample, ...]`` a dict of all.
+        Of a nested column ``co['name', sample]`` is a view of the sample, ``co['name', sample, subsample]`` a value,
+        and ``co['name', sample, ...]`` a dict of all.
 
         Raises
         ------
@@ -81,16 +82,16 @@ class CheckoutBase(BatchBlock, Generic[C]):
         return self._many(requests) if many else self._one(requests[0])
 
     def get(self, keys: Any, default: Any = None, except_missing: bool = False) -> Any:
-        """As ``co[keys]``, with ``default`` for each sample that is missing (a missing column too).
+        """Same as ``co[keys]``, with ``default`` for each missing sample or column.
 
         Parameters
         ----------
         keys
-            What would stand in the brackets.
+            Index, as in ``co[keys]``.
         default
-            Value of what is missing.
+            Value for a missing sample or column.
         except_missing
-            Raise for what is missing, as the brackets do.
+            Raise for a missing sample or column, as ``co[keys]`` does.
         """
         self.session.check()
         must = check_flag(except_missing, "except_missing")
@@ -110,7 +111,7 @@ class CheckoutBase(BatchBlock, Generic[C]):
             return default
 
     def _many(self, requests: Sequence[str | tuple[Any, ...]]) -> list[Any]:
-        """The values of requests for samples, in their order; those of one column are read as one batch."""
+        """Values of several requests, in order. The requests of one column are read as one batch."""
         values: list[Any] = [None] * len(requests)
         groups: dict[tuple[str, int], list[int]] = {}
         for i, request in enumerate(requests):
@@ -141,7 +142,7 @@ class CheckoutBase(BatchBlock, Generic[C]):
 
     @property
     def commit_hash(self) -> str:
-        """Digest in hex of the commit that is shown, or stood on; ``''`` before the first."""
+        """Digest in hex of the commit that the checkout shows or is based on; ``''`` before the first."""
         raise NotImplementedError
 
     def log(
@@ -158,7 +159,7 @@ class CheckoutBase(BatchBlock, Generic[C]):
         Parameters
         ----------
         branch, commit
-            Begin at a branch, or a revision, instead.
+            Start at a branch or a revision instead.
         return_contents
             Return a dict (``head``, ``ancestors``, ``specs``, ``order``, ``branch_heads``) instead of printing.
         show_time, show_user
@@ -203,7 +204,7 @@ class CheckoutBase(BatchBlock, Generic[C]):
 
 
 def _requests(index: Any) -> tuple[bool, Sequence[str | tuple[Any, ...]]]:
-    """Whether a list is wanted, and the requests: a column's name, or (column, key ...)."""
+    """Parse an index: whether the result is a list, and the requests, each a column name or (column, key ...)."""
     if isinstance(index, str):
         return False, [index]
     if isinstance(index, tuple) and index and isinstance(index[0], str):

@@ -1,6 +1,7 @@
-"""From the staging area to a commit: one transaction.
+"""Commits the staging area, in one transaction.
 
-The commit's record, the nodes of its trees, its schemas, the branch and the emptied staging area become visible together, or not at all.
+The record of the commit, the nodes of its trees, its schemas, the new head of the branch and the empty staging area
+become visible together, or not at all.
 """
 
 from __future__ import annotations
@@ -38,15 +39,15 @@ def commit_staging(
     Parameters
     ----------
     parents
-        Parents of the commit, the one that the branch stands on first. None: those of the staging area, which are several while a merge is
-        going on; with ``amend`` those of the commit that is replaced.
+        Parents of the commit, the head of the branch first. None: those of the staging area (several during a merge);
+        with ``amend`` those of the replaced commit.
 
     Raises
     ------
     InvalidStateError
         ``amend`` before the first commit, or while a merge is in progress.
     NothingToDoError
-        Nothing was changed, and nothing is merged.
+        Nothing was changed, and there is no merge.
     """
     _check_message(message)
     if meta is not None and not isinstance(meta, Mapping):
@@ -103,7 +104,7 @@ def _make(
 
 
 class _NewCommit:
-    """What a commit records: what a batch does, but as history, and with an empty staging area."""
+    """Publishable change of a commit: the batch, the commit itself, and an empty staging area."""
 
     def __init__(self, session: WriterSession, commit: Commit, operation: str) -> None:
         self._session = session
@@ -138,6 +139,6 @@ class _NewCommit:
         self._session.staging.rebase(self.digest)
 
     def rollback(self) -> None:
-        # What a block wrote before a commit that was refused is left to the end of the block. A commit that was made is stood on at once.
+        # After a refused commit the writes of the block stay, to be published at its end. If the commit was made after all, it is the new base.
         if self._session.stores.refs.get(self._branch) == self.digest:
             self._session.rollback()

@@ -1,4 +1,4 @@
-"""Opening a write checkout, and closing those that are open when the process ends."""
+"""Opens write checkouts, and closes the open ones when the process exits."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ def open_writer(stores: Stores, config: Config, branch: str, sessions: Sessions)
         _open_writers.add(checkout.session)
         return checkout
     except BaseException:
-        # Nobody is given it, and the traceback of an interrupt would keep it, and the lock with it.
+        # The caller does not get the checkout, but the traceback of an interrupt would keep it alive, and with it the lock.
         if checkout is not None:
             checkout.close()
         raise
@@ -40,7 +40,7 @@ def _close_writers() -> None:
         # It may be closed already, or its lock taken over.
         with contextlib.suppress(HangarError):
             if session.unfinished:
-                # Nobody came to the end of its block, so what it gathered is no whole batch.
+                # Its `with` block did not end, so its batch is incomplete.
                 session.abandon()
             else:
                 session.close()

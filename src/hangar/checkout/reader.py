@@ -1,7 +1,7 @@
-"""A read checkout: one commit, whole, whatever happens beside it.
+"""Read checkout: an immutable view of one commit. Writers do not affect it.
 
-Opening one reads the commit's record and nothing else. It pickles as the path of the repository and the commit, and its columns as that and a
-name, so that they open again in any process.
+Opening one reads only the record of the commit. A checkout pickles as repository path and commit, its columns with
+their name in addition, so that they can be opened in any process.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ __all__ = ["ReaderCheckout"]
 
 
 class _Owner:
-    """The columns of one commit, opened when they are asked for."""
+    """Columns of one commit, opened on first use."""
 
     writable = False
 
@@ -66,7 +66,7 @@ class _Owner:
 
 
 class ReaderCheckout(CheckoutBase[ColumnReader]):
-    """Read access to one commit. Made by ``Repository.checkout()``."""
+    """Read access to one commit; ``Repository.checkout()`` returns it."""
 
     def __init__(self, stores: Stores, digest: Digest | None) -> None:
         self._digest = digest
@@ -82,7 +82,7 @@ class ReaderCheckout(CheckoutBase[ColumnReader]):
 
     @property
     def attributes(self) -> AttributesReader:
-        """What people say about the commit as a whole, a mapping."""
+        """Attributes of the commit as a whole: a mapping."""
         self.session.check()
         return AttributesReader(self._load_attributes)
 
@@ -92,7 +92,7 @@ class ReaderCheckout(CheckoutBase[ColumnReader]):
         return {} if digest is None else self.session.load_attributes(Digest(digest))
 
     def close(self) -> None:
-        """Refuse everything from now on; the columns too."""
+        """Close the checkout: it and its columns refuse all further use."""
         self.session.close()
 
     def _title(self) -> str:
@@ -104,7 +104,7 @@ class ReaderCheckout(CheckoutBase[ColumnReader]):
 
 
 def reopen(directory: str, commit: str) -> ReaderCheckout:
-    """The checkout of ``commit`` (hex) in the repository whose ``.hangar`` is ``directory``: what a pickle calls."""
+    """Open the checkout of ``commit`` (hex) in the repository whose ``.hangar`` is ``directory``; called when unpickling."""
     return ReaderCheckout(Stores.shared(Path(directory)), Digest(bytes.fromhex(commit)) if commit else None)
 
 

@@ -1,6 +1,7 @@
-"""Bringing a column, or some of its samples, back as a commit has them.
+"""Restores a column, or some of its samples, from a commit.
 
-Tree entries are copied, and the bytes they name are in the repository already: a whole column costs one row, however large it is.
+Only tree entries are copied; the blobs are in the repository already. Restoring a whole column writes one row, for any
+size.
 """
 
 from __future__ import annotations
@@ -35,7 +36,7 @@ def _entry_of(session: WriterSession, name: str, commit: Digest) -> ColumnEntry:
 
 
 def restore_column(session: WriterSession, name: str, commit: Digest) -> None:
-    """Stage the whole column ``name`` as ``commit`` has it; one of that name that is another column is removed."""
+    """Stage the whole column ``name`` of ``commit``. A different column with that name is removed."""
     entry = _entry_of(session, name, commit)
     schema = open_schema(load_record(session.stores.db, "schema", Digest(entry.schema)))
     with session.writing():
@@ -43,7 +44,7 @@ def restore_column(session: WriterSession, name: str, commit: Digest) -> None:
 
 
 def _keys_of(nodes: NodeStore, schema: ColumnSchema, roots: Sequence[bytes], sample: Sample) -> list[bytes]:
-    """Encoded keys of a sample: in a nested column of all its subsamples in any of the trees, or of the one that is meant."""
+    """Encoded keys of a sample. In a nested column: of all its subsamples in any of the trees, or of the given subsample."""
     if schema.nested and not isinstance(sample, tuple):
         prefix = lookup_prefix(sample)
         found = [] if prefix is None else [entries_below(nodes, root, prefix)[0] for root in roots]
@@ -57,16 +58,17 @@ def _has(column: WorkingColumn | None, key: bytes) -> bool:
 
 
 def restore_samples(session: WriterSession, name: str, samples: Sequence[Sample], commit: Digest) -> None:
-    """Stage samples of the column ``name`` as ``commit`` has them; those that it does not have are removed.
+    """Stage samples of the column ``name`` of ``commit``. Samples that the commit does not have are removed.
 
-    A column that is not here is made anew, with these samples alone; one that was renamed since is found by its id.
+    If the column does not exist, it is created with only these samples. A column that was renamed since is found by its
+    id.
     """
     entry = _entry_of(session, name, commit)
     schema = open_schema(load_record(session.stores.db, "schema", Digest(entry.schema)))
     column = session.staging.by_id.get(entry.id, session.staging.columns.get(name))
     if column is not None and not (column.id == entry.id and column.schema.covers(schema)):
         raise InvalidInputError(
-            f"column {name!r} is another one in commit {commit.hex()[:12]}, or had another schema: restore all of it"
+            f"column {name!r} is a different column in commit {commit.hex()[:12]}, or has a different schema there: restore all of it"
         )
     root = entry.tree
     roots = [one.digest for one in (root, None if column is None else column.merged_tree()) if one is not None]

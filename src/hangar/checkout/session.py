@@ -1,7 +1,8 @@
-"""What a checkout shares with its columns: whether it may be used, and the batches of its writes.
+"""Session: the state that a checkout shares with its columns.
 
-A reader's session knows whether it was closed. A writer's also holds the writer lock, the staging area and the blob writer, and
-publishes them together, as ``hangar.publishing`` says: only then is anything acknowledged.
+The session of a reader knows whether the checkout is closed. The session of a writer also holds the writer lock, the
+staging area and the blob writer. It publishes their changes in one transaction (``hangar.publishing``), and only then
+acknowledges a write.
 """
 
 from __future__ import annotations
@@ -32,7 +33,7 @@ from hangar.stores import Stores
 __all__ = ["ReaderSession", "WriterSession"]
 
 Reopen = Callable[[str, str, str], object]
-"""What a column pickles as a call of: path of the repository, commit, and name give the column."""
+"""Function that opens a column from repository path, commit and name; called when unpickling."""
 _SPOILT: Final = "a write in this `with` block was interrupted or failed, so that nothing of the block was stored: leave it and write it again"
 
 
@@ -54,7 +55,7 @@ class ReaderBlock(AbstractContextManager[None]):
 
 
 class ReaderSession:
-    """A reader's: open, or closed."""
+    """Session of a reader: open or closed."""
 
     writable = False
 
@@ -72,18 +73,18 @@ class ReaderSession:
             raise ClosedError("this checkout was closed: open another with `repo.checkout()`")
 
     def reduce_column(self, name: str) -> tuple[Any, ...]:
-        """What a column pickles as: the repository, the commit and its name."""
+        """Result of ``__reduce__`` for a column: repository path, commit and name."""
         self.check()
         if self._reopen_column is None:
             raise AccessError("a view of the staging area cannot be pickled")
         return self._reopen_column, (str(self.stores.directory), self.commit, name)
 
     def load_attributes(self, digest: Digest) -> AttributeMap:
-        """The attributes of a digest."""
+        """Load attributes by digest."""
         return load_attributes(self.stores.db, digest)
 
     def batch(self) -> ReaderBlock:
-        """Nothing is written, so nothing is gathered."""
+        """A block that does nothing, because a reader does not write."""
         return ReaderBlock(self)
 
     def close(self) -> None:
@@ -94,12 +95,12 @@ class ReaderSession:
 
 
 class WriterSession:
-    """A writer's: the lock, the staging area, and one batch at a time.
+    """Session of a writer: the lock, the staging area, and one batch at a time.
 
     Attributes
     ----------
     by_hand
-        Blocks that were opened by a call of ``__enter__``, innermost last.
+        Blocks that were opened by calling ``__enter__`` directly, innermost last.
     """
 
     writable = True
@@ -119,7 +120,7 @@ class WriterSession:
 
     @property
     def closed(self) -> bool:
-        """Whether the lock was given back: in one step everything is refused and others may write."""
+        """Whether the lock was released. That closes the session and lets others write, in one step."""
         return self.lock.released
 
     def check(self) -> None:
@@ -156,13 +157,13 @@ class WriterSession:
         raise AccessError("a writer's column cannot be pickled: it belongs to the process that holds the writer lock")
 
     def load_attributes(self, digest: Digest) -> AttributeMap:
-        """The attributes of a digest, stored or still in a batch."""
+        """Load attributes by digest, stored or in the current batch."""
         return self.staging.load_attributes(digest)
 
-    # ------------------------------------------------------------------ whose turn it is
+    # ------------------------------------------------------------------ turns
 
     def batch(self) -> Statement:
-        """The batch of a ``with`` block: nested ones join the outermost, whose end publishes, or after an exception rolls back."""
+        """Batch of a ``with`` block. Nested blocks join the outermost one, which publishes at its end, or rolls back after an exception."""
         return Statement(self, BLOCK)
 
     def writing(self) -> Statement:
@@ -177,11 +178,11 @@ class WriterSession:
 
     @property
     def unfinished(self) -> bool:
-        """Whether somebody is writing, or was interrupted and nothing was done about it."""
+        """Whether a write is in progress, or was interrupted and not rolled back yet."""
         return not self._turns.current.over
 
     def enter(self, statement: Statement, running: Running) -> None:
-        """Begin a statement: wait for its turn, and undo first what an interrupted one left."""
+        """Begin a statement: wait for its turn, and roll back an interrupted one first."""
         turn = self._turns.known
         if not turn.mine():
             turn = self._turns.take(running)
@@ -237,7 +238,7 @@ class WriterSession:
         turn.finish()
 
     def _look_at_call(self, turn: Turn, call: Running) -> None:
-        """Make sure that no write is being made in this thread's turn; one that was interrupted spoils the block."""
+        """Check that no other write is in progress in this thread's turn. An interrupted write spoils the block."""
         if call() is not None:
             raise InvalidStateError(
                 "a write was begun while the same thread is in the middle of another one (in a signal handler, or in a mapping "
@@ -246,17 +247,17 @@ class WriterSession:
         self._spoil(turn)
 
     def _spoil(self, turn: Turn) -> None:
-        """Drop what a block has written. What it goes on to write is refused: half of it must not become visible."""
+        """Drop all writes of a block and refuse further ones, because half a batch must not become visible."""
         turn.spoilt = True
         self.rollback()
         turn.call = None
 
     def drop(self) -> None:
-        """Drop what the current turn has written: it could not be published."""
+        """Drop all writes of the current turn, because publishing failed."""
         self._spoil(self._turns.current)
 
     def _settle(self) -> None:
-        """Before anything is read: undo what an interrupted statement left."""
+        """Roll back an interrupted statement, before anything is read."""
         turn = self._turns.current
         if turn.mine():
             if turn.call is not None and turn.call() is None:
@@ -268,11 +269,11 @@ class WriterSession:
     # ------------------------------------------------------------------ publishing
 
     def spill_if_large(self) -> None:
-        """Store nodes of a long batch that take too much memory."""
+        """Store tree nodes if a long batch holds too many in memory."""
         self.staging.spill()
 
     def publish(self) -> None:
-        """Make everything written so far durable and visible, as one transaction. After an error nothing of it is."""
+        """Make all writes so far durable and visible, in one transaction. After an error none of them is."""
         if self.staging.unpublished() or self.blobs.replaces:
             publish(self.stores.db, self.lock, _Batch(self))
         else:
@@ -280,13 +281,13 @@ class WriterSession:
             self.aligned()
 
     def aligned(self) -> None:
-        """Memory is in line with the database."""
+        """Mark that memory agrees with the database."""
         self._turns.current.aligned = True
 
     def rollback(self) -> None:
-        """Go back to what the database holds, which may be more than this process knows to be published.
+        """Set memory back to the state in the database, which may include a commit whose outcome this process does not know.
 
-        Where that does not come to its end it is done again before the next read or write.
+        If the rollback is interrupted, it is repeated before the next read or write.
         """
         self.blobs.rollback()
         if not self._taken_over():
@@ -294,7 +295,7 @@ class WriterSession:
         self.aligned()
 
     def _taken_over(self) -> bool:
-        """Whether every further access is refused, because somebody else is the writer."""
+        """Whether another writer has taken over, so that all further access is refused."""
         try:
             self.lock.check()
         except LockedError:
@@ -304,15 +305,15 @@ class WriterSession:
     # ------------------------------------------------------------------ preferences
 
     def preference(self, column_id: bytes, schema: ColumnSchema) -> Preference:
-        """Backend that new blobs of a column go to."""
+        """Backend for new blobs of a column."""
         found = self._preferences.get(column_id)
         if found is None:
             found = self._preferences[column_id] = load_preference(self.stores.db, column_id, schema)
         return found
 
     def set_preference(self, column_id: bytes, preference: Preference) -> None:
-        """Let new blobs of a column go to another backend."""
-        # Forgotten first, and read again when it is needed: so memory never says something else than the database.
+        """Set the backend for new blobs of a column."""
+        # Drop the cached value first; it is read again when needed. So memory never differs from the database.
         self._preferences.pop(column_id, None)
         publish_rows(
             self.stores.db, self.lock, lambda transaction: store_preference(transaction, column_id, preference)
@@ -321,12 +322,12 @@ class WriterSession:
     # ------------------------------------------------------------------ the end
 
     def close(self) -> None:
-        """Publish what an open block of this thread has gathered, free the lock, refuse everything from now on."""
+        """Publish the open block of this thread, release the lock, and refuse all further use."""
         try:
             self._refuse()
         except LockedError:
             if self.lock.held:
-                # A thread may still be writing: until it is done its files are nobody else's.
+                # A thread may still be writing. Wait, because its files must not get a second writer.
                 with Statement(self, CLOSE):
                     self.abandon()
             raise
@@ -337,13 +338,13 @@ class WriterSession:
             self.abandon()
 
     def abandon(self) -> None:
-        """Free the lock and refuse everything; what was not published is gone."""
+        """Release the lock and refuse all further use. Unpublished writes are lost."""
         try:
             self.blobs.close()
             self.lock.release()
             self.live.stop()
         except BaseException:
-            # Closed as well: a blob writer that may be half closed writes nothing more.
+            # The session is closed in this case too, so that a half closed blob writer is not used.
             self.lock.release()
             self.live.stop()
             raise
@@ -354,7 +355,7 @@ def _closed() -> ClosedError:
 
 
 class _Batch:
-    """What a batch records: the blobs and the staged rows of a session."""
+    """Publishable change of a batch: the new blobs and the staged rows of a session."""
 
     def __init__(self, session: WriterSession) -> None:
         self._session = session
@@ -369,7 +370,7 @@ class _Batch:
         session.staging.write(transaction)
 
     def _require_base(self, transaction: WriteTransaction) -> None:
-        """Make sure that the branch stands where the staging area does: rows on another commit could never be committed."""
+        """Check that the branch is at the base commit of the staging area. Rows on another base could never be committed."""
         session = self._session
         branch = session.staging.branch
         if session.stores.refs.get(f"heads/{branch}", transaction) != session.staging.base:

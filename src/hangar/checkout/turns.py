@@ -1,14 +1,14 @@
-"""Whose turn it is to write: one ``with`` statement at a time, also where an interrupt keeps its end from being noted.
+"""Turns: mutual exclusion of writing ``with`` statements, which stays correct if an interrupt prevents ``__exit__`` from running.
 
-What a writer gathers in memory may be published only by the statement that gathered it, when all of it was gathered. ``__exit__`` is the
-natural place to note that a statement is over, and not a safe one: Ctrl-C, or any exception that a signal handler raises, can
-strike as ``__exit__`` is entered, before its first instruction. Therefore:
+Only the statement that made a batch may publish it, and only when the batch is complete. ``__exit__`` cannot be relied
+on to end a statement: Ctrl-C, or any exception that a signal handler raises, can occur as ``__exit__`` is entered,
+before its first instruction. Therefore:
 
 - Each statement has a *turn*. The turns of a session form a chain; the last one is current. A turn is added by one ``dict.setdefault``, which
   two threads cannot both win, so no lock is held that an interrupt could leave locked.
-- A turn that came to its end in order is *over*. One that is not over and not *running* was interrupted. The next turn sees that, and the
-  session goes back to what is stored before it does anything else.
-- Whether it is running is read off the interpreter itself, as ``hangar.statements`` says.
+- A turn that ended normally is *over*. A turn that is neither over nor *running* was interrupted. The next turn detects that, and the
+  session first rolls back to the state in the database.
+- Whether a statement is running is determined from the lifetime of an object that only the interpreter holds (``hangar.statements``).
 
 See docs/design/013-interrupts.rst.
 """
@@ -31,26 +31,26 @@ CLOSE: Final = "close"
 """The end of the checkout."""
 
 _POLL_SECONDS: Final = 0.02
-"""How soon a waiting thread sees that the turn it waits for was interrupted; the end of one wakes it at once."""
+"""How often a waiting thread checks whether the turn it waits for was interrupted. A normal end wakes it at once."""
 
 
 class Turn:
-    """One turn to write: that of an outermost statement.
+    """Turn of an outermost statement to write.
 
     Attributes
     ----------
     thread
-        Who has it.
+        Thread that has the turn.
     running
-        Whether its statement has not been left yet.
+        Weak reference that is dead once the statement was left.
     over
-        It ended in order: memory is in line with the database, and the next turn may begin.
+        The turn ended normally: memory agrees with the database, and the next turn may begin.
     aligned
-        Memory is in line with the database.
+        Memory agrees with the database.
     call
-        The write that is being made: ``running`` of its statement. Still there when that is not running any more: it was interrupted.
+        ``running`` of the single write in progress. If it is set and dead, the write was interrupted.
     spoilt
-        Something that was written in this turn was dropped, so that the rest must not be published either.
+        A write in this turn was dropped, so the other writes must not be published either.
     """
 
     __slots__ = ("_ended", "_next", "aligned", "call", "over", "running", "spoilt", "thread")
@@ -67,26 +67,26 @@ class Turn:
         self._ended.acquire()
 
     def mine(self) -> bool:
-        """Whether this thread is in it."""
+        """Whether this thread has the turn."""
         return not self.over and self.thread == threading.get_ident() and self.running() is not None
 
     def interrupted(self) -> bool:
-        """Whether its statement was left without coming to its end."""
+        """Whether its statement was left without a normal end."""
         return not self.over and self.running() is None
 
     def finish(self) -> None:
-        """It came to its end in order. May be repeated."""
+        """Mark the turn as over. May be called again."""
         if not self.over:
             self.over = True
             self._ended.release()
 
     def wait(self) -> None:
-        """Wait until it is over, or a moment: it may have been interrupted."""
+        """Wait until it is over, with a short timeout, because it may have been interrupted."""
         if self._ended.acquire(timeout=_POLL_SECONDS):
             self._ended.release()
 
     def follow(self, turn: Turn) -> bool:
-        """Make ``turn`` the next one; False where another thread was faster."""
+        """Make ``turn`` the next one; False if another thread was faster."""
         turn.aligned = self.aligned
         return self._next.setdefault("next", turn) is turn
 
@@ -104,7 +104,8 @@ class Turns:
     Attributes
     ----------
     known
-        The last turn, or an earlier one if nothing was written in the last. A turn that is running is always the last one.
+        The last turn, or an earlier one if nothing was written in the last. A turn that is running is always the last
+        one.
     """
 
     __slots__ = ("known",)
@@ -121,9 +122,9 @@ class Turns:
         return turn
 
     def take(self, running: Running) -> Turn:
-        """Wait for a turn, which is this thread's then; the turn of an interrupted statement is not waited for.
+        """Wait for a turn of this thread, and return it. Interrupted turns are not waited for.
 
-        The turn of the statement around this one, where there is one.
+        Inside another statement of this thread, return the turn of the outer statement.
         """
         turn = None
         while True:
@@ -140,12 +141,12 @@ class Turns:
 
 
 class Writing(Protocol):
-    """The session that statements write to.
+    """Interface of the session that statements write to.
 
     Attributes
     ----------
     by_hand
-        Blocks that were opened by a call of ``__enter__``, innermost last.
+        Blocks that were opened by calling ``__enter__`` directly, innermost last.
     """
 
     by_hand: list[Statement]
@@ -164,15 +165,15 @@ def _leave(
 
 
 class Statement:
-    """A ``with`` statement on a writer: the context manager of one batch, or of one write.
+    """Context manager of one batch, or of a single write, on a writer.
 
-    Without a ``with`` statement, where ``__enter__`` and ``__exit__`` are called by hand, it is taken to run until ``__exit__`` or the end of
-    its thread.
+    If ``__enter__`` and ``__exit__`` are called directly, without a ``with`` statement, it counts as running until
+    ``__exit__`` or the end of its thread.
 
     Attributes
     ----------
     turn
-        Its own turn, or that of the statement around it; None before it begins.
+        Its own turn, or that of the outer statement; None before it begins.
     """
 
     __slots__ = ("__weakref__", "_thread", "kind", "running", "session", "turn")
@@ -194,7 +195,7 @@ class Statement:
             self.session.enter(self, self.running)
             self.session.by_hand.append(self)
         except BaseException:
-            # Nobody will come to its end.
+            # Its __exit__ will not be called.
             self._thread = None
             raise
 
@@ -210,7 +211,7 @@ class Statement:
 
     @property
     def outermost(self) -> bool:
-        """Whether the turn is its own."""
+        """Whether the statement has a turn of its own."""
         return self.turn is not None and self.turn.running is self.running
 
 

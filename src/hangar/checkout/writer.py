@@ -1,7 +1,7 @@
-"""The write checkout: the one place where a repository's content changes.
+"""Write checkout: changes the staging area of a branch and commits it.
 
-It holds the writer lock from opening to ``close()`` (or the end of its process). What it stages is durable as it goes and survives both; ``commit``
-makes it history.
+It holds the writer lock until ``close()`` or the end of its process. Staged changes are durable when a write returns,
+and survive both; ``commit`` makes them history.
 """
 
 from __future__ import annotations
@@ -43,7 +43,7 @@ __all__ = ["WriterCheckout"]
 
 
 class _Owner:
-    """The columns of the staging area."""
+    """Columns of the staging area."""
 
     writable = True
 
@@ -91,13 +91,13 @@ class _Owner:
 
 
 class WriterCheckout(ColumnAdding, CheckoutBase[ColumnToWrite]):
-    """Write access to the staging area of one branch. Made by ``Repository.checkout(write=True)``."""
+    """Write access to the staging area of one branch; ``Repository.checkout(write=True)`` returns it."""
 
     def __init__(self, stores: Stores, config: Config, branch: str) -> None:
         lock = WriterLock(stores.db)
         try:
             lock.acquire()
-            _stand_on(stores, lock, branch)
+            _switch_to(stores, lock, branch)
             self.session: WriterSession = WriterSession(stores, lock, branch, stores.refs.get(f"heads/{branch}"))
             self._config = config
             self._owner = _Owner(self.session)
@@ -108,19 +108,19 @@ class WriterCheckout(ColumnAdding, CheckoutBase[ColumnToWrite]):
 
     @property
     def branch_name(self) -> str:
-        """Branch that commits go to."""
+        """Branch that commits are added to."""
         self.session.check()
         return self.session.staging.branch
 
     @property
     def diff(self) -> WriterUserDiff:
-        """What is staged."""
+        """The staged changes."""
         self.session.check()
         return WriterUserDiff(self.session)
 
     @property
     def commit_hash(self) -> str:
-        """Digest in hex of the commit the staging area stands on; ``''`` before the first."""
+        """Digest in hex of the base commit of the staging area; ``''`` before the first."""
         self.session.check()
         base = self.session.staging.base
         return "" if base is None else base.hex()
@@ -128,16 +128,16 @@ class WriterCheckout(ColumnAdding, CheckoutBase[ColumnToWrite]):
     # ------------------------------------------------------------------ columns and attributes
 
     def rename_column(self, old: str, new: str) -> None:
-        """Give a column another name. It stays the same column: history has it under the old one, and diffs say that it was renamed.
+        """Rename a column. It stays the same column: earlier commits show the old name, and diffs show a rename.
 
-        Columns obtained before stay valid, under the new name.
+        Column objects obtained before stay valid, under the new name.
 
         Raises
         ------
         ColumnNotFoundError
             (a ``KeyError``) there is no column ``old``.
         InvalidInputError
-            (a ``ValueError``) ``new`` is no name for a column.
+            (a ``ValueError``) ``new`` is not a valid column name.
         ColumnExistsError
             (a ``LookupError``) there is a column ``new`` already.
         AccessError
@@ -221,14 +221,14 @@ class WriterCheckout(ColumnAdding, CheckoutBase[ColumnToWrite]):
         return commit_staging(self.session, self._config, message, amend=amend, meta=meta).hex()
 
     def reset_staging_area(self, *, force: bool = False) -> str:
-        """Drop every change that is not committed; returns the commit, in hex, that the staging area stands on.
+        """Drop all uncommitted changes; returns the base commit of the staging area, in hex.
 
-        Columns obtained before refuse everything afterwards.
+        Column objects obtained before cannot be used afterwards.
 
         Raises
         ------
         NothingToDoError
-            (a ``RuntimeError``) there is no change, and ``force`` is not given.
+            (a ``RuntimeError``) there are no changes, and ``force`` is False.
         """
         self.session.check()
         force = check_flag(force, "force")
@@ -245,15 +245,15 @@ class WriterCheckout(ColumnAdding, CheckoutBase[ColumnToWrite]):
         return self.commit_hash
 
     def restore(self, column: str, samples: Sequence[Sample] | None = None, *, commit: str) -> None:
-        """Stage a column, or some of its samples, as a commit has them. Bytes are neither read nor written.
+        """Stage a column, or some of its samples, from a commit. No blobs are read or written.
 
         Parameters
         ----------
         column
-            Its name in the commit. A column of that name here that is another one is replaced.
+            Name of the column in the commit. A different staged column with that name is replaced.
         samples
-            Keys; in a nested column those of samples, or pairs of sample and subsample key. What the commit does not have is removed. None: the
-            whole column.
+            Keys; in a nested column those of samples, or pairs of sample and subsample key. Samples that the commit
+            does not have are removed. None: the whole column.
         commit
             A revision.
 
@@ -262,7 +262,7 @@ class WriterCheckout(ColumnAdding, CheckoutBase[ColumnToWrite]):
         RevisionNotFoundError, ColumnNotFoundError, SampleNotFoundError
             There is no such commit, column or sample.
         InvalidInputError
-            (a ``ValueError``) samples of a column that is another one in the commit.
+            (a ``ValueError``) samples were given, and the column in the commit is a different one.
         """
         self.session.check()
         stores = self.session.stores
@@ -276,7 +276,7 @@ class WriterCheckout(ColumnAdding, CheckoutBase[ColumnToWrite]):
         self._owner.retire_all()
 
     def close(self) -> None:
-        """Free the writer lock; refuse everything from now on. What is staged stays staged."""
+        """Release the writer lock and refuse all further use. Staged changes stay staged."""
         self.session.close()
         self._owner.retire_all()
 
@@ -289,8 +289,8 @@ class WriterCheckout(ColumnAdding, CheckoutBase[ColumnToWrite]):
         )
 
 
-def _stand_on(stores: Stores, lock: WriterLock, branch: str) -> None:
-    """Make sure that nothing is staged elsewhere, and note that ``branch`` is the one written last."""
+def _switch_to(stores: Stores, lock: WriterLock, branch: str) -> None:
+    """Check that no other branch has staged changes, and record that ``branch`` was written last."""
     with stores.db.read() as transaction:
         elsewhere = staged_branch(transaction) not in (None, branch)
         staged = read_staged(stores.db, transaction) if elsewhere else None
