@@ -45,7 +45,7 @@ def commit_staging(
     Raises
     ------
     InvalidStateError
-        ``amend`` before the first commit, or while a merge is in progress.
+        ``amend`` before the first commit, or during a merge.
     NothingToDoError
         Nothing was changed, and there is no merge.
     """
