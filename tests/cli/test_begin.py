@@ -13,7 +13,7 @@ from tests.cli.shell import Shell
 def test_init_asks_for_what_it_is_not_told(shell: Shell) -> None:
     result = shell.run("init", input="Ada Lovelace\nada@example.com\n")
     assert result.exit_code == 0
-    assert result.stdout == f"Made an empty repository in {shell.path / '.hangar'}\n"
+    assert result.stdout == f"Created an empty repository in {shell.path / '.hangar'}\n"
     assert shell.json("config")["user.name"] == {"value": "Ada Lovelace", "scope": "repository"}
 
 

@@ -79,7 +79,7 @@ def test_convert(filled: Shell) -> None:
     assert told.splitlines()[0] == "Converted 3 blobs (105 bytes) of images to backend toy"
     assert told.splitlines()[1].startswith("Removed 1 old file, ")
     assert files(filled) == [".toy"]
-    assert filled.ok("column", "backend", "images", "--convert").startswith("Everything of images")
+    assert filled.ok("column", "backend", "images", "--convert").startswith("All readable data of images")
     assert filled.json("log")["head"] == before
     assert filled.json("status")["clean"]
     filled.ok("fsck", "--data")
@@ -103,7 +103,7 @@ def test_a_file_in_use_is_said(filled: Shell) -> None:
         assert reader["images", "a"] is not None
         result = filled.run("column", "backend", "images", "toy", "--convert")
         assert result.exit_code == 0
-        assert "1 old file stayed" in result.stderr
+        assert "1 old file could not be removed" in result.stderr
         assert filled.json("column", "backend", "images")["backend"] == "toy"
     assert filled.json("column", "backend", "images", "--convert")["removed_files"] == 1
 

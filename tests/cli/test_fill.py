@@ -66,7 +66,7 @@ def test_shapes_as_people_write_them(empty: Shell, words: list[str], shape: list
 
 @pytest.mark.parametrize("words", [["3,,4"], ["3x"], ["3.5"], ["a"], ["3", "b"], ["1" * 30], ["-", "3"]])
 def test_what_is_no_shape(empty: Shell, words: list[str]) -> None:
-    empty.fails(2, "column", "create", "c", "UINT8", *words, text="is no shape")
+    empty.fails(2, "column", "create", "c", "UINT8", *words, text="is not a shape")
     assert empty.json("status")["clean"]
 
 
@@ -82,7 +82,7 @@ def test_import_a_folder(empty: Shell, tmp_path: Path) -> None:
     empty.ok("column", "create", "images", "UINT8", 7, 5)
     result = empty.run("import", "images", tmp_path / "in")
     assert result.stdout == "Imported 3 samples into images from 3 files, 105 bytes\n"
-    assert result.stderr == "Left out 1 file that nothing reads for such a column: .md (1)\n"
+    assert result.stderr == "Skipped 1 file that no plugin reads for this kind of column: .md (1)\n"
     assert empty.ok("ls", "images") == "a_x\nb\ndeep/er\n"
     with Repository(empty.path) as repository:
         writer = repository.checkout(write=True)
@@ -218,7 +218,7 @@ def test_nothing_to_import(filled: Shell, tmp_path: Path) -> None:
     (tmp_path / "none").mkdir()
     filled.fails(1, "import", "images", tmp_path / "none", text="there is no file in")
     (tmp_path / "none" / "x.md").write_text("x")
-    filled.fails(1, "import", "images", tmp_path / "none", text="nothing reads the files in")
+    filled.fails(1, "import", "images", tmp_path / "none", text="no plugin reads the files in")
     filled.fails(3, "import", "images", tmp_path / "nowhere", text="nowhere")
 
 
@@ -318,7 +318,7 @@ def test_restore_a_column_that_was_removed(filled: Shell) -> None:
     assert filled.json("status")["clean"]
     filled.ok("column", "remove", "images")
     filled.ok("column", "create", "images", "FLOAT64", 2)
-    filled.fails(1, "restore", "images", "b", text="is another one")
+    filled.fails(1, "restore", "images", "b", text="is a different column")
     filled.ok("restore", "images")
     assert filled.json("status")["clean"]
 

@@ -163,7 +163,7 @@ def test_the_options_of_gits_log(history: Shell) -> None:
     assert history.ok("log", "--oneline", "..master~1") == ""
     assert subjects(history.ok("log", "--oneline", "master~3..master~1", "--column", "other")) == ["Two"]
     history.fails(3, "log", "nope..master", text="nope")
-    history.fails(2, "log", "master~1...master", text="A...B is not known here")
+    history.fails(2, "log", "master~1...master", text="A...B is not supported")
     history.fails(2, "log", "-n", "-1")
     history.ok("checkout", "-b", "side", "master~2")
     change(history, 9, "s")
@@ -234,7 +234,7 @@ def test_log_of_a_time(history: Shell) -> None:
     last = history.json("log", "-1")["commits"][0]["time"]
     assert history.json("log", "--since", last, "--until", "now")["commits"][0]["message"] == "Four"
     assert len(history.json("log", "--since", "today", "-2", "--column", "labels")["commits"]) <= 2
-    history.fails(2, "log", "--since", "last full moon", text="is no date: write 2026-11-29")
+    history.fails(2, "log", "--since", "last full moon", text="is not a date: write 2026-11-29")
 
 
 def test_log_of_a_column_and_a_sample(history: Shell) -> None:

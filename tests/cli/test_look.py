@@ -26,7 +26,7 @@ def test_status_reads_like_gits(filled: Shell, tmp_path: Path) -> None:
     assert filled.ok("status") == (
         "On branch master\n\nChanges to be committed:\n"
         '  (use "hangar commit" to commit them)\n'
-        '  (use "hangar restore COLUMN" to bring a column back as it was committed)\n'
+        '  (use "hangar restore COLUMN" to restore a column from the last commit)\n'
         '  (use "hangar column remove COLUMN" to remove a new column)\n'
         '  (use "hangar restore ." to drop all of them)\n'
         "        changed:         images  1 added, 1 changed, 1 deleted\n"
@@ -250,7 +250,7 @@ def test_export_what_is_asked_for(filled: Shell, tmp_path: Path) -> None:
 def test_export_options(filled: Shell, tmp_path: Path) -> None:
     result = filled.run("export", "images", "-f", "jpg", "--quality", "50", "-o", tmp_path / "out")
     assert result.exit_code == 0
-    assert "only nearly" in result.stderr
+    assert "jpg is lossy" in result.stderr
     filled.fails(2, "export", "images", "--quality", "50", "-o", tmp_path / "out", text="choose one with -f")
     filled.fails(2, "export", "images", "-f", "jpg", "--qualty", "50", "-o", tmp_path / "out", text="--quality")
     filled.fails(1, "export", "images", "-f", "png", "--quality", "50", "-o", tmp_path / "out2", text="for JPEG")

@@ -142,7 +142,7 @@ def test_a_traceback_is_shown_to_those_who_ask_for_it(empty: Shell) -> None:
     [
         ("stauts", "Did you mean status?"),
         ("comit", "Did you mean commit?"),
-        ("xyzzy", "no command of 'hangar'."),
+        ("xyzzy", "is not a command of 'hangar'."),
         *HINTS.items(),
     ],
 )
@@ -236,7 +236,7 @@ def test_what_nobody_foresaw_is_a_line_too(empty: Shell, monkeypatch: pytest.Mon
         raise ZeroDivisionError("oops")
 
     monkeypatch.setattr(hangar.Repository, "status", fail)
-    text = empty.fails(1, "status", text="this should not have happened: ZeroDivisionError('oops')")
+    text = empty.fails(1, "status", text="internal error: ZeroDivisionError('oops')")
     assert "`hangar -v`" in text
     result = empty.run("status", env={"HANGAR_DEBUG": "1"})
     assert "Traceback" in result.stderr
@@ -333,7 +333,7 @@ def test_words_that_are_no_utf8(filled: Shell, path: tuple[str, ...]) -> None:
         result = filled.run(*path, *line, input="")
         assert result.exit_code in (0, 1, 2, 3, 4, 5, 9), result.output
         assert "Traceback" not in result.output
-        assert "this should not have happened" not in result.output, result.output
+        assert "internal error" not in result.output, result.output
         assert STRANGE[0] not in result.output
 
 

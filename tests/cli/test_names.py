@@ -31,7 +31,7 @@ def test_samples_are_written_as_they_are_typed(mixed: Shell) -> None:
     for text in mixed.ok("ls", "labels").split():
         assert mixed.ok("show", f":labels/{text}")
     mixed.fails(3, "show", "master:labels/int:7", text="no sample 'int:7'")
-    mixed.fails(2, "show", "master:labels/int:x", text="int: is followed by a number")
+    mixed.fails(2, "show", "master:labels/int:x", text="int: must be followed by a number")
     mixed.fails(2, "show", "master:labels/5", text="write int:5 or str:5")
     mixed.ok("rm", "labels", "int:5")
     assert mixed.json("ls", "labels")["samples"] == [10, "007", "5", "7", "cat"]
@@ -49,7 +49,7 @@ def test_a_name_that_two_keys_answer_to_must_be_written_out(mixed: Shell, tmp_pa
     assert mixed.json("status")["clean"]
     mixed.ok("rm", "labels", "str:5")
     assert mixed.ok("ls", "--changed") == "- labels/str:5\n"
-    mixed.fails(2, "restore", "labels", "cat", "int:x", text="int: is followed by a number")
+    mixed.fails(2, "restore", "labels", "cat", "int:x", text="int: must be followed by a number")
     mixed.ok("rm", "labels", "int:5")
     mixed.fails(2, "restore", "labels", "5", text="write int:5 or str:5")
     mixed.ok("restore", "labels", "int:5")
@@ -69,7 +69,7 @@ def test_patterns(mixed: Shell, tmp_path: Path) -> None:
     assert mixed.json("ls", "labels", "*", "-n", 2)["samples"] == [5, 10]
     assert mixed.ok("ls", "labels", "-n", "1") == "int:5\n"
     mixed.fails(3, "ls", "labels", "x*", text="no sample of column 'labels' matches 'x*'")
-    mixed.fails(2, "ls", "labels", "master", "other", text="one REV")
+    mixed.fails(2, "ls", "labels", "master", "other", text="only one REV")
     mixed.fails(2, "ls", "--changed", "labels", "x*", text="no PATTERN")
     mixed.fails(3, "rm", "labels", "cat", "x*")
     assert mixed.json("rm", "labels", "*7", "cat")["removed"] == ["007", "7", "cat"]
@@ -98,7 +98,7 @@ def test_restore_everything(filled: Shell) -> None:
     filled.ok("column", "create", "new", "STR")
     filled.ok("column", "attributes", "images", "unit=mm")
     filled.fails(2, "restore", ".", "a", text="takes no SAMPLE")
-    assert filled.ok("restore", ".") == "Dropped all that was staged on branch master: 2 columns changed\n"
+    assert filled.ok("restore", ".") == "Dropped all staged changes of branch master: 2 columns changed\n"
     assert filled.json("status")["clean"]
     filled.ok("column", "rename", "images", "pictures")
     filled.ok("rm", "pictures", "a")
@@ -142,5 +142,5 @@ def test_removing_a_column_says_whether_it_can_be_brought_back(filled: Shell) ->
     result = filled.run("column", "remove", "new")
     assert (result.stdout, result.stderr) == (
         "Removed column new (1 sample)\n",
-        "It was never committed, so it cannot be brought back\n",
+        "It was never committed, so it cannot be restored\n",
     )

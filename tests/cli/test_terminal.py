@@ -124,7 +124,7 @@ def test_removing_what_was_never_committed_is_asked_for(filled: Shell) -> None:
         writer.close()
     shown = on_terminal(filled.path, "column", "remove", "new", keys=[("[y/N]", "\n")])
     assert shown.code == 1
-    assert "was never committed: its 1 sample cannot be brought back" in shown.text
+    assert "was never committed: its 1 sample cannot be restored" in shown.text
     assert filled.ok("ls", "new") == "a\n"
     assert on_terminal(filled.path, "column", "remove", "new", "--yes").code == 0
     # What was committed can be brought back, and is removed without a question.

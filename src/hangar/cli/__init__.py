@@ -1,4 +1,4 @@
-"""The command line: one file a command. Nothing but :func:`main` is meant for others."""
+"""The command line, with one file for each command. Only :func:`main` is used from outside."""
 
 from __future__ import annotations
 

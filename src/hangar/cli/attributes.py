@@ -1,4 +1,4 @@
-"""``hangar column attributes``, and how attributes are written for people."""
+"""``hangar column attributes``, and attributes as readable text."""
 
 from __future__ import annotations
 
@@ -27,7 +27,7 @@ def _text(value: Any) -> str:
 
 
 def parse_value(text: str) -> Any:
-    """The value that a person means: what is JSON (a number, true, a list ...) is that, anything else is text."""
+    """Parse a typed value: valid JSON (a number, true, a list ...) is decoded, anything else is text."""
     try:
         value = json.loads(text, parse_constant=_no_constant)
     except (ValueError, RecursionError):
@@ -36,27 +36,27 @@ def parse_value(text: str) -> Any:
 
 
 def _no_constant(name: str) -> None:
-    raise ValueError(f"{name} is no JSON")
+    raise ValueError(f"{name} is not JSON")
 
 
 def _pair(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not equals or not key:
-        raise click.UsageError(f"{text!r} is no attribute: write KEY=VALUE")
+        raise click.UsageError(f"{text!r} is not an attribute: write KEY=VALUE")
     return key, parse_value(value)
 
 
 @click.command("attributes", cls=Command)
 @click.argument("name", shell_complete=complete.columns)
 @click.argument("pairs", nargs=-1, metavar="[KEY=VALUE]...")
-@click.option("--unset", multiple=True, metavar="KEY", help="Take this attribute away.")
+@click.option("--unset", multiple=True, metavar="KEY", help="Remove this attribute.")
 @json_option
 @pass_state
 def attributes(state: State, name: str, pairs: tuple[str, ...], unset: tuple[str, ...], as_json: bool) -> None:
-    """Show what is said about the column NAME (units, class names), or say it.
+    """Show or set the attributes (metadata such as units or class names) of the column NAME.
 
-    VALUE is taken as JSON where it is that: a number, true, false, a list or a map. Anything else is text; text that looks like JSON
-    stands in double quotes. Attributes are staged, committed and versioned with the column.
+    VALUE is parsed as JSON if it is valid JSON: a number, true, false, a list or a map. Anything else is text. Put text
+    that looks like JSON in double quotes. Attributes are staged, committed and versioned with the column.
 
     For example:
       hangar column attributes labels unit=mm scale=0.5

@@ -15,7 +15,7 @@ __all__ = ["command"]
 
 
 class BranchGroup(SuggestingGroup):
-    """Takes ``branch NAME [REV]`` and ``branch -m`` as git does: what is no command, nor like one, is the name of a new branch."""
+    """Accepts ``branch NAME [REV]`` and ``branch -m`` as git does: a word that is no command is a new branch."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse; ``-m`` is the command ``rename``."""
@@ -43,14 +43,12 @@ class BranchGroup(SuggestingGroup):
     invoke_without_command=True,
     hints={"rm": "Did you mean delete?", "remove": "Did you mean delete?", "mv": "Did you mean rename?"},
 )
-@click.option(
-    "-d", "gone", metavar="NAME", hidden=True, help="As `branch delete NAME`, for those whose fingers know git."
-)
-@click.option("-D", "gone_for_sure", metavar="NAME", hidden=True, help="As `branch delete -f NAME`.")
+@click.option("-d", "gone", metavar="NAME", hidden=True, help="Same as `branch delete NAME`, as in git.")
+@click.option("-D", "gone_for_sure", metavar="NAME", hidden=True, help="Same as `branch delete -f NAME`.")
 @json_option
 @click.pass_context
 def command(ctx: click.Context, gone: str | None, gone_for_sure: str | None, as_json: bool) -> None:
-    """List, create, rename and delete branches. Alone it lists them, and with a NAME it creates one.
+    """List, create, rename and delete branches. Without arguments it lists them; with a NAME it creates one.
 
     For example:
       hangar branch
@@ -70,9 +68,9 @@ def command(ctx: click.Context, gone: str | None, gone_for_sure: str | None, as_
 @pass_state
 @paged
 def list_(state: State, as_json: bool) -> None:
-    """List all branches; the branch to write has a star.
+    """List all branches; the current branch has a star.
 
-    JSON: branch (the one to write), branches (name, digest or "", message).
+    JSON: branch (the current one), branches (name, digest or "", message).
     """
     from hangar.digest import Digest
     from hangar.history import branch_refs
@@ -105,7 +103,7 @@ def list_(state: State, as_json: bool) -> None:
 @json_option
 @pass_state
 def create(state: State, name: str, rev: str | None, as_json: bool) -> None:
-    """Create the branch NAME at the commit REV; by default at the last of the branch to write. Does not switch to it.
+    """Create the branch NAME at REV, by default the last commit of the current branch. Does not switch to it.
 
     JSON: name, digest.
     """
@@ -122,9 +120,9 @@ def create(state: State, name: str, rev: str | None, as_json: bool) -> None:
 @json_option
 @pass_state
 def rename(state: State, names: tuple[str, ...], as_json: bool) -> None:
-    """Give the branch OLD, by default the branch to write, the name NEW. `branch -m` does the same.
+    """Rename the branch OLD, by default the current branch, to NEW. `branch -m` does the same.
 
-    What is staged on it, and its reflog, go along.
+    Its reflog and its staged changes are kept.
 
     JSON: name, renamed_from, digest.
     """
@@ -144,13 +142,13 @@ def rename(state: State, names: tuple[str, ...], as_json: bool) -> None:
 
 @command.command("delete")
 @click.argument("name", shell_complete=complete.branches)
-@click.option("-f", "--force", is_flag=True, help="Even if no other branch has its commits.")
+@click.option("-f", "--force", is_flag=True, help="Delete it even if no other branch contains its commits.")
 @json_option
 @pass_state
 def delete(state: State, name: str, force: bool, as_json: bool) -> None:
     """Delete the branch NAME.
 
-    JSON: name, digest (where it stood).
+    JSON: name, digest (of its last commit).
     """
     gone = state.repository.remove_branch(name, force_delete=force)
     if as_json:

@@ -17,15 +17,15 @@ __all__ = ["command"]
 @click.argument("branch", shell_complete=complete.branches)
 @click.argument("rev", required=False, shell_complete=complete.revisions)
 @click.option(
-    "-b", "create", is_flag=True, help="Create BRANCH first, at REV or at the last commit of the branch to write."
+    "-b", "create", is_flag=True, help="First create BRANCH, at REV or at the last commit of the current branch."
 )
 @json_option
 @pass_state
 def command(state: State, branch: str, rev: str | None, create: bool, as_json: bool) -> None:
-    """Choose the branch to write: what commands stage and commit goes there.
+    """Switch the current branch: the branch that commands stage and commit to.
 
-    There is no working directory, so nothing else changes. A new branch that begins at the last commit takes along what is staged.
-    Older commits are read by naming them: `hangar export COLUMN REV`, `hangar ls COLUMN REV`, `hangar show REV`.
+    There is no working directory, so nothing else changes. A new branch at the last commit keeps the staged changes.
+    To read other commits, name them: `hangar export COLUMN REV`, `hangar ls COLUMN REV`, `hangar show REV`.
 
     For example:
       hangar checkout master
@@ -35,7 +35,7 @@ def command(state: State, branch: str, rev: str | None, create: bool, as_json: b
     JSON: branch, created.
     """
     if rev is not None and not create:
-        raise click.UsageError("REV is where a new branch begins: it goes with -b")
+        raise click.UsageError("REV is the start of a new branch: it needs -b")
     repository = state.repository
     before = repository.head().write_branch
     if not create and not state.stores.refs.exists(f"heads/{branch}"):
@@ -58,7 +58,7 @@ def command(state: State, branch: str, rev: str | None, create: bool, as_json: b
 
 
 def _uncommitted(staged: str, current: str) -> str:
-    first = "" if staged == current else f"go there first with `hangar checkout {staged}`, and "
+    first = "" if staged == current else f"switch to it with `hangar checkout {staged}`, and "
     return (
         f"there are uncommitted changes on branch {staged!r}: {first}commit them with `hangar commit`, "
         "or drop them all with `hangar restore .`"
@@ -66,7 +66,7 @@ def _uncommitted(staged: str, current: str) -> str:
 
 
 def _no_branch(state: State, name: str) -> Exception:
-    """The error for what is no branch: a commit by another name, or nothing."""
+    """The error for a name that is not a branch: it may be another kind of revision, or nothing."""
     try:
         state.repository.resolve(name)
     except RevisionNotFoundError:
@@ -74,5 +74,6 @@ def _no_branch(state: State, name: str) -> Exception:
 
         return unknown_branch(state.stores.refs, name)
     return RevisionNotFoundError(
-        f"{name!r} is a commit and no branch, so nothing can be written to it: `hangar checkout -b NAME {name}` begins a branch there"
+        f"{name!r} is a commit and not a branch, so it cannot be written to: "
+        f"create a branch there with `hangar checkout -b NAME {name}`"
     )

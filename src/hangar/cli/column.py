@@ -1,4 +1,4 @@
-"""``hangar column create``, ``remove``, ``list``, ``rename``; ``attributes`` and ``backend`` are in files of their own."""
+"""``hangar column create``, ``remove``, ``list``, ``rename``; ``attributes`` and ``backend`` have their own files."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ COMPLETED_DTYPES: Final = (
 
 
 class DtypeType(click.ParamType):  # type: ignore[type-arg]
-    """A dtype as people write it: ``UINT8``, ``float``, ``f4``, ``np.float32``, ``torch.float32``; or ``STR`` or ``BYTES``."""
+    """A dtype in any usual spelling (``UINT8``, ``float``, ``f4``, ``np.float32``, ``torch.float32``, ``STR``)."""
 
     name = "dtype"
 
@@ -46,12 +46,12 @@ class DtypeType(click.ParamType):  # type: ignore[type-arg]
         return dtype
 
     def shell_complete(self, ctx: click.Context, param: click.Parameter, incomplete: str) -> list[CompletionItem]:
-        """The names of the help that begin so."""
+        """The dtype names that begin with ``incomplete``."""
         return [CompletionItem(name) for name in COMPLETED_DTYPES if name.startswith(incomplete.upper())]
 
 
 def schema_text(column: Any) -> str:
-    """What a column holds, for people: ``'uint8 28 x 28'``."""
+    """The schema of a column as readable text, such as ``'uint8 28 x 28'``."""
     text = str(column.column_type)
     if text == "ndarray":
         shape = " x ".join(map(str, column.shape))
@@ -98,10 +98,10 @@ def command() -> None:
 
 
 def _shape(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> tuple[int, ...]:
-    """A shape as people write it: ``28 28``, ``28,28``, ``28x28`` or, in quotes, ``(28, 28)``."""
+    """A shape in any usual spelling: ``28 28``, ``28,28``, ``28x28`` or, in quotes, ``(28, 28)``."""
     text = " ".join(words)
     if _SHAPE.fullmatch(text) is None:
-        raise click.BadParameter(f"{text!r} is no shape: write 28 28, 28,28 or 28x28", ctx, parameter)
+        raise click.BadParameter(f"{text!r} is not a shape: write 28 28, 28,28 or 28x28", ctx, parameter)
     return tuple(map(int, re.findall("[0-9]+", text)))
 
 
@@ -110,11 +110,11 @@ def _shape(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...
 @click.argument("dtype", type=DtypeType(), metavar="DTYPE")
 @click.argument("shape", nargs=-1, metavar="[SHAPE]...", callback=_shape)
 @click.option(
-    "--variable-shape", is_flag=True, help="Samples differ in shape; SHAPE is the largest extent of each dimension."
+    "--variable-shape", is_flag=True, help="Samples may differ in shape; SHAPE is the maximum in each dimension."
 )
 @click.option("--contains-subsamples", is_flag=True, help="Each sample holds named subsamples.")
 @click.option(
-    "--backend", metavar="TAG", help="Where new data goes on this machine; default: chosen by dtype and shape."
+    "--backend", metavar="TAG", help="Storage backend for new data on this machine. Default: chosen by dtype and shape."
 )
 @json_option
 @pass_state
@@ -130,9 +130,9 @@ def create(
 ) -> None:
     """Create the column NAME for arrays of DTYPE and SHAPE, for text (STR) or for BYTES.
 
-    DTYPE, in any case: BOOL, INT8 to INT64, UINT8 to UINT64, FLOAT16, FLOAT32, FLOAT64, COMPLEX64, COMPLEX128, BFLOAT16, FLOAT8_..., STR,
-    BYTES; as NumPy and torch write them too (f4, np.float32, torch.float32). Without SHAPE each sample is a single number; 28 28, 28,28
-    and 28x28 are the same SHAPE.
+    DTYPE, in any case: BOOL, INT8 to INT64, UINT8 to UINT64, FLOAT16, FLOAT32, FLOAT64, COMPLEX64, COMPLEX128,
+    BFLOAT16, FLOAT8_..., STR, BYTES. The spellings of NumPy and torch work too (f4, np.float32, torch.float32). Without
+    SHAPE each sample is a single number. 28 28, 28,28 and 28x28 are the same SHAPE.
 
     For example:
       hangar column create images UINT8 28 28
@@ -140,7 +140,8 @@ def create(
       hangar column create labels INT64
       hangar column create captions STR
 
-    JSON: name, type, layout, dtype, shape, variable_shape, backend, samples, subsamples (null in a flat column), attributes.
+    JSON: name, type, layout, dtype, shape, variable_shape, backend, samples, subsamples (null in a flat column),
+    attributes.
     """
     if dtype in TEXT_DTYPES and (shape or variable_shape):
         raise click.UsageError(f"{dtype.upper()} columns have no shape")
@@ -160,36 +161,34 @@ def create(
 
 @command.command("remove")
 @click.argument("name", shell_complete=complete.columns)
-@click.option("-y", "--yes", is_flag=True, help="Do not ask, even if it cannot be brought back.")
+@click.option("-y", "--yes", is_flag=True, help="Do not ask, even if the column cannot be restored.")
 @json_option
 @pass_state
 def remove(state: State, name: str, yes: bool, as_json: bool) -> None:
-    """Remove the column NAME with all its samples. What was committed stays in history.
+    """Remove the column NAME with all its samples. Committed samples stay in history.
 
-    A column that was never committed cannot be brought back: on a terminal you are asked first.
+    A column that was never committed cannot be restored: on a terminal the command asks first.
 
-    JSON: name, samples (how many it had), committed (whether the last commit has it, so that it can be brought back).
+    JSON: name, samples (how many it had), committed (whether the last commit has it, so that it can be restored).
     """
     with state.writer() as checkout:
         samples = len(checkout.columns[name])
         committed = _committed(state, name)
         if not committed and samples and not yes:
-            confirm(
-                f"Column {name} was never committed: its {count(samples, 'sample')} cannot be brought back. Remove it?"
-            )
+            confirm(f"Column {name} was never committed: its {count(samples, 'sample')} cannot be restored. Remove it?")
         checkout.columns.delete(name)
     if as_json:
         write_json({"name": name, "samples": samples, "committed": bool(committed)})
         return
     echo(f"Removed column {name} ({count(samples, 'sample')})")
     if committed:
-        echo(f"It can be brought back with `hangar restore {committed}`")
+        echo(f"Restore it with `hangar restore {committed}`")
     elif samples:
-        note("It was never committed, so it cannot be brought back")
+        note("It was never committed, so it cannot be restored")
 
 
 def _committed(state: State, name: str) -> str:
-    """The name that the last commit has for the column ``name`` of the staging area; ``''`` where it has none such."""
+    """Name in the last commit of the staged column ``name``; ``''`` if that commit does not have the column."""
     here = open_view(state, None)
     before = open_commit(state, here.commit).entries if here.commit else ()
     identity = here.entry(name).id
@@ -201,9 +200,9 @@ def _committed(state: State, name: str) -> str:
 @json_option
 @pass_state
 def list_(state: State, rev: str | None, as_json: bool) -> None:
-    """List the columns of the commit REV; by default as they are staged.
+    """List the columns of the commit REV; by default those of the staging area.
 
-    JSON: branch (null for a commit), commit, columns (each as `column create` says).
+    JSON: branch (null for a commit), commit, columns (each as in `column create`).
     """
     list_columns(open_view(state, rev), as_json)
 
@@ -214,7 +213,7 @@ def list_(state: State, rev: str | None, as_json: bool) -> None:
 @json_option
 @pass_state
 def rename(state: State, old: str, new: str, as_json: bool) -> None:
-    """Give the column OLD the name NEW. It stays the same column: older commits have it under its old name.
+    """Rename the column OLD to NEW. It stays the same column: older commits have it under its old name.
 
     JSON: name, renamed_from.
     """

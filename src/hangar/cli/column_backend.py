@@ -32,9 +32,9 @@ _WORDS: Final = {"true": True, "false": False, "none": None}
     "options",
     metavar="KEY=VALUE",
     multiple=True,
-    help="An option of the backend; numbers, true, false and none are understood.",
+    help="An option of the backend. Numbers, true, false and none are recognized.",
 )
-@click.option("--convert", is_flag=True, help="Move what is stored already too, in every commit.")
+@click.option("--convert", is_flag=True, help="Also convert stored data, of every commit.")
 @json_option
 @click.pass_context
 @pass_state
@@ -47,19 +47,20 @@ def command(
     convert: bool,
     as_json: bool,
 ) -> None:
-    """Show where new data of the column NAME goes on this machine, or choose the backend TAG for it.
+    """Show or choose the storage backend for new data of the column NAME on this machine.
 
-    Without TAG and --convert nothing is changed. What is stored already stays where it is, unless --convert moves it: all that any commit
-    holds of the column, and what is staged. No commit changes, and readers go on meanwhile. After an interrupt the same command goes on
-    where it was. Backends and their options are described in the documentation.
+    Without TAG and --convert nothing is changed. Stored data stays in its backend unless --convert is given, which
+    moves the data of the column in all commits and in the staging area. Commits do not change, and readers can
+    continue. After an interrupt the same command continues where it stopped. The documentation describes the backends
+    and their options.
 
     For example:
       hangar column backend images
       hangar column backend images 00 --option complib=blosc:zstd --option complevel=5
       hangar column backend images 10 --convert
 
-    JSON: name, backend, options; with --convert also converted (blobs), nbytes (of those), removed_files, removed_nbytes,
-    kept_files, damaged (digest, detail).
+    JSON: name, backend, options; with --convert also converted (blobs), nbytes (of those), removed_files,
+    removed_nbytes, kept_files, damaged (digest, detail).
     """
     given = dict(map(_option, options))
     if given and tag is None:
@@ -89,9 +90,9 @@ def _option(text: str) -> tuple[str, Any]:
     if not equals or not key:
         raise click.UsageError(f"--option takes KEY=VALUE, not {visible(text)}")
     if value.lower() in _WORDS:
-        # 'none' may be the word itself to a backend: it decides, since nothing else is meant by it.
+        # A backend may take 'none' as text: it decides.
         return key, _WORDS[value.lower()]
-    # No option is a number of more digits, and Python refuses to read thousands of them.
+    # No option has more digits, and Python refuses to parse thousands of them.
     return key, int(value) if value.isdecimal() and len(value) < _DIGITS else value
 
 
@@ -140,11 +141,11 @@ def _tell(done: ConvertReport) -> None:
     if done.converted:
         echo(f"Converted {count(done.converted, 'blob')} ({format_bytes(done.nbytes)}) of {name} to backend {to}")
     else:
-        echo(f"Everything of {name} that can be read lies in backend {to} already")
+        echo(f"All readable data of {name} is in backend {to} already")
     if done.removed_files:
         echo(f"Removed {count(done.removed_files, 'old file')}, {format_bytes(done.removed_nbytes)}")
     if done.kept_files:
-        note(f"{count(done.kept_files, 'old file')} stayed, because somebody reads: run it again later to remove them")
+        note(f"{count(done.kept_files, 'old file')} could not be removed, since readers use them: run this again later")
     for digest, detail in list(done.damaged.items())[:_SHOWN]:
         note(f"Not converted: blob {digest[:SHORT_DIGEST]}: {visible(detail)}")
     if len(done.damaged) > _SHOWN:

@@ -21,8 +21,8 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 TEMPLATE: Final = """{message}
-# Say what was done and why: a short line, an empty one, and then as much as it takes. Lines that begin
-# with '#' are left out, and an empty message aborts the commit.
+# Enter the commit message: a short first line, an empty line, and then the details. Lines that begin
+# with '#' are ignored, and an empty message aborts the commit.
 #
 {status}
 """
@@ -40,22 +40,32 @@ def _meta(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...
 
 @click.command("commit", cls=Command)
 @click.option(
-    "-m", "--message", "messages", multiple=True, metavar="TEXT", help="The message; several are its paragraphs."
+    "-m",
+    "--message",
+    "messages",
+    multiple=True,
+    metavar="TEXT",
+    help="The commit message. May be given more than once, for several paragraphs.",
 )
 @click.option(
-    "-a", "--all", is_flag=True, hidden=True, expose_value=False, help="Nothing: whatever is written is staged."
+    "-a",
+    "--all",
+    is_flag=True,
+    hidden=True,
+    expose_value=False,
+    help="Does nothing: all written changes are staged already.",
 )
 @click.option("--amend", is_flag=True, help="Replace the last commit of the branch.")
 @click.option("--no-edit", is_flag=True, help="With --amend: keep the message.")
-@click.option("--meta", multiple=True, metavar="KEY=VALUE", callback=_meta, help="A fact to store with the commit.")
+@click.option("--meta", multiple=True, metavar="KEY=VALUE", callback=_meta, help="Metadata to store with the commit.")
 @json_option
 @pass_state
 def command(
     state: State, messages: tuple[str, ...], amend: bool, no_edit: bool, meta: dict[str, str], as_json: bool
 ) -> None:
-    """Make the staged changes a commit on the branch.
+    """Commit the staged changes to the current branch.
 
-    Without -m your editor ($VISUAL or $EDITOR) is opened for the message.
+    Without -m your editor ($VISUAL or $EDITOR) opens for the message.
 
     For example:
       hangar commit -m "Relabel the sevens"
@@ -64,11 +74,11 @@ def command(
     JSON: branch, digest, parents, message, changes (column, state, added, deleted, mutated).
     """
     if no_edit and (messages or not amend):
-        raise click.UsageError("--no-edit goes with --amend, and without -m")
+        raise click.UsageError("--no-edit needs --amend, and cannot be combined with -m")
     report = state.repository.status()
     if report.clean and not amend:
         raise NothingToDoError(
-            "nothing to commit: `hangar import COLUMN PATH` and `hangar rm COLUMN SAMPLE` change what is staged"
+            "nothing to commit: stage changes with `hangar import COLUMN PATH` or `hangar rm COLUMN SAMPLE`"
         )
     before = _last_message(state, report) if amend else ""
     message = "\n\n".join(messages) if messages else before if no_edit else _edited(before, report)
@@ -81,14 +91,14 @@ def command(
 
 def _last_message(state: State, report: StatusReport) -> str:
     if not report.head:
-        raise InvalidStateError(f"branch {report.branch!r} has no commit yet that could be amended")
+        raise InvalidStateError(f"branch {report.branch!r} has no commit to amend")
     return state.repository.commit_info(report.head).message
 
 
 def _edited(before: str, report: StatusReport) -> str:
-    """What a person makes of the message in an editor."""
+    """The message after the user edited it in an editor."""
     if not any(os.environ.get(name) for name in ("VISUAL", "EDITOR")) and not sys.stdin.isatty():
-        raise click.UsageError("there is no terminal to edit a message on: give one with -m")
+        raise click.UsageError("there is no terminal for an editor: give the message with -m")
     status = "\n".join(f"# {click.unstyle(line)}".rstrip() for line in status_lines(report))
     text = click.edit(TEMPLATE.format(message=before, status=status), require_save=False, extension=".hangar-commit")
     lines = [line.rstrip() for line in (text or "").split("\n") if not line.startswith("#")]

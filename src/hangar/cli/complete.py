@@ -1,7 +1,7 @@
-"""What a shell can complete: names of columns, branches and samples of the repository at hand. Whatever goes wrong, there is nothing to say.
+"""Shell completion of columns, branches and samples of the current repository. On any error there are no completions.
 
-Of samples at most :data:`MOST_SAMPLES` are offered. They are found by binary search, so that a column of millions answers as fast as a
-small one.
+Of samples at most :data:`MOST_SAMPLES` are offered. They are found by binary search, so that a column of millions
+answers as fast as a small one.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ if TYPE_CHECKING:
 __all__ = ["MOST_SAMPLES", "branches", "columns", "revisions", "samples", "things"]
 
 MOST_SAMPLES: Final = 100
-"""Samples that are offered."""
+"""Most samples that are offered."""
 _MOST_DIGITS: Final = 20
 
 
@@ -62,8 +62,8 @@ def revisions(ctx: click.Context, parameter: click.Parameter, prefix: str) -> li
 
 
 def samples(ctx: click.Context, parameter: click.Parameter, prefix: str) -> list[str]:
-    """Samples of the column that was typed before, as they are staged."""
-    # Behind an option that still lacks its value click leaves the arguments where they are.
+    """Samples of the column that was typed before, from the staging area."""
+    # While an option lacks its value, click leaves the arguments in ctx.args.
     name, rev = ctx.params.get("column"), ctx.params.get("rev")
     if name is None and ctx.args:
         name, rev = ctx.args[0], next(iter(ctx.args[1:]), None)
@@ -108,7 +108,7 @@ def _samples(repository: Repository, rev: str | None, name: str, prefix: str) ->
 
 
 def _beginning(column: Any, prefix: str) -> list[SampleKey]:
-    """The first keys that a word which begins with ``prefix`` may stand for."""
+    """The first keys whose text begins with ``prefix``."""
     kind, colon, rest = prefix.partition(":")
     if colon and kind in ("int", "str"):
         found = _numbers(column, rest) if kind == "int" else _texts(column, rest)
@@ -118,7 +118,7 @@ def _beginning(column: Any, prefix: str) -> list[SampleKey]:
 
 
 def _position(column: Any, key: SampleKey) -> int:
-    """Position of the first key that is not before ``key``: integers come first."""
+    """Position of the first key that is not less than ``key``; integers come first."""
 
     def order(position: int) -> tuple[bool, Any]:
         found = column.at(position)
@@ -136,7 +136,7 @@ def _texts(column: Any, prefix: str) -> Iterator[SampleKey]:
 
 
 def _numbers(column: Any, prefix: str) -> Iterator[SampleKey]:
-    """Integers whose digits begin with ``prefix``: itself, then those with one digit more, and so on."""
+    """Integer keys whose digits begin with ``prefix``: the number itself, then those with one more digit, and so on."""
     if prefix and not (prefix.isascii() and prefix.isdigit() and (prefix == "0" or prefix[0] != "0")):
         return
     if not prefix:

@@ -15,14 +15,15 @@ __all__ = ["command"]
 @click.argument("shell", type=click.Choice(["bash", "zsh", "fish"]))
 @click.pass_context
 def command(ctx: click.Context, shell: str) -> None:
-    """Print the script that lets SHELL complete commands, options, columns and branches.
+    """Print the completion script of SHELL: for commands, options, columns, branches and samples.
 
-    To have it in every shell, add to
+    To load it in every shell, add this line to
       ~/.bashrc                         eval "$(hangar completion bash)"
       ~/.zshrc                          eval "$(hangar completion zsh)"
       ~/.config/fish/config.fish        hangar completion fish | source
     """
     found = get_completion_class(shell)
     assert found is not None
-    # The class of a shell would first start it to learn its version; the script is the same for all that are in use.
+    # ShellComplete.source, since the subclass for bash starts bash to read its version. The script is the same for all
+    # versions.
     echo(ShellComplete.source(found(ctx.find_root().command, {}, "hangar", "_HANGAR_COMPLETE")))

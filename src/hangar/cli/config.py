@@ -32,12 +32,13 @@ def _complete(ctx: click.Context, parameter: click.Parameter, prefix: str) -> li
 @json_option
 @pass_state
 def command(state: State, key: str | None, value: str | None, everywhere: bool, unset: bool, as_json: bool) -> None:
-    """Show or set who commits, user.name and user.email, and the size of a cache.
+    """Show or set configuration: user.name and user.email for commits, and cache.chunks.
 
-    cache.chunks is the memory for decoded chunks of compressed columns, such as 256M; 64M unless it is set, 0 for none.
+    cache.chunks is the size of the cache for decoded chunks of compressed columns, such as 256M. The default is 64M; 0
+    turns it off.
 
-    What a repository sets wins over your own configuration. Without KEY everything that is set is listed; with KEY its value is shown; with
-    VALUE it is set.
+    The configuration of a repository takes precedence over your own. Without KEY all values are listed. With KEY its
+    value is shown, and with VALUE it is set.
 
     For example:
       hangar config
@@ -62,7 +63,7 @@ def command(state: State, key: str | None, value: str | None, everywhere: bool, 
 
 
 def _repository_directory(state: State, *, needed: bool) -> Path | None:
-    """The ``.hangar`` here; None where there is none and none is needed."""
+    """The ``.hangar`` directory of this repository, or None if there is no repository and none is needed."""
     try:
         return Path(state.repository.path, ".hangar")
     except RepositoryNotFoundError:

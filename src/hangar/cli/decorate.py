@@ -1,4 +1,4 @@
-"""Commits as people see them: the branches that stand on one, in git's colours, and its time on the reader's clock."""
+"""Parts of a printed commit: its branches, in git's colours, and its time in the local time zone."""
 
 from __future__ import annotations
 
@@ -15,20 +15,20 @@ __all__ = ["Decoration", "local_time"]
 
 
 def local_time(text: str) -> str:
-    """A time in ISO 8601 as the clock of this machine shows it, such as ``2026-11-29 12:24:02 +0100``."""
+    """A time in ISO 8601 converted to the local time zone, such as ``2026-11-29 12:24:02 +0100``."""
     try:
         return datetime.fromisoformat(text).astimezone().strftime("%Y-%m-%d %H:%M:%S %z")
     except (ValueError, OverflowError, OSError):
-        return text  # beyond the calendar
+        return text  # outside the range of datetime
 
 
 class Decoration:
-    """How names of branches are shown.
+    """Formats the names of branches.
 
     Parameters
     ----------
     refs
-        Of the repository, to tell remote-tracking branches and the branch to write from others.
+        Refs of the repository, to tell remote-tracking branches and the current branch from others.
     """
 
     def __init__(self, refs: Refs) -> None:
@@ -38,13 +38,13 @@ class Decoration:
         self._current = refs.head().write_branch
 
     def branch(self, name: str) -> str:
-        """One branch: the one to write cyan, others green, remote-tracking ones red."""
+        """One branch: the current one cyan, others green, remote-tracking ones red."""
         remote = self._refs.get(name, "").startswith("remotes/")
         colour = "red" if remote else "cyan" if name == self._current else "green"
         return style(visible(name), colour, bold=True)
 
     def standing(self, names: Sequence[str]) -> str:
-        """The branches that stand on a commit, such as `` (master, other)``; empty where there are none."""
+        """The branches at a commit, such as `` (master, other)``; empty if there are none."""
         if not names:
             return ""
         between = style(", ", "yellow")

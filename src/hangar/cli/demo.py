@@ -22,11 +22,11 @@ from hangar.cli.state import State, pass_state
 __all__ = ["command"]
 
 PAUSE_SECONDS = 0.6
-"""After each step, where a person is watching."""
+"""Pause after each step, on a terminal."""
 
 
 class _Narrator:
-    """Tells the demonstration on the terminal, or does not."""
+    """Prints the steps of the demonstration, unless it is quiet."""
 
     def __init__(self, directory: Path, *, quiet: bool, pause: float) -> None:
         self._directory = directory
@@ -34,13 +34,13 @@ class _Narrator:
         self._pause = pause
 
     def say(self, text: str) -> None:
-        """Tell a paragraph."""
+        """Print a paragraph."""
         if not self._quiet:
             self._rest()
             echo("\n" + style(textwrap.fill(text, 100), "cyan"))
 
     def run(self, *words: str) -> None:
-        """Run a command as a shell would."""
+        """Print a command as it would be typed, and run it."""
         from hangar.cli.main import main
 
         self._show(f"$ {shlex.join(('hangar', *words))}")
@@ -52,7 +52,7 @@ class _Narrator:
             main.main(["--no-pager", "-C", str(self._directory), *words], standalone_mode=False)
 
     def python(self, code: str, action: Callable[[], None]) -> None:
-        """Show the code, then do it."""
+        """Print the code, then call ``action``, which does the same."""
         first, *others = textwrap.dedent(code).strip().split("\n")
         self._show("\n".join([f">>> {first}", *(f"{'...' if line[:1] == ' ' else '>>>'} {line}" for line in others)]))
         action()
@@ -73,10 +73,10 @@ class _Narrator:
 @json_option
 @pass_state
 def command(state: State, directory: Path | None, no_pause: bool, as_json: bool) -> None:
-    """See it all at work on scikit-learn's handwritten digits and photographs, each command as you would type it.
+    """Demonstrate Hangar on scikit-learn's handwritten digits and photographs, with each command as you would type it.
 
-    The repository is left in DIRECTORY, which is made when missing; without DIRECTORY it is made in a temporary one and removed again. Needs
-    scikit-learn and pillow: pip install 'hangar[demo]'.
+    The repository is created in DIRECTORY and stays there. Without DIRECTORY it is created in a temporary directory and
+    deleted at the end. Needs scikit-learn and Pillow: pip install 'hangar[demo]'.
 
     JSON: directory (null when it was temporary), first_commit, second_commit, samples, relabelled, compared, seconds.
     """
@@ -97,8 +97,8 @@ def command(state: State, directory: Path | None, no_pause: bool, as_json: bool)
         return
     echo()
     if directory is None:
-        echo("That was in a temporary directory, which is gone. To keep it: `hangar demo DIRECTORY`")
+        echo("The temporary repository was deleted. To keep it, run `hangar demo DIRECTORY`")
     else:
         echo(
-            f"The repository is in {visible(str(place))}: look around there with `hangar log`, `hangar ls` and `hangar show`."
+            f"The repository is in {visible(str(place))}: explore it with `hangar log`, `hangar ls` and `hangar show`."
         )

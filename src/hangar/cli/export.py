@@ -27,7 +27,7 @@ __all__ = ["command"]
     "--out",
     metavar="DIR",
     type=click.Path(path_type=Path),
-    help="The folder to write to; default: one named like the column.",
+    help="The folder to write to. Default: a folder with the name of the column.",
 )
 @click.option(
     "-s",
@@ -36,12 +36,12 @@ __all__ = ["command"]
     multiple=True,
     metavar="SAMPLE",
     shell_complete=complete.samples,
-    help="Only this sample, or those that match a pattern such as 'cat_*'; may be repeated.",
+    help="Export only this sample, or the samples that match a pattern such as 'cat_*'. May be repeated.",
 )
 @click.option("-f", "--format", "extension", metavar="SUFFIX", help="Format of the files: png, tif, npy, txt ...")
-@click.option("--plugin", metavar="NAME", help="What writes the files; default: chosen by format.")
+@click.option("--plugin", metavar="NAME", help="The plugin that writes the files. Default: chosen by format.")
 @click.option(
-    "--overwrite", is_flag=True, help="Write into a folder that is not empty; files of the same name are replaced."
+    "--overwrite", is_flag=True, help="Allow a folder that is not empty; files of the same name are replaced."
 )
 @json_option
 @click.pass_context
@@ -59,15 +59,19 @@ def command(
     as_json: bool,
     plugin_options: dict[str, Any],
 ) -> None:
-    """Write the samples of COLUMN into files, as the commit REV has them or as they are staged.
+    """Export the samples of COLUMN to files, from the commit REV or, without REV, from the staging area.
 
-    A file is named by its sample, or by the path it was imported from when that was remembered (--keep-names). In a column with subsamples a
-    sample becomes a folder, and each of its subsamples a file in it. Names that would lead out of the
-    folder, or that no file can have, are changed. Keys that the names cannot give back, such as integers, are told in the file .hangar-keys beside
-    them: importing the folder gives the samples as they were. The folder must be new or empty, or --overwrite given. Without -f the format is one that
-    loses nothing: png where it holds the array, else npy; txt; bin. Further options go to the plugin: jpg takes --quality 90.
+    A file is named by its sample key, or by the path that it was imported from if the import stored it (--keep-names).
+    In a column with subsamples a sample becomes a folder, and each subsample a file in it. Names that would lead out of
+    the folder, or that are invalid for files, are changed. Keys that file names cannot represent, such as integers, are
+    stored in the file .hangar-keys in the folder, so that importing the folder gives the same samples. The folder must
+    be new or empty, unless --overwrite is given.
 
-    Each file appears whole or not at all. An error, or Ctrl-C, leaves those that were written, and tells how many.
+    Without -f the format is lossless: png if it can hold the array, else npy; txt; bin. Other options are passed to the
+    plugin: jpg takes --quality 90.
+
+    Each file is written completely or not at all. After an error or Ctrl-C the files written so far stay, and their
+    number is shown.
 
     For example:
       hangar export images master~1 -o ../out
@@ -118,7 +122,7 @@ def command(
         )
         return
     if report.lossy:
-        note("jpg files hold the samples only nearly: use -f png for all of it")
+        note("jpg is lossy: the files differ slightly from the samples. Use -f png for exact copies")
     echo(f"Wrote {count(len(keys), 'sample')} of {column} to {visible(str(directory))}, {format_bytes(report.nbytes)}")
 
 

@@ -20,21 +20,24 @@ __all__ = ["command"]
 
 _MOST_SHOWN = 10
 _FEW = 5
-_SURPLUS = "These are bytes that the database does not know, of a batch that was not finished or is being written. The next writer writes over them."
+_SURPLUS = (
+    "The database does not know these bytes: they belong to a batch that was interrupted or is being written. The next "
+    "writer overwrites them."
+)
 
 
 @click.command("fsck", cls=Command)
-@click.option("--data", is_flag=True, help="Read all data too, and compare it with its digests.")
+@click.option("--data", is_flag=True, help="Also read all data and compare it with its digests.")
 @json_option
 @click.pass_context
 @pass_state
 def command(state: State, ctx: click.Context, data: bool, as_json: bool) -> None:
-    """Check that everything history and the staging area name is there, whole, and what it says it is.
+    """Verify the repository: everything that history and the staging area use exists and is undamaged.
 
-    Nothing is changed. The exit code is 6 when something is wrong.
+    Nothing is changed. The exit code is 6 if there is a problem.
 
-    JSON: problems (kind, digest, file, detail), notes (kind, file, detail), commits, nodes, blobs (how many were checked), data, unchecked (what needs a
-    package that is not installed).
+    JSON: problems (kind, digest, file, detail), notes (kind, file, detail), commits, nodes, blobs (how many were
+    checked), data, unchecked (columns that need a package that is not installed).
     """
     report = state.repository.fsck(data=data)
     if as_json:
@@ -72,7 +75,7 @@ def command(state: State, ctx: click.Context, data: bool, as_json: bool) -> None
 
 
 def _lines(problems: Sequence[Problem]) -> Iterator[str]:
-    """A line for each problem; of many of one kind in one file, as where the file is lost, the first few and their number."""
+    """A line for each problem. Of many of one kind in one file, the first few and their number."""
     groups: dict[tuple[str, str], list[Problem]] = {}
     for problem in problems:
         groups.setdefault((problem.kind, problem.file), []).append(problem)

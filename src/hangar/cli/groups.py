@@ -1,6 +1,7 @@
-"""What the commands are made of: help that keeps its examples, and groups.
+"""Base classes of commands and groups.
 
-A group imports a command when it is run, and knows what a mistyped one was meant to be.
+The help of a command keeps the lines of its examples. A group imports a command only when it is run, and suggests
+corrections of mistyped commands.
 """
 
 from __future__ import annotations
@@ -21,14 +22,14 @@ ROOT: Final = "hangar"
 
 
 class Entry(NamedTuple):
-    """A command: where it is, and what it does in a few words, so that help need not import it."""
+    """A command: its module and a short summary, so that the help of the group does not import it."""
 
     module: str
     summary: str
 
 
 def _keep_lines(text: str | None) -> str | None:
-    """``text`` with the mark that keeps click from rewrapping it before each paragraph with indented lines."""
+    r"""``text`` with click's mark ``\b`` before each paragraph with indented lines, which prevents rewrapping."""
     if text is None:
         return None
     paragraphs = inspect.cleandoc(text).split("\n\n")
@@ -45,14 +46,14 @@ class Command(click.Command):
 
 
 def nearest(word: str, known: Mapping[str, object] | list[str]) -> list[str]:
-    """Those of ``known`` that ``word`` may have been meant to be, the likeliest first."""
+    """The entries of ``known`` that are similar to ``word``, the most similar first."""
     import difflib
 
     return difflib.get_close_matches(word, list(known), 3, 0.65)
 
 
 class LazyCommands(MutableMapping[str, click.Command]):
-    """Commands by name; each is imported when it is asked for."""
+    """Commands by name; each is imported at its first use."""
 
     def __init__(self, entries: Mapping[str, Entry]) -> None:
         self._entries = entries
@@ -79,12 +80,12 @@ class LazyCommands(MutableMapping[str, click.Command]):
 
 
 class SuggestingGroup(click.Group):
-    """A group that says what a command it does not have may have been meant to be.
+    """A group that suggests similar commands for an unknown one.
 
     Attributes
     ----------
     hints
-        What to say of words that users of other tools try.
+        Advice for words that users of other tools try.
     """
 
     command_class = Command
@@ -96,21 +97,21 @@ class SuggestingGroup(click.Group):
         self.hints = dict(hints or {})
 
     def list_commands(self, ctx: click.Context) -> list[str]:
-        """Names of the commands, in the order they were defined."""
+        """Names of the commands, in the order of their definition."""
         return list(self.commands)
 
     def resolve_command(
         self, ctx: click.Context, args: list[str]
     ) -> tuple[str | None, click.Command | None, list[str]]:
-        """As click does, with a better word for a command that does not exist."""
+        """The same as in click, with a better message for an unknown command."""
         name = args[0]
         if self.get_command(ctx, name) is None and not ctx.resilient_parsing and not name.startswith("-"):
             ctx.fail(self.unknown(ctx, name))
         return super().resolve_command(ctx, args)
 
     def unknown(self, ctx: click.Context, name: str) -> str:
-        """What to say of the unknown command ``name``."""
-        text = f"{name!r} is no command of {ctx.command_path!r}."
+        """The message for the unknown command ``name``."""
+        text = f"{name!r} is not a command of {ctx.command_path!r}."
         if name in self.hints:
             return f"{text} {self.hints[name]}"
         found = nearest(name, self.list_commands(ctx))

@@ -26,7 +26,7 @@ def _commands(ctx: click.Context, parameter: click.Parameter, prefix: str) -> li
 @click.argument("words", nargs=-1, metavar="[COMMAND]...", shell_complete=_commands)
 @click.pass_context
 def command(ctx: click.Context, words: tuple[str, ...]) -> None:
-    """Show the help of COMMAND, as COMMAND --help does.
+    """Show the help of COMMAND, like COMMAND --help.
 
     For example:
       hangar help

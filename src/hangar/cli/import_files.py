@@ -32,12 +32,12 @@ __all__ = ["command"]
     "--branch",
     metavar="NAME",
     shell_complete=complete.branches,
-    help="The branch to import into; default: the branch to write.",
+    help="The branch to import into. Default: the current branch.",
 )
-@click.option("--plugin", metavar="NAME", help="What reads the files; default: chosen by suffix.")
-@click.option("--overwrite", is_flag=True, help="Replace samples that exist.")
-@click.option("--int-keys", is_flag=True, help="A file named by a plain number becomes that integer key.")
-@click.option("--keep-names", is_flag=True, help="Remember the path of each file in the text column COLUMN_path.")
+@click.option("--plugin", metavar="NAME", help="The plugin that reads the files. Default: chosen by suffix.")
+@click.option("--overwrite", is_flag=True, help="Replace existing samples.")
+@click.option("--int-keys", is_flag=True, help="Use a numeric file name as an integer key.")
+@click.option("--keep-names", is_flag=True, help="Store the path of each file in the text column COLUMN_path.")
 @json_option
 @click.pass_context
 @pass_state
@@ -54,20 +54,26 @@ def command(
     as_json: bool,
     plugin_options: dict[str, Any],
 ) -> None:
-    """Bring the file PATH, or all files of the folder PATH, into COLUMN.
+    """Import the file PATH, or all files of the folder PATH, into COLUMN.
 
-    A file becomes the sample named by its path below PATH, without suffix; characters that no key may have become _. Two files of one name
-    are an error. In a column with subsamples a folder is a sample, and each file in it a subsample. Hidden files are left out, as are files that
-    nothing reads for this kind of column, which is said.
+    The sample key of a file is its path below PATH, without suffix. Characters that are not allowed in keys become _.
+    Two files with the same key are an error. In a column with subsamples a folder is a sample, and each file in it a
+    subsample. Hidden files are skipped. So are files that no plugin can read for this kind of column, and a message
+    lists them.
 
-    Files are stored in sorted order. A file that cannot be read or does not fit the column, or Ctrl-C, ends the import; what came before stays
-    staged, and is told. The same command goes on from there (once the file is mended): a sample that is there already with the same content is
-    passed over, one with another content is an error unless --overwrite is given. To drop all that is staged: hangar restore . (with the dot).
+    Files are imported in sorted order. A file that cannot be read or does not fit the column, or Ctrl-C, ends the
+    import. The samples imported so far stay staged. The same command continues from there (after you repaired the
+    file): existing samples with equal content are skipped, and different content is an error unless --overwrite is
+    given. To drop all staged changes, run: hangar restore . (with the dot).
 
-    Array columns take images (png, jpg, bmp, tif, webp, ppm ...), .npy, and .npz, whose arrays become PATH/NAME; text columns .txt in
-    UTF-8; bytes columns any file as it is. Further options go to the plugin, and are checked before a file is read. Images give the samples as
-    stored, so that one with a palette gives its indices; what cannot be given so is refused. --mode RGB converts (L, RGBA ..., in any case),
-    --bits 8 keeps the 8 highest bits of deeper samples, --upright true turns as the camera says, --frame 0 chooses one of several.
+    Array columns take images (png, jpg, bmp, tif, webp, ppm ...), .npy, and .npz, whose arrays become PATH/NAME. Text
+    columns take .txt in UTF-8. Bytes columns take any file. Other options are passed to the plugin, and are checked
+    before any file is read.
+
+    Pixel values of images are imported as stored (of a palette image, the indices); images that cannot be decoded
+    exactly are refused. Options convert them: --mode RGB (or L, RGBA ..., in any case), --bits 8 keeps the 8 highest
+    bits of deeper samples, --upright true applies the orientation that the camera recorded, --frame 0 selects one image
+    of several.
 
     For example:
       hangar import images ../pictures
@@ -118,13 +124,15 @@ def command(
         )
         return
     if skipped:
-        note(f"Left out {count(len(skipped), 'file')} that nothing reads for such a column: {_suffixes(skipped)}")
+        note(
+            f"Skipped {count(len(skipped), 'file')} that no plugin reads for this kind of column: {_suffixes(skipped)}"
+        )
     _tell(column, report)
 
 
 def _tell(column: str, report: ImportReport) -> None:
     replaced = f" ({report.overwritten:,} replaced)" if report.overwritten else ""
-    there = f"; {report.unchanged:,} were there already" if report.unchanged else ""
+    there = f"; {report.unchanged:,} existed already" if report.unchanged else ""
     echo(
         f"Imported {count(report.samples, 'sample')}{replaced} into {column} from {count(report.files, 'file')}, "
         f"{format_bytes(report.nbytes)}{there}"
@@ -133,16 +141,16 @@ def _tell(column: str, report: ImportReport) -> None:
 
 @contextmanager
 def _where_it_stopped(work: FolderImport, files: int) -> Iterator[None]:
-    """Tell, of an import that ends early, what of it is staged."""
+    """When an import ends early, print how much of it is staged."""
     try:
         yield
     except (KeyboardInterrupt, HangarError) as error:
         done = work.report
         if done.files:
-            after = "The" if isinstance(error, KeyboardInterrupt) else "Once what follows is mended, the"
+            after = "The" if isinstance(error, KeyboardInterrupt) else "Once the next file is repaired, the"
             note(
                 f"Stopped: {done.files:,} of {count(files, 'file')} are staged, the last {done.last}. "
-                f"{after} same command goes on from there"
+                f"{after} same command continues from there"
             )
         else:
             note(f"Stopped: none of {count(files, 'file')} is staged")
@@ -151,7 +159,7 @@ def _where_it_stopped(work: FolderImport, files: int) -> Iterator[None]:
 
 @contextmanager
 def _paths_column(checkout: WriterCheckout, column: Any, wanted: bool) -> Iterator[Any]:
-    """The column that remembers paths; one that was made for an import that brings nothing is taken away again."""
+    """The column for the paths of files. If it was created here and the import stores nothing, it is removed again."""
     if not wanted:
         yield None
         return
@@ -161,7 +169,8 @@ def _paths_column(checkout: WriterCheckout, column: Any, wanted: bool) -> Iterat
     paths: Any = checkout.add_str_column(name, contains_subsamples=nested) if made else checkout.columns[name]
     if paths.column_type != "str" or paths.contains_subsamples != nested:
         raise InvalidInputError(
-            f"column {name!r} holds {paths.column_type} and is {paths.column_layout}: not the paths of these files; rename it"
+            f"column {name!r} holds {paths.column_type} and is {paths.column_layout}, "
+            "so it cannot store the paths of these files; rename it"
         )
     try:
         yield paths
@@ -171,7 +180,7 @@ def _paths_column(checkout: WriterCheckout, column: Any, wanted: bool) -> Iterat
 
 
 def _no_column(checkout: WriterCheckout, name: str, sources: Sequence[Source]) -> ColumnNotFoundError:
-    """The error for a missing column, with the command that makes one for the first file that can be read."""
+    """The error for a missing column, with a command that creates it for the first readable file."""
     from hangar.external.fit import create_command
     from hangar.external.loading import first_value, plan_import
 
@@ -184,13 +193,13 @@ def _no_column(checkout: WriterCheckout, name: str, sources: Sequence[Source]) -
             except (HangarError, StopIteration):
                 continue
             return ColumnNotFoundError(
-                f"{text}: to make one for files like {job.source.path}, run `{create_command(name, value)}`"
+                f"{text}: to create one for files like {job.source.path}, run `{create_command(name, value)}`"
             )
     return ColumnNotFoundError(f"{text}: run `hangar column create {name} DTYPE [SHAPE]...`")
 
 
 def _suffixes(skipped: Sequence[Source]) -> str:
-    """Which suffixes were left out, the most frequent first."""
+    """The skipped suffixes, the most frequent first."""
     counts = Counter(Path(source.relative).suffix or "no suffix" for source in skipped)
     return visible(", ".join(f"{suffix} ({number:,})" for suffix, number in counts.most_common(5)))
 
@@ -198,4 +207,4 @@ def _suffixes(skipped: Sequence[Source]) -> str:
 def _nothing_found(path: Path, kind: str, skipped: Sequence[Source]) -> str:
     if not skipped:
         return f"there is no file in {path}"
-    return f"nothing reads the files in {path} for {kind} samples: {_suffixes(skipped)}"
+    return f"no plugin reads the files in {path} as {kind} samples: {_suffixes(skipped)}"

@@ -16,7 +16,7 @@ __all__ = ["command"]
 
 
 def _ask(question: str, default: str | None) -> str:
-    """An answer from whoever types; the default where that is an empty line, or nobody there."""
+    """Read an answer from stdin; an empty line, or the end of the input, means the default."""
     offered = f" [{visible(default)}]" if default else ""
     while True:
         click.echo(f"{question}{offered}: ", nl=False, err=True)
@@ -30,21 +30,23 @@ def _ask(question: str, default: str | None) -> str:
 
 
 def _confirm_overwrite(path: Path, yes: bool) -> None:
-    """Ask before a repository is deleted; where nobody can be asked, ``--yes`` must have been given."""
+    """Ask before a repository is deleted. Without a terminal, ``--yes`` is required."""
     if yes:
         return
     if not on_terminal():
         raise InvalidInputError(
-            f"--overwrite deletes the repository in {path} with all its history: add --yes to do that without being asked"
+            f"--overwrite deletes the repository in {path} with all its history: add --yes to confirm"
         )
     confirm(f"Delete the repository in {visible(str(path))} with all its history? It cannot be brought back.")
 
 
 @click.command("init", cls=Command)
 @click.argument("directory", required=False, type=click.Path(path_type=Path))
-@click.option("--name", help="Your name, for commits. Asked for when not given; default: that of your configuration.")
-@click.option("--email", help="Your email address, likewise.")
-@click.option("--overwrite", is_flag=True, help="Delete the repository that is here, with all its history, first.")
+@click.option(
+    "--name", help="Your name, for commits. Default: a question, which offers the name in your configuration."
+)
+@click.option("--email", help="Your email address, for commits. Default: as for --name.")
+@click.option("--overwrite", is_flag=True, help="First delete the existing repository with all its history.")
 @click.option("-y", "--yes", is_flag=True, help="With --overwrite: do not ask.")
 @json_option
 @pass_state
@@ -57,10 +59,9 @@ def command(
     yes: bool,
     as_json: bool,
 ) -> None:
-    """Make a repository here.
+    """Create a repository in the current directory, or in DIRECTORY, which is created if it is missing.
 
-    It lies in the folder .hangar of the current directory, or of DIRECTORY, which is made when missing. It has a branch, master, and no
-    commit yet.
+    The repository is the folder .hangar. It has one branch, master, and no commit yet.
 
     For example:
       hangar init
@@ -91,4 +92,4 @@ def command(
     if as_json:
         write_json({"path": made, "branch": branch})
     else:
-        echo(f"Made an empty repository in {visible(made)}")
+        echo(f"Created an empty repository in {visible(made)}")

@@ -28,7 +28,7 @@ __all__ = ["command"]
 
 
 class LogCommand(Command):
-    """Takes ``-5`` for ``-n 5``, as git does."""
+    """Accepts ``-5`` for ``-n 5``, as git does."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
         """Parse."""
@@ -44,15 +44,20 @@ class LogCommand(Command):
 
 @click.command("log", cls=LogCommand)
 @click.argument("rev", required=False, metavar="[REV | REV..REV]", shell_complete=complete.revisions)
-@click.option("--oneline", is_flag=True, help="One line a commit.")
+@click.option("--oneline", is_flag=True, help="Show each commit in one line.")
 @click.option(
-    "-n", "--max-count", "limit", type=click.IntRange(min=0), metavar="NUMBER", help="So many commits at most; -5 too."
+    "-n",
+    "--max-count",
+    "limit",
+    type=click.IntRange(min=0),
+    metavar="NUMBER",
+    help="Show at most NUMBER commits; -5 works too.",
 )
-@click.option("--graph", is_flag=True, help="Draw how the commits hang together.")
-@click.option("--stat", is_flag=True, help="Count what each commit changed, by column.")
+@click.option("--graph", is_flag=True, help="Draw the commit graph.")
+@click.option("--stat", is_flag=True, help="Show the number of changes of each commit, by column.")
 @click.option("-p", "--patch", is_flag=True, help="List the samples that each commit changed, with small values.")
-@click.option("--since", "--after", callback=date, metavar="DATE", help="Only commits of this time and later.")
-@click.option("--until", "--before", callback=date, metavar="DATE", help="Only commits of this time and before.")
+@click.option("--since", "--after", callback=date, metavar="DATE", help="Only commits at this time or later.")
+@click.option("--until", "--before", callback=date, metavar="DATE", help="Only commits at this time or earlier.")
 @click.option(
     "--column", metavar="NAME", shell_complete=complete.columns, help="Only commits that changed this column."
 )
@@ -79,8 +84,9 @@ def command(
     sample: str | None,
     as_json: bool,
 ) -> None:
-    """Show the commits that led to REV, the newest first; by default those of the branch to write. A..B is what led to B and not to A.
+    """Show the history of REV, by default the current branch, the newest commit first.
 
+    A..B selects the commits that lead to B and not to A.
     A DATE is 2026-11-29, "2026-11-29 17:30", yesterday or "2 weeks ago".
 
     For example:
@@ -91,8 +97,8 @@ def command(
       hangar log --since "2 weeks ago"
       hangar log --column labels --sample int:5
 
-    JSON: head, commits (digest, parents, author, email, time, message, branches; with --stat changes, as in `status`; with -p samples:
-    column, sample, in a nested column subsample, change).
+    JSON: head, commits (digest, parents, author, email, time, message, branches; with --stat changes, as in `status`;
+    with -p samples: column, sample, in a nested column subsample, change).
     """
     from hangar.history import log
 
@@ -117,7 +123,7 @@ def command(
 
 
 class _Details:
-    """What is shown of each commit besides the commit itself."""
+    """The changes of a commit, as --stat and -p show them."""
 
     def __init__(self, state: State, *, stat: bool, patch: bool) -> None:
         self._state = state
@@ -128,7 +134,7 @@ class _Details:
         return Patch(self._state, record["digest"], record["parents"])
 
     def lines(self, record: dict[str, Any]) -> Iterator[str]:
-        """Lines that end in an empty one, where there are any."""
+        """Lines of text; if there are any, the last one is empty."""
         if not (self._stat or self._patch):
             return
         patch = self._of(record)

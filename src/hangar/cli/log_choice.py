@@ -1,4 +1,4 @@
-"""Which commits ``hangar log`` shows: a range, a time, those that changed a column or a sample."""
+"""Selects the commits of ``hangar log``: a range, a period of time, or the changes of a column or sample."""
 
 from __future__ import annotations
 
@@ -22,11 +22,11 @@ if TYPE_CHECKING:
 __all__ = ["Keep", "between", "changed", "choose", "span"]
 
 Keep = Callable[[str, "list[str]"], bool]
-"""Says of a commit and its parents whether it is shown."""
+"""Whether a commit, given with its parents, is shown."""
 
 
 def span(state: State, text: str | None) -> tuple[Digest | None, Digest | None]:
-    """The commit that a log begins with, and the one whose history is left out; ``A..B`` is what led to B and not to A.
+    """The first commit of a log, and the commit whose history is excluded: of ``A..B``, B and A.
 
     Raises
     ------
@@ -46,13 +46,15 @@ def span(state: State, text: str | None) -> tuple[Digest | None, Digest | None]:
     if text is None or ".." not in text:
         return commit(text or here), None
     if "..." in text:
-        raise click.UsageError(f"{text!r}: A...B is not known here, A..B is what led to B and not to A")
+        raise click.UsageError(
+            f"{text!r}: A...B is not supported; A..B selects the commits that lead to B and not to A"
+        )
     old, _, new = text.partition("..")
     return commit(new), commit(old)
 
 
 def choose(contents: LogContents, keep: Keep, limit: int | None) -> LogContents:
-    """The log of the commits that ``keep`` chooses, each with the nearest of them that led to it."""
+    """The log of the commits that ``keep`` selects; their parents are the nearest selected ancestors."""
     order = [commit for commit in contents["order"] if keep(commit, contents["ancestors"][commit])]
     kept = set(order)
     nearest: dict[str, list[str]] = {"": []}
@@ -73,12 +75,12 @@ def choose(contents: LogContents, keep: Keep, limit: int | None) -> LogContents:
 
 
 def between(contents: LogContents, since: datetime | None, until: datetime | None) -> Keep:
-    """Keep commits from ``since`` to ``until``, by what they say of their time."""
+    """Keep commits from ``since`` to ``until``, by their recorded time."""
 
     def keep(commit: str, parents: list[str]) -> bool:
         try:
             time = datetime.fromisoformat(contents["specs"][commit]["commit_time"])
-        except ValueError:  # beyond the calendar: neither before nor after a date
+        except ValueError:  # outside the range of datetime: matches no period
             return False
         return (since is None or time >= since) and (until is None or time <= until)
 
@@ -97,7 +99,7 @@ def changed(state: State, contents: LogContents, column: str, sample: str | None
     if not contents["head"]:
         raise ColumnNotFoundError(f"there is no column {column!r}: the branch has no commit yet")
     view = open_commit(state, contents["head"])
-    # A column that was renamed since is found in older commits by its id.
+    # A renamed column is found in older commits by its id.
     identity = view.entry(column).id if column in view else None
     commits = dict.fromkeys(
         one for commit in contents["order"] for one in (commit, *contents["ancestors"][commit]) if one
@@ -118,7 +120,7 @@ def changed(state: State, contents: LogContents, column: str, sample: str | None
 
 
 def _entry(stores: Stores, commit: str, column: str, identity: bytes | None) -> ColumnEntry | None:
-    """The column as a commit lists it, None where it has none."""
+    """The column in a commit, or None if the commit does not have it."""
     from hangar.digest import Digest
     from hangar.objects.records import load_commit
 
@@ -128,7 +130,7 @@ def _entry(stores: Stores, commit: str, column: str, identity: bytes | None) -> 
 
 
 def _sample(stores: Stores, entries: list[ColumnEntry], text: str, held: object, column: str) -> Address:
-    """The sample that ``text`` stands for in the column as it is last or, where that has none such, in an older commit."""
+    """The sample that ``text`` names in the newest state of the column or, if it has none, in an older commit."""
     from hangar.objects.commit import NESTED
 
     found = meanings(text, held)
@@ -146,7 +148,7 @@ def _sample(stores: Stores, entries: list[ColumnEntry], text: str, held: object,
 
 
 def _content(stores: Stores, entry: ColumnEntry | None, key: Address | None) -> object:
-    """What a commit holds of a column, or of one sample, as something to compare."""
+    """The content of a column, or of one sample, in a commit, as a value to compare."""
     if entry is None or key is None:
         return entry
     held = None if entry.root is None else _held(stores, entry, key)
@@ -154,7 +156,7 @@ def _content(stores: Stores, entry: ColumnEntry | None, key: Address | None) -> 
 
 
 def _held(stores: Stores, entry: ColumnEntry, key: Address) -> object:
-    """What a tree holds of a sample, None where it has none; of a nested column all its subsamples, or the one that is meant."""
+    """The cells of a sample (in a nested column: of its subsamples) in a tree, or None if it is missing."""
     from hangar.columns.keyspace import FLAT, PAIRS, lookup_prefix
     from hangar.objects.commit import NESTED
     from hangar.objects.read import entries_below, get

@@ -29,14 +29,14 @@ MARKS = {"added": ("+", "green"), "deleted": ("-", "red"), "mutated": ("~", "yel
 
 
 def changes_of(state: State, view: View, name: str | None = None) -> Iterator[Change]:
-    """What is staged, or what a commit changed since its first parent: all samples, or those of the columns called ``name`` now or then.
+    """Staged changes, or changes of a commit since its first parent.
 
-    ``name`` may be a pattern.
+    They are those of all columns, or of those named ``name`` before or after the change. ``name`` may be a pattern.
 
     Raises
     ------
     ColumnNotFoundError
-        There is no such column, now or then.
+        There is no such column, before or after.
     """
     from hangar.diff import changes
     from hangar.digest import Digest
@@ -52,7 +52,7 @@ def changes_of(state: State, view: View, name: str | None = None) -> Iterator[Ch
     before = columns_of(view.commit if view.branch else parent(view.commit))
     sides = (before, view.entries)
     match = None if name is None else matcher(name) if is_pattern(name) else name.__eq__
-    # By their ids, for a column that was renamed is found under one of its names on one side alone.
+    # Compare ids: a renamed column has another name on each side.
     ids = {entry.id for side in sides for entry in side if match is None or match(entry.name)}
     if not ids and name is not None:
         raise ColumnNotFoundError(f"there is no column {name!r} in {view.label}, nor in the commit before")
@@ -63,19 +63,21 @@ def changes_of(state: State, view: View, name: str | None = None) -> Iterator[Ch
 @click.command("ls", cls=Command)
 @click.argument("column", required=False, shell_complete=complete.columns)
 @click.argument("words", nargs=-1, metavar="[REV] [PATTERN]...", shell_complete=complete.revisions)
-@click.option("--changed", is_flag=True, help="Only samples that are staged or, with REV, that the commit changed.")
-@click.option("-n", "--max-count", "limit", type=click.IntRange(min=0), metavar="NUMBER", help="So many at most.")
+@click.option(
+    "--changed", is_flag=True, help="List only changed samples: staged changes or, with REV, those of the commit."
+)
+@click.option("-n", "--max-count", "limit", type=click.IntRange(min=0), metavar="NUMBER", help="List at most NUMBER.")
 @json_option
 @pass_state
 @paged
 def command(
     state: State, column: str | None, words: tuple[str, ...], changed: bool, limit: int | None, as_json: bool
 ) -> None:
-    """List the columns, or the samples of COLUMN, as they are staged or as the commit REV has them.
+    """List the columns, or the samples of COLUMN, of the commit REV or, without REV, of the staging area.
 
-    Samples are written as they can be typed: 5 is an integer key or a text; where a column has both they are int:5 and str:5. A PATTERN,
-    with * and ? and in quotes, chooses samples; where COLUMN is a pattern it chooses columns. With --changed each sample has a mark:
-    + added, - deleted, ~ changed.
+    Sample keys are printed as you can type them: 5 is an integer or a text key; if a column has both, they are int:5
+    and str:5. A PATTERN with * and ?, in quotes, selects samples. If COLUMN is a pattern, it selects columns. With
+    --changed each sample has a mark: + added, - deleted, ~ changed.
 
     For example:
       hangar ls
@@ -84,24 +86,24 @@ def command(
       hangar ls images master~1
       hangar ls --changed
 
-    JSON: branch, commit, column, samples (integers and strings); with --changed: branch, commit, changes (column, sample, in a nested column
-    subsample, change); without COLUMN as `column list`.
+    JSON: branch, commit, column, samples (integers and strings); with --changed: branch, commit, changes (column,
+    sample, in a nested column subsample, change); without COLUMN as `column list`.
     """
     patterns = [word for word in words if is_pattern(word)]
     revisions = [word for word in words if not is_pattern(word)]
     if len(revisions) > 1:
         raise click.UsageError(
-            f"one REV is enough: {' '.join(revisions)}; samples are chosen by patterns such as 'cat_*'"
+            f"only one REV is allowed, not {' '.join(revisions)}; to select samples use a pattern such as 'cat_*'"
         )
     rev = revisions[0] if revisions else None
     view = open_view(state, rev)
     if changed:
         if patterns:
-            raise click.UsageError("--changed lists all changes of a column: it takes no PATTERN")
+            raise click.UsageError("--changed lists all changes of a column and takes no PATTERN")
         _list_changes(state, view, column, limit, as_json)
     elif column is None or is_pattern(column):
         if patterns:
-            raise click.UsageError("COLUMN is one column where samples are chosen by a PATTERN")
+            raise click.UsageError("a PATTERN for samples needs a single COLUMN, not a pattern of columns")
         list_columns(_some_columns(view, column, limit), as_json)
     else:
         _check(state, view, column, rev)
@@ -126,7 +128,7 @@ def _list_samples(view: View, column: str, patterns: Sequence[str], limit: int |
 
 
 def _check(state: State, view: View, column: str, rev: str | None) -> None:
-    """Say so where COLUMN is none, and what it is where it is a revision."""
+    """Raise an error if ``column`` does not exist; the error says so if it is a revision."""
     if column in view:
         return
     try:
@@ -155,7 +157,7 @@ def _change_record(one: Change) -> dict[str, object]:
 
 
 def _change_line(view: View, one: Change) -> str:
-    """A change as a line: its mark, column and sample."""
+    """A line for a change: its mark, column and sample."""
     mark, colour = MARKS[one.kind]
     held = view.get(one.column, ())
     return style(f"{mark} {visible(one.column)}/{sample_text(address_of(one.key), held)}", colour)

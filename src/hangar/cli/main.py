@@ -1,4 +1,4 @@
-"""The command ``hangar``: the table of its commands, and how each run begins and ends."""
+"""The command ``hangar``: its table of commands, and the start and end of each run."""
 
 from __future__ import annotations
 
@@ -16,55 +16,55 @@ from hangar.cli.state import State
 __all__ = ["main"]
 
 SECTIONS: Final = {
-    "Begin": {
-        "init": Entry("hangar.cli.init", "Make a repository here."),
-        "config": Entry("hangar.cli.config", "Show or set who commits."),
-        "demo": Entry("hangar.cli.demo", "See it all at work on real images."),
+    "Start": {
+        "init": Entry("hangar.cli.init", "Create a repository."),
+        "config": Entry("hangar.cli.config", "Show or set configuration."),
+        "demo": Entry("hangar.cli.demo", "Demonstrate Hangar on real images."),
     },
-    "Fill": {
-        "column": Entry("hangar.cli.column", "Create, remove and list columns."),
-        "import": Entry("hangar.cli.import_files", "Bring files into a column."),
+    "Change data": {
+        "column": Entry("hangar.cli.column", "Create, remove, rename and list columns."),
+        "import": Entry("hangar.cli.import_files", "Import files into a column."),
         "rm": Entry("hangar.cli.rm", "Remove samples."),
-        "restore": Entry("hangar.cli.restore", "Bring samples back as a commit has them."),
+        "restore": Entry("hangar.cli.restore", "Restore samples or columns from a commit."),
     },
-    "Look": {
-        "status": Entry("hangar.cli.status", "Show what is staged."),
+    "Inspect": {
+        "status": Entry("hangar.cli.status", "Show the staged changes."),
         "ls": Entry("hangar.cli.ls", "List columns, or the samples of one."),
         "show": Entry("hangar.cli.show", "Show a commit, a column or a sample."),
-        "summary": Entry("hangar.cli.summary", "Show what a commit holds, and its size on disk."),
-        "export": Entry("hangar.cli.export", "Write samples into files."),
+        "summary": Entry("hangar.cli.summary", "Summarize a commit, and show the size on disk."),
+        "export": Entry("hangar.cli.export", "Export samples to files."),
     },
     "History": {
-        "commit": Entry("hangar.cli.commit", "Make the staged changes a commit."),
-        "log": Entry("hangar.cli.log", "Show the commits that led here."),
-        "branch": Entry("hangar.cli.branch", "List, create and delete branches."),
-        "checkout": Entry("hangar.cli.checkout", "Choose the branch to write."),
+        "commit": Entry("hangar.cli.commit", "Commit the staged changes."),
+        "log": Entry("hangar.cli.log", "Show the history of commits."),
+        "branch": Entry("hangar.cli.branch", "List, create, rename and delete branches."),
+        "checkout": Entry("hangar.cli.checkout", "Switch the current branch."),
     },
-    "Care": {
-        "fsck": Entry("hangar.cli.fsck", "Check that everything is there and whole."),
-        "writer-lock": Entry("hangar.cli.writer_lock", "Show who writes, or free the lock."),
+    "Maintenance": {
+        "fsck": Entry("hangar.cli.fsck", "Verify the repository."),
+        "writer-lock": Entry("hangar.cli.writer_lock", "Show the holder of the writer lock, or release it."),
         "completion": Entry("hangar.cli.completion", "Print the completion script of a shell."),
         "help": Entry("hangar.cli.help", "Show the help of a command."),
     },
 }
 HINTS: Final = {
-    "add": "Files are brought in by `hangar import COLUMN PATH`.",
-    "switch": "The branch to write is chosen by `hangar checkout BRANCH`.",
-    "diff": "Staged changes are listed by `hangar ls --changed`.",
-    "reset": "Staged changes are dropped by `hangar restore COLUMN`, all of them by `hangar restore .`.",
-    "unstage": "Staged changes are dropped by `hangar restore COLUMN`, all of them by `hangar restore .`.",
-    "remove": "Samples are removed by `hangar rm COLUMN SAMPLE`, columns by `hangar column remove COLUMN`.",
-    "delete": "Samples are removed by `hangar rm COLUMN SAMPLE`, columns by `hangar column remove COLUMN`.",
-    "list": "Columns and samples are listed by `hangar ls`.",
-    "verify": "A repository is checked by `hangar fsck --data`.",
-    "unlock": "The writer lock is freed by `hangar writer-lock --force-release`.",
-    "history": "Commits are listed by `hangar log`.",
-    "version": "The version is shown by `hangar --version`.",
+    "add": "Import files with `hangar import COLUMN PATH`.",
+    "switch": "Switch the branch with `hangar checkout BRANCH`.",
+    "diff": "List staged changes with `hangar ls --changed`.",
+    "reset": "Drop staged changes with `hangar restore COLUMN`, or all of them with `hangar restore .`.",
+    "unstage": "Drop staged changes with `hangar restore COLUMN`, or all of them with `hangar restore .`.",
+    "remove": "Remove samples with `hangar rm COLUMN SAMPLE`, and columns with `hangar column remove COLUMN`.",
+    "delete": "Remove samples with `hangar rm COLUMN SAMPLE`, and columns with `hangar column remove COLUMN`.",
+    "list": "List columns and samples with `hangar ls`.",
+    "verify": "Verify a repository with `hangar fsck --data`.",
+    "unlock": "Release the writer lock with `hangar writer-lock --force-release`.",
+    "history": "List commits with `hangar log`.",
+    "version": "Show the version with `hangar --version`.",
 }
 
 
 class HangarGroup(LazyGroup):
-    """The group itself: errors become a line on stderr and an exit code."""
+    """The top-level group. Errors become a line on stderr and an exit code."""
 
     def invoke(self, ctx: click.Context) -> Any:
         """Run the command."""
@@ -89,7 +89,7 @@ class HangarGroup(LazyGroup):
         standalone_mode: bool = True,
         **extra: Any,
     ) -> Any:
-        """Run the command line; see click. On its own it ends in ``sys.exit`` with the exit code of what happened."""
+        """Run the command line; see click. In standalone mode it ends with ``sys.exit`` and the exit code."""
 
         def run() -> Any:
             call = super(HangarGroup, self).main
@@ -111,24 +111,24 @@ class HangarGroup(LazyGroup):
 def main(ctx: click.Context) -> None:
     """Version control for tensors: commits, branches and checkouts for columns of arrays, text and bytes.
 
-    A repository is a directory with a .hangar folder in it. Commands work on the one of the current directory or of the nearest
-    directory above that has one.
+    A repository is a directory with a .hangar folder in it. Commands use the repository of the current directory, or of
+    the nearest parent directory that has one.
 
-    Begin with:
+    To start:
       hangar init
       hangar column create images UINT8 28 28
       hangar import images path/to/folder
       hangar commit -m "The first images"
 
-    A revision (REV) is a branch, a tag, a digest or the beginning of one, and what leads from there: master~2, v1^.
+    A revision (REV) is a branch, a tag, or a digest or its first characters. Suffixes name ancestors: master~2, v1^.
 
-    On a terminal long output goes through a pager: $HANGAR_PAGER, else $PAGER, else less -FRX. The options below may stand after the
-    command too.
+    On a terminal long output goes through a pager: $HANGAR_PAGER, $PAGER or less -FRX. The options below may also be
+    given after the command.
     """
     settings = settings_of(ctx)
     ctx.color = settings.click_colour()
     for stream in (sys.stdout, sys.stderr):
-        # A name that is no UTF-8 is shown somehow, on any terminal, rather than ending the command.
+        # Print characters that the terminal cannot encode as escapes, instead of failing.
         reconfigure = getattr(stream, "reconfigure", None)
         if reconfigure is not None:
             reconfigure(errors="backslashreplace")
@@ -153,6 +153,6 @@ main.params.append(
         is_eager=True,
         expose_value=False,
         callback=_version,
-        help="Show the versions of Hangar and of what it stands on.",
+        help="Show the versions of Hangar and of its libraries.",
     )
 )

@@ -1,8 +1,8 @@
-"""How a command ends: what is said on stderr, and the exit code.
+"""The end of a command: the message on stderr, and the exit code.
 
-Every error of Hangar has its exit code in :mod:`hangar.errors`; usage errors are 2, an interrupt 130, a reader of our output that went
-away 141 (what a shell reports of a program that SIGPIPE ended). A traceback is shown
-only with ``-v``, or where ``HANGAR_DEBUG`` is set.
+Every error of Hangar has its exit code in :mod:`hangar.errors`; usage errors are 2, an interrupt is 130, and a closed
+output pipe is 141 (128 + SIGPIPE, as shells report it). A traceback is shown only with ``-v``, or if ``HANGAR_DEBUG``
+is set.
 """
 
 from __future__ import annotations
@@ -27,15 +27,15 @@ BUG: Final = 1
 
 
 class OutputClosedError(Exception):
-    """Whoever read our output went away. Not an ``OSError``, which click would turn into an exit of its own."""
+    """The reader of our output closed the pipe. Not an ``OSError``, which click would handle itself."""
 
 
 def conclude(call: Callable[[], Any]) -> int:
-    """Run a command; its exit code."""
+    """Run a command and return its exit code."""
     try:
         with _plain_warnings():
             result = call()
-            if sys.stdout is not None:  # it is None where there is no stdout at all
+            if sys.stdout is not None:  # None if the process has no stdout
                 sys.stdout.flush()
     except click.exceptions.Exit as error:
         return error.exit_code
@@ -54,15 +54,15 @@ def conclude(call: Callable[[], Any]) -> int:
         try:
             sys.stdout.flush()
         except OSError:
-            _drop_output()  # it is the output that cannot be written: the interpreter would complain once more
+            _drop_output()  # the output itself cannot be written: prevent a second error when the interpreter exits
         return code
-    except Exception as error:  # noqa: BLE001 - never a traceback: what nobody foresaw is said in a line too
+    except Exception as error:  # noqa: BLE001 - never a traceback: unexpected errors are one line too
         return _failed(error)
     return result if type(result) is int else 0
 
 
 def _aborted(error: click.Abort) -> int:
-    """An interrupt, or a question that nobody answered."""
+    """The exit code of an interrupt, or of a question without an answer."""
     if isinstance(error.__cause__ or error.__context__, KeyboardInterrupt):
         return INTERRUPTED
     click.echo("Error: no answer was given", err=True)
@@ -77,13 +77,16 @@ def _failed(error: Exception) -> int:
     elif isinstance(error, OSError) and error.strerror:
         text = f"{error.strerror}: {error.filename}" if error.filename else error.strerror
     else:
-        text = f"this should not have happened: {error!r} (run it again with `hangar -v` and report what it shows, and what `hangar --version` says)"
+        text = (
+            f"internal error: {error!r} (please report it, with the output of the same command with `hangar -v`, "
+            "and of `hangar --version`)"
+        )
     click.echo(f"Error: {visible(text)}", err=True)
     return exit_code(error)
 
 
 def _drop_output() -> None:
-    """Let what is still buffered go nowhere, so that the interpreter does not complain of it at its end."""
+    """Redirect stdout to the null device, so that flushing it at exit does not fail."""
     try:
         devnull = os.open(os.devnull, os.O_WRONLY)
         os.dup2(devnull, sys.stdout.fileno())
@@ -94,13 +97,13 @@ def _drop_output() -> None:
 
 @contextmanager
 def _plain_warnings() -> Iterator[None]:
-    """Show warnings as a line for people, without the place in the code they come from."""
+    """Show warnings as one line, without the location in the code."""
     before = warnings.showwarning
 
     def show(message: Warning | str, category: type[Warning], *_: Any, **__: Any) -> None:
         click.echo(f"Warning: {visible(str(message))}", err=True)
 
-    # A program that runs us inside itself and records warnings has put its own function there.
+    # A program that calls us and records warnings (pytest) has its own function there.
     if before.__module__ == "warnings":
         warnings.showwarning = show
     try:

@@ -1,7 +1,7 @@
-"""What commands write: text for people, with colours where a terminal shows them, and JSON for scripts.
+"""Output of commands: text, with colours on a terminal, and JSON for scripts.
 
-Text that a repository brings cannot steer a terminal: control characters are shown as escapes. JSON goes to stdout as one document;
-its keys are named in the help of each command and are not renamed.
+Text from a repository cannot control the terminal: control characters are shown as escapes. JSON is written to stdout
+as one document; its keys are listed in the help of each command and stay stable.
 """
 
 from __future__ import annotations
@@ -42,7 +42,7 @@ _PLAIN = frozenset((int, str, bool, type(None)))
 
 
 def json_option(function: F) -> F:
-    """The option ``--json`` of every command that reports something."""
+    """The option ``--json`` of every command that prints information."""
     return click.option("--json", "as_json", is_flag=True, help="Write one JSON document instead of text.")(function)
 
 
@@ -52,18 +52,18 @@ def write_json(data: Any) -> None:
 
 
 def _dumps(data: Any) -> str:
-    """As ``json.dumps(data, indent=2)``, which takes long over long lists."""
+    """The same as ``json.dumps(data, indent=2)``, but fast for long lists."""
     import msgspec
 
     try:
         text = msgspec.json.format(msgspec.json.encode(data), indent=2).decode()
-    except (UnicodeEncodeError, OverflowError):  # half a character, or a number beyond 64 bits
+    except (UnicodeEncodeError, OverflowError):  # a lone surrogate, or a number beyond 64 bits
         return json.dumps(data, indent=2)
     return text if text.isascii() else _BEYOND_ASCII.sub(lambda match: json.dumps(match[0])[1:-1], text)
 
 
 def _plain(data: Any) -> Any:
-    """``data`` in the types of JSON. A float that JSON has no word for becomes its name, ``'nan'`` or ``'inf'``."""
+    """``data`` converted to the types of JSON. NaN and infinity become the texts ``'nan'`` and ``'inf'``."""
     if isinstance(data, float) and not math.isfinite(data):
         return str(data)
     if isinstance(data, Mapping):
@@ -78,13 +78,13 @@ def _plain(data: Any) -> Any:
 
 
 def visible(text: str) -> str:
-    """``text`` with control characters, and marks that turn the direction of writing, shown as escapes; line ends stay."""
+    """``text`` with control characters and bidirectional marks shown as escapes; line ends stay."""
     if text.isprintable():
         return text
-    return "".join(c if c == "\n" or not _steers(c) else c.encode("unicode_escape").decode() for c in text)
+    return "".join(c if c == "\n" or not _is_control(c) else c.encode("unicode_escape").decode() for c in text)
 
 
-def _steers(character: str) -> bool:
+def _is_control(character: str) -> bool:
     return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in "\u061c\u200e\u200f" + "".join(
         map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A)))
     )
@@ -113,36 +113,36 @@ def echo_lines(lines: Iterable[str]) -> None:
 
 
 def note(text: str) -> None:
-    """Write a remark, beside the output."""
+    """Write a message to stderr."""
     click.echo(text, err=True)
 
 
 def on_terminal() -> bool:
-    """Whether a person can be asked: stdin and stderr are a terminal."""
+    """Whether the command can ask a question: stdin and stderr are a terminal."""
     return all(stream is not None and stream.isatty() for stream in (sys.stdin, sys.stderr))
 
 
 def confirm(question: str) -> None:
-    """Ask on a terminal, and end the command, with exit code 1, where the answer is no; elsewhere nobody is asked."""
+    """Ask on a terminal; if the answer is no, end the command with exit code 1. Without a terminal, continue."""
     if on_terminal() and not click.confirm(question, err=True):
         note("Nothing was changed")
         raise click.exceptions.Exit(1)
 
 
 def style(text: str, colour: str, *, bold: bool = False) -> str:
-    """``text`` in a colour; :func:`echo` takes it off where no terminal shows it."""
+    """``text`` in a colour; :func:`echo` removes it if the output is not a terminal."""
     return click.style(text, fg=colour, bold=bold or None)
 
 
 def count(number: int, noun: str) -> str:
-    """``number`` and its noun, such as ``'1,797 samples'``."""
+    """A number with its noun, such as ``'1,797 samples'``."""
     if number == 1:
         return f"1 {noun}"
     return f"{number:,} {noun[:-1] + 'ies' if noun.endswith('y') else noun + 's'}"
 
 
 def table(rows: Iterable[Sequence[str]], *, indent: int = 0, right: Sequence[int] = ()) -> list[str]:
-    """Rows as lines of aligned cells; columns in ``right`` are set to the right."""
+    """Rows as lines of aligned cells; columns in ``right`` are right-aligned."""
     lines = [list(row) for row in rows]
     plain = [[click.unstyle(cell) for cell in line] for line in lines]
     widths = [max(len(line[i]) for line in plain) for i in range(len(lines[0]))] if lines else []
@@ -150,7 +150,7 @@ def table(rows: Iterable[Sequence[str]], *, indent: int = 0, right: Sequence[int
     for line, bare in zip(lines, plain, strict=True):
         cells = []
         for i, cell in enumerate(line):
-            room = " " * (widths[i] - len(bare[i]))
-            cells.append(room + cell if i in right else cell + room)
+            padding = " " * (widths[i] - len(bare[i]))
+            cells.append(padding + cell if i in right else cell + padding)
         written.append((" " * indent + "  ".join(cells)).rstrip())
     return written

@@ -1,8 +1,8 @@
-"""Long output through a pager, as git does it: on a terminal alone, unless ``--no-pager`` is given.
+"""Long output through a pager, as in git: only on a terminal, and not with ``--no-pager``.
 
-The pager is ``$HANGAR_PAGER``, else ``$PAGER``, else ``less -FRX``; an empty one, or ``cat``, means none. It is started by the first
-output, so that a command that only fails needs none, and it is waited for before an error is shown. A pager that is left early ends the
-command quietly.
+The pager is ``$HANGAR_PAGER``, else ``$PAGER``, else ``less -FRX``; an empty value, or ``cat``, means no pager. The
+first output starts the pager, so a command that only fails does not start one. An error is shown after the pager has
+ended. Quitting the pager early ends the command without an error.
 """
 
 from __future__ import annotations
@@ -33,12 +33,12 @@ _SHELL: Final = frozenset("|&;<>()$`\\\"' \t\n*?[#~=%")
 
 
 def paged(function: Callable[P, T]) -> Callable[P, T | None]:
-    """Let what a command writes go through the pager where there is one."""
+    """Decorator of commands: send their output through the pager, if there is one."""
 
     def call(*args: P.args, **options: P.kwargs) -> T | None:
         ctx = click.get_current_context()
         command = pager_command() if settings_of(ctx).pager and _on_terminal() else None
-        # None is returned where the pager was left early: no command of these has anything to say then.
+        # Returns None if the user quit the pager early.
         with nullcontext() if command is None else _pager(ctx, command):
             return function(*args, **options)
 
@@ -50,7 +50,7 @@ def _on_terminal() -> bool:
 
 
 def pager_command() -> str | None:
-    """The pager of this user; None where there is none."""
+    """The user's pager command, or None for no pager."""
     import shutil
 
     for name in ("HANGAR_PAGER", "PAGER"):
@@ -66,14 +66,14 @@ def _pager(ctx: click.Context, command: str) -> Iterator[None]:
     pipe = _PagerPipe(command)
     stream = io.TextIOWrapper(io.BufferedWriter(pipe), encoding=sys.stdout.encoding, errors="backslashreplace")
     colour = ctx.color
-    # Click sees a pipe now, and behind it is a terminal.
+    # Click sees a pipe and would drop colours, but the pager writes to a terminal.
     ctx.color = True if colour is None else colour
     try:
         with redirect_stdout(stream):
             yield
             stream.flush()
     except BrokenPipeError:
-        pass  # whoever reads has seen enough
+        pass  # the user quit the pager
     finally:
         ctx.color = colour
         with suppress(BrokenPipeError):
@@ -81,7 +81,7 @@ def _pager(ctx: click.Context, command: str) -> Iterator[None]:
 
 
 class _PagerPipe(io.RawIOBase):
-    """The standard input of a pager, which is started by the first write."""
+    """The standard input of a pager; the first write starts the pager."""
 
     def __init__(self, command: str) -> None:
         self._command = command
@@ -99,13 +99,13 @@ class _PagerPipe(io.RawIOBase):
     def _start(self) -> Popen[bytes]:
         import subprocess
 
-        # As git sets them: quit where all fits on a screen, let colours through, leave the text where it was.
+        # As git sets them: quit if the output fits on one screen, pass colours through, do not clear the screen.
         env = {"LESS": "FRX", "LV": "-c"} | os.environ
         # The user's own command line, as man and git take it.
         return subprocess.Popen(self._command, shell=True, stdin=subprocess.PIPE, bufsize=0, env=env)  # noqa: S602
 
     def close(self) -> None:
-        """Let the pager see the end, and wait until it is left."""
+        """Close the pager's input, and wait until the user quits it."""
         if self.closed:
             return
         super().close()
@@ -117,7 +117,7 @@ class _PagerPipe(io.RawIOBase):
 
 
 def _wait(process: Popen[Any]) -> None:
-    """Wait for the pager. Ctrl-C is its own: less uses it to stop a search."""
+    """Wait for the pager. Ctrl-C is left to the pager: less uses it to stop a search."""
     while True:
         with suppress(KeyboardInterrupt):
             process.wait()

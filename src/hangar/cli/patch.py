@@ -1,4 +1,4 @@
-"""What a commit changed since its first parent: counted by column, or sample by sample with small values before and after."""
+"""Changes of a commit since its first parent: counts by column, or samples with old and new values."""
 
 from __future__ import annotations
 
@@ -20,20 +20,20 @@ if TYPE_CHECKING:
 __all__ = ["Patch"]
 
 _SMALL: Final = 8
-"""Elements of an array that is shown."""
+"""Most elements of an array that is shown."""
 _CHARACTERS: Final = 60
-"""Of a text or of bytes, so many are shown."""
+"""Most characters of a text that are shown; of bytes, twice their number."""
 
 
 class Patch:
-    """What one commit changed.
+    """Changes of one commit.
 
     Parameters
     ----------
     commit
         Its digest in hex.
     parents
-        Of its parents; the first counts.
+        Digests of its parents; it is compared with the first.
     """
 
     def __init__(self, state: State, commit: str, parents: Sequence[str]) -> None:
@@ -48,7 +48,7 @@ class Patch:
         return load_commit(self._state.stores.db, Digest(bytes.fromhex(commit))).columns if commit else ()
 
     def columns(self) -> list[ColumnStatus]:
-        """How each column that changed did."""
+        """Changes of each changed column."""
         from hangar.describe import column_states
         from hangar.objects.attributes import load_attributes
 
@@ -58,13 +58,13 @@ class Patch:
         return [one for one in states if one.state != "unchanged"]
 
     def samples(self) -> Iterator[Change]:
-        """The samples that changed, by column and in key order."""
+        """The changed samples, by column and in key order."""
         from hangar.diff import changes
 
         return changes(self._state.stores.nodes, self._entries(self._parent), self._entries(self._commit))
 
     def lines(self) -> Iterator[str]:
-        """A line for each sample that changed."""
+        """A line for each changed sample."""
         after = open_commit(self._state, self._commit)
         before = open_commit(self._state, self._parent) if self._parent else None
         names = _names_before(before, after)
@@ -76,7 +76,7 @@ class Patch:
 
 
 def _names_before(before: View | None, after: View) -> dict[str, str]:
-    """The name that each column had before, by that it has now."""
+    """Map from the current name of each column to its earlier name."""
     known = {} if before is None else {entry.id: entry.name for entry in before.entries}
     return {entry.name: known[entry.id] for entry in after.entries if entry.id in known}
 
@@ -91,7 +91,7 @@ def _line(change: Change, old: Any, new: Any) -> str:
 
 
 def _value(column: Any, address: Any) -> str:
-    """A value in a few words; ``''`` of an array that is not small, which is not read, and of what cannot be read here."""
+    """A value as short text; ``''`` for a large array, which is not read, and for a value that cannot be read here."""
     if column.needs:
         return ""
     if column.column_type == "ndarray" and math.prod(column.shape) > _SMALL:

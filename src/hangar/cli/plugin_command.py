@@ -1,4 +1,4 @@
-"""Commands that hand options they do not know to a plugin: ``--quality 90`` or ``--quality=90``, anywhere after the command."""
+"""Commands that pass unknown options to a plugin: ``--quality 90`` or ``--quality=90``, anywhere after the command."""
 
 from __future__ import annotations
 
@@ -15,10 +15,10 @@ __all__ = ["PluginCommand", "check_options"]
 
 
 class PluginCommand(Command):
-    """A command with the parameter ``plugin_options``: what was given as ``--key value`` and is no option of its own."""
+    """A command with the parameter ``plugin_options``: all ``--key value`` pairs that are not its own options."""
 
     def parse_args(self, ctx: click.Context, args: list[str]) -> list[str]:
-        """Set the plugin's options aside, and parse the rest."""
+        """Collect the plugin's options, and parse the rest."""
         own = {
             name: parameter
             for parameter in self.params
@@ -45,7 +45,7 @@ class PluginCommand(Command):
             else:
                 shown = [one for one in own if not getattr(own[one], "hidden", False)]
                 near = difflib.get_close_matches(name, shown, 1, 0.75)
-                hint = f" Did you mean {near[0]}?" if near else " Options of a plugin have a value."
+                hint = f" Did you mean {near[0]}?" if near else " An option of a plugin needs a value."
                 ctx.fail(f"no option {name}.{hint}")
         parsed = super().parse_args(ctx, rest)
         ctx.params["plugin_options"] = options
@@ -53,7 +53,7 @@ class PluginCommand(Command):
 
 
 def _typed(text: str) -> Any:
-    """A number or truth value where ``text`` is one, else the text."""
+    """``text`` as an int, float or bool if it is one, else unchanged."""
     if text.lower() in ("true", "false"):
         return text.lower() == "true"
     for kind in (int, float):
@@ -65,7 +65,7 @@ def _typed(text: str) -> Any:
 
 
 def check_options(ctx: click.Context, plugin: BasePlugin, method: str, options: Mapping[str, Any]) -> None:
-    """Refuse options that ``plugin`` does not take, or not with these values, as a mistake in usage; no file was read yet."""
+    """Raise a usage error for an option or value that ``plugin`` does not accept, before any file is read."""
     try:
         plugin.check_options(method, options)
     except OptionError as error:
@@ -83,5 +83,9 @@ def _fail_unknown(ctx: click.Context, written: str, known: tuple[str, ...] | Non
         for name in parameter.opts
     ]
     near = difflib.get_close_matches(written, [*own, *(f"--{name}" for name in known or ())], 1, 0.75)
-    taken = f"The plugin takes {', '.join(f'--{name}' for name in known or ())}." if known else "The plugin takes none."
+    taken = (
+        f"The options of the plugin are {', '.join(f'--{name}' for name in known or ())}."
+        if known
+        else "The plugin has no options."
+    )
     ctx.fail(f"no option {written}. {f'Did you mean {near[0]}?' if near else taken}")

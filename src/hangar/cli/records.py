@@ -1,4 +1,4 @@
-"""What JSON says of the things that commands report: the one place where its keys are chosen."""
+"""JSON records of columns, commits, changes and writers. All JSON keys of these are defined here."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["change_record", "column_record", "commit_record", "place_record", "w
 
 
 def place_record(view: View) -> dict[str, Any]:
-    """Which commit or staging area something was read from: ``branch`` is null for a commit."""
+    """The commit or staging area that a command read; ``branch`` is null for a commit."""
     return {"branch": view.branch or None, "commit": view.commit}
 
 
@@ -30,13 +30,13 @@ def column_record(name: str, column: Any) -> dict[str, Any]:
         "samples": len(column),
         "subsamples": column.num_subsamples if column.contains_subsamples else None,
         "attributes": dict(column.attributes),
-        # Only where something is missing, which is rare.
+        # Only if a package is missing, which is rare.
         **({"needs": column.needs} if column.needs else {}),
     }
 
 
 def commit_record(info: CommitInfo, view: View) -> dict[str, Any]:
-    """A commit and its columns; ``view`` shows it."""
+    """A commit and its columns; ``view`` reads it."""
     return {
         "digest": info.digest,
         "tree": info.tree,
@@ -52,7 +52,7 @@ def commit_record(info: CommitInfo, view: View) -> dict[str, Any]:
 
 
 def change_record(column: ColumnStatus) -> dict[str, Any]:
-    """How a column differs from the commit before."""
+    """Changes of a column since the parent commit."""
     return {
         "column": column.name,
         "state": column.state,
@@ -66,7 +66,7 @@ def change_record(column: ColumnStatus) -> dict[str, Any]:
 
 
 def writer_record(writer: Holder | None) -> dict[str, Any] | None:
-    """Who holds the writer lock; null where nobody does."""
+    """The holder of the writer lock, or None."""
     if writer is None:
         return None
     return {"pid": writer.pid, "host": writer.host, "user": writer.user, "time": writer.time}

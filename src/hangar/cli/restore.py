@@ -1,4 +1,4 @@
-"""``hangar restore``: samples, columns, or everything, as a commit has them."""
+"""``hangar restore``: restore samples, columns, or everything from a commit."""
 
 from __future__ import annotations
 
@@ -32,18 +32,19 @@ EVERYTHING = "."
     "rev",
     metavar="REV",
     shell_complete=complete.revisions,
-    help="The commit; default: the last of the branch.",
+    help="The commit to restore from. Default: the last commit of the branch.",
 )
 @json_option
 @pass_state
 def command(state: State, column: str, samples: tuple[str, ...], rev: str | None, as_json: bool) -> None:
-    """Bring samples of COLUMN, or all of it, back as the commit REV has them.
+    """Restore samples of COLUMN, or the whole column, to their state in a commit.
 
-    They are staged, as any change is. A named sample that REV does not have is removed; so are, without names, all samples that it does not
-    have. Without --from this drops what is staged in COLUMN. COLUMN and SAMPLE may be patterns with * and ?, in quotes.
+    The result is staged like any change. A named sample that the commit does not have is removed; without names, all
+    such samples are removed. Without --from this drops the staged changes of COLUMN. COLUMN and SAMPLE may be patterns
+    with * and ?, in quotes.
 
-    "hangar restore ." drops everything that is staged: new columns too, and attributes. With --from it brings all columns back as REV has
-    them, and removes all others. What was staged and never committed cannot be brought back.
+    "hangar restore ." drops all staged changes, of new columns and attributes too. With --from it restores all columns
+    from REV and removes all others. Dropped changes that were never committed cannot be recovered.
 
     For example:
       hangar restore images
@@ -51,11 +52,12 @@ def command(state: State, column: str, samples: tuple[str, ...], rev: str | None
       hangar restore images 'cat_*'
       hangar restore .
 
-    JSON: column, commit, restored, removed (samples; a subsample is a list of two keys); of a pattern or of "." with --from: commit, columns
-    (column, restored, removed), removed_columns; of ".": branch, commit, changes (what was dropped, as in `status`).
+    JSON: column, commit, restored, removed (samples; a subsample is a list of two keys); for a pattern or for "." with
+    --from: commit, columns (column, restored, removed), removed_columns; for ".": branch, commit, changes (dropped
+    changes, as in `status`).
     """
     if column == EVERYTHING and samples:
-        raise click.UsageError('"." is everything: it takes no SAMPLE')
+        raise click.UsageError('"." means everything and takes no SAMPLE')
     if column == EVERYTHING and rev is None:
         _drop_all(state, as_json)
         return
@@ -88,17 +90,17 @@ def _drop_all(state: State, as_json: bool) -> None:
     elif report.clean:
         echo("Nothing is staged")
     else:
-        echo(f"Dropped all that was staged on branch {report.branch}: {count(len(changed), 'column')} changed")
+        echo(f"Dropped all staged changes of branch {report.branch}: {count(len(changed), 'column')} changed")
 
 
 # ---------------------------------------------------------------------- columns
 
 
 def _nothing_to_restore(here: View, name: str) -> str:
-    text = f"branch {here.branch!r} has no commit yet that could be restored from"
+    text = f"branch {here.branch!r} has no commit to restore from"
     if name in here:
         text += f": `hangar column remove {name}` removes the column"
-    return f"{text}; `hangar restore .` drops all that is staged" if len(here) else text
+    return f"{text}; `hangar restore .` drops all staged changes" if len(here) else text
 
 
 def _check_column(source: View, here: View, name: str) -> None:
@@ -108,10 +110,10 @@ def _check_column(source: View, here: View, name: str) -> None:
 
 
 def _hint(source: View, here: View, name: str) -> str:
-    """What to type instead for a column that the commit does not have, or has under another name."""
+    """Advice for a column that the commit does not have, or has under another name."""
     for entry in source.entries:
         if entry.id == here.entry(name).id:
-            return f", where it is called {entry.name!r}: `hangar restore {entry.name}` brings that back"
+            return f", where it is called {entry.name!r}: `hangar restore {entry.name}` restores it"
     return f"; `hangar column remove {name}` removes it"
 
 
@@ -144,7 +146,7 @@ def _restore_many(
     others: bool,
     as_json: bool,
 ) -> None:
-    """Restore several columns; ``others``: and remove those that the commit does not have."""
+    """Restore several columns; with ``others``, also remove columns that the commit does not have."""
     plans = {name: _plan(source, here, name, samples) for name in names}
     ids = {entry.id for entry in source.entries}
     removed = (
@@ -169,7 +171,7 @@ def _restore_many(
 
 
 def _same_column(source: View, here: View, name: str) -> bool:
-    """Whether both have the column, as one and the same."""
+    """Whether both have the column, with the same id and schema."""
     return name in here and (source.entry(name).id, source.entry(name).schema) == (
         here.entry(name).id,
         here.entry(name).schema,
@@ -177,7 +179,7 @@ def _same_column(source: View, here: View, name: str) -> bool:
 
 
 def _plan(source: View, here: View, name: str, texts: Sequence[str]) -> tuple[list[Address], list[Address]]:
-    """The samples to bring back, and those to remove."""
+    """The samples to restore, and those to remove."""
     there = source[name]
     if not texts:
         if not _same_column(source, here, name):
@@ -185,7 +187,7 @@ def _plan(source: View, here: View, name: str, texts: Sequence[str]) -> tuple[li
         return _differences(source, here, name)
     if name in here and not _same_column(source, here, name):
         raise InvalidInputError(
-            f"column {name!r} is another one in {source.label}: restore all of it, or remove it first"
+            f"column {name!r} in {source.label} is a different column: restore all of it, or remove yours first"
         )
     keys = [key for text in texts for key in _meant(text, there, here.get(name, ()), name, source.label)]
     wanted = {key: key in there for key in keys}
@@ -193,7 +195,7 @@ def _plan(source: View, here: View, name: str, texts: Sequence[str]) -> tuple[li
 
 
 def _meant(text: str, there: Any, held: Any, name: str, label: str) -> list[Address]:
-    """The samples that ``text`` stands for, in the commit or, where it has none such, here."""
+    """The samples that ``text`` names in the commit or, if it has none, in the staging area."""
     if is_pattern(text):
         keys = list(dict.fromkeys([*matching(text, there), *matching(text, held)]))
         if not keys:

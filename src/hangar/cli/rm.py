@@ -21,11 +21,11 @@ __all__ = ["command"]
 @json_option
 @pass_state
 def command(state: State, column: str, samples: tuple[str, ...], as_json: bool) -> None:
-    """Remove samples from COLUMN. What was committed stays in history.
+    """Remove samples from COLUMN. Committed samples stay in history.
 
-    A SAMPLE is a name, str:NAME or int:NUMBER; where the number 5 and the text 5 are both there, a bare 5 is refused. It may be a pattern
-    with * and ?, in quotes. In a nested column it is a sample with all its subsamples, or SAMPLE/SUBSAMPLE. When one of them does not
-    exist nothing is removed.
+    A SAMPLE is a key, written as NAME, str:NAME or int:NUMBER. If the integer key 5 and the text key 5 both exist, a
+    plain 5 is refused. SAMPLE may be a pattern with * and ?, in quotes. In a nested column it is a sample with all its
+    subsamples, or SAMPLE/SUBSAMPLE. If one of the samples does not exist, nothing is removed.
 
     For example:
       hangar rm images cat_17 cat_18

@@ -1,11 +1,12 @@
-"""How samples are written on the command line.
+"""Sample keys as text on the command line: parsing, patterns and printing.
 
-``int:5`` is the integer key 5, ``str:5`` the text key ``5``. A bare ``5`` is whichever of the two the column has; where it has both, one of
-them must be written out. In a nested column ``SAMPLE/SUBSAMPLE`` names a subsample; as keys may have slashes in them, the longest
-sample that is there counts, and ``a/str:b/c`` says where the subsample begins. What commands print can be typed back as it stands.
+``int:5`` is the integer key 5, ``str:5`` the text key ``5``. A plain ``5`` is the one of the two that the column has;
+if it has both, the kind must be given. In a nested column ``SAMPLE/SUBSAMPLE`` names a subsample. Keys may contain
+slashes: the longest existing sample key is used, and ``a/str:b/c`` marks where the subsample begins. Printed keys can
+be typed back unchanged.
 
-No key contains ``*``, ``?`` or ``[``: a word with one of them is a pattern, as shells have them (:mod:`fnmatch`, case matters, ``*`` matches
-``/`` too). ``int:*`` and ``str:*`` match keys of one kind.
+No key contains ``*``, ``?`` or ``[``, so a word with one of them is a shell pattern (:mod:`fnmatch`, case-sensitive,
+``*`` matches ``/`` too). ``int:*`` and ``str:*`` match keys of one kind.
 """
 
 from __future__ import annotations
@@ -45,7 +46,7 @@ Address: TypeAlias = "SampleKey | tuple[SampleKey, SampleKey]"
 _NUMBER: Final = re.compile(r"0|[1-9][0-9]{0,19}\Z")
 _WILD: Final = frozenset("*?[")
 _FEW: Final = 1000
-"""Keys that are looked up one by one to see how they are written."""
+"""Up to this many keys are looked up one by one when they are printed."""
 
 
 def is_pattern(text: str) -> bool:
@@ -54,7 +55,7 @@ def is_pattern(text: str) -> bool:
 
 
 def matcher(pattern: str) -> Callable[[str], object]:
-    """A function that says whether a text matches ``pattern``."""
+    """A predicate: whether a text matches ``pattern``."""
     from fnmatch import translate  # needed for patterns alone
 
     return re.compile(translate(pattern)).match
@@ -68,30 +69,30 @@ def _is_number(text: str) -> bool:
 
 
 def spellings(text: str) -> list[SampleKey]:
-    """The keys that ``text`` may stand for: at most a number and a text.
+    """The keys that ``text`` may name: at most an integer and a text.
 
     Raises
     ------
     click.UsageError
-        ``int:`` is followed by something that is no number.
+        ``int:`` is not followed by a number.
     """
     kind, colon, name = text.partition(":")
     if colon and kind == "str":
         return [name]
     if colon and kind == "int":
         if not _is_number(name):
-            raise click.UsageError(f"{text!r} is no sample: int: is followed by a number from 0 to 2**64 - 1")
+            raise click.UsageError(f"{text!r} is not a sample: int: must be followed by a number from 0 to 2**64 - 1")
         return [int(name)]
     return [int(text), text] if _is_number(text) else [text]
 
 
 def meanings(text: str, column: Any) -> list[Address]:
-    """What ``text`` stands for in ``column``: nothing, one sample or subsample or, of keys that look alike, several.
+    """All keys of ``column`` that ``text`` names: none, one, or several if the text is ambiguous.
 
     Raises
     ------
     click.UsageError
-        ``int:`` is followed by something that is no number, in a flat column.
+        ``int:`` is not followed by a number, in a flat column.
     """
     if not getattr(column, "contains_subsamples", False):
         return [key for key in spellings(text) if key in column]
@@ -120,12 +121,12 @@ def _spellings_or_none(text: str) -> list[SampleKey]:
 
 
 def addresses(text: str, *, nested: bool) -> list[Address]:
-    """Everything that ``text`` could stand for in a flat or in a nested column, whatever the column has.
+    """All keys that ``text`` could name in a flat or nested column, whether they exist or not.
 
     Raises
     ------
     click.UsageError
-        ``int:`` is followed by something that is no number, in a flat column.
+        ``int:`` is not followed by a number, in a flat column.
     """
     if not nested:
         return list(spellings(text))
@@ -137,14 +138,14 @@ def addresses(text: str, *, nested: bool) -> list[Address]:
 
 
 def one_sample(text: str, column: Any, name: str) -> Address:
-    """The sample or subsample that ``text`` stands for in ``column``, which is called ``name``.
+    """The sample or subsample that ``text`` names in ``column``; ``name`` is the column's name.
 
     Raises
     ------
     SampleNotFoundError
-        There is none.
+        There is no such sample.
     click.UsageError
-        There are two, an integer key and a text that looks like it.
+        ``text`` is ambiguous: it names an integer key and a text key.
     """
     found = meanings(text, column)
     if not found:
@@ -154,22 +155,22 @@ def one_sample(text: str, column: Any, name: str) -> Address:
 
 
 def unambiguous(text: str, found: list[Address]) -> Address:
-    """The one of ``found``; click.UsageError where ``text`` stands for several."""
+    """The single key in ``found``; click.UsageError if ``text`` names several."""
     if len(found) > 1:
         written = " or ".join(map(explicit, found))
-        raise click.UsageError(f"{text!r} stands for more than one sample: write {written}")
+        raise click.UsageError(f"{text!r} is ambiguous: write {written}")
     return found[0]
 
 
 def existing_samples(texts: Iterable[str], column: Any, name: str) -> list[Address]:
-    """The keys that names and patterns stand for, each once, in their order.
+    """The keys that names and patterns select, without repetitions, in the order of the words.
 
     Raises
     ------
     SampleNotFoundError
-        ``column``, called ``name``, has nothing that one of them stands for.
+        A word selects no sample of ``column``, whose name is ``name``.
     click.UsageError
-        One of them stands for an integer key and for a text.
+        A word names an integer key and a text key.
     """
     keys: dict[Address, None] = {}
     for text in texts:
@@ -186,7 +187,7 @@ def existing_samples(texts: Iterable[str], column: Any, name: str) -> list[Addre
 
 
 def matching(pattern: str, column: Any) -> Iterator[Address]:
-    """The samples that ``pattern`` matches. In a nested column also subsamples, as ``SAMPLE/SUBSAMPLE``, where it has a slash."""
+    """The samples that ``pattern`` matches. In a nested column a pattern with a slash also matches subsamples."""
     kind, colon, rest = pattern.partition(":")
     only: type | None = {"int": int, "str": str}.get(kind) if colon else None
     match = matcher(pattern if only is None else rest)
@@ -201,7 +202,7 @@ def matching(pattern: str, column: Any) -> Iterator[Address]:
 
 
 def address_of(key: DataKey) -> Address:
-    """The sample or subsample that a change is of."""
+    """The sample or subsample key of a change."""
     address: Any = tuple(key)[1:]
     return address if len(address) > 1 else address[0]  # type: ignore[no-any-return]
 
@@ -210,7 +211,7 @@ def address_of(key: DataKey) -> Address:
 
 
 def sample_text(key: Address, column: Any) -> str:
-    """``key`` as it would be typed to mean it in ``column``."""
+    """``key`` as a user must type it to name it in ``column``."""
     if isinstance(key, tuple):
         return _pair_text(key, column)
     if isinstance(key, int):
@@ -219,31 +220,31 @@ def sample_text(key: Address, column: Any) -> str:
 
 
 def sample_texts(keys: Sequence[Address], column: Any) -> Iterable[str]:
-    """Keys of ``column`` as they would be typed; of many without a look-up for each."""
+    """Keys of ``column`` as a user must type them; fast for many keys."""
     if len(keys) <= _FEW:
         return (sample_text(key, column) for key in keys)
-    twins, kinds = _twins(column), set(map(type, keys))
-    if not twins and kinds == {int}:
+    ambiguous, kinds = _ambiguous(column), set(map(type, keys))
+    if not ambiguous and kinds == {int}:
         return map(str, keys)
-    if not twins and kinds == {str} and "".join(keys).isprintable():  # type: ignore[arg-type]
+    if not ambiguous and kinds == {str} and "".join(keys).isprintable():  # type: ignore[arg-type]
         return keys  # type: ignore[return-value]
-    return _texts_one_by_one(keys, column, twins)
+    return _texts_one_by_one(keys, column, ambiguous)
 
 
-def _texts_one_by_one(keys: Sequence[Address], column: Any, twins: set[str]) -> Iterator[str]:
+def _texts_one_by_one(keys: Sequence[Address], column: Any, ambiguous: set[str]) -> Iterator[str]:
     for key in keys:
         if isinstance(key, tuple):
             yield sample_text(key, column)
-        elif (text := str(key)) in twins:
+        elif (text := str(key)) in ambiguous:
             yield explicit(key)
         else:
             yield text if text.isprintable() else visible(text)
 
 
-def _twins(column: Any) -> set[str]:
-    """Texts that are both the number of an integer key and a text key."""
+def _ambiguous(column: Any) -> set[str]:
+    """Ambiguous texts: those that name both an integer key and a text key."""
     if isinstance(column.at(0), str) or isinstance(column.at(-1), int):
-        return set()  # integers come before texts, so there are keys of one kind alone
+        return set()  # integers come before texts, so all keys are of one kind
     ints: set[SampleKey] = set()
     texts: set[str] = set()
     for key in column:
@@ -255,7 +256,7 @@ def _twins(column: Any) -> set[str]:
 
 
 def explicit(key: Address) -> str:
-    """``key`` with its kind, as it can be typed whatever else a column has: ``int:5``, ``str:5``, ``str:a/int:5``."""
+    """``key`` with its kind, which is never ambiguous: ``int:5``, ``str:5``, ``str:a/int:5``."""
     if isinstance(key, tuple):
         return "/".join(map(explicit, key))
     return f"{'int' if isinstance(key, int) else 'str'}:{visible(str(key))}"
@@ -266,7 +267,7 @@ def _pair_text(key: tuple[SampleKey, SampleKey], column: Any) -> str:
     nested = getattr(column, "contains_subsamples", False)
     before = sample_text(sample, column)
     text = f"{before}/{sample_text(subsample, column.get(sample, ()) if nested else ())}"
-    # A slash in the subsample's key would be taken for the one before it where a longer sample is, here or where this is typed back.
+    # A slash in the subsample's key is ambiguous if a longer sample key exists, in this column or in another commit's.
     if "/" not in str(subsample) and (not nested or meanings(text, column) in ([key], [])):
         return text
     return f"{before}/{explicit(subsample)}"

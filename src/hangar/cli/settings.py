@@ -1,4 +1,4 @@
-"""Options of ``hangar`` itself that may stand before a command or after it: ``-C``, ``--color``, ``--no-pager``, ``-v``."""
+"""Global options, which can be given before or after the command: ``-C``, ``--color``, ``--no-pager``, ``-v``."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ _KEY: Final = "hangar.settings"
 
 
 class Settings:
-    """What was asked for of the run as a whole.
+    """Values of the global options.
 
     Attributes
     ----------
     directory
-        Where the commands work: the directories given with ``-C``, each below the one before.
+        Working directory: the ``-C`` options, each relative to the one before.
     colour
-        When text is coloured; ``auto`` is: on a terminal, unless ``NO_COLOR`` is set.
+        When text is coloured; ``auto`` means on a terminal, unless ``NO_COLOR`` is set.
     pager
         Whether a pager may be used.
     verbose
@@ -37,7 +37,7 @@ class Settings:
         self.verbose = bool(os.environ.get("HANGAR_DEBUG"))
 
     def click_colour(self) -> bool | None:
-        """What :attr:`click.Context.color` should be: None lets click see whether there is a terminal."""
+        """Value for :attr:`click.Context.color`; None means that click checks for a terminal."""
         if self.colour != "auto":
             return self.colour == "always"
         return False if os.environ.get("NO_COLOR") or os.environ.get("TERM") == "dumb" else None
@@ -78,7 +78,7 @@ def _verbose(settings: Settings, value: bool) -> None:
 
 
 def global_options(*, hidden: bool) -> list[click.Option]:
-    """The options; ``hidden`` for those of a command, whose help does not repeat them."""
+    """The global options. ``hidden`` leaves them out of the help of a command."""
     common: dict[str, Any] = {"expose_value": False, "hidden": hidden}
     return [
         click.Option(
@@ -92,14 +92,14 @@ def global_options(*, hidden: bool) -> list[click.Option]:
             ["--color", "global_colour"],
             type=click.Choice(["auto", "always", "never"]),
             metavar="WHEN",
-            help="Colour text always, never, or (auto) on a terminal; NO_COLOR in the environment is never.",
+            help="Use colours: always, never, or auto (on a terminal, unless NO_COLOR is set).",
             callback=_callback(_colour),
             **common,
         ),
         click.Option(
             ["--no-pager", "global_no_pager"],
             is_flag=True,
-            help="Write long output straight to the terminal.",
+            help="Do not use a pager for long output.",
             callback=_callback(_no_pager),
             **common,
         ),

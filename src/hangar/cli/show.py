@@ -32,7 +32,7 @@ if TYPE_CHECKING:
 __all__ = ["command"]
 
 SMALL_ARRAY: Final = 1000
-"""Elements of an array that is shown whole."""
+"""Most elements of an array that is shown whole."""
 FIRST_SAMPLES: Final = 10
 
 
@@ -44,9 +44,9 @@ FIRST_SAMPLES: Final = 10
 def command(state: State, thing: str | None, as_json: bool) -> None:
     """Show a commit, one of its columns, or one of its samples.
 
-    In a nested column SAMPLE is a sample, whose subsamples are listed, or SAMPLE/SUBSAMPLE.
-    Without REV before the colon, the column or sample is shown as it is staged; without anything the last commit is shown. Arrays of up to 1,000
-    elements and texts are shown whole.
+    In a nested column SAMPLE is a sample, whose subsamples are listed, or SAMPLE/SUBSAMPLE. Without REV before the
+    colon, the column or sample of the staging area is shown. Without an argument the last commit is shown. Texts, and
+    arrays of up to 1,000 elements, are shown whole.
 
     For example:
       hangar show
@@ -58,9 +58,9 @@ def command(state: State, thing: str | None, as_json: bool) -> None:
 
     JSON of
       a commit: digest, tree, parents, author, email, time, message, meta, attributes, columns, changes
-      a column: as `column create` says, and branch, commit
+      a column: as in `column create`, and branch, commit
       a sample: branch, commit, column, sample, type, digest, nbytes, and
-                dtype, shape, min, max, mean, values (null when many)
+                dtype, shape, min, max, mean, values (null if too many)
                 or text, or hex
       a subsample: as a sample, and subsample
       a sample of a nested column: branch, commit, column, sample, subsamples
@@ -85,9 +85,7 @@ def _show_commit(state: State, rev: str, as_json: bool) -> None:
         view = open_commit(state, rev)
     except RevisionNotFoundError as error:
         if rev.partition("/")[0] in open_view(state, None):
-            raise RevisionNotFoundError(
-                f"{error}; what is staged of a column is shown by `hangar show :{rev}`"
-            ) from None
+            raise RevisionNotFoundError(f"{error}; to show the staged column, run `hangar show :{rev}`") from None
         raise
     info = state.repository.commit_info(view.commit) if view.commit else _nothing()
     changes = Patch(state, view.commit, info.parents).columns()
@@ -183,7 +181,7 @@ def _show_sample(view: View, name: str, text: str, as_json: bool) -> None:
 
 
 def _show_subsamples(view: View, name: str, sample: SampleKey, as_json: bool) -> None:
-    """What a sample of a nested column holds."""
+    """Show the subsamples of a sample of a nested column."""
     column: Any = view[name]
     keys = list(column[sample])
     if as_json:
@@ -212,7 +210,7 @@ def _sample_record(column: Any, value: Any) -> dict[str, Any]:
 
 
 def _statistics(array: np.ndarray[Any, Any]) -> dict[str, Any]:
-    """Least, greatest and mean value; None where there is none."""
+    """Minimum, maximum and mean; None if undefined."""
     import numpy as np
 
     if array.size == 0 or array.dtype.kind == "c":
@@ -237,5 +235,5 @@ def _value_lines(value: Any, column: str, sample: str) -> list[str]:
         shown = value[:256].hex(" ", 4)
         return [shown + (" ..." if len(value) > 256 else "")]
     if value.size > SMALL_ARRAY:
-        return [f"(too large to show; `hangar export {visible(column)} -s {sample}` writes it to a file)"]
+        return [f"(too large to show; write it to a file with `hangar export {visible(column)} -s {sample}`)"]
     return np.array2string(value, max_line_width=120, threshold=SMALL_ARRAY).split("\n")

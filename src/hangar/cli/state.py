@@ -1,4 +1,4 @@
-"""What the commands of one run share: where they were told to work, and the repository there, opened when it is needed."""
+"""State of one run: the working directory, and its repository, which is opened when it is first used."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ T = TypeVar("T")
 
 
 class State:
-    """Where the commands of one run work.
+    """The working directory and the repository of one run.
 
     Parameters
     ----------
     settings
-        The options of the run.
+        Values of the global options.
     """
 
     def __init__(self, settings: Settings) -> None:
@@ -39,7 +39,7 @@ class State:
 
     @classmethod
     def of(cls, repository: Repository) -> State:
-        """A state that works with ``repository``, which is open."""
+        """A state for the open repository ``repository``."""
         state = cls(Settings())
         state._repository = repository
         return state
@@ -56,7 +56,7 @@ class State:
         Raises
         ------
         PathNotFoundError, PathNotDirectoryError
-            It is none.
+            It does not exist, or is not a directory.
         """
         if not self.path.exists():
             raise PathNotFoundError(f"there is no directory {self.path}")
@@ -65,12 +65,12 @@ class State:
         return self.path
 
     def resolve(self, path: Path) -> Path:
-        """``path`` as it was typed: below the directory to work in, unless it is absolute or begins with ``~``."""
+        """A typed path: relative to the working directory, unless it is absolute or begins with ``~``."""
         return self.directory / path.expanduser()
 
     @property
     def repository(self) -> Repository:
-        """The repository of the directory or of one above it.
+        """The repository of the working directory, or of the nearest parent that has one.
 
         Raises
         ------
@@ -85,17 +85,17 @@ class State:
 
     @property
     def stores(self) -> Stores:
-        """The stores of the repository, for what reports ask that its public methods do not answer."""
+        """The stores of the repository, for reports that its public methods do not cover."""
         return self.repository.stores
 
     @contextmanager
     def writer(self, branch: str | None = None) -> Iterator[WriterCheckout]:
-        """A writer of ``branch``, by default the branch to write; the lock is free again afterwards."""
+        """A write checkout of ``branch``, by default the current branch; it is closed afterwards."""
         checkout = self.repository.checkout(write=True, branch=branch or self.repository.head().write_branch)
         try:
             yield checkout
         finally:
-            with suppress(AccessError):  # the lock was taken over: whoever wrote was told
+            with suppress(AccessError):  # the lock was taken over, which the write has already reported
                 checkout.close()
 
     def close(self) -> None:
@@ -106,11 +106,11 @@ class State:
 
 
 def pass_state(function: Callable[Concatenate[State, P], T]) -> Callable[P, T]:
-    """Hand the :class:`State` to a command as its first argument."""
+    """Decorator of commands: pass the :class:`State` as the first argument."""
 
     def call(*args: Any, **options: Any) -> T:
         state = click.get_current_context().find_object(State)
-        assert state is not None  # the group makes one before any command runs
+        assert state is not None  # the group creates it before any command runs
         return function(state, *args, **options)
 
     return update_wrapper(call, function)

@@ -1,4 +1,4 @@
-"""``hangar status``, and the same as comments in the message of a commit."""
+"""``hangar status``, and its lines as comments in the editor of a commit message."""
 
 from __future__ import annotations
 
@@ -23,25 +23,25 @@ _STATES = {"new": ("new column:", "green"), "changed": ("changed:", "yellow"), "
 
 
 def _change_text(added: int, deleted: int, mutated: int) -> str:
-    """Numbers of samples for people, such as ``'3 added, 1 deleted'``."""
+    """Numbers of changed samples as text, such as ``'3 added, 1 deleted'``."""
     parts = ((added, "added"), (mutated, "changed"), (deleted, "deleted"))
     return ", ".join(f"{number:,} {what}" for number, what in parts if number)
 
 
 def _other_changes(column: ColumnStatus) -> list[str]:
-    """What changed of a column beside its samples."""
+    """Changes of a column other than its samples."""
     found = [f"renamed from {visible(column.renamed_from)}"] if column.renamed_from else []
     found += ["widened"] if column.schema else []
     return [*found, *attribute_change(column.attributes)]
 
 
 def attribute_change(keys: Sequence[str]) -> list[str]:
-    """Attributes that changed, for people; nothing where none did."""
+    """The changed attributes as text; nothing if none changed."""
     return [f"attributes {', '.join(map(visible_name, keys))}"] if keys else []
 
 
 def staged_lines(columns: Sequence[ColumnStatus]) -> list[str]:
-    """The columns that differ from the commit, a line each."""
+    """A line for each column that differs from the commit."""
     rows = []
     for column in columns:
         if column.state in _STATES:
@@ -59,12 +59,12 @@ def staged_lines(columns: Sequence[ColumnStatus]) -> list[str]:
 
 
 def status_lines(report: StatusReport) -> list[str]:
-    """The whole report for people."""
+    """The whole report as text."""
     lines = [f"On branch {style(visible(report.branch), 'green', bold=True)}"]
     if not report.head:
         lines.append("No commits yet")
     if report.writer is not None:
-        lines.append(f"A writer is at work: {visible(str(report.writer))}")
+        lines.append(f"A writer is active: {visible(str(report.writer))}")
     lines += [
         f"Column {visible(column.name)} cannot be read here: {visible(column.needs)}"
         for column in report.columns
@@ -74,12 +74,12 @@ def status_lines(report: StatusReport) -> list[str]:
         return [*lines, "", "nothing to commit, staging area clean"]
     if report.staged_branch != report.branch:
         lines += ["", style(f"Uncommitted changes belong to branch {report.staged_branch}:", "red")]
-        lines += [f'  (use "hangar checkout {report.staged_branch}" to go on with them)']
+        lines += [f'  (use "hangar checkout {report.staged_branch}" to continue with them)']
     else:
         lines += ["", "Changes to be committed:", '  (use "hangar commit" to commit them)']
         states = {column.state for column in report.columns}
         if states & {"changed", "deleted"}:
-            lines.append('  (use "hangar restore COLUMN" to bring a column back as it was committed)')
+            lines.append('  (use "hangar restore COLUMN" to restore a column from the last commit)')
         if "new" in states:
             lines.append('  (use "hangar column remove COLUMN" to remove a new column)')
         lines.append('  (use "hangar restore ." to drop all of them)')
@@ -88,7 +88,7 @@ def status_lines(report: StatusReport) -> list[str]:
 
 
 def short_lines(report: StatusReport) -> list[str]:
-    """A line for each column that differs from the commit: a letter as git's, and its name."""
+    """A line for each column that differs from the commit: a letter as in git, and its name."""
     lines = []
     if not report.clean and report.staged_branch != report.branch:
         lines.append(f"## uncommitted changes of branch {visible(report.staged_branch)}")
@@ -108,11 +108,12 @@ def short_lines(report: StatusReport) -> list[str]:
 @pass_state
 @paged
 def command(state: State, short: bool, as_json: bool) -> None:
-    """Show the branch, what is staged on it, and who writes.
+    """Show the current branch, its staged changes, and the active writer.
 
-    JSON: branch, head (digest, or "" before the first commit), clean, staged_branch, changes (column, state, added, deleted, mutated,
-    renamed_from, schema: whether it was widened, attributes: keys), attributes (keys that changed of those of the commit as a whole), columns
-    (names), writer (pid, host, user, time) or null; and needs, where columns need a package that is not installed.
+    JSON: branch, head (digest, or "" before the first commit), clean, staged_branch, changes (column, state, added,
+    deleted, mutated, renamed_from, schema: whether it was widened, attributes: keys), attributes (changed keys of the
+    commit's own attributes), columns (names), writer (pid, host, user, time) or null; and needs, if columns need a
+    package that is not installed.
     """
     report = state.repository.status()
     if as_json:

@@ -19,9 +19,9 @@ __all__ = ["command"]
 @json_option
 @pass_state
 def command(state: State, rev: str | None, as_json: bool) -> None:
-    """Show where the repository is, its size on disk, and what the commit REV holds; by default the last of the branch to write.
+    """Show the path and size of the repository, and the commit REV, by default the last of the current branch.
 
-    JSON: path, nbytes (on disk), commit (as `show` says, without changes).
+    JSON: path, nbytes (on disk), commit (as in `show`, without changes).
     """
     from hangar import describe
     from hangar.digest import Digest

@@ -1,4 +1,4 @@
-"""What ``hangar --version`` says: versions of what Hangar stands on, for bug reports."""
+"""``hangar --version``: versions of Hangar, Python and the libraries, for bug reports."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["lines"]
 def _version(module: str, attribute: str = "__version__") -> str:
     try:
         return str(getattr(import_module(module), attribute))
-    except Exception as error:  # noqa: BLE001 - what does not import is what a bug report is about
+    except Exception as error:  # noqa: BLE001 - an import error belongs in a bug report
         return f"cannot be imported: {error}"
 
 
@@ -36,11 +36,11 @@ def _kernel() -> str:
         return "in use"
     if os.environ.get("HANGAR_NO_KERNEL"):
         return "not in use: HANGAR_NO_KERNEL is set"
-    return "not in use: not built, or not right on this processor"
+    return "not in use: not built, or its self-test failed on this processor"
 
 
 def lines() -> list[str]:
-    """The version of Hangar, and a line for each thing that it stands on."""
+    """The version of Hangar, and a line for each library."""
     rows = [
         ("Python", f"{platform.python_version()} ({platform.python_implementation()}, {platform.platform()})"),
         ("numpy", _version("numpy")),

@@ -1,7 +1,7 @@
-"""What a command reads: a commit or, where no revision is given, the staging area of the branch to write.
+"""Read-only views for commands: of a commit or, without a revision, of the staging area of the current branch.
 
-The staging area is read as it was last made durable, without the writer lock and without opening a writer: a command that only looks works
-beside a writer, and where nothing can be written.
+A view of the staging area has the last durable state. It needs neither the writer lock nor a writer, so reading
+commands work beside a writer, and on a read-only file system.
 """
 
 from __future__ import annotations
@@ -29,15 +29,15 @@ class View(Mapping[str, "ColumnReader"]):
     Attributes
     ----------
     label
-        What is looked at, for messages.
+        Text for messages, such as ``'commit 0123456789ab'``.
     commit
-        Digest of the commit, or of the one the staging area stands on, in hex; ``''`` before the first.
+        Digest of the commit, or of the base of the staging area, in hex; ``''`` before the first commit.
     branch
-        The branch, when it is a staging area, else ``''``.
+        The branch of a staging area, else ``''``.
     entries
         The columns as a commit lists them, sorted by name.
     nodes
-        What reads their trees.
+        Store to read their trees from.
     """
 
     def __init__(
@@ -79,13 +79,13 @@ class View(Mapping[str, "ColumnReader"]):
         return View(self.label, self.commit, self.branch, columns, entries, self.nodes)
 
     def entry(self, name: str) -> ColumnEntry:
-        """The column ``name`` as a commit lists it."""
+        """The record of the column ``name``."""
         self[name]
         return next(entry for entry in self.entries if entry.name == name)
 
 
 def open_view(state: State, revision: str | None) -> View:
-    """The commit ``revision``; the staging area of the branch to write when it is None.
+    """A view of the commit ``revision``; of the staging area of the current branch if it is None.
 
     Raises
     ------
@@ -96,7 +96,7 @@ def open_view(state: State, revision: str | None) -> View:
 
 
 def open_commit(state: State, revision: str) -> View:
-    """The commit ``revision``. Raises what :func:`open_view` does."""
+    """A view of the commit ``revision``. Raises the same errors as :func:`open_view`."""
     from hangar.revisions import resolve
 
     stores = state.stores
@@ -117,7 +117,7 @@ def _view(stores: Stores, digest: Digest | None, label: str, branch: str = "") -
 
 
 def _open_branch(stores: Stores) -> View:
-    """The staging area of the branch to write; its head where nothing is staged, or only on another branch."""
+    """The staging area of the current branch, or its last commit if nothing is staged on it."""
     from hangar.checkout.session import ReaderSession
     from hangar.columns.base import StagedSource
     from hangar.columns.opening import open_reader

@@ -1,4 +1,4 @@
-"""Dates as people type them: ``2026-11-29``, ``yesterday``, ``2 weeks ago``."""
+"""Parses dates such as ``2026-11-29``, ``yesterday``, ``2 weeks ago``."""
 
 from __future__ import annotations
 
@@ -25,12 +25,12 @@ _SECONDS: Final = {
 
 
 def parse_date(text: str, now: datetime) -> datetime:
-    """The moment that ``text`` means, seen from ``now``, which knows its zone. A date without a zone is of that of this machine.
+    """The time that ``text`` means relative to ``now``. A date without a time zone is in the local one.
 
     Raises
     ------
     ValueError
-        It is no date.
+        ``text`` is not a date.
     """
     words = text.strip().lower()
     midnight = now.replace(hour=0, minute=0, second=0, microsecond=0)
@@ -38,24 +38,24 @@ def parse_date(text: str, now: datetime) -> datetime:
     if words in named:
         return named[words]
     ago = _AGO.fullmatch(words)
-    no_date = ValueError(f"{text!r} is no date")
+    no_date = ValueError(f"{text!r} is not a date")
     try:
         if ago is not None:
             return now - timedelta(seconds=int(ago[1]) * _SECONDS[ago[2]])
         if words.startswith("@"):
             return datetime.fromtimestamp(int(words[1:])).astimezone()
-        # Python before 3.11 knows no Z.
+        # Python before 3.11 does not parse Z.
         return datetime.fromisoformat(re.sub("[zZ]$", "+00:00", text.strip())).astimezone()
     except (ValueError, OverflowError, OSError):
         raise no_date from None
 
 
 def date(ctx: click.Context, parameter: click.Parameter, value: str | None) -> datetime | None:
-    """The moment that was typed, as the callback of an option."""
+    """Callback of an option: parse its value."""
     if value is None:
         return None
     try:
         return parse_date(value, datetime.now().astimezone())
     except ValueError:
-        text = f"{value!r} is no date: write 2026-11-29, '2026-11-29 17:30', yesterday or '2 weeks ago'"
+        text = f"{value!r} is not a date: write 2026-11-29, '2026-11-29 17:30', yesterday or '2 weeks ago'"
         raise click.BadParameter(text, ctx, parameter) from None

@@ -15,14 +15,14 @@ __all__ = ["command"]
 
 
 @click.command("writer-lock", cls=Command)
-@click.option("--force-release", is_flag=True, help="Take the lock away from whoever holds it.")
+@click.option("--force-release", is_flag=True, help="Take the lock away from its holder.")
 @json_option
 @pass_state
 def command(state: State, force_release: bool, as_json: bool) -> None:
-    """Show who holds the writer lock, or free it.
+    """Show the holder of the writer lock, or release the lock.
 
-    The lock of a process that ended is free by itself. After --force-release the writer that held it can write no more; what it had staged
-    stays.
+    The lock of a process that ended is released automatically. After --force-release the former holder cannot write any
+    more; its staged changes stay.
 
     JSON: held, writer (pid, host, user, time) or null, released.
     """
@@ -31,7 +31,7 @@ def command(state: State, force_release: bool, as_json: bool) -> None:
     found = holder(state.stores.db)
     if force_release:
         with warnings.catch_warnings():
-            warnings.simplefilter("ignore", ResourceWarning)  # it says what was asked for
+            warnings.simplefilter("ignore", ResourceWarning)  # it would repeat what the user asked for
             state.repository.force_release_writer_lock()
     if as_json:
         held = found is not None and not force_release
