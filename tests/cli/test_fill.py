@@ -128,7 +128,7 @@ def test_import_what_exists(filled: Shell, tmp_path: Path) -> None:
 def test_an_image_that_cannot_be_decoded_ends_the_import_there(filled: Shell, tmp_path: Path, content: bytes) -> None:
     pictures(tmp_path / "new", [f"n{i}" for i in range(50)])
     (tmp_path / "new" / "n33x.png").write_bytes(content)
-    told = filled.fails(1, "import", "images", tmp_path / "new", "--keep-names", text="n33x.png cannot be decoded")
+    told = filled.fails(1, "import", "images", tmp_path / "new", "--keep-names", text="n33x.png")
     before = sorted(f"n{i}" for i in range(50) if f"n{i}.png" < "n33x.png")
     assert f"Stopped: {len(before)} of 51 files are staged, the last {tmp_path / 'new' / before[-1]}.png." in told
     assert filled.json("ls", "images_path")["samples"] == before
