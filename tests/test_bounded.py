@@ -83,3 +83,14 @@ def test_threads() -> None:
         thread.join()
     assert not failures
     assert cache.nbytes == sum(nbytes for _, nbytes, _ in cache._content.entries.values())
+
+
+def test_a_lock_that_nobody_releases_does_not_end_the_cache() -> None:
+    """A child forked in the middle of an addition, or an interrupt as the lock is taken."""
+    cache: BoundedCache[int, int] = BoundedCache(100)
+    cache.put(0, 1, 10)
+    cache._content.gate.acquire()
+    for number in range(1, 1_002):
+        cache.put(number, number, 10)
+    assert cache.get(1_001) == 1_001
+    assert cache.nbytes == 10

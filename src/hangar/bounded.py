@@ -13,6 +13,8 @@ __all__ = ["BoundedCache"]
 
 _WAIT_SECONDS: Final = 0.5
 """Upper bound, in seconds, on the time that a change takes."""
+_REFUSALS: Final = 1_000
+"""After so many refused additions in a row the lock counts as lost, and the cache begins anew."""
 
 K = TypeVar("K")
 V = TypeVar("V")
@@ -21,10 +23,11 @@ V = TypeVar("V")
 class _Content(Generic[K, V]):
     """Entries in eviction order, each with its size and whether it was used since the last pass."""
 
-    __slots__ = ("entries", "gate", "nbytes")
+    __slots__ = ("entries", "gate", "nbytes", "refused")
 
     def __init__(self) -> None:
         self.gate = threading.Lock()
+        self.refused = 0
         self.entries: dict[K, tuple[V, int, list[bool]]] = {}
         self.nbytes = 0
 
@@ -76,9 +79,16 @@ class BoundedCache(Generic[K, V]):
     def put(self, key: K, value: V, nbytes: int) -> None:
         """Add a value of ``nbytes`` bytes, and evict others if necessary."""
         content = self._content
-        if nbytes > self.most or not content.gate.acquire(blocking=False):
+        if nbytes > self.most:
+            return
+        if not content.gate.acquire(blocking=False):
+            # A thread that did not come along at the fork, or that an interrupt hit as it got the lock, never releases it.
+            content.refused += 1
+            if content.refused >= _REFUSALS:
+                self.clear()
             return
         try:
+            content.refused = 0
             content.remove(key)
             content.make_room(self.most - nbytes)
             content.entries[key] = value, nbytes, [False]
