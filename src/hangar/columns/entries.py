@@ -200,7 +200,10 @@ class EntryReader:
         self._session.check()
         if self._space is not FLAT or not (type(key) is int or isinstance(key, np.integer)):
             return self._value_by_tree(key)
-        holder = self._table or self._table_beneath(partial(self._encoded, key))
+        holder, staged = self._table, self._staged_table
+        if staged is not None:
+            encoded = self._space.lookup(key)
+            holder = None if encoded is None else staged.beneath_one(encoded)
         table = None if holder is None else holder.ready(1)
         position = -1 if table is None else table.position(int(key))
         if holder is None or table is None or position < 0:
@@ -211,10 +214,6 @@ class EntryReader:
             found = self._value_by_tree(key)
             holder.discard(table)
             return found
-
-    def _encoded(self, key: Any) -> list[bytes]:
-        encoded = self._space.lookup(key)
-        return [] if encoded is None else [encoded]
 
     def _value_by_tree(self, key: Any) -> Any:
         encoded = self._space.lookup(key)

@@ -156,6 +156,11 @@ class StagedTable:
             return None
         return self._of(working, None)
 
+    def beneath_one(self, key: bytes) -> ColumnTable | None:
+        """As :meth:`beneath`, for one encoded key."""
+        working = self._source.working
+        return None if key in working.overlay.cells else self._of(working, None)
+
     def of(self, root: Root | None) -> ColumnTable | None:
         """Table of the tree ``root``, if it is the stored tree of the column."""
         return None if root is None else self._of(self._source.working, root)
