@@ -11,15 +11,14 @@ from __future__ import annotations
 import struct
 import zlib
 from collections.abc import Mapping
-from functools import cache
-from types import ModuleType
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from hangar.backends.hdf5.blosc import blosc_call, require_memory
 from hangar.backends.hdf5.structure import Filter
-from hangar.errors import CorruptionError, MissingPackageError, ResourceLimitError
+from hangar.errors import CorruptionError
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -99,26 +98,21 @@ class Encoding(NamedTuple):
         return complib.replace(":", "-") + level + ("", "-byte", "-bit")[self.shuffle]
 
 
-@cache
-def _blosc() -> ModuleType:
-    try:
-        from numcodecs import blosc
-    except ImportError as error:
-        raise MissingPackageError(
-            f"compressed HDF5 files need the package numcodecs ({error}): run `pip install numcodecs`"
-        ) from None
-    module: ModuleType = blosc
-    return module
-
-
 def encode(data: Bytes, encoding: Encoding, item_bytes: int) -> Buffer:
-    """Encode a chunk. Call it from a worker thread: numcodecs takes a lock across processes if blosc runs in the main thread."""
+    """Encode a chunk.
+
+    Raises
+    ------
+    ResourceLimitError
+        There is not enough memory.
+    """
     if encoding.codec == NONE:
         return data.data
     if encoding.codec <= _LAST_BLOSC:
-        compressed: bytes = _blosc().compress(
-            data.view(_ITEMS[item_bytes]), _BLOSC_NAMES[encoding.codec], encoding.level, encoding.shuffle, 0
-        )
+        with blosc_call(_BLOSC_WORK * len(data)) as blosc:
+            compressed: bytes = blosc.compress(
+                data.view(_ITEMS[item_bytes]), _BLOSC_NAMES[encoding.codec], encoding.level, encoding.shuffle, 0
+            )
         return compressed
     shuffled = _shuffled(data, item_bytes) if encoding.shuffle else data
     if encoding.codec == GZIP:
@@ -141,6 +135,8 @@ def decode(stored: Bytes, codec: int, shuffle: int, item_bytes: int, out: Bytes)
     ------
     CorruptionError
         The stored bytes do not decode to a chunk of that size.
+    ResourceLimitError
+        There is not enough memory.
     """
     if codec == NONE:
         if len(stored) != len(out):
@@ -183,18 +179,12 @@ def _decode_blosc(stored: Bytes, out: Bytes) -> None:
     if (size, whole) != (len(out), len(stored)) or not 0 < block <= max(size, 1):
         raise CorruptionError(f"a chunk of {len(out)} bytes has a blosc frame that says {size}")
     try:
-        _blosc().decompress(stored, out)
+        with blosc_call(_BLOSC_WORK * block) as blosc:
+            blosc.decompress(stored, out)
     except (RuntimeError, ValueError) as error:
         # blosc has one error code for a damaged chunk and for a failed allocation.
-        _require_memory(_BLOSC_WORK * (block + len(out)))
+        require_memory(_BLOSC_WORK * (block + len(out)))
         raise CorruptionError(f"a chunk cannot be decoded: {error}") from None
-
-
-def _require_memory(nbytes: int) -> None:
-    try:
-        bytearray(nbytes)
-    except MemoryError:
-        raise ResourceLimitError("there is not enough memory to decode a chunk") from None
 
 
 def _inflate(stored: Bytes, out: Bytes) -> None:
