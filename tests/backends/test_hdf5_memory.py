@@ -47,7 +47,7 @@ print(outcomes[0], outcomes[-1], sep=", ")
 @pytest.mark.parametrize("codec", [2, 5])
 def test_a_shortage_of_memory_is_an_error(codec: int, tmp_path: Path) -> None:
     data = (np.arange(2**22, dtype=np.int32) // 3).view(np.uint8)
-    np.save(f"{tmp_path}/stored.npy", np.frombuffer(encode(data, Encoding(codec, 9, 1), 4), np.uint8))
+    np.save(f"{tmp_path}/stored.npy", np.frombuffer(bytes(encode(data, Encoding(codec, 9, 1), 4)), np.uint8))
     command = [sys.executable, "-c", UNDER_LIMITS, str(codec), f"{tmp_path}/stored.npy"]
     run = subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
     assert (run.returncode, run.stdout) == (0, "too little, done\n"), run.stderr

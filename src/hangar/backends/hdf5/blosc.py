@@ -11,8 +11,7 @@ import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from functools import cache
-from types import ModuleType
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -25,19 +24,18 @@ _running: Final[dict[int, int]] = {}
 
 
 @cache
-def _blosc() -> ModuleType:
+def _blosc() -> Any:
     try:
         from numcodecs import blosc
     except ImportError as error:
         raise MissingPackageError(
             f"compressed HDF5 files need the package numcodecs ({error}): run `pip install numcodecs`"
         ) from None
-    module: ModuleType = blosc
-    return module
+    return blosc
 
 
 @contextmanager
-def blosc_call(nbytes: int) -> Iterator[ModuleType]:
+def blosc_call(nbytes: int) -> Iterator[Any]:
     """The numcodecs module for one call that needs ``nbytes`` of working memory.
 
     Raises
