@@ -135,6 +135,8 @@ def test_a_traceback_is_shown_to_those_who_ask_for_it(empty: Shell) -> None:
         assert "RevisionNotFoundError" in result.stderr
         assert result.stderr.splitlines()[-1].startswith("Error: no branch, tag or commit 'nope'")
     assert empty.run("-v", "status").stderr == ""
+    for words in (["-v"], ["-v", "nosuch"], ["-v", "ls", "--nosuch"], ["-v", "rm"]):
+        assert "Traceback" not in empty.run(*words).stderr
 
 
 @pytest.mark.parametrize(

@@ -72,8 +72,8 @@ class HangarGroup(LazyGroup):
             return super().invoke(ctx)
         except BrokenPipeError as error:
             raise OutputClosedError from error
-        except (click.exceptions.Exit, click.Abort):
-            raise
+        except (click.exceptions.Exit, click.Abort, click.UsageError):
+            raise  # a mistake in typing is no bug to report
         except BaseException:
             if settings_of(ctx).verbose:
                 import traceback
