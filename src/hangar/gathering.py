@@ -20,9 +20,10 @@ from hangar.hashing import row_buffers
 if TYPE_CHECKING:
     import mmap
 
-__all__ = ["KERNEL", "checksum_rows", "gather_checked", "gather_entries"]
+__all__ = ["KERNEL", "Rows", "checksum_rows", "gather_checked", "gather_entries"]
 
 Rows = npt.NDArray[np.uint8]
+"""The bytes of n samples or cells of one size: uint8, shape (n, size), C order."""
 Words = npt.NDArray[np.uint64]
 Positions = npt.NDArray[np.int64]
 

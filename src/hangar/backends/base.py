@@ -30,14 +30,13 @@ from hangar.backends.file import BlobFile
 from hangar.backends.location import Location, Locations
 from hangar.digest import Header
 from hangar.errors import CorruptionError, InvalidTypeError
+from hangar.gathering import Rows
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 __all__ = ["Backend", "Blob", "Capabilities", "FileWriter", "Options", "Payload", "Rows"]
 
-Rows: TypeAlias = npt.NDArray[np.uint8]
-"""Logical bytes of n samples of one size: uint8, shape (n, size), C order."""
 Blob: TypeAlias = "Rows | bytes"
 """Logical bytes of one sample: ``bytes`` for a str or bytes value, a new uint8 array for an ndarray."""
 Options: TypeAlias = Mapping[str, Any]

@@ -48,13 +48,13 @@ def verify_locations(store: BlobStore) -> Iterator[str]:
 
 def _of_file(file_id: int, row: BlobFileRow | None, words: Words) -> Iterator[str]:
     if row is None:
-        yield f"{len(words):,} blobs lie in blob file {file_id:08x}, which is not recorded"
+        yield f"{len(words):,} blobs are in blob file {file_id:08x}, which is not recorded"
         return
     # Python ints, because offsets of damaged rows may be near 2^64 and the sums would overflow.
     lengths = words[:, STORED] & np.uint64(LENGTH_MASK)
     last = max(map(sum, zip(words[:, OFFSET].tolist(), lengths.tolist(), strict=True)))
     if last > row.end:
-        yield f"blob file {file_id:08x} is recorded to end at {row.end:,}, and blobs lie up to {last:,}"
+        yield f"blob file {file_id:08x} is recorded to end at {row.end:,}, but its blobs end at {last:,}"
     if (
         is_installed(row.tag)
         and stored_backend(row.tag).capabilities.raw

@@ -141,7 +141,7 @@ def surplus(store: BlobStore) -> Iterator[Damage]:
         try:
             size = path.stat().st_size
         except FileNotFoundError:
-            continue  # removed meanwhile
+            continue  # removed since it was listed
         end = known.get(path.name)
         if end is None and path.name not in going:
             yield Damage(None, _below(path, store), f"the database does not know this file of {size:,} bytes")
@@ -205,7 +205,7 @@ def verify_blobs(store: BlobStore, progress: Progress = None) -> Iterator[Damage
                 try:
                     digests = index.part(start, start + _CHUNK_BLOBS).digests()
                 except CorruptionError as error:
-                    yield Damage(None, "", str(error))  # a run that was cut meanwhile
+                    yield Damage(None, "", str(error))  # the run was truncated since it was opened
                     break
                 yield from _verify(store, digests, reporter)
 

@@ -42,7 +42,7 @@ _NO_OPTIONS: Final[Options] = {}
 _LARGE_BYTES: Final = 2**20
 """A single blob of this size or more is written to its file at once, without a copy in memory."""
 _OVERLAPPED_BYTES: Final = 4 * 2**20
-"""A batch of this size or more is written on a background thread, while its checksums are computed and the caller goes on."""
+"""A batch of this size or more is written on a background thread, while its checksums are computed."""
 _ATTEMPTS: Final = 8
 """How often a blob that is moved again and again is looked up before it counts as lost."""
 

@@ -94,9 +94,9 @@ class KeyBatch(msgspec.Struct, frozen=True):
 
     @staticmethod
     def checked(keys: Any) -> Any:
-        """``keys``, where they have an order; of a mapping, as a dict or a column is one, its keys; else InvalidTypeError.
+        """``keys`` as a sequence; for a mapping (dict, column) its keys. Raises InvalidTypeError if they have no order.
 
-        A generator is used up: whoever looks at keys again keeps the list that it became.
+        A generator is consumed: use the returned list afterwards.
         """
         if isinstance(keys, (str, bytes, set, frozenset, np.generic)) or not (
             hasattr(keys, "__iter__") or hasattr(keys, "__getitem__")

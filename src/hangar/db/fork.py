@@ -43,7 +43,7 @@ class Fork:
 
     def _rest(self, handle: Handle) -> bool:
         self._environment, handle.environment = handle.environment, None
-        handle.taken = self._environment
+        handle.exclusive = self._environment
         try:
             handle.wait_for_readers(FORK_WAIT_SECONDS)
         except StorageError:
@@ -53,7 +53,7 @@ class Fork:
     def end_in_parent(self) -> None:
         """Continue as before the fork."""
         if self._gate:
-            self._handle.taken, self._handle.environment = None, self._environment
+            self._handle.exclusive, self._handle.environment = None, self._environment
             self._handle.gate.release()
         if self._writing:
             self._handle.writing.release()
@@ -63,8 +63,8 @@ class Fork:
         handle = self._handle
         handle.writing = threading.RLock()
         handle.gate = threading.RLock()
-        environment = self._environment or handle.environment or handle.taken
-        handle.environment = handle.taken = handle.opened = None
+        environment = self._environment or handle.environment or handle.exclusive
+        handle.environment = handle.exclusive = handle.opened = None
         handle.writable = False
         handle.presence = None  # its descriptor is closed by _fs
         left = self._forget_transactions()

@@ -68,6 +68,8 @@ class Handle:
         LMDB's data file.
     environment : lmdb.Environment or None
         None while it is not open, or during an exclusive operation; ``current`` then opens it, or waits.
+    exclusive : lmdb.Environment or None
+        The environment during an exclusive operation. Only a thread with a running transaction may begin another one in it.
     opened : lmdb.Environment or None
         The last environment that was opened and not closed, even if an interrupt kept it from being used.
     live : set of weak references
@@ -89,7 +91,7 @@ class Handle:
         self.users = 0
         self.identity: tuple[int, int] | None = None
         self.environment: lmdb.Environment | None = None
-        self.taken: lmdb.Environment | None = None
+        self.exclusive: lmdb.Environment | None = None
         self.opened: lmdb.Environment | None = None
         self.tables: list[Any] = []
         self.live: set[weakref.ref[Reader]] = set()
@@ -110,7 +112,7 @@ class Handle:
         self._close_opened()
         self.opened, self.tables = open_environment(self.path, self.writable)
         self.identity = file_identity(self.path)
-        self.environment, self.taken = self.opened, None
+        self.environment, self.exclusive = self.opened, None
 
     def create(self, map_size: int) -> None:
         """Create the environment and open it."""
@@ -125,7 +127,7 @@ class Handle:
         if self.is_writing() or self.is_reading():
             return False
         with self.writing, self.gate:
-            if self.taken is not None:
+            if self.exclusive is not None:
                 return False
             self.drop_leftover()
             self._put_away()
@@ -144,10 +146,10 @@ class Handle:
         environment = self.environment
         try:
             if environment is not None:
-                self.taken, self.environment = environment, None
+                self.exclusive, self.environment = environment, None
                 self.wait_for_readers(WAIT_SECONDS)
         finally:
-            self.taken = self.environment = None
+            self.exclusive = self.environment = None
             self._close_opened()
 
     def _close_opened(self) -> None:
@@ -169,10 +171,10 @@ class Handle:
         environment = self.environment
         if environment is not None:
             return environment
-        taken = self.taken
-        if taken is not None and self._own():
+        exclusive = self.exclusive
+        if exclusive is not None and self._own():
             # The exclusive operation waits for this thread's transaction, which may need another one before it ends.
-            return taken
+            return exclusive
         with self.gate:
             if self.unusable:
                 raise StorageError(self.unusable)
@@ -191,7 +193,7 @@ class Handle:
             environment = self.current()
             self.live.add(reader)
             try:
-                if environment in (self.environment, self.taken):
+                if environment in (self.environment, self.exclusive):
                     return environment.begin()
             except lmdb.MapResizedError:
                 self.live.discard(reader)
@@ -273,12 +275,12 @@ class Handle:
         with self.gate:
             environment = self.environment
             try:
-                self.taken, self.environment = environment, None
+                self.exclusive, self.environment = environment, None
                 with contextlib.suppress(StorageError):
                     self.wait_for_readers(QUIET_WAIT_SECONDS)
                 yield
             finally:
-                self.taken, self.environment = None, environment
+                self.exclusive, self.environment = None, environment
 
     @contextlib.contextmanager
     def _alone(self) -> Iterator[lmdb.Environment]:
@@ -289,11 +291,11 @@ class Handle:
                     "the map of the database cannot change in a read transaction of the same thread"
                 )
             try:
-                self.taken, self.environment = environment, None
+                self.exclusive, self.environment = environment, None
                 self.wait_for_readers(WAIT_SECONDS)
                 yield environment
             finally:
-                self.taken, self.environment = None, environment
+                self.exclusive, self.environment = None, environment
 
     def readers(self) -> list[Reader]:
         """The running read transactions; one whose ``with`` statement was left by an interrupt is ended here."""

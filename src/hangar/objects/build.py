@@ -12,10 +12,10 @@ from itertools import repeat
 from typing import TypeAlias
 
 import numpy as np
-import numpy.typing as npt
 
 from hangar.digest import Digest
 from hangar.errors import InvalidInputError
+from hangar.gathering import Rows
 from hangar.objects.ascending import as_ascending
 from hangar.objects.node import BY_DIGEST, FIXED_INLINE, MIXED, NODE_VERSION, Node, Root, TreeForm
 from hangar.objects.samples import count_samples, sample_of
@@ -44,8 +44,6 @@ sibling before the child, None if there is none. With it the count of an entry t
 corrected. It is a plain tuple because ``zip`` makes tuples ten times as fast as instances of any class.
 """
 
-Rows = npt.NDArray[np.uint8]
-"""Cells of one width, not mixed, as one array (n, width), without a Python object for each."""
 
 Part: TypeAlias = "tuple[list[bytes], Sequence[bytes] | Rows | Sequence[Entry]]"
 """Content of one node: its keys, and for each key a cell (at level 0) or an entry (on higher levels)."""

@@ -17,6 +17,7 @@ import numpy.typing as npt
 
 from hangar.digest import DIGEST_BYTES
 from hangar.errors import CorruptionError
+from hangar.gathering import Rows
 from hangar.objects.gather import SEARCH_BATCH, gather_rows, reached_children, sort_many, sorted_parts, unsort
 from hangar.objects.locate import load_level
 from hangar.objects.node import MIXED, Node, TreeForm
@@ -24,7 +25,6 @@ from hangar.objects.store import NodeStore
 
 __all__ = ["find_ints", "find_keys", "find_pairs", "get", "get_many", "key_positions", "pair_positions"]
 
-Rows = npt.NDArray[np.uint8]
 Found = npt.NDArray[np.bool_]
 Numbers = npt.NDArray[Any]
 

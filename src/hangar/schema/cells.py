@@ -10,14 +10,11 @@ from collections.abc import Callable, Sequence
 
 import msgspec
 import numpy as np
-import numpy.typing as npt
 
 from hangar.digest import Header
+from hangar.gathering import Rows
 
 __all__ = ["CellBatch", "Encoded", "Rows"]
-
-Rows = npt.NDArray[np.uint8]
-"""Canonical bytes of n values of one shape, or n cells of one width: uint8, shape (n, bytes of one), C order."""
 
 
 class Encoded(msgspec.Struct, frozen=True):
