@@ -1,7 +1,7 @@
-"""A repository: thin delegation to the rooms that do the work.
+"""The public class ``Repository``, which delegates to the packages that do the work.
 
-A ``Repository`` is cheap to make. It opens its stores when they are first needed and hands them to checkouts, which keep them open
-for as long as they live. What reads and writes columns is imported with the first checkout: a look at the history does without.
+Creating a ``Repository`` is cheap. It opens its stores at their first use and shares them with its checkouts, which
+keep them open. The modules that read and write columns are imported with the first checkout, not for history alone.
 """
 
 from __future__ import annotations
@@ -60,16 +60,16 @@ class Repository:
     Parameters
     ----------
     path
-        An existing directory (``~`` is expanded); the repository lies in its ``.hangar``.
+        An existing directory (``~`` is expanded); the repository is its subdirectory ``.hangar``.
     exists
-        Warn where there is no repository yet; call :meth:`init` then.
+        Warn if there is no repository yet; :meth:`init` creates one.
 
     Raises
     ------
     PathNotFoundError, PathNotDirectoryError
         (``FileNotFoundError``, ``NotADirectoryError``) about ``path``.
     InvalidTypeError
-        (``TypeError``) ``path`` is no path.
+        (``TypeError``) ``path`` is not a path.
     """
 
     def __init__(self, path: str | os.PathLike[str], exists: bool = True) -> None:
@@ -94,12 +94,12 @@ class Repository:
 
     @classmethod
     def open(cls, path: str | os.PathLike[str] = ".") -> Repository:
-        """The repository of ``path`` or of the nearest directory above it that has one.
+        """The repository of ``path``, or of the nearest parent directory that has one.
 
         Raises
         ------
         RepositoryNotFoundError
-            None of them has one.
+            There is none.
         """
         start = Path(path).expanduser().resolve()
         for place in (start, *start.parents):
@@ -137,7 +137,7 @@ class Repository:
 
     @property
     def size_human(self) -> str:
-        """The same for people, such as ``'62.44 kB'``."""
+        """``size_nbytes`` as readable text, such as ``'62.44 kB'``."""
         return format_bytes(self.size_nbytes)
 
     @property
@@ -146,14 +146,14 @@ class Repository:
         return holder(self._open().db) is not None
 
     def init(self, user_name: str, user_email: str, *, remove_old: bool = False) -> str:
-        """Make a repository with the branch ``master`` and no commit.
+        """Create a repository with the branch ``master`` and no commit.
 
         Parameters
         ----------
         user_name, user_email
-            Who commits here; stored in the repository's configuration.
+            Author of commits; stored in the repository's configuration.
         remove_old
-            Delete a repository that is here already.
+            Delete an existing repository first.
 
         Returns
         -------
@@ -163,7 +163,7 @@ class Repository:
         Raises
         ------
         RepositoryExistsError
-            (an ``OSError``) there is one, and ``remove_old`` is not given.
+            (an ``OSError``) a repository exists, and ``remove_old`` is not given.
         """
         remove_old = check_flag(remove_old, "remove_old")
         check_request(self._directory, user_name, user_email, remove_old=remove_old)
@@ -183,18 +183,18 @@ class Repository:
 
     @property
     def stores(self) -> Stores:
-        """What lies below: for the command line and for tools. Its members are no part of the public API."""
+        """The open stores, for the command line and tools. They are not part of the public API."""
         return self._open()
 
     def _config(self) -> Config:
         return Config(self._directory)
 
     def close(self) -> None:
-        """Close what is open; the repository opens again when it is next used. Optional."""
+        """Close the repository and its checkouts. Optional; the repository opens again at its next use."""
         for session in list(self._sessions):
             with contextlib.suppress(HangarError):  # it may be closed already, or its lock taken over
                 session.close()
-        # Taken away first: where closing is interrupted, the repository opens again all the same.
+        # Cleared first: if closing is interrupted, the repository can still be opened again.
         stores, self._stores = self._stores, None
         if stores is not None:
             stores.close()
@@ -243,7 +243,8 @@ class Repository:
         LockedError
             (a ``PermissionError``) another writer holds the lock.
         InvalidInputError
-            (a ``ValueError``) ``commit`` with ``write``, a ``write`` that is no bool, or changes staged on another branch.
+            (a ``ValueError``) ``commit`` with ``write``, a ``write`` that is no bool, or changes staged on another
+            branch.
         """
         from hangar.checkout import ReaderCheckout, open_writer
 
@@ -277,7 +278,7 @@ class Repository:
     # ------------------------------------------------------------------ branches and history
 
     def create_branch(self, name: str, base_commit: str | None = None) -> BranchHead:
-        """Make a branch; the branch to write stays the same.
+        """Create a branch; the current branch stays the same.
 
         Parameters
         ----------
@@ -297,7 +298,7 @@ class Repository:
         return history.create_branch(stores.db, stores.refs, name, base_commit, who=self._config().person())
 
     def branch_off(self, name: str) -> BranchHead:
-        """Make a branch where the branch to write stands, and make it the one to write; what is staged goes along.
+        """Create a branch at the last commit of the current branch and switch to it; staged changes are kept.
 
         Raises what :meth:`create_branch` does, and LockedError (a ``PermissionError``) where a writer holds the lock.
         """
@@ -325,11 +326,11 @@ class Repository:
         return history.list_branches(self._open().refs)
 
     def head(self) -> Head:
-        """The branch to write from the command line, and the branch last written."""
+        """The current branch of the command line, and the branch last written."""
         return self._open().refs.head()
 
     def set_write_branch(self, name: str) -> None:
-        """Let the command line write to the branch ``name``."""
+        """Make ``name`` the current branch of the command line."""
         stores = self._open()
         name = plain_text(name)
 
@@ -385,15 +386,15 @@ class Repository:
         describe.show(describe.summary(stores, self.path, history.named_commit(stores.db, stores.refs, branch, commit)))
 
     def commit_info(self, rev: str = "") -> describe.CommitInfo:
-        """What there is to say of a commit (by default the head of the branch last written)."""
+        """Metadata of a commit (by default the head of the branch last written)."""
         stores = self._open()
         return describe.commit_info(stores, history.named_commit(stores.db, stores.refs, None, rev))
 
     def status(self) -> describe.StatusReport:
-        """What is staged, on which branch, and who holds the writer lock."""
+        """The staged changes, their branch, and the holder of the writer lock."""
         return describe.status(self._open())
 
-    # ------------------------------------------------------------------ care
+    # ------------------------------------------------------------------ maintenance
 
     def convert_backend(
         self,
@@ -404,9 +405,9 @@ class Repository:
         branch: str = "",
         progress: Progress = None,
     ) -> ConvertReport:
-        """Move all that ``column`` has stored, in every commit, to another backend; new data goes there too.
+        """Convert all stored data of ``column``, in every commit, to another backend; new data is stored there too.
 
-        No commit changes, and readers go on. What an interrupt or a crash leaves is sound, and the same call goes on from there.
+        No commit changes, and readers can continue. After an interrupt or a crash the same call continues.
 
         Parameters
         ----------
@@ -433,7 +434,7 @@ class Repository:
         return convert(self._open(), column, backend, backend_options, branch=branch, progress=progress)
 
     def force_release_writer_lock(self) -> bool:
-        """Take the writer lock away from whoever holds it; what that writer does next is refused. Warns (``ResourceWarning``)."""
+        """Take the writer lock from its holder, which cannot write any more. Warns (``ResourceWarning``)."""
         released = force_release(self._open().db)
         warnings.warn(
             "the writer lock was released by force: a writer that still runs is refused from now on",
@@ -443,12 +444,12 @@ class Repository:
         return released
 
     def verify_repo_integrity(self) -> bool:
-        """Check everything, every blob's bytes too.
+        """Verify everything, including the bytes of every blob.
 
         Raises
         ------
         CorruptionError
-            (a ``RuntimeError``) with what is wrong.
+            (a ``RuntimeError``) something is damaged; the message lists it.
         LockedError
             (a ``PermissionError``) a writer holds the lock.
         """
