@@ -57,6 +57,7 @@ __all__ = [
     "try_lock",
     "unlock",
     "write_at",
+    "write_hint",
     "write_new_file",
 ]
 
@@ -311,6 +312,16 @@ def _write_all(descriptor: int, views: list[memoryview], offset: int) -> int:
         if written:
             views[first] = views[first][written:]
     return offset - start
+
+
+def write_hint(path: str, data: bytes, offset: int) -> None:
+    """Write a few bytes that nothing depends on into an existing file. They are not synced, and errors are ignored."""
+    with contextlib.suppress(OSError):
+        descriptor = os.open(path, os.O_WRONLY | os.O_CLOEXEC)
+        try:
+            os.pwrite(descriptor, data, offset)
+        finally:
+            os.close(descriptor)
 
 
 def sync_file(descriptor: int, path: AnyPath) -> None:

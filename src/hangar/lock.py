@@ -22,6 +22,7 @@ import msgspec
 
 from hangar import _fs
 from hangar.db.environment import Database
+from hangar.db.tables import META
 from hangar.db.transaction import ReadTransaction, WriteTransaction
 from hangar.errors import (
     CorruptionError,
@@ -32,6 +33,7 @@ from hangar.errors import (
     StorageError,
 )
 from hangar.lockfile import (
+    EPOCH,
     HEADING_BYTES,
     HOLDER_BYTES,
     TOKEN_BYTES,
@@ -216,9 +218,9 @@ class WriterLock:
         self.require_held()
         if transaction is None:
             with self._db.read() as reading:
-                row = epoch_row(reading)
+                row = reading.get(META, EPOCH)
         else:
-            row = epoch_row(transaction)
+            row = transaction.get(META, EPOCH)
         if row != self._row:
             self._compare(row)
 

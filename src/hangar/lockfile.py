@@ -7,18 +7,19 @@ and not synced, so it is never ahead of the database, unless the database was re
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 from typing import Final
 
+from xxhash import xxh3_64_intdigest
+
 from hangar import _fs
 from hangar.db import ReadTransaction, WriteTransaction
 from hangar.db.tables import META
-from hangar.digest import checksum
-from hangar.errors import CorruptionError, HangarError
+from hangar.errors import CorruptionError
 
 __all__ = [
+    "EPOCH",
     "HEADING_BYTES",
     "HOLDER_BYTES",
     "TOKEN_BYTES",
@@ -37,14 +38,14 @@ __all__ = [
 HEADING_BYTES: Final = 64
 HOLDER_BYTES: Final = 1024
 TOKEN_BYTES: Final = 16
-_EPOCH: Final = b"writer epoch"
+EPOCH: Final = b"writer epoch"
 _COUNT_OFFSET: Final = HEADING_BYTES + HOLDER_BYTES
 _PREFIX: Final = "lock."
 
 
 def epoch_row(transaction: ReadTransaction) -> bytes | None:
     """The row of ``meta`` with the epoch of the writer lock and the token of its file; None before there is one."""
-    return transaction.get(META, _EPOCH)
+    return transaction.get(META, EPOCH)
 
 
 def parse_epoch(row: bytes) -> tuple[int, bytes]:
@@ -56,7 +57,7 @@ def parse_epoch(row: bytes) -> tuple[int, bytes]:
 
 def record_epoch(transaction: WriteTransaction, epoch: int, token: bytes) -> None:
     """Make the lock file of ``epoch`` the one that counts."""
-    transaction.put(META, _EPOCH, epoch.to_bytes(8, "little") + token)
+    transaction.put(META, EPOCH, epoch.to_bytes(8, "little") + token)
 
 
 def lock_path(directory: Path, epoch: int) -> Path:
@@ -114,25 +115,20 @@ def highest_count(directory: Path) -> int:
 
 def write_count(directory: Path, epoch: int, count: int) -> None:
     """Write the publish count. It is not synced, and left out where it cannot be written: then it is behind, which does no harm."""
-    path = lock_path(directory, epoch)
-    with contextlib.suppress(HangarError):
-        descriptor = _fs.open_file(path, write=True)
-        try:
-            _fs.write_at(descriptor, [_encode(epoch, count)], _COUNT_OFFSET, path)
-        finally:
-            os.close(descriptor)
+    # Each publishing comes here, so no path object is made.
+    _fs.write_hint(f"{directory}/{_PREFIX}{epoch}", _encode(epoch, count), _COUNT_OFFSET)
 
 
 def _encode(epoch: int, count: int) -> bytes:
     data = count.to_bytes(8, "little")
-    return data + checksum(data, epoch & (2**64 - 1)).to_bytes(8, "little")
+    return data + xxh3_64_intdigest(data, epoch & (2**64 - 1)).to_bytes(8, "little")
 
 
 def _read(directory: Path, epoch: int, offset: int, size: int) -> bytes:
     """Bytes of a lock file; none where it cannot be read."""
     try:
-        descriptor = _fs.open_file(lock_path(directory, epoch))
-    except HangarError:
+        descriptor = os.open(f"{directory}/{_PREFIX}{epoch}", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
         return b""
     try:
         return os.pread(descriptor, size, offset)

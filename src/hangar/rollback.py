@@ -22,7 +22,7 @@ from hangar import _fs
 from hangar.db import Database, ReadTransaction, WriteTransaction
 from hangar.db.tables import META
 from hangar.errors import CorruptionError, RolledBackWarning, StorageError, warn_caller
-from hangar.lockfile import epoch_row, highest_count, parse_epoch, read_count, write_count
+from hangar.lockfile import EPOCH, highest_count, read_count, write_count
 
 __all__ = [
     "BLOB_DIRECTORY",
@@ -103,8 +103,8 @@ def count_publish(directory: Path, transaction: WriteTransaction) -> tuple[int, 
     StorageError
         The database was replaced by an older copy since the writer lock was taken.
     """
-    row, count = epoch_row(transaction), _number(transaction, _COUNT)
-    epoch = 0 if row is None else parse_epoch(row)[0]
+    row, count = transaction.get(META, EPOCH), _number(transaction, _COUNT)
+    epoch = 0 if row is None else int.from_bytes(row[:8], "little")
     published = read_count(directory, epoch)
     if published > count:
         raise StorageError(
