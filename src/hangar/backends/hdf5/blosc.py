@@ -27,7 +27,7 @@ _running: Final[dict[int, int]] = {}
 def _blosc() -> Any:
     try:
         from numcodecs import blosc
-    except ImportError as error:
+    except ModuleNotFoundError as error:  # other errors of an import are shortages: of memory, of descriptors
         raise MissingPackageError(
             f"compressed HDF5 files need the package numcodecs ({error}): run `pip install numcodecs`"
         ) from None
