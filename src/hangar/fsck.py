@@ -18,8 +18,8 @@ from hangar import _fs
 from hangar.backends import Locations
 from hangar.blobs.catalog import RUN_DIRECTORY
 from hangar.blobs.index import Digests
-from hangar.blobs.records import verify_locations
 from hangar.blobs.verify import Damage, missing_backends, surplus, verify_blobs, verify_files
+from hangar.blobs.verify_records import verify_locations
 from hangar.db.opening import DATABASE_LOCK
 from hangar.db.tables import TABLES
 from hangar.digest import Digest

@@ -12,7 +12,7 @@ import pytest
 
 from hangar import DiskFullError
 from hangar.blobs import BlobWriter, ingest
-from hangar.blobs.ingest import begin_list, begin_rows
+from hangar.blobs.ingest import hash_and_write_list, hash_and_write_rows
 from hangar.digest import BYTES, NDARRAY, STR, Header, blob_digest
 
 ROWS = np.random.default_rng(3).integers(0, 256, (11, 20_000), dtype=np.uint8)
@@ -69,7 +69,7 @@ def block(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> in
 
 
 def rows_into(recorder: Recorder, rows: npt.NDArray[np.uint8], header: Header = HEADER) -> npt.NDArray[np.uint8]:
-    return begin_rows(cast("BlobWriter", recorder), "10", header, rows, {"a": 1})
+    return hash_and_write_rows(cast("BlobWriter", recorder), "10", header, rows, {"a": 1})
 
 
 @pytest.mark.parametrize("count", [0, 1, 2, 11])
@@ -97,7 +97,7 @@ def test_lists_of_many_sizes_and_headers(block: int, short: bool) -> None:
     headers = [Header(BYTES if size % 3 else STR, 0, ()) for size in sizes]
     buffers: list[Any] = [rng.bytes(size) if size % 2 else rng.integers(0, 9, (1, size), np.uint8) for size in sizes]
     recorder = Recorder()
-    digests = begin_list(cast("BlobWriter", recorder), "10", headers, buffers, {"a": 1})
+    digests = hash_and_write_list(cast("BlobWriter", recorder), "10", headers, buffers, {"a": 1})
     expected = [blob_digest(header, buffer) for header, buffer in zip(headers, buffers, strict=True)]
     assert digests == expected
     assert [digest for _, _, digest in recorder.blobs] == expected
@@ -106,7 +106,7 @@ def test_lists_of_many_sizes_and_headers(block: int, short: bool) -> None:
         assert recorder.calls == 1
     elif block == 1:
         assert recorder.calls > 25
-    assert begin_list(cast("BlobWriter", recorder), "10", [], [], {"a": 1}) == []
+    assert hash_and_write_list(cast("BlobWriter", recorder), "10", [], [], {"a": 1}) == []
 
 
 @pytest.mark.parametrize("fails_at", [0, 1, 10])

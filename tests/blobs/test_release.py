@@ -11,8 +11,8 @@ from hangar import _fs
 from hangar.backends.file import BlobFile
 from hangar.blobs import verify_blobs, verify_files
 from hangar.blobs.catalog import removed_blob_files
-from hangar.blobs.records import verify_locations
 from hangar.blobs.release import Released, release_files
+from hangar.blobs.verify_records import verify_locations
 from hangar.db.tables import META
 from tests.blobs.maker import IMAGE, Bench, Rows, images
 from tests.crash.world import install_toy

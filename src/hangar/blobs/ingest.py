@@ -1,7 +1,7 @@
 """Write pipeline: hashes a batch block by block and writes its new blobs. One block is written while the next one is hashed.
 
 Blobs are hashed before they are written, because only the digests tell which are new. Large batches are split into
-blocks, so that processors and disk work at the same time. :func:`begin_rows` and :func:`begin_list` return when
+blocks, so that processors and disk work at the same time. :func:`hash_and_write_rows` and :func:`hash_and_write_list` return when
 everything is hashed and the last block is being written. The caller then builds the tree from the digests, and calls
 ``writer.finish()``.
 """
@@ -21,14 +21,14 @@ from hangar.digest import Digest, Header, blob_digests, blob_digests_of_list
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["begin_list", "begin_rows"]
+__all__ = ["hash_and_write_list", "hash_and_write_rows"]
 
 _BLOCK_BYTES: Final = 32 * 2**20
 _LONG_BYTES: Final = 16 * 1024
 """Batches of shorter samples are not split: they are hashed on all processors, and the cost depends on their number more than on their bytes."""
 
 
-def begin_rows(writer: BlobWriter, tag: str, header: Header, rows: Rows, options: Options) -> Digests:
+def hash_and_write_rows(writer: BlobWriter, tag: str, header: Header, rows: Rows, options: Options) -> Digests:
     """Hash blobs of one header and begin to write them; see :meth:`BlobWriter.begin_rows`.
 
     Returns
@@ -48,7 +48,7 @@ def begin_rows(writer: BlobWriter, tag: str, header: Header, rows: Rows, options
     return hashed[0] if len(hashed) == 1 else np.concatenate(hashed)
 
 
-def begin_list(
+def hash_and_write_list(
     writer: BlobWriter, tag: str, headers: Sequence[Header], buffers: Sequence[Buffer], options: Options
 ) -> list[Digest]:
     """Hash blobs of any sizes and begin to write them; see :meth:`BlobWriter.begin_list`.

@@ -41,7 +41,6 @@ from hangar.gathering import gather_entries
 
 __all__ = ["STALE", "BlobReader"]
 
-_FILE_MASK = np.uint64(FILE_BITS)
 _CACHED_HEADERS: Final = 65_536
 STALE: Final = (CorruptionError, PathNotFoundError)
 """Errors that a stale location can cause."""

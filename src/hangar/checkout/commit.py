@@ -58,7 +58,7 @@ def commit_staging(
             parents = _parents_to_amend(staging) if amend else staging.parents
         if not amend and len(parents) < 2 and not staging.changed():
             raise NothingToDoError("No changes made in staging area. Cannot commit.")
-        commit = _make(session, config, message, parents, dict(meta or {}))
+        commit = _make_commit(session, config, message, parents, dict(meta or {}))
         operation = "commit (amend)" if amend else "commit (merge)" if len(parents) > 1 else "commit"
         change = _NewCommit(session, commit, operation)
         publish(session.stores.db, session.lock, change)
@@ -86,7 +86,7 @@ def _check_message(message: object) -> None:
         raise InvalidInputError(f"a commit message of {size:,} bytes exceeds {limits.MAX_MESSAGE_BYTES:,}")
 
 
-def _make(
+def _make_commit(
     session: WriterSession, config: Config, message: str, parents: Sequence[Digest], meta: dict[str, Any]
 ) -> Commit:
     who = config.person()

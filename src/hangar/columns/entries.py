@@ -14,8 +14,8 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hangar.blobs.reader import STALE
+from hangar.columns.keybatch import KeyBatch
 from hangar.columns.keyspace import FLAT, KeySpace
-from hangar.columns.lookup import KeyBatch
 from hangar.columns.sampletable import Positions, SampleTable
 from hangar.columns.views import Chunk
 from hangar.errors import (

@@ -14,7 +14,7 @@ from typing import Any, Protocol
 
 import numpy as np
 
-from hangar.columns.lookup import NO_SUCH_KEY, KeyBatch
+from hangar.columns.keybatch import NO_SUCH_KEY, KeyBatch
 from hangar.errors import InvalidInputError, InvalidTypeError
 from hangar.names import SampleKey, check_key
 from hangar.schema.keys import (

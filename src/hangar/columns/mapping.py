@@ -14,8 +14,8 @@ import numpy as np
 import numpy.typing as npt
 
 from hangar.columns.entries import EntryReader, chunk_entries
+from hangar.columns.keybatch import check_position, position_batch
 from hangar.columns.keyspace import KeySpace
-from hangar.columns.lookup import check_position, position_batch
 from hangar.columns.sampletable import Positions
 from hangar.columns.views import SampleItems, SampleKeys, SampleValues
 from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundError

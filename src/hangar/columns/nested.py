@@ -19,8 +19,8 @@ from hangar.columns.accessor import FlatSubsampleReader
 from hangar.columns.ahead import windows
 from hangar.columns.base import ColumnBase, Session, Source
 from hangar.columns.entries import EntryReader, as_keys, chunk_entries
+from hangar.columns.keybatch import NO_SUCH_KEY, KeyBatch, check_position, position_batch
 from hangar.columns.keyspace import PAIRS, are_pairs, lookup_prefix
-from hangar.columns.lookup import NO_SUCH_KEY, KeyBatch, check_position, position_batch
 from hangar.columns.views import SampleItems, SampleKeys, SampleValues
 from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundError, SampleNotFoundError
 from hangar.names import SampleKey

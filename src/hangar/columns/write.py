@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from hangar.backends.preference import Preference
-from hangar.blobs.ingest import begin_list, begin_rows
+from hangar.blobs.ingest import hash_and_write_list, hash_and_write_rows
 from hangar.columns.base import StagedSource, WriteSession
 from hangar.columns.entries import EntryReader
 from hangar.columns.keyspace import batch_list
@@ -96,5 +96,5 @@ class EntryWriter:
             return ()
         to = self._to()
         if blobs.rows is not None:
-            return begin_rows(self._session.blobs, to.tag, blobs.headers[0], blobs.rows, to.options)
-        return begin_list(self._session.blobs, to.tag, blobs.headers, blobs.buffers, to.options)
+            return hash_and_write_rows(self._session.blobs, to.tag, blobs.headers[0], blobs.rows, to.options)
+        return hash_and_write_list(self._session.blobs, to.tag, blobs.headers, blobs.buffers, to.options)

@@ -27,7 +27,7 @@ from hangar.objects.build import (
     entries_of,
     make_nodes,
 )
-from hangar.objects.locate import Cursor, reached
+from hangar.objects.descend import Cursor, reached
 from hangar.objects.node import Node, Root, TreeForm
 from hangar.objects.replace import replaced
 from hangar.objects.split import cuts, marks

@@ -11,7 +11,7 @@ from bisect import bisect_right
 from collections.abc import Iterator
 from itertools import chain
 
-from hangar.objects.locate import load_level
+from hangar.objects.descend import load_level
 from hangar.objects.store import NodeStore
 
 __all__ = ["diff"]

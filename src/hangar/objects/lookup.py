@@ -18,8 +18,8 @@ import numpy.typing as npt
 from hangar.digest import DIGEST_BYTES
 from hangar.errors import CorruptionError
 from hangar.gathering import Rows
+from hangar.objects.descend import load_level
 from hangar.objects.gather import SEARCH_BATCH, gather_rows, reached_children, sort_many, sorted_parts, unsort
-from hangar.objects.locate import load_level
 from hangar.objects.node import MIXED, Node, TreeForm
 from hangar.objects.store import NodeStore
 

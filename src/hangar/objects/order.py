@@ -14,6 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hangar.errors import CorruptionError, InvalidInputError
+from hangar.objects.descend import load_child, load_level
 from hangar.objects.gather import (
     SEARCH_BATCH,
     gather_rows,
@@ -23,7 +24,6 @@ from hangar.objects.gather import (
     split_flat,
     unsort,
 )
-from hangar.objects.locate import load_child, load_level
 from hangar.objects.node import Node, TreeForm
 from hangar.objects.samples import count_samples, distinct_samples
 from hangar.objects.store import NodeStore

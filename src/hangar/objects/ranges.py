@@ -11,8 +11,8 @@ from itertools import accumulate, chain
 from typing import NamedTuple
 
 from hangar.errors import CorruptionError, InvalidInputError
+from hangar.objects.descend import load_level
 from hangar.objects.gather import SEARCH_BATCH
-from hangar.objects.locate import load_level
 from hangar.objects.node import Node
 from hangar.objects.samples import count_samples, distinct_samples
 from hangar.objects.store import NodeStore

@@ -5,7 +5,7 @@ from __future__ import annotations
 from bisect import bisect_left
 from collections.abc import Iterator
 
-from hangar.objects.locate import load_child, load_level
+from hangar.objects.descend import load_child, load_level
 from hangar.objects.node import Node
 from hangar.objects.samples import distinct_samples
 from hangar.objects.store import NodeStore

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 from hangar.digest import Digest
-from hangar.objects.locate import load_level
+from hangar.objects.descend import load_level
 from hangar.objects.node import Node
 from hangar.objects.store import NodeStore
 
