@@ -110,27 +110,29 @@ def command(
                 report = work.run()
         branch_name = checkout.branch_name
     if as_json:
-        write_json(
-            {
-                "column": column,
-                "branch": branch_name,
-                "samples": report.samples,
-                "overwritten": report.overwritten,
-                "unchanged": report.unchanged,
-                "files": report.files,
-                "nbytes": report.nbytes,
-                "skipped": [source.path for source in skipped],
-            }
-        )
-        return
+        write_json(_as_json(column, branch_name, report, skipped))
+    else:
+        _tell(column, report, skipped)
+
+
+def _as_json(column: str, branch: str, report: ImportReport, skipped: Sequence[Source]) -> dict[str, Any]:
+    return {
+        "column": column,
+        "branch": branch,
+        "samples": report.samples,
+        "overwritten": report.overwritten,
+        "unchanged": report.unchanged,
+        "files": report.files,
+        "nbytes": report.nbytes,
+        "skipped": [source.path for source in skipped],
+    }
+
+
+def _tell(column: str, report: ImportReport, skipped: Sequence[Source]) -> None:
     if skipped:
         note(
             f"Skipped {count(len(skipped), 'file')} that no plugin reads for this kind of column: {_suffixes(skipped)}"
         )
-    _tell(column, report)
-
-
-def _tell(column: str, report: ImportReport) -> None:
     replaced = f" ({report.overwritten:,} replaced)" if report.overwritten else ""
     there = f"; {report.unchanged:,} existed already" if report.unchanged else ""
     echo(
