@@ -1,4 +1,4 @@
-"""Hangar beside its floors and its peers, on the same data in one run: one table.
+"""Compares Hangar with a baseline and with its peers, on the same data in one run.
 
 python -m benchmarks [--quick] [--workload small ...] [--peer hangar ...] [--json FILE] [--rst FILE]
 """
@@ -29,7 +29,7 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="python -m benchmarks", description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--quick", action="store_true", help="a tenth of the data, two rounds: to see that it runs")
     parser.add_argument("--workload", nargs="+", choices=[*MAKERS, "alone"], metavar="NAME", help="only these")
-    parser.add_argument("--peer", nargs="+", default=[], metavar="NAME", help="only these, and the floor")
+    parser.add_argument("--peer", nargs="+", default=[], metavar="NAME", help="only these, and the baseline")
     parser.add_argument("--rounds", type=int, help="how often each figure is taken (the best counts); default 3")
     parser.add_argument("--seconds", type=float, help="how long each kind of read is timed; default 0.3")
     parser.add_argument("--limit", type=float, default=180, help="seconds that one round of one peer may take")
@@ -46,7 +46,7 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
 def run(
     names: list[str], peers: list[Entry], settings: Settings, rounds: int, scale: int, **options: object
 ) -> Results:
-    """Measure; the peers take turns, so that what the machine does meanwhile hits them alike."""
+    """Measure; the peers take turns, so that other load on the machine affects all of them alike."""
     results = Results()
     with suppress(KeyboardInterrupt):  # what was measured so far is shown
         _measure(results, names, peers, settings, rounds, scale, **options)
@@ -88,20 +88,20 @@ def _measure(
 
 
 def _settle() -> None:
-    """Let the disk finish what the peer before wrote and removed: the next one is not to pay for it."""
+    """Let the disk finish the writes and removals of the peer before, so that the next one does not pay for them."""
     os.sync()
     time.sleep(0.3)
 
 
 def _groups(names: list[str]) -> list[list[str]]:
-    """Workloads that are compared with each other take turns; all others come one by one, for the sake of memory."""
+    """Workloads that are compared with each other take turns; all others run one by one, to save memory."""
     compared = [name for name in names if name.startswith("labels-")]
     groups = [compared if name in compared else [name] for name in names]
     return [group for i, group in enumerate(groups) if group not in groups[:i]]
 
 
 def _note(text: str) -> None:
-    """Where the run is: one line on a terminal, a log elsewhere."""
+    """Report the progress: one line on a terminal, a log elsewhere."""
     if text or sys.stderr.isatty():
         sys.stderr.write(f"\r\x1b[K{text}" if sys.stderr.isatty() else f"{text}\n")
         sys.stderr.flush()

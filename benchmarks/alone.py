@@ -1,4 +1,4 @@
-"""What concerns Hangar alone, each measured in processes of its own: start-up, folders of images, and the memory of ten million samples."""
+"""Measurements of Hangar alone, each in processes of its own: start-up, folders of images, the memory of ten million samples."""
 
 from __future__ import annotations
 
@@ -16,7 +16,7 @@ _INIT = "import sys, hangar; hangar.Repository(sys.argv[1], exists=False).init('
 
 
 def _run(*command: str, where: Path) -> str:
-    """Output of a Python command. Modules are compiled once, as an installer does it, wherever they lie and whatever the user set."""
+    """Output of a Python command. Modules are compiled once, as an installer does, whatever the user's settings are."""
     around = {name: value for name, value in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
     environment = {**around, "PYTHONPYCACHEPREFIX": str(where / "compiled")}
     command = (sys.executable, *command)
@@ -24,7 +24,7 @@ def _run(*command: str, where: Path) -> str:
 
 
 def start_up(directory: Path | None, turns: int) -> dict[str, float | str]:
-    """``import hangar``, the way to a checkout and ``hangar status`` beside ``import numpy``, in alternation; ratios of the best."""
+    """``import hangar``, opening a checkout and ``hangar status``, alternating with ``import numpy``; ratios of the best."""
     commands = {
         "python": ("-c", "pass"),
         "import numpy": ("-c", "import numpy"),
@@ -82,7 +82,7 @@ print(resident() - before)
 
 
 def memory(directory: Path | None, count: int) -> dict[str, float | str]:
-    """What opening a checkout of many inline samples, and reading three, adds to a process, in MB resident (mapped pages count)."""
+    """Resident memory in MB that opening a checkout of many inline samples and reading three adds (mapped pages count)."""
     with tempfile.TemporaryDirectory(dir=directory) as path:
         start = time.perf_counter()
         _run("-c", _FILL, path, str(count), where=Path(path))
@@ -116,7 +116,7 @@ print(time.perf_counter() - start)
 def folders(directory: Path | None, count: int) -> dict[str, float | str]:
     """``hangar import`` and ``hangar export`` of a folder of PNG images, starting the program and committing to disk included.
 
-    Beside them the floor: Pillow decoding the same files in one thread, and keeping nothing.
+    The baseline is Pillow decoding the same files in one thread, without storing anything.
     """
     with tempfile.TemporaryDirectory(dir=directory) as place:
         path = Path(place)
@@ -124,7 +124,7 @@ def folders(directory: Path | None, count: int) -> dict[str, float | str]:
         images.mkdir()
         try:
             _run("-c", _MAKE, str(images), str(count), where=path)
-            floor = min(float(_run("-c", _DECODE, str(images), where=path)) for _ in range(3))
+            baseline = min(float(_run("-c", _DECODE, str(images), where=path)) for _ in range(3))
             times = []
             for command in (
                 ("init", "--name", "bench", "--email", "bench@example.org"),
@@ -139,8 +139,8 @@ def folders(directory: Path | None, count: int) -> dict[str, float | str]:
         except subprocess.CalledProcessError as error:
             return {"import and export": (str(error.stderr).strip().splitlines() or ["failed"])[-1][:160]}
     return {
-        f"decoding {count:,} PNG (224, 224, 3) with Pillow, one thread (images/s)": count / floor,
+        f"decoding {count:,} PNG (224, 224, 3) with Pillow, one thread (images/s)": count / baseline,
         "hangar import of them (images/s)": count / times[2],
-        "hangar import, time to that of decoding": times[2] / floor,
+        "hangar import, time to that of decoding": times[2] / baseline,
         "hangar export of them (images/s)": count / times[4],
     }

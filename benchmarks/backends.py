@@ -1,11 +1,11 @@
-"""What each backend costs, by size and content of a sample: the table behind the choice in ``hangar/backends/heuristic.py``.
+"""Costs of each backend by size and content of a sample: the table behind the choice in ``hangar/backends/heuristic.py``.
 
     python benchmarks/backends.py [--megabytes 32] [--repeats 3] [--only WORD]... [--backend NAME]... [--rst]
 
-Each measurement writes new files, and every write ends with a sync; reads have a warm page cache. What is compared is taken in turns within one run, and the
-least of ``--repeats`` counts. The floor is one file that is written at once and synced, and a ``numpy.memmap`` of it. All else are multiples
-of it: how many times as long a durable write takes, and how much more processor time; how fast a random single get and a random batch are (1 is
-as fast as the floor); and how much of the raw size is on disk.
+Each measurement writes new files, and every write ends with a sync; reads have a warm page cache. The backends take turns
+within one run, and the least of ``--repeats`` counts. The baseline is one file that is written in one go and synced, and a ``numpy.memmap`` of it.
+All other figures are ratios to it: time and processor time of a durable write; speed of a random single get and of a random batch (1 is
+as fast as the baseline); size on disk.
 """
 
 from __future__ import annotations
@@ -57,12 +57,12 @@ DEFAULT = ["10", "00 lz4", "00 zstd", "01 lz4"]
 
 
 def noise(rng: np.random.Generator, count: int, size: int) -> Array:
-    """Nothing can be made smaller."""
+    """Random bytes: incompressible."""
     return rng.integers(0, 256, (count, size), np.uint8)
 
 
 def picture(rng: np.random.Generator, count: int, size: int) -> Array:
-    """Flat patches, of which a third has noise."""
+    """Flat patches; a third of them has noise."""
     flat = np.repeat(rng.integers(0, 256, (count, -(-size // 64)), np.uint8), 64, axis=1)[:, :size]
     flat[:, : size // 3] ^= rng.integers(0, 32, (count, size // 3), np.uint8)
     return np.ascontiguousarray(flat)
@@ -76,7 +76,7 @@ def mask(rng: np.random.Generator, count: int, size: int) -> Array:
 
 
 def scan(rng: np.random.Generator, count: int, size: int) -> Array:
-    """float32 as a scanner gives it: whole numbers, and a fifth of it air."""
+    """float32 like a scanner's: whole numbers, a fifth of them air (zero)."""
     floats = size // 4
     levels = np.repeat(rng.integers(0, 1200, (count, -(-floats // 16))), 16, axis=1)[:, :floats]
     values: Array = (levels + rng.integers(0, 128, (count, floats))).astype(np.float32)
@@ -85,12 +85,12 @@ def scan(rng: np.random.Generator, count: int, size: int) -> Array:
 
 
 def real(rng: np.random.Generator, count: int, size: int) -> Array:
-    """float32 as a network gives it: hardly anything can be made smaller."""
+    """float32 like the output of a neural network: hardly compressible."""
     return rng.standard_normal((count, size // 4), np.float32)
 
 
 def coin(rng: np.random.Generator, count: int, size: int) -> Array:
-    """bool without any order: an eighth is as small as it can be made."""
+    """Random bool: compressible to an eighth at best."""
     values: Array = rng.integers(0, 2, (count, size), np.uint8).view(np.bool_)
     return values
 
@@ -127,14 +127,14 @@ class Cost:
     batch: float
     nbytes: float
 
-    def over(self, floor: Cost) -> list[float]:
-        """Multiples of the floor."""
-        costs = self.write / floor.write, self.processor / floor.processor
-        return [*costs, floor.single / self.single, floor.batch / self.batch, self.nbytes / floor.nbytes]
+    def over(self, baseline: Cost) -> list[float]:
+        """Multiples of the baseline."""
+        costs = self.write / baseline.write, self.processor / baseline.processor
+        return [*costs, baseline.single / self.single, baseline.batch / self.batch, self.nbytes / baseline.nbytes]
 
 
 def timed(function: Callable[[], object], times: int = 1) -> float:
-    """The least seconds of a few calls."""
+    """The shortest time of a few calls, in seconds."""
     least = float("inf")
     for _ in range(times):
         start = time.perf_counter()
@@ -143,7 +143,7 @@ def timed(function: Callable[[], object], times: int = 1) -> float:
     return least
 
 
-def floor(data: Array, singles: list[int], batch: Array) -> Cost:
+def baseline(data: Array, singles: list[int], batch: Array) -> Cost:
     with place() as path:
         file = path / "raw"
 
@@ -165,7 +165,7 @@ def floor(data: Array, singles: list[int], batch: Array) -> Cost:
 
 
 def hangar(data: Array, tag: str, options: dict[str, Any], singles: list[int], batch: Array) -> Cost:
-    """The same of a column."""
+    """The costs of a column of Hangar."""
     with place() as path:
         repo = Repository(path, exists=False)
         repo.init("Bench", "bench@example.org")
@@ -191,7 +191,7 @@ def hangar(data: Array, tag: str, options: dict[str, Any], singles: list[int], b
 
 
 def measure(content: str, size: int, megabytes: int, repeats: int, backends: Sequence[str]) -> dict[str, Cost]:
-    """The least of several runs, by backend; ``raw`` is the floor."""
+    """The least of several runs, by backend; ``raw`` is the baseline."""
     rng = np.random.default_rng(size)
     count = min(max(4, megabytes * 10**6 // size), 100_000)
     data = CONTENTS[content](rng, count, size)
@@ -199,14 +199,14 @@ def measure(content: str, size: int, megabytes: int, repeats: int, backends: Seq
     batch = rng.integers(0, count, max(4, min(BATCH, 2**26 // size)))
     found: dict[str, list[Cost]] = {}
     for _ in range(repeats):
-        found.setdefault("raw", []).append(floor(data, singles, batch))
+        found.setdefault("raw", []).append(baseline(data, singles, batch))
         for name in _sensible(backends, size):
             found.setdefault(name, []).append(hangar(data, *BACKENDS[name], singles, batch))
     return {name: Cost(*map(min, zip(*map(astuple, costs), strict=True))) for name, costs in found.items()}
 
 
 def _sensible(backends: Sequence[str], size: int) -> list[str]:
-    """A chunk for each small sample is nothing that anybody would ask for."""
+    """Leave out a chunk for each small sample: nobody would ask for it."""
     return [name for name in backends if size >= _CHUNK_BYTES or BACKENDS[name][0] != "01"]
 
 
@@ -214,14 +214,14 @@ def _sensible(backends: Sequence[str], size: int) -> list[str]:
 
 
 def cells(found: dict[str, Cost], backends: Sequence[str]) -> list[str]:
-    """Of each backend the five multiples."""
+    """The five multiples of each backend."""
     return [
         "  ".join(f"{one:.2f}" for one in found[name].over(found["raw"])) if name in found else "" for name in backends
     ]
 
 
 def main() -> None:
-    """Measure, and write the table as it grows."""
+    """Measure, and print each row of the table when it is complete."""
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--megabytes", type=int, default=32, help="bytes of each column, in 10^6")
     parser.add_argument("--repeats", type=int, default=3)
@@ -232,7 +232,7 @@ def main() -> None:
     backends = arguments.backend or DEFAULT
     labels = {f"{size}, {content}": (content, SIZES[size]) for size in SIZES for content in CONTENTS}
     chosen = [label for label in labels if not arguments.only or any(word in label for word in arguments.only)]
-    heading = ["sample", "floor", *backends]
+    heading = ["sample", "baseline", *backends]
     print(_row(heading, arguments.rst, first=True), flush=True)
     for label in chosen:
         found = measure(*labels[label], arguments.megabytes, arguments.repeats, backends)

@@ -1,8 +1,8 @@
-"""What a peer has to do.
+"""The interface of a peer.
 
-One object is one data set in one fresh directory. Timed are ``ingest`` (from arrays in memory to everything on disk, synced) and the reads;
-``prepare`` and ``open`` are not: they are what is done once for a data set. What a peer cannot do raises :class:`Cannot`, which
-becomes a dash in the table with its reason below it. Values come back as numpy arrays in memory, or as str and bytes.
+One object is one data set in one new directory. ``ingest`` (from arrays in memory to everything on disk, synced) and the reads are timed;
+``prepare`` and ``open`` are done once for a data set and are not. A method that the peer does not support raises :class:`Cannot`, which
+becomes a dash in the table with the reason below it. Values come back as numpy arrays in memory, or as str and bytes.
 """
 
 from __future__ import annotations
@@ -19,36 +19,36 @@ __all__ = ["Cannot", "Peer", "chunk_shape", "rows"]
 
 
 class Cannot(Exception):  # noqa: N818
-    """The peer has no such thing."""
+    """The peer does not support this operation."""
 
 
 class Peer:
-    """One way to keep a data set.
+    """One library (or configuration) that stores a data set.
 
     Parameters
     ----------
     path
-        A directory of its own, empty.
+        An empty directory for this peer alone.
     """
 
     how: ClassVar[str] = ""
     """How the peer is used, and why that is fair to it."""
     syncs: ClassVar[bool] = False
-    """Whether it syncs its files itself. Else every file is synced for it at the end of each write, inside the timing."""
+    """Whether the peer syncs its files itself. If not, the benchmark syncs every file at the end of each write, inside the timing."""
 
     def __init__(self, path: Path, workload: Workload) -> None:
         self.path = path
         self.workload = workload
 
     def prepare(self) -> None:
-        """Make the data set with its schema, without samples."""
+        """Create the data set with its schema, without samples."""
 
     def ingest(self) -> None:
         """Write all samples of all columns."""
         raise NotImplementedError
 
     def open(self) -> None:
-        """Open what was written, for reading."""
+        """Open the data set for reading."""
         raise NotImplementedError
 
     def settle(self) -> None:
@@ -80,7 +80,7 @@ class Peer:
         raise NotImplementedError
 
     def close(self) -> None:
-        """Let go of files."""
+        """Close all files."""
 
     def ingest_copies(self) -> None:
         """Write each value of the first column once more, under another key."""
@@ -89,11 +89,11 @@ class Peer:
     # ------------------------------------------------------------------ history; the workload has one column of scalars
 
     def change(self, indices: Array, values: Array) -> None:
-        """Give some samples other values, in one commit. Samples beyond the last are appended."""
+        """Change the values of some samples, in one commit. Samples beyond the last are appended."""
         raise Cannot("keeps no history")
 
     def diff(self) -> int | None:
-        """Which samples the last commit changed: their number where the peer says it."""
+        """Diff of the last commit with its parent: the number of changed samples, if the peer gives it."""
         raise Cannot("keeps no history")
 
     def open_first(self, index: int) -> Any:
@@ -101,11 +101,11 @@ class Peer:
         raise Cannot("keeps no history")
 
     def branch(self, name: str) -> None:
-        """Make a branch at the last commit."""
+        """Create a branch at the last commit."""
         raise Cannot("keeps no history")
 
     def bookkeeping(self) -> int:
-        """Bytes of the bookkeeping, without what the format of the file around it adds."""
+        """Bytes of the bookkeeping, without the overhead of the surrounding file format."""
         raise Cannot("not counted")
 
 
@@ -116,7 +116,7 @@ def rows(column: Column) -> Array:
 
 
 def chunk_shape(column: Array, nbytes: int) -> tuple[int, ...]:
-    """As many whole samples as ``nbytes`` hold; of a sample of more than a MiB as many of its planes as that holds."""
+    """Chunk shape: as many whole samples as fit into ``nbytes``; for samples of more than a MiB, as many planes as fit."""
     sample = column.nbytes // len(column)
     if sample > 2**20:
         return (1, max(1, column.shape[1] * 2**20 // sample), *column.shape[2:])

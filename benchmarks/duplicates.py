@@ -1,9 +1,9 @@
-"""What it costs to write values that are stored already: hashing them, and checking that the stored bytes are intact.
+"""Costs of writing values that are stored already: hashing them, and verifying the stored bytes.
 
     python benchmarks/duplicates.py [--scale 1] [--repeats 5]
 
 Every kind of data is written once and then again under other keys, by the same writer and by one that is opened anew. Each figure ends with the
-acknowledged write, and is the best of ``--repeats``. The floor is hashing alone: no duplicate is found for less.
+acknowledged write, and is the best of ``--repeats``. The baseline is hashing alone: finding a duplicate cannot cost less.
 """
 
 from __future__ import annotations
@@ -32,7 +32,7 @@ TAGS = {"100,000 x 784 bytes": ("10", "00"), "2,000 x 150 KB": ("10", "00"), "24
 
 
 def values(count: int, shape: tuple[int, ...]) -> npt.NDArray[np.uint8]:
-    """Numbers of which lz4 saves about half."""
+    """Numbers that lz4 compresses to about half."""
     rng = np.random.default_rng(0)
     made: npt.NDArray[np.uint8] = rng.integers(0, 256, (count, *shape), np.uint8)
     np.bitwise_and(made, rng.choice(np.array([3, 15, 255], np.uint8), made.shape), out=made)

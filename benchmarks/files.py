@@ -1,4 +1,4 @@
-"""Files of a data set: syncing what is new, and what they take of the disk."""
+"""Files of a data set: syncing new ones, and measuring their size on disk."""
 
 from __future__ import annotations
 

@@ -1,11 +1,11 @@
-"""The goals that the project has set itself, beside what this run found. A goal whose figures were not measured is left out."""
+"""The project's goals and the figures of this run. Goals without measured figures are left out."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator
 from typing import NamedTuple
 
-from benchmarks.peers import FLOOR
+from benchmarks.peers import BASELINE
 from benchmarks.results import Results
 
 __all__ = ["goal_rows"]
@@ -43,7 +43,9 @@ def _ingest(results: Results) -> Iterator[Goal]:
         ("large", "hangar:10", 1.3, "uncompressed"),
         ("large", HANGAR, 1.9, "backend by default"),
     ):
-        yield _most(f"{workload}: durable ingest, {how}, to the floor", results.ratio(workload, peer, "ingest"), limit)
+        yield _most(
+            f"{workload}: durable ingest, {how}, to the baseline", results.ratio(workload, peer, "ingest"), limit
+        )
     yield _most("small: durable ingest, to Lance", results.ratio("small", HANGAR, "ingest", "Lance"), 1)
 
 
@@ -55,11 +57,13 @@ def _reads(results: Results) -> Iterator[Goal]:
             ("list", "batch of 256 by a list of keys", 0.4),
             ("scan", "all in order", 0.5),
         ):
-            yield _least(f"small: {what}, {how}, to the floor", results.ratio("small", peer, measure), share, "x")
+            yield _least(f"small: {what}, {how}, to the baseline", results.ratio("small", peer, measure), share, "x")
     others = {peer: results.best("small", peer, "scan") for peer in results.rounds.get("small", {})}
-    best = max((rate or 0 for peer, rate in others.items() if peer != FLOOR and not peer.startswith(HANGAR)), default=0)
+    best = max(
+        (rate or 0 for peer, rate in others.items() if peer != BASELINE and not peer.startswith(HANGAR)), default=0
+    )
     own = others.get(HANGAR)
-    yield _least("small: all in order, to the best peer but the floor", own and best and own / best, 1, "x")
+    yield _least("small: all in order, to the best peer but the baseline", own and best and own / best, 1, "x")
     for measure, what in (("get", "random single get"), ("batch", "batch of 256 random keys")):
         to_h5py = results.ratio("small", "hangar:00", measure, "h5py")
         yield _least(f"small: {what} of backend 00, to h5py", to_h5py, 0.5, "x")
@@ -107,7 +111,7 @@ def _disk(results: Results) -> Iterator[Goal]:
 
 
 def _duplicates(results: Results, name: str) -> Goal:
-    """What a duplicate costs, uncompressed: its entry in the column's tree. It needs no blob and no location of its own."""
+    """Cost of a duplicate, uncompressed: its entry in the column's tree. It needs no blob and no location of its own."""
     peer = HANGAR if name == "text-dup" else "hangar:10"
     return _most(f"{name}: disk of a duplicate, {peer}", results.best(name, peer, "disk of a copy"), 100, " B")
 
@@ -123,7 +127,7 @@ def _single(results: Results) -> Iterator[Goal]:
 
 
 def goal_rows(results: Results) -> list[list[str]]:
-    """What, goal, value, met: of every goal that was measured."""
+    """Description, goal, value and whether it is met, for every measured goal."""
     rows = []
     for part in (_ingest, _reads, _labels, _disk, _single):
         rows += [[g.what, g.goal, g.shown, "yes" if g.met else "NO"] for g in part(results) if g.value is not None]

@@ -1,4 +1,4 @@
-"""Timing commits, diffs, branches and old commits of a data set that was just ingested."""
+"""Time commits, diffs, branches and the opening of old commits on a data set that was just ingested."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class History:
         self._rng = np.random.default_rng(10)
 
     def measure(self) -> None:
-        """Everything; nothing more of a peer that cannot commit."""
+        """Measure everything; stop early for a peer that cannot commit."""
         outcome, peer = self._outcome, self._peer
         disk, nodes = disk_bytes(peer.path), self._bookkeeping()
         self._run("commit", self._change)

@@ -1,4 +1,4 @@
-"""What the figures were taken on, without a name or a path of the machine; and the files that a run writes."""
+"""Describe the machine of a run, without its name or paths; write the output files of a run."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def write_json(file: Path, about: dict[str, str], results: Results) -> None:
 
 
 def write_page(file: Path, about: dict[str, str], sections: list[Section]) -> None:
-    """Put the table between the markers of a page; what is around it stays."""
+    """Put the table between the markers of a page; the text around it stays."""
     text = file.read_text()
     before, begin, rest = text.partition(BEGIN)
     _, end, after = rest.partition(END)

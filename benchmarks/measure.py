@@ -1,7 +1,7 @@
-"""Timing one peer on one workload: one round, in the process that calls.
+"""Time one round of one peer on one workload, in the calling process.
 
-A round makes the data set anew, so writes go to new files, and reads find a warm page cache. Reads are timed for a span of time and not
-for a number of samples, so that a slow peer does not make the run long; what is read is compared with what was written, untimed.
+A round creates the data set again, so writes go to new files, and reads have a warm page cache. Reads run for a fixed time, not for
+a fixed number of samples, so that a slow peer does not make the run long. Some results are compared with the written data, untimed.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ __all__ = ["one_round"]
 
 
 def one_round(make: Callable[[Path, Workload], Peer], workload: Workload, settings: Settings) -> Outcome:
-    """Everything that is measured of a peer on a workload, once."""
+    """Measure a peer on a workload once."""
     path = Path(tempfile.mkdtemp(prefix="bench-", dir=settings.directory))
     outcome: Outcome = {}
     try:
@@ -59,7 +59,7 @@ def _ingest(peer: Peer, outcome: Outcome) -> None:
 
 
 def _copies(peer: Peer, outcome: Outcome) -> None:
-    """What the disk grows by for a value that is there already, under a key that is not: a mean of all values."""
+    """Growth of the files for one duplicate under a new key, as the mean over all values."""
 
     def copy() -> float:
         before = disk_bytes(peer.path)
@@ -137,7 +137,7 @@ def _first(peer: Peer, index: int, start: float) -> float:
 
 
 def _verify(peer: Peer, singles: list[int], batch: Any) -> None:
-    """What comes back is what went in."""
+    """Compare some values that were read with the written ones."""
     main = peer.workload.main
     try:
         same(peer.get(singles[0]), main[singles[0]])
@@ -153,7 +153,7 @@ def _verify(peer: Peer, singles: list[int], batch: Any) -> None:
 
 
 def rate(work: Callable[[int], int], seconds: float) -> float:
-    """Samples a second; ``work(i)`` does the i-th piece and returns how many it was."""
+    """Samples a second; ``work(i)`` reads the i-th piece and returns its number of samples."""
     done = turn = 0
     start = time.perf_counter()
     while True:

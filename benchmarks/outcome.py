@@ -1,4 +1,4 @@
-"""What a round gives, and how long it takes."""
+"""The result of a round, and the settings for its length."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ class Settings:
 
 
 def attempt(outcome: Outcome, name: str, work: Callable[[], float]) -> None:
-    """Keep what ``work`` gives, or why it failed: one failure is one cell of the table."""
+    """Store the result of ``work``, or the reason why it failed: one failure is one cell of the table."""
     try:
         outcome[name] = work()
     except Cannot as error:

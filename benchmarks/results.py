@@ -1,6 +1,6 @@
-"""What was measured, and the best of several rounds.
+"""The measured figures, and the best of several rounds.
 
-The best and not the mean: whatever else the machine does only ever makes a round slower. All rounds are in the JSON output.
+The best and not the mean, because other load on the machine only makes a round slower. All rounds are in the JSON output.
 """
 
 from __future__ import annotations
@@ -8,17 +8,17 @@ from __future__ import annotations
 from dataclasses import dataclass, field
 
 from benchmarks.outcome import Outcome
-from benchmarks.peers import FLOOR
+from benchmarks.peers import BASELINE
 
 __all__ = ["RATES", "Results"]
 
 RATES = frozenset({"get", "batch", "positions", "list", "scan"})
-"""Measures of which more is better (samples a second); of all others (seconds, bytes) less is."""
+"""Measures where higher is better (samples a second). Lower is better for all others (seconds, bytes)."""
 
 
 @dataclass
 class Results:
-    """Everything of one run."""
+    """All figures of one run."""
 
     counts: dict[str, int] = field(default_factory=dict)
     """Samples of each workload."""
@@ -27,7 +27,7 @@ class Results:
     """Workload, peer, one outcome a round."""
     failures: dict[str, dict[str, str]] = field(default_factory=dict)
     single: dict[str, float | str] = field(default_factory=dict)
-    """What concerns Hangar alone: start-up, memory, import and export."""
+    """Figures of Hangar alone: start-up, memory, import and export."""
 
     def add(self, workload: str, peer: str, outcome: Outcome | None, failure: str | None) -> None:
         if outcome is not None:
@@ -43,8 +43,8 @@ class Results:
             return None
         return max(figures) if measure in RATES else min(figures)
 
-    def ratio(self, workload: str, peer: str, measure: str, to: str = FLOOR) -> float | None:
-        """Of a peer to another, in this run."""
+    def ratio(self, workload: str, peer: str, measure: str, to: str = BASELINE) -> float | None:
+        """Ratio of a peer's figure to another peer's, in this run."""
         one, other = self.best(workload, peer, measure), self.best(workload, to, measure)
         return None if one is None or not other else one / other
 

@@ -1,4 +1,4 @@
-"""The table: sections for a terminal, and the same in reStructuredText for the page of the documentation."""
+"""Format the tables: as text for a terminal, and as reStructuredText for the documentation."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ __all__ = ["Section", "as_rst", "as_text", "sections"]
 
 @dataclass
 class Section:
-    """One part of the table; the first column names, the others are figures."""
+    """One table; the first column has names, the others have figures."""
 
     title: str
     header: Sequence[str]
@@ -44,7 +44,7 @@ def _ratio(value: float | None) -> str:
 
 
 def _samples(results: Results, name: str) -> Section:
-    header = ["peer", "ingest, time to the floor's", "ingest /s", "single get /s", "batch /s", "scan /s", "disk"]
+    header = ["peer", "ingest, time to the baseline's", "ingest /s", "single get /s", "batch /s", "scan /s", "disk"]
     rows, notes = [], []
     count = results.counts[name]
     for peer in _peers(results, name):
@@ -81,7 +81,7 @@ _READS = {
 
 
 def _kinds_of_reads(results: Results, name: str) -> Section | None:
-    """Hangar and the floor by every kind of read, as the goals name them."""
+    """Hangar and the baseline for every kind of read."""
     peers = [peer for peer in _peers(results, name) if results.best(name, peer, "positions") is not None]
     rows = []
     for peer in peers:
@@ -89,7 +89,7 @@ def _kinds_of_reads(results: Results, name: str) -> Section | None:
         rows.append(
             [peer, seconds(results.best(name, peer, "first")), seconds(results.best(name, peer, "settle")), *cells]
         )
-    title = f"{name}: Hangar beside the floor, by kind of read"
+    title = f"{name}: Hangar compared with the baseline, by kind of read"
     return (
         Section(title, ["peer", "open, first sample", "offset table", *_READS.values()], rows)
         if len(rows) > 1
@@ -126,7 +126,7 @@ def _peers(results: Results, name: str) -> list[str]:
 
 
 def sections(results: Results) -> list[Section]:
-    """All of them, in the order of the workloads."""
+    """All tables, in the order of the workloads."""
     found: list[Section] = []
     for name in results.counts:
         found.append(_samples(results, name))

@@ -1,7 +1,6 @@
-"""One process for each peer and workload, forked with the data in it: it loads the peer and measures a round when told to.
+"""One process for each peer and workload, forked with the data in memory; it loads the peer and measures a round on request.
 
-The peers share neither threads nor caches nor what they set in the process, and one that is killed, crashes or never ends is a row
-that says so.
+So the peers share no threads, caches or process settings. If one is killed, crashes or never ends, its row says so.
 """
 
 from __future__ import annotations
@@ -64,7 +63,7 @@ class Worker:
         return found  # type: ignore[no-any-return]
 
     def close(self, hurry: bool = False) -> None:
-        """End the process, in the middle of a round if need be."""
+        """End the process, even in the middle of a round."""
         with contextlib.suppress(OSError):
             self._pipe.send("")  # closing it is not enough: workers that were forked later hold it too
         self._pipe.close()

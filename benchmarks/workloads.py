@@ -1,4 +1,4 @@
-"""The data of the workloads: made from fixed seeds, the same bytes on every machine and in every run.
+"""The data of the workloads, made from fixed seeds: the same bytes on every machine and in every run.
 
 Images and volumes are about as compressible as real ones (lz4 after a shuffle of bytes brings ``small`` to about a half, ``medium`` and
 ``large`` to about a third). ``dup`` variants have one sample in ten replaced by an exact copy of another.
@@ -21,7 +21,7 @@ Column: TypeAlias = "Array | list[str] | list[bytes]"
 
 @dataclass(frozen=True)
 class Workload:
-    """What every peer is given.
+    """The data that every peer stores and reads.
 
     Parameters
     ----------
@@ -66,7 +66,7 @@ class Workload:
 
     @property
     def main_bytes(self) -> int:
-        """Bytes of one value that is read back, about."""
+        """Approximate bytes of one value of the column that is read back."""
         return column_bytes(self.main) // len(self.main)
 
     @property
@@ -106,7 +106,7 @@ def _medium(scale: int) -> Workload:
 
 
 def _large(scale: int) -> Workload:
-    """64 volumes (64, 256, 256) float32, as a scanner gives them: whole numbers in a body, air around it."""
+    """64 volumes (64, 256, 256) float32, like a scanner's: whole numbers in a body, air around it."""
     count = max(2, 64 // scale)
     rng = np.random.default_rng(2)
     rows, columns = np.ogrid[:256, :256]
@@ -119,7 +119,7 @@ def _large(scale: int) -> Workload:
 
 
 def _labels(name: str, count: int) -> Workload:
-    """Bookkeeping alone: int64 scalars."""
+    """int64 scalars: measures bookkeeping only."""
     return Workload(name, {"labels": np.random.default_rng(3).integers(0, 10, count)}, history=True)
 
 
@@ -169,5 +169,5 @@ DEFAULT = ["small", "medium", "large", "text", "labels-10k", "labels-1M", *(f"{n
 
 
 def make(name: str, scale: int = 1) -> Workload:
-    """The workload of a name, with a ``scale``-th of its samples."""
+    """Make the workload of this name, with 1/``scale`` of its samples."""
     return MAKERS[name](scale)

@@ -1,4 +1,4 @@
-"""Who is measured. A peer's file is imported only in the process that measures it, so none of them has to be installed."""
+"""The list of peers. A peer's file is imported only in the process that measures it, so none of them has to be installed."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from typing import Any
 from benchmarks.contract import Peer
 from benchmarks.workloads import Workload
 
-__all__ = ["ENTRIES", "FLOOR", "Entry", "entries"]
+__all__ = ["BASELINE", "ENTRIES", "Entry", "entries"]
 
-FLOOR = "memmap"
+BASELINE = "memmap"
 
 
 @dataclass(frozen=True)
@@ -59,7 +59,7 @@ class Entry:
 
 _ARRAYS = ("small", "medium", "large", "small-dup", "medium-dup", "large-dup")
 _NO_LABELS = ("labels",)
-"""For those without history that write one sample at a time: a million labels is minutes, and of no use."""
+"""For peers without history that write one sample at a time: a million labels would take minutes."""
 
 ENTRIES = {
     entry.name: entry
@@ -90,9 +90,9 @@ ENTRIES = {
 
 
 def entries(names: list[str]) -> list[Entry]:
-    """The rows of these names, the floor first: everything is a ratio to it. ``hangar`` is also all ``hangar:...``."""
+    """The rows with these names, the baseline first. ``hangar`` also selects all ``hangar:...``."""
     known = {name.lower(): entry for name, entry in ENTRIES.items()}
-    chosen = [FLOOR]
+    chosen = [BASELINE]
     for name in names or list(known):
         found = [one for one in known if one == name.lower() or one.startswith(name.lower() + ":")]
         if not found:

@@ -1,4 +1,4 @@
-"""The floor: one file of rows for each column, written at once and synced, read through a map. No names, no checks, no history."""
+"""The baseline: one file for each column, written in one go, synced, read through a memory map. No names, checksums or history."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ class Memmap(Peer):
         return self.batch(indices)
 
     def listed(self, keys: list[Any]) -> Any:
-        # The floor has no keys: what it is compared with is the same gather.
+        # The baseline has no keys; a list of keys is the same gather as a batch.
         return self.batch(self._number_of(keys))
 
     def _number_of(self, keys: list[Any]) -> Array:

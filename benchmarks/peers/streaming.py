@@ -16,7 +16,7 @@ from benchmarks.workloads import Array, Column, column_type
 
 
 def _stand_in() -> None:
-    """Let the package be imported where torchvision is not there or is one for another build of torch: nothing here uses it."""
+    """Make the package importable without a working torchvision: nothing here uses it."""
     names = {"torchvision": "", "torchvision.datasets": "VisionDataset", "torchvision.transforms": ""}
     for name, wanted in {**names, "torchvision.transforms.functional": "to_tensor"}.items():
         module = sys.modules[name] = ModuleType(name)

@@ -23,11 +23,11 @@ class Zarr(Peer):
     )
 
     def store(self) -> Any:
-        """Where arrays go."""
+        """The store for writing arrays."""
         return zarr.storage.LocalStore(self.path / "data.zarr")
 
     def opened(self) -> Any:
-        """The same, for reading."""
+        """The store for reading."""
         return zarr.storage.LocalStore(self.path / "data.zarr", read_only=True)
 
     def prepare(self) -> None:
@@ -57,7 +57,7 @@ class Zarr(Peer):
         self.finish()
 
     def finish(self) -> None:
-        """Commit, where there is such a thing."""
+        """Commit, if the store has commits."""
 
     def open(self) -> None:
         self._data: Any = zarr.open_group(self.opened(), mode="r")[self.workload.main_name]

@@ -1,4 +1,4 @@
-"""The benchmarks run: on a toy workload, for the floor, LMDB and Hangar. What they measure is no matter here."""
+"""The benchmarks run: on a toy workload, for the baseline, LMDB and Hangar. The figures are not checked."""
 
 from __future__ import annotations
 
@@ -50,7 +50,7 @@ def test_every_figure_of_the_toy_workloads_is_there_and_in_the_table(toys: list[
 
     text = as_text(sections(results))
     assert "toy: 40 samples" in text
-    assert "toy: Hangar beside the floor, by kind of read" in text
+    assert "toy: Hangar compared with the baseline, by kind of read" in text
     assert "labels-1M: random single get, to LMDB" in text
     assert "labels-1M: commit of 100 random changes" in text
     page, figures = tmp_path / "page.rst", tmp_path / "figures.json"
