@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hangar import CorruptionError, RepairedWarning, Repository, ResourceLimitError, StorageError, limits
+from hangar import CorruptionError, RepairedWarning, Repository, ResourceLimitError, StorageError, _fs, limits
 from hangar.checkout import WriterCheckout
 from tests.blobs.test_damage import flip
 
@@ -297,6 +297,29 @@ def test_a_sector_that_cannot_be_read_is_repaired(tmp_path: Path, monkeypatch: p
                 column[3] = large
         np.testing.assert_array_equal(column[1], large)
         assert 3 not in column
+
+
+def test_a_file_without_permission_is_not_lost(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The values are stored again, so that they can be read, and no warning says that they were lost."""
+    repo, values = make(tmp_path / "r", "10")
+    unreadable = blob_file(repo)
+    opened = _fs.open_file
+
+    def refuse(path: Any, *arguments: Any, **options: Any) -> int:
+        if Path(path) == unreadable:
+            _fs.raise_for(PermissionError(errno.EACCES, "Permission denied"), "open", path)
+        return opened(path, *arguments, **options)
+
+    with closing(repo.checkout(write=True)) as writer, monkeypatch.context() as patch, warnings.catch_warnings():
+        warnings.simplefilter("error")
+        patch.setattr("hangar._fs.open_file", refuse)
+        writer["data"].change_backend("00")
+        writer["data"].write([100, 101], values[:2])
+        np.testing.assert_array_equal(writer["data"][100], values[0])
+        writer.commit("again")
+    with closing(repo.checkout()) as reader:
+        np.testing.assert_array_equal(reader["data"].read(range(12)), values)
+    assert repo.fsck(data=True).sound
 
 
 def refuse_for_memory() -> int:

@@ -265,6 +265,21 @@ def test_a_png_whose_header_is_not_first(tmp_path: Path) -> None:
         load(tmp_path, data[:8] + text + data[8:], "png")
 
 
+@pytest.mark.parametrize("channels", [1, 3])
+@pytest.mark.parametrize("where", [b"IDAT", b"IEND"])
+def test_a_png_with_two_headers(tmp_path: Path, channels: int, where: bytes) -> None:
+    """Pillow takes the last one. If the first says 8 bits, the depth of 16 would not be noticed."""
+    colour = 2 if channels == 3 else 0
+    data = made.png(samples(16, channels) if channels > 1 else samples(16), 16, colour)
+    second = data[8:33]
+    first = b"IHDR" + struct.pack(">IIBBBBB", WIDTH, HEIGHT, 8, colour, 0, 0, 0)
+    shallow = struct.pack(">I", 13) + first + struct.pack(">I", zlib.crc32(first))
+    at = data.index(where) - 4
+    for options in ({}, {"mode": "RGB"}, {"bits": 8}):
+        with pytest.raises(InvalidInputError, match=r"x\.png is damaged: it has more than one header"):
+            load(tmp_path, data[:8] + shallow + data[33:at] + second + data[at:], "png", **options)
+
+
 @pytest.mark.parametrize("interlaced", [False, True])
 def test_a_png_that_lacks_rows(tmp_path: Path, interlaced: bool) -> None:
     """Its compressed data ends as it should, and pillow gives zeros for what is not there."""

@@ -22,13 +22,22 @@ from hangar.backends.raw import LARGE_BYTES, read_large
 from hangar.blobs.index import Mask, Positions
 from hangar.blobs.store import BlobStore
 from hangar.digest import NDARRAY, Header, checksum, checksums
-from hangar.errors import CorruptionError, HangarError, ResourceLimitError
+from hangar.errors import (
+    AccessError,
+    CorruptionError,
+    HangarError,
+    MissingPackageError,
+    ResourceLimitError,
+    UnsupportedVersionError,
+)
 from hangar.schema.dtypes import itemsize_of
 
 __all__ = ["Check", "check_intact", "logical_size", "logical_sizes"]
 
 _DECODED_BYTES: Final = 8 * 2**20
 """Maximum of logical bytes that are decoded at a time."""
+_NOT_LOST: Final = (AccessError, MissingPackageError, UnsupportedVersionError)
+"""Errors of a blob that cannot be read here and now, and may be intact."""
 
 
 class Check:
@@ -38,14 +47,18 @@ class Check:
     ----------
     intact
         Mask of the intact blobs, bool, shape (n,).
+    unread
+        Mask of the blobs that could not be read for a reason that is not damage: no permission, or a package that is
+        not installed.
     reasons
         Problems of the others, a sentence for each file.
     """
 
-    __slots__ = ("intact", "reasons")
+    __slots__ = ("intact", "reasons", "unread")
 
     def __init__(self, count: int) -> None:
         self.intact: Final[Mask] = np.zeros(count, np.bool_)
+        self.unread: Final[Mask] = np.zeros(count, np.bool_)
         self.reasons: Final[list[str]] = []
 
 
@@ -74,6 +87,8 @@ def check_intact(store: BlobStore, words: Words) -> Check:
             check.intact[part] = verify(store, file, backend, locations.take(part))
         except ResourceLimitError:
             raise
+        except _NOT_LOST:
+            check.unread[part] = True
         except HangarError as error:
             check.reasons.append(str(error))
         else:

@@ -295,21 +295,24 @@ class BlobWriter:
         located = self._store.locator.locate_published(sought)
         waiting = np.flatnonzero(located.stored & ~stored & ~repeats)
         words = located.words.take(waiting, axis=0)
-        reasons: list[str] = []
+        lost, reasons = 0, list[str]()
         for _ in range(_ATTEMPTS):
             if not waiting.size:
                 break
             check = check_intact(self._store, words)
             stored[waiting[check.intact]] = True
-            waiting, words, reasons = waiting[~check.intact], words[~check.intact], check.reasons
+            waiting, words = waiting[~check.intact], words[~check.intact]
+            # Blobs that cannot be read here are stored again too, but they are not lost.
+            lost, reasons = len(waiting) - int(check.unread.sum()), check.reasons
             # Without the writer lock this may be the location before a conversion, so look up the newest one.
             newest = self._locate_again(sought.take(waiting)) if waiting.size else words
             if (newest == words).all():
                 break
             words = newest
         if waiting.size:
-            _warn_of_repair(len(waiting), reasons)
             self._replaces = True
+        if lost:
+            _warn_of_repair(lost, reasons)
         return stored
 
     def _locate_again(self, sought: Sought) -> Words:

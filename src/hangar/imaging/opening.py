@@ -11,6 +11,7 @@ from typing import IO, TYPE_CHECKING, Any, Final
 
 from hangar.imaging import pnm
 from hangar.imaging.bmp import read_bmp
+from hangar.imaging.png import check_header
 from hangar.imaging.stored import Refusal, Stored
 from hangar.imaging.tiff import tiff_says
 from hangar.imaging.wanted import Wanted
@@ -140,8 +141,8 @@ def open_image(file: IO[bytes], wanted: Wanted) -> Opened:
         if stored.samples is not None:
             _choose_frame(None, wanted)
             return Opened(stored, None)
-    if name == "PNG" and start[12:16] != b"IHDR":
-        raise Refusal("is damaged: its first chunk is not its header")  # the header is read at a fixed offset
+    if name == "PNG":
+        check_header(file)
     width, height = _webp_size(start) if name == "WEBP" else (0, 0)
     check_pixels(width, height, wanted)
     image = _by_pillow(file, name, wanted, width * height)

@@ -1,4 +1,4 @@
-"""Check that the sample data of a PNG is complete.
+"""Check what pillow does not: that a PNG has one header, and that its sample data is complete.
 
 If the compressed data is well-formed but too short, pillow returns zeros for the missing rows without an error.
 """
@@ -11,12 +11,24 @@ from typing import IO, Final
 
 from hangar.imaging.stored import Refusal
 
-__all__ = ["check_complete"]
+__all__ = ["check_complete", "check_header"]
 
 _PASSES: Final = ((0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (1, 0, 2, 2), (0, 1, 1, 2))
 """Passes of an interlaced image (Adam7): first column, first row, and the steps between them."""
 _CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
 _BLOCK: Final = 2**20
+
+
+def check_header(file: IO[bytes]) -> None:
+    """Refuse a PNG whose first chunk is not its header, or that has another header.
+
+    The depth is read from the first chunk at a fixed offset, and pillow takes the size and depth of the last header.
+    """
+    names = [name for name, _ in _chunks(file)]
+    if names[:1] != [b"IHDR"]:
+        raise Refusal("is damaged: its first chunk is not its header")
+    if names.count(b"IHDR") > 1:
+        raise Refusal("is damaged: it has more than one header")
 
 
 def check_complete(file: IO[bytes]) -> None:
@@ -38,15 +50,23 @@ def check_complete(file: IO[bytes]) -> None:
 def _inflated(file: IO[bytes]) -> Iterator[int]:
     """Decompress the data and yield the size of each decompressed part."""
     inflater = zlib.decompressobj()
-    file.seek(8)
-    while len(head := file.read(8)) == 8:
-        size = int.from_bytes(head[:4], "big")
-        if head[4:] == b"IDAT":
+    for name, size in _chunks(file):
+        if name == b"IDAT":
             data = file.read(size)
             while data and not inflater.eof:
                 yield len(inflater.decompress(data, _BLOCK))
                 data = inflater.unconsumed_tail
-            file.seek(4, 1)
-        else:
-            file.seek(size + 4, 1)
     yield len(inflater.flush())
+
+
+def _chunks(file: IO[bytes]) -> Iterator[tuple[bytes, int]]:
+    """Name and size of each chunk up to the last, ``IEND``. The file is at the data of the chunk."""
+    at, name = 8, b""
+    while name != b"IEND":
+        file.seek(at)
+        head = file.read(8)
+        if len(head) < 8:
+            return
+        name, size = head[4:], int.from_bytes(head[:4], "big")
+        yield name, size
+        at += 12 + size
