@@ -168,7 +168,7 @@ def test_a_name_that_is_no_utf8_is_found_before_anything_is_imported(empty: Shel
         (folder / f"{name}.txt").write_text(name[0])
     empty.ok("column", "create", "notes", "STR")
     told = empty.fails(
-        1, "import", "notes", folder, "--keep-names", text="its name is no UTF-8; rename it, or import without"
+        1, "import", "notes", folder, "--keep-names", text="its name is not UTF-8; rename it, or import without"
     )
     assert "none of 3 files is staged" in told
     assert "goes on" not in told

@@ -16,7 +16,7 @@ import pytest
 from hangar import threads
 from hangar.errors import ConflictError, InvalidInputError, PathNotFoundError
 from hangar.external import BasePlugin, importer, loading
-from hangar.external.fit import Needs, create_command
+from hangar.external.fit import ColumnRequirements, create_command
 from hangar.external.importer import FolderImport, ImportReport, import_files
 from hangar.external.loading import Job, plan_import
 from hangar.external.naming import Source, find_files, key_text
@@ -84,7 +84,9 @@ def test_what_exists_is_kept_unless_told(tmp_path: Path) -> None:
     write_png(tmp_path / "b.png", picture(2))
     column = FakeColumn()
     column.samples["b"] = picture(3)
-    with pytest.raises(ConflictError, match=r"b\.png: column 'images' has a sample 'b' already, with another content"):
+    with pytest.raises(
+        ConflictError, match=r"b\.png: column 'images' has a sample 'b' already, with different content"
+    ):
         run(column, tmp_path)
     assert column.batches == [1]
     np.testing.assert_array_equal(column.samples["b"], picture(3))
@@ -198,7 +200,7 @@ def test_a_file_that_cannot_be_decoded_names_itself(tmp_path: Path) -> None:
         write_png(tmp_path / f"{i:03}.png", picture(i))
     for bad in ("050", "070"):
         (tmp_path / f"{bad}.png").write_bytes(b"\x89PNG\r\n\x1a\n broken")
-    with pytest.raises(InvalidInputError, match=r"050\.png cannot be decoded"):
+    with pytest.raises(InvalidInputError, match=r"050\.png is damaged"):
         run(FakeColumn(), tmp_path)
 
 
@@ -299,7 +301,7 @@ def test_paths_are_remembered(tmp_path: Path) -> None:
 def test_a_path_that_no_str_can_hold(tmp_path: Path) -> None:
     write_png(tmp_path / "a.png", picture(1))
     (tmp_path / "a.png").rename(tmp_path / os.fsdecode(b"latin\xe9.png"))
-    with pytest.raises(InvalidInputError, match=r"latin.*cannot be remembered"):
+    with pytest.raises(InvalidInputError, match=r"latin.*cannot be stored"):
         run(FakeColumn(), tmp_path, paths=FakeColumn("str"))
 
 
@@ -385,7 +387,7 @@ def test_an_interrupt_tells_what_was_acknowledged(error: type[BaseException], mo
 
     column = FakeColumn()
     together = Transactions(column)
-    work = FolderImport(column, scripted(100, act), together=lambda: together)
+    work = FolderImport(column, scripted(100, act), batch_context=lambda: together)
     with pytest.raises(error):
         work.run(progress=False)
     assert together.depth == 0
@@ -398,7 +400,7 @@ def test_what_waited_long_is_acknowledged(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(importer, "ACKNOWLEDGED_SECONDS", 0.0)
     column = FakeColumn()
     together = Transactions(column)
-    FolderImport(column, scripted(20, lambda name: None), together=lambda: together).run(progress=False)
+    FolderImport(column, scripted(20, lambda name: None), batch_context=lambda: together).run(progress=False)
     assert together.acknowledged[:2] == [7, 14]
     assert together.acknowledged[-1] == 20
 
@@ -453,8 +455,8 @@ def failing() -> Iterator[Any]:
     [
         (KeyError("bug"), r"x\.odd cannot be read: KeyError"),
         (failing, r"x\.odd cannot be read: ZeroDivisionError"),
-        (picture(1), "gave ndarray, not a value and a name"),
-        (lambda: iter([1]), "gave int, not a value and a name"),
+        (picture(1), "returned ndarray, not a value and a name"),
+        (lambda: iter([1]), "returned int, not a value and a name"),
         (("value", "name"), r"x\.odd holds str, and column 'images' holds ndarray"),
         (lambda: iter([(picture(1), "a"), (picture(1), "a")]), "holds the sample 'a' twice"),
         ((picture(1), ""), "cannot name a sample"),
@@ -499,6 +501,6 @@ def test_the_command_that_makes_a_column() -> None:
 
 def test_byte_order_is_no_difference() -> None:
     column = FakeColumn(dtype="int32", shape=(2,))
-    assert Needs.of(column).mismatch(np.zeros(2, ">i4")) is None
-    assert Needs.of(column).mismatch(np.zeros(2, "<i4")) is None
-    assert Needs.of(column).mismatch(np.zeros(2, "<u4")) is not None
+    assert ColumnRequirements.of(column).mismatch(np.zeros(2, ">i4")) is None
+    assert ColumnRequirements.of(column).mismatch(np.zeros(2, "<i4")) is None
+    assert ColumnRequirements.of(column).mismatch(np.zeros(2, "<u4")) is not None

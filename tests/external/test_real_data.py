@@ -118,7 +118,7 @@ def import_all(writer: Any, folder: Path, *, overwrite: bool) -> dict[str, Impor
         assert not skipped
         integers = name in ("digits", "labels")
         reports[name] = import_files(
-            writer[name], jobs, overwrite=overwrite, integers=integers, together=lambda: writer, progress=False
+            writer[name], jobs, overwrite=overwrite, integers=integers, batch_context=lambda: writer, progress=False
         )
     return reports
 

@@ -163,7 +163,7 @@ def close(opened: Opened) -> None:
 def import_folder(opened: Opened) -> None:
     writer = opened.open()
     jobs, _ = plan_import(find_files(opened.directory / "files"), "ndarray")
-    FolderImport(writer["raw"], jobs, integers=True, overwrite=True, together=lambda: writer).run(False)
+    FolderImport(writer["raw"], jobs, integers=True, overwrite=True, batch_context=lambda: writer).run(False)
 
 
 def convert(opened: Opened) -> None:

@@ -104,7 +104,7 @@ def command(
                 overwrite=overwrite,
                 integers=int_keys,
                 paths=paths,
-                together=lambda: checkout,
+                batch_context=lambda: checkout,
             )
             with _where_it_stopped(work, len(jobs)):
                 report = work.run()

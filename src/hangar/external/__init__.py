@@ -1,9 +1,9 @@
-"""Importers and exporters: files to values, values to files.
+"""Read files into values and write values to files, with plugins for file formats.
 
-:func:`load`, :func:`save`, :func:`show` and :func:`board_show` do one value with the plugin that is named, or with the first that
-knows the file extension. Built-in are images (through pillow), ``.npy`` and ``.npz`` arrays, UTF-8 text and raw bytes; packages add
-others, see :class:`BasePlugin`. Whole folders are the business of :mod:`hangar.external.importer` and
-:mod:`hangar.external.exporter`.
+:func:`load`, :func:`save`, :func:`show` and :func:`board_show` handle one value. They use the plugin that the caller
+names, or the first one for the file extension. Built-in plugins read and write images (with pillow), ``.npy`` and
+``.npz`` arrays, UTF-8 text and raw bytes. Installed packages can add plugins, see :class:`BasePlugin`.
+:mod:`hangar.external.importer` and :mod:`hangar.external.exporter` handle whole folders.
 """
 
 from __future__ import annotations
@@ -28,25 +28,25 @@ def load(
     fpath
         The file.
     plugin
-        Name of the plugin that reads it; default: the first that knows the extension.
+        Name of the plugin; default: the first that reads files of this extension.
     extension
-        The extension to go by; default: that of ``fpath``.
+        The extension that selects the plugin; default: that of ``fpath``.
     **plugin_options
-        Go to the plugin.
+        Options of the plugin.
 
     Returns
     -------
     tuple or iterator of tuple
-        ``(value, name)``, or several of them, as the plugin makes it.
+        ``(value, name)``, or an iterator of such pairs if the plugin reads several values from one file.
 
     Raises
     ------
     InvalidInputError
-        No such plugin, none for this extension, or the file cannot be understood.
+        The plugin does not exist, no plugin reads this extension, or the file is invalid.
     PathNotFoundError
-        There is no such file.
+        The file does not exist.
     InvalidStateError
-        The plugin declares that it can read and cannot.
+        The plugin declares ``load`` and does not implement it.
     """
     path = os.fspath(fpath)
     if plugin is None and extension is None:
@@ -62,39 +62,40 @@ def save(
     plugin: str | None = None,
     **plugin_options: Any,
 ) -> Any:
-    """Write a value into a file of ``outdir``.
+    """Write a value to a file in ``outdir``.
 
     Parameters
     ----------
     arr
         The value.
     outdir
-        The directory; it is made when missing.
+        The directory; created if missing.
     sample_det
-        The sample, as ``'TYPE:NAME'`` (``'str:cat'``, ``'int:3'``). It names the file, without ever leading out of ``outdir``.
+        The sample, as ``'TYPE:NAME'`` (``'str:cat'``, ``'int:3'``). The file is named after it, and is always inside
+        ``outdir``.
     extension
         The format of the file.
     plugin
-        Name of the plugin that writes it; default: the first that knows the extension.
+        Name of the plugin; default: the first that writes files of this extension.
     **plugin_options
-        Go to the plugin.
+        Options of the plugin.
 
     Raises
     ------
     InvalidInputError
-        No such plugin, none for this extension, or the format cannot hold the value.
+        The plugin does not exist, no plugin writes this extension, or the format cannot hold the value.
     InvalidStateError
-        The plugin declares that it can write and cannot.
+        The plugin declares ``save`` and does not implement it.
     """
     function = manager.get_plugin("save", plugin, extension)
     return function(arr, os.fspath(outdir), sample_det, extension, **plugin_options)
 
 
 def show(arr: Any, plugin: str | None = None, extension: str | None = None, **plugin_options: Any) -> Any:
-    """Show a value, with the plugin named or the first that shows files of ``extension``. Raises what :func:`save` does."""
+    """Show a value with ``plugin``, or with the first plugin for ``extension``. Raises the errors of :func:`save`."""
     return manager.get_plugin("show", plugin, extension)(arr, **plugin_options)
 
 
 def board_show(arr: Any, plugin: str | None = None, extension: str | None = None, **plugin_options: Any) -> Any:
-    """Show a value on a board such as TensorBoard; as :func:`show`."""
+    """Show a value on a board such as TensorBoard. Parameters and errors as for :func:`show`."""
     return manager.get_plugin("board_show", plugin, extension)(arr, **plugin_options)

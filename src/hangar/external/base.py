@@ -1,7 +1,8 @@
-"""What an importer or exporter is: a class that reads files into values, writes values into files, or shows them.
+"""Base class of plugins. A plugin reads files into values, writes values to files, or shows values.
 
-A plugin is made without arguments, says what it can do (``provides``) and for which file extensions (``accepts``), and is
-registered under the entry-point group ``hangar.external.plugins``. It is handed values and paths, never a repository.
+A plugin is constructed without arguments. It declares its methods (``provides``) and its file extensions (``accepts``),
+and is registered under the entry-point group ``hangar.external.plugins``. It receives values and paths, never a
+repository.
 """
 
 from __future__ import annotations
@@ -16,13 +17,13 @@ from hangar.errors import InvalidInputError, InvalidStateError
 __all__ = ["METHODS", "BasePlugin", "OptionError", "normal_extension"]
 
 METHODS: Final = ("load", "save", "show", "board_show")
-"""What a plugin may provide."""
+"""Methods that a plugin may provide."""
 _YES: Final = ("true", "yes", "on", "1")
 _NO: Final = ("false", "no", "off", "0")
 
 
 def normal_extension(extension: str) -> str:
-    """``extension`` as plugins are asked for it: lower case, without the leading dot."""
+    """Normalized ``extension``: lower case, without the leading dot."""
     return extension.removeprefix(".").lower()
 
 
@@ -38,14 +39,14 @@ def _options_of(plugin: Any, method: str) -> dict[str, Any] | None:
 
 
 class OptionError(InvalidInputError):
-    """An option of a plugin that cannot be.
+    """An unknown option of a plugin, or an invalid value of one.
 
     Attributes
     ----------
     option
-        Its name.
+        Name of the option.
     unknown
-        Whether there is no such option at all.
+        Whether the plugin has no option of this name.
     """
 
     def __init__(self, option: str, wanted: str, *, unknown: bool = False) -> None:
@@ -55,7 +56,7 @@ class OptionError(InvalidInputError):
 
 
 def _truth(option: str, value: Any) -> bool:
-    """A yes/no value in any of its usual spellings."""
+    """Parse a yes/no value in any of the usual spellings."""
     text = str(value).casefold()
     if text in _YES or text in _NO:
         return text in _YES
@@ -63,26 +64,26 @@ def _truth(option: str, value: Any) -> bool:
 
 
 class BasePlugin:
-    """Base class of importers and exporters.
+    """Base class of plugins that import, export or show values.
 
     Parameters
     ----------
     provides
-        What the plugin can do: some of ``load``, ``save``, ``show``, ``board_show``.
+        Methods of the plugin: some of ``load``, ``save``, ``show``, ``board_show``.
     accepts
-        The file extensions it does that for, with or without a leading dot, in any case.
+        File extensions of the plugin, with or without a leading dot, in upper or lower case.
 
     Attributes
     ----------
     column_types
-        The column types whose values the plugin makes and takes; None: not known before a value is seen.
+        Column types whose values the plugin reads and writes; None if they are known only after a value was read.
     thread_safe
         Whether ``load`` may run in several threads at once.
 
     Raises
     ------
     InvalidInputError
-        Either is empty, or ``provides`` names something else.
+        One of the arguments is empty, or ``provides`` has an unknown method.
     """
 
     column_types: ClassVar[frozenset[str] | None] = None
@@ -102,18 +103,18 @@ class BasePlugin:
 
     @property
     def provides(self) -> tuple[str, ...]:
-        """What the plugin can do."""
+        """Methods of the plugin."""
         return self._provides
 
     @property
     def accepts(self) -> tuple[str, ...]:
-        """The file extensions it does that for, in lower case without a dot."""
+        """File extensions of the plugin, in lower case without a dot."""
         return self._accepts
 
     def load(self, fpath: str, *args: Any, **kwargs: Any) -> Any:
-        """Read the file at ``fpath``: a pair ``(value, name)``, or an iterator of such pairs.
+        """Read the file at ``fpath``. Returns a pair ``(value, name)``, or an iterator of such pairs.
 
-        Values are ``numpy.ndarray``, ``str`` or ``bytes``; a name without a pair around it is :meth:`sample_name` of ``fpath``.
+        Values are ``numpy.ndarray``, ``str`` or ``bytes``. The usual name of a single value is ``sample_name(fpath)``.
         """
         self._not_written("load")
 
@@ -135,24 +136,27 @@ class BasePlugin:
         return Path(fpath).stem
 
     def single_name(self, fpath: str) -> str | None:
-        """Name of the only sample in a file, if that is known without reading it; it lets clashes be found before the work."""
+        """Name of the only sample in a file if it is known without reading the file, else None.
+
+        An import uses it to find duplicate names before it reads any file.
+        """
         return None
 
     def option_names(self, method: str) -> tuple[str, ...] | None:
-        """The options of a method, beside what every plugin is handed; None when it takes any."""
+        """Names of the options of a method; None if it takes any option."""
         options = self._options(method)
         return None if options is None else tuple(options)
 
     def check_options(self, method: str, options: Mapping[str, Any]) -> dict[str, Any]:
-        """Check the options of a method before it is called, and give them as it takes them.
+        """Check the options of a method before it is called. Returns them converted to the types that it takes.
 
-        An option whose default is True or False takes a bool, or ``yes``, ``no``, ``on``, ``off``, ``true``, ``false``, ``1``, ``0``. A
-        plugin that knows more of its options checks more.
+        An option whose default is True or False takes a bool, or ``yes``, ``no``, ``on``, ``off``, ``true``, ``false``,
+        ``1``, ``0``. A plugin may override this method to check more.
 
         Raises
         ------
         OptionError
-            The method has no such option, or not with this value.
+            The method has no such option, or does not accept its value.
         """
         known = self._options(method)
         checked = dict(options)
@@ -166,16 +170,16 @@ class BasePlugin:
         return checked
 
     def advice(self, value: Any, shape: Sequence[int], dtype: Any) -> str:
-        """What to do with a value that does not fit a column of ``shape`` and ``dtype``, for the end of a message; mostly nothing."""
+        """Advice on a value that does not fit a column of ``shape`` and ``dtype``, appended to the error. Default: none."""
         return ""
 
     def _options(self, method: str) -> dict[str, Any] | None:
-        """The options of a method with their defaults; None when it takes any."""
+        """Options of a method with their defaults; None if it takes any option."""
         plugin: Any = type(self)
         return _options_of(plugin, method)
 
     def _not_written(self, method: str) -> NoReturn:
         name = type(self).__name__
         if method in self._provides:
-            raise InvalidStateError(f"plugin {name} declares the method {method} and does not have it")
+            raise InvalidStateError(f"plugin {name} declares the method {method} and does not implement it")
         raise InvalidStateError(f"plugin {name} does not provide {method}: it provides {', '.join(self._provides)}")

@@ -1,4 +1,4 @@
-"""What an import gathers before it writes: keys that are unique, and values that lie together."""
+"""Buffering of an import: unique sample keys, and batches of samples that are written in one call."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ __all__ = ["Batch", "ImportKeys", "WritableColumn"]
 
 
 class WritableColumn(Column, Protocol):
-    """A column that samples are written to."""
+    """A column that can be written."""
 
     def write(self, keys: Any, values: Any, /) -> Any: ...
 
 
 class ImportKeys:
-    """The key of each sample, unique in the import.
+    """Assigns the key of each sample, and rejects duplicates within the import.
 
     Parameters
     ----------
     nested
-        Whether they are keys of subsamples.
+        Whether the column is nested: keys are pairs of sample and subsample.
     integers
-        Whether a plain number becomes an integer key.
+        Whether a name of digits alone becomes an integer key.
     """
 
     def __init__(self, nested: bool, integers: bool) -> None:
@@ -41,21 +41,21 @@ class ImportKeys:
         self._taken: set[Key] = set()
 
     def reserve_all(self, jobs: Sequence[Job]) -> None:
-        """Reserve what can be known without reading a file, so that a clash is found before any work."""
+        """Reserve the keys that are known without reading files, to find duplicates before any file is read."""
         for job in jobs:
             name = job.plugin.single_name(job.source.path)
             if name is not None:
                 self._reserve(name, job.source)
 
     def take(self, name: str, source: Source) -> Key:
-        """The key of the sample that a plugin calls ``name``.
+        """The key of the sample to which a plugin gave the name ``name``.
 
         Raises
         ------
         ConflictError
-            Another file has it, or the same one twice.
+            The key belongs to another file, or occurs twice in this one.
         InvalidInputError
-            It cannot be a key.
+            The name cannot be a key.
         """
         key = self._reserve(name, source)
         if key in self._taken:
@@ -76,25 +76,26 @@ class ImportKeys:
 
 
 class Batch:
-    """Samples that are written together.
+    """Samples buffered for one batch write.
 
     Parameters
     ----------
     column, paths
-        Where values go, and their paths.
+        The columns for the values, and for the paths of their files.
     overwrite
-        Whether samples that exist with another content are replaced.
+        Whether existing samples with different content are replaced.
     rows
-        Where values of one shape lie already, one after the other and round again; None: values are handed in.
+        Ring buffer into which the loader has already decoded the values (fixed shapes only). None: :meth:`add` keeps
+        the values.
     capacity, limit
-        Samples and bytes that make a batch full. With ``rows`` it is the samples alone.
+        The batch is full at this number of samples or bytes. With ``rows`` only the number of samples counts.
 
     Attributes
     ----------
     files
-        How many files are whole with this batch.
+        Number of files that are complete with this batch.
     written, overwritten, unchanged, nbytes, last
-        What the last :meth:`write` did; see :class:`hangar.external.importer.ImportReport`.
+        Counts of the last :meth:`write`; see :class:`hangar.external.importer.ImportReport`.
     """
 
     def __init__(
@@ -123,16 +124,16 @@ class Batch:
 
     @property
     def samples(self) -> int:
-        """How many are gathered."""
+        """Number of buffered samples."""
         return len(self._keys)
 
     @property
     def full(self) -> bool:
-        """Whether it is time to write."""
+        """Whether the batch must be written before the next sample is added."""
         return len(self._keys) >= self._capacity or (self._rows is None and self._held >= self._limit)
 
     def add(self, key: Key, value: Value, source: Source) -> None:
-        """Gather one sample."""
+        """Buffer one sample."""
         if self._rows is None:
             self._values.append(value)
         self._keys.append(key)
@@ -140,7 +141,11 @@ class Batch:
         self._held += value_bytes(value)
 
     def write(self) -> ConflictError | None:
-        """Write what was gathered, up to a sample that exists with another content and must stay, which the error is about."""
+        """Write the buffered samples.
+
+        Stops at the first sample that exists with different content and may not be overwritten. Returns the error about
+        it.
+        """
         keys, column = self._keys, self._column
         known = [at for at, key in enumerate(keys) if key in column] if len(column) else []
         fresh = list(range(len(keys)))
@@ -151,8 +156,8 @@ class Batch:
             same, conflict_at = self._same(known)
             if conflict_at is not None:
                 conflict = ConflictError(
-                    f"{self._sources[conflict_at].path}: column {column.column!r} has a sample {keys[conflict_at]!r} already, "
-                    "with another content: --overwrite replaces it"
+                    f"{self._sources[conflict_at].path}: column {column.column!r} has a sample {keys[conflict_at]!r} "
+                    "already, with different content: --overwrite replaces it"
                 )
                 self.files = len({source.path for source in self._sources[:conflict_at]})
             fresh = [at for at in fresh[:conflict_at] if at not in same]
@@ -169,7 +174,7 @@ class Batch:
         return conflict
 
     def clear(self) -> None:
-        """Begin another batch."""
+        """Empty the buffer for the next batch."""
         if self._rows is not None:
             self._first = (self._first + len(self._keys)) % len(self._rows)
         self._keys, self._values, self._sources = [], [], []
@@ -184,14 +189,15 @@ class Batch:
         return rows if len(places) == len(rows) else rows[places]
 
     def _same(self, known: list[int]) -> tuple[set[int], int | None]:
-        """Which of the samples that exist have the content gathered, and the first that has another."""
+        """Positions of the samples that equal the existing ones, up to the first that differs, and its position."""
         same: set[int] = set()
         values = self._chosen(known)
         try:
             stored = self._column[[self._keys[at] for at in known]]
         except CorruptionError as error:
             raise CorruptionError(
-                f"a sample that exists cannot be compared with its file: {error}. --overwrite stores the content of the files again"
+                f"an existing sample cannot be compared with its file: {error}. "
+                "--overwrite stores the content of the files again"
             ) from error
         for at, value, there in zip(known, values, stored, strict=True):
             if not _equal(value, there):
@@ -201,23 +207,26 @@ class Batch:
 
 
 def _equal(one: Value, other: Value) -> bool:
-    """Whether two values that fit the same column are the same, bit for bit."""
+    """Whether two values of the same column are equal, bit for bit."""
     if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
         return one.shape == other.shape and one.astype(other.dtype, copy=False).tobytes() == other.tobytes()
     return one == other
 
 
 def check_name(source: Source) -> None:
-    """Refuse a path that no str value can hold: a name that is no UTF-8 reaches Python with lone surrogates in it.
+    """Refuse a path that is not UTF-8.
+
+    Python represents such a path with lone surrogates, which a str value cannot hold.
 
     Raises
     ------
     InvalidInputError
-        It is one.
+        The path is not UTF-8.
     """
     try:
         source.relative.encode("utf-8")
     except UnicodeEncodeError:
         raise InvalidInputError(
-            f"{source.path!a} cannot be remembered: its name is no UTF-8; rename it, or import without remembering paths (--keep-names)"
+            f"{source.path!a} cannot be stored as a path: its name is not UTF-8; rename it, "
+            "or import without --keep-names"
         ) from None

@@ -22,7 +22,7 @@ import numpy as np
 
 from hangar.errors import HangarError, InvalidInputError
 from hangar.external.base import BasePlugin, normal_extension
-from hangar.external.fit import Column, Needs, value_bytes
+from hangar.external.fit import Column, ColumnRequirements, value_bytes
 from hangar.external.keysfile import Key, read_keys, write_keys
 from hangar.external.manager import manager
 from hangar.external.naming import named_by
@@ -141,7 +141,7 @@ class FolderExport:
         """Write ``keys``; raises what :func:`export_samples` does."""
         self._directory.staging()  # made before any thread asks for it
         told = read_keys(str(self._directory.path))
-        threads = threads_for(Needs.of(self._column).nbytes) if len(keys) > 1 else 0
+        threads = threads_for(ColumnRequirements.of(self._column).nbytes) if len(keys) > 1 else 0
         ahead: Pipeline[None] = Pipeline(threads, AHEAD_BYTES, "hangar-export")
         try:
             with report(progress, len(keys), "samples", f"exporting {self._column.column}") as reporter, ahead:

@@ -1,4 +1,4 @@
-"""Whether a value that came from a file fits a column, and which column would fit it."""
+"""Check that a value read from a file fits a column, and build the command that creates a fitting column."""
 
 from __future__ import annotations
 
@@ -9,13 +9,13 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
-__all__ = ["Column", "Needs", "Value", "create_command", "is_added", "value_bytes"]
+__all__ = ["Column", "ColumnRequirements", "Value", "create_command", "is_added", "value_bytes"]
 
 Value: TypeAlias = "np.ndarray[Any, Any] | str | bytes"
 
 
 class Column(Protocol):
-    """What importers and exporters need of a column."""
+    """The part of the column interface that imports and exports use."""
 
     @property
     def column(self) -> str: ...
@@ -40,18 +40,24 @@ def _kind(value: object) -> str:
 
 
 def value_bytes(value: Value) -> int:
-    """Bytes of a value in memory, about."""
+    """Approximate size of a value in memory, in bytes."""
     return value.nbytes if isinstance(value, np.ndarray) else len(value)
 
 
 def is_added(dtype: np.dtype[Any]) -> bool:
-    """Whether another package added the type to numpy (bfloat16, float8): numpy's own files know it only as bytes."""
+    """Whether another package registered the type with numpy (bfloat16, float8).
+
+    ``.npy`` files store it as raw bytes (``V2``).
+    """
     return dtype.isbuiltin == 2
 
 
 @dataclass(frozen=True, slots=True)
-class Needs:
-    """What a column holds, asked once: a writer's column looks at the writer lock each time it is asked."""
+class ColumnRequirements:
+    """Snapshot of the schema of a column.
+
+    Each access to a writer's column checks the writer lock, this record does not.
+    """
 
     column: str
     kind: str
@@ -61,8 +67,8 @@ class Needs:
     nested: bool
 
     @classmethod
-    def of(cls, column: Column) -> Needs:
-        """What ``column`` holds."""
+    def of(cls, column: Column) -> ColumnRequirements:
+        """The snapshot of ``column``."""
         kind = column.column_type
         array = kind == "ndarray"
         return cls(
@@ -76,23 +82,26 @@ class Needs:
 
     @property
     def nbytes(self) -> int:
-        """Bytes of a value; of the largest, where shapes vary; 0 for text and bytes."""
+        """Size of a value in bytes. The largest size if shapes vary; 0 for text and bytes."""
         return 0 if self.dtype is None else prod(self.shape) * self.dtype.itemsize
 
     @property
     def holds(self) -> str:
-        """What shapes the column holds, for the end of a sentence."""
+        """The allowed shapes as a clause for error messages."""
         wanted = "shapes up to" if self.variable else "shape"
         return f"column {self.column!r} holds {wanted} {_times(self.shape)}"
 
     def typed(self, value: Any) -> Any:
-        """``value`` itself; an array of bytes without a type, where the column holds a type that files cannot name, as of that type."""
+        """View raw bytes (``V2``) from a file as the type of the column, see :func:`is_added`.
+
+        Other values are returned unchanged.
+        """
         if self.dtype is None or not is_added(self.dtype) or not isinstance(value, np.ndarray):
             return value
         return value.view(self.dtype) if value.dtype == np.dtype(f"V{self.dtype.itemsize}") else value
 
     def mismatch(self, value: object) -> str | None:
-        """Why ``value`` does not fit, as the rest of a sentence about it; None when it does."""
+        """The reason why ``value`` does not fit, as a predicate for an error message; None if it fits."""
         kind = _kind(value)
         if kind != self.kind:
             return f"holds {kind}, and column {self.column!r} holds {self.kind}"
@@ -119,7 +128,7 @@ def _times(shape: Sequence[int]) -> str:
 
 
 def create_command(name: str, value: object) -> str:
-    """The command that makes a column for values like ``value``."""
+    """The command that creates a column for values like ``value``."""
     if isinstance(value, np.ndarray):
         return " ".join(("hangar column create", name, value.dtype.name.upper(), *map(str, value.shape)))
     return f"hangar column create {name} {_kind(value).upper()}"

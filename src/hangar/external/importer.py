@@ -1,6 +1,6 @@
 """Files into a column: many files, in sorted order, read ahead on several cores while those before them are stored.
 
-Values are stored in batches of bounded size, and a few batches at a time are made durable together: acknowledged. Whatever ends an
+Values are stored in batches of bounded size, and a few batches at a time are made durable batch_context: acknowledged. Whatever ends an
 import early, what was acknowledged stays, and :attr:`FolderImport.report` tells how far that is. A file that cannot be read or does not fit
 ends it with an error that names the file; all files before it are in, none after it. The same import goes on from there when it is run
 again, as what is there already with the same content is passed over. Inside a ``with`` block of the checkout the whole import is one batch.
@@ -18,7 +18,7 @@ import numpy as np
 
 from hangar.errors import ConflictError, HangarError
 from hangar.external.batches import Batch, ImportKeys, WritableColumn, check_name
-from hangar.external.fit import Needs, value_bytes
+from hangar.external.fit import ColumnRequirements, value_bytes
 from hangar.external.keysfile import Key
 from hangar.external.loading import Job, Loader, Rows, check_fit, loader_threads, no_memory
 from hangar.external.naming import Source
@@ -28,7 +28,7 @@ from hangar.threads import HELD_BYTES
 __all__ = ["FolderImport", "ImportReport", "import_files"]
 
 BATCH_BYTES: Final = 16 * 2**20
-"""Values that are stored together: small enough that storing and decoding overlap, large enough that a call costs nothing."""
+"""Values that are stored batch_context: small enough that storing and decoding overlap, large enough that a call costs nothing."""
 BATCH_SAMPLES: Final = 16_384
 ACKNOWLEDGED_BYTES: Final = 256 * 2**20
 ACKNOWLEDGED_SECONDS: Final = 2.0
@@ -85,7 +85,7 @@ class FolderImport:
         Whether a file named by a plain number becomes that integer key.
     paths
         A str column that remembers, for each sample, the path of its file below the folder.
-    together
+    batch_context
         Gives the context in which several writes are one batch, such as ``lambda: checkout``.
 
     Attributes
@@ -103,24 +103,31 @@ class FolderImport:
         overwrite: bool = False,
         integers: bool = False,
         paths: WritableColumn | None = None,
-        together: Callable[[], AbstractContextManager[object]] = nullcontext,
+        batch_context: Callable[[], AbstractContextManager[object]] = nullcontext,
     ) -> None:
         self.report = ImportReport()
         self._jobs = jobs
-        self._needs = needs = Needs.of(column)
-        self._keys = ImportKeys(needs.nested, integers)
+        self._requirements = requirements = ColumnRequirements.of(column)
+        self._keys = ImportKeys(requirements.nested, integers)
         self._named = paths is not None
-        self._together = together
+        self._batch_context = batch_context
         self._done = self.report
         capacity = BATCH_SAMPLES
         rows = None
-        if needs.kind == "ndarray" and not needs.variable:
-            capacity = max(1, min(BATCH_BYTES // max(1, needs.nbytes), BATCH_SAMPLES, len(jobs)))
-        threads = loader_threads(jobs, min(needs.nbytes, BATCH_BYTES) if needs.variable else needs.nbytes)
-        if needs.kind == "ndarray" and not needs.variable and needs.nbytes <= HELD_BYTES and _single(jobs):
+        if requirements.kind == "ndarray" and not requirements.variable:
+            capacity = max(1, min(BATCH_BYTES // max(1, requirements.nbytes), BATCH_SAMPLES, len(jobs)))
+        threads = loader_threads(
+            jobs, min(requirements.nbytes, BATCH_BYTES) if requirements.variable else requirements.nbytes
+        )
+        if (
+            requirements.kind == "ndarray"
+            and not requirements.variable
+            and requirements.nbytes <= HELD_BYTES
+            and _single(jobs)
+        ):
             # One batch is gathered, and each thread fills at most one other: two threads are never in one row.
-            rows = _memory_for((capacity * (threads + 2 if threads else 1), *needs.shape), needs)
-        self._loader = Loader(jobs, options or {}, needs, rows, capacity, threads)
+            rows = _memory_for((capacity * (threads + 2 if threads else 1), *requirements.shape), requirements)
+        self._loader = Loader(jobs, options or {}, requirements, rows, capacity, threads)
         self._batch = Batch(column, paths, overwrite, rows, capacity, BATCH_BYTES)
 
     def run(self, progress: Progress = None) -> ImportReport:
@@ -147,11 +154,11 @@ class FolderImport:
         try:
             return self._run(progress)
         except MemoryError as error:
-            raise no_memory(f"the files for column {self._needs.column!r}") from error
+            raise no_memory(f"the files for column {self._requirements.column!r}") from error
 
     def _run(self, progress: Progress) -> ImportReport:
         """Read the files, and store what is in them."""
-        with report(progress, len(self._jobs), "files", f"importing {self._needs.column}") as reporter:
+        with report(progress, len(self._jobs), "files", f"importing {self._requirements.column}") as reporter:
             samples = self._samples(reporter)
             try:
                 while self._import_some(samples):
@@ -165,7 +172,7 @@ class FolderImport:
         begun = time.monotonic()
         more = True
         fault: HangarError | None = None
-        with self._together():
+        with self._batch_context():
             while more and fault is None and not self._due(begun):
                 try:
                     key, value, source = next(samples)
@@ -193,16 +200,16 @@ class FolderImport:
 
     def _samples(self, reporter: Reporter) -> Generator[tuple[Key, Any, Source], None, None]:
         """Every sample, in the order of the files. Whatever this raises is the fault of a file."""
-        needs = self._needs
+        requirements = self._requirements
         for loaded in self._loader:
             nbytes = 0
             for job, pairs in zip(loaded.jobs, loaded.pairs, strict=False):
                 checked = isinstance(pairs, list)
                 self._batch.files += checked
                 for value, name in pairs:
-                    value = needs.typed(value)
+                    value = requirements.typed(value)
                     if not checked:
-                        check_fit(value, needs, job)
+                        check_fit(value, requirements, job)
                     nbytes += value_bytes(value)
                     yield self._keys.take(name, job.source), value, job.source
                 self._batch.files += not checked  # whole only now
@@ -231,11 +238,11 @@ class FolderImport:
         return conflict
 
 
-def _memory_for(shape: tuple[int, ...], needs: Needs) -> Rows:
+def _memory_for(shape: tuple[int, ...], requirements: ColumnRequirements) -> Rows:
     try:
-        return np.empty(shape, needs.dtype)
+        return np.empty(shape, requirements.dtype)
     except MemoryError as error:
-        raise no_memory(f"the files for column {needs.column!r}") from error
+        raise no_memory(f"the files for column {requirements.column!r}") from error
 
 
 def _single(jobs: Sequence[Job]) -> bool:

@@ -1,8 +1,8 @@
-"""The keys that file names alone cannot give back: ``.hangar-keys``, in a folder that was exported.
+"""``.hangar-keys``: a file in an exported folder that stores the keys which file names cannot represent.
 
-An export writes there, a line each, the path of a file and the key of its sample, where importing the file would give it another: integers,
-and texts that no file name holds as they are. An import of the folder takes these keys; all other files are named by their paths.
-Each line is a JSON list: ``["12.png", 12]``, or in a nested column ``["7/front.png", [7, "front"]]``. The file is read as what it is, a stranger's.
+These are integer keys, and text keys with characters that a file name cannot contain. Each line is a JSON list of a
+file path and a key: ``["12.png", 12]``, or in a nested column ``["7/front.png", [7, "front"]]``. An import uses these
+keys, and derives the other keys from the paths of the files. The file is untrusted input: all of it is checked.
 """
 
 from __future__ import annotations
@@ -19,26 +19,28 @@ from hangar.names import SampleKey, check_key
 __all__ = ["KEYS_FILE", "Key", "read_keys", "write_keys"]
 
 Key: TypeAlias = "SampleKey | tuple[SampleKey, SampleKey]"
-"""A sample or, of a nested column, a sample and one of its subsamples."""
+"""Key of a sample; in a nested column, the pair of sample key and subsample key."""
 
 KEYS_FILE: Final = ".hangar-keys"
 MAX_LINE_BYTES: Final = 64 * 1024
 
 
 def read_keys(folder: str) -> dict[str, Key]:
-    """The keys that ``folder`` tells, by the path of the file below it; none where it tells nothing.
+    """Read the keys stored in ``folder``.
+
+    The result maps the path of a file, relative to the folder, to a key. It is empty if there is no keys file.
 
     Raises
     ------
     InvalidInputError
-        Something is there that no export wrote.
+        The keys file is a link or has invalid content.
     AccessError, StorageError
-        It cannot be read.
+        The keys file cannot be read.
     """
     path = f"{folder.rstrip('/') or ''}/{KEYS_FILE}"
     if not os.path.lexists(path):
         return {}
-    if os.path.islink(path):  # noqa: PTH114  as this module takes paths
+    if os.path.islink(path):  # noqa: PTH114  paths are str in this module
         raise InvalidInputError(f"{path} is a link: put the file itself there, or remove it")
     keys: dict[str, Key] = {}
     with open_input(path) as file:
@@ -57,38 +59,39 @@ def read_keys(folder: str) -> dict[str, Key]:
     return keys
 
 
-def _checked(told: object) -> Key:
-    """A key as JSON tells it."""
-    if isinstance(told, list) and len(told) == 2:
-        sample, subsample = map(_checked_one, told)
+def _checked(value: object) -> Key:
+    """Validate a key that was parsed from JSON."""
+    if isinstance(value, list) and len(value) == 2:
+        sample, subsample = map(_checked_one, value)
         return sample, subsample
-    return _checked_one(told)
+    return _checked_one(value)
 
 
-def _checked_one(told: object) -> SampleKey:
-    if type(told) is int or type(told) is str:
-        return check_key(told)
+def _checked_one(value: object) -> SampleKey:
+    if type(value) is int or type(value) is str:
+        return check_key(value)
     raise ValueError("no key")
 
 
 def write_keys(directory: OutputDirectory, before: Mapping[str, Key], keys: Mapping[str, Key | None]) -> None:
-    """Tell the keys of files that were written; None: the file gives the key by its name.
+    """Update the keys file after files were written.
 
     Parameters
     ----------
     directory
-        Where the files are.
+        The directory of the files.
     before
-        What :func:`read_keys` gave of it, before they were written.
+        Result of :func:`read_keys` before the files were written.
     keys
-        By the path of the file below it.
+        From file path, relative to the directory, to key. None: the name of the file represents the key, so it is not
+        stored.
     """
-    told = dict(before)
+    stored = dict(before)
     for relative, key in keys.items():
         if key is None:
-            told.pop(relative, None)
+            stored.pop(relative, None)
         else:
-            told[relative] = key
-    if told != before:
-        lines = [json.dumps([relative, key], ensure_ascii=False) for relative, key in sorted(told.items())]
+            stored[relative] = key
+    if stored != before:
+        lines = [json.dumps([relative, key], ensure_ascii=False) for relative, key in sorted(stored.items())]
         directory.write((KEYS_FILE,), "".join(f"{line}\n" for line in lines).encode())

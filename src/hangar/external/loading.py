@@ -1,7 +1,8 @@
-"""From files to values: which plugin reads which file, and reading ahead on threads.
+"""Read files into values: select the plugin for each file, and read ahead on threads.
 
-Values come in the order of the files, and so does the first error, whatever the threads do. A plugin of others may raise or give anything:
-what comes out of here is a value that fits the column, and a name, or an error that names the file.
+Values and the first error come in the order of the files, although threads finish in any order. A third-party plugin
+may raise any exception and return any object. The loader checks both: its results are values that fit the column, with
+a name, or an error that names the file.
 """
 
 from __future__ import annotations
@@ -16,10 +17,10 @@ import numpy as np
 
 from hangar.errors import HangarError, InvalidInputError, ResourceLimitError
 from hangar.external.base import BasePlugin
-from hangar.external.fit import Needs, value_bytes
+from hangar.external.fit import ColumnRequirements, value_bytes
 from hangar.external.manager import manager
 from hangar.external.naming import Source
-from hangar.external.plugins._files import FilePlugin, Room
+from hangar.external.plugins._files import FilePlugin, SizeLimit
 from hangar.threads import Pipeline, threads_for
 
 __all__ = [
@@ -36,12 +37,12 @@ __all__ = [
 ]
 
 CHUNK_BYTES: Final = 2 * 2**20
-"""Bytes of values, about, that one task of a thread decodes."""
+"""Approximate bytes of values that one task decodes."""
 CHUNK_FILES: Final = 32
 AHEAD_BYTES: Final = 64 * 2**20
-"""Of values that are decoded before they are asked for."""
+"""Maximum bytes of values that are decoded ahead."""
 EXPANSION: Final = 16
-"""How much larger than its file a value is taken to be, at most, until it is known."""
+"""Assumed maximum ratio of decoded size to file size, until the file is decoded."""
 
 Rows: TypeAlias = "np.ndarray[Any, Any]"
 Pairs: TypeAlias = "Iterable[tuple[Any, str]]"
@@ -57,16 +58,17 @@ class Job:
 
 @dataclass(slots=True)
 class Loaded:
-    """What was in some files.
+    """Result of one task: the content of some files.
 
     Attributes
     ----------
     pairs
-        For each file, values and names. Those of a file with one value were compared with what the column holds.
+        Values and names of each file. Values in a list have been checked with :func:`check_fit`; values of an iterator
+        have not.
     error
-        Why there are no more.
+        The error that ended the task early, or None.
     estimate, weight
-        Bytes of memory as they were guessed before, and as they are.
+        Bytes of memory: the estimate before reading, and the actual size.
     """
 
     jobs: Sequence[Job]
@@ -79,12 +81,12 @@ class Loaded:
 def plan_import(
     sources: Sequence[Source], column_type: str, plugin: str | None = None
 ) -> tuple[list[Job], list[Source]]:
-    """Which plugin reads which file into a column of ``column_type``; and the files that none reads.
+    """Select a plugin for each file, for a column of ``column_type``. Also returns the files that no plugin reads.
 
     Raises
     ------
     InvalidInputError
-        There is no plugin called ``plugin``.
+        The plugin ``plugin`` does not exist.
     """
     if plugin is not None:
         chosen = manager.find("load", plugin)
@@ -107,30 +109,38 @@ class Loader:
     jobs
         The files.
     options
-        Go to each plugin's ``load``.
-    needs
-        What the column holds.
+        Options of ``load``, for every plugin.
+    requirements
+        Snapshot of the schema of the column.
     rows
-        Memory for values of one shape: shape (samples, *shape). The value of file i is put into row ``i % samples``, for which each
-        file must hold one value. None: values stay where they are.
+        Ring buffer of shape (samples, *shape) for values of one shape. The value of file i is copied to row
+        ``i % samples``, so each file must hold exactly one value. None: values are not copied.
     batch
-        How many files are written together; no task goes beyond one batch.
+        Number of files in a batch write. The files of a task always belong to one batch.
     """
 
     def __init__(
-        self, jobs: Sequence[Job], options: Mapping[str, Any], needs: Needs, rows: Rows | None, batch: int, threads: int
+        self,
+        jobs: Sequence[Job],
+        options: Mapping[str, Any],
+        requirements: ColumnRequirements,
+        rows: Rows | None,
+        batch: int,
+        threads: int,
     ) -> None:
         self._jobs = jobs
         self._options = {id(plugin): plugin.check_options("load", options) for plugin in _plugins(jobs)}
-        self._room = Room(prod(needs.shape), needs.holds) if needs.kind == "ndarray" else None
-        self._needs = needs
+        self._size_limit = (
+            SizeLimit(prod(requirements.shape), requirements.holds) if requirements.kind == "ndarray" else None
+        )
+        self._requirements = requirements
         self._rows = rows
         self._batch = batch
         self._ahead: Pipeline[Loaded] = Pipeline(threads, AHEAD_BYTES if rows is None else rows.nbytes, "hangar-import")
         self._unfreed = 0
 
     def __iter__(self) -> Iterator[Loaded]:
-        """What is in the files, in order; the last has an error, or none has."""
+        """Yield results in the order of the files. Only the last one may have an error."""
         start, total = 0, len(self._jobs)
         with self._ahead as ahead:
             while start < total or len(ahead):
@@ -148,12 +158,12 @@ class Loader:
                 self._unfreed += loaded.weight
 
     def written(self) -> None:
-        """What was given is written: its memory may be used again."""
+        """Release the memory of all results yielded so far: the caller has written them."""
         self._ahead.free(self._unfreed)
         self._unfreed = 0
 
     def _chunk(self, start: int) -> tuple[int, int]:
-        """Where the task that begins with the file ``start`` ends, and the bytes it may hold."""
+        """End of the task that begins with the file ``start``, and its estimated bytes."""
         last = min(start + CHUNK_FILES, len(self._jobs), start - start % self._batch + self._batch)
         held = 0
         for at in range(start, last):
@@ -164,14 +174,14 @@ class Loader:
         return last, held
 
     def _weight(self, job: Job) -> int:
-        needs = self._needs
+        requirements = self._requirements
         if self._rows is not None:
-            return needs.nbytes
+            return requirements.nbytes
         try:
-            size = os.stat(job.source.path).st_size  # noqa: PTH116  once a file
+            size = os.stat(job.source.path).st_size  # noqa: PTH116  faster, called for each file
         except OSError:
-            return 1  # the plugin will tell
-        return size if needs.kind != "ndarray" else max(1, min(needs.nbytes, EXPANSION * size))
+            return 1  # the plugin reports the error
+        return size if requirements.kind != "ndarray" else max(1, min(requirements.nbytes, EXPANSION * size))
 
     def _task(self, start: int, stop: int, weight: int) -> Any:
         jobs = self._jobs[start:stop]
@@ -182,44 +192,49 @@ class Loader:
         return lambda: self._load_chunk(jobs, rows, weight)
 
     def _load_chunk(self, jobs: Sequence[Job], rows: Rows | None, estimate: int) -> Loaded:
-        """What the files hold, up to the first that is no good. The error is handed on, so that what precedes it is looked at first."""
+        """Load files up to the first error.
+
+        The error is returned with the values before it, so that these are imported first.
+        """
         loaded: list[Pairs] = []
         problem: HangarError | None = None
         held = 0
         try:
             for at, job in enumerate(jobs):
-                pairs = _load(job, self._options[id(job.plugin)], self._room)
+                pairs = _load(job, self._options[id(job.plugin)], self._size_limit)
                 if isinstance(pairs, list):
-                    value, name = self._needs.typed(pairs[0][0]), pairs[0][1]
-                    check_fit(value, self._needs, job)
+                    value, name = self._requirements.typed(pairs[0][0]), pairs[0][1]
+                    check_fit(value, self._requirements, job)
                     held += value_bytes(value)
                     if rows is not None:
                         rows[at] = value
-                        value = rows[at, ...]  # an array, of no dimensions too
+                        value = rows[at, ...]  # the ellipsis keeps a 0-dimensional value an array
                     pairs = [(value, name)]
                 elif rows is not None:
-                    raise InvalidInputError(f"{job.source.path}: plugin {_name(job)} gave several values")
+                    raise InvalidInputError(f"{job.source.path}: plugin {_name(job)} returned several values")
                 loaded.append(pairs)
         except HangarError as error:
             problem = error
         return Loaded(jobs, loaded, problem, estimate, estimate if rows is not None else held)
 
 
-def check_fit(value: Any, needs: Needs, job: Job) -> None:
-    """Refuse a value that the column does not hold; the message names the option that would make it fit.
+def check_fit(value: Any, requirements: ColumnRequirements, job: Job) -> None:
+    """Refuse a value that does not fit the column. The message names the option that converts it, if there is one.
 
     Raises
     ------
     InvalidInputError
-        It is one.
+        The value does not fit.
     """
-    problem = needs.mismatch(value)
+    problem = requirements.mismatch(value)
     if problem is not None:
-        raise InvalidInputError(f"{job.source.path} {problem}{job.plugin.advice(value, needs.shape, needs.dtype)}")
+        raise InvalidInputError(
+            f"{job.source.path} {problem}{job.plugin.advice(value, requirements.shape, requirements.dtype)}"
+        )
 
 
 def _plugins(jobs: Sequence[Job]) -> list[BasePlugin]:
-    """The plugins of some jobs, each once."""
+    """The distinct plugins of some jobs."""
     return list({id(job.plugin): job.plugin for job in jobs}.values())
 
 
@@ -228,7 +243,7 @@ def _name(job: Job) -> str:
 
 
 def loader_threads(jobs: Sequence[Job], task_bytes: int) -> int:
-    """How many threads to read files with."""
+    """Number of threads for reading files; 0 if a plugin is not thread-safe."""
     if len(jobs) < 2 or not all(plugin.thread_safe for plugin in _plugins(jobs)):
         return 0
     return threads_for(task_bytes)
@@ -240,24 +255,27 @@ def no_memory(path: str) -> ResourceLimitError:
 
 
 def first_value(job: Job) -> Any:
-    """The first value in a file; raises as :class:`Loader` reports, and ``StopIteration`` where there is none."""
+    """The first value in a file.
+
+    Raises the errors that :class:`Loader` reports, and ``StopIteration`` if the file has none.
+    """
     return next(iter(_load(job, {}, None)))[0]
 
 
-def _load(job: Job, options: Mapping[str, Any], room: Room | None) -> Pairs:
-    """The values and names in a file: a list of one pair, or the iterator that the plugin made."""
+def _load(job: Job, options: Mapping[str, Any], size_limit: SizeLimit | None) -> Pairs:
+    """The values and names in a file: a list of one pair, or a checked iterator over the pairs of the plugin."""
     path = job.source.path
     try:
         plugin = job.plugin
         if isinstance(plugin, FilePlugin):
-            loaded = plugin.read(path, room=room, **options)
+            loaded = plugin.read(path, size_limit=size_limit, **options)
         else:
             loaded = plugin.load(path, **options)
     except HangarError:
         raise
     except MemoryError as error:
         raise no_memory(path) from error
-    except Exception as error:  # a plugin of others may raise anything
+    except Exception as error:  # a third-party plugin may raise anything
         raise InvalidInputError(f"{path} cannot be read: {error!r}") from error
     if isinstance(loaded, Iterator):
         return _checked(loaded, job)
@@ -283,5 +301,5 @@ def _pair(loaded: Any, job: Job) -> tuple[Any, str]:
     if isinstance(loaded, tuple) and len(loaded) == 2 and isinstance(loaded[1], str):
         return loaded
     raise InvalidInputError(
-        f"{job.source.path}: plugin {_name(job)} gave {type(loaded).__name__}, not a value and a name"
+        f"{job.source.path}: plugin {_name(job)} returned {type(loaded).__name__}, not a value and a name"
     )

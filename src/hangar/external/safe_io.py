@@ -1,9 +1,10 @@
-"""Files at the edge: reading what strangers made, and writing below one directory and never beside it.
+"""Safe file access: read untrusted files, and write files only inside one output directory.
 
-Sample keys, and the paths that a column remembers, come from whoever wrote the repository. Here they become names that hold no
-separator, no ``..``, no control character, no reserved name, and fit a file system; two samples never share a file, not even on
-a file system that ignores case. An output directory is entered once, and every step below it is taken by descriptor without
-following links, so that a link planted there (before or meanwhile) leads nowhere. A file appears under its name whole or not at all.
+Sample keys and stored file paths are untrusted input. They are converted to valid file names: without separators,
+``..``, control characters and reserved names, and short enough for a file system. Two samples never get the same file,
+even on a file system that ignores case. Path traversal and symbolic link races are prevented by ``openat`` (``dir_fd``)
+with ``O_NOFOLLOW``: each directory is opened relative to the descriptor of its parent, without following links. Files
+are replaced atomically (``rename``).
 """
 
 from __future__ import annotations
@@ -27,19 +28,19 @@ from hangar.errors import AccessError, DiskFullError, InvalidInputError, PathNot
 __all__ = ["FileNames", "OutputDirectory", "file_error", "open_input", "safe_component", "safe_parts", "safe_suffix"]
 
 MAX_COMPONENT_BYTES: Final = 200
-"""Of one file or directory name; file systems allow 255, the rest is for a suffix and a mark that tells twins apart."""
+"""Maximum for one file or directory name. File systems allow 255; the rest is for a suffix and a hash of the name."""
 MAX_SUFFIX_BYTES: Final = 32
-MARK_CHARACTERS: Final = 10
+HASH_CHARACTERS: Final = 10
 _RESERVED: Final = frozenset(
     ("con", "prn", "aux", "nul", *(f"{name}{digit}" for name in ("com", "lpt") for digit in "123456789¹²³"))
 )
-"""Names that some operating system gives to a device, whatever suffix follows."""
+"""Device names of Windows. They are reserved with any suffix."""
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
 def file_error(action: str, path: str | os.PathLike[str], error: OSError) -> Exception:
-    """The Hangar error for an ``OSError`` met while doing ``action`` (``'read'``) to ``path``."""
+    """Convert an ``OSError`` into the Hangar error for a failed ``action`` (such as ``'read'``) on ``path``."""
     text = f"cannot {action} {os.fspath(path)}: {error.strerror or error}"
     if isinstance(error, FileNotFoundError):
         return PathNotFoundError(text)
@@ -50,12 +51,12 @@ def file_error(action: str, path: str | os.PathLike[str], error: OSError) -> Exc
 
 @contextmanager
 def open_input(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """A regular file open for reading; a pipe or device, which could keep us waiting for ever, is refused.
+    """Open a regular file for reading. Pipes and devices are refused, as reading them could block for ever.
 
     Raises
     ------
     PathNotFoundError, AccessError, StorageError
-        It cannot be opened.
+        The file cannot be opened.
     InvalidInputError
         It is not a regular file.
     """
@@ -69,21 +70,21 @@ def open_input(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         yield file
 
 
-def _mark(text: str) -> str:
-    """A few characters that tell ``text`` from its twins."""
-    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=MARK_CHARACTERS // 2).hexdigest()
+def _hash_suffix(text: str) -> str:
+    """Short hash of ``text``, appended to make a cut or colliding file name unique."""
+    return hashlib.blake2b(text.encode("utf-8", "surrogatepass"), digest_size=HASH_CHARACTERS // 2).hexdigest()
 
 
 def _cut(text: str, size: int) -> str:
-    """The beginning of ``text`` that encodes in at most ``size`` bytes."""
+    """The longest prefix of ``text`` that takes at most ``size`` bytes in UTF-8."""
     return text.encode("utf-8")[:size].decode("utf-8", "ignore")
 
 
 def safe_component(name: str) -> str:
-    """``name`` as the name of one file or directory, the same wherever it needs no change.
+    """Convert ``name`` to a valid name of one file or directory. A valid name is returned unchanged.
 
-    Separators, characters without a form on every file system and leading dots become ``_``, as does a trailing dot or space; a
-    reserved name gets a ``_`` before it; one that is too long is cut and marked.
+    Separators, leading dots, trailing dots and spaces, and characters that some file system cannot store become ``_``.
+    A reserved name gets the prefix ``_``. A name that is too long is cut, and a hash is appended.
     """
     characters = [
         "_" if c in '/\\<>:"|?*' or unicodedata.category(c) in ("Cc", "Cf", "Cs", "Cn", "Zl", "Zp") else c for c in name
@@ -96,22 +97,22 @@ def safe_component(name: str) -> str:
     if text.split(".")[0].rstrip().casefold() in _RESERVED:
         text = f"_{text}"
     if len(text.encode("utf-8")) > MAX_COMPONENT_BYTES:
-        text = f"{_cut(text, MAX_COMPONENT_BYTES - MARK_CHARACTERS - 1)}-{_mark(name)}"
+        text = f"{_cut(text, MAX_COMPONENT_BYTES - HASH_CHARACTERS - 1)}-{_hash_suffix(name)}"
     return text or "_"
 
 
 def safe_parts(name: str) -> tuple[str, ...]:
-    """``name`` as the names of directories and, last, a file: one for each part between slashes."""
+    """Split ``name`` at slashes and convert each part: the names of the directories, then the name of the file."""
     return tuple(safe_component(part) for part in name.split("/"))
 
 
 def safe_suffix(extension: str) -> str:
-    """``extension`` as a suffix with its dot, ``''`` for an empty one.
+    """Convert ``extension`` to a suffix with a dot; ``''`` if it is empty.
 
     Raises
     ------
     InvalidInputError
-        It holds anything but letters, digits and ``_ - . +``.
+        It is too long, or has a character other than letters, digits and ``_ - . +``.
     """
     bare = extension.removeprefix(".")
     if not bare:
@@ -126,26 +127,35 @@ def safe_suffix(extension: str) -> str:
 
 
 class FileNames:
-    """Gives each name one path, such that no two are the same file anywhere and no file is another's directory."""
+    """Assigns a path to each name.
+
+    Paths never collide, even if case is ignored, and no file has the path of a directory.
+    """
 
     def __init__(self) -> None:
         self._files: set[str] = set()
         self._directories: set[str] = set()
 
     def take(self, name: str, suffix: str) -> tuple[str, ...]:
-        """The parts of the path for ``name``; one that another has taken, case aside, is told apart by a mark."""
+        """Assign the parts of a path to ``name``.
+
+        If the path is taken, also in another case, a hash of the name is appended.
+        """
         parts = safe_parts(name)
-        for candidate in chain([parts], self._marked(parts, name)):
+        for candidate in chain([parts], self._alternatives(parts, name)):
             if self._register((*candidate[:-1], candidate[-1] + suffix)):
                 return (*candidate[:-1], candidate[-1] + suffix)
-        raise AssertionError("marks do not end")
+        raise AssertionError("unreachable: alternatives are endless")
 
     @staticmethod
-    def _marked(parts: tuple[str, ...], name: str) -> Iterator[tuple[str, ...]]:
-        """Flat and marked: whichever of its directories was in the way, this one is not. Equal names get one mark after the other."""
+    def _alternatives(parts: tuple[str, ...], name: str) -> Iterator[tuple[str, ...]]:
+        """Endless alternative paths: one component (so no directory can collide) and a hash.
+
+        A repeated name gets another hash.
+        """
         flat = _cut("_".join(parts), MAX_COMPONENT_BYTES)
         for turn in count():
-            yield (f"{flat}-{_mark(f'{name}#{turn}' if turn else name)}",)
+            yield (f"{flat}-{_hash_suffix(f'{name}#{turn}' if turn else name)}",)
 
     def _register(self, parts: tuple[str, ...]) -> bool:
         folded = [unicodedata.normalize("NFKC", unicodedata.normalize("NFKC", part).casefold()) for part in parts]
@@ -158,17 +168,17 @@ class FileNames:
 
 
 class OutputDirectory:
-    """A directory that files are written below; a context manager.
+    """An output directory; a context manager. Files are written inside it and nowhere else.
 
     Parameters
     ----------
     path
-        The directory; it is made when missing. It may itself be a link: the caller named it.
+        The directory; created if missing. It may itself be a symbolic link, because the caller chose it.
 
     Raises
     ------
     AccessError, StorageError
-        It cannot be made or entered.
+        The directory cannot be created or opened.
     """
 
     def __init__(self, path: str | os.PathLike[str]) -> None:
@@ -191,7 +201,7 @@ class OutputDirectory:
         self.close()
 
     def close(self) -> None:
-        """Remove what is left of the staging directory. Nothing that was placed is touched."""
+        """Remove the staging directory and close the descriptor. Files that were placed stay."""
         if self._staging is not None:
             shutil.rmtree(self._staging, ignore_errors=True)
             self._staging = None
@@ -200,7 +210,7 @@ class OutputDirectory:
             self._root = -1
 
     def staging(self) -> Path:
-        """A private directory on the same file system, for files that are then placed."""
+        """A private temporary directory on the same file system, from which files are moved to their place."""
         if self._staging is None:
             try:
                 self._staging = Path(tempfile.mkdtemp(prefix=".hangar-", dir=self.path))
@@ -209,9 +219,9 @@ class OutputDirectory:
         return self._staging
 
     def write(self, parts: tuple[str, ...], data: bytes | memoryview) -> Path:
-        """Make a file of ``data``, in place of a regular file that was there; several threads may, once :meth:`staging` was called.
+        """Write ``data`` to a file, replacing a regular file atomically. Thread-safe after one call of :meth:`staging`.
 
-        Raises what :meth:`place` does.
+        Raises the errors of :meth:`place`.
         """
         temporary = Path(self.staging(), f"file-{next(self._numbers)}")
         try:
@@ -226,12 +236,13 @@ class OutputDirectory:
             raise
 
     def place(self, source: Path, parts: tuple[str, ...]) -> Path:
-        """Move the regular file ``source``, from the staging directory, to its place; directories on the way are made.
+        """Move the regular file ``source`` from the staging directory to its place. Missing directories are created.
 
         Raises
         ------
         InvalidInputError
-            A part could lead elsewhere, ``source`` is no regular file, or a link or another kind of file is in the way.
+            A part is not a plain name, ``source`` is not a regular file, or a link or another kind of file has this
+            path.
         AccessError, DiskFullError, StorageError
             The operating system refuses.
         """
@@ -253,7 +264,7 @@ class OutputDirectory:
         return target
 
     def _enter(self, parts: tuple[str, ...]) -> int:
-        """A descriptor of the directory at ``parts``, reached without following a link."""
+        """Open the directory at ``parts`` without following links. Returns its file descriptor."""
         directory = os.dup(self._root)
         try:
             for depth, part in enumerate(parts):
@@ -290,5 +301,5 @@ class OutputDirectory:
 
 
 def _plain(part: str) -> bool:
-    """Whether ``part`` names something in its directory and nothing else."""
+    """Whether ``part`` is a single path component: not empty, ``.`` or ``..``, and without a separator."""
     return part not in ("", ".", "..") and "/" not in part and "\0" not in part

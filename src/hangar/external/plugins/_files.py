@@ -9,11 +9,11 @@ from hangar.errors import InvalidInputError
 from hangar.external.base import BasePlugin
 from hangar.external.safe_io import OutputDirectory, safe_parts, safe_suffix
 
-__all__ = ["FilePlugin", "Room"]
+__all__ = ["FilePlugin", "SizeLimit"]
 
 
 @dataclass(frozen=True, slots=True)
-class Room:
+class SizeLimit:
     """How large an array may be.
 
     Attributes
@@ -33,8 +33,8 @@ class FilePlugin(BasePlugin):
 
     thread_safe: ClassVar[bool] = True
 
-    def read(self, fpath: str, *, room: Room | None = None, **options: Any) -> Any:
-        """As :meth:`load`, for one who only copies the values: an array may be read-only. What is larger than ``room`` may be refused unread."""
+    def read(self, fpath: str, *, size_limit: SizeLimit | None = None, **options: Any) -> Any:
+        """As :meth:`load`, for one who only copies the values: an array may be read-only. What is larger than ``size_limit`` may be refused unread."""
         return self.load(fpath, **options)
 
     def encode(self, arr: Any, extension: str, *args: Any, **kwargs: Any) -> bytes | memoryview:

@@ -15,7 +15,7 @@ import numpy as np
 
 from hangar.errors import InvalidInputError, InvalidStateError
 from hangar.external.base import OptionError, normal_extension
-from hangar.external.plugins._files import FilePlugin, Room
+from hangar.external.plugins._files import FilePlugin, SizeLimit
 from hangar.external.safe_io import open_input
 from hangar.imaging import MODES, Wanted, decode, load_decoders, mode_named
 
@@ -125,11 +125,13 @@ class ImagePlugin(FilePlugin):
         pixels, name = self.read(fpath, mode=mode, frame=frame, upright=upright, bits=bits)
         return pixels.copy(), name
 
-    def read(self, fpath: str, *, room: Room | None = None, **options: Any) -> tuple[np.ndarray[Any, Any], str]:
+    def read(
+        self, fpath: str, *, size_limit: SizeLimit | None = None, **options: Any
+    ) -> tuple[np.ndarray[Any, Any], str]:
         """As :meth:`load`; the array may be read-only."""
         checked = self.check_options("load", options)
-        if room is not None:
-            checked |= {"pixels": room.values, "holder": room.holder}
+        if size_limit is not None:
+            checked |= {"pixels": size_limit.values, "holder": size_limit.holder}
         with open_input(fpath) as file:
             return decode(file, fpath, Wanted(**checked)), self.sample_name(fpath)
 
