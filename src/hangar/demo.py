@@ -116,10 +116,11 @@ def run_demo(directory: Path, narrator: Narrator) -> DemoReport:
 
 def _fill(directory: Path, data: _Data, narrator: Narrator) -> None:
     narrator.say(
-        "A repository is a directory with a .hangar folder in it. This one is for handwritten digits and two photographs."
+        "A repository is a directory with a .hangar folder in it. "
+        "This one is for handwritten digits and two photographs."
     )
     narrator.run("init", "--name", "Ada Lovelace", "--email", "ada@example.com")
-    narrator.say("Samples live in columns: arrays of one type and shape, text, or bytes.")
+    narrator.say("Samples are stored in columns of arrays of one type and shape, of text, or of bytes.")
     height, width, channels = map(str, next(iter(data.photographs.values())).shape)
     narrator.run("column", "create", "images", "UINT8", "8", "8")
     narrator.run("column", "create", "labels", "INT64")
@@ -195,7 +196,7 @@ def _look(narrator: Narrator) -> None:
     narrator.run("log", "--graph")
     narrator.run("status")
     narrator.say(
-        "The second commit cost three labels: all else is shared. The old label is where it was, and so is the new one."
+        "The second commit stores three labels and shares all else with the first. Each branch has its own label."
     )
     narrator.run("show", "master:labels/5")
     narrator.run("show", "relabel:labels/5")
@@ -203,7 +204,7 @@ def _look(narrator: Narrator) -> None:
 
 def _compare(repository: Repository, data: _Data, labels: dict[str, np.ndarray[Any, Any]], narrator: Narrator) -> int:
     """Compare every sample of each commit with the input. Returns their number."""
-    narrator.say("Both commits are opened again, and every sample is compared with what went in.")
+    narrator.say("Both commits are opened again, and every sample is compared with the input.")
     compared = 0
 
     def read() -> None:
@@ -220,7 +221,7 @@ def _compare(repository: Repository, data: _Data, labels: dict[str, np.ndarray[A
         """,
         read,
     )
-    narrator.say(f"{compared:,} samples compared: data in == data out.")
+    narrator.say(f"{compared:,} samples compared: all equal the input.")
     return compared
 
 

@@ -13,7 +13,7 @@ from tests.cli.shell import Shell, runner
 
 def test_demo(shell: Shell) -> None:
     text = shell.ok("demo", "digits")
-    assert "7,212 samples compared: data in == data out." in text
+    assert "7,212 samples compared: all equal the input." in text
     assert "$ hangar commit -m 'The digits as they came, and two photographs'" in text
     place = Shell(shell.path / "digits")
     assert [commit["message"] for commit in place.json("log")["commits"]] == [

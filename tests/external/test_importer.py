@@ -281,7 +281,7 @@ def test_hdf5_files_are_never_opened(tmp_path: Path, suffix: str) -> None:
 def test_text_and_bytes(tmp_path: Path) -> None:
     (tmp_path / "a.txt").write_text("été", "utf-8")
     (tmp_path / "b.txt").write_bytes(b"\xff")
-    with pytest.raises(InvalidInputError, match=r"b\.txt is no UTF-8"):
+    with pytest.raises(InvalidInputError, match=r"b\.txt is not UTF-8"):
         run(FakeColumn("str"), tmp_path)
     (tmp_path / "b.txt").unlink()
     text, raw = FakeColumn("str"), FakeColumn("bytes")
@@ -332,7 +332,7 @@ def test_folders_are_samples_of_a_nested_column(tmp_path: Path) -> None:
     np.testing.assert_array_equal(column.samples["scan_1", "back"], picture(1))
     assert run(column, tmp_path, integers=True).unchanged == 6
     write_png(tmp_path / "loose.png", picture(1))
-    with pytest.raises(InvalidInputError, match=r"loose\.png lies in no folder below the one imported"):
+    with pytest.raises(InvalidInputError, match=r"loose\.png is not in a subfolder of the imported folder"):
         run(column, tmp_path)
 
 

@@ -102,7 +102,7 @@ def test_a_plugin_must_suit_the_column() -> None:
         ),
         (lambda: external.board_show(1, extension="png"), "could do board_show"),
         (lambda: external.show(1, plugin="numpy"), "plugin numpy does not provide show"),
-        (lambda: manager.get_plugin("eat", extension="png"), "'eat' is no method"),
+        (lambda: manager.get_plugin("eat", extension="png"), "'eat' is not a method"),
     ],
 )
 def test_no_plugin(call: Any, text: str) -> None:

@@ -276,7 +276,7 @@ def test_text_comes_back(tmp_path: Path, text: str) -> None:
 
 def test_text_that_is_no_utf8(tmp_path: Path) -> None:
     (tmp_path / "x.txt").write_bytes(b"caf\xe9")
-    with pytest.raises(InvalidInputError, match=r"x\.txt is no UTF-8 text: .* at byte 3"):
+    with pytest.raises(InvalidInputError, match=r"x\.txt is not UTF-8 text: .* at byte 3"):
         external.load(tmp_path / "x.txt")
 
 

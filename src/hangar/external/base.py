@@ -170,7 +170,7 @@ class BasePlugin:
         return checked
 
     def advice(self, value: Any, shape: Sequence[int], dtype: Any) -> str:
-        """Advice on a value that does not fit a column of ``shape`` and ``dtype``, appended to the error. Default: none."""
+        """Advice on a value that does not fit ``shape`` and ``dtype``, appended to the error (default: none)."""
         return ""
 
     def _options(self, method: str) -> dict[str, Any] | None:

@@ -1,9 +1,9 @@
-"""Samples into files: one file a sample, below one directory, encoded and written on several cores.
+"""Export samples to files: one file for each sample, inside one directory, encoded and written on several threads.
 
-A sample is written to the file that its key, or the path it was imported from, names, made safe by :mod:`hangar.external.safe_io`. The
-format is the one asked for, else that of the remembered path, else one that loses nothing. Files that are there are replaced, each
-whole; an error or interrupt leaves those that were written. Keys that the names cannot give back are told in a file of their own, see
-:mod:`hangar.external.keysfile`, so that importing the folder gives the samples as they were.
+A file is named after the key of its sample, or after the path that the import stored. :mod:`hangar.external.safe_io`
+makes the name safe. The format is the requested one, or that of the stored path, or a lossless one. Existing files are
+replaced atomically. After an error or interrupt the files written so far stay. Keys that file names cannot represent
+are stored in a separate file, see :mod:`hangar.external.keysfile`, so that importing the folder gives the same samples.
 """
 
 from __future__ import annotations
@@ -37,16 +37,16 @@ __all__ = ["ExportReport", "Exported", "FolderExport", "export_samples"]
 BATCH_BYTES: Final = 16 * 2**20
 BATCH_SAMPLES: Final = 1024
 CHUNK_BYTES: Final = 2 * 2**20
-"""Bytes of values that one task of a thread encodes."""
+"""Bytes of values that one task encodes."""
 CHUNK_SAMPLES: Final = 32
 AHEAD_BYTES: Final = 64 * 2**20
-"""Of values that wait for being written."""
+"""Maximum bytes of values that wait to be written."""
 _DEFAULTS: Final = {"str": "txt", "bytes": "bin"}
 
 
 @dataclass(frozen=True, slots=True)
 class Exported:
-    """One sample and a file it was written to."""
+    """A sample and a file that it was written to."""
 
     sample: Key
     path: Path
@@ -54,13 +54,13 @@ class Exported:
 
 @dataclass(frozen=True, slots=True)
 class ExportReport:
-    """What an export did."""
+    """Result of an export."""
 
     files: tuple[Exported, ...]
     nbytes: int
     """Bytes of the files."""
     lossy: bool
-    """Whether some file holds less than its sample."""
+    """Whether some file has a format with lossy compression."""
 
 
 def export_samples(
@@ -74,45 +74,45 @@ def export_samples(
     paths: Column | None = None,
     progress: Progress = None,
 ) -> ExportReport:
-    """Write samples into files.
+    """Write samples to files.
 
     Parameters
     ----------
     column
         The column.
     keys
-        The samples, all of which it has; of a nested column pairs of sample and subsample.
+        Keys of existing samples; in a nested column, pairs of sample and subsample.
     directory
-        Where the files go.
+        The output directory.
     extension
-        Format of the files; default: that of the remembered path, else PNG for what PNG holds without loss, ``.npy`` for other
-        arrays, ``.txt``, ``.bin``.
+        Format of the files. Default: that of the stored path; without one, PNG for arrays that PNG holds without loss,
+        ``.npy`` for other arrays, ``.txt`` for text and ``.bin`` for bytes.
     plugin
         Name of the plugin that writes them; default: by extension.
     options
-        Go to the plugin.
+        Options of the plugin.
     paths
-        A str column of the paths that samples were imported from.
+        A str column with the paths from which samples were imported.
     progress
-        As :mod:`hangar.progress` says, counting samples.
+        Progress display, see :mod:`hangar.progress`. It counts samples.
 
     Raises
     ------
     InvalidInputError
-        The format cannot hold a sample, or something other than a regular file is in the way of one.
+        The format cannot hold a sample, or the path of a file is taken by something other than a regular file.
     AccessError, DiskFullError, StorageError
-        The operating system refuses.
+        An operation of the operating system failed.
     """
     return FolderExport(column, directory, extension, plugin, options, paths).run(keys, progress)
 
 
 class FolderExport:
-    """One export of many samples; the parameters are those of :func:`export_samples`.
+    """An export of many samples. The parameters are those of :func:`export_samples`.
 
     Attributes
     ----------
     report
-        What is written so far.
+        The files written so far.
     """
 
     def __init__(
@@ -138,9 +138,9 @@ class FolderExport:
         return ExportReport(tuple(self._written), self._nbytes, self._plan.lossy)
 
     def run(self, keys: Sequence[Key], progress: Progress = None) -> ExportReport:
-        """Write ``keys``; raises what :func:`export_samples` does."""
-        self._directory.staging()  # made before any thread asks for it
-        told = read_keys(str(self._directory.path))
+        """Write the samples ``keys``. Raises the errors of :func:`export_samples`."""
+        self._directory.staging()  # created here, because creation is not thread-safe
+        stored_keys = read_keys(str(self._directory.path))
         threads = threads_for(ColumnRequirements.of(self._column).nbytes) if len(keys) > 1 else 0
         ahead: Pipeline[None] = Pipeline(threads, AHEAD_BYTES, "hangar-export")
         try:
@@ -154,14 +154,14 @@ class FolderExport:
                 while len(ahead):
                     self._take(ahead, reporter)
         finally:
-            # After an error or interrupt there are files of tasks that nobody waited for.
+            # After an error or interrupt, unfinished tasks may have written files that are not recorded yet.
             for chunk in self._running:
                 self._note_all(chunk)
-            write_keys(self._directory, told, self._keys)
+            write_keys(self._directory, stored_keys, self._keys)
         return self.report
 
     def _write_chunk(self, chunk: _Chunk) -> None:
-        """Encode and write files, up to the first that cannot be; on a thread."""
+        """Encode and write files up to the first error. Runs on a thread."""
         try:
             for file in chunk.files:
                 data = self._encode(file)
@@ -170,7 +170,7 @@ class FolderExport:
             chunk.error = error
 
     def _encode(self, file: _File) -> bytes | memoryview:
-        assert isinstance(file.plugin, FilePlugin)  # the others are not handed to threads
+        assert isinstance(file.plugin, FilePlugin)  # other plugins do not run on threads
         try:
             options = file.plugin.check_options("save", self._plan.options)
             return file.plugin.encode(file.value, file.extension, **options)
@@ -178,7 +178,7 @@ class FolderExport:
             raise InvalidInputError(f"sample {file.key!r} of {self._column.column!r}: {error}") from None
 
     def _take(self, ahead: Pipeline[None], reporter: Reporter) -> None:
-        """Wait for the oldest task; raise what it met."""
+        """Wait for the oldest task, record its files and raise its error."""
         ahead.take()
         chunk = self._running.popleft()
         ahead.free(chunk.weight)
@@ -198,7 +198,10 @@ class FolderExport:
         self._keys[relative] = None if named_by(relative, nested=isinstance(key, tuple)) == key else key
 
     def _chunks(self, keys: Sequence[Key]) -> Iterator[tuple[list[_File], int]]:
-        """What the threads are to do, and the bytes of the values in it. What a plugin of others writes is written here."""
+        """Yield the files of each task and the bytes of their values.
+
+        Files of third-party plugins are written here instead.
+        """
         chunk: list[_File] = []
         held = 0
         for key, value in _values(self._column, keys):
@@ -219,7 +222,7 @@ class FolderExport:
 
 @dataclass(frozen=True, slots=True)
 class _File:
-    """A sample that becomes a file."""
+    """A sample and its planned file."""
 
     key: Key
     value: Any
@@ -231,7 +234,7 @@ class _File:
 
 @dataclass(slots=True)
 class _Chunk:
-    """Files that one task writes, and what it did."""
+    """Files of one task, and its results."""
 
     files: list[_File]
     weight: int
@@ -240,7 +243,10 @@ class _Chunk:
 
 
 def _values(column: Column, keys: Sequence[Key]) -> Iterator[tuple[Key, Any]]:
-    """Each key with its value; samples of one size are read in batches, others one at a time, as they may be large."""
+    """Yield each key with its value.
+
+    Samples of fixed shape are read in batches, others one at a time, as they may be large.
+    """
     size = 1
     if column.column_type == "ndarray" and column.schema_type == "fixed_shape":
         nbytes = prod(column.shape) * np.dtype(column.dtype).itemsize
@@ -251,7 +257,7 @@ def _values(column: Column, keys: Sequence[Key]) -> Iterator[tuple[Key, Any]]:
 
 
 class _Plan:
-    """Which file a sample goes to, and what writes it."""
+    """Selects the path, format and plugin for each sample."""
 
     def __init__(self, column: Column, extension: str | None, plugin: str | None, options: dict[str, Any]) -> None:
         self._kind = column.column_type
@@ -261,12 +267,12 @@ class _Plan:
         self.options = options
         self.lossy = False
 
-    def file(self, key: Key, value: Any, remembered: str | None) -> _File:
-        """The file of one sample."""
-        name, extension = (_file_name(key), None) if remembered is None else _split(remembered)
+    def file(self, key: Key, value: Any, stored_path: str | None) -> _File:
+        """Plan the file of one sample."""
+        name, extension = (_file_name(key), None) if stored_path is None else _split(stored_path)
         wanted = self._extension or self._default(value)
         if self._extension is None and extension is not None and self._can_encode(value, extension):
-            # The format it came in; one that can only be read, or not hold this value, is passed over.
+            # The original format, unless it can only be read or cannot hold this value.
             wanted = extension
         plugin = self._find(wanted)
         parts: tuple[str, ...] = ()
@@ -296,7 +302,7 @@ class _Plan:
         return found
 
     def run(self, directory: OutputDirectory, file: _File) -> list[tuple[Path, int]]:
-        """Let a plugin of others write where it can do no harm, and put in place what it wrote."""
+        """Let a third-party plugin write to a staging directory, and move its files to their places."""
         staging = Path(tempfile.mkdtemp(dir=directory.staging()))
         plugin = type(file.plugin).__name__
         detail = f"{_kind_of(file.key)}:{safe_component(file.name)}"
@@ -321,7 +327,7 @@ class _Plan:
 
 
 def _file_name(key: Key) -> str:
-    """What the file of a sample is called; a subsample's lies in a directory of its sample's name."""
+    """The path of the file of a sample. A subsample is in a directory named after its sample."""
     return f"{key[0]}/{key[1]}" if isinstance(key, tuple) else str(key)
 
 
@@ -330,7 +336,7 @@ def _kind_of(key: Key) -> str:
 
 
 def _split(path: str) -> tuple[str, str | None]:
-    """A remembered path without its suffix, and the suffix as an extension, None when it has none that could be written."""
+    """Split a stored path into the path without suffix and the extension; None if it has no valid extension."""
     folder, slash, last = path.rpartition("/")
     stem, _, extension = last.rpartition(".")
     try:

@@ -1,9 +1,10 @@
-"""Files into a column: many files, in sorted order, read ahead on several cores while those before them are stored.
+"""Import many files into a column. Files are read ahead on threads, in sorted order, while earlier values are stored.
 
-Values are stored in batches of bounded size, and a few batches at a time are made durable batch_context: acknowledged. Whatever ends an
-import early, what was acknowledged stays, and :attr:`FolderImport.report` tells how far that is. A file that cannot be read or does not fit
-ends it with an error that names the file; all files before it are in, none after it. The same import goes on from there when it is run
-again, as what is there already with the same content is passed over. Inside a ``with`` block of the checkout the whole import is one batch.
+Values are stored in batches of bounded size. A group of batches is then made durable (acknowledged) together. If an
+import ends early, acknowledged samples stay, and :attr:`FolderImport.report` counts them. A file that cannot be read or
+does not fit the column ends the import with an error that names the file: all files before it are imported, none after
+it. The same import, run again, continues from there, because existing samples with equal content are skipped. Inside a
+``with`` block of the checkout the whole import is one batch.
 """
 
 from __future__ import annotations
@@ -28,31 +29,31 @@ from hangar.threads import HELD_BYTES
 __all__ = ["FolderImport", "ImportReport", "import_files"]
 
 BATCH_BYTES: Final = 16 * 2**20
-"""Values that are stored batch_context: small enough that storing and decoding overlap, large enough that a call costs nothing."""
+"""Size of a batch: small enough to overlap storing and decoding, large enough to make the overhead of a call small."""
 BATCH_SAMPLES: Final = 16_384
 ACKNOWLEDGED_BYTES: Final = 256 * 2**20
 ACKNOWLEDGED_SECONDS: Final = 2.0
-"""What is stored is made durable when it is this much, or has waited this long."""
+"""Stored values are made durable at this size, or after this time."""
 
 
 @dataclass(frozen=True, slots=True)
 class ImportReport:
-    """What an import did, as far as it is durable.
+    """Counts of an import. They include durable samples only.
 
     Attributes
     ----------
     samples
-        Samples that were written; of a nested column, subsamples, here and below.
+        Samples written. In a nested column all counts are of subsamples.
     overwritten
-        Those of them that the column had before.
+        Written samples that replaced existing ones.
     unchanged
-        Samples that were passed over, as the column has them with the same content.
+        Samples skipped because the column has them with equal content.
     files
-        Files that were brought in.
+        Files imported completely.
     nbytes
-        Bytes of the values, as they are in memory.
+        Bytes of the written values in memory.
     last
-        The last of the files, ``''`` before the first.
+        Path of the last imported file; ``''`` if there is none yet.
     """
 
     samples: int = 0
@@ -64,34 +65,34 @@ class ImportReport:
 
 
 def import_files(column: WritableColumn, jobs: Sequence[Job], *, progress: Progress = None, **how: Any) -> ImportReport:
-    """Write the samples of all files into ``column``: :class:`FolderImport`, made and run."""
+    """Write the samples of all files to ``column``: create a :class:`FolderImport` and run it."""
     return FolderImport(column, jobs, **how).run(progress)
 
 
 class FolderImport:
-    """One import of many files.
+    """An import of many files into a column.
 
     Parameters
     ----------
     column
-        A writer column. In a nested one each folder is a sample, and the files in it are its subsamples.
+        A writer column. If it is nested, each folder is a sample, and the files in it are its subsamples.
     jobs
         The files, from :func:`hangar.external.loading.plan_import`.
     options
-        Go to each plugin's ``load``.
+        Options of ``load``, for every plugin.
     overwrite
-        Whether samples that exist with another content are replaced.
+        Whether existing samples with different content are replaced.
     integers
-        Whether a file named by a plain number becomes that integer key.
+        Whether a file name of digits alone becomes an integer key.
     paths
-        A str column that remembers, for each sample, the path of its file below the folder.
+        A str column that stores, for each sample, the path of its file relative to the folder.
     batch_context
-        Gives the context in which several writes are one batch, such as ``lambda: checkout``.
+        Returns a context manager that makes the writes inside it one batch, such as ``lambda: checkout``.
 
     Attributes
     ----------
     report
-        What is durable so far.
+        Counts of the samples that are durable so far.
     """
 
     def __init__(
@@ -125,27 +126,27 @@ class FolderImport:
             and requirements.nbytes <= HELD_BYTES
             and _single(jobs)
         ):
-            # One batch is gathered, and each thread fills at most one other: two threads are never in one row.
+            # One batch is being filled, and each thread decodes at most one other: no two threads write the same row.
             rows = _memory_for((capacity * (threads + 2 if threads else 1), *requirements.shape), requirements)
         self._loader = Loader(jobs, options or {}, requirements, rows, capacity, threads)
         self._batch = Batch(column, paths, overwrite, rows, capacity, BATCH_BYTES)
 
     def run(self, progress: Progress = None) -> ImportReport:
-        """Import.
+        """Import the files.
 
         Parameters
         ----------
         progress
-            As :mod:`hangar.progress` says, counting files.
+            Progress display, see :mod:`hangar.progress`. It counts files.
 
         Raises
         ------
         InvalidInputError
-            A file cannot be understood, does not fit the column, or cannot name a sample.
+            A file is invalid, does not fit the column, or its name cannot be a key.
         ConflictError
-            Two files would be one sample, or a sample exists with another content and is not to be replaced.
+            Two files have the same key, or a sample exists with different content and ``overwrite`` is False.
         AccessError, DiskFullError, StorageError
-            The operating system refuses, or there is not enough memory.
+            An operation of the operating system failed, or memory ran out.
         """
         if self._named:
             for job in self._jobs:
@@ -157,7 +158,7 @@ class FolderImport:
             raise no_memory(f"the files for column {self._requirements.column!r}") from error
 
     def _run(self, progress: Progress) -> ImportReport:
-        """Read the files, and store what is in them."""
+        """Read the files and store their samples."""
         with report(progress, len(self._jobs), "files", f"importing {self._requirements.column}") as reporter:
             samples = self._samples(reporter)
             try:
@@ -168,7 +169,7 @@ class FolderImport:
         return self.report
 
     def _import_some(self, samples: Iterator[tuple[Key, Any, Source]]) -> bool:
-        """Import until it is time to acknowledge; whether there is more."""
+        """Import and acknowledge one group of batches. Returns whether samples are left."""
         begun = time.monotonic()
         more = True
         fault: HangarError | None = None
@@ -179,27 +180,27 @@ class FolderImport:
                 except StopIteration:
                     more = False
                 except HangarError as error:
-                    # A file is to blame: those before it are whole.
+                    # The error is about one file. All files before it are complete.
                     fault = error
                 else:
                     self._batch.add(key, value, source)
                 if self._batch.full or not more or fault is not None:
                     fault = self._store() or fault
-        # The batch ended, so that everything stored in it is durable.
+        # The batch context has ended, so everything stored in it is durable.
         self.report = self._done
         if fault is not None:
             raise fault
         return more
 
     def _due(self, begun: float) -> bool:
-        """Whether enough was stored, or time went by, to acknowledge it."""
+        """Whether the size or time limit for acknowledging is reached."""
         if self._done is self.report:
             return False
         waited = time.monotonic() - begun
         return waited >= ACKNOWLEDGED_SECONDS or self._done.nbytes - self.report.nbytes >= ACKNOWLEDGED_BYTES
 
     def _samples(self, reporter: Reporter) -> Generator[tuple[Key, Any, Source], None, None]:
-        """Every sample, in the order of the files. Whatever this raises is the fault of a file."""
+        """Yield all samples in the order of the files. Every error it raises is about one file."""
         requirements = self._requirements
         for loaded in self._loader:
             nbytes = 0
@@ -212,13 +213,13 @@ class FolderImport:
                         check_fit(value, requirements, job)
                     nbytes += value_bytes(value)
                     yield self._keys.take(name, job.source), value, job.source
-                self._batch.files += not checked  # whole only now
+                self._batch.files += not checked  # complete only now
             reporter.advance(len(loaded.pairs), nbytes)
             if loaded.error is not None:
                 raise loaded.error
 
     def _store(self) -> ConflictError | None:
-        """Write what has been gathered; what is there with another content ends the import."""
+        """Write the batch. Returns the error about a sample that exists with different content; it ends the import."""
         batch = self._batch
         if not batch.files and not batch.samples:
             return None
@@ -246,5 +247,5 @@ def _memory_for(shape: tuple[int, ...], requirements: ColumnRequirements) -> Row
 
 
 def _single(jobs: Sequence[Job]) -> bool:
-    """Whether every file is known to hold one value."""
+    """Whether every file is known to hold exactly one value."""
     return all(job.plugin.single_name(job.source.path) is not None for job in jobs)

@@ -1,8 +1,8 @@
-"""Which plugin does a job: the built-in ones, and those that installed packages register.
+"""Registry of plugins: the built-in ones, and those that installed packages register as entry points.
 
-Built-in plugins are asked first, so that installing a package never changes what a known file is read as; another one is
-chosen by its name. A built-in plugin is imported when it is first used; entry points are looked at only when the built-in
-ones have no answer.
+Built-in plugins have priority, so that installing a package never changes how a known file is read. Any plugin can be
+selected by its name. A built-in plugin is imported at its first use. Entry points are read only if no built-in plugin
+fits.
 """
 
 from __future__ import annotations
@@ -42,11 +42,11 @@ BUILT_IN: Final[dict[str, _BuiltIn]] = {
     "text": _BuiltIn(f"{_HERE}.text", "TextPlugin", _LOAD_SAVE, ("txt",)),
     "raw": _BuiltIn(f"{_HERE}.raw", "RawPlugin", _LOAD_SAVE, ("bin", "raw")),
 }
-"""The plugins of this package, in the order they are asked."""
+"""The plugins of this package, in order of priority."""
 
 
 class PluginManager:
-    """Finds the plugin for a method and a file extension.
+    """Registry that finds the plugin for a method and a file extension.
 
     Attributes
     ----------
@@ -76,22 +76,22 @@ class PluginManager:
         Raises
         ------
         InvalidInputError
-            What :meth:`find` raises.
+            The same as in :meth:`find`.
         """
         function: Callable[..., Any] = getattr(self.find(method, plugin, extension), method)
         return function
 
     def find(self, method: str, plugin: str | None = None, extension: str | None = None) -> BasePlugin:
-        """The plugin named ``plugin``, or else the first that does ``method`` for files of ``extension``.
+        """The plugin named ``plugin``, or else the first with ``method`` for files of ``extension``.
 
         Raises
         ------
         InvalidInputError
-            An unknown method or plugin, a plugin that does not provide the method, no plugin for the extension, or neither a
-            plugin nor an extension given.
+            An unknown method or plugin, a plugin that does not provide the method, no plugin for the extension, or
+            neither a plugin nor an extension given.
         """
         if method not in METHODS:
-            raise InvalidInputError(f"{method!r} is no method of a plugin: use one of {', '.join(METHODS)}")
+            raise InvalidInputError(f"{method!r} is not a method of a plugin: use one of {', '.join(METHODS)}")
         if plugin is not None:
             return self._named(plugin, method)
         if extension is None:
@@ -102,13 +102,13 @@ class PluginManager:
         raise InvalidInputError(f"No plugins found for the file extension {wanted} that could do {method}")
 
     def names(self) -> list[str]:
-        """The name of every plugin there is, built-in ones first."""
+        """The names of all plugins, built-in ones first."""
         return [*BUILT_IN, *(name for name in self._others() if name not in BUILT_IN)]
 
     def for_file(self, method: str, name: str, column_type: str) -> BasePlugin | None:
-        """The plugin that does ``method`` for a file called ``name`` and the values of a column of ``column_type``.
+        """The plugin with ``method`` for the file ``name`` and a column of type ``column_type``; None if there is none.
 
-        A ``bytes`` column holds any file as it is. The longest suffix wins (``nii.gz`` before ``gz``). None when there is no such plugin.
+        A ``bytes`` column stores the bytes of any file. The longest suffix has priority (``nii.gz`` before ``gz``).
         """
         if column_type == "bytes":
             return self._built("raw")
@@ -149,20 +149,20 @@ class PluginManager:
 
 
 def _scan() -> dict[str, BasePlugin]:
-    """The plugins that installed packages register, by name. One that cannot be made is told about and left out."""
+    """Plugins registered by installed packages, by name. One that cannot be loaded is skipped with a warning."""
     from importlib.metadata import entry_points
 
     found: dict[str, BasePlugin] = {}
     for entry in sorted(entry_points(group=ENTRY_POINT_GROUP), key=lambda one: one.name):
         try:
             plugin = entry.load()()
-        except Exception as error:  # noqa: BLE001  a stranger's package may raise anything, and must not stop the others
+        except Exception as error:  # noqa: BLE001  a broken package must not block the others
             warnings.warn(f"plugin {entry.name} ({entry.value}) cannot be loaded: {error!r}", UserWarning, stacklevel=3)
             continue
         if isinstance(plugin, BasePlugin):
             found[entry.name] = plugin
         else:
-            warnings.warn(f"plugin {entry.name} ({entry.value}) is no BasePlugin", UserWarning, stacklevel=3)
+            warnings.warn(f"plugin {entry.name} ({entry.value}) is not a BasePlugin", UserWarning, stacklevel=3)
     return found
 
 

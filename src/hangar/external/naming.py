@@ -1,8 +1,10 @@
-"""From files to sample keys: which files a folder holds, and what their samples are called.
+"""List the files of a folder, and derive sample keys from their paths.
 
-A file is named by its path below the folder, without suffix; in a nested column the directory is the sample and the file its subsample; a file that is given alone by its base name. Characters that no key
-may have become ``_``. A folder that was exported may tell keys of its own, see :mod:`hangar.external.keysfile`. Hidden files and folders are left out. A link is followed only to a file inside the folder, so that a folder
-from a stranger cannot bring the host's own files into a repository.
+A key is the path of the file relative to the folder, without suffix. In a nested column the directory is the sample and
+the file its subsample. The key of a single file is its base name. Characters that are invalid in keys become ``_``. An
+exported folder may store keys of its own, see :mod:`hangar.external.keysfile`. Hidden files and folders are skipped.
+Links are followed only to targets inside the folder, so that an untrusted folder cannot bring other files of the host
+into a repository.
 """
 
 from __future__ import annotations
@@ -30,20 +32,20 @@ class Source(NamedTuple):
     """A file to import."""
 
     path: str
-    """Where it lies."""
+    """Path of the file."""
     relative: str
-    """Its path below the folder that is imported, with ``/`` between the parts."""
+    """Path relative to the imported folder, with ``/`` between the parts."""
     key: Key | None = None
-    """The key of its sample, where the folder tells one."""
+    """Key of its sample if the keys file of the folder has one."""
 
     @property
     def folder(self) -> str:
-        """The part of ``relative`` before the file's own name, with the slash, or ``''``."""
+        """The directory part of ``relative`` with a slash at its end, or ``''``."""
         return self.relative[: self.relative.rfind("/") + 1]
 
 
 @lru_cache(maxsize=4096)
-def _suits(character: str) -> bool:
+def _is_valid(character: str) -> bool:
     try:
         check_key(character)
     except InvalidInputError:
@@ -52,14 +54,14 @@ def _suits(character: str) -> bool:
 
 
 def key_text(name: str, path: str) -> str:
-    """``name`` as a sample key: every character that no key may have becomes ``_``.
+    """Convert ``name`` to a sample key: invalid characters become ``_``.
 
     Raises
     ------
     InvalidInputError
-        It is empty or too long; the message names ``path``.
+        The name is empty or too long; the message names ``path``.
     """
-    key = name if _PLAIN.match(name) else "".join(character if _suits(character) else "_" for character in name)
+    key = name if _PLAIN.match(name) else "".join(character if _is_valid(character) else "_" for character in name)
     if not 0 < len(key) <= limits.MAX_KEY_CHARACTERS:
         raise InvalidInputError(
             f"{path} cannot name a sample: a key has 1 to {limits.MAX_KEY_CHARACTERS} characters, this has {len(key)}"
@@ -68,31 +70,31 @@ def key_text(name: str, path: str) -> str:
 
 
 def key_of(name: str, path: str, *, nested: bool, integers: bool = False) -> Key:
-    """The key that a file gives.
+    """Derive the key of the sample in a file.
 
     Parameters
     ----------
     name
-        Its path below the folder, without suffix.
+        Path relative to the folder, without suffix.
     path
-        The file, for messages.
+        Path of the file, for messages.
     nested
-        Whether it is a subsample: of the sample that its directory names.
+        Whether the column is nested: the directory is the sample, and the file its subsample.
     integers
-        Whether a plain number becomes an integer key.
+        Whether a name of digits alone becomes an integer key.
 
     Raises
     ------
     InvalidInputError
-        It can give none.
+        The name cannot be a key.
     """
     if not nested:
         return _one_key(name, path, integers)
     sample, slash, subsample = name.rpartition("/")
     if not slash:
         raise InvalidInputError(
-            f"{path} lies in no folder below the one imported: in a column with subsamples a folder is a sample, and a file "
-            "in it a subsample"
+            f"{path} is not in a subfolder of the imported folder: "
+            "in a column with subsamples a folder is a sample, and a file in it a subsample"
         )
     return _one_key(sample, path, integers), _one_key(subsample, path, integers)
 
@@ -104,7 +106,7 @@ def _one_key(name: str, path: str, integers: bool) -> SampleKey:
 
 
 def named_by(relative: str, *, nested: bool) -> Key | None:
-    """The key that a file alone would give, by its path below the folder; None where it can give none."""
+    """The key derived from the path of a file relative to the folder; None if the path cannot be a key."""
     source = Source(relative, relative)
     try:
         return key_of(source.folder + Path(relative).stem, relative, nested=nested)
@@ -118,9 +120,9 @@ def find_files(path: str | os.PathLike[str]) -> list[Source]:
     Raises
     ------
     PathNotFoundError
-        There is nothing at ``path``.
+        ``path`` does not exist.
     InvalidInputError
-        A link in the folder leads out of it, or what it tells of keys cannot be understood.
+        A link in the folder leads out of it, or its keys file is invalid.
     AccessError, StorageError
         A folder cannot be read.
     """
@@ -138,7 +140,10 @@ def find_files(path: str | os.PathLike[str]) -> list[Source]:
 
 
 def _walk(top: str, root: str) -> Iterator[str]:
-    """The paths of all files below ``top``, by a list of folders: a path may have more of them than Python can call functions."""
+    """Yield the relative paths of all files in ``top``.
+
+    Iterative: a deep path would exceed Python's recursion limit.
+    """
     folders = [(top, "")]
     while folders:
         folder, prefix = folders.pop()

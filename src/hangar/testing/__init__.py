@@ -1,1 +1,1 @@
-"""For the tests of those who extend Hangar: suites that say what an extension must hold. They need pytest."""
+"""Test suites for authors of Hangar extensions. They need pytest."""

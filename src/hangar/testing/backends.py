@@ -1,13 +1,13 @@
-"""The contract suite of backends: what every one of them must hold, as a class of tests.
+"""Contract tests for backends, as a base class of tests.
 
-Make a subclass whose name begins with ``Test`` and which names the tag, in a file that pytest collects::
+Define a subclass with the tag of the backend in a file that pytest collects. Its name must begin with ``Test``::
 
     class TestMine(BackendContract):
         tag = "a0"
 
-The suite writes and reads whole batches, goes on with files, cuts and garbles them, and reads from threads and from forked
-processes. Whether a damaged byte is *found* is left to the blob store, which has the checksums; that nothing but an error of the
-tree comes of damage is tested here.
+The suite writes and reads batches, appends to files, truncates and corrupts them, and reads from threads and forked
+processes. A backend need not *detect* every damaged byte: the blob store has checksums for that. But damage must never
+cause an exception other than a ``HangarError``.
 """
 
 from __future__ import annotations
@@ -52,7 +52,7 @@ class Sample:
 
 
 def samples(kind: int, sizes: Sequence[int], seed: int = 0) -> list[Sample]:
-    """Samples of a kind with random content, one of each size in bytes."""
+    """Samples of one kind with random content, one for each size in bytes."""
     source = random.Random(seed)
     blobs = [source.randbytes(size) for size in sizes]
     if kind == NDARRAY:
@@ -61,7 +61,7 @@ def samples(kind: int, sizes: Sequence[int], seed: int = 0) -> list[Sample]:
 
 
 def _of_every_type(seed: int) -> Iterator[tuple[Header, Rows]]:
-    """Header and logical bytes of a few arrays of each element type; they compress well."""
+    """Header and logical bytes of a few compressible arrays of each element type."""
     source = np.random.default_rng(seed)
     for code, name in DTYPE_NAMES.items():
         bits = re.search(r"[0-9]+", name)
@@ -76,20 +76,20 @@ def _payload(batch: Sequence[Sample]) -> Payload:
 
 
 class BackendContract:
-    """What a backend must hold; see the module's page."""
+    """Contract tests of a backend; see the docstring of the module."""
 
     tag: ClassVar[str]
     """Tag of the backend."""
     options: ClassVar[Options] = {}
-    """Options a user would give it."""
+    """Options as a user would give them."""
     choices: ClassVar[Sequence[Options]] = ()
-    """Further options, with which every element type is written and read."""
+    """More options; every element type is written and read with each of them."""
 
     # ------------------------------------------------------------------ tools
 
     @pytest.fixture
     def backend(self) -> Backend:
-        """The backend, found as users find it."""
+        """The backend, looked up by its tag."""
         return get_backend(self.tag)
 
     @pytest.fixture
@@ -101,7 +101,7 @@ class BackendContract:
         return writer.write(_payload(batch), backend.check_options(self.options))
 
     def _made(self, backend: Backend, path: Path, batch: Sequence[Sample]) -> Locations:
-        """A file that holds one batch, synced and closed."""
+        """Write one batch to a new file, sync and close it."""
         writer = backend.open_writer(path, _FILE_ID, None)
         locations = self._write(writer, backend, batch)
         writer.sync()
@@ -109,7 +109,7 @@ class BackendContract:
         return locations
 
     def _read(self, backend: Backend, path: Path, locations: Locations, batch: Sequence[Sample]) -> list[bytes]:
-        """What the locations of ``batch`` hold."""
+        """Read the blobs at the locations of ``batch``."""
         file = BlobFile(path, _FILE_ID, self.tag)
         headers = [sample.header for sample in batch]
         found = [bytes(blob) for blob in backend.read_list(file, locations, headers)]
@@ -117,15 +117,15 @@ class BackendContract:
         return found
 
     def _batch(self, backend: Backend, count: int = 20, seed: int = 0) -> list[Sample]:
-        """A batch of a kind the backend holds: of many sizes where it can."""
+        """A batch of a kind that the backend supports, of many sizes if it supports variable shapes."""
         kind = min(backend.capabilities.kinds)
         sizes = [_SIZES[i % len(_SIZES)] if backend.capabilities.variable else 784 for i in range(count)]
         return samples(kind, sizes, seed)
 
-    # ------------------------------------------------------------------ what it says of itself
+    # ------------------------------------------------------------------ tag, capabilities, options
 
-    def test_says_what_it_is(self, backend: Backend) -> None:
-        """Tag and capabilities are there."""
+    def test_tag_and_capabilities(self, backend: Backend) -> None:
+        """The backend declares a valid tag and its capabilities."""
         assert backend.tag == self.tag
         assert self.tag.isascii()
         assert self.tag.isalnum()
@@ -137,21 +137,21 @@ class BackendContract:
         assert not backend.holds(250, variable=False)
 
     def test_options_are_checked(self, backend: Backend) -> None:
-        """Good options are completed once and for all; unknown ones are refused."""
+        """Valid options are completed, and completing them again changes nothing. Unknown options are refused."""
         complete = backend.check_options(self.options)
         assert backend.check_options(complete) == complete
         with pytest.raises(InvalidTypeError):
             backend.check_options({**self.options, "no such option": 1})
 
-    def test_it_knows_what_it_wrote(self, backend: Backend, path: Path) -> None:
-        """What was written with some options is stored as these say: a conversion would not write it again."""
+    def test_stored_options_are_recognized(self, backend: Backend, path: Path) -> None:
+        """``stored_as`` is True for blobs written with the same options: a conversion would skip them."""
         locations = self._made(backend, path, self._batch(backend))
         found = backend.stored_as(BlobFile(path, _FILE_ID, self.tag), locations, backend.check_options(self.options))
         assert found.dtype == np.bool_
         assert found.tolist() == [True] * len(locations)
 
-    def test_file_begins_with_its_name(self, backend: Backend, path: Path) -> None:
-        """The first 64 bytes are those of every blob file."""
+    def test_file_header(self, backend: Backend, path: Path) -> None:
+        """A file begins with the 64-byte header of all blob files."""
         self._made(backend, path, self._batch(backend))
         assert decode_file_header(path.read_bytes()[:FILE_HEADER_BYTES], path) == (self.tag, _FILE_ID)
 
@@ -159,7 +159,7 @@ class BackendContract:
 
     @pytest.mark.parametrize("size", [*_SIZES, 300_000])
     def test_batch_of_one_size(self, backend: Backend, path: Path, size: int) -> None:
-        """Samples of one header come back stacked and listed, in any order, as often as asked for."""
+        """Samples of one header are read stacked and as a list, in any order and with repetitions."""
         for kind in sorted(backend.capabilities.kinds):
             source = np.random.default_rng(size)
             rows = source.integers(0, 256, (17, size), np.uint8)
@@ -179,7 +179,7 @@ class BackendContract:
             path.unlink()
 
     def test_every_type_with_every_choice(self, backend: Backend, path: Path) -> None:
-        """Arrays of each element type and of several ranks come back, whatever the options; one file holds all of it."""
+        """Arrays of each element type and several ranks are read unchanged, for all options, from one file."""
         arrays = NDARRAY in backend.capabilities.kinds
         writer = backend.open_writer(path, _FILE_ID, None)
         written = []
@@ -201,7 +201,7 @@ class BackendContract:
             assert [bytes(blob) for blob in alone] == [row.tobytes() for row in rows]
 
     def test_batch_of_many_sizes(self, backend: Backend, path: Path) -> None:
-        """Samples that differ in size, empty ones among them, come back in any order."""
+        """Samples of different sizes, including empty ones, are read in any order."""
         batch = self._batch(backend, 60)
         locations = self._made(backend, path, batch)
         assert len(locations) == 60
@@ -212,7 +212,7 @@ class BackendContract:
         assert found == [sample.data for sample in asked]
 
     def test_samples_in_pieces(self, backend: Backend, path: Path) -> None:
-        """The buffers of a batch need not be its samples: only the concatenation counts."""
+        """The boundaries of buffers need not be those of samples: only the concatenation counts."""
         batch = self._batch(backend)
         whole = b"".join(sample.data for sample in batch)
         cuts = [0, 1, len(whole) // 3, len(whole) // 2, len(whole)]
@@ -223,7 +223,7 @@ class BackendContract:
         writer.close()
         assert self._read(backend, path, locations, batch) == [sample.data for sample in batch]
 
-    def test_what_is_read_is_the_readers_own(self, backend: Backend, path: Path) -> None:
+    def test_read_arrays_are_independent_copies(self, backend: Backend, path: Path) -> None:
         """Arrays are writable, and writing to them changes nothing else."""
         batch = self._batch(backend)
         locations = self._made(backend, path, batch)
@@ -241,10 +241,10 @@ class BackendContract:
                 assert type(blob) is bytes
         assert self._read(backend, path, locations, batch) == [sample.data for sample in batch]
 
-    # ------------------------------------------------------------------ going on with a file
+    # ------------------------------------------------------------------ appending to a file
 
     def test_batches_follow_one_another(self, backend: Backend, path: Path) -> None:
-        """Several batches go into one file, also by several writers one after the other; nothing moves."""
+        """Several batches are appended to one file, also by consecutive writers. Earlier batches stay unchanged."""
         batches = [self._batch(backend, 5, seed) for seed in range(6)]
         found = []
         end: int | None = None
@@ -258,8 +258,8 @@ class BackendContract:
         for batch, locations in zip(batches, found, strict=True):
             assert self._read(backend, path, locations, batch) == [sample.data for sample in batch]
 
-    def test_what_was_not_recorded_is_overwritten(self, backend: Backend, path: Path) -> None:
-        """A writer goes on at the recorded end, whatever a crashed one left behind it."""
+    def test_unrecorded_bytes_are_overwritten(self, backend: Backend, path: Path) -> None:
+        """A writer appends at the recorded end, and overwrites bytes that a crashed writer left after it."""
         kept, lost, new = (self._batch(backend, 7, seed) for seed in range(3))
         writer = backend.open_writer(path, _FILE_ID, None)
         first = self._write(writer, backend, kept)
@@ -280,8 +280,8 @@ class BackendContract:
         assert self._read(backend, path, first, kept) == [sample.data for sample in kept]
         assert self._read(backend, path, third, new) == [sample.data for sample in new]
 
-    def test_a_reader_sees_what_is_appended(self, backend: Backend, path: Path) -> None:
-        """A file that was opened for reading before a batch was written gives that batch."""
+    def test_a_reader_sees_appended_batches(self, backend: Backend, path: Path) -> None:
+        """A file opened for reading before a batch was written can read that batch."""
         first, second = self._batch(backend, 5, 1), self._batch(backend, 5, 2)
         writer = backend.open_writer(path, _FILE_ID, None)
         self._write(writer, backend, first)
@@ -292,7 +292,7 @@ class BackendContract:
         writer.close()
 
     def test_a_new_file_is_new(self, backend: Backend, path: Path) -> None:
-        """Making a file that exists is refused, and leaves it as it is."""
+        """Creating a file that exists is refused, and the file stays unchanged."""
         batch = self._batch(backend)
         locations = self._made(backend, path, batch)
         with pytest.raises(StorageError) as failure:
@@ -303,7 +303,7 @@ class BackendContract:
     # ------------------------------------------------------------------ damage
 
     def test_another_file_is_refused(self, backend: Backend, path: Path) -> None:
-        """A file with another id, no header, or less than one is neither read nor continued."""
+        """A file with another id, or with a missing or truncated header, is neither read nor appended to."""
         self._made(backend, path, self._batch(backend))
         size = path.stat().st_size
         with pytest.raises(CorruptionError):
@@ -320,7 +320,7 @@ class BackendContract:
                 BlobFile(path, _FILE_ID, self.tag)
 
     def test_a_short_file_is_an_error(self, backend: Backend, path: Path) -> None:
-        """Blobs beyond the end of a file that was cut are errors, before and after it was opened."""
+        """Blobs beyond the end of a truncated file are errors, whether it was opened before or after."""
         batch = self._batch(backend, 40)
         locations = self._made(backend, path, batch)
         headers = [sample.header for sample in batch]
@@ -333,7 +333,7 @@ class BackendContract:
                 _singly(backend, file, locations, headers)
 
     def test_garbage_locations_are_errors(self, backend: Backend, path: Path) -> None:
-        """Whatever a location says, the outcome is bytes or an error of the tree."""
+        """Reading any invalid location gives bytes or a ``HangarError``."""
         batch = self._batch(backend, 30)
         made = self._made(backend, path, batch)
         file = BlobFile(path, _FILE_ID, self.tag)
@@ -355,7 +355,7 @@ class BackendContract:
         assert refused
 
     def test_garbage_locations_of_rows_are_errors(self, backend: Backend, path: Path) -> None:
-        """The same for a stacked read, with offsets that wrap around when something is added to them."""
+        """The same for stacked reads, with offsets that overflow when something is added to them."""
         kind = min(backend.capabilities.kinds)
         batch = samples(kind, [64] * 8)
         made = self._made(backend, path, batch)
@@ -370,7 +370,7 @@ class BackendContract:
                 backend.read_list(file, Locations(words), [sample.header for sample in batch])
 
     def test_garbage_files_are_errors(self, backend: Backend, path: Path) -> None:
-        """Whatever the file holds behind its header, the outcome is bytes or an error of the tree."""
+        """Reading a file with any content after its header gives bytes or a ``HangarError``."""
         batch = self._batch(backend, 30)
         locations = self._made(backend, path, batch)
         whole = path.read_bytes()
@@ -387,7 +387,7 @@ class BackendContract:
             assert len(found) == len(batch)
 
     def test_wrong_size_is_an_error(self, backend: Backend, path: Path) -> None:
-        """A blob that has another size than its header says is an error, not a short row."""
+        """A blob of another size than its header declares is an error, not a short row."""
         kind = min(backend.capabilities.kinds)
         batch = samples(kind, [100] * 5)
         locations = self._made(backend, path, batch)
@@ -429,7 +429,7 @@ class BackendContract:
         assert not failures
 
     def test_a_forked_child_reads(self, backend: Backend, path: Path) -> None:
-        """A child reads from the file that its parent opened, and the parent still can when it has gone."""
+        """A child reads from a file that its parent opened, and the parent can still read after the child exits."""
         batch = self._batch(backend, 30)
         locations = self._made(backend, path, batch)
         headers = [sample.header for sample in batch]
@@ -448,6 +448,6 @@ class BackendContract:
 
 
 def _singly(backend: Backend, file: BlobFile, locations: Locations, headers: Sequence[Header]) -> list[Blob]:
-    """What the locations hold, read one by one."""
+    """Read the blobs at the locations one by one."""
     places: list[Location] = list(map(tuple, locations.words.tolist()))
     return [backend.read_one(file, place, header) for place, header in zip(places, headers, strict=True)]

@@ -1,1 +1,1 @@
-"""The built-in importers and exporters, one file a family of formats."""
+"""The built-in importers and exporters, one module for each family of formats."""

@@ -1,4 +1,4 @@
-"""What the built-in plugins share: one file is one value, written whole, and never beside the directory it belongs in."""
+"""Base class of the built-in plugins: one file holds one value, and is written atomically."""
 
 from __future__ import annotations
 
@@ -14,14 +14,14 @@ __all__ = ["FilePlugin", "SizeLimit"]
 
 @dataclass(frozen=True, slots=True)
 class SizeLimit:
-    """How large an array may be.
+    """Maximum size of an array.
 
     Attributes
     ----------
     values
-        Elements at most.
+        Maximum number of elements.
     holder
-        What sets that bound, as the end of a sentence: ``"column 'images' holds shape 4 x 5"``.
+        The reason for the limit, as a clause for error messages: ``"column 'images' holds shape 4 x 5"``.
     """
 
     values: int
@@ -29,12 +29,12 @@ class SizeLimit:
 
 
 class FilePlugin(BasePlugin):
-    """A plugin that can say what bytes a file would have, and leaves writing them to others."""
+    """A plugin that encodes a value to the bytes of a file. The caller writes the file."""
 
     thread_safe: ClassVar[bool] = True
 
     def read(self, fpath: str, *, size_limit: SizeLimit | None = None, **options: Any) -> Any:
-        """As :meth:`load`, for one who only copies the values: an array may be read-only. What is larger than ``size_limit`` may be refused unread."""
+        """As :meth:`load`, but the array may be read-only, and refused before decoding if above ``size_limit``."""
         return self.load(fpath, **options)
 
     def encode(self, arr: Any, extension: str, *args: Any, **kwargs: Any) -> bytes | memoryview:
@@ -43,23 +43,23 @@ class FilePlugin(BasePlugin):
         Raises
         ------
         InvalidInputError
-            Such a file cannot hold it.
+            The format cannot hold the value.
         """
         raise NotImplementedError
 
     def can_encode(self, arr: Any, extension: str) -> bool:
-        """Whether a file of ``extension`` can hold ``arr``. The default asks no more than that the extension is written at all."""
+        """Whether a file of ``extension`` can hold ``arr``. By default True."""
         return True
 
     def save(self, arr: Any, outdir: str, sample_detail: str, extension: str, *args: Any, **kwargs: Any) -> str:
-        """Write a value; the path of the file.
+        """Write a value to a file, and return its path.
 
         Raises
         ------
         InvalidInputError
-            Such a file cannot hold the value, or something other than a regular file is in the way.
+            The format cannot hold the value, or the path is taken by something other than a regular file.
         AccessError, DiskFullError, StorageError
-            The operating system refuses.
+            An operation of the operating system failed.
         """
         data = self.encode(arr, extension, *args, **kwargs)
         kind, colon, name = sample_detail.partition(":")
@@ -68,7 +68,7 @@ class FilePlugin(BasePlugin):
             return str(directory.write((*directories, stem + safe_suffix(extension)), data))
 
     def _options(self, method: str) -> dict[str, Any] | None:
-        # What `save` takes goes to `encode`.
+        # `save` passes its options to `encode`.
         return super()._options("encode" if method == "save" else method)
 
     def single_name(self, fpath: str) -> str | None:

@@ -1,6 +1,7 @@
-"""Arrays in numpy's own formats: ``.npy`` holds one, ``.npz`` several.
+"""Plugin for arrays in NumPy's formats: ``.npy`` holds one array, ``.npz`` several.
 
-Nothing is ever unpickled. What a header declares is compared with the bytes that are there before memory is taken for it.
+Nothing is ever unpickled. The size declared in a header is compared with the size of the file before memory is
+allocated.
 """
 
 from __future__ import annotations
@@ -33,16 +34,16 @@ class NumpyPlugin(FilePlugin):
     column_types = frozenset(("ndarray",))
 
     def single_name(self, fpath: str) -> str | None:
-        """As the base class says; an archive has to be opened to know."""
+        """As in the base class. None for an archive, which must be opened to know its names."""
         return None if fpath.lower().endswith(".npz") else self.sample_name(fpath)
 
     def load(self, fpath: str) -> tuple[np.ndarray[Any, Any], str] | Iterator[tuple[np.ndarray[Any, Any], str]]:
-        """The array of a file and its name; from an archive of several arrays each with the name ``FILE/ARRAY``.
+        """The array in a file and its name. An archive of several arrays gives each one with the name ``FILE/ARRAY``.
 
         Raises
         ------
         InvalidInputError
-            The file is damaged, or holds objects, which only pickle could read.
+            The file is damaged, or holds Python objects, which need pickle.
         """
         with open_input(fpath) as file:
             magic = file.read(4)
@@ -67,14 +68,15 @@ class NumpyPlugin(FilePlugin):
             except (
                 Exception
             ) as error:  # BadZipFile, zlib.error, NotImplementedError, RuntimeError (encrypted), EOFError ...
-                raise InvalidInputError(f"{fpath} is no readable archive of arrays: {error}") from error
+                raise InvalidInputError(f"{fpath} is not a readable archive of arrays: {error}") from error
 
     def encode(self, arr: Any, extension: str) -> memoryview:
-        """The bytes of a file that holds an array."""
+        """The bytes of a file with the array."""
         if not isinstance(arr, np.ndarray) or arr.dtype.hasobject:
             raise self._wrong_type(arr, extension)
         if is_added(arr.dtype):
-            # numpy would write a name that it cannot read, or none. An import takes the bytes for what the column holds.
+            # NumPy cannot read back the names of these types. Raw bytes are written; an import converts them to the
+            # type of the column.
             arr = arr.view(f"V{arr.dtype.itemsize}")
         buffer = io.BytesIO()
         if normal_extension(extension) == "npz":
@@ -92,24 +94,24 @@ def _read(file: IO[bytes], size: int, where: str) -> np.ndarray[Any, Any]:
         shape, fortran, dtype = header(file, max_header_size=MAX_HEADER_CHARACTERS)
     except HangarError:
         raise
-    except Exception as error:  # garbage makes numpy's header parser raise whatever Python's own parser does
-        raise InvalidInputError(f"{where} is no .npy file: {error}") from error
+    except Exception as error:  # NumPy parses headers with Python's parser, which may raise anything
+        raise InvalidInputError(f"{where} is not a .npy file: {error}") from error
     if dtype.hasobject:
         raise InvalidInputError(f"{where} holds Python objects; only arrays of numbers are read")
     if len(shape) > limits.MAX_RANK or any(extent < 0 for extent in shape):
         raise InvalidInputError(f"{where} has the impossible shape {shape}")
     needed = prod(int(extent) for extent in shape) * dtype.itemsize
     if needed > size:
-        raise InvalidInputError(f"{where} is cut short: its header promises {needed:,} bytes, the file has {size:,}")
+        raise InvalidInputError(f"{where} is truncated: its header declares {needed:,} bytes, the file has {size:,}")
     flat = np.empty(prod(shape), dtype)
     got = _fill(file, flat.view(np.uint8).data if needed else memoryview(bytearray()))
     if got != needed:
-        raise InvalidInputError(f"{where} is cut short: its header promises {needed:,} bytes, {got:,} were read")
+        raise InvalidInputError(f"{where} is truncated: its header declares {needed:,} bytes, {got:,} were read")
     return flat.reshape(shape, order="F" if fortran else "C")
 
 
 def _fill(file: IO[bytes], memory: memoryview) -> int:
-    """Read straight into ``memory``, in one copy; how much there was."""
+    """Read directly into ``memory``, without a second copy. Returns the number of bytes read."""
     got = 0
     while got < len(memory):
         count: int = file.readinto(memory[got:])  # type: ignore[attr-defined]

@@ -1,8 +1,9 @@
-"""Images, through pillow: the samples as the file stores them.
+"""Plugin for images, with pillow. Samples are read as the file stores them.
 
-Nothing is converted unless asked (``mode``, ``bits``, ``upright``): a palette image gives its indices, a gray one two dimensions. What could
-only be read with a change is refused, see :mod:`hangar.imaging`; so is, on the way out, a format that cannot hold the array bit for bit,
-but for JPEG, whose loss is its purpose. Only formats decoded by pillow itself are tried: none that starts another program.
+Nothing is converted without an option (``mode``, ``bits``, ``upright``): a palette image gives its indices, a gray
+image gives two dimensions. An image that could only be read with a change is refused, see :mod:`hangar.imaging`. When
+writing, a format that cannot hold the array bit for bit is refused, except JPEG. Formats for which pillow would start
+another program are not read.
 """
 
 from __future__ import annotations
@@ -40,7 +41,7 @@ _EXTENSIONS: Final = {
     "pnm": "PPM",
 }
 _GREY: Final = 0
-"""Stands for the channels of an array of two dimensions."""
+"""Number of channels that stands for an array of two dimensions."""
 _HOLDS: Final[dict[str, dict[str, tuple[int, ...]]]] = {
     "PNG": {"bool": (_GREY,), "uint8": (_GREY, 2, 3, 4), "uint16": (_GREY,)},
     "TIFF": {"bool": (_GREY,), "uint8": (_GREY, 2, 3, 4), "uint16": (_GREY,), "int32": (_GREY,), "float32": (_GREY,)},
@@ -49,9 +50,9 @@ _HOLDS: Final[dict[str, dict[str, tuple[int, ...]]]] = {
     "PPM": {"bool": (_GREY,), "uint8": (_GREY, 3)},
     "JPEG": {"uint8": (_GREY, 3)},
 }
-"""What each format gives back as it was (JPEG: as near as it can): dtype, then channels."""
+"""Arrays that each format stores without change (JPEG: with lossy compression): numbers of channels by dtype."""
 _SAVE_OPTIONS: Final[dict[str, dict[str, Any]]] = {
-    # The effort beyond this costs more time than it saves space.
+    # Higher levels cost much time and save little space.
     "PNG": {"compress_level": 2},
     "WEBP": {"lossless": True, "exact": True},
     "JPEG": {"quality": 95, "subsampling": 0},
@@ -59,18 +60,18 @@ _SAVE_OPTIONS: Final[dict[str, dict[str, Any]]] = {
 
 
 def lossy(extension: str) -> bool:
-    """Whether writing a file of this extension loses detail."""
+    """Whether files of this extension are compressed lossily."""
     return _EXTENSIONS.get(normal_extension(extension)) == "JPEG"
 
 
 def _holds(name: str, array: np.ndarray[Any, Any]) -> bool:
-    """Whether the format ``name`` gives back such an array."""
+    """Whether the format ``name`` can store ``array`` without change."""
     channels = _GREY if array.ndim == 2 else array.shape[2] if array.ndim == 3 else -1
     return array.size > 0 and channels in _HOLDS[name].get(array.dtype.name, ())
 
 
 def lossless_format(array: np.ndarray[Any, Any]) -> str | None:
-    """The extension that an image is best written with; None when ``array`` is no image."""
+    """The default lossless extension for an image; None if ``array`` is not an image."""
     return "png" if _holds("PNG", array) else None
 
 
@@ -84,7 +85,7 @@ class ImagePlugin(FilePlugin):
         try:
             from PIL import Image
 
-            load_decoders()  # here, and not by two threads at once
+            load_decoders()  # here, because loading them is not thread-safe
         except ModuleNotFoundError:
             raise InvalidStateError("images need pillow: run `pip install 'hangar[images]'`") from None
         except ImportError as error:
@@ -100,7 +101,7 @@ class ImagePlugin(FilePlugin):
         upright: bool = False,
         bits: int | None = None,
     ) -> tuple[np.ndarray[Any, Any], str]:
-        """The samples of an image and its name.
+        """The pixels of an image and its name.
 
         Parameters
         ----------
@@ -109,18 +110,18 @@ class ImagePlugin(FilePlugin):
         mode
             Convert to this mode of pillow (``'RGB'``, ``'L'`` ...); default: as the file stores them.
         frame
-            Which image of a file that holds several.
+            Index of the image in a file with several images.
         upright
-            Turn it as its orientation tag says, in which cameras note how they were held.
+            Rotate or mirror the image as its EXIF orientation tag says.
         bits
             8: keep the 8 highest bits of deeper unsigned samples.
 
         Raises
         ------
         InvalidInputError
-            An option is none of these, or the image cannot be decoded, or only with a change that was not asked for.
+            An option is invalid, or the image cannot be decoded without a change that no option allows.
         StorageError
-            It does not fit in memory.
+            The image does not fit in memory.
         """
         pixels, name = self.read(fpath, mode=mode, frame=frame, upright=upright, bits=bits)
         return pixels.copy(), name
@@ -136,7 +137,7 @@ class ImagePlugin(FilePlugin):
             return decode(file, fpath, Wanted(**checked)), self.sample_name(fpath)
 
     def check_options(self, method: str, options: Mapping[str, Any]) -> dict[str, Any]:
-        """As the base class says."""
+        """As in the base class."""
         checked = super().check_options(method, options)
         mode, frame, bits = checked.get("mode"), checked.get("frame"), checked.get("bits")
         if mode is not None:
@@ -153,7 +154,7 @@ class ImagePlugin(FilePlugin):
         return checked
 
     def advice(self, value: Any, shape: Sequence[int], dtype: Any) -> str:
-        """As the base class says: the mode in which an image would have the channels of the column."""
+        """As in the base class: the option that would make the image fit the column."""
         if not isinstance(value, np.ndarray) or value.ndim not in (2, 3):
             return ""
         if value.dtype == np.uint16 and dtype == np.uint8:
@@ -197,11 +198,11 @@ class ImagePlugin(FilePlugin):
         return name is not None and isinstance(arr, np.ndarray) and _holds(name, arr)
 
     def show(self, arr: Any) -> None:
-        """Show an image in the viewer of this desktop."""
+        """Show an image in the desktop's image viewer."""
         self._from_array(arr, "PNG", "png").show()
 
     def _from_array(self, arr: Any, name: str, extension: str) -> Image.Image:
-        """``arr`` as an image that the format ``name`` can hold."""
+        """Convert ``arr`` to an image for the format ``name``."""
         if not isinstance(arr, np.ndarray):
             raise self._wrong_type(arr, extension)
         pixels = arr[:, :, 0] if arr.ndim == 3 and arr.shape[2] == 1 else arr

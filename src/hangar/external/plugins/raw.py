@@ -1,4 +1,4 @@
-"""Any file as it is: one file, one ``bytes`` value."""
+"""Plugin for raw bytes: the content of any file is one ``bytes`` value."""
 
 from __future__ import annotations
 
@@ -14,11 +14,11 @@ __all__ = ["RawPlugin", "read_bytes"]
 
 
 def read_bytes(path: str, limit: int) -> bytes:
-    """All bytes of a regular file, which are refused unread when they are more than ``limit``."""
+    """All bytes of a regular file. A file of more than ``limit`` bytes is refused without reading it."""
     with open_input(path) as file:
         size = os.fstat(file.fileno()).st_size
         if size > limit:
-            raise InvalidInputError(f"{path} is {size:,} bytes long: one value may have {limit:,}")
+            raise InvalidInputError(f"{path} is {size:,} bytes long: the limit for one value is {limit:,}")
         try:
             return file.read(limit)
         except OSError as error:

@@ -1,4 +1,4 @@
-"""UTF-8 text: one file, one ``str``, character for character (a byte order mark and line ends included)."""
+"""Plugin for UTF-8 text: a file is one ``str`` value. A byte order mark and line endings are kept."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ class TextPlugin(FilePlugin):
         Raises
         ------
         InvalidInputError
-            It is no UTF-8, or longer than a str value may be.
+            It is not UTF-8, or longer than a str value may be.
         """
         try:
             return str(read_bytes(fpath, limits.MAX_TEXT_BYTES), "utf-8"), self.sample_name(fpath)
         except UnicodeDecodeError as error:
-            raise InvalidInputError(f"{fpath} is no UTF-8 text: {error.reason} at byte {error.start}") from None
+            raise InvalidInputError(f"{fpath} is not UTF-8 text: {error.reason} at byte {error.start}") from None
 
     def encode(self, arr: Any, extension: str) -> bytes:
         """The bytes of a text."""
