@@ -147,29 +147,29 @@ class Batch:
         it.
         """
         keys, column = self._keys, self._column
-        known = [at for at, key in enumerate(keys) if key in column] if len(column) else []
-        fresh = list(range(len(keys)))
-        self.overwritten = len(known)
+        existing = [at for at, key in enumerate(keys) if key in column] if len(column) else []
+        to_write = list(range(len(keys)))
+        self.overwritten = len(existing)
         conflict = None
-        if known and not self._overwrite:
+        if existing and not self._overwrite:
             self.overwritten = 0
-            same, conflict_at = self._same(known)
+            same, conflict_at = self._equal_samples(existing)
             if conflict_at is not None:
                 conflict = ConflictError(
                     f"{self._sources[conflict_at].path}: column {column.column!r} has a sample {keys[conflict_at]!r} "
                     "already, with different content: --overwrite replaces it"
                 )
                 self.files = len({source.path for source in self._sources[:conflict_at]})
-            fresh = [at for at in fresh[:conflict_at] if at not in same]
+            to_write = [at for at in to_write[:conflict_at] if at not in same]
             self.unchanged = len(same)
-        self.written, self.nbytes = len(fresh), 0
-        if fresh:
-            chosen = self._chosen(fresh)
+        self.written, self.nbytes = len(to_write), 0
+        if to_write:
+            chosen = self._chosen(to_write)
             self.nbytes = chosen.nbytes if isinstance(chosen, np.ndarray) else sum(map(value_bytes, chosen))
-            column.write([keys[at] for at in fresh], chosen)
+            column.write([keys[at] for at in to_write], chosen)
             if self._paths is not None:
-                self._paths.write([keys[at] for at in fresh], [self._sources[at].relative for at in fresh])
-        end = len(fresh) + self.unchanged
+                self._paths.write([keys[at] for at in to_write], [self._sources[at].relative for at in to_write])
+        end = len(to_write) + self.unchanged
         self.last = self._sources[end - 1].path if end else ""
         return conflict
 
@@ -188,19 +188,19 @@ class Batch:
         rows = self._rows[self._first : self._first + len(self._keys)]
         return rows if len(places) == len(rows) else rows[places]
 
-    def _same(self, known: list[int]) -> tuple[set[int], int | None]:
+    def _equal_samples(self, existing: list[int]) -> tuple[set[int], int | None]:
         """Positions of the samples that equal the existing ones, up to the first that differs, and its position."""
         same: set[int] = set()
-        values = self._chosen(known)
+        values = self._chosen(existing)
         try:
-            stored = self._column[[self._keys[at] for at in known]]
+            stored = self._column[[self._keys[at] for at in existing]]
         except CorruptionError as error:
             raise CorruptionError(
                 f"an existing sample cannot be compared with its file: {error}. "
                 "--overwrite stores the content of the files again"
             ) from error
-        for at, value, there in zip(known, values, stored, strict=True):
-            if not _equal(value, there):
+        for at, value, stored_value in zip(existing, values, stored, strict=True):
+            if not _equal(value, stored_value):
                 return same, at
             same.add(at)
         return same, None

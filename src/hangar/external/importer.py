@@ -124,7 +124,7 @@ class FolderImport:
             requirements.kind == "ndarray"
             and not requirements.variable
             and requirements.nbytes <= HELD_BYTES
-            and _single(jobs)
+            and _one_value_each(jobs)
         ):
             # One batch is being filled, and each thread decodes at most one other: no two threads write the same row.
             rows = _memory_for((capacity * (threads + 2 if threads else 1), *requirements.shape), requirements)
@@ -246,6 +246,6 @@ def _memory_for(shape: tuple[int, ...], requirements: ColumnRequirements) -> Row
         raise no_memory(f"the files for column {requirements.column!r}") from error
 
 
-def _single(jobs: Sequence[Job]) -> bool:
+def _one_value_each(jobs: Sequence[Job]) -> bool:
     """Whether every file is known to hold exactly one value."""
     return all(job.plugin.single_name(job.source.path) is not None for job in jobs)

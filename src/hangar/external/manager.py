@@ -103,7 +103,7 @@ class PluginManager:
 
     def names(self) -> list[str]:
         """The names of all plugins, built-in ones first."""
-        return [*BUILT_IN, *(name for name in self._others() if name not in BUILT_IN)]
+        return [*BUILT_IN, *(name for name in self._installed_plugins() if name not in BUILT_IN)]
 
     def for_file(self, method: str, name: str, column_type: str) -> BasePlugin | None:
         """The plugin with ``method`` for the file ``name`` and a column of type ``column_type``; None if there is none.
@@ -111,7 +111,7 @@ class PluginManager:
         A ``bytes`` column stores the bytes of any file. The longest suffix has priority (``nii.gz`` before ``gz``).
         """
         if column_type == "bytes":
-            return self._built("raw")
+            return self._built_in_plugin("raw")
         parts = name.rsplit("/", 1)[-1].lower().split(".")[1:]
         for start in range(len(parts)):
             for candidate in self._candidates(method, ".".join(parts[start:])):
@@ -122,27 +122,27 @@ class PluginManager:
     def _candidates(self, method: str, extension: str) -> Iterator[BasePlugin]:
         for name, description in BUILT_IN.items():
             if method in description.provides and extension in description.accepts:
-                yield self._built(name)
-        for plugin in self._others().values():
+                yield self._built_in_plugin(name)
+        for plugin in self._installed_plugins().values():
             if method in plugin.provides and extension in plugin.accepts:
                 yield plugin
 
     def _named(self, name: str, method: str) -> BasePlugin:
-        found = self._built(name) if name in BUILT_IN else self._others().get(name)
+        found = self._built_in_plugin(name) if name in BUILT_IN else self._installed_plugins().get(name)
         if found is None:
             raise InvalidInputError(f"Plugin {name} not found: there are {', '.join(self.names())}")
         if method not in found.provides:
             raise InvalidInputError(f"plugin {name} does not provide {method}: it provides {', '.join(found.provides)}")
         return found
 
-    def _built(self, name: str) -> BasePlugin:
+    def _built_in_plugin(self, name: str) -> BasePlugin:
         if name not in self._built_in:
             description = BUILT_IN[name]
             cls = getattr(import_module(description.module), description.cls)
             self._built_in[name] = cls(description.provides, description.accepts)
         return self._built_in[name]
 
-    def _others(self) -> dict[str, BasePlugin]:
+    def _installed_plugins(self) -> dict[str, BasePlugin]:
         if self._installed is None:
             self._installed = _scan()
         return self._installed

@@ -247,7 +247,7 @@ class OutputDirectory:
             The operating system refuses.
         """
         target = self.path.joinpath(*parts)
-        if not parts or not all(map(_plain, parts)):
+        if not parts or not all(map(_is_plain_name, parts)):
             raise InvalidInputError(f"{'/'.join(parts)!r} is no path to write to")
         if not stat.S_ISREG(source.lstat().st_mode):
             raise InvalidInputError(f"{source} is not a regular file")
@@ -300,6 +300,6 @@ class OutputDirectory:
             raise InvalidInputError(f"{path} is in the way: it is {kind}")
 
 
-def _plain(part: str) -> bool:
+def _is_plain_name(part: str) -> bool:
     """Whether ``part`` is a single path component: not empty, ``.`` or ``..``, and without a separator."""
     return part not in ("", ".", "..") and "/" not in part and "\0" not in part
