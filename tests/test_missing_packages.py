@@ -225,7 +225,10 @@ def toys(tmp_path: Path) -> Iterator[Path]:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "_loaded", {**registry._loaded, "toy": Toy()})
         fill(tmp_path / "r", dtype=np.float32, backend="toy").close()
-    yield tmp_path / "r"
+    with pytest.MonkeyPatch.context() as patch:
+        # Other tests of this process may have left it installed.
+        patch.setattr(registry, "_loaded", {tag: known for tag, known in registry._loaded.items() if tag != "toy"})
+        yield tmp_path / "r"
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(registry, "_loaded", {**registry._loaded, "toy": Toy()})
         assert Repository(tmp_path / "r").verify_repo_integrity()
