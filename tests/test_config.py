@@ -258,7 +258,23 @@ def test_import_is_light() -> None:
 
 
 @pytest.mark.parametrize(
-    ("value", "expected"), [("0", 0), ("1000000", 10**6), ("64k", 2**16), ("64M", 2**26), ("2g", 2**31)]
+    ("value", "expected"),
+    [
+        ("0", 0),
+        ("1000000", 10**6),
+        ("64k", 2**16),
+        ("64M", 2**26),
+        ("2g", 2**31),
+        ("10MB", 10 << 20),
+        ("10 MB", 10 << 20),
+        ("10MiB", 10 << 20),
+        ("10 mib", 10 << 20),
+        ("3kB", 3 << 10),
+        ("1 GB", 2**30),
+        ("7B", 7),
+        ("7 b", 7),
+        ("64 M", 2**26),
+    ],
 )
 def test_numbers_of_bytes(tmp_path: Path, value: str, expected: int) -> None:
     file = ConfigFile(tmp_path / "config")
@@ -266,7 +282,7 @@ def test_numbers_of_bytes(tmp_path: Path, value: str, expected: int) -> None:
     assert parse_bytes("cache.chunks", file.items()["cache.chunks"]) == expected
 
 
-@pytest.mark.parametrize("value", ["", "M", "-1", "1.5M", "64 M", "64MB", "1T", "many", "\u0661"])
+@pytest.mark.parametrize("value", ["", "M", "-1", "1.5M", "64  M", "64Mi", "5iB", "5BB", "M B", "1T", "many", "\u0661"])
 def test_what_is_no_number_of_bytes_is_refused(tmp_path: Path, value: str) -> None:
     with pytest.raises(InvalidInputError, match=r"cache\.chunks is a number of bytes"):
         ConfigFile(tmp_path / "config").set("cache.chunks", value)

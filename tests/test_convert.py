@@ -310,7 +310,7 @@ def _small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
 @pytest.mark.usefixtures("_small_batches")
 def test_an_interrupt_leaves_what_was_done(filled: Repository) -> None:
     before = everything(filled)
-    with pytest.raises(KeyboardInterrupt, match="blobs were converted and stay converted"):
+    with pytest.raises(KeyboardInterrupt, match="stays converted"):
         filled.convert_backend("images", "toy", progress=Interrupt(12))
     require_sound(filled)
     assert everything(filled) == before

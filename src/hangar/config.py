@@ -98,16 +98,18 @@ def check_value(key: str, value: str) -> str:
 
 
 def parse_bytes(key: str, value: str) -> int:
-    """Parse a number of bytes such as ``"1000000"``, ``"64k"``, ``"64M"`` or ``"2G"`` (powers of 1,024, as in git).
+    """Parse a number of bytes such as ``"1000000"``, ``"64k"``, ``"64M"`` or ``"2G"``.
+
+    The letters are powers of 1,024, as in git; ``"64MB"``, ``"64 MB"`` and ``"64MiB"`` are ``"64M"``.
 
     Raises
     ------
     InvalidInputError
         It is not such a number.
     """
-    found = re.fullmatch(r"(\d{1,12})([kmg]?)", value.lower(), re.ASCII)
+    found = re.fullmatch(r"(\d{1,12}) ?(?:([kmg])(?:i?b)?|b)?", value.lower(), re.ASCII)
     if found is None:
-        raise InvalidInputError(f"{key} is a number of bytes, such as 1000000, 64M or 2G, not {value!r}")
+        raise InvalidInputError(f"{key} is a number of bytes, such as 1000000, 64M or 2GB, not {value!r}")
     return int(found[1]) << 10 * " kmg".index(found[2] or " ")
 
 

@@ -38,6 +38,7 @@ from hangar.refs import BRANCHES
 from hangar.schema import ColumnSchema, open_schema
 from hangar.staging import read_staged
 from hangar.stores import Stores
+from hangar.wording import plural
 
 __all__ = ["ConvertReport", "convert"]
 
@@ -253,5 +254,5 @@ def _interrupt_message(mover: Mover) -> Iterator[None]:
         yield
     except KeyboardInterrupt:
         raise KeyboardInterrupt(
-            f"{mover.moved:,} blobs were converted and stay converted; run the same command again to continue"
+            f"what was converted ({plural(mover.moved, 'blob')}) stays converted; run the same command again to continue"
         ) from None

@@ -25,6 +25,7 @@ from hangar.progress import format_bytes
 from hangar.schema import ColumnSchema, open_schema
 from hangar.staging import StagedColumns, read_staged
 from hangar.stores import Stores
+from hangar.wording import plural
 
 __all__ = ["ColumnInfo", "ColumnStatus", "CommitInfo", "StatusReport"]
 
@@ -238,7 +239,7 @@ def summary(stores: Stores, path: str, digest: Digest | None) -> str:
     ]
     width = max((len(column.name) for column in info.columns), default=0)
     for column in info.columns:
-        lines.append(f"    {column.name:<{width}}  {column.samples:>12,} samples  {describe_schema(column)}")
+        lines.append(f"    {column.name:<{width}}  {plural(column.samples, 'sample'):>20}  {describe_schema(column)}")
         lines += [f"    {'':<{width}}  {'':>12}          {key} = {value!r}" for key, value in column.attributes.items()]
     return "\n".join(lines) + "\n"
 

@@ -5,9 +5,27 @@ Only ``bool`` and ``numpy.bool_`` are accepted, because ``"no"`` is true in Pyth
 
 from __future__ import annotations
 
+from typing import Final
+
 from hangar.errors import InvalidInputError
 
-__all__ = ["check_flag", "check_optional_flag"]
+__all__ = ["check_flag", "check_optional_flag", "parse_flag"]
+
+_WORDS: Final = {
+    "true": True,
+    "yes": True,
+    "on": True,
+    "1": True,
+    "false": False,
+    "no": False,
+    "off": False,
+    "0": False,
+}
+
+
+def parse_flag(text: str) -> bool | None:
+    """The value of a yes/no option that was given as text, in any of its usual spellings; None if it is none of them."""
+    return _WORDS.get(text.casefold())
 
 
 def check_flag(value: object, name: str) -> bool:

@@ -22,6 +22,7 @@ from types import TracebackType
 from typing import Final, TypeAlias
 
 from hangar.errors import InvalidTypeError
+from hangar.wording import plural
 
 __all__ = ["Progress", "ProgressCallback", "Reporter", "format_bytes", "report"]
 
@@ -42,7 +43,7 @@ _NO_RATES: Final = (0.0, 0.0)
 def format_bytes(count: float) -> str:
     """Format a number of bytes, such as ``'62.44 kB'`` (powers of 1000)."""
     if abs(count) < 1000:
-        return f"{int(count)} bytes"
+        return plural(int(count), "byte")
     for unit in ("kB", "MB", "GB", "TB"):
         count /= 1000
         if abs(count) < 999.995:

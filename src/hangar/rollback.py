@@ -23,6 +23,7 @@ from hangar.db import Database, ReadTransaction, WriteTransaction
 from hangar.db.tables import META
 from hangar.errors import CorruptionError, RolledBackWarning, StorageError, warn_caller
 from hangar.lockfile import EPOCH, highest_count, read_count, write_count
+from hangar.wording import plural
 
 __all__ = [
     "BLOB_DIRECTORY",
@@ -64,7 +65,7 @@ class Rollback:
 
     def __str__(self) -> str:
         return (
-            f"the database is older than the files beside it: it knows {self.known:,} published changes, and "
+            f"the database is older than the files beside it: it knows {plural(self.known, 'published change')}, and "
             f"{self.published:,} were made. It was restored from a copy"
         )
 

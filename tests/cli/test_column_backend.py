@@ -73,6 +73,15 @@ def test_options_are_typed(filled: Shell, monkeypatch: pytest.MonkeyPatch) -> No
     assert given[0] == {"level": 3, "fast": True, "codec": "blosc:lz4", "shuffle": None}
 
 
+@pytest.mark.parametrize(
+    ("text", "flag"),
+    [("no", False), ("Off", False), ("false", False), ("none", False), ("yes", True), ("on", True), ("True", True)],
+)
+def test_a_yes_or_no_option(filled: Shell, text: str, flag: bool) -> None:
+    words = ["--option", "complib=gzip", "--option", f"shuffle={text}"]
+    assert filled.json("column", "backend", "images", "00", *words)["options"]["shuffle"] is flag
+
+
 def test_convert(filled: Shell) -> None:
     before = filled.json("log")["head"]
     told = filled.ok("column", "backend", "images", "toy", "--convert")
@@ -127,7 +136,7 @@ def test_an_interrupt_is_said(filled: Shell, monkeypatch: pytest.MonkeyPatch) ->
         patch.setattr("hangar.blobs.moving.Mover.publish", interrupted)
         result = filled.run("column", "backend", "images", "toy", "--convert")
     assert result.exit_code == 130
-    assert "Interrupted: 0 blobs were converted and stay converted; run the same command again" in result.stderr
+    assert "Interrupted: what was converted (0 blobs) stays converted; run the same command again" in result.stderr
     filled.ok("fsck", "--data")
     assert filled.json("column", "backend", "images", "--convert")["converted"] == 3
 

@@ -28,7 +28,7 @@ def test_commit(filled: Shell) -> None:
     change(filled)
     text = filled.ok("commit", "-m", "Second", "-m", "More of it.")
     digest = filled.json("log")["head"]
-    assert text == f"[master {digest[:12]}] Second\n 1 column changed: 1 samples added, 0 changed, 0 deleted\n"
+    assert text == f"[master {digest[:12]}] Second\n 1 column changed: 1 sample added, 0 changed, 0 deleted\n"
     assert filled.json("log")["commits"][0]["message"] == "Second\n\nMore of it."
     filled.fails(9, "commit", "-m", "Third", text="nothing to commit")
     assert filled.json("log")["head"] == digest

@@ -26,6 +26,7 @@ from hangar.backends.raw import gather_list, read_large
 from hangar.digest import Header
 from hangar.errors import CorruptionError, HangarError, StorageError
 from hangar.threads import start_thread
+from hangar.wording import plural
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -75,7 +76,7 @@ class AppendWriter(FileWriter):
         if decode_file_header(data, self.path) != (tag, self.file_id):
             raise CorruptionError(f"blob file {self.path} has the header of another blob file")
         if not FILE_HEADER_BYTES <= end <= size:
-            raise CorruptionError(f"blob file {self.path} has {size} bytes; {end} are recorded")
+            raise CorruptionError(f"blob file {self.path} has {plural(size, 'byte')}; {end} are recorded")
         return end
 
     def is_current(self) -> bool:
@@ -178,7 +179,9 @@ class RawBackend(Backend):
         """Read the logical bytes of locations of one size into ``out``."""
         offsets, lengths = locations.offset, locations.length
         if not (lengths == out.shape[1]).all():
-            raise CorruptionError(f"a blob in {file.path} does not have the {out.shape[1]} bytes that its header says")
+            raise CorruptionError(
+                f"a blob in {file.path} does not have the {plural(out.shape[1], 'byte')} that its header says"
+            )
         mapped = file.need_all(offsets, lengths)
         for row, offset in zip(out, offsets.tolist(), strict=True):
             row[:] = mapped.bytes[offset : offset + len(row)]

@@ -31,6 +31,7 @@ from hangar.backends.location import Location, Locations
 from hangar.digest import Header
 from hangar.errors import CorruptionError, InvalidTypeError
 from hangar.gathering import Rows
+from hangar.wording import plural
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -264,5 +265,5 @@ class Backend(ABC):
         size = out.shape[1]
         for index, blob in enumerate(self.read_list(file, locations, [header] * len(locations))):
             if len(blob) != size:
-                raise CorruptionError(f"a blob in {file.path} has {len(blob)} bytes instead of {size}")
+                raise CorruptionError(f"a blob in {file.path} has {plural(len(blob), 'byte')} instead of {size}")
             out[index] = blob if isinstance(blob, np.ndarray) else np.frombuffer(blob, np.uint8)

@@ -21,6 +21,7 @@ from hangar.backends.mapping import map_file, size_of
 from hangar.bounded import BoundedCache
 from hangar.digest import checksum
 from hangar.errors import CorruptionError, UnsupportedVersionError
+from hangar.wording import plural
 
 __all__ = ["FILE_HEADER_BYTES", "BlobFile", "Mapped", "decode_file_header", "encode_file_header"]
 
@@ -133,7 +134,9 @@ class BlobFile:
         try:
             size = os.fstat(self.descriptor).st_size
             if size < end:
-                raise CorruptionError(f"blob file {self.path} has {size} bytes, and should have {end} or more")
+                raise CorruptionError(
+                    f"blob file {self.path} has {plural(size, 'byte')}, and should have {end} or more"
+                )
             return Mapped(map_file(self.descriptor, size))
         except OSError as error:
             _fs.raise_for(error, "map", self.path)
@@ -151,7 +154,7 @@ class BlobFile:
             # A race of two threads is harmless: each reads from its own map, and either one is kept.
             mapped = self.mapped = self._map(end)
         elif not self.whole(mapped):
-            raise CorruptionError(f"blob file {self.path} was truncated: it had {mapped.size} bytes")
+            raise CorruptionError(f"blob file {self.path} was truncated: it had {plural(mapped.size, 'byte')}")
         return mapped
 
     def whole(self, mapped: Mapped) -> bool:

@@ -31,6 +31,7 @@ from hangar.errors import (
     UnsupportedVersionError,
 )
 from hangar.schema.dtypes import itemsize_of
+from hangar.wording import plural
 
 __all__ = ["Check", "check_intact", "logical_size", "logical_sizes"]
 
@@ -94,7 +95,7 @@ def check_intact(store: BlobStore, words: Words) -> Check:
         else:
             damaged = len(part) - int(check.intact[part].sum())
             if damaged:
-                check.reasons.append(f"{damaged:,} of its blobs in {file.path} are damaged")
+                check.reasons.append(f"{plural(damaged, 'damaged blob')} in {file.path}")
     return check
 
 

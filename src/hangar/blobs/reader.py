@@ -38,6 +38,7 @@ from hangar.db import Database
 from hangar.digest import NDARRAY, Header, checksum, checksums, digest_list
 from hangar.errors import CorruptionError, PathNotFoundError
 from hangar.gathering import gather_entries
+from hangar.wording import plural
 
 __all__ = ["STALE", "BlobReader"]
 
@@ -127,7 +128,7 @@ class BlobReader:
         if backend.capabilities.raw:
             # Codec and row are zero, so the stored length fills its word.
             if not (words[:, STORED] == nbytes).all():
-                raise CorruptionError(f"the blob does not have the {nbytes} bytes that its header says")
+                raise CorruptionError(f"the blob does not have the {plural(nbytes, 'byte')} that its header says")
             return _gather(file, words, nbytes, out, header.id)
         rows = np.empty((len(words), nbytes), np.uint8) if out is None else out
         backend.read_rows(file, Locations(words), header, rows)

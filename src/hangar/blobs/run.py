@@ -23,6 +23,7 @@ from hangar.backends.mapping import map_file, size_of
 from hangar.blobs.index import ENTRY_BYTES, ENTRY_WORDS, Index
 from hangar.digest import checksum
 from hangar.errors import CorruptionError, HangarError, UnsupportedVersionError
+from hangar.wording import plural
 
 __all__ = ["Run", "run_bytes", "write_run"]
 
@@ -120,7 +121,7 @@ class _RunFile:
         self._size = size
         found = size_of(self._descriptor)
         if found != size:
-            raise CorruptionError(f"run {path} has {found} bytes; one of {count} blobs has {size}")
+            raise CorruptionError(f"run {path} has {plural(found, 'byte')}; one of {plural(count, 'blob')} has {size}")
         try:
             self.map = map_file(self._descriptor, size)
         except OSError as error:
@@ -129,7 +130,7 @@ class _RunFile:
     def check(self) -> None:
         """Check that the file was not truncated: a read beyond its end raises SIGBUS."""
         if os.lseek(self._descriptor, 0, os.SEEK_END) < self._size:
-            raise CorruptionError(f"run {self._path} was truncated: it had {self._size} bytes")
+            raise CorruptionError(f"run {self._path} was truncated: it had {plural(self._size, 'byte')}")
 
     def __del__(self) -> None:
         if self._descriptor >= 0:

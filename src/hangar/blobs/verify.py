@@ -52,6 +52,7 @@ from hangar.blobs.store import BlobStore
 from hangar.digest import blob_digest
 from hangar.errors import NOT_DAMAGE, CorruptionError, HangarError, MissingPackageError
 from hangar.progress import Progress, Reporter, report
+from hangar.wording import plural
 
 __all__ = ["Damage", "surplus", "verify_blobs", "verify_files"]
 
@@ -144,9 +145,9 @@ def surplus(store: BlobStore) -> Iterator[Damage]:
             continue  # removed since it was listed
         end = known.get(path.name)
         if end is None and path.name not in going:
-            yield Damage(None, _below(path, store), f"the database does not know this file of {size:,} bytes")
+            yield Damage(None, _below(path, store), f"the database does not know this file of {plural(size, 'byte')}")
         elif end is not None and size > end:
-            detail = f"it has {size:,} bytes, and the database knows of {end:,}"
+            detail = f"it has {plural(size, 'byte')}, and the database knows of {end:,}"
             yield Damage(None, _below(path, store), detail)
     for path in _files_in(store.directory / RUN_DIRECTORY):
         if path.name not in runs:

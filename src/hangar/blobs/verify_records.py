@@ -16,6 +16,7 @@ from hangar.blobs.catalog import BlobFileRow, first_free_id, get_header, scan_bl
 from hangar.blobs.recorded import scan_recorded
 from hangar.blobs.store import BlobStore
 from hangar.errors import HangarError, ResourceLimitError
+from hangar.wording import plural
 
 __all__ = ["verify_locations"]
 
@@ -48,7 +49,7 @@ def verify_locations(store: BlobStore) -> Iterator[str]:
 
 def _of_file(file_id: int, row: BlobFileRow | None, words: Words) -> Iterator[str]:
     if row is None:
-        yield f"{len(words):,} blobs are in blob file {file_id:08x}, which is not recorded"
+        yield f"blob file {file_id:08x} is not recorded, and has {plural(len(words), 'blob')}"
         return
     # Python ints, because offsets of damaged rows may be near 2^64 and the sums would overflow.
     lengths = words[:, STORED] & np.uint64(LENGTH_MASK)

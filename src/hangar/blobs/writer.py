@@ -32,6 +32,7 @@ from hangar.digest import DIGEST_BYTES, Header, digest_array
 from hangar.errors import HangarError, InvalidInputError, InvalidStateError, RepairedWarning, StorageError, warn_caller
 from hangar.publishing import OutdatedError
 from hangar.threads import Task, start_thread
+from hangar.wording import plural
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -451,5 +452,5 @@ class BlobWriter:
 
 def _warn_of_repair(count: int, reasons: list[str]) -> None:
     """Warn the caller of Hangar that the written values replace lost ones."""
-    message = f"{count:,} of the values written were stored before and cannot be read any more ({'; '.join(reasons)}): they are stored again"
+    message = f"{plural(count, 'value')} stored before cannot be read any more ({'; '.join(reasons)}): stored again"
     warn_caller(f"{message}. Run `hangar fsck --data` to see what else is affected", RepairedWarning)

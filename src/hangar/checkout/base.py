@@ -12,11 +12,12 @@ from typing import Any, Generic
 from hangar.checkout.session import ReaderSession, WriterSession
 from hangar.columns.block import BatchBlock, OpenBlock
 from hangar.columns.collection import C, Columns
-from hangar.columns.present import columns_html, columns_lines, plural
+from hangar.columns.present import columns_html, columns_lines
 from hangar.digest import Digest
 from hangar.errors import InvalidTypeError, SampleNotFoundError
 from hangar.flags import check_flag
 from hangar.history import LogContents, named_commit, show_log
+from hangar.wording import plural
 
 __all__ = ["CheckoutBase"]
 

@@ -11,11 +11,12 @@ from click.shell_completion import CompletionItem
 from hangar.cli import column_backend, complete
 from hangar.cli.attributes import attributes
 from hangar.cli.groups import SuggestingGroup
-from hangar.cli.output import confirm, count, echo, json_option, note, style, table, visible, write_json
+from hangar.cli.output import confirm, echo, json_option, note, style, table, visible, write_json
 from hangar.cli.records import column_record, place_record
 from hangar.cli.state import State, pass_state
 from hangar.cli.views import View, open_commit, open_view
 from hangar.errors import InvalidInputError, MissingPackageError
+from hangar.wording import plural
 
 __all__ = ["command", "list_columns", "schema_text"]
 
@@ -71,7 +72,7 @@ def list_columns(view: View, as_json: bool) -> None:
         (
             style(visible(name), "blue", bold=True),
             schema_text(column),
-            count(len(column), "sample"),
+            plural(len(column), "sample"),
             visible(lacks(column)),
         )
         for name, column in view.items()
@@ -175,12 +176,14 @@ def remove(state: State, name: str, yes: bool, as_json: bool) -> None:
         samples = len(checkout.columns[name])
         committed = _committed(state, name)
         if not committed and samples and not yes:
-            confirm(f"Column {name} was never committed: its {count(samples, 'sample')} cannot be restored. Remove it?")
+            confirm(
+                f"Column {name} was never committed: its {plural(samples, 'sample')} cannot be restored. Remove it?"
+            )
         checkout.columns.delete(name)
     if as_json:
         write_json({"name": name, "samples": samples, "committed": bool(committed)})
         return
-    echo(f"Removed column {name} ({count(samples, 'sample')})")
+    echo(f"Removed column {name} ({plural(samples, 'sample')})")
     if committed:
         echo(f"Restore it with `hangar restore {committed}`")
     elif samples:

@@ -8,11 +8,13 @@ import click
 
 from hangar.cli import complete
 from hangar.cli.groups import Command
-from hangar.cli.output import SHORT_DIGEST, count, echo, json_option, note, visible, write_json
+from hangar.cli.output import SHORT_DIGEST, echo, json_option, note, visible, write_json
 from hangar.cli.state import State, pass_state
 from hangar.cli.views import open_view
 from hangar.errors import EXIT_CODES, CorruptionError
+from hangar.flags import parse_flag
 from hangar.progress import format_bytes
+from hangar.wording import plural
 
 if TYPE_CHECKING:
     from hangar.convert import ConvertReport
@@ -21,7 +23,6 @@ __all__ = ["command"]
 
 _SHOWN: Final = 5
 _DIGITS: Final = 20
-_WORDS: Final = {"true": True, "false": False, "none": None}
 
 
 @click.command("backend", cls=Command)
@@ -32,7 +33,7 @@ _WORDS: Final = {"true": True, "false": False, "none": None}
     "options",
     metavar="KEY=VALUE",
     multiple=True,
-    help="An option of the backend. Numbers, true, false and none are recognized.",
+    help="An option of the backend. Numbers, yes, no, true, false, on, off and none are recognized.",
 )
 @click.option("--convert", is_flag=True, help="Also convert stored data, of every commit.")
 @json_option
@@ -85,15 +86,17 @@ def command(
 
 
 def _option(text: str) -> tuple[str, Any]:
-    """A key and its value: an int, true, false, none, or a str."""
+    """A key and its value: an int, a bool, None, or a str."""
     key, equals, value = text.partition("=")
     if not equals or not key:
         raise click.UsageError(f"--option takes KEY=VALUE, not {visible(text)}")
-    if value.lower() in _WORDS:
-        # A backend may take 'none' as text: it decides.
-        return key, _WORDS[value.lower()]
+    if value.lower() == "none":
+        return key, None  # A backend may take 'none' as text: it decides.
     # No option has more digits, and Python refuses to parse thousands of them.
-    return key, int(value) if value.isdecimal() and len(value) < _DIGITS else value
+    if value.isdecimal() and len(value) < _DIGITS:
+        return key, int(value)
+    flag = parse_flag(value)
+    return key, value if flag is None else flag
 
 
 def _backend_text(tag: str, options: dict[str, Any]) -> str:
@@ -139,13 +142,15 @@ def _record(done: ConvertReport) -> dict[str, Any]:
 def _tell(done: ConvertReport) -> None:
     name, to = visible(done.column), _backend_text(done.backend, done.options)
     if done.converted:
-        echo(f"Converted {count(done.converted, 'blob')} ({format_bytes(done.nbytes)}) of {name} to backend {to}")
+        echo(f"Converted {plural(done.converted, 'blob')} ({format_bytes(done.nbytes)}) of {name} to backend {to}")
     else:
         echo(f"All readable data of {name} is in backend {to} already")
     if done.removed_files:
-        echo(f"Removed {count(done.removed_files, 'old file')}, {format_bytes(done.removed_nbytes)}")
+        echo(f"Removed {plural(done.removed_files, 'old file')}, {format_bytes(done.removed_nbytes)}")
     if done.kept_files:
-        note(f"{count(done.kept_files, 'old file')} could not be removed, since readers use them: run this again later")
+        note(
+            f"{plural(done.kept_files, 'old file')} could not be removed, since readers use them: run this again later"
+        )
     for digest, detail in list(done.damaged.items())[:_SHOWN]:
         note(f"Not converted: blob {digest[:SHORT_DIGEST]}: {visible(detail)}")
     if len(done.damaged) > _SHOWN:

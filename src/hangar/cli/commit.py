@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING, Final
 import click
 
 from hangar.cli.groups import Command
-from hangar.cli.output import SHORT_DIGEST, count, echo, json_option, visible, write_json
+from hangar.cli.output import SHORT_DIGEST, echo, json_option, visible, write_json
 from hangar.cli.records import change_record
 from hangar.cli.state import State, pass_state
 from hangar.cli.status import status_lines
 from hangar.errors import InvalidInputError, InvalidStateError, NothingToDoError
+from hangar.wording import plural
 
 if TYPE_CHECKING:
     from hangar.describe import StatusReport
@@ -122,5 +123,7 @@ def _tell(state: State, report: StatusReport, digest: str, as_json: bool) -> Non
     first = "" if info.parents else " (first commit)"
     echo(f"[{report.branch}{first} {digest[:SHORT_DIGEST]}] {visible(info.message.partition(chr(10))[0])}")
     added, deleted, mutated = (sum(getattr(c, kind) for c in changed) for kind in ("added", "deleted", "mutated"))
-    noun = "subsamples" if changed and all(column.nested for column in changed) else "samples"
-    echo(f" {count(len(changed), 'column')} changed: {added:,} {noun} added, {mutated:,} changed, {deleted:,} deleted")
+    noun = "subsample" if changed and all(column.nested for column in changed) else "sample"
+    echo(
+        f" {plural(len(changed), 'column')} changed: {plural(added, noun)} added, {mutated:,} changed, {deleted:,} deleted"
+    )

@@ -34,7 +34,7 @@ def _complete(ctx: click.Context, parameter: click.Parameter, prefix: str) -> li
 def command(state: State, key: str | None, value: str | None, everywhere: bool, unset: bool, as_json: bool) -> None:
     """Show or set configuration: user.name and user.email for commits, and cache.chunks.
 
-    cache.chunks is the size of the cache for decoded chunks of compressed columns, such as 256M. The default is 64M; 0
+    cache.chunks is the size of the cache for decoded chunks of compressed columns, such as 256M or 256MB. The default is 64M; 0
     turns it off.
 
     The configuration of a repository takes precedence over your own. Without KEY all values are listed. With KEY its

@@ -8,13 +8,14 @@ from typing import Any
 import click
 
 from hangar.cli import complete
-from hangar.cli.output import count, echo, json_option, note, visible, write_json
+from hangar.cli.output import echo, json_option, note, visible, write_json
 from hangar.cli.plugin_command import PluginCommand, check_options
 from hangar.cli.samples import existing_samples
 from hangar.cli.state import State, pass_state
 from hangar.cli.views import open_view
 from hangar.errors import ConflictError, HangarError
 from hangar.progress import format_bytes
+from hangar.wording import plural
 
 __all__ = ["command"]
 
@@ -107,7 +108,7 @@ def command(
         try:
             report = work.run(keys)
         except (KeyboardInterrupt, HangarError):
-            note(f"Stopped: {len(work.report.files):,} of {count(len(keys), 'sample')} are written to {directory}")
+            note(f"Stopped: {len(work.report.files):,} of {plural(len(keys), 'sample')} are written to {directory}")
             raise
     if as_json:
         files = [{"sample": one.sample, "path": str(one.path)} for one in report.files]
@@ -123,7 +124,7 @@ def command(
         return
     if report.lossy:
         note("jpg is lossy: the files differ slightly from the samples. Use -f png for exact copies")
-    echo(f"Wrote {count(len(keys), 'sample')} of {column} to {visible(str(directory))}, {format_bytes(report.nbytes)}")
+    echo(f"Wrote {plural(len(keys), 'sample')} of {column} to {visible(str(directory))}, {format_bytes(report.nbytes)}")
 
 
 def _samples(column: Any, texts: tuple[str, ...]) -> list[Any]:

@@ -7,9 +7,10 @@ from typing import TYPE_CHECKING
 import click
 
 from hangar.cli.groups import Command
-from hangar.cli.output import SHORT_DIGEST, count, echo, json_option, style, visible, write_json
+from hangar.cli.output import SHORT_DIGEST, echo, json_option, style, visible, write_json
 from hangar.cli.state import State, pass_state
 from hangar.errors import EXIT_CODES, CorruptionError
+from hangar.wording import plural
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -60,14 +61,14 @@ def command(state: State, ctx: click.Context, data: bool, as_json: bool) -> None
             echo(line)
         for one in report.unchecked:
             echo(f"{style('not checked', 'yellow')}: {visible(one)}")
-        checked = ", ".join(count(getattr(report, noun + "s"), noun) for noun in ("commit", "node", "blob"))
+        checked = ", ".join(plural(getattr(report, noun + "s"), noun) for noun in ("commit", "node", "blob"))
         for note in report.notes[:_MOST_SHOWN]:
             echo(f"{style('note', 'yellow')} {visible(note.file)}: {visible(note.detail)}")
         if report.notes and all(note.kind == "surplus" for note in report.notes):
             echo(_SURPLUS)
         extra = "" if data else "; --data reads every blob too"
         verdict = (
-            style(count(len(report.problems), "problem"), "red") if report.problems else style("All is well", "green")
+            style(plural(len(report.problems), "problem"), "red") if report.problems else style("All is well", "green")
         )
         echo(f"{verdict}: checked {checked}{extra}")
     if report.problems:
@@ -86,4 +87,4 @@ def _lines(problems: Sequence[Problem]) -> Iterator[str]:
             digest = f" {problem.digest[:SHORT_DIGEST]}" if problem.digest else ""
             yield f"{style(kind, 'red')}{digest}{where}: {visible(problem.detail)}"
         if len(shown) < len(group):
-            yield f"{style(kind, 'red')}{where}: and {count(len(group) - len(shown), 'more problem')}; --json lists all"
+            yield f"{style(kind, 'red')}{where}: and {plural(len(group) - len(shown), 'more problem')}; --json lists all"

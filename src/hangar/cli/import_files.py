@@ -11,11 +11,12 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hangar.cli import complete
-from hangar.cli.output import count, echo, json_option, note, visible, write_json
+from hangar.cli.output import echo, json_option, note, visible, write_json
 from hangar.cli.plugin_command import PluginCommand, check_options
 from hangar.cli.state import State, pass_state
 from hangar.errors import ColumnNotFoundError, HangarError, InvalidInputError
 from hangar.progress import format_bytes
+from hangar.wording import plural
 
 if TYPE_CHECKING:
     from hangar.checkout import WriterCheckout
@@ -131,12 +132,12 @@ def _as_json(column: str, branch: str, report: ImportReport, skipped: Sequence[S
 def _tell(column: str, report: ImportReport, skipped: Sequence[Source]) -> None:
     if skipped:
         note(
-            f"Skipped {count(len(skipped), 'file')} that no plugin reads for this kind of column: {_suffixes(skipped)}"
+            f"Skipped {plural(len(skipped), 'file')} that no plugin reads for this kind of column: {_suffixes(skipped)}"
         )
     replaced = f" ({report.overwritten:,} replaced)" if report.overwritten else ""
     there = f"; {report.unchanged:,} existed already" if report.unchanged else ""
     echo(
-        f"Imported {count(report.samples, 'sample')}{replaced} into {column} from {count(report.files, 'file')}, "
+        f"Imported {plural(report.samples, 'sample')}{replaced} into {column} from {plural(report.files, 'file')}, "
         f"{format_bytes(report.nbytes)}{there}"
     )
 
@@ -151,11 +152,11 @@ def _where_it_stopped(work: FolderImport, files: int) -> Iterator[None]:
         if done.files:
             after = "The" if isinstance(error, KeyboardInterrupt) else "Once the next file is repaired, the"
             note(
-                f"Stopped: {done.files:,} of {count(files, 'file')} are staged, the last {done.last}. "
+                f"Stopped: {done.files:,} of {plural(files, 'file')} are staged, the last {done.last}. "
                 f"{after} same command continues from there"
             )
         else:
-            note(f"Stopped: none of {count(files, 'file')} is staged")
+            note(f"Stopped: none of {plural(files, 'file')} is staged")
         raise
 
 

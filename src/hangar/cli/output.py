@@ -20,7 +20,6 @@ import click
 
 __all__ = [
     "confirm",
-    "count",
     "echo",
     "echo_lines",
     "json_option",
@@ -132,13 +131,6 @@ def confirm(question: str) -> None:
 def style(text: str, colour: str, *, bold: bool = False) -> str:
     """``text`` in a colour; :func:`echo` removes it if the output is not a terminal."""
     return click.style(text, fg=colour, bold=bold or None)
-
-
-def count(number: int, noun: str) -> str:
-    """A number with its noun, such as ``'1,797 samples'``."""
-    if number == 1:
-        return f"1 {noun}"
-    return f"{number:,} {noun[:-1] + 'ies' if noun.endswith('y') else noun + 's'}"
 
 
 def table(rows: Iterable[Sequence[str]], *, indent: int = 0, right: Sequence[int] = ()) -> list[str]:

@@ -9,12 +9,13 @@ import click
 
 from hangar.cli import complete
 from hangar.cli.groups import Command
-from hangar.cli.output import count, echo, json_option, write_json
+from hangar.cli.output import echo, json_option, write_json
 from hangar.cli.records import change_record
 from hangar.cli.samples import Address, address_of, is_pattern, matcher, matching, meanings, unambiguous
 from hangar.cli.state import State, pass_state
 from hangar.cli.views import View, open_commit, open_view
 from hangar.errors import ColumnNotFoundError, InvalidInputError, InvalidStateError, SampleNotFoundError
+from hangar.wording import plural
 
 if TYPE_CHECKING:
     from hangar.checkout import WriterCheckout
@@ -90,7 +91,7 @@ def _drop_all(state: State, as_json: bool) -> None:
     elif report.clean:
         echo("Nothing is staged")
     else:
-        echo(f"Dropped all staged changes of branch {report.branch}: {count(len(changed), 'column')} changed")
+        echo(f"Dropped all staged changes of branch {report.branch}: {plural(len(changed), 'column')} changed")
 
 
 # ---------------------------------------------------------------------- columns
@@ -132,8 +133,8 @@ def _apply(checkout: WriterCheckout, source: View, name: str, keys: Sequence[Add
 
 
 def _told(source: View, name: str, wanted: Sequence[Address], gone: Sequence[Address]) -> str:
-    text = f"Restored {count(len(wanted), 'sample')} of {name} from {source.label}"
-    return f"{text}, removed {count(len(gone), 'sample')}" if gone else text
+    text = f"Restored {plural(len(wanted), 'sample')} of {name} from {source.label}"
+    return f"{text}, removed {plural(len(gone), 'sample')}" if gone else text
 
 
 def _restore_many(

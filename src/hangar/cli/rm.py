@@ -8,9 +8,10 @@ import click
 
 from hangar.cli import complete
 from hangar.cli.groups import Command
-from hangar.cli.output import count, echo, json_option, write_json
+from hangar.cli.output import echo, json_option, write_json
 from hangar.cli.samples import existing_samples
 from hangar.cli.state import State, pass_state
+from hangar.wording import plural
 
 __all__ = ["command"]
 
@@ -46,4 +47,4 @@ def command(state: State, column: str, samples: tuple[str, ...], as_json: bool) 
     if as_json:
         write_json({"column": column, "removed": keys})
     else:
-        echo(f"Removed {count(len(keys), 'sample')} from {column}")
+        echo(f"Removed {plural(len(keys), 'sample')} from {column}")

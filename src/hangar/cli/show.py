@@ -12,7 +12,7 @@ from hangar.cli.attributes import attribute_lines
 from hangar.cli.column import schema_text
 from hangar.cli.decorate import Decoration, local_time
 from hangar.cli.groups import Command
-from hangar.cli.output import SHORT_DIGEST, count, echo, json_option, style, table, visible, visible_lines, write_json
+from hangar.cli.output import SHORT_DIGEST, echo, json_option, style, table, visible, visible_lines, write_json
 from hangar.cli.pager import paged
 from hangar.cli.patch import Patch
 from hangar.cli.records import change_record, column_record, commit_record, place_record
@@ -23,6 +23,7 @@ from hangar.cli.views import View, open_commit, open_view
 from hangar.errors import RevisionNotFoundError
 from hangar.history import branch_refs
 from hangar.names import SampleKey
+from hangar.wording import plural
 
 if TYPE_CHECKING:
     import numpy as np
@@ -169,7 +170,7 @@ def _show_sample(view: View, name: str, text: str, as_json: bool) -> None:
         rows += [("Type:", f"{value.dtype} {shape}"), *(_statistics_rows(record) if value.size > 1 else [])]
     else:
         rows.append(("Type:", column.column_type))
-    rows += [("Size:", count(record["nbytes"], "byte")), ("Digest:", record["digest"])]
+    rows += [("Size:", plural(record["nbytes"], "byte")), ("Digest:", record["digest"])]
     for line in [
         *table(rows),
         "",

@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 import click
 
 from hangar.cli.groups import Command
-from hangar.cli.output import count, echo, json_option, style, table, visible, visible_name, write_json
+from hangar.cli.output import echo, json_option, style, table, visible, visible_name, write_json
 from hangar.cli.pager import paged
 from hangar.cli.records import change_record, writer_record
 from hangar.cli.state import State, pass_state
+from hangar.wording import plural
 
 if TYPE_CHECKING:
     from hangar.describe import ColumnStatus, StatusReport
@@ -49,9 +50,9 @@ def staged_lines(columns: Sequence[ColumnStatus]) -> list[str]:
             change = _change_text(column.added, column.deleted, column.mutated)
             noun = "subsample" if column.nested else "sample"
             if column.state == "deleted":
-                change = count(column.deleted, noun)
+                change = plural(column.deleted, noun)
             elif column.state == "new":
-                change = count(column.added, noun)
+                change = plural(column.added, noun)
             else:
                 change = ", ".join([*filter(None, [change]), *_other_changes(column)])
             rows.append((style(label.ljust(15), colour), style(visible(column.name), colour), change))

@@ -29,6 +29,7 @@ from hangar.errors import SampleNotFoundError
 from hangar.names import SampleKey
 from hangar.objects.store import NodeStore
 from hangar.schema import ColumnSchema
+from hangar.wording import plural
 
 __all__ = ["FlatSubsampleReader", "FlatSubsampleWriter"]
 
@@ -187,7 +188,7 @@ class FlatSubsampleReader(BatchBlock, ValueMapping):
 
     def __repr__(self) -> str:
         self._session.check()
-        return f"<{type(self).__name__} {self._sample!r} of {self._source.name!r}: {len(self):,} subsamples>"
+        return f"<{type(self).__name__} {self._sample!r} of {self._source.name!r}: {plural(len(self), 'subsample')}>"
 
     def __str__(self) -> str:
         return f"{self!r}\n    keys: {first_keys(self)}"

@@ -11,6 +11,8 @@ from html import escape
 from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
+from hangar.wording import plural
+
 if TYPE_CHECKING:
     from hangar.schema import ColumnSchema
 
@@ -42,11 +44,6 @@ def holds(schema: ColumnSchema) -> str:
 def lacks(column: Any) -> str:
     """Note in parentheses about missing packages; empty if there are none."""
     return f"(cannot be read here: {column.needs})" if column.needs else ""
-
-
-def plural(number: int, noun: str) -> str:
-    """A count with its noun, such as ``'1 sample'``."""
-    return f"{number:,} {noun}{'' if number == 1 else 's'}"
 
 
 def counts(column: Any) -> str:

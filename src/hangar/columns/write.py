@@ -21,6 +21,7 @@ from hangar.digest import Digest, blob_digest
 from hangar.errors import InvalidInputError, InvalidTypeError
 from hangar.schema import ColumnSchema, Encoded
 from hangar.schema.cells import Rows
+from hangar.wording import plural
 
 __all__ = ["EntryWriter"]
 
@@ -53,7 +54,7 @@ class EntryWriter:
         """Write a batch, stacked or a sequence, under encoded keys."""
         batch = self._schema.encode_batch(self._batch_of(values), len(encoded))
         if len(batch) != len(encoded):
-            raise InvalidInputError(f"{len(encoded):,} keys and {len(batch):,} values")
+            raise InvalidInputError(f"{plural(len(encoded), 'key')} and {plural(len(batch), 'value')}")
         if encoded:
             with self._session.writing():
                 working = self._source.working

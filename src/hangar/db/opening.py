@@ -22,6 +22,7 @@ from hangar.db.failures import translate
 from hangar.db.structure import check_roots
 from hangar.db.tables import TABLES
 from hangar.errors import AccessError, CorruptionError, PathNotFoundError, ResourceLimitError, StorageError
+from hangar.wording import plural
 
 __all__ = ["DATABASE_LOCK", "DATA_FILE", "LOCK_FILE", "create_environment", "file_identity", "join", "open_environment"]
 
@@ -169,7 +170,7 @@ def _check_length(path: Path, needed: int) -> None:
     size = (path / DATA_FILE).stat().st_size
     if size < needed:
         raise CorruptionError(
-            f"{path / DATA_FILE} has {size} bytes and needs {needed}: it is truncated. Restore it from a copy or remote"
+            f"{path / DATA_FILE} has {plural(size, 'byte')} and needs {needed}: it is truncated. Restore it from a copy or remote"
         )
 
 

@@ -21,6 +21,7 @@ from hangar.db.handle import Handle, Reader
 from hangar.db.tables import CHECKSUM_BYTES, META, Table, add_checksum, add_checksums, strip_checksum, strip_checksums
 from hangar.errors import CorruptionError, InvalidStateError
 from hangar.statements import FreshExit, Running
+from hangar.wording import plural
 
 if TYPE_CHECKING:
     from types import TracebackType
@@ -240,7 +241,7 @@ class ReadTransaction:
         recorded = self._recorded(table)
         if number != recorded:
             raise CorruptionError(
-                f"table '{table.name}' has {number} rows and {recorded} were written: run `hangar fsck`"
+                f"table '{table.name}' has {plural(number, 'row')} and {recorded} were written: run `hangar fsck`"
             )
 
     def _recorded(self, table: Table) -> int:

@@ -13,13 +13,12 @@ from pathlib import Path
 from typing import Any, ClassVar, Final, NoReturn
 
 from hangar.errors import InvalidInputError, InvalidStateError
+from hangar.flags import parse_flag
 
 __all__ = ["METHODS", "BasePlugin", "OptionError", "normal_extension"]
 
 METHODS: Final = ("load", "save", "show", "board_show")
 """Methods that a plugin may provide."""
-_YES: Final = ("true", "yes", "on", "1")
-_NO: Final = ("false", "no", "off", "0")
 
 
 def normal_extension(extension: str) -> str:
@@ -57,10 +56,10 @@ class OptionError(InvalidInputError):
 
 def _truth(option: str, value: Any) -> bool:
     """Parse a yes/no value in any of the usual spellings."""
-    text = str(value).casefold()
-    if text in _YES or text in _NO:
-        return text in _YES
-    raise OptionError(option, f"true or false, not {value!r}")
+    flag = parse_flag(str(value))
+    if flag is None:
+        raise OptionError(option, f"true or false, not {value!r}")
+    return flag
 
 
 class BasePlugin:

@@ -14,6 +14,7 @@ from typing import IO, Any, Final
 import numpy as np
 
 from hangar.imaging.stored import Refusal, Stored
+from hangar.wording import plural
 
 __all__ = ["read_bmp"]
 
@@ -57,7 +58,7 @@ def _with_samples(file: IO[bytes], stored: Stored, at: int, downwards: bool, col
     """Read the indices: rows from the bottom up, each padded to 4 bytes."""
     row = -(-stored.width * stored.bits // 32) * 4
     if at + row * stored.height > os.fstat(file.fileno()).st_size:
-        raise Refusal(f"is truncated: its header needs {row * stored.height:,} bytes of samples")
+        raise Refusal(f"is truncated: its header needs {plural(row * stored.height, 'byte')} of samples")
     file.seek(at)
     packed = np.frombuffer(file.read(row * stored.height), np.uint8).reshape(stored.height, row)
     samples = _unpacked(packed, stored.bits, stored.width)

@@ -13,6 +13,7 @@ from hangar.imaging.opening import Opened, open_image, unbounded
 from hangar.imaging.png import check_complete
 from hangar.imaging.stored import Refusal, Stored
 from hangar.imaging.wanted import Wanted
+from hangar.wording import plural
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -111,9 +112,9 @@ def _exact(opened: Opened) -> Array:
     array = _restored(np.asarray(image), image.mode, stored)
     channels = array.shape[2] if array.ndim == 3 else 1
     if (channels != stored.channels and stored.channels) or array.dtype != _dtype_of(stored):
-        given = f"{channels} channels of {array.dtype}"
+        given = f"{plural(channels, 'channel')} of {array.dtype}"
         raise Refusal(
-            f"has {stored.channels} channels of {stored.depth}, which pillow gives as {given}: convert it with --mode RGB, or store it "
+            f"has {plural(stored.channels, 'channel')} of {stored.depth}, which pillow gives as {given}: convert it with --mode RGB, or store it "
             "as .npy"
         )
     return array
@@ -202,12 +203,16 @@ def _reduced(opened: Opened) -> Array:
         exact = _exact(opened)
         return (exact.astype(np.uint64) * 256 // (stored.top + 1)).astype(np.uint8)
     if stored.converts or stored.bits != 16 or image is None:
-        raise Refusal(f"has {stored.converts or stored.depth} in {stored.channels} channels: store it as .npy")
+        raise Refusal(
+            f"has {stored.converts or stored.depth} in {plural(stored.channels, 'channel')}: store it as .npy"
+        )
     array = np.asarray(image)  # pillow keeps the high byte of each sample
     if stored.channels == 2 and array.shape[2:] == (4,):
         array = array[:, :, [0, 3]]  # gray and alpha, which pillow reads as three equal colours and alpha
     if array.shape[2:] != (stored.channels,) or array.dtype != np.uint8:
-        raise Refusal(f"has {stored.channels} channels of {stored.depth}, which pillow does not give: store it as .npy")
+        raise Refusal(
+            f"has {plural(stored.channels, 'channel')} of {stored.depth}, which pillow does not give: store it as .npy"
+        )
     return array
 
 

@@ -15,6 +15,7 @@ from hangar.imaging.png import check_header
 from hangar.imaging.stored import Refusal, Stored
 from hangar.imaging.tiff import tiff_says
 from hangar.imaging.wanted import Wanted
+from hangar.wording import plural
 
 if TYPE_CHECKING:
     from PIL import Image
@@ -240,4 +241,4 @@ def _tiff_kind(file: IO[bytes]) -> str:
         stored = tiff_says(directory, 0, 0)
     except Exception:  # noqa: BLE001  garbage; there is another error to tell
         return "a TIFF"
-    return f"a TIFF of {stored.channels} channels of {stored.depth}"
+    return f"a TIFF of {plural(stored.channels, 'channel')} of {stored.depth}"

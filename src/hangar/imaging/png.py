@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import IO, Final
 
 from hangar.imaging.stored import Refusal
+from hangar.wording import plural
 
 __all__ = ["check_complete", "check_header"]
 
@@ -44,7 +45,7 @@ def check_complete(file: IO[bytes]) -> None:
         wanted += rows * (1 + -(-columns * bits // 8)) if columns > 0 and rows > 0 else 0
     found = sum(_inflated(file))
     if found < wanted:
-        raise Refusal(f"is truncated: its header needs {wanted:,} bytes of samples and it has {found:,}")
+        raise Refusal(f"is truncated: its header needs {plural(wanted, 'byte')} of samples and it has {found:,}")
 
 
 def _inflated(file: IO[bytes]) -> Iterator[int]:

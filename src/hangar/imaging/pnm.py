@@ -13,6 +13,7 @@ from typing import IO, Any, Final
 import numpy as np
 
 from hangar.imaging.stored import Refusal, Stored
+from hangar.wording import plural
 
 __all__ = ["is_pnm", "read_header", "read_samples"]
 
@@ -85,7 +86,7 @@ def read_samples(file: IO[bytes], stored: Stored, start: int) -> np.ndarray[Any,
 def _exactly(file: IO[bytes], size: int, dtype: Any) -> np.ndarray[Any, Any]:
     there = os.fstat(file.fileno()).st_size - file.tell()
     if there < size:
-        raise Refusal(f"is truncated: its header needs {size:,} bytes of samples and it has {max(0, there):,}")
+        raise Refusal(f"is truncated: its header needs {plural(size, 'byte')} of samples and it has {max(0, there):,}")
     return np.frombuffer(file.read(size), dtype)
 
 
@@ -94,9 +95,9 @@ def _plain(text: bytes, count: int, digits: bool) -> np.ndarray[Any, Any]:
     text = re.sub(rb"#[^\n\r]*", b" ", text)
     words = re.findall(rb"\S", text) if digits else text.split()
     if len(words) < count:
-        raise Refusal(f"is truncated: its header needs {count:,} samples and it has {len(words):,}")
+        raise Refusal(f"is truncated: its header needs {plural(count, 'sample')} and it has {len(words):,}")
     if len(words) > count:
-        raise Refusal(f"has more than the {count:,} samples of its header")
+        raise Refusal(f"has more than the {plural(count, 'sample')} of its header")
     if not all(word.isdigit() and len(word) < 6 for word in words):
         raise Refusal("has a sample that is not a number")
     return np.array(words, dtype=np.int64) if words else np.empty(0, np.int64)

@@ -21,6 +21,7 @@ from hangar.objects.node import BY_DIGEST, FIXED_INLINE, MIXED, NODE_VERSION, No
 from hangar.objects.samples import count_samples, sample_of
 from hangar.objects.split import cuts, marks
 from hangar.objects.store import NodeStore
+from hangar.wording import plural
 
 __all__ = [
     "NODES_AT_ONCE",
@@ -85,7 +86,7 @@ def build(store: NodeStore, form: TreeForm, keys: Sequence[bytes], cells: Sequen
 def check_batch(keys: Sequence[bytes], cells: Sequence[bytes | None] | Rows) -> None:
     """Raise InvalidInputError unless ``keys`` ascend, are within the length limit, and have one cell each."""
     if len(keys) != len(cells):
-        raise InvalidInputError(f"{len(cells)} entries for {len(keys)} keys")
+        raise InvalidInputError(f"{plural(len(cells), 'entry')} for {plural(len(keys), 'key')}")
     if as_ascending(keys) is None:
         raise InvalidInputError("the keys of a tree must be in ascending order, each only once")
 

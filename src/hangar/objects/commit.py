@@ -19,6 +19,7 @@ from hangar.digest import DIGEST_BYTES, Digest, record_digest
 from hangar.errors import CorruptionError, InvalidInputError, UnsupportedVersionError
 from hangar.objects.attributes import canonical_map, encode_attributes
 from hangar.objects.node import Root
+from hangar.wording import plural
 
 __all__ = ["COMMIT_VERSION", "FLAT", "NESTED", "ColumnEntry", "Commit", "column_id", "decode_commit", "tree_digest"]
 
@@ -203,9 +204,9 @@ def _column_problem(column: ColumnEntry) -> str | None:
     if column.layout not in (FLAT, NESTED):
         return f"column {column.name!r} has the unknown layout {column.layout}"
     if not (column.root is not None) <= column.samples <= column.entries <= _MOST_ENTRIES:
-        return f"column {column.name!r} cannot have {column.entries} entries and {column.samples} samples"
+        return f"column {column.name!r} cannot have {plural(column.entries, 'entry')} and {plural(column.samples, 'sample')}"
     if (column.root is None and column.entries) or (column.layout == FLAT and column.samples != column.entries):
-        return f"column {column.name!r} cannot have {column.entries} entries and {column.samples} samples"
+        return f"column {column.name!r} cannot have {plural(column.entries, 'entry')} and {plural(column.samples, 'sample')}"
     return None
 
 

@@ -22,6 +22,7 @@ import numpy.typing as npt
 from hangar import limits
 from hangar.digest import DIGEST_BYTES, Digest, digest_array
 from hangar.errors import CorruptionError, UnsupportedVersionError
+from hangar.wording import plural
 
 __all__ = [
     "BY_DIGEST",
@@ -249,7 +250,7 @@ def _problem(node: Node) -> str | None:
         return "a leaf has counts of children"
     if node.kind == MIXED:
         if len(node.sizes) != count or node.sizes.translate(None, _SIZES):
-            return f"the sizes {node.sizes[:8].hex()} do not match {count} entries"
+            return f"the sizes {node.sizes[:8].hex()} do not match {plural(count, 'entry')}"
         length = sum(node.sizes.translate(_TO_LENGTHS))
     elif node.kind == FIXED_INLINE:
         if len(node.sizes) != 1 or node.sizes[0] > limits.INLINE_FIXED_BYTES:
@@ -259,7 +260,11 @@ def _problem(node: Node) -> str | None:
         if node.sizes:
             return "a node of digests has sizes"
         length = count * DIGEST_BYTES
-    return None if len(node.refs) == length else f"it has {len(node.refs)} bytes of entries where {length} are expected"
+    return (
+        None
+        if len(node.refs) == length
+        else f"it has {plural(len(node.refs), 'byte')} of entries where {length} are expected"
+    )
 
 
 def _check_version(data: bytes) -> None:

@@ -27,6 +27,7 @@ from hangar.objects.gather import (
 from hangar.objects.node import Node, TreeForm
 from hangar.objects.samples import count_samples, distinct_samples
 from hangar.objects.store import NodeStore
+from hangar.wording import plural
 
 __all__ = [
     "leaves_at",
@@ -79,7 +80,7 @@ def select(store: NodeStore, root: bytes, position: int) -> tuple[bytes, bytes]:
 def _check_positions(top: Node, least: int, most: int) -> None:
     if least < 0 or most >= top.entries:
         position = least if least < 0 else most
-        raise InvalidInputError(f"position {position} is not among the {top.entries} entries")
+        raise InvalidInputError(f"position {position} is not among the {plural(top.entries, 'entry')}")
 
 
 def _miscounted(root: bytes) -> CorruptionError:
@@ -235,7 +236,7 @@ def select_sample(store: NodeStore, root: bytes, position: int) -> bytes:
     node = store.load(root)
     total = _samples_below(node)
     if not 0 <= position < total:
-        raise InvalidInputError(f"position {position} is not among the {total} samples")
+        raise InvalidInputError(f"position {position} is not among the {plural(total, 'sample')}")
     while node.level:
         index = bisect_right(node.sample_ends, position)
         position -= node.sample_ends[index] - node.samples[index]

@@ -16,6 +16,7 @@ from hangar.objects.gather import SEARCH_BATCH
 from hangar.objects.node import Node
 from hangar.objects.samples import count_samples, distinct_samples
 from hangar.objects.store import NodeStore
+from hangar.wording import plural
 
 __all__ = ["SampleEntries", "entries_of_samples", "select_samples"]
 
@@ -110,7 +111,7 @@ def select_samples(store: NodeStore, root: bytes, positions: Sequence[int]) -> l
     total = _samples_below(top)
     for position in positions:
         if not 0 <= position < total:
-            raise InvalidInputError(f"position {position} is not among the {total} samples")
+            raise InvalidInputError(f"position {position} is not among the {plural(total, 'sample')}")
     left = list(positions)
     nodes = [top] * len(left)
     for level in reversed(range(top.level)):

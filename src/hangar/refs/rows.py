@@ -10,6 +10,7 @@ import msgspec
 from hangar.digest import DIGEST_BYTES, Digest
 from hangar.errors import CorruptionError, InvalidInputError
 from hangar.names import check_name
+from hangar.wording import plural
 
 __all__ = [
     "BRANCHES",
@@ -167,5 +168,7 @@ def check_digest(digest: bytes | None, what: str) -> Digest | None:
     if digest is None:
         return None
     if len(digest) != DIGEST_BYTES:
-        raise CorruptionError(f"the row of {what} is damaged (a digest of {len(digest)} bytes): run `hangar fsck`")
+        raise CorruptionError(
+            f"the row of {what} is damaged (a digest of {plural(len(digest), 'byte')}): run `hangar fsck`"
+        )
     return Digest(digest)

@@ -19,6 +19,7 @@ import numpy.typing as npt
 from hangar.backends.hdf5.blosc import blosc_call, require_memory
 from hangar.backends.hdf5.structure import Filter
 from hangar.errors import CorruptionError
+from hangar.wording import plural
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -140,7 +141,9 @@ def decode(stored: Bytes, codec: int, shuffle: int, item_bytes: int, out: Bytes)
     """
     if codec == NONE:
         if len(stored) != len(out):
-            raise CorruptionError(f"an uncompressed chunk of {len(out)} bytes has {len(stored)} stored bytes")
+            raise CorruptionError(
+                f"an uncompressed chunk of {plural(len(out), 'byte')} has {plural(len(stored), 'stored byte')}"
+            )
         out[:] = stored
     elif codec <= _LAST_BLOSC:
         if is_unencoded(codec, len(stored), len(out)):
@@ -177,7 +180,7 @@ def _decode_blosc(stored: Bytes, out: Bytes) -> None:
         raise CorruptionError("a chunk is too short for a blosc frame")
     _version, _lz, _flags, _item, size, block, whole = _BLOSC_HEAD.unpack_from(stored.data)
     if (size, whole) != (len(out), len(stored)) or not 0 < block <= max(size, 1):
-        raise CorruptionError(f"a chunk of {len(out)} bytes has a blosc frame that says {size}")
+        raise CorruptionError(f"a chunk of {plural(len(out), 'byte')} has a blosc frame that says {size}")
     try:
         with blosc_call(_BLOSC_WORK * block) as blosc:
             blosc.decompress(stored, out)
@@ -194,7 +197,7 @@ def _inflate(stored: Bytes, out: Bytes) -> None:
     except zlib.error as error:
         raise CorruptionError(f"a chunk cannot be decoded: {error}") from None
     if len(data) != len(out) or not stream.eof or stream.unused_data:
-        raise CorruptionError(f"a chunk does not decode to its {len(out)} bytes")
+        raise CorruptionError(f"a chunk does not decode to its {plural(len(out), 'byte')}")
     out[:] = np.frombuffer(data, np.uint8)
 
 

@@ -23,6 +23,7 @@ from hangar.backends.raw import LARGE_BYTES, read_large
 from hangar.digest import Header
 from hangar.errors import CorruptionError
 from hangar.threads import cores, parallel_map, run_parallel
+from hangar.wording import plural
 
 __all__ = ["encoded_as", "frame_at", "read_into", "read_sample", "read_samples"]
 
@@ -114,7 +115,7 @@ def read_into(file: BlobFile, locations: Locations, header: Header, out: Rows) -
     size = out.shape[1]
     count = math.prod(header.shape)
     if size % max(count, 1) or bool(size) != bool(count):
-        raise CorruptionError(f"a blob in {file.path} does not have the expected {size} bytes")
+        raise CorruptionError(f"a blob in {file.path} does not have the expected {plural(size, 'byte')}")
     if not size:
         return
     tasks: list[DecodeTask] = []
@@ -124,7 +125,7 @@ def read_into(file: BlobFile, locations: Locations, header: Header, out: Rows) -
         content = frame.content
         whole = content.nbytes
         if content.item_bytes * count != size:
-            raise CorruptionError(f"a blob in {file.path} does not have the expected {size} bytes")
+            raise CorruptionError(f"a blob in {file.path} does not have the expected {plural(size, 'byte')}")
         wanted = [listed[at] for at in part]
         _check_range(frame, max(wanted), size)
         if size == whole:

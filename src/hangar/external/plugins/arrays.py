@@ -22,6 +22,7 @@ from hangar.external.base import normal_extension
 from hangar.external.fit import is_added
 from hangar.external.plugins._files import FilePlugin
 from hangar.external.safe_io import open_input
+from hangar.wording import plural
 
 __all__ = ["NumpyPlugin"]
 
@@ -102,11 +103,15 @@ def _read(file: IO[bytes], size: int, where: str) -> np.ndarray[Any, Any]:
         raise InvalidInputError(f"{where} has the impossible shape {shape}")
     needed = prod(int(extent) for extent in shape) * dtype.itemsize
     if needed > size:
-        raise InvalidInputError(f"{where} is truncated: its header declares {needed:,} bytes, the file has {size:,}")
+        raise InvalidInputError(
+            f"{where} is truncated: its header declares {plural(needed, 'byte')}, the file has {size:,}"
+        )
     flat = np.empty(prod(shape), dtype)
     got = _fill(file, flat.view(np.uint8).data if needed else memoryview(bytearray()))
     if got != needed:
-        raise InvalidInputError(f"{where} is truncated: its header declares {needed:,} bytes, {got:,} were read")
+        raise InvalidInputError(
+            f"{where} is truncated: its header declares {plural(needed, 'byte')}, {got:,} were read"
+        )
     return flat.reshape(shape, order="F" if fortran else "C")
 
 
