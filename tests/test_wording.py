@@ -10,7 +10,7 @@ from hangar.wording import plural
 
 @pytest.mark.parametrize(
     ("number", "noun", "text"),
-    [(0, "sample", "0 samples"), (1, "sample", "1 sample"), (1797, "sample", "1,797 samples"), (1, "entry", "1 entry"), (2, "entry", "2 entries")],
+    [(0, "sample", "0 samples"), (1, "sample", "1 sample"), (1797, "sample", "1,797 samples"), (1, "entry", "1 entry"), (2, "entry", "2 entries"), (2, "key", "2 keys")],
 )  # fmt: skip
 def test_a_number_with_its_noun(number: int, noun: str, text: str) -> None:
     assert plural(number, noun) == text

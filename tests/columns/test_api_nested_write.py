@@ -102,7 +102,7 @@ def test_write(column: NestedSampleWriter) -> None:
     column.write(iter([("z", "z")]), (part for part in stack[:1]))
     assert numbers(column["z", ...]) == {"z": 0}
     column.write([], [])
-    with pytest.raises(InvalidInputError, match="2 keys and 1 values"):
+    with pytest.raises(InvalidInputError, match="2 keys and 1 value"):
         column.write([("q", 1), ("q", 2)], [value(1)])
     for keys in ([1, 2], ["ab", "cd"], [(1, 2, 3), (1, 2)]):
         with pytest.raises(InvalidInputError, match="is a pair"):

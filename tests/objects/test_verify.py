@@ -131,7 +131,7 @@ def test_wrong_counts() -> None:
     top = store.load(root.digest)
     counts = [top.counts[0] + 1, top.counts[1] - 1, *top.counts[2:]]
     found = messages(list(verify(store, form, with_root(store, root, counts=counts))))
-    assert f"has {top.counts[0]} entries, not {top.counts[0] + 1}" in found
+    assert f"has {top.counts[0]:,} entries, not {top.counts[0] + 1:,}" in found
 
 
 def test_wrong_samples() -> None:

@@ -80,7 +80,7 @@ class TreeVerifier:
         if (found.entries, samples) != (root.entries, root.samples):
             yield Problem(
                 root.digest,
-                f"the tree has {plural(found.entries, 'entry')} and {plural(samples, 'sample')}, not {root.entries} and {root.samples}",
+                f"the tree has {plural(found.entries, 'entry')} and {plural(samples, 'sample')}, not {root.entries:,} and {root.samples:,}",
             )
 
     def _check(self, digest: Digest, ends_level: bool) -> Generator[Problem, None, _Subtree | None]:
@@ -156,9 +156,9 @@ def _disagreement(node: Node, index: int, found: _Subtree, above: bytes | None) 
     if above is not None and found.first <= above:
         return "begins before its predecessor ends"
     if found.entries != node.counts[index]:
-        return f"has {plural(found.entries, 'entry')}, not {node.counts[index]}"
+        return f"has {plural(found.entries, 'entry')}, not {node.counts[index]:,}"
     if node.samples:
         shared = above is not None and sample_of(above) == sample_of(found.first)
         if found.samples - shared != node.samples[index]:
-            return f"adds {plural(found.samples - shared, 'sample')}, not {node.samples[index]}"
+            return f"adds {plural(found.samples - shared, 'sample')}, not {node.samples[index]:,}"
     return None
