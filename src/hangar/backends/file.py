@@ -23,13 +23,14 @@ from hangar.digest import checksum
 from hangar.errors import CorruptionError, UnsupportedVersionError
 from hangar.wording import plural
 
-__all__ = ["FILE_HEADER_BYTES", "BlobFile", "Mapped", "decode_file_header", "encode_file_header"]
+__all__ = ["FILE_HEADER_BYTES", "MAX_OFFSET", "BlobFile", "Mapped", "decode_file_header", "encode_file_header"]
 
 _HEADER = struct.Struct("<8sII8s32sQ")
 _MAGIC = b"HANGARBF"
 _VERSION = 0
 FILE_HEADER_BYTES: Final = _HEADER.size
-_MAX_OFFSET = 2**62
+MAX_OFFSET: Final = 2**62
+"""Above every real file size: a larger offset is damage."""
 
 
 def encode_file_header(tag: str, file_id: int) -> bytes:
@@ -180,7 +181,7 @@ class BlobFile:
         """
         if not offsets.size:
             return self.need(0)
-        if int(offsets.max()) > _MAX_OFFSET:
+        if int(offsets.max()) > MAX_OFFSET:
             raise CorruptionError(f"a location points far beyond the end of blob file {self.path}")
         # Lengths have 56 bits, so the sums cannot wrap around.
         return self.need(int((offsets + lengths).max()))

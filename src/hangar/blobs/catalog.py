@@ -14,6 +14,7 @@ from typing import TypeVar
 import msgspec
 
 from hangar import _fs
+from hangar.backends.location import FILE_BITS
 from hangar.db import Database, ReadTransaction, WriteTransaction
 from hangar.db.tables import FILES, HEADERS, META
 from hangar.digest import Header
@@ -48,7 +49,6 @@ _RUN = b"r"
 _NEXT_ID = b"next file id"
 _REMOVED = b"removed file/"
 _ID_BYTES = 4
-_MAX_ID = 2**32 - 1
 _STRAY_FILES = 10_000
 
 
@@ -189,7 +189,7 @@ def free_ids(db: Database, directory: Path) -> Iterator[int]:
 
 def claim_ids(transaction: WriteTransaction, highest: int) -> None:
     """Mark all ids up to ``highest`` as used."""
-    if highest >= _MAX_ID:
+    if highest >= FILE_BITS:
         raise CorruptionError("the repository has used up its file ids")
     if highest >= first_free_id(transaction):
         transaction.put(META, _NEXT_ID, (highest + 1).to_bytes(_ID_BYTES, "big"))

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from hangar.backends.location import FILE_MASK, FILE_ROW, HEADER, LENGTH_MASK, OFFSET, STORED, Words
+from hangar.backends.location import FILE_MASK, FILE_ROW, HEADER, LENGTH_MASK, OFFSET, ROW_SHIFT, STORED, Words
 from hangar.backends.registry import is_installed, stored_backend
 from hangar.blobs.catalog import BlobFileRow, first_free_id, get_header, scan_blob_files, scan_runs
 from hangar.blobs.recorded import scan_recorded
@@ -59,7 +59,7 @@ def _of_file(file_id: int, row: BlobFileRow | None, words: Words) -> Iterator[st
     if (
         is_installed(row.tag)
         and stored_backend(row.tag).capabilities.raw
-        and bool((words[:, FILE_ROW] >> np.uint64(32)).any())
+        and bool((words[:, FILE_ROW] >> np.uint64(ROW_SHIFT)).any())
     ):
         yield f"blob file {file_id:08x} has no chunks, and a location names a row in one"
 

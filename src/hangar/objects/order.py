@@ -25,7 +25,7 @@ from hangar.objects.gather import (
     unsort,
 )
 from hangar.objects.node import Node, TreeForm
-from hangar.objects.samples import count_samples, distinct_samples
+from hangar.objects.samples import distinct_samples, samples_below
 from hangar.objects.store import NodeStore
 from hangar.wording import plural
 
@@ -234,7 +234,7 @@ def select_sample(store: NodeStore, root: bytes, position: int) -> bytes:
         The tree has no such position.
     """
     node = store.load(root)
-    total = _samples_below(node)
+    total = samples_below(node)
     if not 0 <= position < total:
         raise InvalidInputError(f"position {position} is not among the {plural(total, 'sample')}")
     while node.level:
@@ -243,12 +243,8 @@ def select_sample(store: NodeStore, root: bytes, position: int) -> bytes:
         counted = node.samples[index]
         node = load_child(store, node, index)
         # The child's own count includes a sample shared with its left sibling; the count in the parent does not.
-        position += _samples_below(node) - counted
+        position += samples_below(node) - counted
     samples = distinct_samples(node.keys)
     if position >= len(samples):
         raise _miscounted(root)
     return samples[position]
-
-
-def _samples_below(node: Node) -> int:
-    return sum(node.samples) if node.level else count_samples(node.keys)

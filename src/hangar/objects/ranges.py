@@ -14,7 +14,7 @@ from hangar.errors import CorruptionError, InvalidInputError
 from hangar.objects.descend import load_level
 from hangar.objects.gather import SEARCH_BATCH
 from hangar.objects.node import Node
-from hangar.objects.samples import count_samples, distinct_samples
+from hangar.objects.samples import distinct_samples, samples_below
 from hangar.objects.store import NodeStore
 from hangar.wording import plural
 
@@ -108,7 +108,7 @@ def select_samples(store: NodeStore, root: bytes, positions: Sequence[int]) -> l
         The tree has no such position.
     """
     top = store.load(root)
-    total = _samples_below(top)
+    total = samples_below(top)
     for position in positions:
         if not 0 <= position < total:
             raise InvalidInputError(f"position {position} is not among the {plural(total, 'sample')}")
@@ -117,7 +117,7 @@ def select_samples(store: NodeStore, root: bytes, positions: Sequence[int]) -> l
     for level in reversed(range(top.level)):
         chosen = [bisect_right(node.sample_ends, at) for node, at in zip(nodes, left, strict=True)]
         children = load_level(store, [node.child(at) for node, at in zip(nodes, chosen, strict=True)], level)
-        below = {id(child): _samples_below(child) for child in children}
+        below = {id(child): samples_below(child) for child in children}
         # A child's own count includes a sample that it shares with its left sibling; the count in the parent does not.
         left = [
             at - node.sample_ends[index] + below[id(child)]
@@ -129,7 +129,3 @@ def select_samples(store: NodeStore, root: bytes, positions: Sequence[int]) -> l
     if [] in found:
         raise CorruptionError(f"the tree of root {root.hex()} counts samples that are not there: run `hangar fsck`")
     return list(chain.from_iterable(found))
-
-
-def _samples_below(node: Node) -> int:
-    return sum(node.samples) if node.level else count_samples(node.keys)

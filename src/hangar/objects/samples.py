@@ -12,8 +12,9 @@ from collections.abc import Sequence
 from typing import Final
 
 from hangar.errors import CorruptionError
+from hangar.objects.node import Node
 
-__all__ = ["count_samples", "distinct_samples", "sample_of", "split_samples"]
+__all__ = ["count_samples", "distinct_samples", "sample_of", "samples_below", "split_samples"]
 
 _INT_TAG: Final = 0x10
 _STR_TAG: Final = 0x20
@@ -33,6 +34,11 @@ def sample_of(key: bytes) -> bytes:
     if not 0 < end < len(key):
         raise CorruptionError(f"key {key[:16].hex()} is not valid in a nested column")
     return key[:end]
+
+
+def samples_below(node: Node) -> int:
+    """Distinct samples below a node of a nested column, by the counts of its entries or, in a leaf, by its keys."""
+    return sum(node.samples) if node.level else count_samples(node.keys)
 
 
 def count_samples(keys: Sequence[bytes]) -> int:

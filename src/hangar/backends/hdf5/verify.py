@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-from typing import Final
-
 import numpy as np
 import numpy.typing as npt
 
-from hangar.backends.file import BlobFile
+from hangar.backends.file import MAX_OFFSET, BlobFile
 from hangar.backends.hdf5.codecs import Bytes
 from hangar.backends.hdf5.reading import frame_at
 from hangar.backends.location import LENGTH_MASK, OFFSET, STORED, Locations
@@ -15,8 +13,6 @@ from hangar.backends.raw import read_large
 from hangar.errors import CorruptionError
 
 __all__ = ["verify_chunks"]
-
-_MAX_OFFSET: Final = 2**62
 
 
 def verify_chunks(file: BlobFile, locations: Locations) -> npt.NDArray[np.bool_]:
@@ -35,7 +31,7 @@ def verify_chunks(file: BlobFile, locations: Locations) -> npt.NDArray[np.bool_]
 def _is_intact(file: BlobFile, offset: int, stored: int) -> bool:
     """Whether the frame of a location exists and the checksums of its chunks match."""
     try:
-        if offset > _MAX_OFFSET:
+        if offset > MAX_OFFSET:
             return False
         frame = frame_at(file, file.need(offset + (stored & LENGTH_MASK)), offset, stored)
         # Read, not taken from the map: touched pages of the map count as memory of the process.
