@@ -14,19 +14,7 @@ from hangar import Repository
 from hangar.checkout import WriterCheckout
 from hangar.columns import FlatSampleWriter
 from hangar.errors import ClosedError, LockedError
-
-
-@pytest.fixture
-def column(writer: WriterCheckout) -> FlatSampleWriter:
-    return writer.add_ndarray_column("x", (40,), np.uint8)
-
-
-def value(number: int) -> np.ndarray[Any, Any]:
-    return np.full(40, number, np.uint8)
-
-
-def numbers(column: Any) -> dict[Any, int]:
-    return {key: int(v[0]) for key, v in column.items()}
+from tests.checkout.samples import numbers, value
 
 
 def interrupt_once(monkeypatch: pytest.MonkeyPatch, owner: object, name: str, *, after: bool = False) -> None:

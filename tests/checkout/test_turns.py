@@ -8,7 +8,6 @@ import threading
 from collections.abc import Callable, Iterator
 from typing import Any
 
-import numpy as np
 import pytest
 
 from hangar import Repository
@@ -18,19 +17,7 @@ from hangar.checkout.turns import Statement
 from hangar.columns import FlatSampleWriter
 from hangar.errors import InvalidStateError
 from hangar.statements import FreshExit, Running, is_running
-
-
-@pytest.fixture
-def column(writer: WriterCheckout) -> FlatSampleWriter:
-    return writer.add_ndarray_column("x", (40,), np.uint8)
-
-
-def value(number: int) -> np.ndarray[Any, Any]:
-    return np.full(40, number, np.uint8)
-
-
-def numbers(column: Any) -> dict[Any, int]:
-    return {key: int(v[0]) for key, v in column.items()}
+from tests.checkout.samples import numbers, value
 
 
 @contextlib.contextmanager
