@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections import Counter
 from collections.abc import Callable
@@ -57,11 +58,15 @@ def events(function: Callable[[], Any]) -> Counter[str]:
     def note(frame: object, event: str, argument: object) -> None:
         seen[event] += 1
 
+    # A collection in between would run the finalizers of objects that other tests have left, and count their calls.
+    gc.collect()
+    gc.disable()
     sys.setprofile(note)
     try:
         function()
     finally:
         sys.setprofile(None)
+        gc.enable()
     return seen
 
 
