@@ -1,9 +1,7 @@
 from __future__ import annotations
 
-import sys
 import threading
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -15,6 +13,7 @@ from hangar.blobs.run import Run
 from hangar.digest import NDARRAY, Header, blob_digests, digest_array
 from hangar.errors import CorruptionError, InvalidInputError
 from tests.blobs.maker import IMAGE, UINT8, Bench, Rows, arrays, check_reads, images, mixed, names, texts
+from tests.counting import calls_of
 from tests.processes import in_child
 
 
@@ -196,17 +195,7 @@ def test_strided_digests_are_taken(bench: Bench) -> None:
 
 def calls(function: Callable[[], Any]) -> tuple[int, int]:
     """Interpreted calls, and all calls, that ``function`` makes."""
-    counts = {"call": 0, "c_call": 0}
-
-    def count(frame: FrameType, event: str, argument: object) -> None:
-        if event in counts:
-            counts[event] += 1
-
-    sys.setprofile(count)
-    try:
-        function()
-    finally:
-        sys.setprofile(None)
+    counts = calls_of(function)
     return counts["call"] - 1, counts["call"] + counts["c_call"] - 2
 
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import gc
-import sys
 from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
@@ -23,6 +21,7 @@ from hangar.objects.lookup import find_ints
 from hangar.objects.store import NodeStore
 from hangar.objects.walk import walk
 from hangar.schema.keys import encode_int_array
+from tests.counting import calls_of
 
 COUNT = 20_000
 SMALL, LARGE = 256, 2_048
@@ -53,21 +52,7 @@ def events(function: Callable[[], Any]) -> Counter[str]:
     """Calls that ``function`` makes once everything it needs is in memory: of Python functions, and of C functions."""
     function()
     function()
-    seen: Counter[str] = Counter()
-
-    def note(frame: object, event: str, argument: object) -> None:
-        seen[event] += 1
-
-    # A collection in between would run the finalizers of objects that other tests have left, and count their calls.
-    gc.collect()
-    gc.disable()
-    sys.setprofile(note)
-    try:
-        function()
-    finally:
-        sys.setprofile(None)
-        gc.enable()
-    return seen
+    return calls_of(function)
 
 
 def leaves_of(column: FlatSampleReader | NestedSampleReader, positions: npt.NDArray[np.int64]) -> int:

@@ -1,6 +1,5 @@
 from __future__ import annotations
 
-import sys
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +12,7 @@ from hypothesis import strategies as st
 from hangar.db import Database, ReadTransaction, Table, WriteTransaction
 from hangar.db.tables import LEASES, LOCATIONS, META, NODES, REFS, STAGING, TABLES
 from hangar.errors import CorruptionError, InvalidInputError, InvalidStateError
+from tests.counting import calls_of
 
 every_table = pytest.mark.parametrize("table", TABLES, ids=[table.name for table in TABLES])
 
@@ -248,18 +248,8 @@ def test_uncounted_tables_have_no_recorded_count(db: Database) -> None:
 
 
 def calls(function: Callable[[], object]) -> int:
-    number = 0
-
-    def count(_frame: object, event: str, _argument: object) -> None:
-        nonlocal number
-        number += event in ("call", "c_call")
-
-    sys.setprofile(count)
-    try:
-        function()
-    finally:
-        sys.setprofile(None)
-    return number
+    seen = calls_of(function)
+    return seen["call"] + seen["c_call"]
 
 
 @pytest.mark.parametrize("table", [NODES, LOCATIONS, LEASES], ids=lambda table: table.name)

@@ -3,10 +3,7 @@
 from __future__ import annotations
 
 import random
-import sys
-from collections import Counter
 from collections.abc import Callable
-from types import FrameType
 from typing import Any
 
 import numpy as np
@@ -34,6 +31,7 @@ from hangar.objects.read import (
 )
 from hangar.objects.samples import sample_of
 from hangar.objects.store import NodeStore
+from tests.counting import calls_of
 from tests.objects.memory import FORMS, MemoryDatabase, cell_of, int_key, memory_store, nested_key, text_key, write_out
 
 SIZES = [1, 10, 300, 20_000]
@@ -338,21 +336,6 @@ def test_counts_that_are_wrong_are_an_error_of_ours() -> None:
 
 
 # ---------------------------------------------------------------------- calls
-
-
-def calls_of(function: Callable[[], Any]) -> Counter[str]:
-    """The events of sys.setprofile while ``function`` runs: ``call`` of Python functions, ``c_call`` of others."""
-    events: Counter[str] = Counter()
-
-    def count(frame: FrameType, event: str, argument: Any) -> None:
-        events[event] += 1
-
-    sys.setprofile(count)
-    try:
-        function()
-    finally:
-        sys.setprofile(None)
-    return events
 
 
 @pytest.fixture(scope="module")
