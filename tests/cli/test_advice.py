@@ -405,7 +405,7 @@ SCENARIOS: Final[dict[str, dict[str, Scenario]]] = {
     "initialize.py": {"hangar status": init_again, "hangar init --overwrite": init_again},
     "lock.py": {"hangar writer-lock --force-release": locked},
     "refs/store.py": {"hangar log {}": moved_ref},
-    "repository.py": {"hangar init": no_repository},
+    "repository/base.py": {"hangar init": no_repository},
     "revisions.py": dict.fromkeys(("hangar branch list", "hangar log"), unknown_revision),
 }
 NO_PROPOSALS: Final = {

@@ -21,7 +21,7 @@ CORE = (
     "statements.py",
     "lock.py",
     "stores.py",
-    "repository.py",
+    "repository/",
     "convert.py",
     "staging/",
     "refs/",
