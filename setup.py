@@ -12,7 +12,7 @@ setup(
         Extension(
             "hangar._kernel",
             ["src/hangar/_kernel.c"],
-            depends=["src/hangar/_kernel_lanes.h"],
+            depends=["src/hangar/_kernel_lanes.h", "src/hangar/_widths.h"],
             extra_compile_args=["-O3", "-pthread"],
             extra_link_args=["-pthread"],
             optional=True,
@@ -20,7 +20,7 @@ setup(
         Extension(
             "hangar._gather",
             ["src/hangar/_gather.c"],
-            depends=["src/hangar/_gather_lanes.h"],
+            depends=["src/hangar/_gather_lanes.h", "src/hangar/_widths.h"],
             extra_compile_args=["-O3"],
             optional=True,
         ),

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,7 @@ import numpy as np
 import pytest
 
 from hangar import Repository, threads
-from hangar.threads import Pipeline, Task, both, cores, parallel_map, run_parallel, threads_for
+from hangar.threads import Pipeline, Task, cores, parallel_map, run_parallel, start_thread, threads_for
 
 
 @pytest.fixture(params=["threads", "no thread can be started", "the third cannot be started"])
@@ -33,6 +34,19 @@ def _threads(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) ->
         start(thread)
 
     monkeypatch.setattr(threading.Thread, "start", limited)
+
+
+def both(waiting: Callable[[], Any], computing: Callable[[], Any]) -> tuple[Any, Any]:
+    """Run ``waiting`` on a thread while the caller computes, as a writer does with a batch."""
+    task = Task(waiting)
+    try:
+        started = start_thread(task.run, "hangar-write") is not None
+        computed = computing()
+        return task.result(wait=started), computed
+    finally:
+        task.settle()
+        if task._error is not None:
+            raise task._error
 
 
 def test_both_are_done_at_once() -> None:

@@ -227,18 +227,7 @@ static const width WIDTHS[] = {
 #endif
     {"portable", hash_long, copy_long},
 };
-static int chosen = (int)(sizeof WIDTHS / sizeof *WIDTHS) - 1; /* portable, until the module has detected the processor */
-
-static int supported(const char *name)
-{
-#if defined(__x86_64__)
-    if (!strcmp(name, "avx512f"))
-        return __builtin_cpu_supports("avx512f");
-    if (!strcmp(name, "avx2"))
-        return __builtin_cpu_supports("avx2");
-#endif
-    return !strcmp(name, "portable");
-}
+#include "_widths.h"
 
 /* State of the hash function for one seed: the seed, and for long inputs the secret derived from it. */
 typedef struct {
@@ -426,37 +415,6 @@ static PyObject *checksums(PyObject *module, PyObject *args)
     return PyErr_Occurred() ? NULL : Py_NewRef(Py_None);
 }
 
-static PyObject *choose(PyObject *module, PyObject *name)
-{
-    const char *wanted = PyUnicode_AsUTF8(name);
-    (void)module;
-    if (!wanted)
-        return NULL;
-    for (size_t i = 0; i < sizeof WIDTHS / sizeof *WIDTHS; i++)
-        if (!strcmp(WIDTHS[i].name, wanted) && supported(wanted)) {
-            chosen = (int)i;
-            Py_RETURN_NONE;
-        }
-    PyErr_Format(PyExc_ValueError, "this processor has no '%s'", wanted);
-    return NULL;
-}
-
-static PyObject *widths(PyObject *module, PyObject *unused)
-{
-    PyObject *names = PyList_New(0);
-    (void)module;
-    (void)unused;
-    for (size_t i = 0; names && i < sizeof WIDTHS / sizeof *WIDTHS; i++) {
-        if (!supported(WIDTHS[i].name))
-            continue;
-        PyObject *name = PyUnicode_FromString(WIDTHS[i].name);
-        if (!name || PyList_Append(names, name))
-            Py_CLEAR(names);
-        Py_XDECREF(name);
-    }
-    return names;
-}
-
 static PyMethodDef METHODS[] = {
     {"gather", gather, METH_VARARGS,
      "gather(source, offsets, checks, out, seed)\n--\n\nCopy samples; the index of the first that is not as its checksum says, or -1."},
@@ -464,8 +422,7 @@ static PyMethodDef METHODS[] = {
      "gather_table(source, offsets, checks, positions, count, out, seed)\n--\n\nAs gather, of some entries of an offset table, or of "
      "those from a position on."},
     {"checksums", checksums, METH_VARARGS, "checksums(rows, sums, seed)\n--\n\nChecksums of the rows of a contiguous array."},
-    {"widths", widths, METH_NOARGS, "widths()\n--\n\nWhat this processor can use, widest first."},
-    {"choose", choose, METH_O, "choose(name)\n--\n\nUse one of `widths()`; for tests."},
+    WIDTH_METHODS,
     {NULL, NULL, 0, NULL},
 };
 
@@ -475,10 +432,6 @@ static struct PyModuleDef MODULE = {PyModuleDef_HEAD_INIT, .m_name = "hangar._ga
 
 PyMODINIT_FUNC PyInit__gather(void)
 {
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-#endif
-    for (chosen = 0; !supported(WIDTHS[chosen].name); chosen++)
-        ;
+    detect_width();
     return PyModule_Create(&MODULE);
 }

@@ -83,18 +83,7 @@ static const width WIDTHS[] = {
 #endif
     {"portable", 4, hash_4},
 };
-static int chosen = (int)(sizeof WIDTHS / sizeof *WIDTHS) - 1; /* portable, until the module has detected the processor */
-
-static int supported(const char *name)
-{
-#if defined(__x86_64__)
-    if (!strcmp(name, "avx512f"))
-        return __builtin_cpu_supports("avx512f");
-    if (!strcmp(name, "avx2"))
-        return __builtin_cpu_supports("avx2");
-#endif
-    return !strcmp(name, "portable");
-}
+#include "_widths.h"
 
 typedef struct {
     const uint8_t *data;
@@ -318,43 +307,11 @@ done:
     return Py_BuildValue("(NN)", result, left);
 }
 
-static PyObject *choose(PyObject *module, PyObject *name)
-{
-    const char *wanted = PyUnicode_AsUTF8(name);
-    (void)module;
-    if (!wanted)
-        return NULL;
-    for (size_t i = 0; i < sizeof WIDTHS / sizeof *WIDTHS; i++)
-        if (!strcmp(WIDTHS[i].name, wanted) && supported(wanted)) {
-            chosen = (int)i;
-            Py_RETURN_NONE;
-        }
-    PyErr_Format(PyExc_ValueError, "this processor has no '%s'", wanted);
-    return NULL;
-}
-
-static PyObject *widths(PyObject *module, PyObject *unused)
-{
-    PyObject *names = PyList_New(0);
-    (void)module;
-    (void)unused;
-    for (size_t i = 0; names && i < sizeof WIDTHS / sizeof *WIDTHS; i++) {
-        if (!supported(WIDTHS[i].name))
-            continue;
-        PyObject *name = PyUnicode_FromString(WIDTHS[i].name);
-        if (!name || PyList_Append(names, name))
-            Py_CLEAR(names);
-        Py_XDECREF(name);
-    }
-    return names;
-}
-
 static PyMethodDef METHODS[] = {
     {"hash_rows", hash_rows, METH_VARARGS, "hash_rows(key, rows, digests, threads)\n--\n\nDigests of equally long rows."},
     {"hash_list", hash_list, METH_VARARGS,
      "hash_list(key, inputs, threads)\n--\n\nDigests of bytes objects, joined, and the positions of those that are too long."},
-    {"widths", widths, METH_NOARGS, "widths()\n--\n\nWhat this processor can use, widest first."},
-    {"choose", choose, METH_O, "choose(name)\n--\n\nUse one of `widths()`; for tests."},
+    WIDTH_METHODS,
     {NULL, NULL, 0, NULL},
 };
 
@@ -364,11 +321,7 @@ static struct PyModuleDef MODULE = {
 
 PyMODINIT_FUNC PyInit__kernel(void)
 {
-#if defined(__x86_64__)
-    __builtin_cpu_init();
-#endif
-    for (chosen = 0; !supported(WIDTHS[chosen].name); chosen++)
-        ;
+    detect_width();
     PyObject *module = PyModule_Create(&MODULE);
     if (module && PyModule_AddIntConstant(module, "MAX_BYTES", MAX_BYTES))
         Py_CLEAR(module);

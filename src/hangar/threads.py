@@ -15,7 +15,7 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Final, Generic, TypeVar
 
-__all__ = ["Pipeline", "Task", "both", "cores", "parallel_map", "run_parallel", "start_thread", "threads_for"]
+__all__ = ["Pipeline", "Task", "cores", "parallel_map", "run_parallel", "start_thread", "threads_for"]
 
 MAX_CORES: Final = 16
 """Maximum number of cores that one call uses."""
@@ -92,23 +92,6 @@ class Task(Generic[R]):
                 interrupt = error
         if interrupt is not None:
             raise interrupt
-
-
-def both(waiting: Callable[[], T], computing: Callable[[], R], name: str = "hangar-write") -> tuple[T, R]:
-    """Run an I/O-bound call on a background thread while the caller computes; return when both are over.
-
-    An error of either is raised after both are over; if both fail, the error of ``waiting``. An interrupt waits for
-    both too, because a write that continues in the background would collide with the next write to the same file.
-    """
-    task = Task(waiting)
-    try:
-        started = start_thread(task.run, name) is not None
-        computed = computing()
-        return task.result(wait=started), computed
-    finally:
-        task.settle()
-        if task._error is not None:
-            raise task._error
 
 
 def run_parallel(works: list[Callable[[], None]], name: str = "hangar-decode") -> None:
