@@ -17,6 +17,7 @@ says what happened, to which thing, and what to do next. The class tree, with ex
     │   ├── SampleNotFoundError (KeyError)             3
     │   ├── AttributeNotFoundError (KeyError)          3   no attribute of this key
     │   ├── PositionNotFoundError (IndexError)         3
+    │   ├── PurgedError                                3   the data was erased on purpose, for good
     │   └── RemoteNotFoundError (KeyError, ValueError) 3
     ├── ConflictError                                  4
     │   ├── RepositoryExistsError (OSError)            4
@@ -73,6 +74,7 @@ __all__ = [
     "PathNotDirectoryError",
     "PathNotFoundError",
     "PositionNotFoundError",
+    "PurgedError",
     "RemoteNotFoundError",
     "RepairedWarning",
     "RepositoryExistsError",
@@ -144,6 +146,10 @@ class AttributeNotFoundError(NotFoundError, KeyError):
 
 class PositionNotFoundError(NotFoundError, IndexError):
     """A column has no sample at this position."""
+
+
+class PurgedError(NotFoundError):
+    """The data was erased on purpose and for good: it cannot be read, nor stored again until its tombstone is lifted."""
 
 
 class RemoteNotFoundError(NotFoundError, KeyError, ValueError):

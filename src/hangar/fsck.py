@@ -18,11 +18,12 @@ from hangar import _fs
 from hangar.backends import Locations
 from hangar.blobs.catalog import RUN_DIRECTORY
 from hangar.blobs.index import Digests
+from hangar.blobs.tombstones import Tombstone, find_tombstones
 from hangar.blobs.verify import Damage, missing_backends, surplus, verify_blobs, verify_files
 from hangar.blobs.verify_records import verify_locations
 from hangar.db.opening import DATABASE_LOCK
 from hangar.db.tables import TABLES
-from hangar.digest import Digest
+from hangar.digest import Digest, digest_list
 from hangar.errors import NOT_DAMAGE, CorruptionError, HangarError, ResourceLimitError
 from hangar.history.roots import LiveRoots, live_roots
 from hangar.lock import lock_problem
@@ -72,6 +73,7 @@ class FsckReport:
     notes
         Observations that are not errors. ``rollback``: the database is older than its files. ``kept``: it was, and somebody
         went on writing. ``surplus``: bytes on disk that the database does not know, from an unfinished batch or a rollback.
+        ``purged``: a blob that was erased on purpose.
     unchecked
         Data that could not be checked because a package is missing.
     """
@@ -140,6 +142,7 @@ class _Check:
         self._unchecked: dict[str, None] = {}
         self._damaged_runs: list[str] = []
         self._blobs = 0
+        self._purged: dict[bytes, Tombstone] = {}
 
     def run(self, data: bool, progress: Progress) -> FsckReport:
         """Check everything."""
@@ -288,9 +291,17 @@ class _Check:
             self._try("node", lambda: self._long_enough(digests[known], schema.inline_bytes, where))
         # If a run is damaged, missing locations are a consequence of that.
         file = self._damaged_runs[0] if len(self._damaged_runs) == 1 else ""
-        for lost in digests[~known]:
+        for lost in self._not_purged(digests[~known]):
             detail = f"{where}: it has no known location, and no remote has promised it"
-            self._found("blob", detail, lost.tobytes().hex(), file)
+            self._found("blob", detail, lost.hex(), file)
+
+    def _not_purged(self, absent: Digests) -> list[Digest]:
+        """Those of some blobs without a location that were not purged."""
+        names = digest_list(absent)
+        if names:
+            with self._stores.db.read() as transaction:
+                self._purged.update(find_tombstones(transaction, names))
+        return [digest for digest in names if digest not in self._purged]
 
     def _long_enough(self, digests: Digests, inline_bytes: int, where: str) -> None:
         """Check that no blob is short enough to be inline: otherwise equal content could have two different roots."""
@@ -338,7 +349,8 @@ class _Check:
 
     def _notes(self) -> tuple[Problem, ...]:
         bytes_left = tuple(Problem("surplus", "", found.file, found.detail) for found in surplus(self._stores.blobs))
-        return (*self._rollback(), *bytes_left)
+        purged = (Problem("purged", digest.hex(), "", str(self._purged[digest])) for digest in sorted(self._purged))
+        return (*self._rollback(), *bytes_left, *purged)
 
     def _rollback(self) -> Iterator[Problem]:
         """That the database is older than its files, or once was."""

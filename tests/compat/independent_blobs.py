@@ -5,6 +5,7 @@ from __future__ import annotations
 import struct
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from blake3 import blake3
 from xxhash import xxh3_64_intdigest
@@ -23,6 +24,22 @@ class Value:
     dtype: int
     shape: tuple[int, ...]
     data: bytes
+
+
+PURGED = -1
+
+
+@dataclass(frozen=True)
+class Purged:
+    """A tombstone: who erased a blob, when and why."""
+
+    name: str
+    email: str
+    time_ns: int
+    tz: int
+    reason: str
+    samples: list[list[Any]]
+    accepted: bool
 
 
 class Blobs:
@@ -49,6 +66,8 @@ class Blobs:
         require(max([0, *self._files, *self.runs]) < next_id, "a file has an id that was never given")
         for digest, location in tables["locations"].items():
             self.locations.setdefault(digest, []).append(location)
+        self.purged = {digest: Purged(*decode(row, "a tombstone")) for digest, row in tables["tombstones"].items()}
+        require(not self.locations.keys() & self.purged.keys(), "a purged blob has a location")
         for digest in self.locations:
             self.read(digest)
 
@@ -71,7 +90,9 @@ class Blobs:
             self.locations.setdefault(digest, []).append(struct.pack("<5Q", offset, check, *words))
 
     def read(self, digest: bytes) -> Value:
-        """The blob of this digest, as each of its locations gives it."""
+        """The blob of this digest, as each of its locations gives it; of kind :data:`PURGED` where its bytes were erased."""
+        if digest in self.purged and self.purged[digest].accepted:
+            return Value(PURGED, 0, (), digest)
         require(digest in self.locations, f"blob {digest.hex()} has no location")
         found = {self._read_at(digest, location) for location in self.locations[digest]}
         require(len(found) == 1, f"the locations of {digest.hex()} differ")

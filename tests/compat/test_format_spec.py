@@ -18,6 +18,7 @@ from hangar.backends.hdf5.frames import LISTING, RAGGED, ROWS, SHAPES
 from hangar.backends.registry import backend_tags, get_backend
 from hangar.blobs.catalog import BlobFileRow, RunRow
 from hangar.blobs.merging import TABLE_ROWS
+from hangar.blobs.tombstones import Tombstone
 from hangar.db import format as format_file
 from hangar.db.tables import TABLES
 from hangar.objects import attributes, commit, graph, node
@@ -93,6 +94,7 @@ RECORDS: dict[str, type[msgspec.Struct]] = {
     "staging-column": staged_rows.ColumnRow,
     "blob-file-row": BlobFileRow,
     "run-row": RunRow,
+    "tombstone": Tombstone,
 }
 VALUES: dict[str, Any] = {
     "int": 1,
@@ -102,6 +104,7 @@ VALUES: dict[str, Any] = {
     "map": {},
     "array of int": [1, 1, 1],
     "array of bytes": [b"a"],
+    "array of samples": [["a", 1], ["a", "b", 1]],
     "array of columns": [["a", b"a", b"a", None, 0, None, 0, 0]],
     "annotation": ["a", "a", "a", 1, 1],
     "column": ["a", b"a", b"a", None, 0, None, 0, 0],

@@ -27,8 +27,9 @@ from hangar.backends.raw import LARGE_BYTES
 from hangar.blobs.index import Digests, Mask, Sought
 from hangar.blobs.locator import Located
 from hangar.blobs.reader import STALE, BlobReader
-from hangar.digest import DIGEST_BYTES, NDARRAY, Header, digest_array
-from hangar.errors import CorruptionError, InvalidInputError
+from hangar.blobs.tombstones import find_tombstones, purged_error
+from hangar.digest import DIGEST_BYTES, NDARRAY, Header, digest_array, digest_list
+from hangar.errors import CorruptionError, InvalidInputError, PurgedError
 
 __all__ = ["BlobStore"]
 
@@ -137,6 +138,8 @@ class BlobStore(BlobReader):
         ------
         CorruptionError
             A blob is missing, damaged, or has another header; the message names digest and file.
+        PurgedError
+            A blob was purged; the message names its sample.
         """
         digests = _checked_digests(digests)
         count = digests.shape[0]
@@ -162,6 +165,8 @@ class BlobStore(BlobReader):
         ------
         CorruptionError
             A blob is missing or damaged; the message names digest and file.
+        PurgedError
+            A blob was purged; the message names its sample.
         """
         if not digests:
             return []
@@ -206,8 +211,17 @@ class BlobStore(BlobReader):
         """Locations of blobs; raises if a blob has none."""
         words, missing = self.locator.locate(Sought.of(digests))
         if missing.size:
-            raise self.lost(digests[missing[0]].tobytes())
+            raise self._absent(digests[missing])
         return words
+
+    def _absent(self, digests: Digests) -> CorruptionError | PurgedError:
+        """Error for blobs without a location: they are lost, or were purged."""
+        self.db.require_in_place()
+        names = digest_list(digests)
+        with self.db.read() as transaction:
+            purged = find_tombstones(transaction, names)
+        lost = next((digest for digest in names if digest not in purged), None)
+        return purged_error(purged) if lost is None else self.lost(lost)
 
     def _again(self, read: Callable[[Words], _T], digests: Digests) -> _T:
         """Read again, after dropping all caches and looking up the locations again."""

@@ -26,9 +26,11 @@ from hangar.blobs.intact import check_intact
 from hangar.blobs.location_update import LocationUpdate
 from hangar.blobs.ownership import FileOwner
 from hangar.blobs.store import BlobStore
+from hangar.blobs.tombstones import refuse_purged
 from hangar.blobs.unpublished import Buffered, UnpublishedBlobs
 from hangar.db import WriteTransaction
-from hangar.digest import DIGEST_BYTES, Header, digest_array
+from hangar.db.tables import TOMBSTONES
+from hangar.digest import DIGEST_BYTES, Header, digest_array, digest_list
 from hangar.errors import HangarError, InvalidInputError, InvalidStateError, RepairedWarning, StorageError, warn_caller
 from hangar.publishing import OutdatedError
 from hangar.threads import Task, start_thread
@@ -97,6 +99,9 @@ class BlobWriter:
         # Why every further write is refused, None while the writer works.
         self._failure: str | None = None
         self._stored_header_ids: set[int] = set()
+        # Purging takes the writer lock. A writer without the lock is checked by the transaction that publishes.
+        with store.db.read() as transaction:
+            self._tombstones = transaction.count(TOMBSTONES) > 0
 
     # ------------------------------------------------------------------ adding
 
@@ -159,6 +164,8 @@ class BlobWriter:
         ------
         DiskFullError, StorageError
             None of the blobs was added.
+        PurgedError
+            One of the blobs was purged. None was added.
         """
         if (
             rows.dtype != np.uint8
@@ -232,6 +239,7 @@ class BlobWriter:
         if size >= _LARGE_BYTES:
             self.add_list(tag, header, [buffer], [digest], options)
             return
+        self._refuse_purged([digest])
         self._begin_adding()
         unpublished.buffers[digest] = Buffered(tag, options, header, bytes(buffer))
         unpublished.buffered_bytes += size
@@ -280,6 +288,8 @@ class BlobWriter:
 
     def _select_new(self, digests: Digests, again: bool) -> tuple[Positions, Sought]:
         """Positions of the blobs that must be stored, sorted by digest, and their digests."""
+        if self._tombstones:
+            self._refuse_purged(digest_list(digests))
         order, sought, skipped = sort_digests(digests)
         if again:
             self._replaces = True
@@ -289,6 +299,11 @@ class BlobWriter:
             return order, sought
         left = np.flatnonzero(~skipped)
         return order.take(left), sought.take(left)
+
+    def _refuse_purged(self, digests: Sequence[bytes]) -> None:
+        if self._tombstones:
+            with self._store.db.read() as transaction:
+                refuse_purged(transaction, digests)
 
     def _stored(self, sought: Sought, repeats: Mask) -> Mask:
         """Mask of the blobs that need not be stored: unpublished ones, and those that their location holds intact."""
@@ -396,6 +411,8 @@ class BlobWriter:
             The lock was taken over.
         InvalidStateError
             ``prepare`` was not called, or blobs were added after it.
+        PurgedError
+            One of the blobs was purged since it was added.
         OutdatedError
             The rows or runs that it replaces have changed since ``prepare``: call ``prepare`` again.
         """
@@ -403,6 +420,8 @@ class BlobWriter:
         if update is None:
             raise InvalidStateError("blobs were added that are not prepared for publishing")
         self._owner.check(transaction)
+        if transaction.count(TOMBSTONES):
+            refuse_purged(transaction, digest_list(self.unpublished.merged().digests()))
         self._outcome_unknown = True
         self._appender.record(transaction)
         try:

@@ -37,7 +37,7 @@ def command(state: State, ctx: click.Context, data: bool, as_json: bool) -> None
 
     Nothing is changed. The exit code is 6 if there is a problem.
 
-    JSON: problems (kind, digest, file, detail), notes (kind, file, detail), commits, nodes, blobs (how many were
+    JSON: problems (kind, digest, file, detail), notes (kind, digest, file, detail), commits, nodes, blobs (how many were
     checked), data, unchecked (columns that need a package that is not installed).
     """
     report = state.repository.fsck(data=data)
@@ -48,7 +48,10 @@ def command(state: State, ctx: click.Context, data: bool, as_json: bool) -> None
                     {"kind": one.kind, "digest": one.digest, "file": one.file, "detail": one.detail}
                     for one in report.problems
                 ],
-                "notes": [{"kind": one.kind, "file": one.file, "detail": one.detail} for one in report.notes],
+                "notes": [
+                    {"kind": one.kind, "digest": one.digest, "file": one.file, "detail": one.detail}
+                    for one in report.notes
+                ],
                 "commits": report.commits,
                 "nodes": report.nodes,
                 "blobs": report.blobs,
@@ -63,7 +66,10 @@ def command(state: State, ctx: click.Context, data: bool, as_json: bool) -> None
             echo(f"{style('not checked', 'yellow')}: {visible(one)}")
         checked = ", ".join(plural(getattr(report, noun + "s"), noun) for noun in ("commit", "node", "blob"))
         for note in report.notes[:_MOST_SHOWN]:
-            echo(f"{style('note', 'yellow')} {visible(note.file)}: {visible(note.detail)}")
+            what = note.file or f"blob {note.digest[:SHORT_DIGEST]}"
+            echo(f"{style('note', 'yellow')} {visible(what)}: {visible(note.detail)}")
+        if len(report.notes) > _MOST_SHOWN:
+            echo(f"{style('note', 'yellow')}: and {len(report.notes) - _MOST_SHOWN:,} more; --json lists all")
         if report.notes and all(note.kind == "surplus" for note in report.notes):
             echo(_SURPLUS)
         extra = "" if data else "; --data reads every blob too"
