@@ -19,6 +19,7 @@ from hangar.diff.compare import (
 from hangar.diff.results import (
     AttributeChange,
     AttributeChanges,
+    AttributeConflict,
     Change,
     ChangeCounts,
     ChangeKind,
@@ -37,6 +38,7 @@ from hangar.diff.user import WriterUserDiff
 __all__ = [
     "AttributeChange",
     "AttributeChanges",
+    "AttributeConflict",
     "Change",
     "ChangeCounts",
     "ChangeKind",

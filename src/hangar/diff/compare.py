@@ -29,7 +29,7 @@ from hangar.objects.scan import leaves
 from hangar.objects.store import NodeStore
 from hangar.schema.keys import decode_keys, split_nested_key
 
-__all__ = ["ColumnPair", "attribute_changes", "changes", "compare", "count_pair", "pair_columns"]
+__all__ = ["ColumnPair", "attribute_changes", "changes", "compare", "count_pair", "data_keys", "pair_columns"]
 
 _BATCH: Final = 256
 """Number of changes that a stream decodes together."""
@@ -70,7 +70,7 @@ def changes(store: NodeStore, columns_a: Sequence[ColumnEntry], columns_b: Seque
     for pair in pair_columns(columns_a, columns_b):
         walk = _walk(store, pair)
         while batch := list(islice(walk, _BATCH)):
-            keys = _data_keys(pair, [key for key, _, _ in batch])
+            keys = data_keys(pair, [key for key, _, _ in batch])
             for key, (_, a, b) in zip(keys, batch, strict=True):
                 yield Change(pair.entry.name, "added" if a is None else "deleted" if b is None else "mutated", key)
 
@@ -114,7 +114,7 @@ def compare(
     for pair in pair_columns(columns_a, columns_b):
         (before, after), entry = pair, pair.entry
         for one, keys in _changed_keys(store, pair).items():
-            samples[one] += _data_keys(pair, keys)
+            samples[one] += data_keys(pair, keys)
         kind: ChangeKind = "added" if before is None else "deleted" if after is None else "mutated"
         if before is None or after is None or before.schema != after.schema:
             key = ColumnSchemaKey(entry.name, "nested" if entry.layout == NESTED else "flat")
@@ -145,7 +145,7 @@ def _changed_keys(store: NodeStore, pair: ColumnPair) -> dict[ChangeKind, list[b
     return keys
 
 
-def _data_keys(pair: ColumnPair, encoded: Sequence[bytes]) -> list[DataKey]:
+def data_keys(pair: ColumnPair, encoded: Sequence[bytes]) -> list[DataKey]:
     """Decode keys into the form that users see."""
     name = pair.entry.name
     if pair.entry.layout == NESTED:

@@ -10,6 +10,7 @@ from hangar.names import SampleKey
 __all__ = [
     "AttributeChange",
     "AttributeChanges",
+    "AttributeConflict",
     "Change",
     "ChangeCounts",
     "ChangeKind",
@@ -174,8 +175,28 @@ class DiffOut(_DiffFields):
     __hash__ = _DiffFields.__hash__
 
 
-class Conflicts(NamedTuple):
+class AttributeConflict(NamedTuple):
+    """The three values of an attribute that both sides changed differently; None if it does not exist there."""
+
+    base: Any
+    ours: Any
+    theirs: Any
+
+
+class _ConflictFields(NamedTuple):
+    t1: Changes
+    t21: Changes
+    t22: Changes
+    t3: Changes
+    conflict: bool
+
+
+class Conflicts(_ConflictFields):
     """Conflicts of a merge: changes that cannot be merged automatically.
+
+    A tuple of four :class:`Changes` and a bool; attributes are an additional property. A column in ``schema`` is in
+    conflict as a whole: it was deleted on one side and changed on the other, it was renamed to two names, one name
+    has two columns, or its schemas cannot be merged.
 
     Attributes
     ----------
@@ -189,17 +210,53 @@ class Conflicts(NamedTuple):
         Whether there are any conflicts.
     """
 
-    t1: Changes
-    t21: Changes
-    t22: Changes
-    t3: Changes
-    conflict: bool
+    _attributes: dict[str | None, dict[str, AttributeConflict]] = {}  # noqa: RUF012 - never changed, and no field
+
+    def __new__(
+        cls,
+        t1: Changes,
+        t21: Changes,
+        t22: Changes,
+        t3: Changes,
+        conflict: bool | None = None,
+        *,
+        attributes: dict[str | None, dict[str, AttributeConflict]] | None = None,
+    ) -> Conflicts:
+        """Make the tuple; by default ``conflict`` is whether there is something in the others."""
+        if conflict is None:
+            conflict = bool(attributes) or any(bool(part) for changes in (t1, t21, t22, t3) for part in changes)
+        made = super().__new__(cls, t1, t21, t22, t3, conflict)
+        made._attributes = attributes or {}
+        return made
+
+    @property
+    def attributes(self) -> dict[str | None, dict[str, AttributeConflict]]:
+        """Conflicts of attributes by column (None: the commit itself) and key."""
+        return self._attributes
 
     @classmethod
     def none(cls) -> Conflicts:
         """No conflict."""
         t1, t21, t22, t3 = (Changes({}, ()) for _ in range(4))
-        return cls(t1, t21, t22, t3, conflict=False)
+        return cls(t1, t21, t22, t3)
+
+    def total(self) -> int:
+        """Number of conflicts: samples, columns and attributes."""
+        found = sum(len(part) for changes in (self.t1, self.t21, self.t22, self.t3) for part in changes)
+        return found + sum(map(len, self.attributes.values()))
+
+    def __repr__(self) -> str:
+        return f"{super().__repr__()[:-1]}, attributes={self.attributes!r})"
+
+    def __eq__(self, other: object) -> bool:
+        if isinstance(other, Conflicts) and self.attributes != other.attributes:
+            return False
+        return isinstance(other, tuple) and tuple.__eq__(self, other)
+
+    def __ne__(self, other: object) -> bool:
+        return not self == other
+
+    __hash__ = _ConflictFields.__hash__
 
 
 class DiffAndConflicts(NamedTuple):

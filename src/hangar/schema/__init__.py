@@ -12,6 +12,7 @@ from hangar.schema.cells import Encoded
 from hangar.schema.ndarray import NdarraySchema, as_shape, widened
 from hangar.schema.scalar import BytesSchema, StrSchema
 from hangar.schema.unavailable import open_schema
+from hangar.schema.widest import widest
 
 __all__ = [
     "BytesSchema",
@@ -23,4 +24,5 @@ __all__ = [
     "load_schema",
     "open_schema",
     "widened",
+    "widest",
 ]

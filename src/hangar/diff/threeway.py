@@ -1,0 +1,138 @@
+"""Three-way comparison: what a merge of *theirs* into *ours* changes, given a common *base*, and what conflicts.
+
+Columns are paired by id over the three sides. A change that only theirs made is merged, one that both made in the same
+way counts once, and two different changes of one thing are a conflict. No array bytes are read, and only those parts of
+trees that changed.
+
+Usage: make a :class:`Records` and a :class:`ThreeWay`. Its ``columns``, ``attributes`` and ``conflicts`` are there at
+once, :meth:`ThreeWay.samples` streams the samples of a column, and :meth:`ThreeWay.summary` has all conflicts as users
+see them. In a merge the base is the merge base. To undo a commit, the base is that commit and theirs its parent; to
+pick a commit, the base is its parent and theirs the commit. Where there is a conflict, the result has what ours has.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from itertools import islice
+from typing import Final
+
+from hangar.diff.compare import ColumnPair, data_keys
+from hangar.diff.results import AttributeConflict, Changes, ColumnSchemaKey, Conflicts, DataKey, DataRecordVal, Layout
+from hangar.diff.threeway_columns import (
+    ColumnMerge,
+    Conflict,
+    Doubts,
+    Records,
+    Side,
+    Subject,
+    merge_attributes,
+    merge_columns,
+)
+from hangar.diff.threeway_samples import ConflictKind, SampleMerge, conflict_kind, merged_samples
+from hangar.objects.commit import NESTED, ColumnEntry
+
+__all__ = [
+    "ColumnMerge",
+    "Conflict",
+    "ConflictKind",
+    "Doubts",
+    "Records",
+    "SampleMerge",
+    "Side",
+    "Subject",
+    "ThreeWay",
+    "conflict_kind",
+    "summarize",
+]
+
+_BATCH: Final = 256
+
+
+class ThreeWay:
+    """The comparison of ours and theirs with a base.
+
+    Parameters
+    ----------
+    records
+        Reads records; gets the new schemas and attributes of the merge.
+    base, ours, theirs
+        The three sides.
+
+    Attributes
+    ----------
+    columns
+        All columns, merged as far as that needs no look at samples (see :class:`ColumnMerge`), sorted by name.
+    attributes
+        Digest of the merged attributes of the commit.
+    conflicts
+        All conflicts but those of samples.
+
+    Raises
+    ------
+    InvalidInputError
+        Merged attributes would be too large.
+    """
+
+    def __init__(self, records: Records, base: Side, ours: Side, theirs: Side) -> None:
+        self.records, self._doubts = records, base.doubts
+        self.columns, self.conflicts = merge_columns(records, base, ours, theirs)
+        self.attributes = merge_attributes(
+            records,
+            None,
+            base.attributes,
+            ours.attributes,
+            theirs.attributes,
+            base.doubts.get(("attribute", None), ()),
+            self.conflicts,
+        )
+
+    def samples(self, column: ColumnMerge) -> Iterator[SampleMerge]:
+        """Stream the samples of a merged column that are not those of ``column.merged``, and its conflicts, by key.
+
+        Nothing if only one side changed samples: the column has the right tree then.
+        """
+        if not column.walk or column.ours is None or column.theirs is None:
+            return iter(())
+        return merged_samples(
+            self.records.nodes,
+            None if column.base is None else column.base.root,
+            column.ours.root,
+            column.theirs.root,
+            nested=column.ours.layout == NESTED,
+            doubts=self._doubts.get(("sample", column.id), ()),
+        )
+
+    def all_conflicts(self) -> Iterator[Conflict]:
+        """Stream all conflicts, those of samples last."""
+        yield from self.conflicts
+        for column in self.columns:
+            for key, kind, base, ours, theirs in self.samples(column):
+                if kind is not None:
+                    yield Conflict("sample", kind, column.id, key, base, ours, theirs)
+
+    def summary(self) -> Conflicts:
+        """All conflicts as users see them."""
+        return summarize(self.all_conflicts(), {column.id: column.any for column in self.columns})
+
+
+def summarize(conflicts: Iterator[Conflict], columns: dict[bytes, ColumnEntry]) -> Conflicts:
+    """Conflicts as users see them; ``columns`` has the columns by id, for names and layouts."""
+    schemas: dict[ConflictKind, dict[ColumnSchemaKey, DataRecordVal]] = {"t1": {}, "t21": {}, "t22": {}, "t3": {}}
+    samples: dict[ConflictKind, list[DataKey]] = {"t1": [], "t21": [], "t22": [], "t3": []}
+    attributes: dict[str | None, dict[str, AttributeConflict]] = {}
+    while batch := list(islice(conflicts, _BATCH)):
+        for subject, kind, column, key, base, ours, theirs in batch:
+            entry = None if column is None else columns[column]
+            if subject == "attribute":
+                name = None if entry is None else entry.name
+                attributes.setdefault(name, {})[key.decode()] = AttributeConflict(base, ours, theirs)
+            elif subject == "sample":
+                assert entry is not None
+                samples[kind] += data_keys(ColumnPair(None, entry), (key,))
+            else:
+                shown = next((one for one in (ours, theirs) if isinstance(one, ColumnEntry)), entry)
+                assert shown is not None
+                layout: Layout = "nested" if shown.layout == NESTED else "flat"
+                schemas[kind][ColumnSchemaKey(shown.name, layout)] = DataRecordVal(shown.schema.hex())
+    t1, t21, t22, t3 = (Changes(schemas[kind], tuple(samples[kind])) for kind in schemas)
+    return Conflicts(t1, t21, t22, t3, attributes=attributes)
