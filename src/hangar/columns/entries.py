@@ -25,6 +25,7 @@ from hangar.errors import (
 )
 from hangar.flags import check_flag
 from hangar.objects.node import Root
+from hangar.objects.order import select_cells, select_refs, slice_refs
 from hangar.objects.scan import leaves
 from hangar.objects.store import NodeStore
 from hangar.schema.cells import Rows
@@ -232,6 +233,39 @@ class EntryReader:
             raise PositionNotFoundError(
                 f"sample {key!r} of shape {value.shape} has no part {slices!r}: {error}"
             ) from None
+
+    # ------------------------------------------------------------------ by position in the tree
+
+    def _cell_rows_at(self, chosen: range | Positions, root: Root | None) -> Rows:
+        """Cells at positions of the tree, as an array (n, width)."""
+        if root is None or len(chosen) == 0:
+            return np.empty((0, self._schema.form.width), np.uint8)
+        if isinstance(chosen, range):
+            return slice_refs(self._nodes, self._schema.form, root.digest, chosen.start, chosen.stop)
+        return select_refs(self._nodes, self._schema.form, root.digest, chosen)
+
+    def _list_at(self, chosen: range | Positions, root: Root) -> list[Any]:
+        """Values at positions of the tree, as a list."""
+        found: list[Any] = self._by_table(
+            self._table_of(root),
+            len(chosen),
+            lambda *_: chosen,
+            self._values.many_of,
+            lambda: self._values.many(select_cells(self._nodes, root.digest, chosen)),
+        )
+        return found
+
+    def _read_at(self, chosen: range | Positions, root: Root | None, out: np.ndarray[Any, Any] | None = None) -> Any:
+        """Values at positions of the tree: stacked to an array if the schema has one shape, else a list."""
+        if not self._schema.stacks:
+            return [] if root is None else self._list_at(chosen, root)
+        return self._by_table(
+            self._table_of(root),
+            len(chosen),
+            lambda *_: chosen,
+            lambda table, at: self._values.stacked_of(table, at, out),
+            lambda: self._values.stacked(self._cell_rows_at(chosen, root), out),
+        )
 
     # ------------------------------------------------------------------ in order
 

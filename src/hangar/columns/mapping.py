@@ -21,9 +21,8 @@ from hangar.columns.views import SampleItems, SampleKeys, SampleValues
 from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundError
 from hangar.names import SampleKey
 from hangar.objects.node import Root
-from hangar.objects.order import rank, select, select_cells, select_keys, select_refs, slice_refs
+from hangar.objects.order import rank, select, select_cells, select_keys
 from hangar.objects.store import NodeStore
-from hangar.schema.cells import Rows
 
 __all__ = ["ValueMapping"]
 
@@ -70,25 +69,6 @@ class ValueMapping(EntryReader):
         if isinstance(chosen, range):
             return range(chosen.start + first, chosen.stop + first)
         return chosen + first if first else chosen
-
-    def _cell_rows_at(self, chosen: range | Positions, root: Root | None) -> Rows:
-        """Cells at positions of the tree, as an array (n, width)."""
-        if root is None or len(chosen) == 0:
-            return np.empty((0, self._schema.form.width), np.uint8)
-        if isinstance(chosen, range):
-            return slice_refs(self._nodes, self._schema.form, root.digest, chosen.start, chosen.stop)
-        return select_refs(self._nodes, self._schema.form, root.digest, chosen)
-
-    def _list_at(self, chosen: range | Positions, root: Root) -> list[Any]:
-        """Values at positions of the tree, as a list."""
-        found: list[Any] = self._by_table(
-            self._table_of(root),
-            len(chosen),
-            lambda *_: chosen,
-            self._values.many_of,
-            lambda: self._values.many(select_cells(self._nodes, root.digest, chosen)),
-        )
-        return found
 
     def _dict_at(self, positions: slice) -> dict[SampleKey, Any]:
         """Keys and values at ``positions`` in key order."""
@@ -141,15 +121,7 @@ class ValueMapping(EntryReader):
         self._check_out(out)
         root = self._source.root()
         chosen = self._chosen(keys if positions is None else positions, root)
-        if not self._schema.stacks:
-            return [] if root is None else self._list_at(chosen, root)
-        return self._by_table(
-            self._table_of(root),
-            len(chosen),
-            lambda *_: chosen,
-            lambda table, at: self._values.stacked_of(table, at, out),
-            lambda: self._values.stacked(self._cell_rows_at(chosen, root), out),
-        )
+        return self._read_at(chosen, root, out)
 
     def read_slice(self, key: SampleKey, slices: Any) -> np.ndarray[Any, Any]:
         """Part of one sample: ``slices`` is the index expression of ``array[...]``. The whole sample is read and checked.

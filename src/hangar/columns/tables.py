@@ -94,6 +94,11 @@ class ColumnTable:
             return None
         return self._make(root)
 
+    def prepare(self) -> SampleTable | None:
+        """Load or build the table now, before reads have paid for it; None if there can be none."""
+        table, root = self.ready(0), self._root
+        return self._make(root) if table is None and root is not None and not self._making else table
+
     def _load(self, root: Root) -> SampleTable | None:
         if root.entries < limits.SAVED_TABLE_ENTRIES:
             return None
@@ -109,6 +114,11 @@ class ColumnTable:
         self._making = True
         self._entries_read = 0
         try:
+            # Another process of the same data set may have built it since.
+            saved = self._load(root)
+            if saved is not None:
+                self.table = saved
+                return saved
             made = build_table(self._nodes, self._stores.blobs, root, self.schema)
         except (HangarError, MemoryError):
             # A read of a damaged node will raise. Other reads go on through the tree.
