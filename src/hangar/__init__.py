@@ -1,7 +1,7 @@
 """Hangar: version control for tensors.
 
-What is listed in ``__all__`` is the public API, with ``hangar.checkout``, ``hangar.columns``, ``hangar.diff`` and ``hangar.external``;
-everything else may move. Whatever is more than names and errors is imported when it is first asked for, so that ``import hangar``
+What is listed in ``__all__`` is the public API, with ``hangar.checkout``, ``hangar.columns``, ``hangar.dataset``,
+``hangar.diff`` and ``hangar.external``; everything else may move. Whatever is more than names and errors is imported when it is first asked for, so that ``import hangar``
 itself costs little more than the interpreter (PEP 562).
 """
 
@@ -53,6 +53,7 @@ from hangar.errors import (
 if TYPE_CHECKING:
     from hangar import checkout as checkout
     from hangar import columns as columns
+    from hangar import dataset as dataset
     from hangar import diff as diff
     from hangar import external as external
     from hangar.history import BranchHead
@@ -100,7 +101,7 @@ __all__ = [
     "__version__",
 ]
 
-_MODULES: Final = ("checkout", "columns", "diff", "external")
+_MODULES: Final = ("checkout", "columns", "dataset", "diff", "external")
 _ORIGINS: Final = {"BranchHead": "hangar.history", "Repository": "hangar.repository"}
 
 if not TYPE_CHECKING:  # a checker that saw it would let any name pass

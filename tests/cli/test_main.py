@@ -191,6 +191,7 @@ def test_without_a_repository_every_command_says_so(shell: Shell, path: tuple[st
         "branch create": ["b"],
         "branch delete": ["b"],
         "branch rename": ["b"],
+        **dict.fromkeys(("split create", "split check", "split delete"), ["s"]),
     }
     arguments = words.get(path[0], []) or more.get(" ".join(path), [])
     shell.fails(3, *path, *arguments, text="no Hangar repository")

@@ -26,6 +26,7 @@ SECTIONS: Final = {
         "import": Entry("hangar.cli.import_files", "Import files into a column."),
         "rm": Entry("hangar.cli.rm", "Remove samples."),
         "restore": Entry("hangar.cli.restore", "Restore samples or columns from a commit."),
+        "split": Entry("hangar.cli.split", "Split samples into train, val and test parts."),
     },
     "Inspect": {
         "status": Entry("hangar.cli.status", "Show the staged changes."),

@@ -7,7 +7,7 @@ commands work beside a writer, and on a read-only file system.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from hangar.cli.output import SHORT_DIGEST
 from hangar.errors import ColumnNotFoundError
@@ -38,6 +38,8 @@ class View(Mapping[str, "ColumnReader"]):
         The columns as a commit lists them, sorted by name.
     nodes
         Store to read their trees from.
+    attributes
+        Attributes of the commit as a whole.
     """
 
     def __init__(
@@ -48,12 +50,14 @@ class View(Mapping[str, "ColumnReader"]):
         columns: dict[str, ColumnReader],
         entries: Sequence[ColumnEntry],
         nodes: NodeStore,
+        attributes: Mapping[str, Any],
     ) -> None:
         self.label = label
         self.commit = commit
         self.branch = branch
         self.entries = entries
         self.nodes = nodes
+        self.attributes = attributes
         self._columns = columns
 
     def __getitem__(self, name: str) -> ColumnReader:
@@ -76,7 +80,7 @@ class View(Mapping[str, "ColumnReader"]):
         """The same view with some of the columns."""
         columns = {name: self._columns[name] for name in names}
         entries = [entry for entry in self.entries if entry.name in columns]
-        return View(self.label, self.commit, self.branch, columns, entries, self.nodes)
+        return View(self.label, self.commit, self.branch, columns, entries, self.nodes, self.attributes)
 
     def entry(self, name: str) -> ColumnEntry:
         """The record of the column ``name``."""
@@ -111,9 +115,10 @@ def _view(stores: Stores, digest: Digest | None, label: str, branch: str = "") -
     from hangar.objects.records import load_commit
 
     if digest is None:
-        return View(label, "", branch, {}, (), stores.nodes)
-    columns = dict(ReaderCheckout(stores, digest).columns.items())
-    return View(label, digest.hex(), branch, columns, load_commit(stores.db, digest).columns, stores.nodes)
+        return View(label, "", branch, {}, (), stores.nodes, {})
+    checkout = ReaderCheckout(stores, digest)
+    columns, entries = dict(checkout.columns.items()), load_commit(stores.db, digest).columns
+    return View(label, digest.hex(), branch, columns, entries, stores.nodes, checkout.attributes)
 
 
 def _open_branch(stores: Stores) -> View:
@@ -135,4 +140,5 @@ def _open_branch(stores: Stores) -> View:
         name: open_reader(session, StagedSource(staging, staging.columns[name])) for name in sorted(staging.columns)
     }
     commit = "" if staging.base is None else staging.base.hex()
-    return View(f"branch {branch}", commit, branch, columns, staging.entries(), staging.nodes)
+    attributes = {} if staging.attributes is None else staging.load_attributes(staging.attributes)
+    return View(f"branch {branch}", commit, branch, columns, staging.entries(), staging.nodes, attributes)

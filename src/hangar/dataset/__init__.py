@@ -9,11 +9,35 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
+    from hangar.dataset.leaks import Leak, LeakReport, check_split
     from hangar.dataset.selection import Selection
+    from hangar.dataset.splits import Assignment, Split, delete_split, hash_split, list_splits, load_split
 
-__all__ = ["Selection"]
+__all__ = [
+    "Assignment",
+    "Leak",
+    "LeakReport",
+    "Selection",
+    "Split",
+    "check_split",
+    "delete_split",
+    "hash_split",
+    "list_splits",
+    "load_split",
+]
 
-_ORIGINS: Final = {"Selection": "hangar.dataset.selection"}
+_ORIGINS: Final = {
+    "Assignment": "hangar.dataset.splits",
+    "Leak": "hangar.dataset.leaks",
+    "LeakReport": "hangar.dataset.leaks",
+    "Selection": "hangar.dataset.selection",
+    "Split": "hangar.dataset.splits",
+    "check_split": "hangar.dataset.leaks",
+    "delete_split": "hangar.dataset.splits",
+    "hash_split": "hangar.dataset.splits",
+    "list_splits": "hangar.dataset.splits",
+    "load_split": "hangar.dataset.splits",
+}
 
 if not TYPE_CHECKING:  # a checker that saw it would let any name pass
 
