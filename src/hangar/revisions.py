@@ -1,10 +1,10 @@
 """Resolve a revision to a commit.
 
 A revision is a branch, a tag, a remote-tracking branch (``REMOTE/NAME``), or a full or abbreviated digest, tried in
-this order; ``HEAD`` is the branch to write, and ``heads/NAME``, ``tags/NAME``, ``remotes/REMOTE/NAME`` are full
-names. A suffix may follow: ``@{N}`` (the commit of that ref N moves ago), and then any number of ``~N`` (the N-th
-first-parent ancestor), ``^`` (the first parent) and ``^N`` (the N-th parent). A name that is also the abbreviation of
-a digest resolves as a name, with a warning. An ambiguous abbreviation is an error.
+this order; ``HEAD`` (or ``@``) is the branch to write, and ``heads/NAME``, ``tags/NAME``, ``remotes/REMOTE/NAME`` are
+full names. A suffix may follow: ``@{N}`` (the commit of that ref N moves ago; alone, of the branch to write), and then any
+number of ``~N`` (the N-th first-parent ancestor), ``^`` (the first parent) and ``^N`` (the N-th parent). A name that is
+also the abbreviation of a digest resolves as a name, with a warning. An ambiguous abbreviation is an error.
 """
 
 from __future__ import annotations
@@ -26,12 +26,15 @@ if TYPE_CHECKING:
     from hangar.db.environment import Database
     from hangar.db.transaction import ReadTransaction
 
-__all__ = ["Revision", "did_you_mean", "resolve", "resolve_commit"]
+__all__ = ["Revision", "did_you_mean", "find_ref", "resolve", "resolve_commit"]
 
+HEAD: Final = "HEAD"
 CANDIDATES: Final = 5
 """Maximum number of commits in the message about an ambiguous digest."""
 
-_REVISION: Final = re.compile(r"(?P<base>[^~^@]*)(?:@\{(?P<moves>[0-9]{1,18})\})?(?P<steps>(?:[~^][0-9]{0,18})*)\Z")
+_REVISION: Final = re.compile(
+    r"(?P<base>@(?!\{)|[^~^@]*)(?:@\{(?P<moves>[0-9]{1,18})\})?(?P<steps>(?:[~^][0-9]{0,18})*)\Z"
+)
 _STEP: Final = re.compile(r"([~^])([0-9]*)")
 _HEX: Final = re.compile(r"[0-9a-fA-F]{4,64}\Z")
 
@@ -68,13 +71,13 @@ def resolve(db: Database, refs: Refs, text: str) -> Revision:
     """
     text = plain_text(text)
     match = _REVISION.match(text)
-    if match is None or not match["base"]:
+    if match is None or not (match["base"] or match["moves"]):
         raise RevisionNotFoundError(
             f"{text!r} is not a revision: use a branch, a tag or a commit, such as master or master~2"
         )
-    base, moves, steps = match["base"], match["moves"], match["steps"]
+    base, moves, steps = match["base"].strip("@") or HEAD, match["moves"], match["steps"]
     with db.read() as transaction:
-        name = _find_ref(refs, base, transaction, moved=moves is not None)
+        name = find_ref(refs, base, transaction, moved=moves is not None)
         commits = _find_commits(base, transaction)
         if name is None and moves is None:
             if not commits:
@@ -114,15 +117,15 @@ def resolve_commit(db: Database, refs: Refs, text: str) -> Digest:
     return revision.digest
 
 
-def _find_ref(refs: Refs, base: str, transaction: ReadTransaction, *, moved: bool) -> str | None:
-    """Full name of the ref ``base``; with ``moved``, a deleted ref that still has a reflog is found too."""
+def find_ref(refs: Refs, base: str, transaction: ReadTransaction, *, moved: bool = False) -> str | None:
+    """Full name of the ref ``base``; None if there is none. With ``moved`` a deleted ref that has a reflog is found too."""
     names = [prefix + base for prefix in (BRANCHES, TAGS, REMOTES)]
     if base.startswith((BRANCHES, TAGS, REMOTES)):
         names.insert(0, base)
     for name in names:
         if refs.exists(name, transaction):
             return name
-    if base == "HEAD":
+    if base == HEAD:
         return BRANCHES + refs.head(transaction).write_branch
     return next((name for name in names if moved and refs.reflog(name, transaction, limit=1)), None)
 
@@ -168,7 +171,7 @@ def did_you_mean(name: str, known: Iterable[str], commands: str) -> str:
 
 def _unknown(base: str, refs: Refs, transaction: ReadTransaction) -> RevisionNotFoundError:
     known = [name.partition("/")[2] for prefix in (BRANCHES, TAGS, REMOTES) for name in refs.names(prefix, transaction)]
-    where = "`hangar branch list` and `hangar log`"
+    where = "`hangar branch list`, `hangar tag` and `hangar log`"
     return RevisionNotFoundError(f"no branch, tag or commit {base!r}{did_you_mean(base, known, where)}")
 
 

@@ -1,17 +1,21 @@
-"""The commands that messages of the source propose, found in its strings; docstrings are no messages."""
+"""The commands that messages of the source propose, found in its strings; docstrings are no messages. And how to follow them."""
 
 from __future__ import annotations
 
 import ast
 import re
+import shlex
 from collections.abc import Iterator
 from pathlib import Path
-from typing import NamedTuple
+from typing import Final, NamedTuple
+
+from click.testing import Result
 
 import hangar
 from hangar.cli.main import SECTIONS
+from tests.cli.shell import Shell
 
-__all__ = ["Advice", "proposed_commands"]
+__all__ = ["Advice", "command_in", "follow", "proposed_commands", "said"]
 
 SOURCE = Path(hangar.__file__).parent
 VERBS = {name for section in SECTIONS.values() for name in section}
@@ -67,3 +71,39 @@ def proposed_commands() -> list[Advice]:
             for command in _commands(text):
                 found[Advice(path.relative_to(SOURCE).as_posix(), command)] = None
     return list(found)
+
+
+WORDS: Final = {
+    "COLUMN": "images",
+    "SAMPLE": "a",
+    "BRANCH": "other",
+    "NAME": "again",
+    "VALUE": "somebody",
+    "TAG": "00",
+    "DIRECTORY": "kept",
+    "PATH": "../in",
+    "DTYPE": "UINT8",
+    "[SHAPE]...": "7 5",
+}
+
+
+def said(result: Result) -> str:
+    return str(result.stdout + result.stderr)
+
+
+def command_in(text: str, template: str) -> list[str]:
+    """The words of the proposed command in a message, with what it leaves open filled in."""
+    blank = re.escape(template).replace(r"\{\}", '[^`"\n]*?')
+    match = re.search(f'[`"]({blank})[`"]|({blank})', text)
+    assert match is not None, f"{template!r} is not proposed in: {text}"
+    command = match[1] or match[2]
+    for word, value in WORDS.items():
+        command = command.replace(word, value)
+    name, *words = shlex.split(command)
+    assert name == "hangar"
+    return words
+
+
+def follow(shell: Shell, text: str, template: str, *more: str) -> str:
+    """Run the command that ``text`` proposes; what it says."""
+    return shell.ok(*command_in(text, template), *more)

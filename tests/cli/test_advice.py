@@ -6,57 +6,21 @@ situation, and runs the command that the message names, with what it leaves open
 
 from __future__ import annotations
 
-import re
-import shlex
 from collections.abc import Callable
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 import pytest
-from click.testing import Result
 
 from hangar import Repository
 from hangar.cli.main import HINTS
-from tests.cli.advice import Advice, proposed_commands
+from tests.cli.advice import Advice, command_in, follow, proposed_commands, said
+from tests.cli.advice_undo import UNDO
 from tests.cli.damage import DAMAGE, LOOKS
 from tests.cli.shell import Shell, pictures
 
 FSCK: Final = ("hangar fsck", "hangar fsck --data")
-WORDS: Final = {
-    "COLUMN": "images",
-    "SAMPLE": "a",
-    "BRANCH": "other",
-    "NAME": "again",
-    "VALUE": "somebody",
-    "TAG": "00",
-    "DIRECTORY": "kept",
-    "PATH": "../in",
-    "DTYPE": "UINT8",
-    "[SHAPE]...": "7 5",
-}
-
-
-def said(result: Result) -> str:
-    return str(result.stdout + result.stderr)
-
-
-def command_in(text: str, template: str) -> list[str]:
-    """The words of the proposed command in a message, with what it leaves open filled in."""
-    blank = re.escape(template).replace(r"\{\}", '[^`"\n]*?')
-    match = re.search(f'[`"]({blank})[`"]|({blank})', text)
-    assert match is not None, f"{template!r} is not proposed in: {text}"
-    command = match[1] or match[2]
-    for word, value in WORDS.items():
-        command = command.replace(word, value)
-    name, *words = shlex.split(command)
-    assert name == "hangar"
-    return words
-
-
-def follow(shell: Shell, text: str, template: str, *more: str) -> str:
-    """Run the command that ``text`` proposes; what it says."""
-    return shell.ok(*command_in(text, template), *more)
 
 
 def change(shell: Shell) -> None:
@@ -406,7 +370,8 @@ SCENARIOS: Final[dict[str, dict[str, Scenario]]] = {
     "lock.py": {"hangar writer-lock --force-release": locked},
     "refs/store.py": {"hangar log {}": moved_ref},
     "repository/base.py": {"hangar init": no_repository},
-    "revisions.py": dict.fromkeys(("hangar branch list", "hangar log"), unknown_revision),
+    "revisions.py": dict.fromkeys(("hangar branch list", "hangar tag", "hangar log"), unknown_revision),
+    **UNDO,
 }
 NO_PROPOSALS: Final = {
     Advice("db/format.py", "hangar {}"): "the first line of the format file",

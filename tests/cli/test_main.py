@@ -51,6 +51,7 @@ def test_every_command_has_help_and_examples_of_real_options(path: tuple[str, ..
     options = {word.strip("[],.:") for word in result.stdout.split("Options:")[0].split() if word.startswith("--")}
     known = result.stdout.split("Options:")[1]
     foreign = {"--mode", "--frame", "--quality", "--data", "--keep-names", "--upright", "--bits", "--KEY"}
+    foreign |= {"--deleted`", "--hard"}  # of the command that is proposed
     assert {option for option in options if option not in known} <= foreign
 
 
@@ -191,7 +192,10 @@ def test_without_a_repository_every_command_says_so(shell: Shell, path: tuple[st
         "branch create": ["b"],
         "branch delete": ["b"],
         "branch rename": ["b"],
-        **dict.fromkeys(("split create", "split check", "split delete"), ["s"]),
+        "split create": ["s"],
+        "split check": ["s"],
+        "split delete": ["s"],
+        "branch restore": ["b"],
     }
     arguments = words.get(path[0], []) or more.get(" ".join(path), [])
     shell.fails(3, *path, *arguments, text="no Hangar repository")

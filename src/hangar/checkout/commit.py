@@ -10,13 +10,12 @@ import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from hangar import limits
 from hangar.checkout.session import WriterSession
 from hangar.config import Config, Person
 from hangar.db import WriteTransaction
 from hangar.digest import Digest
-from hangar.errors import InvalidInputError, InvalidStateError, InvalidTypeError, NothingToDoError
-from hangar.objects.commit import Commit
+from hangar.errors import InvalidStateError, InvalidTypeError, NothingToDoError
+from hangar.objects.commit import Commit, check_message
 from hangar.objects.graph import record_generation
 from hangar.objects.records import store_commit
 from hangar.publishing import publish
@@ -28,7 +27,7 @@ __all__ = ["commit_staging"]
 def commit_staging(
     session: WriterSession,
     config: Config,
-    message: str,
+    message: str | None,
     *,
     parents: Sequence[Digest] | None = None,
     amend: bool = False,
@@ -38,6 +37,8 @@ def commit_staging(
 
     Parameters
     ----------
+    message, meta
+        With ``amend``, None keeps those of the replaced commit.
     parents
         Parents of the commit, the head of the branch first. None: those of the staging area (several during a merge);
         with ``amend`` those of the replaced commit.
@@ -49,7 +50,8 @@ def commit_staging(
     NothingToDoError
         Nothing was changed, and there is no merge.
     """
-    _check_message(message)
+    if message is not None or not amend:
+        message = check_message(message)
     if meta is not None and not isinstance(meta, Mapping):
         raise InvalidTypeError(f"meta is a mapping of further facts, not {type(meta).__name__}")
     with session.writing():
@@ -58,7 +60,10 @@ def commit_staging(
             parents = _parents_to_amend(staging) if amend else staging.parents
         if not amend and len(parents) < 2 and not staging.changed():
             raise NothingToDoError("No changes made in staging area. Cannot commit.")
-        commit = _make_commit(session, config, message, parents, dict(meta or {}))
+        before = staging.base_commit if amend else None
+        if before is not None:
+            message, meta = before.message if message is None else message, before.meta if meta is None else meta
+        commit = _make_commit(session, config, message or "", parents, dict(meta or {}))
         operation = "commit (amend)" if amend else "commit (merge)" if len(parents) > 1 else "commit"
         change = _NewCommit(session, commit, operation)
         publish(session.stores.db, session.lock, change)
@@ -71,19 +76,6 @@ def _parents_to_amend(staging: Staging) -> Sequence[Digest]:
     if staging.base_commit is None:
         raise InvalidStateError("there is no commit to amend yet")
     return staging.base_commit.parents
-
-
-def _check_message(message: object) -> None:
-    if not isinstance(message, str):
-        raise InvalidTypeError(f"a commit message is a str, not {type(message).__name__}")
-    try:
-        size = len(message.encode())
-    except UnicodeEncodeError as error:
-        raise InvalidInputError(f"the commit message does not encode as UTF-8: {error}") from None
-    if not message.strip():
-        raise InvalidInputError("the commit message is empty: say what was done")
-    if size > limits.MAX_MESSAGE_BYTES:
-        raise InvalidInputError(f"a commit message of {size:,} bytes exceeds {limits.MAX_MESSAGE_BYTES:,}")
 
 
 def _make_commit(

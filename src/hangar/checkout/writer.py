@@ -190,17 +190,18 @@ class WriterCheckout(ColumnAdding, CheckoutBase[ColumnToWrite]):
 
     # ------------------------------------------------------------------ commit, reset, close
 
-    def commit(self, message: str, *, amend: bool = False, meta: Mapping[str, Any] | None = None) -> str:
+    def commit(self, message: str | None = None, *, amend: bool = False, meta: Mapping[str, Any] | None = None) -> str:
         """Make the staging area a commit on the branch.
 
         Parameters
         ----------
         message
-            What was done; not blank.
+            What was done; not blank. Needed, but for ``amend``, which keeps the message of the replaced commit without it.
         amend
-            Replace the last commit of the branch instead of following it.
+            Replace the last commit of the branch instead of following it. The reflog has the replaced commit.
         meta
-            Further facts to store with the commit: str to str, int, float, bool, bytes, or lists and maps of these.
+            Further facts to store with the commit: str to str, int, float, bool, bytes, or lists and maps of these. With
+            ``amend``, None keeps those of the replaced commit.
 
         Returns
         -------

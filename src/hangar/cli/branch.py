@@ -1,4 +1,4 @@
-"""``hangar branch list``, ``create``, ``rename`` and ``delete``."""
+"""``hangar branch list``, ``create``, ``rename``, ``delete`` and ``restore``."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class BranchGroup(SuggestingGroup):
 @json_option
 @click.pass_context
 def command(ctx: click.Context, gone: str | None, gone_for_sure: str | None, as_json: bool) -> None:
-    """List, create, rename and delete branches. Without arguments it lists them; with a NAME it creates one.
+    """List, create, rename, delete and restore branches. Without arguments it lists them; with a NAME it creates one.
 
     For example:
       hangar branch
@@ -64,24 +64,29 @@ def command(ctx: click.Context, gone: str | None, gone_for_sure: str | None, as_
 
 
 @command.command("list")
+@click.option("--deleted", is_flag=True, help="List deleted branches, which `branch restore` brings back.")
 @json_option
 @pass_state
 @paged
-def list_(state: State, as_json: bool) -> None:
+def list_(state: State, deleted: bool = False, as_json: bool = False) -> None:
     """List all branches; the current branch has a star.
 
     JSON: branch (the current one), branches (name, digest or "", message).
     """
     from hangar.digest import Digest
-    from hangar.history import branch_refs
+    from hangar.history import branch_refs, deleted_branches
     from hangar.objects.records import load_commit
 
     refs, db = state.stores.refs, state.stores.db
-    stands = dict(refs.items(""))
-    messages = {digest: load_commit(db, Digest(digest)).message for digest in set(stands.values()) if digest}
+    stands: dict[str, Digest | None]
+    if deleted:
+        stands = {name: Digest(bytes.fromhex(digest)) for name, digest in deleted_branches(refs).items()}
+    else:
+        at = dict(refs.items(""))
+        stands = {name: at.get(ref) for name, ref in branch_refs(refs).items()}
+    messages = {digest: load_commit(db, digest).message for digest in set(stands.values()) if digest}
     found = []
-    for name, ref in branch_refs(refs).items():
-        digest = stands.get(ref)
+    for name, digest in stands.items():
         text = messages[digest] if digest else ""
         found.append({"name": name, "digest": digest.hex() if digest else "", "message": text})
     head = refs.head().write_branch
@@ -155,3 +160,21 @@ def delete(state: State, name: str, force: bool, as_json: bool) -> None:
         write_json({"name": gone.name, "digest": gone.digest})
     else:
         echo(f"Deleted branch {gone.name} (it was at {gone.digest[:SHORT_DIGEST] or 'no commit'})")
+        if gone.digest:
+            echo(f"To bring it back, run `hangar branch restore {gone.name}`")
+
+
+@command.command("restore")
+@click.argument("name", shell_complete=complete.deleted_branches)
+@json_option
+@pass_state
+def restore(state: State, name: str, as_json: bool) -> None:
+    """Bring the deleted branch NAME back, at its last commit. `branch list --deleted` lists what can be brought back.
+
+    JSON: name, digest.
+    """
+    made = state.repository.restore_branch(name)
+    if as_json:
+        write_json({"name": made.name, "digest": made.digest})
+    else:
+        echo(f"Restored branch {made.name} at {made.digest[:SHORT_DIGEST]}")

@@ -66,7 +66,8 @@ def command(
 ) -> None:
     """Commit the staged changes to the current branch.
 
-    Without -m your editor ($VISUAL or $EDITOR) opens for the message.
+    Without -m your editor ($VISUAL or $EDITOR) opens for the message. --amend keeps the message and the metadata of the
+    last commit, unless others are given.
 
     For example:
       hangar commit -m "Relabel the sevens"
@@ -82,11 +83,12 @@ def command(
             "nothing to commit: stage changes with `hangar import COLUMN PATH` or `hangar rm COLUMN SAMPLE`"
         )
     before = _last_message(state, report) if amend else ""
-    message = "\n\n".join(messages) if messages else before if no_edit else _edited(before, report)
+    kept = no_edit or (amend and not _has_editor())
+    message = "\n\n".join(messages) if messages else before if kept else _edited(before, report)
     if not message.strip():
         raise InvalidInputError("the commit was aborted: its message is empty")
     with state.writer() as checkout:
-        digest = checkout.commit(message, amend=amend, meta=meta)
+        digest = checkout.commit(message, amend=amend, meta=meta or None)
     _tell(state, report, digest, as_json)
 
 
@@ -96,9 +98,13 @@ def _last_message(state: State, report: StatusReport) -> str:
     return state.repository.commit_info(report.head).message
 
 
+def _has_editor() -> bool:
+    return any(os.environ.get(name) for name in ("VISUAL", "EDITOR")) or sys.stdin.isatty()
+
+
 def _edited(before: str, report: StatusReport) -> str:
     """The message after the user edited it in an editor."""
-    if not any(os.environ.get(name) for name in ("VISUAL", "EDITOR")) and not sys.stdin.isatty():
+    if not _has_editor():
         raise click.UsageError("there is no terminal for an editor: give the message with -m")
     status = "\n".join(f"# {click.unstyle(line)}".rstrip() for line in status_lines(report))
     text = click.edit(TEMPLATE.format(message=before, status=status), require_save=False, extension=".hangar-commit")

@@ -21,7 +21,7 @@ from hangar.names import SampleKey
 if TYPE_CHECKING:
     from hangar import Repository
 
-__all__ = ["MOST_SAMPLES", "branches", "columns", "revisions", "samples", "things"]
+__all__ = ["MOST_SAMPLES", "branches", "columns", "deleted_branches", "revisions", "samples", "tags", "things"]
 
 MOST_SAMPLES: Final = 100
 """Most samples that are offered."""
@@ -57,8 +57,20 @@ def _local_branches(repository: Repository) -> list[str]:
 
 
 def revisions(ctx: click.Context, parameter: click.Parameter, prefix: str) -> list[str]:
-    """Branches, remote-tracking ones too."""
-    return _matching(ctx, prefix, lambda repository: repository.list_branches())
+    """Branches, remote-tracking ones too, and tags."""
+    return _matching(ctx, prefix, lambda repository: [*repository.list_branches(), *repository.list_tags()])
+
+
+def tags(ctx: click.Context, parameter: click.Parameter, prefix: str) -> list[str]:
+    """Tags."""
+    return _matching(ctx, prefix, lambda repository: repository.list_tags())
+
+
+def deleted_branches(ctx: click.Context, parameter: click.Parameter, prefix: str) -> list[str]:
+    """Branches that were deleted and can be restored."""
+    from hangar.history import deleted_branches as deleted
+
+    return _matching(ctx, prefix, lambda repository: deleted(repository.stores.refs))
 
 
 def samples(ctx: click.Context, parameter: click.Parameter, prefix: str) -> list[str]:

@@ -1,4 +1,4 @@
-"""Parts of a printed commit: its branches, in git's colours, and its time in the local time zone."""
+"""Parts of a printed commit: its branches and tags, in git's colours, and its time in the local time zone."""
 
 from __future__ import annotations
 
@@ -23,18 +23,24 @@ def local_time(text: str) -> str:
 
 
 class Decoration:
-    """Formats the names of branches.
+    """Formats the names of branches and tags.
 
     Parameters
     ----------
     refs
-        Refs of the repository, to tell remote-tracking branches and the current branch from others.
+        Refs of the repository: tags, and which branches are remote-tracking or the current one.
+
+    Attributes
+    ----------
+    tags
+        Map from commit (hex) to its tags.
     """
 
     def __init__(self, refs: Refs) -> None:
-        from hangar.history import branch_refs
+        from hangar.history import branch_refs, tags_by_commit
 
         self._refs = branch_refs(refs)
+        self.tags = tags_by_commit(refs)
         self._current = refs.head().write_branch
 
     def branch(self, name: str) -> str:
@@ -43,9 +49,13 @@ class Decoration:
         colour = "red" if remote else "cyan" if name == self._current else "green"
         return style(visible(name), colour, bold=True)
 
-    def standing(self, names: Sequence[str]) -> str:
-        """The branches at a commit, such as `` (master, other)``; empty if there are none."""
+    def tag(self, name: str) -> str:
+        """One tag, yellow."""
+        return style(f"tag: {visible(name)}", "yellow", bold=True)
+
+    def standing(self, commit: str, branches: Sequence[str]) -> str:
+        """The branches and tags at a commit (hex), such as `` (master, tag: v1)``; empty if there are none."""
+        names = [*map(self.branch, branches), *map(self.tag, self.tags.get(commit, ()))]
         if not names:
             return ""
-        between = style(", ", "yellow")
-        return style(" (", "yellow") + between.join(map(self.branch, names)) + style(")", "yellow")
+        return style(" (", "yellow") + style(", ", "yellow").join(names) + style(")", "yellow")

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
@@ -13,7 +13,17 @@ from hangar.cli import complete
 from hangar.cli.decorate import Decoration, local_time
 from hangar.cli.groups import Command
 from hangar.cli.log_choice import between, changed, choose, span
-from hangar.cli.output import SHORT_DIGEST, echo, echo_lines, json_option, style, visible, visible_lines, write_json
+from hangar.cli.output import (
+    SHORT_DIGEST,
+    echo,
+    echo_lines,
+    json_option,
+    style,
+    visible,
+    visible_lines,
+    visible_name,
+    write_json,
+)
 from hangar.cli.pager import paged
 from hangar.cli.patch import Patch
 from hangar.cli.records import change_record
@@ -97,7 +107,7 @@ def command(
       hangar log --since "2 weeks ago"
       hangar log --column labels --sample int:5
 
-    JSON: head, commits (digest, parents, author, email, time, message, branches; with --stat changes, as in `status`;
+    JSON: head, commits (digest, parents, author, email, time, message, meta, branches, tags; with --stat changes, as in `status`;
     with -p samples: column, sample, in a nested column subsample, change).
     """
     from hangar.history import log
@@ -113,13 +123,14 @@ def command(
     if chosen:
         contents = choose(contents, between(contents, since, until), limit)
     details = _Details(state, stat=stat, patch=patch)
+    look = Decoration(stores.refs)
+    records = _records(contents, look, lambda digest: state.repository.commit_info(digest).meta)
     if as_json:
-        write_json({"head": contents["head"], "commits": [one | details.record(one) for one in _records(contents)]})
+        write_json({"head": contents["head"], "commits": [one | details.record(one) for one in records]})
     elif graph:
-        _draw(state, contents, details, oneline)
+        _draw(contents, look, {one["digest"]: one for one in records}, details, oneline)
     else:
-        look = Decoration(stores.refs)
-        echo_lines(line for one in _records(contents) for line in (*_lines(one, look, oneline), *details.lines(one)))
+        echo_lines(line for one in records for line in (*_lines(one, look, oneline), *details.lines(one)))
 
 
 class _Details:
@@ -154,22 +165,24 @@ class _Details:
         return found
 
 
-def _draw(state: State, contents: LogContents, details: _Details, oneline: bool) -> None:
+def _draw(
+    contents: LogContents, look: Decoration, records: dict[str, dict[str, Any]], details: _Details, oneline: bool
+) -> None:
     from hangar.history import GraphStyle, render_graph
 
-    records = {record["digest"]: record for record in _records(contents)}
-
     def below(digest: str) -> Sequence[str]:
-        return list(details.lines(records[digest]))
+        meta = [] if oneline else [*_meta_lines(records[digest]), *[""] * bool(records[digest]["meta"])]
+        return [*meta, *details.lines(records[digest])]
 
-    look = Decoration(state.stores.refs).standing
-    drawn = GraphStyle(lambda digest: style(digest, "yellow"), look, local_time, below)
+    drawn = GraphStyle(lambda digest: style(digest, "yellow"), look.standing, local_time, below)
     text = render_graph(contents, show_time=not oneline, show_user=not oneline, oneline=oneline, style=drawn)
     if text:
         echo(text.rstrip("\n"))
 
 
-def _records(contents: LogContents) -> Iterator[dict[str, Any]]:
+def _records(
+    contents: LogContents, look: Decoration, load_meta: Callable[[str], Mapping[str, Any]]
+) -> Iterator[dict[str, Any]]:
     for commit in contents["order"]:
         spec = contents["specs"][commit]
         yield {
@@ -179,12 +192,18 @@ def _records(contents: LogContents) -> Iterator[dict[str, Any]]:
             "email": spec["commit_email"],
             "time": spec["commit_time"],
             "message": spec["commit_message"],
+            "meta": dict(load_meta(commit)),
             "branches": contents["branch_heads"].get(commit, []),
+            "tags": look.tags.get(commit, []),
         }
 
 
+def _meta_lines(record: dict[str, Any]) -> list[str]:
+    return [f"Meta:   {visible_name(str(key))}={visible_name(str(value))}" for key, value in record["meta"].items()]
+
+
 def _lines(record: dict[str, Any], look: Decoration, oneline: bool) -> list[str]:
-    names = look.standing(record["branches"])
+    names = look.standing(record["digest"], record["branches"])
     message = visible_lines(record["message"].strip("\n"))
     if oneline:
         return [f"{style(record['digest'][:SHORT_DIGEST], 'yellow')}{names} {message[0]}"]
@@ -196,6 +215,7 @@ def _lines(record: dict[str, Any], look: Decoration, oneline: bool) -> list[str]
         *merged,
         f"Author: {visible(record['author'])} <{visible(record['email'])}>",
         f"Date:   {local_time(record['time'])}",
+        *_meta_lines(record),
         "",
         *(f"    {line}".rstrip() for line in message),
         "",

@@ -38,8 +38,11 @@ SECTIONS: Final = {
     "History": {
         "commit": Entry("hangar.cli.commit", "Commit the staged changes."),
         "log": Entry("hangar.cli.log", "Show the history of commits."),
-        "branch": Entry("hangar.cli.branch", "List, create, rename and delete branches."),
+        "branch": Entry("hangar.cli.branch", "List, create, rename, delete and restore branches."),
         "checkout": Entry("hangar.cli.checkout", "Switch the current branch."),
+        "tag": Entry("hangar.cli.tag", "Name commits, and list these names."),
+        "reset": Entry("hangar.cli.reset", "Move the current branch to another commit."),
+        "reflog": Entry("hangar.cli.reflog", "Show where a branch was."),
     },
     "Maintenance": {
         "fsck": Entry("hangar.cli.fsck", "Verify the repository."),
@@ -52,7 +55,6 @@ HINTS: Final = {
     "add": "Import files with `hangar import COLUMN PATH`.",
     "switch": "Switch the branch with `hangar checkout BRANCH`.",
     "diff": "List staged changes with `hangar ls --changed`.",
-    "reset": "Drop staged changes with `hangar restore COLUMN`, or all of them with `hangar restore .`.",
     "unstage": "Drop staged changes with `hangar restore COLUMN`, or all of them with `hangar restore .`.",
     "remove": "Remove samples with `hangar rm COLUMN SAMPLE`, and columns with `hangar column remove COLUMN`.",
     "delete": "Remove samples with `hangar rm COLUMN SAMPLE`, and columns with `hangar column remove COLUMN`.",
@@ -121,7 +123,8 @@ def main(ctx: click.Context) -> None:
       hangar import images path/to/folder
       hangar commit -m "The first images"
 
-    A revision (REV) is a branch, a tag, or a digest or its first characters. Suffixes name ancestors: master~2, v1^.
+    A revision (REV) is a branch, a tag, or a digest or its first characters. Suffixes name ancestors (master~2, v1^) and
+    earlier states of a branch (master@{1}).
 
     On a terminal long output goes through a pager: $HANGAR_PAGER, $PAGER or less -FRX. The options below may also be
     given after the command.

@@ -109,8 +109,10 @@ def _commit_lines(state: State, info: CommitInfo, changes: list[ColumnStatus]) -
     refs = state.stores.refs
     stands = {name for name, digest in refs.items("") if digest is not None and digest.hex() == info.digest}
     heads = [branch for branch, ref in branch_refs(refs).items() if ref in stands]
+    look = Decoration(refs)
     lines = [
-        style(f"commit {info.digest}", "yellow") + Decoration(refs).standing(heads),
+        *(line for name in look.tags.get(info.digest, ()) for line in _tag_lines(state, name)),
+        style(f"commit {info.digest}", "yellow") + look.standing(info.digest, heads),
         f"Tree:    {info.tree}",
         *(f"Parent:  {parent}" for parent in info.parents),
         f"Author:  {visible(info.author)} <{visible(info.email)}>",
@@ -122,6 +124,15 @@ def _commit_lines(state: State, info: CommitInfo, changes: list[ColumnStatus]) -
         "",
     ]
     return [*lines, *staged_lines(changes)]
+
+
+def _tag_lines(state: State, name: str) -> list[str]:
+    """What an annotated tag says; nothing for a light one."""
+    tag = state.repository.tag_info(name)
+    if tag.message is None:
+        return []
+    who = f"Tag:     {visible(name)} by {visible(tag.author)} <{visible(tag.email)}>, {local_time(tag.time)}"
+    return [who, *(f"         {line}".rstrip() for line in visible_lines(tag.message.strip("\n"))), ""]
 
 
 # ---------------------------------------------------------------------- column

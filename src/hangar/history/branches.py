@@ -15,7 +15,7 @@ from hangar.lock import WriterLock, under_lock
 from hangar.names import check_name, plain_text
 from hangar.objects.graph import is_ancestor
 from hangar.publishing import publish_rows
-from hangar.refs import BRANCHES, REMOTES, Refs
+from hangar.refs import BRANCHES, REMOTES, TAGS, Refs
 from hangar.revisions import did_you_mean, resolve_commit
 from hangar.staging import move_staging
 
@@ -222,7 +222,8 @@ def _check_removable(refs: Refs, ref: str, transaction: ReadTransaction) -> None
 
 
 def _check_merged(db: Database, refs: Refs, ref: str, digest: Digest) -> None:
-    others = {other for name, other in refs.items("") if name != ref and other is not None}
+    kept = (BRANCHES, TAGS, REMOTES)
+    others = {other for name, other in refs.items("") if name != ref and other is not None and name.startswith(kept)}
     if digest not in others and not any(is_ancestor(db, digest, other) for other in sorted(others)):
         raise UnmergedError(
             f"the commits of branch {ref.removeprefix(BRANCHES)!r} are on no other branch or tag: merge it, or delete it anyway "

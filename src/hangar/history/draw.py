@@ -32,7 +32,7 @@ def printable(text: str) -> str:
     )
 
 
-def _names(heads: Sequence[str]) -> str:
+def _names(commit: str, heads: Sequence[str]) -> str:
     return f" ({', '.join(heads)})" if heads else ""
 
 
@@ -48,7 +48,7 @@ class GraphStyle(NamedTuple):
     digest
         Formats the digest, full or abbreviated.
     branches
-        Formats the branches at the commit, with the separator before them; ``''`` if there are none.
+        Formats the branches at a commit (given by its digest), with the separator before them; ``''`` if there are none.
     time
         Formats the time, given in ISO 8601.
     below
@@ -56,7 +56,7 @@ class GraphStyle(NamedTuple):
     """
 
     digest: Callable[[str], str] = str
-    branches: Callable[[Sequence[str]], str] = _names
+    branches: Callable[[str, Sequence[str]], str] = _names
     time: Callable[[str], str] = str
     below: Callable[[str], Sequence[str]] = _nothing
 
@@ -123,7 +123,7 @@ def _text(
 ) -> list[str]:
     """The lines of text beside one commit."""
     spec = contents["specs"][commit]
-    names = style.branches(contents["branch_heads"].get(commit, []))
+    names = style.branches(commit, contents["branch_heads"].get(commit, []))
     time = style.time(spec["commit_time"])
     message = printable_lines(spec["commit_message"])
     if oneline:

@@ -16,12 +16,22 @@ from msgspec.structs import replace
 
 from hangar import limits
 from hangar.digest import DIGEST_BYTES, Digest, record_digest
-from hangar.errors import CorruptionError, InvalidInputError, UnsupportedVersionError
+from hangar.errors import CorruptionError, InvalidInputError, InvalidTypeError, UnsupportedVersionError
 from hangar.objects.attributes import canonical_map, encode_attributes
 from hangar.objects.node import Root
 from hangar.wording import plural
 
-__all__ = ["COMMIT_VERSION", "FLAT", "NESTED", "ColumnEntry", "Commit", "column_id", "decode_commit", "tree_digest"]
+__all__ = [
+    "COMMIT_VERSION",
+    "FLAT",
+    "NESTED",
+    "ColumnEntry",
+    "Commit",
+    "check_message",
+    "column_id",
+    "decode_commit",
+    "tree_digest",
+]
 
 COMMIT_VERSION: Final = 0
 FLAT: Final = 0
@@ -220,6 +230,27 @@ def _encoded_length(text: str) -> int:
         return len(text.encode())
     except UnicodeEncodeError:
         return 2**31
+
+
+def check_message(message: object, kind: str = "commit message") -> str:
+    """Return ``message`` if it can be the message of a commit, tag or stash (``kind`` says which).
+
+    Raises
+    ------
+    InvalidTypeError, InvalidInputError
+        It is not a str; it is blank, too long or does not encode as UTF-8.
+    """
+    if not isinstance(message, str):
+        raise InvalidTypeError(f"a {kind} is a str, not {type(message).__name__}")
+    try:
+        size = len(message.encode())
+    except UnicodeEncodeError as error:
+        raise InvalidInputError(f"the {kind} does not encode as UTF-8: {error}") from None
+    if not message.strip():
+        raise InvalidInputError(f"the {kind} is empty: say what was done")
+    if size > limits.MAX_MESSAGE_BYTES:
+        raise InvalidInputError(f"a {kind} of {size:,} bytes exceeds {limits.MAX_MESSAGE_BYTES:,}")
+    return str.__str__(message)
 
 
 def column_id(name: str, schema: Digest, number: int) -> bytes:

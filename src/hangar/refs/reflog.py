@@ -9,12 +9,12 @@ from hangar import limits
 from hangar.db.tables import REFLOG
 from hangar.digest import Digest
 from hangar.errors import CorruptionError
-from hangar.refs.rows import ReflogEntry, check_digest, decode, encode, name_key, now
+from hangar.refs.rows import ReflogEntry, check_digest, decode, encode, key_name, name_key, now
 
 if TYPE_CHECKING:
     from hangar.db.transaction import ReadTransaction, WriteTransaction
 
-__all__ = ["MESSAGE_CHARACTERS", "append", "commits", "move", "read"]
+__all__ = ["MESSAGE_CHARACTERS", "append", "commits", "move", "names", "read"]
 
 MESSAGE_CHARACTERS: Final = 200
 """Maximum length of a reflog message, which is the first line of the given one."""
@@ -70,6 +70,12 @@ def commits(transaction: ReadTransaction) -> list[Digest]:
             if digest is not None:
                 found[digest] = None
     return list(found)
+
+
+def names(transaction: ReadTransaction) -> list[str]:
+    """Full names of all refs that have entries, deleted ones too, in the order of their keys."""
+    keys = (key[: -_SEQUENCE.size - len(_SEPARATOR)] for key, _ in transaction.scan(REFLOG))
+    return list(dict.fromkeys(key_name(key) for key in keys))
 
 
 def move(transaction: WriteTransaction, old: str, new: str) -> None:

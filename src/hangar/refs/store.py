@@ -235,6 +235,13 @@ class Refs:
                 return self.reflog(name, reading, limit=limit)
         return reflog.read(transaction, name, limit)
 
+    def logged(self, transaction: ReadTransaction | None = None) -> list[str]:
+        """Full names of all refs that have a reflog, deleted ones included."""
+        if transaction is None:
+            with self._db.read() as reading:
+                return self.logged(reading)
+        return reflog.names(transaction)
+
     def moved(self, transaction: ReadTransaction | None = None) -> list[Digest]:
         """Every commit in any reflog, those of deleted refs included."""
         if transaction is None:

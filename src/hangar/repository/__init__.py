@@ -10,11 +10,12 @@ from __future__ import annotations
 from hangar.repository.branches import BranchMethods
 from hangar.repository.checkouts import CheckoutMethods
 from hangar.repository.maintenance import MaintenanceMethods
+from hangar.repository.undo import UndoMethods
 
 __all__ = ["Repository"]
 
 
-class Repository(CheckoutMethods, BranchMethods, MaintenanceMethods):
+class Repository(CheckoutMethods, BranchMethods, UndoMethods, MaintenanceMethods):
     """A repository in ``path``.
 
     Parameters

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 from hangar.staging.area import Staging
 from hangar.staging.column import WorkingColumn
+from hangar.staging.replace import stage_content
 from hangar.staging.rows import Merge, clear_staging, move_staging
 from hangar.staging.staged import StagedColumns, read_staged, staged_branch
 
@@ -22,5 +23,6 @@ __all__ = [
     "clear_staging",
     "move_staging",
     "read_staged",
+    "stage_content",
     "staged_branch",
 ]

@@ -1,0 +1,140 @@
+"""tag, reset, reflog and branch restore."""
+
+from __future__ import annotations
+
+import pytest
+
+from tests.cli.shell import Shell
+from tests.cli.test_history import change
+
+
+@pytest.fixture
+def history(filled: Shell) -> Shell:
+    """Commits First, Second, Third."""
+    for number, message in enumerate(("Second", "Third")):
+        change(filled, number)
+        filled.ok("commit", "-m", message)
+    return filled
+
+
+def head(shell: Shell, rev: str = "master") -> str:
+    return str(shell.json("show", rev)["digest"])
+
+
+def test_tag(history: Shell) -> None:
+    assert history.ok("tag") == ""
+    assert history.ok("tag", "v1") == f"Tagged {head(history)[:12]} as v1\n"
+    history.ok("tag", "paper", "master~2", "-m", "The paper", "-m", "Its data.")
+    assert history.ok("tag") == f"paper  {head(history, 'master~2')[:12]}  The paper\nv1     {head(history)[:12]}\n"
+    found = history.json("tag")["tags"]
+    assert [(tag["name"], tag["digest"], tag["message"], tag["author"]) for tag in found] == [
+        ("paper", head(history, "master~2"), "The paper\n\nIts data.", "Ada Lovelace"),
+        ("v1", head(history), None, ""),
+    ]
+    assert [tag["name"] for tag in history.json("tag", "-l", "p*")["tags"]] == ["paper"]
+    assert history.json("show", "paper")["message"] == "First"
+    assert "(tag: paper)" in history.ok("log")
+    assert "(master, tag: v1)" in history.ok("log", "--graph", "--oneline")
+    assert "(master, tag: v1)" in history.ok("log", "--oneline")
+    shown = history.ok("show", "paper")
+    assert "Tag:     paper by Ada Lovelace <ada@example.com>" in shown
+    assert "         The paper\n\n         Its data.\n" in shown
+    assert [commit["tags"] for commit in history.json("log")["commits"]] == [["v1"], [], ["paper"]]
+    assert history.json("log")["commits"][0]["branches"] == ["master"]
+
+
+def test_tags_are_replaced_and_deleted(history: Shell) -> None:
+    history.ok("tag", "v1", "HEAD~1")
+    history.fails(4, "tag", "v1", text="tag 'v1' exists")
+    assert history.json("tag", "-f", "v1")["digest"] == head(history)
+    assert history.json("tag", "-d", "v1")["digest"] == head(history)
+    history.fails(3, "tag", "-d", "v1", text="no tag 'v1'")
+    history.fails(1, "tag", "a b", text="not suitable")
+    history.fails(3, "tag", "v2", "nope", text="no branch, tag or commit 'nope'")
+    history.fails(2, "tag", "-a", "v2", text="-m")
+    history.fails(2, "tag", "-d", "v2", "master", text="-d")
+    assert history.json("tag") == {"tags": []}
+
+
+def test_a_tag_of_the_current_branch(history: Shell) -> None:
+    history.ok("checkout", "-b", "old", "master~2")
+    assert history.json("tag", "here")["digest"] == head(history, "master~2")
+
+
+def test_reset(history: Shell) -> None:
+    third, second = head(history), head(history, "master~1")
+    text = history.ok("reset", "master~1")
+    assert text.startswith(
+        f"Branch master is at {second[:12]} Second\nIt was at {third[:12]}: `hangar reset --hard {third[:12]}` goes back\n"
+    )
+    assert "Staged changes:\n" in text
+    assert "labels" in text
+    assert history.json("status")["changes"][0]["mutated"] == 1
+    history.fails(1, "reset", "master~1", text="hangar reset --hard")
+    history.fails(1, "reset", text="uncommitted changes")
+    assert history.json("reset", "--hard") == {"branch": "master", "digest": second, "before": second, "staged": False}
+    assert history.json("status")["clean"]
+    assert history.json("reset", "--hard", "master@{1}")["before"] == second
+    assert head(history) == third
+    history.fails(2, "reset", "--hard", "--soft", text="exclude")
+    history.fails(3, "reset", "nope", text="nope")
+    history.fails(3, "reset", "master~7", text="beyond the history")
+
+
+def test_reset_moves_the_current_branch(history: Shell) -> None:
+    history.ok("branch", "create", "other")
+    history.ok("checkout", "other")
+    history.ok("reset", "master~1")
+    assert head(history, "other") == head(history, "master~1")
+    assert history.json("status")["staged_branch"] == "other"
+    history.ok("commit", "-m", "Third, again")
+    assert history.json("show", "other")["tree"] == history.json("show", "master")["tree"]
+
+
+def test_reflog(history: Shell) -> None:
+    history.ok("commit", "--amend", "-m", "Third, better")
+    history.ok("reset", "--hard", "master~1")
+    rows = [line.split(maxsplit=2) for line in history.ok("reflog").splitlines()]
+    assert [row[1] for row in rows] == [f"master@{{{number}}}" for number in range(5)]
+    assert [row[2].rsplit("  ", 1)[0].rstrip() for row in rows] == [
+        "reset: moving to master~1",
+        "commit (amend): Third, better",
+        "commit: Third",
+        "commit: Second",
+        "commit: First",
+    ]
+    document = history.json("reflog", "-n", "2")
+    assert document["branch"] == "master"
+    assert [move["new"] for move in document["moves"]] == [head(history), head(history, "master@{1}")]
+    assert document["moves"][0]["author"] == "Ada Lovelace"
+    history.fails(3, "reflog", "mastre", text="did you mean 'master'")
+
+
+def test_deleted_branches(history: Shell) -> None:
+    history.ok("branch", "create", "work", "master~1")
+    gone = history.ok("branch", "delete", "work")
+    assert "run `hangar branch restore work`" in gone
+    assert history.json("branch", "list", "--deleted")["branches"] == [
+        {"name": "work", "digest": head(history, "master~1"), "message": "Second"}
+    ]
+    assert history.ok("branch", "restore", "work") == f"Restored branch work at {head(history, 'master~1')[:12]}\n"
+    assert history.ok("branch", "list", "--deleted") == ""
+    history.fails(4, "branch", "restore", "work", text="exists")
+    history.fails(3, "branch", "restore", "wrok", text="no deleted branch")
+
+
+def test_meta_in_log_and_amended_commits(history: Shell) -> None:
+    change(history, 9)
+    history.ok("commit", "-m", "Fourth", "--meta", "annotator=ada", "--meta", "round=2")
+    assert "Meta:   annotator=ada\nMeta:   round=2\n" in history.ok("log", "-1")
+    assert history.json("log", "-1")["commits"][0]["meta"] == {"annotator": "ada", "round": "2"}
+    assert "annotator=ada" in history.ok("log", "--graph", "-1")
+    assert "annotator" not in history.ok("log", "--oneline", "-1")
+    history.ok("commit", "--amend")
+    info = history.json("show")
+    assert (info["message"], info["meta"]) == ("Fourth", {"annotator": "ada", "round": "2"})
+    history.ok("commit", "--amend", "-m", "Fourth, better")
+    assert history.json("show")["meta"] == {"annotator": "ada", "round": "2"}
+    history.ok("commit", "--amend", "--meta", "round=3")
+    info = history.json("show")
+    assert (info["message"], info["meta"]) == ("Fourth, better", {"round": "3"})
