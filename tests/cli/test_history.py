@@ -212,7 +212,7 @@ def test_values_in_a_patch(empty: Shell) -> None:
         writer.commit("Two")
         writer.close()
     assert empty.ok("log", "-1", "-p", "--oneline", "master~1").splitlines()[1:-1] == [
-        "+ large/a",
+        "+ large/a  uint8 (9,)",
         f'+ notes/s/1  "{"x" * 60}"...',
         "+ pair/a  [1.0, 0.5]",
         "+ raw/a  00ff",
@@ -220,7 +220,7 @@ def test_values_in_a_patch(empty: Shell) -> None:
     ]
     assert empty.ok("log", "-1", "-p", "--oneline").splitlines()[1:-1] == [
         "~ couple/a  [1.0, 0.5] -> [2.0, 0.5]",
-        "~ large/a",
+        "~ large/a  uint8 (9,): 9 of 9 elements changed (100%), by up to 1, mean 1",
         f'~ notes/s/1  "{"x" * 60}"... -> "y"',
         "- raw/a  00ff",
         '~ text/a  "two\\nlines\\x1b[31m" -> ""',

@@ -16,6 +16,7 @@ from hangar.columns.base import CommittedSource
 from hangar.columns.block import OpenBlock
 from hangar.columns.collection import Columns
 from hangar.columns.opening import ColumnReader, open_reader
+from hangar.diff import ReaderUserDiff
 from hangar.digest import Digest
 from hangar.errors import AccessError
 from hangar.objects.attributes import AttributeMap
@@ -79,6 +80,12 @@ class ReaderCheckout(CheckoutBase[ColumnReader]):
         """Digest of the commit in hex; ``''`` before the first commit."""
         self.session.check()
         return "" if self._digest is None else self._digest.hex()
+
+    @property
+    def diff(self) -> ReaderUserDiff:
+        """Differences to other branches and commits."""
+        self.session.check()
+        return ReaderUserDiff(self.session, self._digest)
 
     @property
     def attributes(self) -> AttributesReader:

@@ -114,7 +114,7 @@ class WriterCheckout(ColumnAdding, CheckoutBase[ColumnToWrite]):
 
     @property
     def diff(self) -> WriterUserDiff:
-        """The staged changes."""
+        """The staged changes, and the differences of the staging area to branches and commits."""
         self.session.check()
         return WriterUserDiff(self.session)
 

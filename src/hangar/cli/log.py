@@ -25,10 +25,9 @@ from hangar.cli.output import (
     write_json,
 )
 from hangar.cli.pager import paged
-from hangar.cli.patch import Patch
+from hangar.cli.patch import Patch, commit_patch
 from hangar.cli.records import change_record
 from hangar.cli.state import State, pass_state
-from hangar.cli.status import staged_lines
 from hangar.cli.when import date
 
 if TYPE_CHECKING:
@@ -142,7 +141,7 @@ class _Details:
         self._patch = patch
 
     def _of(self, record: dict[str, Any]) -> Patch:
-        return Patch(self._state, record["digest"], record["parents"])
+        return commit_patch(self._state, record["digest"], record["parents"])
 
     def lines(self, record: dict[str, Any]) -> Iterator[str]:
         """Lines of text; if there are any, the last one is empty."""
@@ -150,7 +149,7 @@ class _Details:
             return
         patch = self._of(record)
         if self._stat:
-            yield from staged_lines(patch.columns())
+            yield from patch.stat()
         if self._patch:
             yield from patch.lines()
         yield ""

@@ -11,12 +11,13 @@ import math
 import os
 import re
 import sys
-import unicodedata
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from itertools import islice
 from typing import Any, TypeVar
 
 import click
+
+from hangar.wording import visible, visible_lines, visible_name
 
 __all__ = [
     "confirm",
@@ -74,29 +75,6 @@ def _plain(data: Any) -> Any:
     if isinstance(data, os.PathLike):
         return os.fspath(data)
     return data
-
-
-def visible(text: str) -> str:
-    """``text`` with control characters and bidirectional marks shown as escapes; line ends stay."""
-    if text.isprintable():
-        return text
-    return "".join(c if c == "\n" or not _is_control(c) else c.encode("unicode_escape").decode() for c in text)
-
-
-def _is_control(character: str) -> bool:
-    return unicodedata.category(character) in ("Cc", "Cs", "Zl", "Zp") or character in "\u061c\u200e\u200f" + "".join(
-        map(chr, (*range(0x202A, 0x202F), *range(0x2066, 0x206A)))
-    )
-
-
-def visible_name(text: str) -> str:
-    """``text`` as :func:`visible` shows it, in one line."""
-    return visible(text).replace("\n", "\\n")
-
-
-def visible_lines(text: str) -> list[str]:
-    """The lines of ``text``, each as :func:`visible` shows it."""
-    return [visible(line.rstrip("\r")) for line in text.split("\n")]
 
 
 def echo(text: str = "", *, err: bool = False) -> None:

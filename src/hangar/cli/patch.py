@@ -1,105 +1,190 @@
-"""Changes of a commit since its first parent: counts by column, or samples with old and new values."""
+"""Changes between two states of the repository as lines of text and JSON: for ``log -p``, ``diff`` and ``show``."""
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final
 
 from hangar.cli.ls import MARKS
 from hangar.cli.output import style, visible, visible_name
 from hangar.cli.samples import address_of, sample_text
-from hangar.cli.views import View, open_commit
+from hangar.cli.status import staged_lines
+from hangar.cli.views import View, open_commit, open_nothing
+from hangar.errors import MissingPackageError, UnsupportedVersionError
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from hangar.cli.state import State
     from hangar.describe import ColumnStatus
-    from hangar.diff import Change
-    from hangar.objects.commit import ColumnEntry
+    from hangar.diff import Change, ColumnPair, Comparison, ValueChange
+    from hangar.diff.stream import Form, Reading
+    from hangar.diff.values import ValueDifference
 
-__all__ = ["Patch"]
+__all__ = ["ChangedColumn", "Patch", "commit_patch"]
 
-_SMALL: Final = 8
-"""Most elements of an array that is shown."""
-_CHARACTERS: Final = 60
-"""Most characters of a text that are shown; of bytes, twice their number."""
+NOT_HERE: Final = (MissingPackageError, UnsupportedVersionError)
+MOST_TEXT: Final = 64 * 2**20
+"""Most bytes of a str or bytes value that is read to be shown."""
+
+
+@dataclass(frozen=True, slots=True)
+class ChangedColumn:
+    """A column that changed: its status, with the counts of the chosen samples, and its two sides."""
+
+    status: ColumnStatus
+    pair: ColumnPair
 
 
 class Patch:
-    """Changes of one commit.
+    """Changes between two states.
 
     Parameters
     ----------
-    commit
-        Its digest in hex.
-    parents
-        Digests of its parents; it is compared with the first.
+    before, after
+        The states.
+    columns
+        Selects columns by name, before or after the change; None: all.
+    samples
+        Selects samples by column and key; None: all.
+    tolerance
+        Leaves out changed samples whose numbers differ by no more; None: nothing is left out.
+    limit
+        Most samples of each column that are listed.
     """
 
-    def __init__(self, state: State, commit: str, parents: Sequence[str]) -> None:
-        self._state = state
-        self._commit = commit
-        self._parent = next(filter(None, parents), "")
+    def __init__(
+        self,
+        state: State,
+        before: View,
+        after: View,
+        *,
+        columns: Callable[[str], object] | None = None,
+        samples: Callable[[str, Any], object] | None = None,
+        tolerance: float | None = None,
+        limit: int | None = None,
+    ) -> None:
+        self._stores = state.stores
+        self.before, self.after = before, after
+        self._choose, self._chosen = columns, samples
+        self.tolerance, self._limit = tolerance, limit
 
-    def _entries(self, commit: str) -> Sequence[ColumnEntry]:
-        from hangar.digest import Digest
-        from hangar.objects.records import load_commit
+    @cached_property
+    def comparison(self) -> Comparison:
+        """The comparison of the chosen columns."""
+        from hangar.diff import Comparison
 
-        return load_commit(self._state.stores.db, Digest(bytes.fromhex(commit))).columns if commit else ()
+        return Comparison(self._stores, self.before.snapshot, self.after.snapshot, self._choose)
+
+    @cached_property
+    def reading(self) -> Reading:
+        """Which samples are chosen, and which of their values are read to be listed."""
+        from hangar.diff.stream import Reading
+
+        return Reading(self._chosen, _wanted, damage=True)
+
+    @cached_property
+    def changed(self) -> list[ChangedColumn]:
+        """The columns that changed, by name."""
+        from hangar.describe import column_states
+        from hangar.diff.stream import count_changes
+
+        comparison = self.comparison
+        states = column_states(comparison.nodes, *comparison.columns, comparison.load_attributes)
+        found = []
+        for status, pair in zip(states, comparison.pairs, strict=True):
+            if status.state == "unchanged":
+                continue
+            counted = status
+            if self._chosen is not None or self.tolerance is not None:
+                counts = count_changes(comparison, pair, self.reading, self.tolerance)
+                counted = replace(status, **counts._asdict())
+            if any((counted.added, counted.deleted, counted.mutated)) or self._column_itself(status):
+                found.append(ChangedColumn(counted, pair))
+        return found
+
+    def _column_itself(self, status: ColumnStatus) -> bool:
+        """Whether a column changed in more than its samples; not asked where samples are chosen."""
+        itself = status.state != "changed" or status.renamed_from or status.schema or status.attributes
+        return self._chosen is None and bool(itself)
 
     def columns(self) -> list[ColumnStatus]:
         """Changes of each changed column."""
-        from hangar.describe import column_states
-        from hangar.objects.attributes import load_attributes
+        return [one.status for one in self.changed]
 
-        db, nodes = self._state.stores.db, self._state.stores.nodes
-        sides = self._entries(self._parent), self._entries(self._commit)
-        states = column_states(nodes, *sides, lambda digest: load_attributes(db, digest))
-        return [one for one in states if one.state != "unchanged"]
+    def stat(self) -> list[str]:
+        """A line for each changed column."""
+        return staged_lines(self.columns())
 
     def samples(self) -> Iterator[Change]:
-        """The changed samples, by column and in key order."""
-        from hangar.diff import changes
+        """The changed samples, by column and in key order; values are read only to compare them with a tolerance."""
+        from hangar.diff import Change, changes
 
-        return changes(self._state.stores.nodes, self._entries(self._parent), self._entries(self._commit))
+        if self.tolerance is None and self._chosen is None:
+            yield from changes(self.comparison.nodes, *self.comparison.columns)
+            return
+        for column in self.changed:
+            for change, _ in self.compared(column):
+                yield Change(change.column, change.kind, change.key)
+
+    def compared(self, column: ChangedColumn) -> Iterator[tuple[ValueChange, ValueDifference | None]]:
+        """The changed samples of a column in key order, with what is read of their values."""
+        from hangar.diff.stream import compared
+
+        return compared(self.comparison, column.pair, self.reading, self.tolerance)
 
     def lines(self) -> Iterator[str]:
         """A line for each changed sample."""
-        after = open_commit(self._state, self._commit)
-        before = open_commit(self._state, self._parent) if self._parent else None
-        names = _names_before(before, after)
-        for change in self.samples():
-            new: Any = after.get(change.column) if change.kind != "deleted" else None
-            old_name = names.get(change.column, change.column)
-            old: Any = before.get(old_name) if before is not None and change.kind != "added" else None
-            yield _line(change, old, new)
+        for column in self.changed:
+            yield from self.sample_lines(column)
+
+    def sample_lines(self, column: ChangedColumn) -> Iterator[str]:
+        """A line for each changed sample of a column, and how many more there are."""
+        before, after = column.pair
+        old = None if before is None else self.before[before.name]
+        new = None if after is None else self.after[after.name]
+        for change, difference in islice(self.compared(column), self._limit):
+            yield _line(change, difference, new if change.kind != "deleted" else old)
+        more = left_over(column.status, self._limit)
+        if more:
+            yield f"... and {more:,} more"
 
 
-def _names_before(before: View | None, after: View) -> dict[str, str]:
-    """Map from the current name of each column to its earlier name."""
-    known = {} if before is None else {entry.id: entry.name for entry in before.entries}
-    return {entry.name: known[entry.id] for entry in after.entries if entry.id in known}
+def left_over(status: ColumnStatus, limit: int | None) -> int:
+    """Number of changed samples beyond a limit."""
+    return 0 if limit is None else max(0, status.added + status.deleted + status.mutated - limit)
 
 
-def _line(change: Change, old: Any, new: Any) -> str:
+def commit_patch(state: State, commit: str, parents: Sequence[str]) -> Patch:
+    """The changes of a commit since its first parent."""
+    parent = next(filter(None, parents), "")
+    before, after = (open_commit(state, one) if one else open_nothing(state) for one in (parent, commit))
+    return Patch(state, before, after)
+
+
+def _wanted(form: Form, kind: str) -> bool:
+    """Whether a value is read: to be compared, or because it is shown."""
+    from hangar.diff.text import is_small
+
+    return form.nbytes <= MOST_TEXT if form.kind in ("str", "bytes") else kind == "mutated" or is_small(form.shape)
+
+
+def _line(change: ValueChange, difference: ValueDifference | None, held: Any) -> str:
+    from hangar.diff import Unavailable
+    from hangar.diff.text import change_text
+
     mark, colour = MARKS[change.kind]
-    address = address_of(change.key)
-    held = new if new is not None else old
-    text = style(f"{mark} {visible(change.column)}/{sample_text(address, held)}", colour)
-    shown = [_value(column, address) for column in (old, new) if column is not None]
-    return f"{text}  {' -> '.join(shown)}" if all(shown) else text
+    text = style(f"{mark} {visible(change.column)}/{sample_text(address_of(change.key), held)}", colour)
+    if any(
+        isinstance(value, Unavailable) and isinstance(value.error, NOT_HERE) for value in (change.before, change.after)
+    ):
+        return text  # the same reason for the whole column, which `status` and `diff` say once
+    return f"{text}  {change_text(change.before, change.after, difference)}"
 
 
-def _value(column: Any, address: Any) -> str:
-    """A value as short text; ``''`` for a large array, which is not read, and for a value that cannot be read here."""
-    if column.needs:
-        return ""
-    if column.column_type == "ndarray" and math.prod(column.shape) > _SMALL:
-        return ""
-    value = column.get(address)
-    if column.column_type == "str":
-        short = visible_name(value[:_CHARACTERS])
-        return f'"{short}"' + ("..." if len(value) > _CHARACTERS else "")
-    if column.column_type == "bytes":
-        return f"{value[: _CHARACTERS // 2].hex()}" + ("..." if len(value) > _CHARACTERS // 2 else "") or "(no bytes)"
-    return " ".join(str(value.tolist()).split())
+def attribute_text(value: Any) -> str:
+    """An attribute as text; ``-`` where there is none."""
+    return "-" if value is None else visible_name(repr(value))

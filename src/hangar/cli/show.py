@@ -14,7 +14,7 @@ from hangar.cli.decorate import Decoration, local_time
 from hangar.cli.groups import Command
 from hangar.cli.output import SHORT_DIGEST, echo, json_option, style, table, visible, visible_lines, write_json
 from hangar.cli.pager import paged
-from hangar.cli.patch import Patch
+from hangar.cli.patch import commit_patch
 from hangar.cli.records import change_record, column_record, commit_record, place_record
 from hangar.cli.samples import one_sample, sample_text, sample_texts
 from hangar.cli.state import State, pass_state
@@ -89,7 +89,7 @@ def _show_commit(state: State, rev: str, as_json: bool) -> None:
             raise RevisionNotFoundError(f"{error}; to show the staged column, run `hangar show :{rev}`") from None
         raise
     info = state.repository.commit_info(view.commit) if view.commit else _nothing()
-    changes = Patch(state, view.commit, info.parents).columns()
+    changes = commit_patch(state, view.commit, info.parents).columns()
     if as_json:
         write_json(commit_record(info, view) | {"changes": [change_record(one) for one in changes]})
     elif not view.commit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from itertools import zip_longest
 from typing import TYPE_CHECKING
 
 import click
@@ -41,10 +42,11 @@ def attribute_change(keys: Sequence[str]) -> list[str]:
     return [f"attributes {', '.join(map(visible_name, keys))}"] if keys else []
 
 
-def staged_lines(columns: Sequence[ColumnStatus]) -> list[str]:
-    """A line for each column that differs from the commit."""
+def staged_lines(columns: Sequence[ColumnStatus], notes: Sequence[str] = ()) -> list[str]:
+    """A line for each column that differs from the commit, with a note at its end."""
     rows = []
-    for column in columns:
+    for column, note in zip_longest(columns, notes, fillvalue=""):
+        assert not isinstance(column, str)
         if column.state in _STATES:
             label, colour = _STATES[column.state]
             change = _change_text(column.added, column.deleted, column.mutated)
@@ -55,7 +57,7 @@ def staged_lines(columns: Sequence[ColumnStatus]) -> list[str]:
                 change = plural(column.added, noun)
             else:
                 change = ", ".join([*filter(None, [change]), *_other_changes(column)])
-            rows.append((style(label.ljust(15), colour), style(visible(column.name), colour), change))
+            rows.append((style(label.ljust(15), colour), style(visible(column.name), colour), change, note))
     return table(rows, indent=8)
 
 

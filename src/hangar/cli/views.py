@@ -7,6 +7,7 @@ commands work beside a writer, and on a read-only file system.
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hangar.cli.output import SHORT_DIGEST
@@ -15,12 +16,13 @@ from hangar.errors import ColumnNotFoundError
 if TYPE_CHECKING:
     from hangar.cli.state import State
     from hangar.columns.opening import ColumnReader
+    from hangar.diff import Snapshot
     from hangar.digest import Digest
     from hangar.objects.commit import ColumnEntry
     from hangar.objects.store import NodeStore
     from hangar.stores import Stores
 
-__all__ = ["View", "open_commit", "open_view"]
+__all__ = ["View", "open_commit", "open_nothing", "open_view"]
 
 
 class View(Mapping[str, "ColumnReader"]):
@@ -34,8 +36,8 @@ class View(Mapping[str, "ColumnReader"]):
         Digest of the commit, or of the base of the staging area, in hex; ``''`` before the first commit.
     branch
         The branch of a staging area, else ``''``.
-    entries
-        The columns as a commit lists them, sorted by name.
+    snapshot
+        The same state, to compare it.
     nodes
         Store to read their trees from.
     attributes
@@ -48,14 +50,14 @@ class View(Mapping[str, "ColumnReader"]):
         commit: str,
         branch: str,
         columns: dict[str, ColumnReader],
-        entries: Sequence[ColumnEntry],
+        snapshot: Snapshot,
         nodes: NodeStore,
         attributes: Mapping[str, Any],
     ) -> None:
         self.label = label
         self.commit = commit
         self.branch = branch
-        self.entries = entries
+        self.snapshot = snapshot
         self.nodes = nodes
         self.attributes = attributes
         self._columns = columns
@@ -79,8 +81,13 @@ class View(Mapping[str, "ColumnReader"]):
     def only(self, names: Iterable[str]) -> View:
         """The same view with some of the columns."""
         columns = {name: self._columns[name] for name in names}
-        entries = [entry for entry in self.entries if entry.name in columns]
-        return View(self.label, self.commit, self.branch, columns, entries, self.nodes, self.attributes)
+        snapshot = replace(self.snapshot, columns=[entry for entry in self.entries if entry.name in columns])
+        return View(self.label, self.commit, self.branch, columns, snapshot, self.nodes, self.attributes)
+
+    @property
+    def entries(self) -> Sequence[ColumnEntry]:
+        """The columns as a commit lists them, sorted by name."""
+        return self.snapshot.columns
 
     def entry(self, name: str) -> ColumnEntry:
         """The record of the column ``name``."""
@@ -99,6 +106,11 @@ def open_view(state: State, revision: str | None) -> View:
     return _open_branch(state.stores) if revision is None else open_commit(state, revision)
 
 
+def open_nothing(state: State) -> View:
+    """The empty state before the first commit."""
+    return _view(state.stores, None, "no commit")
+
+
 def open_commit(state: State, revision: str) -> View:
     """A view of the commit ``revision``. Raises the same errors as :func:`open_view`."""
     from hangar.revisions import resolve
@@ -112,13 +124,15 @@ def open_commit(state: State, revision: str) -> View:
 
 def _view(stores: Stores, digest: Digest | None, label: str, branch: str = "") -> View:
     from hangar.checkout import ReaderCheckout
-    from hangar.objects.records import load_commit
+    from hangar.diff import commit_snapshot
 
+    snapshot = commit_snapshot(stores, digest)
     if digest is None:
-        return View(label, "", branch, {}, (), stores.nodes, {})
+        return View(label, "", branch, {}, snapshot, stores.nodes, {})
     checkout = ReaderCheckout(stores, digest)
-    columns, entries = dict(checkout.columns.items()), load_commit(stores.db, digest).columns
-    return View(label, digest.hex(), branch, columns, entries, stores.nodes, checkout.attributes)
+    return View(
+        label, digest.hex(), branch, dict(checkout.columns.items()), snapshot, stores.nodes, checkout.attributes
+    )
 
 
 def _open_branch(stores: Stores) -> View:
@@ -126,6 +140,7 @@ def _open_branch(stores: Stores) -> View:
     from hangar.checkout.session import ReaderSession
     from hangar.columns.base import StagedSource
     from hangar.columns.opening import open_reader
+    from hangar.diff import staged_snapshot
     from hangar.staging import read_staged
 
     with stores.db.read() as transaction:
@@ -141,4 +156,4 @@ def _open_branch(stores: Stores) -> View:
     }
     commit = "" if staging.base is None else staging.base.hex()
     attributes = {} if staging.attributes is None else staging.load_attributes(staging.attributes)
-    return View(f"branch {branch}", commit, branch, columns, staging.entries(), staging.nodes, attributes)
+    return View(f"branch {branch}", commit, branch, columns, staged_snapshot(staging), staging.nodes, attributes)

@@ -3,7 +3,9 @@
 Columns are paired by id, so a renamed column counts as the same column. Their trees are walked together and shared
 nodes are skipped, so the cost depends on the size of the change. The direction is from the first list to the second:
 *added* is in the second only. Changed keys and attributes of a renamed column are listed under its new name. This
-package works on columns only; callers get them from commits or the staging area.
+package reads trees and values; which commits are compared is up to its callers. ``compare`` has the comparison of
+columns, ``threeway`` that of three sides with conflicts, ``stream`` reads the values of changes, and ``values`` compares
+two values.
 """
 
 from __future__ import annotations
@@ -16,6 +18,7 @@ from hangar.diff.compare import (
     count_pair,
     pair_columns,
 )
+from hangar.diff.comparison import Comparison, Snapshot, commit_snapshot, staged_snapshot
 from hangar.diff.results import (
     AttributeChange,
     AttributeChanges,
@@ -33,9 +36,12 @@ from hangar.diff.results import (
     FlatColumnDataKey,
     NestedColumnDataKey,
 )
-from hangar.diff.user import WriterUserDiff
+from hangar.diff.stream import Unavailable, ValueChange
+from hangar.diff.user import ReaderUserDiff, WriterUserDiff, changes_of_revisions, diff_revisions
+from hangar.diff.values import ArrayDifference, TextDifference, difference
 
 __all__ = [
+    "ArrayDifference",
     "AttributeChange",
     "AttributeChanges",
     "AttributeConflict",
@@ -45,6 +51,7 @@ __all__ = [
     "Changes",
     "ColumnPair",
     "ColumnSchemaKey",
+    "Comparison",
     "Conflicts",
     "DataKey",
     "DataRecordVal",
@@ -52,10 +59,20 @@ __all__ = [
     "DiffOut",
     "FlatColumnDataKey",
     "NestedColumnDataKey",
+    "ReaderUserDiff",
+    "Snapshot",
+    "TextDifference",
+    "Unavailable",
+    "ValueChange",
     "WriterUserDiff",
     "attribute_changes",
     "changes",
+    "changes_of_revisions",
+    "commit_snapshot",
     "compare",
     "count_pair",
+    "diff_revisions",
+    "difference",
     "pair_columns",
+    "staged_snapshot",
 ]

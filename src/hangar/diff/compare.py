@@ -29,7 +29,17 @@ from hangar.objects.scan import leaves
 from hangar.objects.store import NodeStore
 from hangar.schema.keys import decode_keys, split_nested_key
 
-__all__ = ["ColumnPair", "attribute_changes", "changes", "compare", "count_pair", "data_keys", "pair_columns"]
+__all__ = [
+    "ColumnPair",
+    "attribute_changes",
+    "changes",
+    "compare",
+    "count_pair",
+    "data_keys",
+    "kind_of",
+    "pair_columns",
+    "walk_pair",
+]
 
 _BATCH: Final = 256
 """Number of changes that a stream decodes together."""
@@ -68,11 +78,16 @@ def changes(store: NodeStore, columns_a: Sequence[ColumnEntry], columns_b: Seque
         With the last name of its column.
     """
     for pair in pair_columns(columns_a, columns_b):
-        walk = _walk(store, pair)
+        walk = walk_pair(store, pair)
         while batch := list(islice(walk, _BATCH)):
             keys = data_keys(pair, [key for key, _, _ in batch])
             for key, (_, a, b) in zip(keys, batch, strict=True):
-                yield Change(pair.entry.name, "added" if a is None else "deleted" if b is None else "mutated", key)
+                yield Change(pair.entry.name, kind_of(a, b), key)
+
+
+def kind_of(before: object, after: object) -> ChangeKind:
+    """The kind of a change from one state to another, each None if it is absent."""
+    return "added" if before is None else "deleted" if after is None else "mutated"
 
 
 def count_pair(store: NodeStore, pair: ColumnPair) -> ChangeCounts:
@@ -81,7 +96,7 @@ def count_pair(store: NodeStore, pair: ColumnPair) -> ChangeCounts:
     if not before or not after:
         return ChangeCounts(after, before, 0)
     found = [0, 0, 0]
-    for _, a, b in _walk(store, pair):
+    for _, a, b in walk_pair(store, pair):
         found[0 if a is None else 1 if b is None else 2] += 1
     return ChangeCounts(*found)
 
@@ -115,7 +130,7 @@ def compare(
         (before, after), entry = pair, pair.entry
         for one, keys in _changed_keys(store, pair).items():
             samples[one] += data_keys(pair, keys)
-        kind: ChangeKind = "added" if before is None else "deleted" if after is None else "mutated"
+        kind = kind_of(before, after)
         if before is None or after is None or before.schema != after.schema:
             key = ColumnSchemaKey(entry.name, "nested" if entry.layout == NESTED else "flat")
             schemas[kind][key] = DataRecordVal(entry.schema.hex())
@@ -135,8 +150,8 @@ def _changed_keys(store: NodeStore, pair: ColumnPair) -> dict[ChangeKind, list[b
     keys: dict[ChangeKind, list[bytes]] = {"added": [], "deleted": [], "mutated": []}
     before, after = (None if entry is None else entry.root for entry in pair)
     if before is not None and after is not None:
-        for key, a, b in _walk(store, pair):
-            keys["added" if a is None else "deleted" if b is None else "mutated"].append(key)
+        for key, a, b in walk_pair(store, pair):
+            keys[kind_of(a, b)].append(key)
         return keys
     for root, found in ((after, keys["added"]), (before, keys["deleted"])):
         if root is not None:
@@ -153,7 +168,8 @@ def data_keys(pair: ColumnPair, encoded: Sequence[bytes]) -> list[DataKey]:
     return list(map(FlatColumnDataKey, repeat(name), decode_keys(encoded)))
 
 
-def _walk(store: NodeStore, pair: ColumnPair) -> Iterator[tuple[bytes, bytes | None, bytes | None]]:
+def walk_pair(store: NodeStore, pair: ColumnPair) -> Iterator[tuple[bytes, bytes | None, bytes | None]]:
+    """Stream the changed entries of one column: encoded key and both cells, None where there is none; in key order."""
     before, after = (None if entry is None or entry.root is None else Digest(entry.root) for entry in pair)
     return diff(store, before, after)
 

@@ -9,13 +9,14 @@ from __future__ import annotations
 
 from hangar.repository.branches import BranchMethods
 from hangar.repository.checkouts import CheckoutMethods
+from hangar.repository.comparing import CompareMethods
 from hangar.repository.maintenance import MaintenanceMethods
 from hangar.repository.undo import UndoMethods
 
 __all__ = ["Repository"]
 
 
-class Repository(CheckoutMethods, BranchMethods, UndoMethods, MaintenanceMethods):
+class Repository(CheckoutMethods, BranchMethods, UndoMethods, CompareMethods, MaintenanceMethods):
     """A repository in ``path``.
 
     Parameters

@@ -1,0 +1,133 @@
+"""Short texts of values and of their differences, for one line; text from the repository is made safe to show."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Sequence
+from typing import Any, Final
+
+import numpy as np
+
+from hangar.diff.pictures import picture_kind
+from hangar.diff.stream import Form, Unavailable
+from hangar.diff.values import ArrayDifference, TextDifference, ValueDifference
+from hangar.progress import format_bytes
+from hangar.wording import visible_name
+
+__all__ = ["SMALL_ARRAY", "change_text", "form_text", "is_small", "value_text"]
+
+SMALL_ARRAY: Final = 8
+"""Most elements of an array that is shown."""
+CHARACTERS: Final = 60
+"""Most characters of a text that are shown; of bytes, twice their number."""
+_CONTEXT: Final = 16
+"""Characters shown before the first difference of two long texts."""
+
+
+def is_small(shape: Sequence[int] | None) -> bool:
+    """Whether an array of this shape is shown whole."""
+    return shape is not None and math.prod(shape) <= SMALL_ARRAY
+
+
+def change_text(before: Any, after: Any, difference: ValueDifference | None) -> str:
+    """Text of a change, such as ``'8 -> 3'``.
+
+    Parameters
+    ----------
+    before, after
+        Values; None where there is none, a :class:`Form` for one that was not read.
+    difference
+        Their difference, if both are values.
+    """
+    if before is None or after is None:
+        return value_text(after if before is None else before)
+    if isinstance(difference, TextDifference):
+        return " -> ".join(_text_parts(before, after, difference))
+    if isinstance(difference, ArrayDifference) and not (is_small(before.shape) and is_small(after.shape)):
+        return _array_text(difference)
+    first, second = value_text(before), value_text(after)
+    return first if first == second and isinstance(before, (Unavailable, Form)) else f"{first} -> {second}"
+
+
+def value_text(value: Any) -> str:
+    """Text of one value: small ones whole, of large arrays dtype and shape, of long texts the beginning."""
+    if isinstance(value, Unavailable):
+        return f"({visible_name(value.reason)})"
+    if isinstance(value, Form):
+        return form_text(value)
+    if isinstance(value, (str, bytes)):
+        return _cut(value, 0, len(value))
+    if not is_small(value.shape):
+        return form_text(Form("ndarray", value.dtype.name, value.shape, value.nbytes))
+    return _elements(value)
+
+
+def form_text(form: Form) -> str:
+    """Text of a value that was not read, such as ``'uint8 28 x 28'``."""
+    if form.shape is None:
+        return f"({form.kind} of {format_bytes(form.nbytes)})"
+    return f"{form.dtype} {_shape_text(form.shape)}"
+
+
+def _shape_text(shape: Sequence[int]) -> str:
+    if len(shape) == 1:
+        return f"({shape[0]:,},)"
+    return " x ".join(f"{n:,}" for n in shape) or "scalar"
+
+
+def _elements(array: np.ndarray[Any, Any]) -> str:
+    if array.ndim == 0:
+        return str(array[()])
+    return f"[{', '.join(_elements(np.asarray(part)) for part in array)}]"
+
+
+def _array_text(found: ArrayDifference) -> str:
+    before = f"{found.dtype_before} {_shape_text(found.shape_before)}"
+    if found.dtype_before != found.dtype_after or not found.same_shape:
+        before += f" -> {found.dtype_after} {_shape_text(found.shape_after)}"
+        if not found.same_shape:
+            return before
+    if not found.changed:
+        return f"{before}: equal as numbers (-0.0, NaN)"
+    image = picture_kind(found.dtype_after, found.shape_after) in ("gray", "colour")
+    changed, total = (found.pixels_changed, found.pixels) if image else (found.changed, found.elements)
+    parts = [f"{changed:,} of {total:,} {'pixels' if image else 'elements'} changed ({_percent(changed / total)})"]
+    if found.changed < found.elements and found.box is not None:
+        parts.append(f"in [{', '.join(f'{start}:{stop}' for start, stop in found.box)}]")
+    if found.largest is not None and found.mean is not None and found.dtype_after != "bool":
+        parts.append(f"by up to {_number(found.largest)}, mean {_number(found.mean)}")
+    for count, word in ((found.nans_gained, "gained"), (found.nans_lost, "lost")):
+        if count:
+            parts.append(f"{count:,} NaN{'' if count == 1 else 's'} {word}")
+    return f"{before}: {', '.join(parts)}"
+
+
+def _percent(share: float) -> str:
+    return "<0.1%" if share < 0.001 else f"{100 * share:.3g}%" if share < 0.9995 or share == 1 else ">99.9%"
+
+
+def _number(number: float) -> str:
+    return f"{number:,}" if isinstance(number, int) else f"{number:.4g}"
+
+
+def _text_parts(before: Any, after: Any, found: TextDifference) -> list[str]:
+    """The parts of two texts around their difference."""
+    most = _most(before)
+    start = 0 if max(len(before), len(after)) <= most else max(0, found.start - _CONTEXT)
+    return [_cut(before, start, found.stop_before), _cut(after, start, found.stop_after)]
+
+
+def _most(text: str | bytes) -> int:
+    return CHARACTERS if isinstance(text, str) else CHARACTERS // 2
+
+
+def _cut(text: str | bytes, start: int, stop: int) -> str:
+    """A text from ``start``, in quotes (bytes in hex), with dots where something is left out."""
+    most = _most(text)
+    if len(text) > most:
+        end = min(len(text), start + most, max(stop + _CONTEXT, start + 1))
+    else:
+        start, end = 0, len(text)
+    part = text[start:end]
+    shown = f'"{visible_name(part)}"' if isinstance(part, str) else part.hex() or "(no bytes)"
+    return f"{'...' if start else ''}{shown}{'...' if end < len(text) else ''}"
