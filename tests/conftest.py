@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from hangar.checkout import WriterCheckout
 
 # Where torch is not installed its tests are not collected; tests/columns/test_interop.py says where it must be.
-collect_ignore = [] if find_spec("torch") else ["columns/test_torch.py"]
+collect_ignore = [] if find_spec("torch") else ["columns/test_torch.py", "dataset/torch"]
 
 settings.register_profile("quick", max_examples=60, stateful_step_count=25, derandomize=True, deadline=None)
 settings.register_profile(

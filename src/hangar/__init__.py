@@ -1,8 +1,8 @@
 """Hangar: version control for tensors.
 
 What is listed in ``__all__`` is the public API, with ``hangar.checkout``, ``hangar.columns``, ``hangar.dataset``,
-``hangar.diff`` and ``hangar.external``; everything else may move. Whatever is more than names and errors is imported when it is first asked for, so that ``import hangar``
-itself costs little more than the interpreter (PEP 562).
+``hangar.diff`` and ``hangar.external``; everything else may move. Whatever is more than names and errors is imported
+when it is first asked for, so that ``import hangar`` itself costs little more than the interpreter (PEP 562).
 """
 
 from __future__ import annotations
@@ -56,6 +56,7 @@ if TYPE_CHECKING:
     from hangar import dataset as dataset
     from hangar import diff as diff
     from hangar import external as external
+    from hangar.dataset import make_torch_dataset
     from hangar.history import BranchHead
     from hangar.repository import Repository
 
@@ -99,10 +100,15 @@ __all__ = [
     "UnreachableError",
     "UnsupportedVersionError",
     "__version__",
+    "make_torch_dataset",
 ]
 
 _MODULES: Final = ("checkout", "columns", "dataset", "diff", "external")
-_ORIGINS: Final = {"BranchHead": "hangar.history", "Repository": "hangar.repository"}
+_ORIGINS: Final = {
+    "BranchHead": "hangar.history",
+    "Repository": "hangar.repository",
+    "make_torch_dataset": "hangar.dataset.make",
+}
 
 if not TYPE_CHECKING:  # a checker that saw it would let any name pass
 

@@ -10,40 +10,57 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from hangar.dataset.leaks import Leak, LeakReport, check_split
+    from hangar.dataset.make import make_torch_dataset
+    from hangar.dataset.sampler import Sampler
     from hangar.dataset.selection import Selection
     from hangar.dataset.splits import Assignment, Split, delete_split, hash_split, list_splits, load_split
+    from hangar.dataset.torch import Loader, collate
 
 __all__ = [
     "Assignment",
     "Leak",
     "LeakReport",
+    "Loader",
+    "Sampler",
     "Selection",
     "Split",
     "check_split",
+    "collate",
     "delete_split",
     "hash_split",
     "list_splits",
     "load_split",
+    "make_torch_dataset",
 ]
 
 _ORIGINS: Final = {
     "Assignment": "hangar.dataset.splits",
     "Leak": "hangar.dataset.leaks",
     "LeakReport": "hangar.dataset.leaks",
+    "Loader": "hangar.dataset.torch",
+    "Sampler": "hangar.dataset.sampler",
     "Selection": "hangar.dataset.selection",
     "Split": "hangar.dataset.splits",
     "check_split": "hangar.dataset.leaks",
+    "collate": "hangar.dataset.torch",
     "delete_split": "hangar.dataset.splits",
     "hash_split": "hangar.dataset.splits",
     "list_splits": "hangar.dataset.splits",
     "load_split": "hangar.dataset.splits",
+    "make_torch_dataset": "hangar.dataset.make",
 }
+_TORCH: Final = "hangar.dataset.torch"
+"""Names of this module need torch."""
 
 if not TYPE_CHECKING:  # a checker that saw it would let any name pass
 
     def __getattr__(name: str) -> object:
         if name not in _ORIGINS:
             raise AttributeError(f"module 'hangar.dataset' has no attribute {name!r}", name=name)
+        if _ORIGINS[name] == _TORCH:
+            from hangar.dataset.make import require_torch
+
+            require_torch()
         found = globals()[name] = getattr(import_module(_ORIGINS[name]), name)
         return found
 

@@ -1,0 +1,219 @@
+"""Loader: batches of a data set, read ahead by a thread or by worker processes, with a state that counts what was delivered.
+
+Reading releases the interpreter lock, so that one thread keeps ahead of a training step and workers would only add copies.
+Workers pay where a transform takes long. Either way the order is that of the sampler, and a loop that ends in any way
+(its end, ``break``, an error, Ctrl-C) leaves no thread and no process, but for persistent workers, which end with the loader.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from itertools import islice
+from typing import Any, Final
+
+import torch
+from torch.utils.data import DataLoader, Dataset
+
+from hangar.dataset.sampler import Drawn, Sampler, check_number
+from hangar.dataset.stats import LoaderStats
+from hangar.dataset.torch.tensors import collate, collate_into
+from hangar.errors import InvalidInputError, InvalidTypeError
+from hangar.flags import check_flag
+from hangar.threads import Pipeline
+
+__all__ = ["Loader"]
+
+_QUICK_SECONDS: Final = 0.0005
+"""A batch that is read in less is not read ahead."""
+
+Collate = Callable[[Sequence[Any]], Any]
+
+
+class Loader:
+    """Iterates over batches of a data set; each iteration is one epoch.
+
+    Parameters
+    ----------
+    dataset
+        A data set of ``hangar.make_torch_dataset``, or any map-style data set of torch.
+    sampler
+        A ``hangar.dataset.Sampler`` with a ``batch_size``; None: one is made of the next four arguments.
+    batch_size, shuffle, seed, drop_last
+        See :class:`hangar.dataset.Sampler`.
+    collate_fn
+        Makes a batch of a sequence of items; default :func:`hangar.dataset.collate`.
+    num_workers
+        Number of worker processes. With 0, a thread of this process reads ahead, as soon as reading a batch
+        takes longer than starting one.
+    prefetch
+        Batches that are read ahead, for each worker if there are any; default 4, or 2 for each worker. 0: no thread.
+    pin_memory
+        Whether batches lie in pinned memory, for copies to a GPU; without a GPU it has no effect.
+    options
+        For the ``torch.utils.data.DataLoader`` of the workers: ``persistent_workers``, ``multiprocessing_context``,
+        ``worker_init_fn``, ``timeout``, ``generator``.
+
+    Attributes
+    ----------
+    sampler
+        The sampler, which holds the state.
+
+    Raises
+    ------
+    InvalidInputError, InvalidTypeError
+        (a ``ValueError``, a ``TypeError``) arguments contradict each other, or have a wrong type.
+
+    Notes
+    -----
+    One iteration goes on at a time. A new one begins the next epoch; see :class:`hangar.dataset.Sampler`.
+    """
+
+    def __init__(
+        self,
+        dataset: Dataset,
+        sampler: Sampler | None = None,
+        *,
+        batch_size: int | None = None,
+        shuffle: bool = False,
+        seed: int = 0,
+        drop_last: bool = False,
+        collate_fn: Collate | None = None,
+        num_workers: int = 0,
+        prefetch: int | None = None,
+        pin_memory: bool = False,
+        **options: Any,
+    ) -> None:
+        if sampler is None:
+            sampler = Sampler(dataset, batch_size or 1, shuffle=shuffle, seed=seed, drop_last=drop_last)
+        elif batch_size is not None or shuffle or seed or drop_last:
+            raise InvalidInputError("batch_size, shuffle, seed and drop_last are those of the sampler: give them to it")
+        given: object = sampler
+        if not isinstance(given, Sampler) or given.batch_size is None:
+            raise InvalidTypeError("a loader needs a hangar.dataset.Sampler with a batch_size")
+        check_number(num_workers, "num_workers", 0)
+        if prefetch is not None:
+            check_number(prefetch, "prefetch", 0)
+        self.dataset = dataset
+        self.sampler = sampler
+        self.collate_fn: Collate = collate if collate_fn is None else collate_fn
+        self.num_workers = num_workers
+        self._pinned = check_flag(pin_memory, "pin_memory") and torch.cuda.is_available()
+        self._prefetch = (2 if num_workers else 4) if prefetch is None else prefetch
+        self._feed = _Feed(sampler)
+        self._workers = self._make_workers(options)
+        self._stats = LoaderStats()
+
+    def _make_workers(self, options: dict[str, Any]) -> DataLoader | None:
+        if not self.num_workers:
+            if options:
+                raise InvalidInputError(
+                    f"{', '.join(options)}: only for worker processes, which num_workers=0 has none of"
+                )
+            return None
+        return DataLoader(
+            self.dataset,
+            batch_sampler=self._feed,
+            collate_fn=self.collate_fn,
+            num_workers=self.num_workers,
+            prefetch_factor=max(1, self._prefetch),
+            pin_memory=self._pinned,
+            **options,
+        )
+
+    def __len__(self) -> int:
+        """Batches of a whole epoch on this rank."""
+        return len(self.sampler)
+
+    def __iter__(self) -> Iterator[Any]:
+        sampler = self.sampler
+        epoch, position = sampler.begin()
+        step = (sampler.batch_size or 1) * sampler.world_size
+        stats = self._stats = LoaderStats()
+        source = self._by_thread(epoch, position) if self._workers is None else self._by_workers(epoch, position)
+        while True:
+            asked = time.perf_counter()
+            try:
+                batch = next(source)
+            except StopIteration:
+                return
+            stats.add(batch, sampler.length_at(position), time.perf_counter() - asked)
+            position += step
+            sampler.note(epoch, position)
+            yield batch
+            del batch  # The consumer's memory is free before the next one is waited for.
+            stats.returned()
+
+    def _by_workers(self, epoch: int, position: int) -> Iterator[Any]:
+        assert self._workers is not None
+        self._feed.start = epoch, position
+        yield from iter(self._workers)
+
+    def _by_thread(self, epoch: int, position: int) -> Iterator[Any]:
+        batches = self.sampler.batches(epoch, position)
+        slow = 0
+        for items in batches:
+            began = time.perf_counter()
+            batch = self._read(items)
+            # A thread is of no use where reading costs less than starting it and waiting for it. One slow read may be chance.
+            slow = slow + 1 if time.perf_counter() - began > _QUICK_SECONDS else 0
+            yield batch
+            del batch
+            if slow == 2 and self._prefetch:
+                break
+        with Pipeline[Any](1, self._prefetch, "hangar-prefetch") as ahead:
+            while True:
+                if len(ahead) <= self._prefetch // 2:
+                    for items in islice(batches, self._prefetch - len(ahead)):
+                        ahead.offer(partial(self._read, items), 1)
+                if not len(ahead):
+                    return
+                batch = ahead.take()
+                ahead.free(1)
+                yield batch
+                del batch
+
+    def _read(self, items: Drawn) -> Any:
+        dataset: Any = self.dataset
+        whole = getattr(dataset, "__getitems__", None)
+        batch = whole(items.tolist()) if callable(whole) else [dataset[index] for index in items.tolist()]
+        if self.collate_fn is collate:
+            return collate_into(batch, pinned=self._pinned)
+        made = self.collate_fn(batch)
+        return torch.utils.data._utils.pin_memory.pin_memory(made) if self._pinned else made
+
+    # ------------------------------------------------------------------ state
+
+    def state_dict(self) -> dict[str, Any]:
+        """The state after the last batch that was delivered, not read ahead: a small dict for JSON; see :class:`hangar.dataset.Sampler`."""
+        return self.sampler.state_dict()
+
+    def load_state_dict(self, state: dict[str, Any]) -> None:
+        """Go to a state: the next iteration gives exactly what had not been delivered, whatever the number of ranks and workers.
+
+        Raises
+        ------
+        InvalidInputError
+            It is no state, or one of other data or another order.
+        """
+        self.sampler.load_state_dict(state)
+
+    def stats(self) -> LoaderStats:
+        """Figures of the current iteration, or of the last one: samples/s, share of the time that waits for data, bytes."""
+        return self._stats
+
+
+class _Feed:
+    """Batches that workers read, from where the loader begins."""
+
+    def __init__(self, sampler: Sampler) -> None:
+        self._sampler = sampler
+        self.start = 0, 0
+
+    def __iter__(self) -> Iterator[list[int]]:
+        # Data sets of others may want lists of int.
+        return (items.tolist() for items in self._sampler.batches(*self.start))
+
+    def __len__(self) -> int:
+        return len(self._sampler)

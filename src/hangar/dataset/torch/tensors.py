@@ -1,0 +1,148 @@
+"""Collate: a batch of a data set as tensors. Nothing is done for each sample, and nothing is copied after the gather."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Sequence
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+from torch.utils.data import get_worker_info
+
+from hangar.dataset.batch import Batch, Form, NamedItem
+from hangar.dataset.selection import ColumnPart
+from hangar.errors import InvalidTypeError
+
+__all__ = ["as_tensor", "collate", "collate_into"]
+
+
+def collate(batch: Sequence[Any]) -> Any:
+    """Collate a batch of items into tensors; for ``collate_fn`` of a ``torch.utils.data.DataLoader``.
+
+    Parameters
+    ----------
+    batch
+        What a data set of ``hangar.make_torch_dataset`` gives for a batch, or any sequence of its items.
+
+    Returns
+    -------
+    object
+        One value for each column, in the form of an item: a tensor of shape ``(n, *shape of a sample)`` for columns of
+        one shape; a list of n tensors for columns of variable shape; a list of str or bytes; a list of dicts of tensors
+        for whole samples of nested columns. Memory is new, writable and the caller's; in a worker process it is shared
+        memory already, so that it is not copied on its way.
+
+    Raises
+    ------
+    InvalidTypeError
+        (a ``TypeError``) torch has no such dtype.
+    """
+    return collate_into(batch, pinned=False)
+
+
+def collate_into(batch: Sequence[Any], *, pinned: bool) -> Any:
+    """As :func:`collate`, into pinned memory if ``pinned``."""
+    if not isinstance(batch, Batch):
+        return _of_items(list(batch))
+    form = batch.form
+    if form.of_item is not None:
+        return _of_items(batch.items)
+    parts = batch.selection.parts
+    made = [None if form.of_columns[at] else _memory(part, len(batch), pinned) for at, part in enumerate(parts)]
+    columns = form.transformed(batch.gather([None if tensor is None else tensor.numpy() for tensor in made]))
+    return _together(
+        form,
+        [
+            _of_values(column) if transform else _column(tensor, column, part)
+            for tensor, column, part, transform in zip(made, columns, parts, form.of_columns, strict=True)
+        ],
+    )
+
+
+def _together(form: Form, columns: Sequence[Any]) -> Any:
+    together = form.together(columns)
+    return dict(together) if form.as_dict else together
+
+
+def _memory(part: ColumnPart, count: int, pinned: bool) -> Any:
+    """Memory that is not that of numpy, if a batch of the column needs it: shared in a worker, or pinned."""
+    worker = get_worker_info() is not None
+    if part.lists or not (pinned or worker):
+        return None
+    schema = part.schema
+    dtype = None if schema.dtype is None else _native(schema.dtype)
+    if dtype is None:
+        return None
+    shape = (count, *(schema.shape or ()))
+    if worker:
+        size = count * schema.nbytes
+        return torch.empty(0, dtype=dtype).set_(torch.UntypedStorage._new_shared(size), 0, shape) if size else None
+    return torch.empty(shape, dtype=dtype, pin_memory=True)
+
+
+def _column(made: Any, values: Any, part: ColumnPart) -> Any:
+    """Values of one column of a batch, as they were read, as tensors."""
+    if made is not None:
+        return made
+    if isinstance(values, np.ndarray):
+        return as_tensor(values)
+    if values and isinstance(values[0], np.ndarray) and part.lists:
+        return list(map(as_tensor, values))
+    return _of_values(values)
+
+
+def as_tensor(array: np.ndarray[Any, Any] | np.generic) -> Any:
+    """A tensor on the memory of an array, also for the small floats that numpy has from ``ml_dtypes``."""
+    if not isinstance(array, np.ndarray):
+        array = np.asarray(array)
+    try:
+        return torch.from_numpy(array)
+    except (TypeError, ValueError):
+        dtype = getattr(torch, array.dtype.name, None)
+    if not isinstance(dtype, torch.dtype):
+        raise InvalidTypeError(
+            f"torch has no dtype {array.dtype}: give the data set a transform for its column, such as {{name: lambda a: a.astype(np.float32)}}"
+        )
+    if array.dtype.isbuiltin != 1:
+        return torch.from_numpy(array.view(f"u{array.dtype.itemsize}")).view(dtype)
+    return torch.from_numpy(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("=")))
+
+
+def _of_items(items: list[Any]) -> Any:
+    """Collate items that a transform or another data set has made."""
+    first = items[0] if items else None
+    if isinstance(first, NamedItem):
+        return {name: _of_values([item[name] for item in items]) for name in first}
+    if isinstance(first, tuple):
+        columns = list(map(_of_values, map(list, zip(*items, strict=True))))
+        return type(first)(*columns) if hasattr(first, "_fields") else tuple(columns)
+    return _of_values(items)
+
+
+def _of_values(values: list[Any]) -> Any:
+    """Values of one column: tensors and arrays of equal shape are stacked, numbers are one tensor, other values stay a list."""
+    first = values[0] if values else None
+    if isinstance(first, (torch.Tensor, np.ndarray, np.generic)):
+        tensors = [value if isinstance(value, torch.Tensor) else as_tensor(value) for value in values]
+        return torch.stack(tensors) if len({(tensor.shape, tensor.dtype) for tensor in tensors}) == 1 else tensors
+    if isinstance(first, (bool, int, float, complex)):
+        with contextlib.suppress(TypeError, ValueError, OverflowError):
+            return torch.tensor(values)
+    if isinstance(first, dict):
+        return [{key: _leaf(value) for key, value in one.items()} for one in values]
+    return values
+
+
+def _leaf(value: Any) -> Any:
+    return as_tensor(value) if isinstance(value, np.ndarray) else value
+
+
+@lru_cache
+def _native(dtype: np.dtype[Any]) -> Any:
+    """The dtype of torch whose tensors numpy can write to; None if there is none."""
+    try:
+        return torch.from_numpy(np.empty(0, dtype)).dtype
+    except (TypeError, ValueError):
+        return None
