@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
 import numpy as np
+import numpy.typing as npt
 
 from hangar import _fs
 from hangar.backends.base import Backend, Blob, FileWriter, Options, Payload, Rows
@@ -157,6 +158,19 @@ class RawBackend(Backend):
     def open_writer(self, path: Path, file_id: int, end: int | None) -> FileWriter:
         """Open a blob file for appending."""
         return AppendWriter(path, file_id, self.tag, end)
+
+    def shares(self, file: BlobFile, locations: Locations) -> npt.NDArray[np.float64]:
+        """Bytes of each blob: no two share any."""
+        lengths: npt.NDArray[np.float64] = locations.length.astype(np.float64)
+        return lengths
+
+    def holds_only(self, file: BlobFile, locations: Locations) -> bool:
+        """Whether the blobs at ``locations`` cover the file."""
+        order = np.argsort(locations.offset, kind="stable")
+        starts = locations.offset[order].astype(np.int64)
+        ends = np.concatenate(([FILE_HEADER_BYTES], starts + locations.length[order].astype(np.int64)))
+        size = os.fstat(file.descriptor).st_size
+        return bool((starts <= np.maximum.accumulate(ends)[:-1]).all()) and int(ends.max()) >= size
 
     def read_list(self, file: BlobFile, locations: Locations, headers: Sequence[Header]) -> list[Blob]:
         """Logical bytes of each location."""

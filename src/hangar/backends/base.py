@@ -199,6 +199,39 @@ class Backend(ABC):
         """
         return np.ones(len(locations), np.bool_)
 
+    def stored_options(self, file: BlobFile, locations: Locations) -> list[tuple[Options, npt.NDArray[np.intp]]]:
+        """Group blobs by the options with which they were stored: options, complete, and positions of each group.
+
+        Compaction stores blobs again as they are. A backend without options need not override this.
+
+        Raises
+        ------
+        CorruptionError
+            The stored form cannot be read.
+        """
+        return [(self.check_options({}), np.arange(len(locations)))]
+
+    def shares(self, file: BlobFile, locations: Locations) -> npt.NDArray[np.float64]:
+        """Bytes of the file that would be free without each blob: float64, shape (n,). Blobs of one chunk share its bytes.
+
+        The default divides the bytes of a chunk among the given blobs; override it if it is known how many a chunk holds.
+
+        Raises
+        ------
+        CorruptionError
+            The stored form cannot be read.
+        """
+        _, chunk_of, counts = np.unique(locations.offset, return_inverse=True, return_counts=True)
+        lengths: npt.NDArray[np.float64] = locations.length.astype(np.float64)
+        return lengths / counts[chunk_of.reshape(-1)]
+
+    def holds_only(self, file: BlobFile, locations: Locations) -> bool:
+        """Whether the file surely holds no bytes of samples but those at ``locations``.
+
+        False where it is not known, as here. Then erasing a blob rewrites the file, because it may hold another copy.
+        """
+        return False
+
     def verify(self, file: BlobFile, locations: Locations) -> npt.NDArray[np.bool_] | None:
         """Mask of the blobs whose stored bytes are intact, by checksums of the backend's own: bool, shape (n,).
 

@@ -27,8 +27,9 @@ from hangar.blobs.catalog import (
     put_blob_file,
     scan_blob_files,
 )
-from hangar.blobs.orphans import remove_orphans
+from hangar.blobs.orphans import remove_orphan_runs, remove_orphans
 from hangar.blobs.ownership import NO_EPOCH, FileOwner
+from hangar.blobs.removal import finish_removals
 from hangar.db import Database, WriteTransaction
 from hangar.errors import CorruptionError, HangarError, LockedError, PathNotFoundError, StorageError
 from hangar.lock import owner_alive
@@ -111,7 +112,9 @@ class Appender:
         """
         if self._owner.epoch != NO_EPOCH and not self._orphans_removed:
             self._orphans_removed = True
+            finish_removals(self._db, self._directory, self._owner)
             remove_orphans(self._db, self._directory)
+            remove_orphan_runs(self._db, self._directory)
         growing = self._open.get(tag)
         if growing is not None and not growing.used and not growing.writer.is_current():
             self._drop(growing)

@@ -121,6 +121,8 @@ class LocationUpdate(msgspec.Struct, frozen=True):
         run = self._run
         if run is None:
             return
+        if not _fs.exists(run_path(self._directory, run.run_id)):
+            raise OutdatedError("the run was removed as an orphan before it was registered: try again")
         if not run.merges.issubset(run_id for run_id, _ in scan_runs(transaction)):
             raise OutdatedError("runs of this repository changed again and again while they were merged: try again")
         keys = [key for key, _ in run.table_rows]

@@ -72,6 +72,7 @@ class Locator:
         "_directory",
         "_examined",
         "_listed",
+        "_lost_run",
         "_run_indexes",
         "_runs",
         "_unpublished",
@@ -84,6 +85,7 @@ class Locator:
         self._runs: tuple[Run, ...] | None = None
         self._listed: tuple[int, ...] = ()
         self._damaged: tuple[str, ...] = ()
+        self._lost_run = False
         self._unpublished: tuple[UnpublishedBlobs, ...] = ()
         self._examined: dict[int, str | None] = {}
         self.indexes: tuple[Index, ...] = ()
@@ -133,8 +135,14 @@ class Locator:
 
     def refresh(self) -> None:
         """Read the list of runs again."""
-        with self._db.read() as transaction:
-            self._load(transaction)
+        before: tuple[int, ...] | None = None
+        while True:
+            with self._db.read() as transaction:
+                self._load(transaction)
+            if not self._lost_run or self._listed == before:
+                return
+            # Between the snapshot and the opening of the files its runs may have been merged and removed.
+            before, self._runs = self._listed, None
 
     def _load(self, transaction: ReadTransaction) -> bool:
         """Read the list of runs, and return whether it changed."""
@@ -142,6 +150,7 @@ class Locator:
         listed = tuple(run_id for run_id, _ in rows)
         if self._runs is not None and listed == self._listed:
             return False
+        self._lost_run = False
         runs = {run.run_id: run for run in self._runs or ()}
         self._damaged = ()
         for run_id, row in rows:
@@ -149,6 +158,7 @@ class Locator:
                 try:
                     runs[run_id] = Run(run_path(self._directory, run_id), run_id, row.count)
                 except (CorruptionError, PathNotFoundError) as error:
+                    self._lost_run |= isinstance(error, PathNotFoundError)
                     # Blobs of other runs stay readable. The error for a missing blob names this damage.
                     self._damaged = (*self._damaged, str(error))
         self._listed = listed
@@ -201,6 +211,9 @@ class Locator:
             missing = _search_table(transaction, sought, words, missing)
             # Another process may have moved rows of the table into a run since the list of runs was read.
             reloaded = missing.size > 0 and self._load(transaction)
+        if reloaded and self._lost_run:
+            self.forget()
+            self.refresh()
         return _search(self._run_indexes, sought, words, missing) if reloaded else missing
 
     def locate_one(self, digest: bytes) -> Location | None:

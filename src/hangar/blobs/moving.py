@@ -83,6 +83,16 @@ class Mover:
         places = self._store.locate(digests).words
         wanted = np.flatnonzero(self._elsewhere(places))
         advance(len(digests) - len(wanted))
+        self.move_at(digests, places, wanted, advance)
+
+    def move_at(self, digests: Digests, places: Words, wanted: Positions, advance: Callable[[int], object]) -> None:
+        """Move the blobs at the positions ``wanted``, wherever they are stored; see :meth:`move`.
+
+        Parameters
+        ----------
+        places
+            Their newest locations, shape (n, 5).
+        """
         for part in self._batches(places, wanted):
             self._move(digests[part], places[part])
             if self._waiting_bytes >= _PUBLISH_BYTES:
@@ -175,7 +185,7 @@ class Mover:
             read()
         except CorruptionError as error:
             raise StorageError(
-                f"backend {self._tag!r} does not return the bytes that were written to it; the conversion stops: {error}"
+                f"backend {self._tag!r} does not return the bytes that were written to it; nothing more is moved: {error}"
             ) from error
 
     def _count(self, count: int, nbytes: int) -> None:

@@ -1,9 +1,10 @@
-"""Orphaned blob files: files without a row in the database, left by writers that were killed before they published.
+"""Orphaned files: blob files and runs without a row in the database, left by writers that were killed before they published.
 
 A file with a recorded end is continued by the next writer, which overwrites the bytes that a killed writer left. A new
 file has no row yet, so nobody would ever use it again. The next writer with the writer lock removes such files. A
 living writer holds a shared lock on each of its files. So a file is removed only if it can be locked exclusively and
-still has no row. Files that are kept because the database was replaced by an older copy stay (see
+still has no row. Runs are not locked: they are removed inside a write transaction, and the transaction that registers
+a run checks that its file exists. Files that are kept because the database was replaced by an older copy stay (see
 :mod:`hangar.rollback`).
 """
 
@@ -15,12 +16,20 @@ from pathlib import Path
 
 from hangar import _fs
 from hangar.backends.file import FILE_HEADER_BYTES, decode_file_header
-from hangar.blobs.catalog import BLOB_DIRECTORY, blob_file_path, removed_blob_files, scan_blob_files
-from hangar.db import Database
+from hangar.blobs.catalog import (
+    BLOB_DIRECTORY,
+    RUN_DIRECTORY,
+    blob_file_path,
+    removed_blob_files,
+    run_path,
+    scan_blob_files,
+    scan_runs,
+)
+from hangar.db import Database, ReadTransaction, WriteTransaction
 from hangar.errors import AccessError, HangarError, PathNotFoundError, StorageError
 from hangar.rollback import file_id_of, kept_files
 
-__all__ = ["remove_orphans"]
+__all__ = ["remove_orphan_runs", "remove_orphans"]
 
 
 def remove_orphans(db: Database, directory: Path) -> int:
@@ -36,6 +45,39 @@ def remove_orphans(db: Database, directory: Path) -> int:
                 _fs.remove_file(path)
                 removed += 1
     return removed
+
+
+def remove_orphan_runs(db: Database, directory: Path) -> int:
+    """Remove runs without a row, also those that were merged into others; return how many. The caller holds the writer lock.
+
+    A process that has one mapped keeps reading it, and finds the run that replaced it when it looks again.
+    """
+    with db.read() as transaction:
+        if not _orphan_runs(transaction, directory):
+            return 0
+
+    def remove(transaction: WriteTransaction) -> int:
+        removed = 0
+        for path in _orphan_runs(transaction, directory):
+            with contextlib.suppress(PathNotFoundError, AccessError, StorageError), _locked_alone(path) as alone:
+                if alone:
+                    _fs.remove_file(path)
+                    removed += 1
+        return removed
+
+    # Writers that do not hold the lock write runs too, and register them in a transaction, which waits for this one.
+    return db.update(remove)
+
+
+def _orphan_runs(transaction: ReadTransaction, directory: Path) -> list[Path]:
+    found = {name: file_id_of(name) for name in _fs.list_directory(directory / RUN_DIRECTORY)}
+    known = {run_path(directory, run_id).name for run_id, _ in scan_runs(transaction)}
+    kept = kept_files(transaction)
+    return [
+        directory / RUN_DIRECTORY / name
+        for name, run_id in found.items()
+        if run_id is not None and run_id > kept and name == run_path(directory, run_id).name and name not in known
+    ]
 
 
 def _candidates(db: Database, directory: Path) -> list[Path]:

@@ -23,8 +23,10 @@ class Recorded(NamedTuple):
     ----------
     files
         Rows of the blob files, by id.
+    rows
+        Rows of the table of locations in the database, by digest.
     table
-        Index of the locations in the table of the database; None if there are none.
+        Index of these locations; None if there are none.
     runs
         The registered runs that can be opened, newest first.
     damaged
@@ -32,6 +34,7 @@ class Recorded(NamedTuple):
     """
 
     files: dict[int, BlobFileRow]
+    rows: dict[bytes, bytes]
     table: Index | None
     runs: tuple[Run, ...]
     damaged: list[str]
@@ -56,4 +59,4 @@ def scan_recorded(store: BlobStore) -> Recorded:
         damaged = store.locator.reload(transaction)
     if any(len(key) != DIGEST_BYTES for key, _ in rows):
         raise CorruptionError("table 'locations' has a key that is no digest")
-    return Recorded(files, index_of_rows(rows) if rows else None, store.locator.runs(), damaged)
+    return Recorded(files, dict(rows), index_of_rows(rows) if rows else None, store.locator.runs(), damaged)

@@ -10,27 +10,21 @@ copy are never removed (see :mod:`hangar.rollback`). The caller holds the writer
 
 from __future__ import annotations
 
-import contextlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Final
 
 import numpy as np
 
-from hangar import _fs
 from hangar.backends.location import FILE_MASK, FILE_ROW
-from hangar.blobs.catalog import (
-    blob_file_path,
-    remove_blob_file,
-    removed_blob_files,
-    settle_removed,
-)
+from hangar.blobs.catalog import remove_blob_file
 from hangar.blobs.index import ENTRY_WORDS, Index, Sought
 from hangar.blobs.location_update import LocationUpdate
 from hangar.blobs.recorded import scan_recorded
+from hangar.blobs.removal import finish_removals, locked_alone
 from hangar.blobs.store import BlobStore
 from hangar.db import WriteTransaction
-from hangar.errors import CorruptionError, PathNotFoundError
+from hangar.errors import CorruptionError
 from hangar.lock import WriterLock
 from hangar.publishing import publish, publish_rows
 from hangar.rollback import kept_files
@@ -70,7 +64,7 @@ def release_files(store: BlobStore, lock: WriterLock) -> Released:
         The next call removes the rest.
     """
     store.refresh()
-    _finish(store, lock)
+    finish_removals(store.db, store.directory, lock)
     try:
         return _release(store, lock)
     except CorruptionError:
@@ -80,11 +74,11 @@ def release_files(store: BlobStore, lock: WriterLock) -> Released:
 def _release(store: BlobStore, lock: WriterLock) -> Released:
     free, newest = _unnamed(store)
     if newest:
-        with _alone(store, free) as locked:
+        with locked_alone(store.directory, free) as locked:
             worth = bool(locked)
         if worth:
             publish(store.db, lock, _MergedRuns(store, newest))
-    with _alone(store, free) as locked:
+    with locked_alone(store.directory, free) as locked:
         # Check again: nobody can append to a locked file or open it for reading.
         still, newest = _unnamed(store)
         going = {} if newest else {file_id: size for file_id, size in locked.items() if file_id in still}
@@ -95,47 +89,8 @@ def _release(store: BlobStore, lock: WriterLock) -> Released:
 
         if going:
             publish_rows(store.db, lock, forget)
-            _finish(store, lock)
+            finish_removals(store.db, store.directory, lock)
     return Released(len(going), sum(going.values()), len(free) - len(going))
-
-
-def _finish(store: BlobStore, lock: WriterLock) -> None:
-    """Remove the files that are recorded as to be removed."""
-    with store.db.read() as transaction:
-        noted = removed_blob_files(transaction)
-    for file_id, tag in noted:
-        with contextlib.suppress(PathNotFoundError):
-            _fs.remove_file(blob_file_path(store.directory, file_id, tag))
-
-    def settle(transaction: WriteTransaction) -> None:
-        for file_id, _ in noted:
-            settle_removed(transaction, file_id)
-
-    if noted:
-        publish_rows(store.db, lock, settle)
-
-
-@contextlib.contextmanager
-def _alone(store: BlobStore, files: dict[int, str]) -> Iterator[dict[int, int]]:
-    """Lock files exclusively until the end of the block; yields the size of each file that could be locked."""
-    locked: dict[int, int] = {}
-    descriptors: list[int] = []
-    try:
-        for file_id, tag in files.items():
-            path = blob_file_path(store.directory, file_id, tag)
-            try:
-                descriptor = _fs.close_in_child(_fs.open_file(path))
-            except PathNotFoundError:
-                # The file is lost, and its blobs were stored again. Only the row is left.
-                locked[file_id] = 0
-                continue
-            descriptors.append(descriptor)
-            if _fs.try_lock(descriptor, shared=False):
-                locked[file_id] = path.stat().st_size
-        yield locked
-    finally:
-        for descriptor in descriptors:
-            _fs.close_private(descriptor)
 
 
 class _MergedRuns:

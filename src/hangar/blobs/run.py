@@ -11,7 +11,7 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from pathlib import Path
 from typing import Final
 
@@ -25,7 +25,7 @@ from hangar.digest import checksum
 from hangar.errors import CorruptionError, HangarError, UnsupportedVersionError
 from hangar.wording import plural
 
-__all__ = ["Run", "run_bytes", "write_run"]
+__all__ = ["Run", "merged_pieces", "run_bytes", "write_run"]
 
 _HEADER = struct.Struct("<8sIIQQQ16sQ")
 _MAGIC = b"HANGARRN"
@@ -40,23 +40,34 @@ def run_bytes(count: int) -> int:
     return _RUN_HEADER_BYTES + (8 + ENTRY_BYTES) * count
 
 
-def write_run(path: Path, run_id: int, indexes: Sequence[Index]) -> int:
+def write_run(path: Path, run_id: int, indexes: Sequence[Index], select: Callable[[Index], Index] | None = None) -> int:
     """Merge ``indexes`` into one run, sync it, and return its number of blobs.
 
     If two indexes have the same digest, the earlier one in the sequence wins. Memory is bounded: large indexes are
     merged in pieces, in two passes, because the size of the columns must be known first.
+
+    Parameters
+    ----------
+    select
+        Returns the part of a merged piece that goes into the run, always the same; None: all of it.
     """
     total = sum(index.count for index in indexes)
     if total <= _PIECE_BLOBS:
         index = Index.merge(indexes)
+        if select is not None:
+            index = select(index)
         prefixes, entries = _columns(index)
         sums = checksum(prefixes, 0), checksum(entries, 0)
         _fs.write_new_file(path, [_header(run_id, index.count, *sums), prefixes, entries])
         return index.count
-    count = total - sum(map(_repeats, _pieces(indexes)))
+    if select is None:
+        count = total - sum(map(_repeats, _pieces(indexes)))
+    else:
+        count = sum(select(piece).count for piece in merged_pieces(indexes))
+    pieces = merged_pieces(indexes) if select is None else map(select, merged_pieces(indexes))
     descriptor = _fs.create_file(path)
     try:
-        _write_columns(descriptor, path, run_id, count, map(Index.merge, _pieces(indexes)))
+        _write_columns(descriptor, path, run_id, count, pieces)
         _fs.sync_file(descriptor, path)
     except BaseException:
         with contextlib.suppress(HangarError):
@@ -78,6 +89,12 @@ def _write_columns(descriptor: int, path: Path, run_id: int, count: int, pieces:
     if ends[1] != run_bytes(count):
         raise CorruptionError(f"runs that are merged into {path} are not in order")
     _fs.write_at(descriptor, [_header(run_id, count, *(hasher.intdigest() for hasher in hashers))], 0, path)
+
+
+def merged_pieces(indexes: Sequence[Index]) -> Iterator[Index]:
+    """Merge ``indexes`` as :func:`write_run` does, some hundred thousand blobs at a time, in the order of digests."""
+    filled = [index for index in indexes if index.count]
+    return map(Index.merge, _pieces(filled)) if filled else iter(())
 
 
 def _pieces(indexes: Sequence[Index]) -> Iterator[list[Index]]:

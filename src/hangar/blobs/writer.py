@@ -24,8 +24,9 @@ from hangar.blobs.batch import Batch, batch_of_list, batch_of_rows
 from hangar.blobs.index import Digests, Index, Mask, Positions, Sought, sort_digests
 from hangar.blobs.intact import check_intact
 from hangar.blobs.location_update import LocationUpdate
-from hangar.blobs.ownership import FileOwner
+from hangar.blobs.ownership import NO_EPOCH, FileOwner
 from hangar.blobs.store import BlobStore
+from hangar.blobs.taken import TakenForStored
 from hangar.blobs.tombstones import refuse_purged
 from hangar.blobs.unpublished import Buffered, UnpublishedBlobs
 from hangar.db import WriteTransaction
@@ -102,6 +103,8 @@ class BlobWriter:
         # Purging takes the writer lock. A writer without the lock is checked by the transaction that publishes.
         with store.db.read() as transaction:
             self._tombstones = transaction.count(TOMBSTONES) > 0
+        # Only a writer without the lock has to expect that blobs are removed meanwhile.
+        self._taken = TakenForStored(store) if owner.epoch == NO_EPOCH else None
 
     # ------------------------------------------------------------------ adding
 
@@ -307,7 +310,8 @@ class BlobWriter:
 
     def _stored(self, sought: Sought, repeats: Mask) -> Mask:
         """Mask of the blobs that need not be stored: unpublished ones, and those that their location holds intact."""
-        stored = self.unpublished.holds(sought)
+        own = self.unpublished.holds(sought)
+        stored: Mask = own.copy()
         located = self._store.locator.locate_published(sought)
         waiting = np.flatnonzero(located.stored & ~stored & ~repeats)
         words = located.words.take(waiting, axis=0)
@@ -329,6 +333,8 @@ class BlobWriter:
             self._replaces = True
         if lost:
             _warn_of_repair(lost, reasons)
+        if self._taken is not None:
+            self._taken.add(sought.words[stored & ~own].view(np.uint8))
         return stored
 
     def _locate_again(self, sought: Sought) -> Words:
@@ -379,6 +385,9 @@ class BlobWriter:
         self._begin_adding()
         self._owner.require_held()
         self._flush()
+        if self._taken is not None and self._taken.look_again():
+            # Headers that no blob had any more were removed too.
+            self._stored_header_ids.clear()
         with self._ended_by(HangarError):
             self._appender.prepare()
         headers = {
@@ -422,6 +431,8 @@ class BlobWriter:
         self._owner.check(transaction)
         if transaction.count(TOMBSTONES):
             refuse_purged(transaction, digest_list(self.unpublished.merged().digests()))
+        if self._taken is not None:
+            self._taken.check(transaction)
         self._outcome_unknown = True
         self._appender.record(transaction)
         try:

@@ -396,6 +396,49 @@ class BackendContract:
                 BlobFile(path, _FILE_ID, self.tag), locations, batch[0].header, np.empty((5, 99), np.uint8)
             )
 
+    # ------------------------------------------------------------------ compaction
+
+    def test_blobs_are_stored_again_as_they_are(self, backend: Backend, path: Path) -> None:
+        """``stored_options`` gives complete options, with which a writer stores the blobs in the same way."""
+        chosen = [backend.check_options(options) for options in (self.options, *self.choices)]
+        writer = backend.open_writer(path, _FILE_ID, None)
+        batches = [self._batch(backend, 12, seed) for seed in range(len(chosen))]
+        parts = [writer.write(_payload(batch), options) for batch, options in zip(batches, chosen, strict=True)]
+        writer.sync()
+        writer.close()
+        file = BlobFile(path, _FILE_ID, self.tag)
+        locations = Locations.concatenate(parts)
+        groups = backend.stored_options(file, locations)
+        assert sorted(at for _, part in groups for at in part.tolist()) == list(range(len(locations)))
+        for options, part in groups:
+            assert backend.check_options(options) == options
+            assert backend.stored_as(file, locations.take(part), options).all()
+
+    def test_the_shares_of_all_blobs_are_the_file(self, backend: Backend, path: Path) -> None:
+        """Each blob takes a part of the file, and together they take no more than there is."""
+        batch = self._batch(backend, 40)
+        locations = self._made(backend, path, batch)
+        file = BlobFile(path, _FILE_ID, self.tag)
+        shares = backend.shares(file, locations)
+        filled = np.array([bool(sample.data) for sample in batch])
+        assert (shares[filled] > 0).all()
+        assert shares.sum() <= path.stat().st_size
+        assert shares.sum() >= np.unique(locations.offset[filled], return_index=True)[1].size
+
+    def test_a_file_with_other_bytes_does_not_hold_only_some_blobs(self, backend: Backend, path: Path) -> None:
+        """A file holds other samples too if one is not named, or if a writer that was killed left bytes behind the end."""
+        batch = [sample for sample in self._batch(backend, 40) if sample.data]
+        locations = self._made(backend, path, batch)
+        everything = BlobFile(path, _FILE_ID, self.tag)
+        known = backend.holds_only(everything, locations)
+        for left_out in (0, len(batch) // 2, len(batch) - 1):
+            named = np.arange(len(batch)) != left_out
+            assert not backend.holds_only(everything, locations.take(named))
+        with path.open("ab") as file:
+            file.write(bytes(100))
+        assert not backend.holds_only(BlobFile(path, _FILE_ID, self.tag), locations)
+        assert isinstance(known, bool)
+
     # ------------------------------------------------------------------ threads and processes
 
     def test_threads_read_together(self, backend: Backend, path: Path) -> None:

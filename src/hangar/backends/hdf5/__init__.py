@@ -17,10 +17,11 @@ import numpy.typing as npt
 from hangar.backends.base import Backend, Blob, Capabilities, FileWriter, Options, Rows
 from hangar.backends.file import BlobFile
 from hangar.backends.hdf5.chunks import Policy
-from hangar.backends.hdf5.options import complete_options, encoding_of
+from hangar.backends.hdf5.options import complete_options, encoding_of, options_of
 from hangar.backends.hdf5.reading import encoded_as, read_chunks, read_into, read_sample, read_samples
+from hangar.backends.hdf5.usage import by_encoding, holds_only, shares
 from hangar.backends.hdf5.verify import verify_chunks
-from hangar.backends.hdf5.writer import HDF5Writer
+from hangar.backends.hdf5.writer import DATA_START, HDF5Writer
 from hangar.backends.location import Location, Locations
 from hangar.digest import NDARRAY, Header
 
@@ -39,6 +40,18 @@ class _HDF5(Backend):
     def stored_as(self, file: BlobFile, locations: Locations, options: Options) -> npt.NDArray[np.bool_]:
         """Mask of the blobs whose chunks have the codec, level and shuffle of the options."""
         return encoded_as(file, locations, encoding_of(options))
+
+    def stored_options(self, file: BlobFile, locations: Locations) -> list[tuple[Options, npt.NDArray[np.intp]]]:
+        """Group blobs by codec, level and shuffle of their chunks."""
+        return [(options_of(encoding), part) for encoding, part in by_encoding(file, locations)]
+
+    def shares(self, file: BlobFile, locations: Locations) -> npt.NDArray[np.float64]:
+        """Bytes of each chunk, divided by the number of its samples."""
+        return shares(file, locations)
+
+    def holds_only(self, file: BlobFile, locations: Locations) -> bool:
+        """Whether ``locations`` name every sample of every chunk."""
+        return holds_only(file, locations, DATA_START)
 
     def verify(self, file: BlobFile, locations: Locations) -> npt.NDArray[np.bool_] | None:
         """Whether the stored chunks at some locations are undamaged; nothing is decoded."""

@@ -12,7 +12,7 @@ from hangar.backends.hdf5.codecs import COMPLIBS, Encoding
 from hangar.errors import InvalidInputError, InvalidTypeError
 from hangar.flags import check_flag
 
-__all__ = ["complete_options", "encoding_of"]
+__all__ = ["complete_options", "encoding_of", "options_of"]
 
 _KNOWN: Final = ("complib", "complevel", "shuffle")
 _DEFAULT_COMPLIB: Final = "blosc:lz4"
@@ -63,3 +63,12 @@ def encoding_of(options: Options) -> Encoding:
     """Encoding for complete options."""
     complib, level, shuffle = options["complib"], options["complevel"], options["shuffle"]
     return Encoding(COMPLIBS[complib], level, shuffle if type(shuffle) is bool else _SHUFFLES[shuffle])
+
+
+def options_of(encoding: Encoding) -> dict[str, Any]:
+    """Complete options for an encoding: the inverse of :func:`encoding_of`."""
+    complib = next(name for name, number in COMPLIBS.items() if number == encoding.codec)
+    if complib in ("gzip", "lzf"):
+        return {"complib": complib, "complevel": encoding.level, "shuffle": bool(encoding.shuffle)}
+    shuffle = next(name for name, number in _SHUFFLES.items() if number == encoding.shuffle)
+    return {"complib": complib, "complevel": encoding.level, "shuffle": shuffle}

@@ -25,7 +25,7 @@ from hangar.errors import CorruptionError
 from hangar.threads import cores, parallel_map, run_parallel
 from hangar.wording import plural
 
-__all__ = ["encoded_as", "frame_at", "read_into", "read_sample", "read_samples"]
+__all__ = ["encoded_as", "frame_at", "frames_of", "read_into", "read_sample", "read_samples"]
 
 _THREADED_BYTES: Final = 2**23
 """Decoding uses threads from this size on: starting a thread, and waiting for it on busy cores, takes as long as decoding 1 MiB."""
@@ -144,6 +144,11 @@ def encoded_as(file: BlobFile, locations: Locations, encoding: Encoding) -> npt.
     for frame, _, part in _frames(file, locations.take(filled))[1]:
         found[filled[part]] = frame.encoding.same(encoding)
     return found
+
+
+def frames_of(file: BlobFile, locations: Locations) -> list[tuple[Frame, list[int]]]:
+    """The frames of some locations, each with the positions of its locations."""
+    return [(frame, part) for frame, _, part in _frames(file, locations)[1]]
 
 
 def _frames(file: BlobFile, locations: Locations) -> tuple[Mapped, list[tuple[Frame, Bytes | None, list[int]]]]:
