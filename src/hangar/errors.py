@@ -48,7 +48,7 @@ from __future__ import annotations
 import sys
 import warnings
 from types import FrameType
-from typing import Final
+from typing import Any, Final
 
 __all__ = [
     "EXIT_CODES",
@@ -181,7 +181,17 @@ class UnmergedError(ConflictError, RuntimeError):
 
 
 class MergeConflictError(ConflictError, ValueError):
-    """Both sides of a merge changed the same thing differently."""
+    """Both sides of a merge changed the same thing differently.
+
+    Attributes
+    ----------
+    conflicts
+        The conflicts (:class:`hangar.diff.Conflicts`), or None.
+    """
+
+    def __init__(self, message: str, conflicts: Any = None) -> None:
+        super().__init__(message)
+        self.conflicts = conflicts
 
 
 class AccessError(HangarError, PermissionError):

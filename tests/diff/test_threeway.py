@@ -193,7 +193,7 @@ def test_one_name_with_two_schemas(world: World) -> None:
     ours, theirs = world.column("a", {1: 1}), world.column("a", {(1, 1): 1}, schema=NESTED_SCHEMA)
     merge = world.merge([], [ours], [theirs])
     conflict = only(merge)
-    assert conflict == Conflict("clash", "t1", theirs.id, b"a", None, ours, theirs)
+    assert conflict == Conflict("clash", "t1", theirs.id, b"a", (None, None), (ours, None), (None, theirs))
     assert list(merge.summary().t1.schema) == [ColumnSchemaKey("a", "flat")]
     assert [column.merged for column in merge.columns if column.merged] == [ours]
 

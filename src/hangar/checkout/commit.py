@@ -14,12 +14,13 @@ from hangar.checkout.session import WriterSession
 from hangar.config import Config, Person
 from hangar.db import WriteTransaction
 from hangar.digest import Digest
-from hangar.errors import InvalidStateError, InvalidTypeError, NothingToDoError
+from hangar.errors import InvalidStateError, InvalidTypeError, MergeConflictError, NothingToDoError
 from hangar.objects.commit import Commit, check_message
 from hangar.objects.graph import record_generation
 from hangar.objects.records import store_commit
 from hangar.publishing import publish
 from hangar.staging import Staging
+from hangar.wording import plural
 
 __all__ = ["commit_staging"]
 
@@ -32,6 +33,7 @@ def commit_staging(
     parents: Sequence[Digest] | None = None,
     amend: bool = False,
     meta: Mapping[str, Any] | None = None,
+    operation: str | None = None,
 ) -> Digest:
     """Commit what ``session`` has staged; see ``WriterCheckout.commit``.
 
@@ -42,9 +44,13 @@ def commit_staging(
     parents
         Parents of the commit, the head of the branch first. None: those of the staging area (several during a merge);
         with ``amend`` those of the replaced commit.
+    operation
+        What the reflog calls it, by default some kind of commit.
 
     Raises
     ------
+    MergeConflictError
+        Conflicts of the merge in progress are not resolved.
     InvalidStateError
         ``amend`` before the first commit, or during a merge.
     NothingToDoError
@@ -60,14 +66,25 @@ def commit_staging(
             parents = _parents_to_amend(staging) if amend else staging.parents
         if not amend and len(parents) < 2 and not staging.changed():
             raise NothingToDoError("No changes made in staging area. Cannot commit.")
+        _require_resolved(staging)
         before = staging.base_commit if amend else None
         if before is not None:
             message, meta = before.message if message is None else message, before.meta if meta is None else meta
         commit = _make_commit(session, config, message or "", parents, dict(meta or {}))
-        operation = "commit (amend)" if amend else "commit (merge)" if len(parents) > 1 else "commit"
+        if operation is None:
+            operation = "commit (amend)" if amend else "commit (merge)" if len(parents) > 1 else "commit"
         change = _NewCommit(session, commit, operation)
         publish(session.stores.db, session.lock, change)
     return change.digest
+
+
+def _require_resolved(staging: Staging) -> None:
+    conflicts = staging.conflicts
+    if conflicts is not None and conflicts.unresolved:
+        raise MergeConflictError(
+            f"{plural(conflicts.unresolved, 'conflict')} of the merge must be resolved before the commit: see "
+            "`hangar conflicts` and `hangar resolve`, or give up the merge with `hangar merge --abort`"
+        )
 
 
 def _parents_to_amend(staging: Staging) -> Sequence[Digest]:
@@ -125,6 +142,7 @@ class _NewCommit:
             message=commit.message.partition("\n")[0],
         )
         staging.clear(transaction)
+        session.note_written(transaction)
 
     def committed(self) -> None:
         self._session.blobs.committed()

@@ -19,11 +19,16 @@ Sessions = weakref.WeakSet[ReaderSession | WriterSession]
 _open_writers: weakref.WeakSet[WriterSession] = weakref.WeakSet()
 
 
-def open_writer(stores: Stores, config: Config, branch: str, sessions: Sessions) -> WriterCheckout:
-    """A write checkout of ``branch``, whose session is added to ``sessions``; see ``Repository.checkout``."""
+def open_writer(
+    stores: Stores, config: Config, branch: str, sessions: Sessions, *, move_head: bool = True
+) -> WriterCheckout:
+    """A write checkout of ``branch``, whose session is added to ``sessions``; see ``Repository.checkout``.
+
+    Without ``move_head`` it becomes the branch last written with the first write only.
+    """
     checkout = None
     try:
-        checkout = WriterCheckout(stores, config, branch)
+        checkout = WriterCheckout(stores, config, branch, move_head=move_head)
         sessions.add(checkout.session)
         _open_writers.add(checkout.session)
         return checkout

@@ -280,6 +280,12 @@ class WriterSession:
             self.blobs.rollback()
             self.aligned()
 
+    def note_written(self, transaction: WriteTransaction) -> None:
+        """Record that the branch was written last."""
+        refs, branch = self.stores.refs, self.staging.branch
+        if refs.head(transaction).last_written != branch:
+            refs.set_head(transaction, last_written=branch)
+
     def aligned(self) -> None:
         """Mark that memory agrees with the database."""
         self._turns.current.aligned = True
@@ -368,6 +374,7 @@ class _Batch:
         self._require_base(transaction)
         session.blobs.record(transaction)
         session.staging.write(transaction)
+        session.note_written(transaction)
 
     def _require_base(self, transaction: WriteTransaction) -> None:
         """Check that the branch is at the base commit of the staging area. Rows on another base could never be committed."""

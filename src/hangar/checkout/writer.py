@@ -12,6 +12,14 @@ from typing import Any
 from hangar.checkout.adding import ColumnAdding
 from hangar.checkout.base import CheckoutBase
 from hangar.checkout.commit import commit_staging
+from hangar.checkout.merging import (
+    MergeResult,
+    Strategy,
+    abort_merge,
+    continue_merge,
+    merge_revision,
+    resolve_open,
+)
 from hangar.checkout.restore import Sample, restore_column, restore_samples
 from hangar.checkout.session import WriterSession
 from hangar.columns.attributes import AttributesWriter, Changing
@@ -33,6 +41,7 @@ from hangar.errors import (
 )
 from hangar.flags import check_flag
 from hangar.lock import WriterLock
+from hangar.merge.resolve import Value, choice_of
 from hangar.objects.attributes import AttributeMap
 from hangar.publishing import publish_rows
 from hangar.revisions import resolve_commit
@@ -93,11 +102,11 @@ class _Owner:
 class WriterCheckout(ColumnAdding, CheckoutBase[ColumnToWrite]):
     """Write access to the staging area of one branch; ``Repository.checkout(write=True)`` returns it."""
 
-    def __init__(self, stores: Stores, config: Config, branch: str) -> None:
+    def __init__(self, stores: Stores, config: Config, branch: str, *, move_head: bool = True) -> None:
         lock = WriterLock(stores.db)
         try:
             lock.acquire()
-            _switch_to(stores, lock, branch)
+            _switch_to(stores, lock, branch, move_head=move_head)
             self.session: WriterSession = WriterSession(stores, lock, branch, stores.refs.get(f"heads/{branch}"))
             self._config = config
             self._owner = _Owner(self.session)
@@ -245,6 +254,50 @@ class WriterCheckout(ColumnAdding, CheckoutBase[ColumnToWrite]):
             staging.rebase(staging.base)
         return self.commit_hash
 
+    def merge(self, message: str, dev_branch: str, keep_conflicts: bool = False, *, strategy: Strategy = None) -> str:
+        """Merge a branch, or another revision, into the branch of this checkout; see :meth:`hangar.Repository.merge`.
+
+        Column objects obtained before cannot be used afterwards.
+
+        Raises
+        ------
+        InvalidStateError
+            (a ``RuntimeError``) there are uncommitted changes, or a merge is in progress; or inside a ``with`` block.
+        RevisionNotFoundError
+            (a ``ValueError``) there is no such branch.
+        MergeConflictError
+            (a ``ValueError``) there are conflicts, and ``keep_conflicts`` is not given. Nothing was changed.
+        """
+        self.session.check()
+        keep = check_flag(keep_conflicts, "keep_conflicts")
+        self.merge_revision(dev_branch, message, keep_conflicts=keep, strategy=strategy)
+        return self.commit_hash
+
+    def merge_revision(self, rev: str, message: str | None = None, **options: Any) -> MergeResult:
+        """Merge a revision; see :func:`hangar.checkout.merging.merge_revision`."""
+        self.session.check()
+        result = merge_revision(self.session, self._config, rev, message, **options)
+        if result.kind != "up-to-date":
+            self._owner.retire_all()
+        return result
+
+    def resolve(self, keys: Any, with_: Any, *, literal: bool = False) -> int:
+        """Resolve conflicts of the merge in progress; see :meth:`hangar.Repository.resolve`."""
+        self.session.check()
+        return resolve_open(self.session, keys, Value(with_) if literal else choice_of(with_))
+
+    def merge_continue(self, message: str | None = None) -> str:
+        """Commit the merge in progress; see :meth:`hangar.Repository.merge_continue`."""
+        self.session.check()
+        return continue_merge(self.session, self._config, message).hex()
+
+    def merge_abort(self) -> str:
+        """Give up the merge in progress; see :meth:`hangar.Repository.merge_abort`."""
+        self.session.check()
+        abort_merge(self.session)
+        self._owner.retire_all()
+        return self.commit_hash
+
     def restore(self, column: str, samples: Sequence[Sample] | None = None, *, commit: str) -> None:
         """Stage a column, or some of its samples, from a commit. No blobs are read or written.
 
@@ -290,8 +343,11 @@ class WriterCheckout(ColumnAdding, CheckoutBase[ColumnToWrite]):
         )
 
 
-def _switch_to(stores: Stores, lock: WriterLock, branch: str) -> None:
-    """Check that no other branch has staged changes, and record that ``branch`` was written last."""
+def _switch_to(stores: Stores, lock: WriterLock, branch: str, *, move_head: bool) -> None:
+    """Check that no other branch has staged changes, and with ``move_head`` record that ``branch`` was written last.
+
+    Without, the first write records it.
+    """
     with stores.db.read() as transaction:
         elsewhere = staged_branch(transaction) not in (None, branch)
         staged = read_staged(stores.db, transaction) if elsewhere else None
@@ -300,11 +356,13 @@ def _switch_to(stores: Stores, lock: WriterLock, branch: str) -> None:
             f"there are uncommitted changes on branch {staged.branch!r}: commit or reset them before writing to {branch!r} "
             f"(from the command line: `hangar checkout {staged.branch}`, then `hangar commit` or `hangar restore .`)"
         )
-    if elsewhere or stores.refs.head().last_written != branch:
+    move_head = move_head and stores.refs.head().last_written != branch
+    if elsewhere or move_head:
 
         def move(transaction: WriteTransaction) -> None:
             if elsewhere:
                 clear_staging(transaction)
-            stores.refs.set_head(transaction, last_written=branch)
+            if move_head:
+                stores.refs.set_head(transaction, last_written=branch)
 
         publish_rows(stores.db, lock, move)

@@ -11,6 +11,7 @@ __all__ = [
     "AttributeChange",
     "AttributeChanges",
     "AttributeConflict",
+    "AttributeKey",
     "Change",
     "ChangeCounts",
     "ChangeKind",
@@ -61,6 +62,13 @@ class ColumnSchemaKey(NamedTuple):
 
     column: str
     layout: Layout
+
+
+class AttributeKey(NamedTuple):
+    """One attribute of a column, or of the commit itself (None)."""
+
+    column: str | None
+    attribute: str
 
 
 class DataRecordVal(NamedTuple):

@@ -130,7 +130,11 @@ def summarize(conflicts: Iterator[Conflict], columns: dict[bytes, ColumnEntry]) 
                 assert entry is not None
                 samples[kind] += data_keys(ColumnPair(None, entry), (key,))
             else:
-                shown = next((one for one in (ours, theirs) if isinstance(one, ColumnEntry)), entry)
+                shown = (
+                    ours[0]
+                    if subject == "clash"
+                    else next((one for one in (ours, theirs) if isinstance(one, ColumnEntry)), entry)
+                )
                 assert shown is not None
                 layout: Layout = "nested" if shown.layout == NESTED else "flat"
                 schemas[kind][ColumnSchemaKey(shown.name, layout)] = DataRecordVal(shown.schema.hex())

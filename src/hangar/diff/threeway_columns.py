@@ -67,8 +67,8 @@ class Conflict(NamedTuple):
     key
         Encoded key of a sample, the key of an attribute or the name of a clash in UTF-8; else empty.
     base, ours, theirs
-        The three values, None where there is none: cells of samples, :class:`ColumnEntry` of columns and clashes,
-        names, values of attributes.
+        The three values, None where there is none: cells of samples, :class:`ColumnEntry` of columns, names, values of
+        attributes. Of a clash pairs of columns: the one with the name in ours, the one with the name in theirs.
     """
 
     subject: Subject
@@ -102,6 +102,11 @@ class ColumnMerge:
     theirs: ColumnEntry | None
     merged: ColumnEntry | None
     walk: bool = False
+
+    @property
+    def sides(self) -> tuple[ColumnEntry | None, ColumnEntry | None, ColumnEntry | None]:
+        """Base, ours and theirs."""
+        return self.base, self.ours, self.theirs
 
     @property
     def any(self) -> ColumnEntry:
@@ -309,7 +314,8 @@ def _resolve_names(columns: dict[bytes, ColumnMerge], conflicts: list[Conflict])
         if kept is not None and second.merged is not None:
             kept = replace(second.merged, name=kept.name)
         columns[second.id] = _with(second, kept)
-        conflicts.append(Conflict("clash", "t1", second.id, name.encode(), None, first.ours, second.theirs))
+        values = [(one, other) for one, other in zip(first.sides, second.sides, strict=True)]
+        conflicts.append(Conflict("clash", "t1", second.id, name.encode(), *values))
 
 
 def _with(column: ColumnMerge, merged: ColumnEntry | None) -> ColumnMerge:

@@ -22,7 +22,7 @@ from hangar.objects.records import read_commit
 if TYPE_CHECKING:
     from hangar.db import Database, ReadTransaction, WriteTransaction
 
-__all__ = ["ancestors", "generation", "is_ancestor", "merge_bases", "record_generation"]
+__all__ = ["ancestors", "generation", "is_ancestor", "joint_merge_bases", "merge_bases", "record_generation"]
 
 _OURS: Final = 1
 _THEIRS: Final = 2
@@ -174,10 +174,16 @@ def merge_bases(db: Database, ours: Digest, theirs: Digest) -> list[Digest]:
 
     There are several in a criss-cross history, and none between unrelated commits.
     """
+    return joint_merge_bases(db, (ours,), (theirs,))
+
+
+def joint_merge_bases(db: Database, ours: Iterable[Digest], theirs: Iterable[Digest]) -> list[Digest]:
+    """Like :func:`merge_bases`, where each side is one merge of several commits, which need not exist."""
     frontier = _Frontier(db)
-    frontier.push([ours, theirs])
-    sides: dict[bytes, int] = {ours: _OURS}
-    sides[theirs] = sides.get(theirs, 0) | _THEIRS
+    sides: dict[bytes, int] = dict.fromkeys(ours, _OURS)
+    for digest in theirs:
+        sides[digest] = sides.get(digest, 0) | _THEIRS
+    frontier.push(sides)
     bases: list[Digest] = []
     while frontier.any_other_than(sides, _BELOW_A_BASE):
         _, digest, commit = frontier.pop()

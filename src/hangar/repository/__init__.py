@@ -7,16 +7,16 @@ Its methods are grouped by topic: one class a module, all based on ``RepositoryB
 
 from __future__ import annotations
 
-from hangar.repository.branches import BranchMethods
 from hangar.repository.checkouts import CheckoutMethods
 from hangar.repository.comparing import CompareMethods
 from hangar.repository.maintenance import MaintenanceMethods
+from hangar.repository.merging import MergeMethods
 from hangar.repository.undo import UndoMethods
 
 __all__ = ["Repository"]
 
 
-class Repository(CheckoutMethods, BranchMethods, UndoMethods, CompareMethods, MaintenanceMethods):
+class Repository(CheckoutMethods, MergeMethods, UndoMethods, CompareMethods, MaintenanceMethods):
     """A repository in ``path``.
 
     Parameters

@@ -11,17 +11,23 @@ from __future__ import annotations
 
 from hangar.staging.area import Staging
 from hangar.staging.column import WorkingColumn
+from hangar.staging.conflicts import CONFLICT_KINDS, ConflictHead, ConflictName, ConflictRow, read_conflicts
 from hangar.staging.replace import stage_content
 from hangar.staging.rows import Merge, clear_staging, move_staging
 from hangar.staging.staged import StagedColumns, read_staged, staged_branch
 
 __all__ = [
+    "CONFLICT_KINDS",
+    "ConflictHead",
+    "ConflictName",
+    "ConflictRow",
     "Merge",
     "StagedColumns",
     "Staging",
     "WorkingColumn",
     "clear_staging",
     "move_staging",
+    "read_conflicts",
     "read_staged",
     "stage_content",
     "staged_branch",

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import msgspec
+from msgspec.structs import replace
 
 from hangar import limits
 from hangar.db import Database, ReadTransaction, WriteTransaction
@@ -19,6 +20,14 @@ from hangar.objects.records import store_record
 from hangar.objects.store import NodeStore
 from hangar.schema import ColumnSchema
 from hangar.staging.column import WorkingColumn
+from hangar.staging.conflicts import (
+    CONFLICTS_VERSION,
+    ConflictHead,
+    ConflictName,
+    ConflictRow,
+    read_conflicts,
+    write_conflicts,
+)
 from hangar.staging.rows import (
     HEAD,
     STAGING_VERSION,
@@ -54,6 +63,7 @@ class _State(StagedColumns):
         self.attribute_records: dict[Digest, bytes] = {}
         self.schemas: dict[Digest, bytes] = {}
         self.retired: set[int] = set()
+        self.conflict_rows: dict[ConflictName, ConflictRow] = {}
 
 
 class Staging:
@@ -133,6 +143,7 @@ class Staging:
         state = self._state
         return (
             state.head_changed
+            or bool(state.conflict_rows)
             or bool(state.retired)
             or None in state.removed.values()
             or any(c.overlay.unsaved or c.replaced or c.row_changed for c in state.columns.values())
@@ -175,10 +186,15 @@ class Staging:
 
     def rename(self, old: str, new: str) -> None:
         """Rename a column; no other column may have the new name."""
+        self.rename_all({old: new})
+
+    def rename_all(self, names: Mapping[str, str]) -> None:
+        """Rename columns, from old name to new name, all at once; the names of all columns must differ afterwards."""
         with self._lock:
-            column = self.columns.pop(old)
-            column.change_record(name=new)
-            self.columns[new] = column
+            moved = [(self.columns.pop(old), new) for old, new in names.items()]
+            for column, new in moved:
+                column.change_record(name=new)
+                self.columns[new] = column
 
     # ------------------------------------------------------------------ schemas and attributes
 
@@ -248,6 +264,36 @@ class Staging:
             state.parents = list(dict.fromkeys([state.base, *others]))
             state.merge = merge if len(state.parents) > 1 else None
 
+    @property
+    def conflicts(self) -> ConflictHead | None:
+        """Head of the conflicts of the merge in progress; None if it has none."""
+        return self._state.conflicts
+
+    def start_conflicts(self, bases: Sequence[Digest], rows: Mapping[ConflictName, ConflictRow]) -> None:
+        """Record the conflicts of the merge that was started."""
+        with self._lock:
+            state = self._state
+            unresolved = sum(row.resolution is None for row in rows.values())
+            state.conflicts = ConflictHead(CONFLICTS_VERSION, list(bases), len(rows), unresolved)
+            state.conflict_rows.update(rows)
+
+    def conflict_rows(self) -> dict[ConflictName, ConflictRow]:
+        """All conflicts of the merge in progress, resolved ones too."""
+        if self._state.conflicts is None:
+            return {}
+        with self._lock, self._db.read() as transaction:
+            return {**dict(read_conflicts(transaction)), **self._state.conflict_rows}
+
+    def resolve_conflicts(self, rows: Mapping[ConflictName, ConflictRow], resolution: str) -> None:
+        """Record that conflicts are resolved; what that changes in columns is staged like all other changes."""
+        with self._lock:
+            state = self._state
+            assert state.conflicts is not None
+            newly = sum(row.resolution is None for row in rows.values())
+            state.conflicts = replace(state.conflicts, unresolved=state.conflicts.unresolved - newly)
+            for name, row in rows.items():
+                state.conflict_rows[name] = replace(row, resolution=resolution)
+
     # ------------------------------------------------------------------ to the database
 
     def write(self, transaction: WriteTransaction) -> None:
@@ -272,6 +318,8 @@ class Staging:
         for column in state.columns.values():
             if column.overlay.unsaved or column.replaced or column.row_changed:
                 self._write_column(transaction, column)
+        if state.conflicts is not None and state.conflict_rows:
+            write_conflicts(transaction, state.conflicts, state.conflict_rows)
         head = HeadRow(STAGING_VERSION, self.branch, state.parents, state.next_number, state.attributes, state.merge)
         transaction.put(STAGING, HEAD, encode(head))
 
@@ -310,6 +358,7 @@ class Staging:
             state.schemas.clear()
             state.attribute_records.clear()
             state.head_changed = False
+            state.conflict_rows.clear()
             state.retired.clear()
             stored = False
             for column in state.columns.values():

@@ -17,6 +17,7 @@ from hangar.db.tables import STAGING
 from hangar.digest import Digest, record_digest
 from hangar.errors import CorruptionError, UnsupportedVersionError
 from hangar.objects.commit import ColumnEntry
+from hangar.staging.conflicts import clear_conflicts
 
 __all__ = [
     "COLUMN",
@@ -194,8 +195,9 @@ def move_staging(transaction: WriteTransaction, old: str, new: str) -> bool:
 
 
 def clear_staging(transaction: WriteTransaction) -> None:
-    """Delete every row of the staging area."""
+    """Delete every row of the staging area, and the conflicts of the merge in progress."""
     transaction.delete_prefix(STAGING, b"")
+    clear_conflicts(transaction)
 
 
 def _number(number: int) -> bytes:

@@ -19,6 +19,7 @@ from hangar.objects.records import read_commit, read_record
 from hangar.objects.store import NodeStore
 from hangar.schema import ColumnSchema, open_schema
 from hangar.staging.column import WorkingColumn
+from hangar.staging.conflicts import ConflictHead, read_conflict_head
 from hangar.staging.rows import (
     COLUMN,
     HEAD,
@@ -92,6 +93,8 @@ class StagedColumns:
         Parents of the next commit: the base, then the commits being merged.
     merge
         The merge in progress, None if there is none.
+    conflicts
+        Head of its conflicts, None if it has none.
     columns, by_id
         The columns, by name and by id.
     attributes
@@ -120,6 +123,7 @@ class StagedColumns:
         self.base = head
         self.parents: list[Digest] = [] if head is None else [head]
         self.merge: Merge | None = None
+        self.conflicts: ConflictHead | None = None
         self.base_commit: Commit | None = None if head is None else read_commit(transaction, head)
         self.columns: dict[str, WorkingColumn] = {}
         self.by_id: dict[bytes, WorkingColumn] = {}
@@ -144,6 +148,9 @@ class StagedColumns:
             )
         for parent in head.parents[1:]:
             read_commit(transaction, parent)
+        self.conflicts = read_conflict_head(transaction)
+        if self.conflicts is not None and head.merge is None:
+            raise CorruptionError("there are conflicts, and no merge is in progress")
         self.parents, self.merge = head.parents, head.merge
         self.next_number, self.attributes = head.next_number, head.attributes
         numbers: dict[int, WorkingColumn] = {}
