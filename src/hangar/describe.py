@@ -99,7 +99,8 @@ class ColumnStatus:
 class StatusReport:
     """The branch to write, the staged changes and their branch, and the holder of the writer lock.
 
-    ``attributes`` are the keys of the changed attributes of the commit itself.
+    ``attributes`` are the keys of the changed attributes of the commit itself. ``merge`` is the revision of the merge in
+    progress, None if there is none, and ``conflicts`` the number of its open conflicts.
     """
 
     branch: str
@@ -109,6 +110,9 @@ class StatusReport:
     columns: tuple[ColumnStatus, ...]
     writer: Holder | None
     attributes: tuple[str, ...] = ()
+    merge: str | None = None
+    merge_message: str = ""
+    conflicts: int = 0
 
 
 def column_info(stores: Stores, entry: ColumnEntry) -> ColumnInfo:
@@ -186,6 +190,9 @@ def status(stores: Stores) -> StatusReport:
         columns=columns,
         writer=holder(stores.db),
         attributes=tuple(attribute_changes(below, staging.attributes, staging.load_attributes)),
+        merge=None if staging.merge is None else staging.merge.name,
+        merge_message="" if staging.merge is None else staging.merge.message,
+        conflicts=0 if staging.conflicts is None else staging.conflicts.unresolved,
     )
 
 

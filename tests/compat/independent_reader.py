@@ -84,6 +84,7 @@ class Staged:
     merge: list[str] | None
     attributes: dict[str, Any]
     columns: dict[str, Column]
+    unresolved: int
 
 
 class Repository:
@@ -248,7 +249,39 @@ class Repository:
         for number, (removed, (name, *column)) in listed.items():
             if not removed:
                 columns[name] = self._column(*column, overlay=overlays.get(number))
-        return Staged(branch, parents, merge, self._attributes(attributes), columns)
+        unresolved = self._read_conflicts(merge is not None)
+        return Staged(branch, parents, merge, self._attributes(attributes), columns, unresolved)
+
+    def _read_conflicts(self, merging: bool) -> int:
+        """How many conflicts of the merge in progress are open."""
+        rows = dict(self.tables["conflicts"])
+        if not rows:
+            return 0
+        require(merging, "conflicts without a merge")
+        version, bases, total, unresolved = decode(rows.pop(b"\x00"), "the head of the conflicts")
+        require(version == 0, f"conflicts of version {version}")
+        require(all(base in self.commits for base in bases), "a merge base is not here")
+        still_open = 0
+        for key, row in rows.items():
+            full, kind, *values, resolution = decode(row, "a conflict")
+            require(key[0] in (1, 2) and key[17] < 5 and kind < 4 and len(values) == 3, "a conflict of unknown form")
+            require((key[0] == 2) == (full is not None), "the key of a conflict is stored twice, or not at all")
+            require(full is None or key[18:] == record_digest("key", full), "a bad long row of the conflicts")
+            require(resolution in (None, "ours", "theirs", "base", "value"), f"resolution {resolution!r}")
+            for value in values:
+                _check_conflict_value(key[17], value)
+            still_open += resolution is None
+        require((len(rows), still_open) == (total, unresolved), "the conflicts are miscounted")
+        return still_open
+
+
+def _check_conflict_value(subject: int, value: Any) -> None:
+    if value is None or subject == 3:
+        return
+    kinds: dict[int, type] = {0: list, 1: str, 2: list, 4: bytes}
+    require(isinstance(value, kinds[subject]), "a value of a conflict is of another type than its subject says")
+    for column in {0: [value], 2: value}.get(subject, []):
+        require(column is None or (len(column) == 8 and len(column[1]) == 16), "a column in conflict has a bad form")
 
 
 def _read_format(path: Path) -> list[str]:

@@ -75,9 +75,10 @@ class Rows:
         moves = len([key for key in self.keys("reflog") if key.startswith(b"heads/master\0")])
         move = [before, digest, "Eve", "eve@example.com", 1, 0, "rewrite", ""]
         self.put("reflog", b"heads/master\0" + moves.to_bytes(8, "big"), encode(move))
-        for key in self.keys("staging"):
-            self.delete("staging", key)
-        for table in ("staging", "reflog"):
+        for table in ("staging", "conflicts"):
+            for key in self.keys(table):
+                self.delete(table, key)
+        for table in ("staging", "conflicts", "reflog"):
             self.put("meta", f"rows:{table}".encode(), len(self.keys(table)).to_bytes(8, "little"))
         return digest
 

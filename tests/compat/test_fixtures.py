@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from hangar import Repository
+from hangar import MergeConflictError, Repository
 from hangar.db.format import FORMAT_VERSION
 from tests.compat import independent_reader as independent
 from tests.compat.content import Contents, content, read_by_hangar, read_independently
@@ -46,6 +46,8 @@ def test_the_archive_holds_what_the_format_has(fixture: tuple[Path, dict[str, An
     assert found.staged is not None
     assert found.staged.parents == [found.refs["heads/master"], found.refs["heads/relabel"]]
     assert found.staged.merge == ["relabel", "Merge branch 'relabel'"]
+    assert {key[0] for key in found.tables["conflicts"]} == {0, 1, 2}
+    assert found.staged.unresolved == 5
     assert len(found.commits) >= 4
     assert len(found.refs) == 4
     assert len(found.tables["nodes"]) >= 20
@@ -70,6 +72,11 @@ def test_what_was_staged_is_there_and_can_be_committed(fixture: tuple[Path, dict
         assert agrees(
             {name: content(column.items()) for name, column in writer.items()}, expected["staged"], expected["listed"]
         )
+        with pytest.raises(MergeConflictError, match="5 conflicts"):
+            writer.commit("What was staged")
+        staging = writer.session.staging
+        with writer.session.writing():
+            staging.resolve_conflicts(staging.conflict_rows(), "ours")
         commit = writer.commit("What was staged")
         writer.close()
         assert agrees(read_by_hangar(repo, commit), expected["staged"], expected["listed"])

@@ -143,6 +143,12 @@ def test_staging(everything: Everything) -> None:
     assert found == {key.split(" ")[0].split(",")[0] for key in column("staging", "key")}
 
 
+def test_conflicts(everything: Everything) -> None:
+    found = IndependentRepository(everything[0] / ".hangar").tables["conflicts"]
+    assert {f"{key[0]:02x}" for key in found} == {key.split(" ")[0].split(",")[0] for key in column("conflicts", "key")}
+    assert {str(key[17]) for key in found if key[0]} == set(column("conflict-subjects", "code"))
+
+
 class Syncs:
     """The order in which files and directories were synced."""
 

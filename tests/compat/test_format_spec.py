@@ -28,6 +28,7 @@ from hangar.refs import rows as refs
 from hangar.schema import BytesSchema, ColumnSchema, NdarraySchema, StrSchema, base
 from hangar.schema.base import SchemaRecord
 from hangar.schema.dtypes import DTYPE_NAMES, dtype_of
+from hangar.staging import conflicts
 from hangar.staging import rows as staged_rows
 from tests.compat.independent_hdf5 import ITEM_BYTES
 from tests.compat.specification import EXAMPLES, PAGE, PAGE_NAMES, REPORT, TABLES_OF_PAGE, column
@@ -92,6 +93,7 @@ RECORDS: dict[str, type[msgspec.Struct]] = {
     "staging-head": staged_rows.HeadRow,
     "staging-merge": staged_rows.Merge,
     "staging-column": staged_rows.ColumnRow,
+    "conflict-head": conflicts.ConflictHead,
     "blob-file-row": BlobFileRow,
     "run-row": RunRow,
     "tombstone": Tombstone,
@@ -136,10 +138,17 @@ def test_record_is_what_its_table_says(name: str) -> None:
             assert decodes(record, [*good[:place], value, *good[place + 1 :]]) == stated, (row["field"], kind)
 
 
+def test_conflicts() -> None:
+    fields = [row["field"] for row in TABLES_OF_PAGE["spec-conflict"]]
+    assert fields == list(conflicts.ConflictRow.__struct_fields__)
+    subjects = {int(row["code"]): row["subject"] for row in TABLES_OF_PAGE["spec-conflict-subjects"]}
+    assert subjects == dict(enumerate(conflicts.SUBJECTS))
+
+
 def test_versions_are_zero() -> None:
     encoded_schema = msgspec.msgpack.decode(StrSchema().data)
     versions = [format_file.FORMAT_VERSION, node.NODE_VERSION, commit.COMMIT_VERSION, staged_rows.STAGING_VERSION]
-    assert [*versions, encoded_schema[0]] == [0] * 5
+    assert [*versions, encoded_schema[0], conflicts.CONFLICTS_VERSION] == [0] * 6
     assert not format_file.KNOWN_FEATURES
 
 

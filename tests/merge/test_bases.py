@@ -22,10 +22,9 @@ from hangar.objects.commit import ColumnEntry, Commit, column_id
 from hangar.objects.graph import record_generation
 from hangar.objects.records import load_commit, store_commit
 from hangar.objects.scan import scan
-from hangar.objects.store import NodeStore
 from hangar.schema import NdarraySchema
 from hangar.schema.keys import decode_key, encode_key
-from tests.objects.memory import MemoryDatabase
+from tests.objects.memory import MemoryDatabase, memory_store
 
 SCHEMA = NdarraySchema(np.dtype(np.uint8), ())
 UNKNOWN: Any = "unknown"
@@ -38,7 +37,7 @@ class History:
     def __init__(self, seed: int = 0) -> None:
         self.db: Any = MemoryDatabase()
         self.db.rows["schemas"] = {SCHEMA.digest: SCHEMA.data}
-        self.nodes = NodeStore(self.db)
+        self.nodes = memory_store(self.db)
         self.random = random.Random(seed)
         self.samples: dict[Digest, Samples] = {}
         self.parents: dict[Digest, list[Digest]] = {}
@@ -71,7 +70,7 @@ class History:
 
     def merged(self, ours: Digest, theirs: Digest) -> tuple[Samples, set[int], int]:
         """The result of a merge, with ours where there is a conflict; the conflicts; and the number of bases."""
-        base, records, bases = merge_base(self.db, NodeStore(self.db), ours, theirs)
+        base, records, bases = merge_base(self.db, memory_store(self.db), ours, theirs)
         merge = ThreeWay(records, base, *(Side.of(load_commit(self.db, digest)) for digest in (ours, theirs)))
         (column,) = merge.columns
         assert column.merged is not None
