@@ -24,7 +24,7 @@ HEAVY = ["torch", "tensorflow", "grpc", "h5py", "sklearn", "PIL", "click", "rich
 UPPER = {"hangar.checkout", "hangar.columns", "hangar.blobs", "hangar.backends"}
 
 PUBLIC = {
-    "hangar": ["Repository", "BranchHead", "__version__"],
+    "hangar": ["Repository", "BranchHead", "make_numpy_dataset", "make_tf_dataset", "__version__"],
     "hangar.checkout": ["ReaderCheckout", "WriterCheckout"],
     "hangar.columns": [
         "Columns",
@@ -41,12 +41,18 @@ PUBLIC = {
         "Assignment",
         "Leak",
         "LeakReport",
+        "Manifest",
+        "NumpyDataset",
+        "NumpyItems",
         "Split",
         "check_split",
         "delete_split",
         "hash_split",
         "list_splits",
         "load_split",
+        "make_numpy_dataset",
+        "make_tensorflow_dataset",
+        "make_tf_dataset",
     ],
     "hangar.cli": ["main"],
 }

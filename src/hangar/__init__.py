@@ -56,7 +56,7 @@ if TYPE_CHECKING:
     from hangar import dataset as dataset
     from hangar import diff as diff
     from hangar import external as external
-    from hangar.dataset import make_torch_dataset
+    from hangar.dataset import make_numpy_dataset, make_tf_dataset, make_torch_dataset
     from hangar.history import BranchHead
     from hangar.repository import Repository
 
@@ -100,6 +100,8 @@ __all__ = [
     "UnreachableError",
     "UnsupportedVersionError",
     "__version__",
+    "make_numpy_dataset",
+    "make_tf_dataset",
     "make_torch_dataset",
 ]
 
@@ -107,6 +109,8 @@ _MODULES: Final = ("checkout", "columns", "dataset", "diff", "external")
 _ORIGINS: Final = {
     "BranchHead": "hangar.history",
     "Repository": "hangar.repository",
+    "make_numpy_dataset": "hangar.dataset.numpy",
+    "make_tf_dataset": "hangar.dataset.make_tensorflow",
     "make_torch_dataset": "hangar.dataset.make",
 }
 

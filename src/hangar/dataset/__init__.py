@@ -11,6 +11,9 @@ from typing import TYPE_CHECKING, Final
 if TYPE_CHECKING:
     from hangar.dataset.leaks import Leak, LeakReport, check_split
     from hangar.dataset.make import make_torch_dataset
+    from hangar.dataset.make_tensorflow import make_tensorflow_dataset, make_tf_dataset
+    from hangar.dataset.manifest import Manifest
+    from hangar.dataset.numpy import NumpyDataset, NumpyItems, make_numpy_dataset
     from hangar.dataset.sampler import Sampler
     from hangar.dataset.selection import Selection
     from hangar.dataset.splits import Assignment, Split, delete_split, hash_split, list_splits, load_split
@@ -21,6 +24,9 @@ __all__ = [
     "Leak",
     "LeakReport",
     "Loader",
+    "Manifest",
+    "NumpyDataset",
+    "NumpyItems",
     "Sampler",
     "Selection",
     "Split",
@@ -30,6 +36,9 @@ __all__ = [
     "hash_split",
     "list_splits",
     "load_split",
+    "make_numpy_dataset",
+    "make_tensorflow_dataset",
+    "make_tf_dataset",
     "make_torch_dataset",
 ]
 
@@ -38,6 +47,9 @@ _ORIGINS: Final = {
     "Leak": "hangar.dataset.leaks",
     "LeakReport": "hangar.dataset.leaks",
     "Loader": "hangar.dataset.torch",
+    "Manifest": "hangar.dataset.manifest",
+    "NumpyDataset": "hangar.dataset.numpy",
+    "NumpyItems": "hangar.dataset.numpy",
     "Sampler": "hangar.dataset.sampler",
     "Selection": "hangar.dataset.selection",
     "Split": "hangar.dataset.splits",
@@ -47,6 +59,9 @@ _ORIGINS: Final = {
     "hash_split": "hangar.dataset.splits",
     "list_splits": "hangar.dataset.splits",
     "load_split": "hangar.dataset.splits",
+    "make_numpy_dataset": "hangar.dataset.numpy",
+    "make_tensorflow_dataset": "hangar.dataset.make_tensorflow",
+    "make_tf_dataset": "hangar.dataset.make_tensorflow",
     "make_torch_dataset": "hangar.dataset.make",
 }
 _TORCH: Final = "hangar.dataset.torch"
