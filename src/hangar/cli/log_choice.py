@@ -131,6 +131,7 @@ def _entry(stores: Stores, commit: str, column: str, identity: bytes | None) -> 
 
 def _sample(stores: Stores, entries: list[ColumnEntry], text: str, held: object, column: str) -> Address:
     """The sample that ``text`` names in the newest state of the column or, if it has none, in an older commit."""
+    from hangar.history.blame import sample_cells
     from hangar.objects.commit import NESTED
 
     found = meanings(text, held)
@@ -140,7 +141,7 @@ def _sample(stores: Stores, entries: list[ColumnEntry], text: str, held: object,
         found = [
             key
             for key in addresses(text, nested=nested)
-            if any(_held(stores, entry, key) is not None for entry in trees)
+            if any(sample_cells(stores.nodes, entry, key) is not None for entry in trees)
         ]
     if not found:
         raise SampleNotFoundError(f"no commit of this log has a sample {text!r} in column {column!r}")
@@ -149,22 +150,9 @@ def _sample(stores: Stores, entries: list[ColumnEntry], text: str, held: object,
 
 def _content(stores: Stores, entry: ColumnEntry | None, key: Address | None) -> object:
     """The content of a column, or of one sample, in a commit, as a value to compare."""
+    from hangar.history.blame import sample_cells
+
     if entry is None or key is None:
         return entry
-    held = None if entry.root is None else _held(stores, entry, key)
+    held = sample_cells(stores.nodes, entry, key)
     return None if held is None else (entry.schema, held)
-
-
-def _held(stores: Stores, entry: ColumnEntry, key: Address) -> object:
-    """The cells of a sample (in a nested column: of its subsamples) in a tree, or None if it is missing."""
-    from hangar.columns.keyspace import FLAT, PAIRS, lookup_prefix
-    from hangar.objects.commit import NESTED
-    from hangar.objects.read import entries_below, get
-
-    assert entry.root is not None
-    if entry.layout == NESTED and not isinstance(key, tuple):
-        prefix = lookup_prefix(key)
-        keys, cells = ([], []) if prefix is None else entries_below(stores.nodes, entry.root, prefix)
-        return (keys, cells) if keys else None
-    encoded = (PAIRS if isinstance(key, tuple) else FLAT).lookup(key)
-    return None if encoded is None else get(stores.nodes, entry.root, encoded)

@@ -42,6 +42,8 @@ SECTIONS: Final = {
         "checkout": Entry("hangar.cli.checkout", "Switch the current branch."),
         "tag": Entry("hangar.cli.tag", "Name commits, and list these names."),
         "reset": Entry("hangar.cli.reset", "Move the current branch to another commit."),
+        "blame": Entry("hangar.cli.blame", "Show which commit last changed a sample."),
+        "bisect": Entry("hangar.cli.bisect", "Find the commit that turned good into bad."),
         "reflog": Entry("hangar.cli.reflog", "Show where a branch was."),
     },
     "Maintenance": {

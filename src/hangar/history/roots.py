@@ -13,6 +13,7 @@ from typing import TypeVar
 
 from hangar.digest import Digest
 from hangar.errors import CorruptionError, HangarError, ResourceLimitError
+from hangar.history.bisect import read_search
 from hangar.refs import BRANCHES, Refs
 from hangar.staging import StagedColumns, read_staged
 from hangar.stores import Stores
@@ -31,8 +32,8 @@ class LiveRoots:
     ----------
     commits
         Commits of all branches, tags and remote-tracking branches; commits in any reflog entry (also of deleted
-        branches, because ``NAME@{1}`` still resolves); and the parents of the next commit (those being merged too).
-        Each once.
+        branches, because ``NAME@{1}`` still resolves); the parents of the next commit (those being merged too); and
+        those of a bisection in progress. Each once.
     staged
         The staging area, whose columns have trees that belong to no commit yet; None if nothing is staged.
     """
@@ -49,7 +50,7 @@ def live_roots(stores: Stores, failed: Failed | None = None) -> LiveRoots:
     stores
         Stores of the repository.
     failed
-        Called with ``'ref'``, ``'reflog'`` or ``'staging'`` and the error if one of these cannot be read, so that a
+        Called with ``'ref'``, ``'reflog'``, ``'staging'`` or ``'bisection'`` and the error if one of these cannot be read, so that a
         check can continue; None: the error is raised.
 
     Raises
@@ -83,6 +84,9 @@ def live_roots(stores: Stores, failed: Failed | None = None) -> LiveRoots:
     staged = attempt("staging", lambda: _staged(stores))
     if staged is not None:
         commits.update(dict.fromkeys(staged.parents))
+    search = attempt("bisection", lambda: read_search(stores.db))
+    if search is not None:
+        commits.update(dict.fromkeys(commit for _, commit in search.verdicts))
     return LiveRoots(tuple(commits), staged)
 
 

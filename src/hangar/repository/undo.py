@@ -1,11 +1,22 @@
-"""Tags, and what takes history back: reset, stash, revert, and the reflog."""
+"""Tags, the reflog, what takes history back (reset, stash, revert), and searching it (blame, bisect)."""
 
 from __future__ import annotations
 
+from collections.abc import Callable, Sequence
+from contextlib import closing
+from typing import TYPE_CHECKING, Any, overload
+
 from hangar import history
+from hangar.digest import Digest
+from hangar.errors import InvalidInputError
 from hangar.flags import check_flag
 from hangar.history import BranchHead, Move, TagInfo
 from hangar.repository.base import RepositoryBase
+from hangar.revisions import resolve_commit
+
+if TYPE_CHECKING:
+    from hangar.checkout import ReaderCheckout
+    from hangar.history.blame import Blame
 
 __all__ = ["UndoMethods"]
 
@@ -131,3 +142,83 @@ class UndoMethods(RepositoryBase):
         """
         stores, hard = self._open(), check_flag(hard, "hard")
         return history.reset(stores, rev, hard=hard, branch=branch, who=self._config().person()).hex()
+
+    # ------------------------------------------------------------------ searching history
+
+    @overload
+    def blame(self, column: str, key: None = None, *, rev: str = "", limit: int | None = None) -> list[Blame]: ...
+    @overload
+    def blame(self, column: str, key: Any, *, rev: str = "", limit: int | None = None) -> Blame: ...
+    def blame(self, column: str, key: Any = None, *, rev: str = "", limit: int | None = None) -> Blame | list[Blame]:
+        """The commit that last changed a sample: which, who, when.
+
+        Renames of the column are followed, and at a merge the parent that has the value. No array is read.
+
+        Parameters
+        ----------
+        column
+            Name of the column in ``rev``.
+        key
+            Sample key; in a nested column that of a sample as a whole, or a pair (sample, subsample). None: all samples of
+            the column, in a nested column all subsamples.
+        rev
+            The commit to begin with; by default the head of the branch last written.
+        limit
+            Without ``key``: maximum number of samples, the first ones in key order.
+
+        Raises
+        ------
+        RevisionNotFoundError
+            (a ``ValueError``) there is no such commit.
+        ColumnNotFoundError, SampleNotFoundError
+            (``KeyError``) the commit has no such column or sample.
+        """
+        from hangar.history import blame
+
+        stores = self._open()
+        head = history.named_commit(stores.db, stores.refs, None, rev)
+        if key is None:
+            return blame.blame_all(stores, head, column, limit=limit)
+        return blame.blame(stores, head, column, key)
+
+    def bisect(self, good: str | Sequence[str], bad: str, test: Callable[[ReaderCheckout], bool | None]) -> str:
+        """Search history for the commit that turned good into bad, with a test for each step: about log2(n) tests.
+
+        Parameters
+        ----------
+        good
+            A commit that is good, or several. Their ancestors count as good.
+        bad
+            A commit that is bad.
+        test
+            Called with a read checkout of a commit; returns True if that is good, False if it is bad, and None if it cannot
+            be tested.
+
+        Returns
+        -------
+        str
+            Digest of the first bad commit in hex.
+
+        Raises
+        ------
+        RevisionNotFoundError
+            (a ``ValueError``) there is no such commit.
+        InvalidInputError
+            (a ``ValueError``) ``bad`` is an ancestor of a good commit.
+        InvalidStateError
+            (a ``RuntimeError``) too many commits could not be tested.
+        """
+        from hangar.checkout import ReaderCheckout
+        from hangar.history import bisect
+
+        stores = self._open()
+        names = [good] if isinstance(good, str) else list(good)
+        if not names:
+            raise InvalidInputError("name at least one good commit")
+
+        def ask(digest: Digest) -> bool | None:
+            with closing(ReaderCheckout(stores, digest)) as checkout:
+                return test(checkout)
+
+        known = [resolve_commit(stores.db, stores.refs, name) for name in names]
+        return bisect.bisect(stores.db, known, resolve_commit(stores.db, stores.refs, bad), ask).hex()
