@@ -89,14 +89,14 @@ def test_a_writer_refuses_to_write_into_a_database_that_was_replaced(place: Path
 def test_a_lost_format_file_is_told_in_python_and_at_the_command_line(place: Path) -> None:
     repo = Repository(place)
     (place / ".hangar" / FILE_NAME).unlink()
-    for call in (repo.checkout, lambda: Repository(place), lambda: Repository.open(place)):
-        with pytest.raises(RepositoryNotFoundError, match="write the line `hangar 0` into it") as caught:
+    for call in (repo.checkout, Repository(place).checkout, Repository.open(place).log):
+        with pytest.raises(RepositoryNotFoundError, match="hangar fsck --repair") as caught:
             call()
         assert "init" not in str(caught.value)
-    with pytest.raises(RepositoryExistsError, match="write the line `hangar 0` into it") as refused:
+    with pytest.raises(RepositoryExistsError, match="hangar fsck --repair") as refused:
         repo.init("Ada", "ada@example.org")
     assert "overwrite" not in str(refused.value)
-    Shell(place).fails(3, "log", text="write the line `hangar 0` into it")
+    Shell(place).fails(3, "log", text="hangar fsck --repair")
     (place / ".hangar" / FILE_NAME).write_text("hangar 0\n")
     assert Repository(place).fsck(data=True).sound
 
@@ -153,5 +153,7 @@ def test_what_may_not_be_read_is_no_damage(open_to_all: Path) -> None:
     for path in (open_to_all / ".hangar" / "blobs").iterdir():
         path.chmod(0o644)
     assert [outcome[:2] for outcome in outcomes] == ["5 ", "5 "]
-    assert all("/blobs/" in outcome and outcome.endswith("Permission denied") for outcome in outcomes)
+    assert all(
+        "/blobs/" in outcome and outcome.endswith("`hangar fsck --repair` restores them") for outcome in outcomes
+    )
     assert Repository(open_to_all).fsck(data=True).sound

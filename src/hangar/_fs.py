@@ -26,6 +26,7 @@ from hangar.errors import (
     ResourceLimitError,
     StorageError,
 )
+from hangar.permissions import lost_permission
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -157,7 +158,7 @@ def raise_for(error: OSError, action: str, path: AnyPath) -> NoReturn:
             f"cannot {action} {path}: {reason}. Nothing acknowledged was lost: free space and try again"
         )
     elif error.errno in _NOT_ALLOWED:
-        known = AccessError(f"cannot {action} {path}: {reason}")
+        known = AccessError(f"cannot {action} {path}: {reason}{lost_permission(path)}")
     elif error.errno in SHORTAGES:
         known = ResourceLimitError(
             f"cannot {action} {path}: {reason}. Nothing is damaged: close files or programs, or raise the limit "
@@ -428,12 +429,13 @@ def make_directory(path: AnyPath) -> None:
 
 
 def move_directory(path: AnyPath, target: AnyPath) -> None:
-    """Rename a directory within its parent, durably; ``target`` must not exist, or be an empty directory."""
+    """Rename a directory or file, durably; ``target`` must not exist, or be an empty directory."""
     crash_point(_MOVE_BEFORE)
     with _errors("move", path):
         os.rename(path, target)
     crash_point(_MOVE_AFTER)
-    sync_directory(os.path.dirname(target) or ".")
+    for parent in {os.path.dirname(target) or ".", os.path.dirname(path) or "."}:
+        sync_directory(parent)
 
 
 # ----------------------------------------------------------------------------------------------------------- locks

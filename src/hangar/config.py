@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
 from hangar import _fs
-from hangar.errors import InvalidInputError, InvalidStateError, RepositoryNotFoundError
+from hangar.errors import InvalidInputError, InvalidStateError, RepositoryNotFoundError, StorageError
 
 if TYPE_CHECKING:
     from configparser import RawConfigParser
@@ -186,11 +186,17 @@ class ConfigFile:
         except (FileNotFoundError, NotADirectoryError):
             return ""
         except UnicodeDecodeError as error:
-            raise InvalidInputError(
-                f"{self.path} is not UTF-8 text ({error.reason}): correct it, or move it away"
-            ) from None
+            raise InvalidInputError(f"{self.path} is not UTF-8 text ({error.reason}): {self._remedy}") from None
+        except IsADirectoryError:
+            raise StorageError(f"cannot read {self.path}, which is a directory: {self._remedy}") from None
         except OSError as error:
             _fs.raise_for(error, "read", self.path)
+
+    @property
+    def _remedy(self) -> str:
+        if self.path.parent.name == ".hangar":
+            return "correct it, or run `hangar fsck --repair`, which writes it again"
+        return "correct it, or move it away"
 
     def _parse(self, text: str) -> dict[str, str]:
         from configparser import Error
@@ -200,7 +206,7 @@ class ConfigFile:
             parser.read_string(text)
         except Error as error:
             reason = str(error).replace("'<string>'", str(self.path)).replace("\n", " ")
-            raise InvalidInputError(f"{self.path} cannot be parsed: {reason}; correct it, or move it away") from None
+            raise InvalidInputError(f"{self.path} cannot be parsed: {reason}; {self._remedy}") from None
         return {f"{section}.{name}": value for section in parser.sections() for name, value in parser.items(section)}
 
     def _write(self, text: str, expected: dict[str, str]) -> None:
@@ -287,8 +293,24 @@ class Config:
         name, email = found.get("user.name"), found.get("user.email")
         if not name or email is None:
             key = "user.email" if name else "user.name"
-            raise InvalidStateError(f"{key} is not set: run `hangar config {key} VALUE`")
+            raise InvalidStateError(f"{key} is not set: {self.lost() or f'run `hangar config {key} VALUE`'}")
         return Person(name, email)
+
+    def lost(self) -> str:
+        """Message for a repository whose configuration file is missing, empty or cut; else empty."""
+        if self._repository is None:
+            return ""
+        path = self._repository.path
+        try:
+            text = path.read_bytes()
+            if text.endswith(b"\n"):
+                return ""
+            state = "cut" if text else "empty"
+        except FileNotFoundError:
+            state = "missing"
+        except OSError as error:
+            _fs.raise_for(error, "read", path)
+        return f"{path} is {state}. Run `hangar fsck --repair`, which writes it again"
 
 
 def _parser() -> RawConfigParser:

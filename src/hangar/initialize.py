@@ -12,11 +12,13 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from hangar import _fs
-from hangar.config import ConfigFile, check_value
-from hangar.db import Database
-from hangar.db.format import FILE_NAME, lost_format, write_format
+from hangar.config import Config, ConfigFile, check_value
+from hangar.configcopy import copy_config
+from hangar.db import Database, WriteTransaction
+from hangar.db.format import FILE_NAME, check_format, lost_format, write_format
 from hangar.errors import (
     AccessError,
+    CorruptionError,
     HangarError,
     InvalidInputError,
     InvalidTypeError,
@@ -72,7 +74,12 @@ def _exists(directory: Path) -> str:
     lost = lost_format(directory)
     if lost is not None:
         return lost
-    if not (directory / FILE_NAME).exists():
+    if (directory / FILE_NAME).exists():
+        try:
+            check_format(directory)
+        except CorruptionError as error:
+            return f"there is a repository in {directory.parent}, but {error}"
+    else:
         return (
             f"{directory} exists and is not an intact repository. Without data of value in it, move it away; otherwise "
             "restore its files `format` and `db/data.mdb` from a copy"
@@ -100,7 +107,7 @@ def initialize(directory: Path, user_name: str, user_email: str, *, remove_old: 
     with _alone(directory.parent):
         # Check again under the lock, when no other process can create one.
         check_request(directory, user_name, user_email, remove_old=remove_old)
-        if (directory / FILE_NAME).exists():
+        if (directory / FILE_NAME).exists() or lost_format(directory):
             _refuse_live_writer(directory)
         if not os.access(directory.parent, os.W_OK):
             raise AccessError(f"{directory.parent} is not writable")
@@ -137,21 +144,26 @@ def _alone(parent: Path) -> Iterator[None]:
 def _build(directory: Path, user_name: str, user_email: str) -> None:
     for place in (directory, directory / "db", directory / "blobs", directory / "runs"):
         _fs.make_directory(place)
-    db = Database.create(directory)
-    try:
-        refs = Refs(db)
-        db.update(lambda transaction: refs.set_up(transaction, DEFAULT_BRANCH))
-        create_lock(db)
-    finally:
-        db.close()
     config = ConfigFile(directory / "config")
     config.set("user.name", user_name)
     config.set("user.email", user_email)
+
+    def set_up(transaction: WriteTransaction) -> None:
+        refs.set_up(transaction, DEFAULT_BRANCH)
+        copy_config(transaction, Config(directory))
+
+    db = Database.create(directory)
+    try:
+        refs = Refs(db)
+        db.update(set_up)
+        create_lock(db)
+    finally:
+        db.close()
     write_format(directory)
 
 
 def _refuse_live_writer(directory: Path) -> None:
-    db = Database.open(directory)
+    db = Database.open(directory, lenient=True)
     try:
         found = holder(db)
     finally:

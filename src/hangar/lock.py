@@ -61,6 +61,7 @@ __all__ = [
 T = TypeVar("T")
 
 FORCE_COMMAND: Final = "hangar writer-lock --force-release"
+REPAIR_COMMAND: Final = "hangar fsck --repair"
 
 _ATTEMPTS: Final = 20
 _PAUSE_SECONDS: Final = 0.002
@@ -326,6 +327,8 @@ def _begin_epoch(db: Database, transaction: WriteTransaction) -> Rollback | None
     if found is not None:
         keep_files(db.directory, transaction, found)
     token = os.urandom(TOKEN_BYTES)
+    while lock_path(db.directory, epoch).is_dir():
+        epoch += 1
     path = lock_path(db.directory, epoch)
     # What has this name is no lock file, or the leftover of a crash as the repository was made: nobody can have locked it.
     if path.exists():
@@ -349,19 +352,30 @@ def _current(db: Database) -> tuple[int, bytes]:
 def _open_lock(db: Database, epoch: int, token: bytes, write: bool = False) -> int:
     path = lock_path(db.directory, epoch)
     try:
+        if path.is_dir():
+            raise _not_ours(path)
         descriptor = _fs.open_file(path, write)
     except PathNotFoundError:
         db.require_in_place()
         raise LockedError(
             f"the lock file {path} is missing, so it is not known whether a writer is active: make sure that none "
-            f"is, and run `{FORCE_COMMAND}`"
+            f"is, and run `{REPAIR_COMMAND}`, or `{FORCE_COMMAND}`"
         ) from None
-    if os.pread(descriptor, HEADING_BYTES, 0) != heading(epoch, token):
+    try:
+        sound = os.pread(descriptor, HEADING_BYTES, 0) == heading(epoch, token)
+    except OSError:
+        sound = False
+    if not sound:
         os.close(descriptor)
-        raise LockedError(
-            f"{path} was not created by Hangar: make sure that no writer is active, and run `{FORCE_COMMAND}`"
-        )
+        raise _not_ours(path)
     return descriptor
+
+
+def _not_ours(path: Path) -> LockedError:
+    return LockedError(
+        f"{path} was not created by Hangar, or is damaged: make sure that no writer is active, and run "
+        f"`{REPAIR_COMMAND}`, or `{FORCE_COMMAND}`"
+    )
 
 
 def _introduce(descriptor: int, path: Path) -> None:

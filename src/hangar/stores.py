@@ -26,6 +26,13 @@ __all__ = ["Stores"]
 class Stores:
     """The stores of a repository.
 
+    Parameters
+    ----------
+    directory
+        The ``.hangar`` directory.
+    lenient
+        Open it although the format file is lost or damaged, for fsck.
+
     Attributes
     ----------
     directory
@@ -36,10 +43,10 @@ class Stores:
         Offset tables of columns, by the digest of their tree.
     """
 
-    def __init__(self, directory: Path) -> None:
+    def __init__(self, directory: Path, *, lenient: bool = False) -> None:
         self.directory = directory
         self._made: dict[str, BlobStore] = {}
-        self.db = Database.open(directory)
+        self.db = Database.open(directory, lenient=lenient)
         try:
             self.nodes = NodeStore(self.db)
             self.refs = Refs(self.db)

@@ -16,6 +16,7 @@ import pytest
 from hangar import Repository
 from hangar.cli.main import HINTS
 from tests.cli.advice import Advice, command_in, follow, proposed_commands, said
+from tests.cli.advice_repair import REPAIR, repaired
 from tests.cli.advice_undo import UNDO
 from tests.cli.damage import DAMAGE, LOOKS
 from tests.cli.shell import Shell, pictures
@@ -362,15 +363,16 @@ SCENARIOS: Final[dict[str, dict[str, Scenario]]] = {
         ),
         status,
     ),
-    "config.py": {"hangar config {} VALUE": who_commits},
-    "db/format.py": {"hangar init": no_repository},
+    "config.py": {"hangar config {} VALUE": who_commits, "hangar fsck --repair": repaired},
+    "db/format.py": {"hangar init": no_repository, "hangar fsck --repair": repaired},
     "external/fit.py": {"hangar column create {} {}": import_of_text, "hangar column create": import_of_pictures},
     "history/branches.py": {"hangar branch list": unknown_branch, "hangar checkout BRANCH": branch_in_use},
     "initialize.py": {"hangar status": init_again, "hangar init --overwrite": init_again},
-    "lock.py": {"hangar writer-lock --force-release": locked},
+    "lock.py": {"hangar writer-lock --force-release": locked, "hangar fsck --repair": repaired},
     "refs/store.py": {"hangar log {}": moved_ref},
     "repository/base.py": {"hangar init": no_repository},
     "revisions.py": dict.fromkeys(("hangar branch list", "hangar tag", "hangar log"), unknown_revision),
+    **REPAIR,
     **UNDO,
 }
 NO_PROPOSALS: Final = {

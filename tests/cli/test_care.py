@@ -84,7 +84,7 @@ def test_a_lost_format_file_is_named(filled: Shell) -> None:
     (filled.path / ".hangar" / "format").unlink()
     result = filled.run("fsck")
     assert result.exit_code != 0
-    assert "restore the file" in result.stderr
+    assert "hangar fsck --repair" in result.stdout
 
 
 def test_writer_lock(filled: Shell) -> None:

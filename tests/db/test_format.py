@@ -60,7 +60,7 @@ def test_a_flipped_digit_is_no_newer_format(directory: Path, bit: int) -> None:
     flipped = f"hangar {chr(ord('0') ^ bit)}\n".encode()
     (directory / FILE_NAME).write_bytes(flipped)
     before = everything(directory)
-    with pytest.raises(CorruptionError, match="write the line `hangar 0` into it") as caught:
+    with pytest.raises(CorruptionError, match="hangar fsck --repair") as caught:
         Database.open(directory)
     assert "newer" not in str(caught.value)
     assert everything(directory) == before
@@ -108,7 +108,7 @@ def test_garbage_is_corruption_and_no_byte_changes(directory: Path, text: bytes)
 def test_without_the_file_there_is_no_repository(tmp_path: Path) -> None:
     make(tmp_path / ".hangar")
     (tmp_path / ".hangar" / FILE_NAME).unlink()
-    with pytest.raises(RepositoryNotFoundError, match="write the line `hangar 0` into it") as caught:
+    with pytest.raises(RepositoryNotFoundError, match="hangar fsck --repair") as caught:
         Database.open(tmp_path / ".hangar")
     assert "init" not in str(caught.value)
     for directory in (tmp_path, tmp_path / "nowhere", tmp_path / ".hangar" / "db.lock"):

@@ -12,6 +12,7 @@ from typing import Any
 
 from hangar.checkout.session import WriterSession
 from hangar.config import Config, Person
+from hangar.configcopy import copy_config
 from hangar.db import WriteTransaction
 from hangar.digest import Digest
 from hangar.errors import InvalidStateError, InvalidTypeError, MergeConflictError, NothingToDoError
@@ -73,7 +74,7 @@ def commit_staging(
         commit = _make_commit(session, config, message or "", parents, dict(meta or {}))
         if operation is None:
             operation = "commit (amend)" if amend else "commit (merge)" if len(parents) > 1 else "commit"
-        change = _NewCommit(session, commit, operation)
+        change = _NewCommit(session, config, commit, operation)
         publish(session.stores.db, session.lock, change)
     return change.digest
 
@@ -115,8 +116,9 @@ def _make_commit(
 class _NewCommit:
     """Publishable change of a commit: the batch, the commit itself, and an empty staging area."""
 
-    def __init__(self, session: WriterSession, commit: Commit, operation: str) -> None:
+    def __init__(self, session: WriterSession, config: Config, commit: Commit, operation: str) -> None:
         self._session = session
+        self._config = config
         self._commit = commit
         self._operation = operation
         self._branch = f"heads/{session.staging.branch}"
@@ -143,6 +145,7 @@ class _NewCommit:
         )
         staging.clear(transaction)
         session.note_written(transaction)
+        copy_config(transaction, self._config)
 
     def committed(self) -> None:
         self._session.blobs.committed()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -10,7 +11,7 @@ import click
 from hangar.cli.groups import Command
 from hangar.cli.output import echo, json_option, table, visible, write_json
 from hangar.cli.state import State, pass_state
-from hangar.errors import InvalidStateError, RepositoryNotFoundError
+from hangar.errors import HangarError, InvalidStateError, RepositoryNotFoundError
 
 if TYPE_CHECKING:
     from hangar.config import Config
@@ -54,10 +55,14 @@ def command(state: State, key: str | None, value: str | None, everywhere: bool, 
     config = Config(None if everywhere else _repository_directory(state, needed=value is not None or unset))
     if key is None:
         _list(config, as_json)
-    elif unset:
-        config.file("user" if everywhere else "repository").unset(key)
-    elif value is not None:
-        config.file("user" if everywhere else "repository").set(key, value)
+    elif unset or value is not None:
+        file = config.file("user" if everywhere else "repository")
+        if value is None:
+            file.unset(key)
+        else:
+            file.set(key, value)
+        if not everywhere:
+            _copy(state, config)
     else:
         _show(config, key, as_json)
 
@@ -74,6 +79,14 @@ def _repository_directory(state: State, *, needed: bool) -> Path | None:
         return None
 
 
+def _copy(state: State, config: Config) -> None:
+    """Copy the configuration to the database; the file counts, so a database that cannot be written is no obstacle."""
+    from hangar.configcopy import copy_config
+
+    with suppress(HangarError):
+        state.stores.db.update(lambda transaction: copy_config(transaction, config))
+
+
 def _list(config: Config, as_json: bool) -> None:
     items = config.items()
     if as_json:
@@ -85,7 +98,8 @@ def _list(config: Config, as_json: bool) -> None:
 
 def _show(config: Config, key: str, as_json: bool) -> None:
     if config.get(key) is None:
-        raise InvalidStateError(f"{key} is not set")
+        lost = config.lost()
+        raise InvalidStateError(f"{key} is not set{f': {lost}' if lost else ''}")
     found = config.items()[key]
     if as_json:
         write_json({key: {"value": found.value, "scope": found.scope}})

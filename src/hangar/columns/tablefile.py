@@ -158,6 +158,22 @@ class CacheFiles:
             if self._is_ours():
                 self._path(root).unlink()
 
+    def damaged(self) -> list[str]:
+        """Names of files that are not valid, and of leftovers; they are not used."""
+        found = []
+        with contextlib.suppress(OSError):
+            for path in sorted(self._directory.iterdir()) if self._is_ours() else ():
+                if path.suffix != _SUFFIX and _NAME.fullmatch(path.name):
+                    continue  # a process may be writing it
+                try:
+                    root = bytes.fromhex(path.stem) if path.suffix == _SUFFIX else b""
+                    sound = _decode(np.memmap(path, np.uint8, "r"), root) is not None
+                except (OSError, ValueError, HangarError):
+                    sound = False
+                if not sound:
+                    found.append(path.name)
+        return found
+
     def _is_ours(self) -> bool:
         """Whether the directory is a real directory of the repository, not a symbolic link."""
         return not self._directory.is_symlink()

@@ -72,11 +72,11 @@ class Database:
         )
 
     @classmethod
-    def open(cls, directory: Path, *, readonly: bool = False) -> Database:
+    def open(cls, directory: Path, *, readonly: bool = False, lenient: bool = False) -> Database:
         """Open the database of the repository whose ``.hangar`` is ``directory``.
 
         Without write permission it is opened read-only, and if it cannot be locked, without locks and with a
-        ``RuntimeWarning``.
+        ``RuntimeWarning``. With ``lenient``, a lost or damaged format file is no obstacle, for fsck.
 
         Raises
         ------
@@ -85,7 +85,7 @@ class Database:
         CorruptionError
             The database is missing, truncated or not a database.
         """
-        check_format(directory)
+        check_format(directory, lenient=lenient)
         path = database_path(directory)
         if not _fs.exists(path / DATA_FILE):
             raise CorruptionError(
@@ -257,6 +257,16 @@ class Database:
                 problems = check_pages(data, transaction.number(), "" if table is None else table.name)
             if problems is not None:
                 return problems
+
+    def alone(self) -> bool:
+        """Whether no other process has the database open, as far as ``db.lock`` tells."""
+        presence = None if self._handle is None else self._handle.presence
+        if presence is None:
+            return False
+        alone = _fs.try_lock(presence, shared=False)
+        _fs.try_lock(presence, shared=True)
+        self.require_in_place()  # a failed attempt gives up the shared lock for a moment, in which others may compact
+        return alone
 
     def size_bytes(self) -> int:
         """Bytes of the data file."""

@@ -22,6 +22,7 @@ from hangar.errors import (
     StorageError,
     UnsupportedVersionError,
 )
+from hangar.permissions import lost_permission
 
 __all__ = ["translate"]
 
@@ -50,7 +51,7 @@ def translate(error: lmdb.Error, path: Path) -> HangarError:
     if isinstance(error, _DAMAGE):
         return CorruptionError(f"the database in {path} is damaged ({error}): run `hangar fsck`")
     if isinstance(error, lmdb.ReadonlyError):
-        return AccessError(f"the database in {path} cannot be written: {error}")
+        return AccessError(f"the database in {path} cannot be written: {error}{lost_permission(path)}")
     if isinstance(error, lmdb.DiskError) or code in _FULL or (code == errno.EIO and _nearly_full(path)):
         return DiskFullError(
             f"no space left for the database in {path}. Nothing acknowledged was lost: free space and try again"

@@ -28,6 +28,7 @@ __all__ = [
     "VERSION_KEY",
     "check_format",
     "lost_format",
+    "recorded_version",
     "require_format",
     "write_format",
 ]
@@ -51,8 +52,13 @@ def write_format(directory: Path, features: frozenset[str] = frozenset()) -> Non
     _fs.replace_file(directory / FILE_NAME, "".join(f"{line}\n" for line in lines).encode("ascii"))
 
 
-def check_format(directory: Path) -> frozenset[str]:
+def check_format(directory: Path, *, lenient: bool = False) -> frozenset[str]:
     """Check the format file, and return the features that the repository in ``directory`` requires.
+
+    Parameters
+    ----------
+    lenient
+        Accept a lost or damaged file if the database has a version that is known here, for fsck.
 
     Raises
     ------
@@ -63,6 +69,16 @@ def check_format(directory: Path) -> frozenset[str]:
     CorruptionError
         The file is not a format file.
     """
+    try:
+        return _check(directory)
+    except (CorruptionError, RepositoryNotFoundError):
+        recorded = recorded_version(directory) if lenient else None
+        if recorded is None or recorded > FORMAT_VERSION:
+            raise
+        return frozenset()
+
+
+def _check(directory: Path) -> frozenset[str]:
     path = directory / FILE_NAME
     try:
         with _fs.retried(lambda: path.open("rb")) as stream:
@@ -72,24 +88,27 @@ def check_format(directory: Path) -> frozenset[str]:
         raise RepositoryNotFoundError(
             f"no initialized repository in {directory}: run `hangar init`, or choose another directory"
         ) from None
+    except IsADirectoryError:
+        raise _damaged(path, "it is a directory") from None
     except OSError as error:
         _fs.raise_for(error, "read", path)
     first = _FIRST_LINE.match(text)
     if first is None or len(text) > _MAX_BYTES:
-        raise CorruptionError(f"{path} is not the format file of a repository: restore it from a copy")
+        raise _damaged(path, "it is empty" if not text else "it is not the format file of a repository")
     version = int(first.group(1))
     if version > FORMAT_VERSION:
-        recorded = _recorded_version(directory / "db")
+        recorded = recorded_version(directory)
         if recorded is not None and recorded <= FORMAT_VERSION:
-            raise CorruptionError(
-                f"{path} is damaged: it has version {version}, but the database has version {recorded}. Restore it, or "
-                f"write the line `hangar {recorded}` into it"
-            )
+            raise _damaged(path, f"it has version {version}, but the database has version {recorded}")
         raise UnsupportedVersionError(
             f"{directory} has repository format {version}, and this version of Hangar supports up to {FORMAT_VERSION}: "
             "install a newer Hangar"
         )
     return _check_features(path, text[first.end() :])
+
+
+def _damaged(path: Path, detail: str) -> CorruptionError:
+    return CorruptionError(f"{path} is damaged, {detail}: run `hangar fsck --repair`, which writes it again")
 
 
 def lost_format(directory: Path) -> str | None:
@@ -100,8 +119,8 @@ def lost_format(directory: Path) -> str | None:
     if _fs.exists(directory / FILE_NAME) or not _fs.exists(directory / "db" / "data.mdb"):
         return None
     return (
-        f"{directory / FILE_NAME} is missing, but the database of the repository exists: restore the file from a copy, or "
-        f"write the line `hangar {FORMAT_VERSION}` into it"
+        f"{directory / FILE_NAME} is missing, but the database of the repository exists: run `hangar fsck --repair`, which "
+        "writes it again"
     )
 
 
@@ -112,8 +131,12 @@ def require_format(directory: Path) -> None:
         raise RepositoryNotFoundError(lost) from None
 
 
-def _recorded_version(database: Path) -> int | None:
-    """The version recorded in the database; None if it cannot be read. Changes nothing and takes no lock."""
+def recorded_version(directory: Path) -> int | None:
+    """The version recorded in the database of ``directory`` (the ``.hangar``); None if it cannot be read.
+
+    Changes nothing and takes no lock.
+    """
+    database = directory / "db"
     row: bytes | None = None
     with contextlib.suppress(CorruptionError, OSError, lmdb.Error, ValueError):
         check_roots(database / "data.mdb")
@@ -133,7 +156,7 @@ def _check_features(path: Path, text: bytes) -> frozenset[str]:
     except UnicodeDecodeError:
         features, rest = [], "not text"
     if rest or not all(map(_FEATURE.match, features)):
-        raise CorruptionError(f"{path} is not the format file of a repository: restore it from a copy")
+        raise _damaged(path, "it is not the format file of a repository")
     unknown = sorted(set(features) - KNOWN_FEATURES)
     if unknown:
         raise UnsupportedVersionError(

@@ -112,6 +112,10 @@ def create_environment(path: Path, map_size: int) -> tuple[lmdb.Environment, lis
 def _open(path: Path, *, map_size: int, readonly: bool, lock: bool) -> lmdb.Environment:
     if lock:
         _reserve_lock_file(path / LOCK_FILE)
+    if not (path / LOCK_FILE).is_file() and (path / LOCK_FILE).exists():
+        raise CorruptionError(
+            f"{path / LOCK_FILE} is not a file: run `hangar fsck --repair`, which moves it away and makes a new one"
+        )
     try:
         return _open_once(path, map_size, readonly, lock)
     except ResourceLimitError:

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 from hangar import _fs, describe
 from hangar._version import __version__
 from hangar.config import Config
-from hangar.db.format import FILE_NAME, require_format
+from hangar.db.format import FILE_NAME, lost_format, require_format
 from hangar.errors import (
     AccessError,
     HangarError,
@@ -56,8 +56,7 @@ class RepositoryBase:
         if not self.initialized:
             if not os.access(self._path, os.W_OK):
                 raise AccessError(f"{self._path} is not writable, and holds no repository")
-            if exists:
-                require_format(self._directory)
+            if exists and not lost_format(self._directory):
                 describe.warn_missing(self._path)
 
     @classmethod
@@ -71,10 +70,8 @@ class RepositoryBase:
         """
         start = Path(path).expanduser().resolve()
         for place in (start, *start.parents):
-            if _fs.exists(place / DIRECTORY / FILE_NAME):
+            if _fs.exists(place / DIRECTORY / FILE_NAME) or lost_format(place / DIRECTORY):
                 return cls(place)
-        for place in (start, *start.parents):
-            require_format(place / DIRECTORY)
         raise RepositoryNotFoundError(
             f"{start} is no Hangar repository, nor is any directory above it: run `hangar init` to make one"
         )
@@ -147,6 +144,14 @@ class RepositoryBase:
                     f"there is no repository in {self._path}: call init(), or run `hangar init`"
                 )
             self._stores = Stores(self._directory)
+        return self._stores
+
+    def _open_leniently(self) -> Stores:
+        """The open stores, also where the format file is lost or damaged, to check and repair."""
+        if self._stores is None:
+            if not self.initialized and not lost_format(self._directory):
+                return self._open()
+            self._stores = Stores(self._directory, lenient=True)
         return self._stores
 
     @property

@@ -5,9 +5,9 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from hangar.errors import LockedError
+from hangar.errors import InvalidInputError, LockedError
 from hangar.flags import check_flag
-from hangar.lock import force_release, holder
+from hangar.lock import force_release, holder, lock_problem
 from hangar.progress import Progress
 from hangar.repository.base import RepositoryBase
 
@@ -71,35 +71,60 @@ class MaintenanceMethods(RepositoryBase):
     def verify_repo_integrity(self) -> bool:
         """Verify everything, including the bytes of every blob.
 
+        Returns
+        -------
+        bool
+            True.
+
         Raises
         ------
         CorruptionError
-            (a ``RuntimeError``) something is damaged; the message lists it.
+            (a ``RuntimeError``) something is damaged; the message names it.
         LockedError
             (a ``PermissionError``) a writer holds the lock.
         """
-        stores = self._open()
-        if holder(stores.db) is not None:
-            raise LockedError("a writer holds the writer lock: close it before the repository is verified")
         from hangar import fsck
 
+        stores = self._open_leniently()
+        if lock_problem(stores.db) is None and holder(stores.db) is not None:
+            raise LockedError("a writer holds the writer lock: close it before the repository is verified")
         return fsck.require_sound(fsck.check(stores, data=True))
 
-    def fsck(self, *, data: bool = False, progress: Progress = None) -> FsckReport:
-        """Check the structure of all history and of the staging area.
+    def fsck(
+        self, *, data: bool = False, repair: bool = False, remote: str | None = None, progress: Progress = None
+    ) -> FsckReport:
+        """Check all history and the staging area, and repair what can be repaired.
 
         Parameters
         ----------
         data
             Read every blob and compare it with its digest.
+        repair
+            Repair what can be repaired from what is in the repository. What is replaced is kept in ``.hangar/lost-found``.
+        remote
+            Not available yet: a remote to fetch damaged data from.
         progress
             See :mod:`hangar.progress`.
 
         Returns
         -------
         FsckReport
-            What was checked, and every problem by digest and file.
+            What was checked and repaired, and every problem that is left, by commit, column and sample.
+
+        Raises
+        ------
+        LockedError
+            (a ``PermissionError``) to repair: a writer holds the lock.
+        AccessError
+            (a ``PermissionError``) this user may not read some files, or not write to repair.
+        InvalidInputError
+            (a ``ValueError``) ``remote`` was given.
         """
         from hangar import fsck
 
-        return fsck.check(self._open(), data=check_flag(data, "data"), progress=progress)
+        if remote is not None:
+            raise InvalidInputError("a repository cannot be repaired from a remote yet: there are no remotes")
+        data = check_flag(data, "data")
+        if check_flag(repair, "repair"):
+            return fsck.repair(self._directory, self._open_leniently, data=data, progress=progress)
+        return fsck.check(self._open_leniently(), data=data, progress=progress)

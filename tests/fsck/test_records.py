@@ -80,7 +80,7 @@ def drop_the_branch(transaction: WriteTransaction) -> None:
     [
         (set_end, "location", "recorded to end at 70"),
         (drop_next_id, "location", "next id"),
-        (shift_generation, "commit", "generation"),
+        (shift_generation, "graph", "generation"),
         (drop_headers, "location", "header"),
         (drop_locations, "blob", "it has no known location"),
         (drop_a_commit, "commit", "missing"),

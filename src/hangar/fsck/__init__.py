@@ -1,0 +1,12 @@
+"""Integrity check and repair of a repository (``hangar fsck``).
+
+:func:`check` changes nothing. :func:`repair` repairs what can be repaired from what is in the repository itself.
+"""
+
+from __future__ import annotations
+
+from hangar.fsck.check import check
+from hangar.fsck.repair import repair
+from hangar.fsck.report import FsckReport, Problem, Repair, Rescue, require_sound
+
+__all__ = ["FsckReport", "Problem", "Repair", "Rescue", "check", "repair", "require_sound"]

@@ -1,0 +1,93 @@
+"""Integrity check of a repository: everything that history, refs and the staging area refer to exists and is intact.
+
+The pages of the database are checked first, because LMDB would trust damaged pages. The structure is checked from all
+live roots (see ``history.roots``) downwards; shared parts are checked once. Every checksummed row of the database is
+read, the size of every blob file and run is checked, and with ``data=True`` every blob is read and hashed. Nothing is
+changed. Problems are reported by digest and file, and named by commit, column and sample.
+"""
+
+from __future__ import annotations
+
+from hangar.errors import ResourceLimitError
+from hangar.fsck.files import small_file_problems
+from hangar.fsck.findings import Findings
+from hangar.fsck.history import HistoryCheck
+from hangar.fsck.naming import Names
+from hangar.fsck.report import FsckReport, Problem, Rescue, sorted_problems
+from hangar.fsck.storage import StorageCheck
+from hangar.history.roots import live_roots
+from hangar.progress import Progress, report
+from hangar.stores import Stores
+
+__all__ = ["check"]
+
+
+def check(stores: Stores, *, data: bool = False, progress: Progress = None) -> FsckReport:
+    """Check a whole repository.
+
+    Parameters
+    ----------
+    stores
+        Stores of the repository.
+    data
+        Read every blob and compare it with its digest.
+    progress
+        See :mod:`hangar.progress`.
+
+    Raises
+    ------
+    ResourceLimitError
+        There are not enough descriptors or memory to check.
+    AccessError
+        Files may not be read by this user.
+    """
+    try:
+        return _check(stores, data, progress)
+    except MemoryError as error:
+        raise ResourceLimitError(
+            f"there is not enough memory to check the repository; nothing is damaged: {error}"
+        ) from None
+
+
+def _check(stores: Stores, data: bool, progress: Progress) -> FsckReport:
+    stores.db.require_in_place()
+    findings = Findings()
+    for problem in stores.db.page_problems():
+        findings.add("page", f"{problem}; nothing else was checked", remedy="restore the database from a copy")
+    if findings.problems:
+        return FsckReport(tuple(findings.problems), 0, 0, 0, 0, data)
+    for found in small_file_problems(stores.directory):
+        findings.problems[found] = None
+    storage = StorageCheck(stores, findings)
+    with report(progress, None, "records", "checking") as reporter:
+        storage.tables(reporter)
+        storage.lock()
+        storage.files(reporter)
+        storage.head()
+        roots = live_roots(stores, findings.add)
+        runs = storage.damaged_runs
+        history = HistoryCheck(stores, findings, reporter, runs[0] if len(runs) == 1 else "")
+        for commit in roots.commits:
+            history.history(commit)
+        if roots.staged is not None:
+            history.staging(roots.staged)
+    if data:
+        storage.data(progress)
+    purged = [Problem("purged", digest.hex(), "", str(history.purged[digest])) for digest in sorted(history.purged)]
+    notes = (*storage.notes(), *purged)
+    problems = list(findings.problems)
+    rescues: tuple[Rescue, ...] = ()
+    if problems:
+        names = Names(stores, problems, roots, history.commits)
+        problems, rescues = names.named(problems), tuple(names.rescues())
+    return FsckReport(
+        sorted_problems(problems),
+        len(history.commits),
+        len(history.columns),
+        history.nodes,
+        history.blobs,
+        data,
+        notes,
+        tuple(findings.unchecked),
+        rescues=rescues,
+    )
