@@ -169,6 +169,23 @@ def did_you_mean(name: str, known: Iterable[str], commands: str) -> str:
     return f", did you mean {' or '.join(map(repr, near))}? If not, see {commands}" if near else f": see {commands}"
 
 
+def branch_refs(refs: Refs, transaction: ReadTransaction | None = None) -> dict[str, str]:
+    """Map from branch name to the full name of its ref, sorted; remote-tracking ones (``REMOTE/NAME``) included."""
+    names = [name for prefix in (REMOTES, BRANCHES) for name in refs.names(prefix, transaction)]
+    return dict(sorted({name.partition("/")[2]: name for name in names}.items()))
+
+
+def unknown_branch(refs: Refs, name: object, transaction: ReadTransaction | None = None) -> RevisionNotFoundError:
+    """Make the error for a branch that does not exist."""
+    text = plain_text(name)
+    if any(mark in text for mark in "~^@"):
+        return RevisionNotFoundError(
+            f"no branch {text!r}: this is a revision of a commit, which in Python is given as commit={text!r}"
+        )
+    hint = did_you_mean(text, branch_refs(refs, transaction), "`hangar branch list`")
+    return RevisionNotFoundError(f"no branch {text!r}{hint}")
+
+
 def _unknown(base: str, refs: Refs, transaction: ReadTransaction) -> RevisionNotFoundError:
     known = [name.partition("/")[2] for prefix in (BRANCHES, TAGS, REMOTES) for name in refs.names(prefix, transaction)]
     where = "`hangar branch list`, `hangar tag` and `hangar log`"

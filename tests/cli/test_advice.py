@@ -366,7 +366,7 @@ SCENARIOS: Final[dict[str, dict[str, Scenario]]] = {
     "config.py": {"hangar config {} VALUE": who_commits, "hangar fsck --repair": repaired},
     "db/format.py": {"hangar init": no_repository, "hangar fsck --repair": repaired},
     "external/fit.py": {"hangar column create {} {}": import_of_text, "hangar column create": import_of_pictures},
-    "history/branches.py": {"hangar branch list": unknown_branch, "hangar checkout BRANCH": branch_in_use},
+    "history/branches.py": {"hangar checkout BRANCH": branch_in_use},
     "initialize.py": {"hangar status": init_again, "hangar init --overwrite": init_again},
     "lock.py": {"hangar writer-lock --force-release": locked, "hangar fsck --repair": repaired},
     "refs/store.py": {"hangar log {}": moved_ref},

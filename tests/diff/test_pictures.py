@@ -114,9 +114,13 @@ def test_one_changed_pixel_of_a_large_image_is_seen() -> None:
     after[2500, 100, 1] = 40
     changed = decoded(difference_png(before, after)).astype(int)
     assert max(changed.shape[:2]) <= SIDE
-    ((row, column),) = np.argwhere(changed[:, :, 0] - changed[:, :, 1] > 50)
-    step = 12
-    assert (row, column) == (2500 // step, 100 // step)
+    red = changed[:, :, 0] - changed[:, :, 1] > 50
+    row, column = 2500 // 12, 100 // 12
+    assert red[row, column]
+    frame = red[row - 4 : row + 5, column - 4 : column + 5]
+    assert red.sum() == frame.sum() == 4 * 8 + 1
+    assert frame[0].all()
+    assert frame[:, -1].all()
     assert decoded(pictures_png(before, None)[0]).shape == (250, 167, 3)
 
 

@@ -21,7 +21,7 @@ from hangar.names import SampleKey
 if TYPE_CHECKING:
     from hangar import Repository
 
-__all__ = ["MOST_SAMPLES", "branches", "columns", "deleted_branches", "revisions", "samples", "tags", "things"]
+__all__ = ["MOST_SAMPLES", "branches", "columns", "deleted_branches", "paths", "revisions", "samples", "tags", "things"]
 
 MOST_SAMPLES: Final = 100
 """Most samples that are offered."""
@@ -80,6 +80,15 @@ def samples(ctx: click.Context, parameter: click.Parameter, prefix: str) -> list
     if name is None and ctx.args:
         name, rev = ctx.args[0], next(iter(ctx.args[1:]), None)
     return _matching(ctx, prefix, lambda repository: _samples(repository, rev, name or "", prefix))
+
+
+def paths(ctx: click.Context, parameter: click.Parameter, prefix: str) -> list[str]:
+    """Revisions, columns of the staging area, and ``COLUMN/SAMPLE``."""
+    name, slash, sample = prefix.partition("/")
+    found = revisions(ctx, parameter, prefix) + columns(ctx, parameter, prefix)
+    if slash:
+        found += [f"{name}/{one}" for one in _matching(ctx, sample, lambda repo: _samples(repo, None, name, sample))]
+    return found
 
 
 def things(ctx: click.Context, parameter: click.Parameter, prefix: str) -> list[str]:

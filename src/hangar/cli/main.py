@@ -30,6 +30,7 @@ SECTIONS: Final = {
     },
     "Inspect": {
         "status": Entry("hangar.cli.status", "Show the staged changes."),
+        "diff": Entry("hangar.cli.diff", "Show what changed between commits, or what is staged."),
         "ls": Entry("hangar.cli.ls", "List columns, or the samples of one."),
         "show": Entry("hangar.cli.show", "Show a commit, a column or a sample."),
         "summary": Entry("hangar.cli.summary", "Summarize a commit, and show the size on disk."),
@@ -56,7 +57,6 @@ SECTIONS: Final = {
 HINTS: Final = {
     "add": "Import files with `hangar import COLUMN PATH`.",
     "switch": "Switch the branch with `hangar checkout BRANCH`.",
-    "diff": "List staged changes with `hangar ls --changed`.",
     "unstage": "Drop staged changes with `hangar restore COLUMN`, or all of them with `hangar restore .`.",
     "remove": "Remove samples with `hangar rm COLUMN SAMPLE`, and columns with `hangar column remove COLUMN`.",
     "delete": "Remove samples with `hangar rm COLUMN SAMPLE`, and columns with `hangar column remove COLUMN`.",

@@ -32,6 +32,7 @@ __all__ = [
     "visible_lines",
     "visible_name",
     "write_json",
+    "write_json_list",
 ]
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -49,6 +50,18 @@ def json_option(function: F) -> F:
 def write_json(data: Any) -> None:
     """Write ``data`` as one JSON document, in ASCII."""
     click.echo(_dumps(_plain(data)))
+
+
+def write_json_list(head: Mapping[str, Any], name: str, items: Iterable[Any]) -> None:
+    """Write ``head`` with a further key ``name`` for the list of ``items``, as one document; items are written as they come."""
+    text = _dumps(_plain(head))
+    click.echo(f'{text[: text.rindex(chr(10))]},\n  "{name}": [', nl=False)
+    iterator, between = iter(items), ""
+    while some := list(islice(iterator, LINES_AT_ONCE)):
+        body = _dumps(_plain(some)).removeprefix("[").removesuffix("\n]")
+        click.echo(between + body.replace("\n", "\n  "), nl=False)
+        between = ","
+    click.echo("\n  ]\n}" if between else "]\n}")
 
 
 def _dumps(data: Any) -> str:

@@ -20,9 +20,10 @@ if TYPE_CHECKING:
 
     from hangar.cli.state import State
     from hangar.describe import ColumnStatus
-    from hangar.diff import Change, ColumnPair, Comparison, ValueChange
-    from hangar.diff.stream import Form, Reading
+    from hangar.diff import AttributeChanges, Change, ColumnPair, Comparison, ValueChange
+    from hangar.diff.stream import ColumnBytes, Form, Reading
     from hangar.diff.values import ValueDifference
+    from hangar.errors import HangarError
 
 __all__ = ["ChangedColumn", "Patch", "commit_patch"]
 
@@ -70,7 +71,8 @@ class Patch:
         self._stores = state.stores
         self.before, self.after = before, after
         self._choose, self._chosen = columns, samples
-        self.tolerance, self._limit = tolerance, limit
+        self.tolerance, self.limit = tolerance, limit
+        self.damaged: HangarError | None = None
 
     @cached_property
     def comparison(self) -> Comparison:
@@ -102,14 +104,47 @@ class Patch:
             if self._chosen is not None or self.tolerance is not None:
                 counts = count_changes(comparison, pair, self.reading, self.tolerance)
                 counted = replace(status, **counts._asdict())
-            if any((counted.added, counted.deleted, counted.mutated)) or self._column_itself(status):
+            if any((counted.added, counted.deleted, counted.mutated)) or self.changed_itself(status):
                 found.append(ChangedColumn(counted, pair))
         return found
 
-    def _column_itself(self, status: ColumnStatus) -> bool:
-        """Whether a column changed in more than its samples; not asked where samples are chosen."""
+    def changed_itself(self, status: ColumnStatus) -> bool:
+        """Whether a column changed in more than its samples; never, if samples are chosen."""
         itself = status.state != "changed" or status.renamed_from or status.schema or status.attributes
         return self._chosen is None and bool(itself)
+
+    @cached_property
+    def attributes(self) -> AttributeChanges:
+        """Changed attributes by column, of the chosen columns; those of the commit are under None, if all are chosen."""
+        from hangar.diff import attribute_changes
+
+        comparison = self.comparison
+        found: AttributeChanges = {}
+        for column in self.changed if self._chosen is None else ():
+            old, new = (None if entry is None else entry.attributes for entry in column.pair)
+            found.setdefault(column.status.name, {}).update(attribute_changes(old, new, comparison.load_attributes))
+        if self._choose is None:
+            sides = comparison.before.attributes, comparison.after.attributes
+            found[None] = attribute_changes(*sides, comparison.load_attributes)
+        return {name: changed for name, changed in found.items() if changed}
+
+    @property
+    def differs(self) -> bool:
+        """Whether there is any difference."""
+        return bool(self.changed or self.attributes)
+
+    def schema_text(self, digest: bytes) -> str:
+        """Short description of a schema."""
+        from hangar.columns.present import holds
+
+        schema = self.comparison.schema(digest)
+        return f"{holds(schema)}{', nested' if schema.nested else ''}{schema.needs and f' ({schema.needs})'}"
+
+    def column_bytes(self, column: ChangedColumn) -> ColumnBytes:
+        """Logical bytes of the changed samples of a column on each side."""
+        from hangar.diff.stream import column_bytes
+
+        return column_bytes(self.comparison, column.pair, self.reading, self.tolerance)
 
     def columns(self) -> list[ColumnStatus]:
         """Changes of each changed column."""
@@ -121,20 +156,52 @@ class Patch:
 
     def samples(self) -> Iterator[Change]:
         """The changed samples, by column and in key order; values are read only to compare them with a tolerance."""
-        from hangar.diff import Change, changes
+        from hangar.diff import changes
 
         if self.tolerance is None and self._chosen is None:
             yield from changes(self.comparison.nodes, *self.comparison.columns)
             return
         for column in self.changed:
-            for change, _ in self.compared(column):
-                yield Change(change.column, change.kind, change.key)
+            yield from self.column_keys(column)
 
-    def compared(self, column: ChangedColumn) -> Iterator[tuple[ValueChange, ValueDifference | None]]:
-        """The changed samples of a column in key order, with what is read of their values."""
+    def column_keys(self, column: ChangedColumn) -> Iterator[Change]:
+        """The changed samples of a column, in key order; values are read only to compare them with a tolerance."""
+        from hangar.diff import Change
+
+        reading = self.reading
+        if self.tolerance is None:
+            reading = replace(reading, wanted=lambda form, kind: False)
+        for change, _ in self.compared(column, reading):
+            yield Change(change.column, change.kind, change.key)
+
+    def compared(
+        self, column: ChangedColumn, reading: Reading | None = None
+    ) -> Iterator[tuple[ValueChange, ValueDifference | None]]:
+        """The changed samples of a column in key order, with what is read of their values; notes the first damage."""
+        from hangar.diff import Unavailable
         from hangar.diff.stream import compared
 
-        return compared(self.comparison, column.pair, self.reading, self.tolerance)
+        for change, difference in compared(self.comparison, column.pair, reading or self.reading, self.tolerance):
+            for value in (change.before, change.after):
+                if isinstance(value, Unavailable) and value.damaged:
+                    self.damaged = self.damaged or value.error
+            yield change, difference
+
+    @cached_property
+    def _columns_by_name(self) -> dict[tuple[str, bool], Any]:
+        """Columns to look keys up in, by last name and whether that of the second side is meant."""
+        found: dict[tuple[str, bool], Any] = {}
+        for pair in self.comparison.pairs:
+            for view, entry, second in ((self.before, pair.before, False), (self.after, pair.after, True)):
+                if entry is not None:
+                    found[pair.entry.name, second] = view[entry.name]
+        return found
+
+    def sample_name(self, change: Change | ValueChange) -> str:
+        """The sample of a change as a user types it."""
+        return sample_text(
+            address_of(change.key), self._columns_by_name.get((change.column, change.kind != "deleted"), ())
+        )
 
     def lines(self) -> Iterator[str]:
         """A line for each changed sample."""
@@ -143,12 +210,9 @@ class Patch:
 
     def sample_lines(self, column: ChangedColumn) -> Iterator[str]:
         """A line for each changed sample of a column, and how many more there are."""
-        before, after = column.pair
-        old = None if before is None else self.before[before.name]
-        new = None if after is None else self.after[after.name]
-        for change, difference in islice(self.compared(column), self._limit):
-            yield _line(change, difference, new if change.kind != "deleted" else old)
-        more = left_over(column.status, self._limit)
+        for change, difference in islice(self.compared(column), self.limit):
+            yield _line(change, difference, self.sample_name(change))
+        more = left_over(column.status, self.limit)
         if more:
             yield f"... and {more:,} more"
 
@@ -172,19 +236,17 @@ def _wanted(form: Form, kind: str) -> bool:
     return form.nbytes <= MOST_TEXT if form.kind in ("str", "bytes") else kind == "mutated" or is_small(form.shape)
 
 
-def _line(change: ValueChange, difference: ValueDifference | None, held: Any) -> str:
+def _line(change: ValueChange, difference: ValueDifference | None, name: str) -> str:
     from hangar.diff import Unavailable
     from hangar.diff.text import change_text
 
     mark, colour = MARKS[change.kind]
-    text = style(f"{mark} {visible(change.column)}/{sample_text(address_of(change.key), held)}", colour)
-    if any(
-        isinstance(value, Unavailable) and isinstance(value.error, NOT_HERE) for value in (change.before, change.after)
-    ):
-        return text  # the same reason for the whole column, which `status` and `diff` say once
+    text = style(f"{mark} {visible(change.column)}/{name}", colour)
+    if any(isinstance(one, Unavailable) and isinstance(one.error, NOT_HERE) for one in (change.before, change.after)):
+        return text  # the same reason for the whole column, which `status` says once
     return f"{text}  {change_text(change.before, change.after, difference)}"
 
 
 def attribute_text(value: Any) -> str:
-    """An attribute as text; ``-`` where there is none."""
-    return "-" if value is None else visible_name(repr(value))
+    """An attribute as text; ``(none)`` where there is none."""
+    return "(none)" if value is None else visible_name(repr(value))

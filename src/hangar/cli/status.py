@@ -18,7 +18,7 @@ from hangar.wording import plural
 if TYPE_CHECKING:
     from hangar.describe import ColumnStatus, StatusReport
 
-__all__ = ["command", "staged_lines", "status_lines"]
+__all__ = ["changed_text", "command", "headline", "staged_lines", "status_lines"]
 
 _LETTERS = {"new": "A", "changed": "M", "deleted": "D"}
 _STATES = {"new": ("new column:", "green"), "changed": ("changed:", "yellow"), "deleted": ("deleted column:", "red")}
@@ -42,6 +42,23 @@ def attribute_change(keys: Sequence[str]) -> list[str]:
     return [f"attributes {', '.join(map(visible_name, keys))}"] if keys else []
 
 
+def changed_text(column: ColumnStatus) -> str:
+    """What changed in a column, such as ``'3 added, 1 deleted, widened'``; of a new or deleted one its size."""
+    noun = "subsample" if column.nested else "sample"
+    if column.state == "deleted":
+        return plural(column.deleted, noun)
+    if column.state == "new":
+        return plural(column.added, noun)
+    counts = _change_text(column.added, column.deleted, column.mutated)
+    return ", ".join([*filter(None, [counts]), *_other_changes(column)])
+
+
+def headline(column: ColumnStatus) -> str:
+    """What happened to one column, as a line above its samples."""
+    label, colour = _STATES[column.state]
+    return f"{style(label, colour)} {style(visible(column.name), colour, bold=True)}  {changed_text(column)}"
+
+
 def staged_lines(columns: Sequence[ColumnStatus], notes: Sequence[str] = ()) -> list[str]:
     """A line for each column that differs from the commit, with a note at its end."""
     rows = []
@@ -49,14 +66,7 @@ def staged_lines(columns: Sequence[ColumnStatus], notes: Sequence[str] = ()) -> 
         assert not isinstance(column, str)
         if column.state in _STATES:
             label, colour = _STATES[column.state]
-            change = _change_text(column.added, column.deleted, column.mutated)
-            noun = "subsample" if column.nested else "sample"
-            if column.state == "deleted":
-                change = plural(column.deleted, noun)
-            elif column.state == "new":
-                change = plural(column.added, noun)
-            else:
-                change = ", ".join([*filter(None, [change]), *_other_changes(column)])
+            change = changed_text(column)
             rows.append((style(label.ljust(15), colour), style(visible(column.name), colour), change, note))
     return table(rows, indent=8)
 

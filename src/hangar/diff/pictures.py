@@ -1,7 +1,7 @@
 """Which arrays are images, and their thumbnails as PNG: of a value, and of what changed between two values.
 
 An array (height, width) is gray, (height, width, 1 to 4) gray, gray with alpha, RGB or RGBA, and (depth, height, width)
-a volume, of which the middle slice is shown. 8-bit values and masks are shown as they are. Others are scaled from the
+a volume, of which one slice is shown, by default the middle one. 8-bit values and masks are shown as they are. Others are scaled from the
 smallest to the largest finite value of both sides, which get the same scale. NaNs are magenta. A difference shows
 unchanged pixels faint and changed ones in a colour that grows with the change.
 """
@@ -26,6 +26,9 @@ _STRIP: Final = 2**20
 """Number of pixels that are converted together."""
 _NAN: Final = (214, 0, 200)
 _CHANGED: Final = (205, 20, 40)
+_UNNOTICED: Final = 4
+_MARGIN: Final = 4
+"""Pixels of a thumbnail: extent of changes that get a frame, and the distance of the frame."""
 
 PictureKind: TypeAlias = Literal["gray", "colour", "volume"]
 Array: TypeAlias = "np.ndarray[Any, Any]"
@@ -45,9 +48,17 @@ def picture_kind(dtype: str | None, shape: tuple[int, ...] | None) -> PictureKin
     return "volume" if min(shape[1:]) >= LEAST else None
 
 
-def pictures_png(before: Array | None, after: Array | None) -> tuple[bytes | None, bytes | None]:
-    """Thumbnails of two arrays, None for one that is None. Both have one scale."""
-    planes = [None if one is None else _plane(one) for one in (before, after)]
+def pictures_png(
+    before: Array | None, after: Array | None, where: int | None = None
+) -> tuple[bytes | None, bytes | None]:
+    """Thumbnails of two arrays, None for one that is None. Both have one scale.
+
+    Parameters
+    ----------
+    where
+        The slice of volumes that is shown; None: the middle one.
+    """
+    planes = [None if one is None else _plane(one, where) for one in (before, after)]
     small = [None if one is None else _reduced(_step(one.shape), np.mean, _values, one) for one in planes]
     if all(one is None or one.dtype in (np.bool_, np.uint8) for one in planes):
         scale = 0.0, 255.0
@@ -57,9 +68,9 @@ def pictures_png(before: Array | None, after: Array | None) -> tuple[bytes | Non
     return first, second
 
 
-def difference_png(before: Array, after: Array) -> bytes:
-    """Thumbnail of the changes between two arrays of one shape; of a volume, of its middle slice."""
-    a, b = _plane(before), _plane(after)
+def difference_png(before: Array, after: Array, where: int | None = None) -> bytes:
+    """Thumbnail of the changes between two arrays of one shape; ``where`` as in :func:`pictures_png`."""
+    a, b = _plane(before, where), _plane(after, where)
     step = _step(a.shape)
     # The strongest change of a block: one changed pixel of a large image stays visible.
     change = _reduced(step, np.max, _change, a, b)
@@ -73,13 +84,33 @@ def difference_png(before: Array, after: Array) -> bytes:
         gray = gray[:, :, : 1 if gray.shape[2] < 3 else 3].mean(axis=2)
     faint = 205 + 45 * _scaled(gray, low, high) / 255
     colours = [faint + strength * (top - faint) for top in _CHANGED]
-    return encode_png(np.stack(colours, axis=2).clip(0, 255).astype(np.uint8))
+    pixels = np.stack(colours, axis=2).clip(0, 255).astype(np.uint8)
+    _frame(pixels, strength > 0)
+    return encode_png(pixels)
 
 
-def _plane(array: Array) -> Array:
-    """The part of an image that is shown: itself, or the middle slice of a volume."""
+def _frame(pixels: Pixels, changed: npt.NDArray[np.bool_]) -> None:
+    """Draw a frame around the changes of a large picture if they are too few to be noticed."""
+    rows, columns = (np.flatnonzero(changed.any(axis=axis)) for axis in (1, 0))
+    if not rows.size or max(np.ptp(rows), np.ptp(columns)) > _UNNOTICED or min(changed.shape) < 8 * _UNNOTICED:
+        return
+    top, left = max(0, rows[0] - _MARGIN), max(0, columns[0] - _MARGIN)
+    bottom, right = (
+        min(size - 1, last + _MARGIN) for size, last in zip(changed.shape, (rows[-1], columns[-1]), strict=True)
+    )
+    for line in (
+        np.s_[top, left : right + 1],
+        np.s_[bottom, left : right + 1],
+        np.s_[top : bottom + 1, left],
+        np.s_[top : bottom + 1, right],
+    ):
+        pixels[line] = _CHANGED
+
+
+def _plane(array: Array, where: int | None) -> Array:
+    """The part of an image that is shown: itself, or a slice of a volume."""
     if picture_kind(array.dtype.name, array.shape) == "volume":
-        array = array[len(array) // 2]
+        array = array[len(array) // 2 if where is None else where]
     return array[:, :, 0] if array.ndim == 3 and array.shape[2] == 1 else array
 
 

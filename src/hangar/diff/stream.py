@@ -60,6 +60,11 @@ class Unavailable:
     reason: str
     error: HangarError
 
+    @property
+    def damaged(self) -> bool:
+        """Whether the value should be here, and is lost or damaged."""
+        return isinstance(self.error, _DAMAGE)
+
 
 @dataclass(frozen=True, slots=True)
 class Form:
@@ -199,24 +204,34 @@ def value_changes(comparison: Comparison) -> Iterator[ValueChange]:
             yield from batch
 
 
-def column_bytes(comparison: Comparison, pair: ColumnPair) -> ColumnBytes:
-    """Logical bytes of the changed samples of a column on each side; no value is read.
+def column_bytes(
+    comparison: Comparison, pair: ColumnPair, reading: Reading = EVERYTHING, tolerance: float | None = None
+) -> ColumnBytes:
+    """Logical bytes of the changed samples of a column on each side.
 
-    A column of fixed shape costs a count; of others the changed entries are read, and sizes come from blob headers.
+    Of all samples of a column of fixed shape it costs a count. Otherwise sizes come from the changed entries and the
+    headers of blobs; values are read only to compare them with a tolerance.
     """
     schemas = [None if entry is None else comparison.schema(entry.schema) for entry in pair]
-    if all(schema is None or schema.uniform for schema in schemas):
+    everything = reading.chosen is None and tolerance is None
+    if everything and all(schema is None or schema.uniform for schema in schemas):
         added, deleted, mutated = count_pair(comparison.nodes, pair)
         before, after = (0 if schema is None else schema.nbytes for schema in schemas)
         return ColumnBytes(before * (deleted + mutated), after * (added + mutated))
-    readers = [None if entry is None else _CellReader(comparison, entry.schema, True) for entry in pair]
-    totals = [0, 0]
-    walk = walk_pair(comparison.nodes, pair)
-    while cells := list(islice(walk, _BATCH)):
-        for side, reader in enumerate(readers):
-            forms = _forms(reader, [one[side + 1] for one in cells])
-            totals[side] += sum(form.nbytes for form in forms if form is not None)
-    return ColumnBytes(*totals)
+    if tolerance is None:
+        reading = replace(reading, wanted=lambda form, kind: False)
+    before = after = 0
+    for change, _ in compared(comparison, pair, reading, tolerance):
+        before += _nbytes(change.before)
+        after += _nbytes(change.after)
+    return ColumnBytes(before, after)
+
+
+def _nbytes(value: Any) -> int:
+    """Logical bytes of a value or form; 0 for one that is not available."""
+    if isinstance(value, str):
+        return len(value.encode())
+    return len(value) if isinstance(value, bytes) else getattr(value, "nbytes", 0)
 
 
 def _forms(reader: _CellReader | None, cells: Sequence[bytes | None]) -> list[Form | None]:

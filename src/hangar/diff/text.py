@@ -14,12 +14,14 @@ from hangar.diff.values import ArrayDifference, TextDifference, ValueDifference
 from hangar.progress import format_bytes
 from hangar.wording import visible_name
 
-__all__ = ["SMALL_ARRAY", "change_text", "form_text", "is_small", "value_text"]
+__all__ = ["SMALL_ARRAY", "change_text", "difference_text", "form_text", "is_small", "text_spans", "value_text"]
 
 SMALL_ARRAY: Final = 8
 """Most elements of an array that is shown."""
 CHARACTERS: Final = 60
 """Most characters of a text that are shown; of bytes, twice their number."""
+SPAN: Final = 400
+"""Most characters of the differing part of a text on a page."""
 _CONTEXT: Final = 16
 """Characters shown before the first difference of two long texts."""
 
@@ -42,9 +44,12 @@ def change_text(before: Any, after: Any, difference: ValueDifference | None) -> 
     if before is None or after is None:
         return value_text(after if before is None else before)
     if isinstance(difference, TextDifference):
-        return " -> ".join(_text_parts(before, after, difference))
-    if isinstance(difference, ArrayDifference) and not (is_small(before.shape) and is_small(after.shape)):
-        return _array_text(difference)
+        start = _shown_from(before, after, difference)
+        return f"{_cut(before, start, difference.stop_before)} -> {_cut(after, start, difference.stop_after)}"
+    if isinstance(difference, ArrayDifference):
+        text = difference_text(difference)
+        if text is not None:
+            return text
     first, second = value_text(before), value_text(after)
     return first if first == second and isinstance(before, (Unavailable, Form)) else f"{first} -> {second}"
 
@@ -81,7 +86,10 @@ def _elements(array: np.ndarray[Any, Any]) -> str:
     return f"[{', '.join(_elements(np.asarray(part)) for part in array)}]"
 
 
-def _array_text(found: ArrayDifference) -> str:
+def difference_text(found: ArrayDifference) -> str | None:
+    """What changed between two arrays; None if both are small enough to be shown whole."""
+    if is_small(found.shape_before) and is_small(found.shape_after):
+        return None
     before = f"{found.dtype_before} {_shape_text(found.shape_before)}"
     if found.dtype_before != found.dtype_after or not found.same_shape:
         before += f" -> {found.dtype_after} {_shape_text(found.shape_after)}"
@@ -89,11 +97,13 @@ def _array_text(found: ArrayDifference) -> str:
             return before
     if not found.changed:
         return f"{before}: equal as numbers (-0.0, NaN)"
-    image = picture_kind(found.dtype_after, found.shape_after) in ("gray", "colour")
+    kind = picture_kind(found.dtype_after, found.shape_after)
+    image = kind in ("gray", "colour")
     changed, total = (found.pixels_changed, found.pixels) if image else (found.changed, found.elements)
     parts = [f"{changed:,} of {total:,} {'pixels' if image else 'elements'} changed ({_percent(changed / total)})"]
     if found.changed < found.elements and found.box is not None:
-        parts.append(f"in [{', '.join(f'{start}:{stop}' for start, stop in found.box)}]")
+        box = found.box[:2] if image else found.box
+        parts.append(f"in [{', '.join(f'{start}:{stop}' for start, stop in box)}]")
     if found.largest is not None and found.mean is not None and found.dtype_after != "bool":
         parts.append(f"by up to {_number(found.largest)}, mean {_number(found.mean)}")
     for count, word in ((found.nans_gained, "gained"), (found.nans_lost, "lost")):
@@ -110,11 +120,23 @@ def _number(number: float) -> str:
     return f"{number:,}" if isinstance(number, int) else f"{number:.4g}"
 
 
-def _text_parts(before: Any, after: Any, found: TextDifference) -> list[str]:
-    """The parts of two texts around their difference."""
-    most = _most(before)
-    start = 0 if max(len(before), len(after)) <= most else max(0, found.start - _CONTEXT)
-    return [_cut(before, start, found.stop_before), _cut(after, start, found.stop_after)]
+def _shown_from(before: Any, after: Any, found: TextDifference) -> int:
+    """Where the shown parts of two texts begin: before their first difference, or at the beginning if both are short."""
+    return 0 if max(len(before), len(after)) <= _most(before) else max(0, found.start - _CONTEXT)
+
+
+def text_spans(before: Any, after: Any, found: TextDifference) -> list[tuple[str, str, str]]:
+    """Of each of two texts what is shown before the differing part, that part (cut if it is long), and what follows."""
+    start = _shown_from(before, after, found)
+    spans = []
+    for text, stop in ((before, found.stop_before), (after, found.stop_after)):
+        cut = min(stop, found.start + SPAN)
+        end = min(len(text), cut + _CONTEXT)
+        parts = [text[start : found.start], text[found.start : cut], text[cut:end] if cut == stop else text[:0]]
+        first, middle, last = (part if isinstance(part, str) else part.hex() for part in parts)
+        dots = "..." if end < len(text) or cut < stop else ""
+        spans.append(("..." + first if start else first, middle, last + dots))
+    return spans
 
 
 def _most(text: str | bytes) -> int:

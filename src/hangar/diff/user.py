@@ -10,10 +10,9 @@ from hangar.diff.conflicts import find_conflicts
 from hangar.diff.results import Conflicts, DiffAndConflicts
 from hangar.diff.stream import ValueChange, value_changes
 from hangar.digest import Digest
-from hangar.errors import RevisionNotFoundError
 from hangar.names import plain_text
 from hangar.refs import BRANCHES, REMOTES
-from hangar.revisions import did_you_mean, resolve
+from hangar.revisions import resolve, unknown_branch
 
 if TYPE_CHECKING:
     from hangar.columns.base import Session, WriteSession
@@ -74,8 +73,7 @@ class ReaderUserDiff:
         for prefix in (BRANCHES, REMOTES):
             if stores.refs.exists(prefix + name):
                 return diff_of(stores, mine, commit_snapshot(stores, stores.refs.get(prefix + name)))
-        known = [ref.partition("/")[2] for prefix in (BRANCHES, REMOTES) for ref in stores.refs.names(prefix)]
-        raise RevisionNotFoundError(f"no branch {name!r}{did_you_mean(name, known, '`hangar branch list`')}")
+        raise unknown_branch(stores.refs, name)
 
     def commit(self, dev_commit_hash: str) -> DiffAndConflicts:
         """What changed from this checkout to another commit, and what would conflict if it were merged here.

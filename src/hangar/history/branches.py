@@ -10,13 +10,13 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, NamedTuple
 
 from hangar.digest import Digest
-from hangar.errors import AccessError, RevisionNotFoundError, StaleRefError, UnmergedError
+from hangar.errors import AccessError, StaleRefError, UnmergedError
 from hangar.lock import WriterLock, under_lock
 from hangar.names import check_name, plain_text
 from hangar.objects.graph import is_ancestor
 from hangar.publishing import publish_rows
 from hangar.refs import BRANCHES, REMOTES, TAGS, Refs
-from hangar.revisions import did_you_mean, resolve_commit
+from hangar.revisions import branch_refs, resolve_commit, unknown_branch
 from hangar.staging import move_staging
 
 if TYPE_CHECKING:
@@ -53,23 +53,6 @@ class BranchHead(NamedTuple):
 def list_branches(refs: Refs, transaction: ReadTransaction | None = None) -> list[str]:
     """Names of all branches, sorted; remote-tracking ones (``REMOTE/NAME``) included."""
     return list(branch_refs(refs, transaction))
-
-
-def branch_refs(refs: Refs, transaction: ReadTransaction | None = None) -> dict[str, str]:
-    """Map from branch name to the full name of its ref, in the order of :func:`list_branches`."""
-    names = [name for prefix in (REMOTES, BRANCHES) for name in refs.names(prefix, transaction)]
-    return dict(sorted({name.partition("/")[2]: name for name in names}.items()))
-
-
-def unknown_branch(refs: Refs, name: object, transaction: ReadTransaction | None = None) -> RevisionNotFoundError:
-    """Make the error for a branch that does not exist."""
-    text = plain_text(name)
-    if any(mark in text for mark in "~^@"):
-        return RevisionNotFoundError(
-            f"no branch {text!r}: this is a revision of a commit, which in Python is given as commit={text!r}"
-        )
-    hint = did_you_mean(text, list_branches(refs, transaction), "`hangar branch list`")
-    return RevisionNotFoundError(f"no branch {text!r}{hint}")
 
 
 def create_branch(db: Database, refs: Refs, name: str, base: str | None = None, *, who: tuple[str, str]) -> BranchHead:
