@@ -149,7 +149,15 @@ class PositionNotFoundError(NotFoundError, IndexError):
 
 
 class PurgedError(NotFoundError):
-    """The data was erased on purpose and for good: it cannot be read, nor stored again until its tombstone is lifted."""
+    """The data was erased on purpose and for good: it cannot be read, nor stored again until its tombstone is lifted.
+
+    Attributes
+    ----------
+    why
+        Who erased it, when and why, as text: ``'purged by Ada <ada@example.org> on 2026-11-29 17:30: licence'``.
+    """
+
+    why = "purged"
 
 
 class RemoteNotFoundError(NotFoundError, KeyError, ValueError):

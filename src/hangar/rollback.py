@@ -30,6 +30,7 @@ __all__ = [
     "RUN_DIRECTORY",
     "Rollback",
     "count_publish",
+    "end_keeping",
     "file_id_of",
     "find_rollback",
     "keep_files",
@@ -136,6 +137,12 @@ def keep_files(directory: Path, transaction: WriteTransaction, found: Rollback) 
 def kept_files(transaction: ReadTransaction) -> int:
     """Up to which id blob files and runs are kept as they are, because another copy of the database may name them; 0 for none."""
     return _number(transaction, _KEPT)
+
+
+def end_keeping(transaction: WriteTransaction) -> None:
+    """Give up the kept files: a newer copy of the database would not find its bytes any more."""
+    if kept_files(transaction):
+        transaction.delete(META, _KEPT)
 
 
 def file_id_of(name: str) -> int | None:

@@ -16,6 +16,7 @@ import pytest
 from hangar import Repository
 from hangar.cli.main import HINTS
 from tests.cli.advice import Advice, command_in, follow, proposed_commands, said
+from tests.cli.advice_purge import PURGE, listed_by_ls, unfinished
 from tests.cli.advice_repair import REPAIR, repaired
 from tests.cli.advice_undo import UNDO
 from tests.cli.damage import DAMAGE, LOOKS
@@ -327,7 +328,11 @@ SCENARIOS: Final[dict[str, dict[str, Scenario]]] = {
     "cli/demo.py": dict.fromkeys(("hangar demo DIRECTORY", "hangar log", "hangar ls", "hangar show"), demo),
     "cli/import_files.py": {"hangar column create {} DTYPE [SHAPE]...": import_without_a_column},
     "cli/init.py": {"hangar init --help": init_unanswered},
-    "cli/ls.py": {"hangar ls": missing_column, "hangar column list {}": missing_column},
+    "cli/ls.py": {
+        "hangar ls": missing_column,
+        "hangar column list {}": missing_column,
+        "hangar purge --list": listed_by_ls,
+    },
     "cli/main.py": dict.fromkeys(
         (
             "hangar import COLUMN PATH",
@@ -353,16 +358,14 @@ SCENARIOS: Final[dict[str, dict[str, Scenario]]] = {
     },
     "cli/samples.py": {"hangar ls {}": missing_sample},
     "cli/show.py": {"hangar export {} -s {}": large_sample, "hangar show :{}": staged_column},
-    "cli/status.py": dict.fromkeys(
-        (
-            "hangar checkout {}",
-            "hangar commit",
-            "hangar restore COLUMN",
-            "hangar restore .",
-            "hangar column remove COLUMN",
-        ),
-        status,
-    ),
+    "cli/status.py": {
+        "hangar checkout {}": status,
+        "hangar commit": status,
+        "hangar restore COLUMN": status,
+        "hangar restore .": status,
+        "hangar column remove COLUMN": status,
+        "hangar purge --continue": unfinished,
+    },
     "config.py": {"hangar config {} VALUE": who_commits, "hangar fsck --repair": repaired},
     "db/format.py": {"hangar init": no_repository, "hangar fsck --repair": repaired},
     "external/fit.py": {"hangar column create {} {}": import_of_text, "hangar column create": import_of_pictures},
@@ -373,6 +376,7 @@ SCENARIOS: Final[dict[str, dict[str, Scenario]]] = {
     "repository/base.py": {"hangar init": no_repository},
     "revisions.py": dict.fromkeys(("hangar branch list", "hangar tag", "hangar log"), unknown_revision),
     **REPAIR,
+    **PURGE,
     **UNDO,
 }
 NO_PROPOSALS: Final = {

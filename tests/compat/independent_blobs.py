@@ -39,7 +39,7 @@ class Purged:
     tz: int
     reason: str
     samples: list[list[Any]]
-    accepted: bool
+    state: int
 
 
 class Blobs:
@@ -67,7 +67,10 @@ class Blobs:
         for digest, location in tables["locations"].items():
             self.locations.setdefault(digest, []).append(location)
         self.purged = {digest: Purged(*decode(row, "a tombstone")) for digest, row in tables["tombstones"].items()}
-        require(not self.locations.keys() & self.purged.keys(), "a purged blob has a location")
+        unfinished = b"purge" in tables["meta"]
+        in_effect = {digest for digest, one in self.purged.items() if one.state == 1}
+        require(all(one.state in (0, 1, 2) for one in self.purged.values()), "a tombstone of unknown state")
+        require(unfinished or not self.locations.keys() & in_effect, "a purged blob has a location")
         for digest in self.locations:
             self.read(digest)
 
@@ -91,7 +94,7 @@ class Blobs:
 
     def read(self, digest: bytes) -> Value:
         """The blob of this digest, as each of its locations gives it; of kind :data:`PURGED` where its bytes were erased."""
-        if digest in self.purged and self.purged[digest].accepted:
+        if digest not in self.locations and digest in self.purged and self.purged[digest].state:
             return Value(PURGED, 0, (), digest)
         require(digest in self.locations, f"blob {digest.hex()} has no location")
         found = {self._read_at(digest, location) for location in self.locations[digest]}

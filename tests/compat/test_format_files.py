@@ -88,7 +88,7 @@ def test_meta(everything: Everything) -> None:
     stated = {key: pattern(key) for key in column("meta", "key")}
     assert [key for key in found if not any(one.match(key) for one in stated.values())] == []
     missing = [key for key, one in stated.items() if not any(map(one.match, found))]
-    assert missing == ["kept file id", "removed file/<id>", "gc epoch", "bisect", "last id:<counter>"]
+    assert missing == ["kept file id", "removed file/<id>", "gc epoch", "bisect", "purge", "last id:<counter>"]
 
 
 def test_blob_file_header(everything: Everything) -> None:

@@ -1,9 +1,10 @@
 """Tombstones: the digests of purged blobs, with who purged them, when and why.
 
 The bytes of a purged blob are gone for good, and history still names its digest. Reading it raises ``PurgedError``, and
-its bytes are not stored again until the tombstone is lifted. Tombstones are looked up for blobs that have no location,
-and for new blobs; where there are none, that costs nothing. A tombstone that came from another repository has no effect
-until somebody accepts it here: otherwise a hostile peer could make data unreadable.
+its bytes are not stored again until the tombstone is lifted. A lifted one stays: it still says why the blob is missing,
+unless its bytes were stored again. Tombstones are looked up for blobs that have no location, and for new blobs; where
+there are none, that costs nothing. A tombstone that came from another repository has no effect until somebody accepts it
+here: otherwise a hostile peer could make data unreadable.
 """
 
 from __future__ import annotations
@@ -22,6 +23,9 @@ from hangar.names import SampleKey
 from hangar.wording import plural
 
 __all__ = [
+    "FOREIGN",
+    "IN_EFFECT",
+    "LIFTED",
     "MOST_NAMED",
     "Tombstone",
     "find_tombstones",
@@ -32,6 +36,12 @@ __all__ = [
     "scan_tombstones",
 ]
 
+FOREIGN: Final = 0
+"""State of a tombstone that came from another repository and was not accepted here."""
+IN_EFFECT: Final = 1
+"""State of a tombstone that explains a missing blob, and refuses its bytes."""
+LIFTED: Final = 2
+"""State of a tombstone that explains a missing blob, and allows its bytes to be stored again."""
 MOST_NAMED: Final = 8
 """Number of samples that a tombstone names."""
 _SHOWN: Final = 5
@@ -50,8 +60,8 @@ class Tombstone(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fie
         Why, in the user's words; may be empty.
     samples
         Samples that held the blob, at most :data:`MOST_NAMED`: ``[column, sample]`` or ``[column, sample, subsample]``.
-    accepted
-        Whether it has an effect in this repository.
+    state
+        :data:`FOREIGN`, :data:`IN_EFFECT` or :data:`LIFTED`.
     """
 
     name: str
@@ -60,7 +70,7 @@ class Tombstone(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fie
     tz: int
     reason: str
     samples: list[list[SampleKey]]
-    accepted: bool = True
+    state: int = 1
 
     @property
     def date(self) -> str:
@@ -83,12 +93,15 @@ def put_tombstones(transaction: WriteTransaction, tombstones: Mapping[bytes, Tom
 
 
 def lift_tombstones(transaction: WriteTransaction, digests: Iterable[bytes]) -> int:
-    """Delete tombstones; return how many there were. The bytes can be stored again, and are not brought back."""
-    return sum(transaction.delete(TOMBSTONES, digest) for digest in digests)
+    """Lift tombstones that are in effect; return how many there were. The bytes are not brought back."""
+    found = find_tombstones(transaction, list(digests))
+    lifted = {digest: one for digest, one in found.items() if one.state == IN_EFFECT}
+    put_tombstones(transaction, {digest: msgspec.structs.replace(one, state=LIFTED) for digest, one in lifted.items()})
+    return len(lifted)
 
 
 def find_tombstones(transaction: ReadTransaction, digests: Sequence[bytes]) -> dict[bytes, Tombstone]:
-    """The tombstones that have an effect, of those blobs that have one."""
+    """The tombstones of those blobs that have one, without foreign ones."""
     count = transaction.count(TOMBSTONES)
     if not count:
         transaction.check_count(TOMBSTONES)  # lost rows must not look like none
@@ -101,7 +114,7 @@ def find_tombstones(transaction: ReadTransaction, digests: Sequence[bytes]) -> d
         rows = zip(names, transaction.get_many(TOMBSTONES, names), strict=True)
         found = {digest: row for digest, row in rows if row is not None}
     decoded = {digest: _decode(digest, row) for digest, row in found.items()}
-    return {digest: tombstone for digest, tombstone in decoded.items() if tombstone.accepted}
+    return {digest: tombstone for digest, tombstone in decoded.items() if tombstone.state != FOREIGN}
 
 
 def scan_tombstones(transaction: ReadTransaction) -> Iterator[tuple[Digest, Tombstone]]:
@@ -118,13 +131,14 @@ def refuse_purged(transaction: ReadTransaction, digests: Sequence[bytes]) -> Non
     PurgedError
         One of them was.
     """
-    found = find_tombstones(transaction, digests)
+    every = find_tombstones(transaction, digests)
+    found = {digest: tombstone for digest, tombstone in every.items() if tombstone.state == IN_EFFECT}
     if found:
         digest, tombstone = next(iter(found.items()))
         more = f" (and {plural(len(found) - 1, 'more value')})" if len(found) > 1 else ""
         raise PurgedError(
-            f"this value{more} was {tombstone}. It is not stored again, and nothing was written: lift the tombstone of blob "
-            f"{digest.hex()[:16]} first if it may be"
+            f"this value{more} was {tombstone}. It is not stored again, and nothing was written: lift the tombstone with "
+            f"`hangar purge --lift {digest.hex()[:16]}` if it may be"
         )
 
 
@@ -137,7 +151,9 @@ def purged_error(found: Mapping[bytes, Tombstone]) -> PurgedError:
     said = str(tombstones[0])
     others = sum(str(one) != said for one in tombstones)
     also = f" ({plural(others, 'other')} at other times)" if others else ""
-    return PurgedError(f"{what}: the data is gone, it was {said}{also}")
+    error = PurgedError(f"{what}: the data is gone, it was {said}{also}. `hangar purge --list` shows what was purged")
+    error.why = said
+    return error
 
 
 def _names(digest: bytes, tombstone: Tombstone) -> str:
@@ -157,6 +173,10 @@ def _decode(digest: bytes, row: bytes) -> Tombstone:
         found = _decoder.decode(row)
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         raise CorruptionError(f"the tombstone of blob {digest.hex()} cannot be read: {error}") from None
-    if len(digest) != DIGEST_BYTES or not all(len(one) in (2, 3) and isinstance(one[0], str) for one in found.samples):
+    if (
+        len(digest) != DIGEST_BYTES
+        or not FOREIGN <= found.state <= LIFTED
+        or not all(len(one) in (2, 3) and isinstance(one[0], str) for one in found.samples)
+    ):
         raise CorruptionError(f"the tombstone of blob {digest.hex()} is malformed: run `hangar fsck`")
     return found

@@ -2,22 +2,25 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from pathlib import Path
-from typing import Any
+from typing import Any, Final
 
 import click
 
 from hangar.cli import complete
 from hangar.cli.output import echo, json_option, note, visible, write_json
 from hangar.cli.plugin_command import PluginCommand, check_options
-from hangar.cli.samples import existing_samples
+from hangar.cli.samples import existing_samples, sample_text
 from hangar.cli.state import State, pass_state
-from hangar.cli.views import open_view
+from hangar.cli.views import View, open_view
 from hangar.errors import ConflictError, HangarError
 from hangar.progress import format_bytes
 from hangar.wording import plural
 
 __all__ = ["command"]
+
+_MOST_NOTED: Final = 10
 
 
 @click.command("export", cls=PluginCommand, options_metavar="[OPTIONS] [--KEY VALUE]...")
@@ -78,7 +81,7 @@ def command(
       hangar export images master~1 -o ../out
       hangar export images -s cat_17 -s int:5 -f png
 
-    JSON: column, commit, directory, nbytes, files (sample, path).
+    JSON: column, commit, directory, nbytes, files (sample, path), purged (samples that were erased, which have no file).
     """
     from hangar.external.exporter import FolderExport
     from hangar.external.manager import manager
@@ -94,6 +97,7 @@ def command(
             )
         check_options(ctx, chosen, "save", plugin_options)
     keys = _subsamples(found, samples) if found.contains_subsamples else _samples(found, samples)
+    keys, purged = _without_purged(state, view, column, keys)
     remembered = f"{column}_path"
     paths: Any = view.get(remembered)
     if paths is not None and (paths.column_type, paths.column_layout) != ("str", found.column_layout):
@@ -119,12 +123,32 @@ def command(
                 "directory": str(directory),
                 "nbytes": report.nbytes,
                 "files": files,
+                "purged": purged,
             }
         )
         return
     if report.lossy:
         note("jpg is lossy: the files differ slightly from the samples. Use -f png for exact copies")
     echo(f"Wrote {plural(len(keys), 'sample')} of {column} to {visible(str(directory))}, {format_bytes(report.nbytes)}")
+
+
+def _without_purged(state: State, view: View, column: str, keys: list[Any]) -> tuple[list[Any], list[Any]]:
+    """The samples that have data, and those whose data was purged, which are noted."""
+    from hangar.purge.lookup import purged_samples
+
+    tombstones = purged_samples(state.stores, view.nodes, view.entry(column))
+    if not tombstones:
+        return keys, []
+    gone: dict[Any, Any] = {}
+    for key in keys:
+        tombstone = tombstones.get(key if isinstance(key, tuple) else (key,))
+        if tombstone is not None:
+            gone[key] = tombstone
+    for key, tombstone in islice(gone.items(), _MOST_NOTED):
+        note(f"Not exported: {sample_text(key, view[column])} was {visible(str(tombstone))}")
+    if len(gone) > _MOST_NOTED:
+        note(f"Not exported: {len(gone) - _MOST_NOTED:,} more that were purged; `hangar purge --list` lists them")
+    return [key for key in keys if key not in gone], list(gone)
 
 
 def _samples(column: Any, texts: tuple[str, ...]) -> list[Any]:

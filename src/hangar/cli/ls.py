@@ -11,7 +11,7 @@ import click
 from hangar.cli import complete
 from hangar.cli.column import list_columns
 from hangar.cli.groups import Command
-from hangar.cli.output import echo_lines, json_option, style, visible, write_json
+from hangar.cli.output import echo_lines, json_option, note, style, visible, write_json
 from hangar.cli.pager import paged
 from hangar.cli.records import place_record
 from hangar.cli.samples import Address, address_of, existing_samples, is_pattern, matcher, sample_text, sample_texts
@@ -25,6 +25,7 @@ if TYPE_CHECKING:
 
 __all__ = ["MARKS", "changes_of", "command"]
 
+_MOST_NOTED = 10
 MARKS = {"added": ("+", "green"), "deleted": ("-", "red"), "mutated": ("~", "yellow")}
 
 
@@ -87,7 +88,8 @@ def command(
       hangar ls --changed
 
     JSON: branch, commit, column, samples (integers and strings); with --changed: branch, commit, changes (column,
-    sample, in a nested column subsample, change); without COLUMN as `column list`.
+    sample, in a nested column subsample, change); without COLUMN as `column list`; and purged (key, purged), if the data of
+    samples was erased.
     """
     patterns = [word for word in words if is_pattern(word)]
     revisions = [word for word in words if not is_pattern(word)]
@@ -107,7 +109,7 @@ def command(
         list_columns(_some_columns(view, column, limit), as_json)
     else:
         _check(state, view, column, rev)
-        _list_samples(view, column, patterns, limit, as_json)
+        _list_samples(state, view, column, patterns, limit, as_json)
 
 
 def _some_columns(view: View, pattern: str | None, limit: int | None) -> View:
@@ -117,14 +119,25 @@ def _some_columns(view: View, pattern: str | None, limit: int | None) -> View:
     return view.only(names[:limit])
 
 
-def _list_samples(view: View, column: str, patterns: Sequence[str], limit: int | None, as_json: bool) -> None:
+def _list_samples(
+    state: State, view: View, column: str, patterns: Sequence[str], limit: int | None, as_json: bool
+) -> None:
+    from hangar.purge.lookup import purged_samples
+
     found: Any = view[column]
     keys: list[Address]
     keys = existing_samples(patterns, found, column)[:limit] if patterns else list(islice(iter(found), limit))
+    purged = purged_samples(state.stores, view.nodes, view.entry(column))
     if as_json:
-        write_json(place_record(view) | {"column": column, "samples": keys})
-    else:
-        echo_lines(sample_texts(keys, found))
+        erased = [{"key": list(key), "purged": str(tombstone)} for key, tombstone in purged.items()]
+        listed = {"column": column, "samples": keys} | ({"purged": erased} if erased else {})
+        write_json(place_record(view) | listed)
+        return
+    echo_lines(sample_texts(keys, found))
+    for key, tombstone in islice(purged.items(), _MOST_NOTED):
+        note(f"{sample_text(key if len(key) == 2 else key[0], found)}: {visible(str(tombstone))}")
+    if len(purged) > _MOST_NOTED:
+        note(f"and {len(purged) - _MOST_NOTED:,} more that were purged; `hangar purge --list` lists them")
 
 
 def _check(state: State, view: View, column: str, rev: str | None) -> None:

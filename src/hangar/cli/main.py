@@ -49,6 +49,7 @@ SECTIONS: Final = {
     },
     "Maintenance": {
         "fsck": Entry("hangar.cli.fsck", "Verify the repository."),
+        "purge": Entry("hangar.cli.purge", "Erase the data of samples for good."),
         "writer-lock": Entry("hangar.cli.writer_lock", "Show the holder of the writer lock, or release it."),
         "completion": Entry("hangar.cli.completion", "Print the completion script of a shell."),
         "help": Entry("hangar.cli.help", "Show the help of a command."),

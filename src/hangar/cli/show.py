@@ -16,11 +16,11 @@ from hangar.cli.output import SHORT_DIGEST, echo, json_option, style, table, vis
 from hangar.cli.pager import paged
 from hangar.cli.patch import commit_patch
 from hangar.cli.records import change_record, column_record, commit_record, place_record
-from hangar.cli.samples import one_sample, sample_text, sample_texts
+from hangar.cli.samples import Address, one_sample, sample_text, sample_texts
 from hangar.cli.state import State, pass_state
 from hangar.cli.status import staged_lines
 from hangar.cli.views import View, open_commit, open_view
-from hangar.errors import RevisionNotFoundError
+from hangar.errors import PurgedError, RevisionNotFoundError
 from hangar.history import branch_refs
 from hangar.names import SampleKey
 from hangar.wording import plural
@@ -73,7 +73,7 @@ def command(state: State, thing: str | None, as_json: bool) -> None:
     view = open_commit(state, rev) if rev else open_view(state, None)
     name, slash, sample = path.partition("/")
     if slash:
-        _show_sample(view, name, sample, as_json)
+        _show_sample(state, view, name, sample, as_json)
     else:
         _show_column(view, name, as_json)
 
@@ -163,13 +163,18 @@ def _show_column(view: View, name: str, as_json: bool) -> None:
 # ---------------------------------------------------------------------- sample
 
 
-def _show_sample(view: View, name: str, text: str, as_json: bool) -> None:
+def _show_sample(state: State, view: View, name: str, text: str, as_json: bool) -> None:
     column: Any = view[name]
     key = one_sample(text, column, name)
     if column.contains_subsamples and not isinstance(key, tuple):
         _show_subsamples(view, name, key, as_json)
         return
-    value = column[key]
+    try:
+        value = column[key]
+    except PurgedError:
+        if not _show_purged(state, view, name, key, as_json):
+            raise
+        return
     record = _sample_record(column, value)
     if as_json:
         named = {"sample": key[0], "subsample": key[1]} if isinstance(key, tuple) else {"sample": key}
@@ -190,6 +195,24 @@ def _show_sample(view: View, name: str, text: str, as_json: bool) -> None:
         ),
     ]:
         echo(line)
+
+
+def _show_purged(state: State, view: View, name: str, key: Address, as_json: bool) -> bool:
+    """Show who erased a sample, when and why; return whether its tombstone was found."""
+    from hangar.purge.lookup import purged_samples
+
+    pair = key if isinstance(key, tuple) else (key,)
+    tombstone = purged_samples(state.stores, view.nodes, view.entry(name)).get(pair)
+    if tombstone is None:
+        return False
+    if as_json:
+        named = dict(zip(("sample", "subsample"), pair, strict=False))
+        write_json(place_record(view) | {"column": name} | named | {"purged": str(tombstone)})
+        return True
+    rows = [("Sample:", f"{visible(name)}/{sample_text(key, view[name])} of {view.label}")]
+    for line in table([*rows, ("Data:", style(visible(str(tombstone)), "red"))]):
+        echo(line)
+    return True
 
 
 def _show_subsamples(view: View, name: str, sample: SampleKey, as_json: bool) -> None:

@@ -23,10 +23,10 @@ import numpy as np
 import numpy.typing as npt
 from xxhash import xxh3_64
 
-from hangar import limits
+from hangar import _fs, limits
 from hangar.backends.mapping import map_file
 from hangar.digest import checksum
-from hangar.errors import HangarError
+from hangar.errors import HangarError, PathNotFoundError
 
 __all__ = ["CacheFiles", "TableFile"]
 
@@ -173,6 +173,20 @@ class CacheFiles:
                 if not sound:
                     found.append(path.name)
         return found
+
+    def clear(self) -> None:
+        """Remove all cache files, unfinished ones too.
+
+        Raises
+        ------
+        StorageError, AccessError
+            One of them cannot be removed.
+        """
+        if self._is_ours():
+            for name in _fs.list_directory(self._directory):
+                if _NAME.fullmatch(name):
+                    with contextlib.suppress(PathNotFoundError):
+                        _fs.remove_file(self._directory / name)
 
     def _is_ours(self) -> bool:
         """Whether the directory is a real directory of the repository, not a symbolic link."""

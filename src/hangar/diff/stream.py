@@ -304,6 +304,8 @@ class _CellReader:
             return self._values.many([cell])[0]
         except self._catch as error:
             reason = "not on this disk" if isinstance(error, NotLocalError) else str(error)
+            if isinstance(error, PurgedError):
+                reason = error.why
             return Unavailable(reason, error)
 
     def forms(self, cells: Sequence[bytes]) -> list[Form]:

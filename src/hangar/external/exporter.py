@@ -20,7 +20,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from hangar.errors import HangarError, InvalidInputError
+from hangar.errors import HangarError, InvalidInputError, PurgedError
 from hangar.external.base import BasePlugin, normal_extension
 from hangar.external.fit import Column, ColumnRequirements, value_bytes
 from hangar.external.keysfile import Key, read_keys, write_keys
@@ -197,6 +197,13 @@ class FolderExport:
         relative = path.relative_to(self._directory.path).as_posix()
         self._keys[relative] = None if named_by(relative, nested=isinstance(key, tuple)) == key else key
 
+    def _stored_path(self, key: Key) -> str | None:
+        """The path that a sample was imported from, if it is known and was not purged."""
+        try:
+            return self._paths[key] if self._paths is not None and key in self._paths else None
+        except PurgedError:
+            return None
+
     def _chunks(self, keys: Sequence[Key]) -> Iterator[tuple[list[_File], int]]:
         """Yield the files of each task and the bytes of their values.
 
@@ -205,8 +212,7 @@ class FolderExport:
         chunk: list[_File] = []
         held = 0
         for key, value in _values(self._column, keys):
-            paths = self._paths
-            file = self._plan.file(key, value, paths[key] if paths is not None and key in paths else None)
+            file = self._plan.file(key, value, self._stored_path(key))
             if not isinstance(file.plugin, FilePlugin):
                 for path, size in self._plan.run(self._directory, file):
                     self._note(key, path, size)

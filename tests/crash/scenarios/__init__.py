@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.crash.harness import Scenario
-from tests.crash.scenarios import blobs, containers, conversions, database, files, locks, repositories
+from tests.crash.scenarios import blobs, containers, conversions, database, files, locks, purges, repositories
 
 SCENARIOS: tuple[Scenario, ...] = (
     *files.SCENARIOS,
@@ -13,4 +13,5 @@ SCENARIOS: tuple[Scenario, ...] = (
     *repositories.SCENARIOS,
     *conversions.SCENARIOS,
     *containers.SCENARIOS,
+    *purges.SCENARIOS,
 )

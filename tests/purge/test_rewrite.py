@@ -1,0 +1,148 @@
+"""Purging values that lie inline in the tree: the history that holds them is replaced."""
+
+from __future__ import annotations
+
+from contextlib import closing
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+
+from hangar import Repository
+from hangar.errors import InvalidStateError
+from tests.compat import independent_reader
+from tests.purge.searching import files_with
+
+NAME = "Erika Mustermann, 1964"
+OTHER = "Max Mustermann, 1963"
+LONG = "a long text about Erika Mustermann " * 5
+
+
+@pytest.fixture
+def people(repo: Repository) -> Repository:
+    """Five commits, two branches and a tag; a short secret in commits 2 and 3, changed in 4, and gone in 5."""
+    with closing(repo.checkout(write=True)) as writer:
+        images = writer.add_ndarray_column("images", shape=(100,), dtype="uint8")
+        names = writer.add_str_column("names")
+        images[0] = np.arange(100, dtype="uint8")
+        names.update({f"n{i}": f"nobody {i}" for i in range(500)})
+        writer.commit("One")
+        names["erika"], names["max"] = NAME, OTHER
+        writer.commit("Two")
+        images[1] = np.arange(100, 200).astype("uint8")
+        writer.commit("Three")
+    repo.create_branch("side", "master")
+    with closing(repo.checkout(write=True)) as writer:
+        writer["names"]["erika"] = LONG
+        writer.commit("Four")
+        del writer["names"]["erika"]
+        writer.commit("Five")
+    with closing(repo.checkout(write=True, branch="side")) as writer:
+        writer["names"]["n0"] = "somebody"
+        writer.commit("Side")
+    return repo
+
+
+def values(repo: Repository, rev: str, column: str = "names") -> dict[Any, Any]:
+    with closing(repo.checkout(commit=repo.resolve(rev))) as co:
+        return dict(co[column].items())
+
+
+def test_it_is_refused_unless_asked_for(people: Repository) -> None:
+    heads = [people.resolve(name) for name in ("master", "side")]
+    with pytest.raises(
+        InvalidStateError, match=r"1 value .*erika.*inline in the trees of 3 commits.*--rewrite-history"
+    ):
+        people.purge("names", "erika", reason="", branch="side")
+    assert heads == [people.resolve(name) for name in ("master", "side")]
+    assert values(people, "side")["erika"] == NAME
+    assert people.list_purged() == []
+
+
+def test_the_plan_says_which_commits(people: Repository) -> None:
+    plan = people.purge("names", "erika", reason="", branch="side", dry_run=True)
+    assert plan.inline == (("erika",),)
+    assert len(plan.digests) == 1  # the long text
+    assert [old in plan.rewritten for old in plan.commits] == [True] * 4
+    assert next(iter(plan.rewritten)) == people.resolve("side~2")
+    assert len(plan.rewritten) == 5
+    assert plan.refs == ("heads/master", "heads/side")
+
+
+def test_history_is_rewritten(people: Repository) -> None:
+    before = {name: people.resolve(name) for name in ("master", "master~1", "master~2", "master~3", "master~4", "side")}
+    infos = {name: people.commit_info(name) for name in before}
+    plan = people.purge("names", "erika", reason="", branch="side", dry_run=True)
+    report = people.purge("names", "erika", reason="consent", branch="side", rewrite_history=True)
+    assert report.rewritten == plan.rewritten
+    assert report.refs == ("heads/master", "heads/side")
+    assert report.unfinished == ()
+    assert people.resolve("master~4") == before["master~4"]
+    for name in ("master", "master~1", "master~2", "master~3", "side"):
+        assert people.resolve(name) == report.rewritten[before[name]]
+        info, was = people.commit_info(name), infos[name]
+        assert (info.message, info.author, info.email, info.time) == (was.message, was.author, was.email, was.time)
+        kept = values(people, name, "images")
+        assert all(np.array_equal(kept[key], np.arange(100 * key, 100 * key + 100).astype("uint8")) for key in kept)
+    assert "erika" not in values(people, "side")
+    assert values(people, "side")["max"] == OTHER
+    assert values(people, "side")["n0"] == "somebody"
+    assert len(values(people, "master~2")) == 501
+    assert people.fsck(data=True).sound
+    assert files_with(Path(people.path), NAME.encode(), LONG.encode()) == []
+    assert files_with(Path(people.path), OTHER.encode()) != []
+    people.close()
+    read = independent_reader.Repository(Path(people.path) / ".hangar")
+    assert read.refs["heads/side"] == bytes.fromhex(report.rewritten[before["side"]])
+
+
+def test_staged_values(people: Repository) -> None:
+    with closing(people.checkout(write=True, branch="side")) as writer:
+        writer["names"]["erika"] = "Erika M., married"
+        writer["names"]["new"] = "unrelated and staged"
+        writer["images"][7] = np.full(100, 7, "uint8")
+    report = people.purge("names", "erika", reason="", branch="side", rewrite_history=True)
+    assert report.staged
+    assert files_with(Path(people.path), NAME.encode(), b"Erika M., married") == []
+    with closing(people.checkout(write=True, branch="side")) as writer:
+        assert "erika" not in writer["names"]
+        assert writer["names"]["new"] == "unrelated and staged"
+        assert writer["images"][7][0] == 7
+        writer.commit("After")
+    assert people.fsck(data=True).sound
+
+
+def test_staged_values_alone_need_no_rewriting(people: Repository) -> None:
+    with closing(people.checkout(write=True)) as writer:
+        writer["names"]["fresh"] = "never committed at all"
+    before = people.resolve("master")
+    report = people.purge("names", "fresh", reason="")
+    assert report.rewritten == {}
+    assert people.resolve("master") == before
+    assert files_with(Path(people.path), b"never committed at all") == []
+
+
+def test_labels_and_nested_columns(repo: Repository) -> None:
+    with closing(repo.checkout(write=True)) as writer:
+        boxes = writer.add_ndarray_column("boxes", shape=(4,), dtype="float32", contains_subsamples=True)
+        for film in range(40):
+            boxes[film] = {i: np.array([film, i, 0.25, 777.125], "float32") for i in range(3)}
+        writer.commit("First")
+        writer["boxes"][0][9] = np.ones(4, "float32")
+        writer.commit("Second")
+    secret = [np.array([5, i, 0.25, 777.125], "float32").tobytes() for i in range(3)]
+    lone = np.array([7, 1, 0.25, 777.125], "float32").tobytes()
+    report = repo.purge("boxes", [5, (7, 1)], reason="", rewrite_history=True)
+    assert [sample.key for sample in report.samples] == [(5, 0), (5, 1), (5, 2), (7, 1)]
+    assert files_with(Path(repo.path), *secret, lone) == []
+    with closing(repo.checkout()) as co:
+        assert len(co["boxes"]) == 39
+        assert list(co["boxes"][7]) == [0, 2]
+    assert repo.fsck(data=True).sound
+
+
+def test_only_one_version(people: Repository) -> None:
+    report = people.purge("names", "erika", reason="", commit="master~1", this_version=True)
+    assert not report.rewritten  # the long text has a digest
+    assert values(people, "side")["erika"] == NAME
