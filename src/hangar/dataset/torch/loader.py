@@ -148,7 +148,14 @@ class Loader:
     def _by_workers(self, epoch: int, position: int) -> Iterator[Any]:
         assert self._workers is not None
         self._feed.start = epoch, position
-        yield from iter(self._workers)
+        batches = iter(self._workers)
+        try:
+            yield from batches
+        except BaseException:
+            if not self._workers.persistent_workers:
+                # Now, for a traceback that someone keeps would keep them alive.
+                batches._shutdown_workers()
+            raise
 
     def _by_thread(self, epoch: int, position: int) -> Iterator[Any]:
         batches = self.sampler.batches(epoch, position)
