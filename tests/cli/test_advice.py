@@ -16,6 +16,7 @@ import pytest
 from hangar import Repository
 from hangar.cli.main import HINTS
 from tests.cli.advice import Advice, command_in, follow, proposed_commands, said
+from tests.cli.advice_merge import MERGE
 from tests.cli.advice_purge import PURGE, listed_by_ls, unfinished
 from tests.cli.advice_repair import REPAIR, repaired
 from tests.cli.advice_undo import UNDO
@@ -379,6 +380,8 @@ SCENARIOS: Final[dict[str, dict[str, Scenario]]] = {
     **PURGE,
     **UNDO,
 }
+for _module, _scenarios in MERGE.items():
+    SCENARIOS.setdefault(_module, {}).update(_scenarios)
 NO_PROPOSALS: Final = {
     Advice("db/format.py", "hangar {}"): "the first line of the format file",
     Advice("db/environment.py", "hangar init"): "says whose leftover something is not",

@@ -48,10 +48,10 @@ def test_every_command_has_help_and_examples_of_real_options(path: tuple[str, ..
     result = runner().invoke(main, [*path, "--help"])
     assert result.exit_code == 0
     assert "Usage: hangar " + " ".join(path) in result.stdout
-    options = {word.strip("[],.:") for word in result.stdout.split("Options:")[0].split() if word.startswith("--")}
+    options = {word.strip("[],.:`") for word in result.stdout.split("Options:")[0].split() if word.startswith("--")}
     known = result.stdout.split("Options:")[1]
     foreign = {"--mode", "--frame", "--quality", "--data", "--keep-names", "--upright", "--bits", "--KEY"}
-    foreign |= {"--deleted`", "--hard"}  # of the command that is proposed
+    foreign |= {"--deleted", "--hard"}  # of the command that is proposed
     assert {option for option in options if option not in known} <= foreign
 
 
@@ -183,6 +183,7 @@ def test_without_a_repository_every_command_says_so(shell: Shell, path: tuple[st
     if path[0] in ANYWHERE or path in (("column",), ("bisect",)):
         return
     words = {"rm": ["c", "s"], "import": ["c", "."], "export": ["c"], "restore": ["c"], "checkout": ["b"]}
+    words |= {"merge": ["b"], "resolve": ["c", "--ours"]}
     more = {
         "column create": ["c", "STR"],
         "column remove": ["c"],

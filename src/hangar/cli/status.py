@@ -72,11 +72,26 @@ def staged_lines(columns: Sequence[ColumnStatus], notes: Sequence[str] = ()) -> 
     return table(rows, indent=8)
 
 
+def merge_lines(report: StatusReport) -> list[str]:
+    """The merge in progress and the next command, nothing without a merge."""
+    if report.merge is None:
+        return []
+    lines = [f"A merge of {visible(report.merge)} into {visible(report.staged_branch)} is in progress"]
+    if report.conflicts:
+        left = plural(report.conflicts, "conflict")
+        lines[0] += style(f", with {left}", "red")
+        lines.append('  (use "hangar conflicts" to list them, and "hangar resolve" to resolve them)')
+    else:
+        lines.append('  (all conflicts are resolved: use "hangar merge --continue" to conclude it)')
+    return [*lines, '  (use "hangar merge --abort" to give up the merge)']
+
+
 def status_lines(report: StatusReport) -> list[str]:
     """The whole report as text."""
     lines = [f"On branch {style(visible(report.branch), 'green', bold=True)}"]
     if not report.head:
         lines.append("No commits yet")
+    lines += merge_lines(report)
     if report.writer is not None:
         lines.append(f"A writer is active: {visible(str(report.writer))}")
     lines += [
@@ -126,7 +141,7 @@ def command(state: State, short: bool, as_json: bool) -> None:
 
     JSON: branch, head (digest, or "" before the first commit), clean, staged_branch, changes (column, state, added,
     deleted, mutated, renamed_from, schema: whether it was widened, attributes: keys), attributes (changed keys of the
-    commit's own attributes), columns (names), writer (pid, host, user, time) or null; and needs, if columns need a
+    commit's own attributes), columns (names), merge (revision, conflicts: number of open ones) or null, writer (pid, host, user, time) or null; and needs, if columns need a
     package that is not installed.
     """
     report = state.repository.status()
@@ -141,6 +156,7 @@ def command(state: State, short: bool, as_json: bool) -> None:
                 "changes": [change_record(one) for one in report.columns if one.state != "unchanged"],
                 "attributes": list(report.attributes),
                 "columns": [one.name for one in report.columns if one.state != "deleted"],
+                "merge": None if report.merge is None else {"revision": report.merge, "conflicts": report.conflicts},
                 "writer": writer_record(report.writer),
                 **({"needs": needs} if needs else {}),
             }

@@ -4,11 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hangar.diff.threeway import Records, Side, ThreeWay
-from hangar.objects.attributes import load_attributes
-from hangar.objects.graph import merge_bases
-from hangar.objects.records import load_commit, load_record
-from hangar.schema import open_schema
+from hangar.diff.bases import merge_base, records_of
+from hangar.diff.threeway import Side, ThreeWay
 
 if TYPE_CHECKING:
     from hangar.diff.comparison import Snapshot
@@ -20,12 +17,9 @@ __all__ = ["find_conflicts"]
 
 def find_conflicts(stores: Stores, ours: Snapshot, theirs: Snapshot) -> Conflicts:
     """The conflicts of two states against the merge base of their commits."""
-    bases = merge_bases(stores.db, ours.commit, theirs.commit) if ours.commit and theirs.commit else []
-    base = Side.of(load_commit(stores.db, bases[0]) if bases else None)
-    records = Records(
-        ours.nodes or theirs.nodes or stores.nodes,
-        lambda digest: open_schema(load_record(stores.db, "schema", digest)),
-        lambda digest: load_attributes(stores.db, digest),
-    )
+    nodes = ours.nodes or theirs.nodes or stores.nodes
+    base, records = Side(()), records_of(stores.db, nodes)
+    if ours.commit and theirs.commit:
+        base, records, _ = merge_base(stores.db, nodes, ours.commit, theirs.commit)
     sides = (Side(one.columns, one.attributes) for one in (ours, theirs))
     return ThreeWay(records, base, *sides).summary()

@@ -1,11 +1,6 @@
-"""Merging: the base of two commits, what a merge changes, and resolutions of conflicts.
+"""Merging: what a merge of two commits does, its place in the staging area, and resolutions of its conflicts.
 
-``bases`` finds the merge base, ``stage`` puts a merge into the staging area, ``resolve`` resolves its conflicts. The
-comparison itself is ``hangar.diff.threeway``; the commands that hold the writer lock are ``hangar.checkout.merging``.
+``plan`` decides what a merge does, ``stage`` puts it into the staging area, ``state`` reads the conflicts of a merge in
+progress, and ``resolve`` resolves them. The comparison itself is ``hangar.diff.threeway``, and ``hangar.diff.bases`` finds
+the merge base; the operations that need the writer lock are in ``hangar.checkout.merging``.
 """
-
-from __future__ import annotations
-
-from hangar.merge.bases import merge_base
-
-__all__ = ["merge_base"]

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
+from hangar.diff.bases import merge_base, records_of
 from hangar.diff.compare import ColumnPair, count_pair
 from hangar.diff.results import ChangeCounts, Conflicts
 from hangar.diff.threeway import ColumnMerge, Conflict, Side, ThreeWay, summarize
 from hangar.digest import Digest
 from hangar.errors import InvalidInputError, StaleRefError
-from hangar.merge.bases import merge_base, records_of
 from hangar.objects.records import load_commit
 from hangar.objects.store import NodeStore
 

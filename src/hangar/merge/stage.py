@@ -6,10 +6,10 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
+from hangar.diff.bases import BATCH
 from hangar.diff.threeway import ColumnMerge, Conflict, ThreeWay
 from hangar.diff.threeway_samples import ConflictKind
 from hangar.digest import Digest
-from hangar.merge.bases import BATCH
 from hangar.objects.commit import ColumnEntry, Commit
 from hangar.objects.records import load_commit
 from hangar.staging import CONFLICT_KINDS, ConflictName, ConflictRow

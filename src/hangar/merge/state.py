@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hangar.columns.keyspace import lookup_prefix
@@ -12,7 +12,8 @@ from hangar.digest import Digest
 from hangar.errors import ColumnNotFoundError, InvalidTypeError, SampleNotFoundError
 from hangar.merge.stage import conflict_of, name_of
 from hangar.objects.commit import NESTED, ColumnEntry
-from hangar.objects.records import read_commit
+from hangar.objects.records import load_record, read_commit
+from hangar.schema import ColumnSchema, open_schema
 from hangar.schema.keys import lookup_key
 from hangar.staging import ConflictName, ConflictRow, StagedColumns, read_conflicts, read_staged
 
@@ -40,14 +41,32 @@ class MergeState(NamedTuple):
     rows: dict[ConflictName, ConflictRow]
     columns: dict[bytes, ColumnEntry]
 
-    def unresolved(self) -> list[Conflict]:
-        """The open conflicts, by name of their column and then in key order."""
-        found = [conflict_of(name, row) for name, row in self.rows.items() if row.resolution is None]
-        return sorted(found, key=lambda one: (label(one, self.columns) or "", one.subject == "sample", one.key))
+    @property
+    def left(self) -> int:
+        """Number of open conflicts."""
+        return 0 if self.staged.conflicts is None else self.staged.conflicts.unresolved
+
+    def ordered(self) -> list[tuple[ConflictName, ConflictRow]]:
+        """All conflicts by name of their column, those of samples last and in key order."""
+
+        def place(item: tuple[ConflictName, ConflictRow]) -> tuple[str, bool, bytes]:
+            subject, _, key = item[0]
+            return label(conflict_of(*item), self.columns) or "", subject == "sample", key
+
+        return sorted(self.rows.items(), key=place)
+
+    def all_conflicts(self) -> Iterator[Conflict]:
+        """All conflicts, resolved ones too."""
+        return (conflict_of(name, row) for name, row in self.rows.items())
+
+    def schema(self, db: Database, column: bytes) -> ColumnSchema:
+        """Schema of a column in conflict."""
+        return open_schema(load_record(db, "schema", self.columns[column].schema))
 
     def summary(self) -> Conflicts:
         """The open conflicts as users see them."""
-        return summarize(iter(self.unresolved()), self.columns)
+        unresolved = (conflict_of(name, row) for name, row in self.ordered() if row.resolution is None)
+        return summarize(unresolved, self.columns)
 
 
 def read_state(db: Database) -> MergeState | None:

@@ -48,7 +48,7 @@ def merge_base(db: Database, nodes: NodeStore, ours: Digest, theirs: Digest) -> 
     Parameters
     ----------
     nodes
-        Node store to read trees with.
+        Node store to read trees with; that of a writer has the trees of its staging area.
 
     Returns
     -------
@@ -60,7 +60,9 @@ def merge_base(db: Database, nodes: NodeStore, ours: Digest, theirs: Digest) -> 
     bases = joint_merge_bases(db, (ours,), (theirs,))
     if len(bases) < 2:
         return _side(db, bases), records_of(db, nodes), bases
-    records = records_of(db, NodeStore(db))
+    made = NodeStore(db)
+    made.pending.update(nodes.pending)
+    records = records_of(db, made)
     known: dict[tuple[_Heads, Digest], Side] = {}
     stack: list[tuple[tuple[_Heads, Digest], _Below]] = [(((ours,), theirs), _virtual(db, records, (ours,), theirs))]
     found: Side | None = None

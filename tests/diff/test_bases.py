@@ -14,9 +14,9 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
+from hangar.diff.bases import merge_base
 from hangar.diff.threeway import Side, ThreeWay
 from hangar.digest import Digest
-from hangar.merge.bases import merge_base
 from hangar.objects.build import build
 from hangar.objects.commit import ColumnEntry, Commit, column_id
 from hangar.objects.graph import record_generation

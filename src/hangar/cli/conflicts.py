@@ -1,0 +1,155 @@
+"""``hangar conflicts``, and the conflicts of a merge as text."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from typing import TYPE_CHECKING, Any, Final
+
+import click
+
+from hangar.cli.groups import Command
+from hangar.cli.output import echo, echo_lines, json_option, style, table, visible, visible_name, write_json
+from hangar.cli.pager import paged
+from hangar.cli.state import State, pass_state
+from hangar.wording import plural
+
+if TYPE_CHECKING:
+    from hangar.diff.threeway import Conflict
+    from hangar.merge.state import MergeState
+    from hangar.names import SampleKey
+    from hangar.schema import ColumnSchema
+
+__all__ = ["command", "conflict_lines", "conflict_records", "sample_of", "state_of"]
+
+KINDS: Final = {"t1": "both added", "t21": "deleted by us", "t22": "deleted by them", "t3": "both modified"}
+"""Kinds of conflict in the words of git."""
+_KINDS_OF_NAMES: Final = {"clash": "one name", "name": "both renamed"}
+_WIDTH: Final = 24
+"""Maximum characters of a value in a line."""
+
+
+def state_of(state: State) -> MergeState | None:
+    """The merge in progress."""
+    from hangar.merge.state import read_state
+
+    return read_state(state.stores.db)
+
+
+def sample_of(conflict: Conflict, nested: bool) -> SampleKey | list[SampleKey]:
+    """Key of the sample in conflict; in a nested column of sample and subsample."""
+    from hangar.schema.keys import decode_key, split_nested_key
+
+    return list(split_nested_key(conflict.key)) if nested else decode_key(conflict.key)
+
+
+def conflict_records(state: State, merge: MergeState) -> Iterator[dict[str, Any]]:
+    """Each conflict, resolved ones too, as JSON shows it."""
+    from hangar.merge.stage import conflict_of
+    from hangar.merge.state import label
+    from hangar.objects.commit import NESTED
+
+    schemas: dict[bytes, ColumnSchema] = {}
+    for name, row in merge.ordered():
+        conflict = conflict_of(name, row)
+        record: dict[str, Any] = {
+            "column": label(conflict, merge.columns),
+            "subject": conflict.subject,
+            "sample": None,
+            "attribute": conflict.key.decode() if conflict.subject == "attribute" else None,
+            "kind": conflict.kind,
+        }
+        schema = None
+        if conflict.subject == "sample":
+            assert conflict.column is not None
+            record["sample"] = sample_of(conflict, merge.columns[conflict.column].layout == NESTED)
+            if conflict.column not in schemas:
+                schemas[conflict.column] = merge.schema(state.stores.db, conflict.column)
+            schema = schemas[conflict.column]
+        values = (conflict.base, conflict.ours, conflict.theirs)
+        record |= {side: _value(conflict, value, schema) for side, value in zip(_SIDES, values, strict=True)}
+        yield record | {"resolution": row.resolution}
+
+
+_SIDES: Final = ("base", "ours", "theirs")
+
+
+def _value(conflict: Conflict, value: Any, schema: ColumnSchema | None) -> Any:
+    """A value as JSON has it: an inline value itself, a blob by the beginning of its digest."""
+    if conflict.subject == "clash":
+        value = value[0] if conflict.ours[0] is not None and value[0] is not None else value[1]
+    if value is None or conflict.subject in ("name", "attribute"):
+        return value
+    if schema is None:
+        return f"column {value.name} ({plural(value.entries, 'sample')})"
+    if schema.needs:
+        return "a value that cannot be read here"
+    digest = schema.digest_of(value)
+    if digest is not None:
+        return f"blob {digest.hex()[:12]}"
+    found = schema.decode_cell(value)
+    return found if isinstance(found, (str, bytes)) else found.tolist()
+
+
+def _short(value: Any) -> str:
+    if value is None:
+        return "-"
+    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=lambda data: data.hex())
+    return visible(text if len(text) <= _WIDTH else text[: _WIDTH - 3] + "...")
+
+
+def conflict_lines(records: list[dict[str, Any]]) -> list[str]:
+    """A line for each conflict."""
+    rows: list[tuple[str, ...]] = [("", "", "base", "ours", "theirs", "")]
+    for record in records:
+        sample = record["sample"]
+        parts = [] if sample is None else sample if isinstance(sample, list) else [sample]
+        what = "/".join([visible(record["column"] or "(commit)"), *(visible(str(part)) for part in parts)])
+        if record["attribute"] is not None:
+            what += f" attribute {visible_name(record['attribute'])}"
+        kind = _KINDS_OF_NAMES.get(record["subject"], KINDS[record["kind"]])
+        done = "" if record["resolution"] is None else style(f"resolved: {record['resolution']}", "green")
+        colour = "red" if record["resolution"] is None else "green"
+        rows.append((style(what, colour), kind, *(_short(record[side]) for side in _SIDES), done))
+    return table(rows, indent=2)
+
+
+@click.command("conflicts", cls=Command)
+@click.option("-a", "--all", "every", is_flag=True, help="List resolved conflicts too.")
+@json_option
+@pass_state
+@paged
+def command(state: State, every: bool, as_json: bool) -> None:
+    """List the conflicts of the merge in progress: what both sides changed in different ways.
+
+    Values are those of the common ancestor (base), of the current branch (ours) and of the merged revision (theirs);
+    "-" where there is none. Resolve them with `hangar resolve`.
+
+    JSON: branch, merge (revision, or null without a merge), unresolved, total, conflicts (column, subject: sample, column,
+    name, clash or attribute, sample, attribute, kind: t1 both added, t21 deleted by us, t22 deleted by them, t3 both
+    modified, base, ours, theirs, resolution), with resolved ones.
+    """
+    merge = state_of(state)
+    found = [] if merge is None else list(conflict_records(state, merge))
+    left = [one for one in found if one["resolution"] is None]
+    if as_json:
+        write_json(
+            {
+                "branch": state.repository.head().write_branch if merge is None else merge.staged.branch,
+                "merge": None if merge is None or merge.staged.merge is None else merge.staged.merge.name,
+                "unresolved": len(left),
+                "total": len(found),
+                "conflicts": found,
+            }
+        )
+        return
+    if merge is None:
+        echo("No merge is in progress")
+        return
+    shown = found if every else left
+    if shown:
+        echo_lines(conflict_lines(shown))
+    if left:
+        echo(f"{plural(len(left), 'conflict')} left of {len(found):,}: resolve them with `hangar resolve`")
+    else:
+        echo("All conflicts are resolved: conclude the merge with `hangar merge --continue`")

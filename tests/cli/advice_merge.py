@@ -1,0 +1,174 @@
+"""Situations in which messages about merges propose commands; see ``test_advice``."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Final
+
+import numpy as np
+import pytest
+
+from hangar import Repository
+from tests.cli.advice import command_in, follow
+from tests.cli.shell import Shell
+
+__all__ = ["MERGE"]
+
+
+def conflicting(shell: Shell) -> None:
+    """Sample a was changed on both of two branches, and ``master`` is the current one."""
+    shell.ok("branch", "create", "other")
+    with Repository(shell.path) as repository:
+        for branch, value in (("other", 1), ("master", 2)):
+            writer = repository.checkout(write=True, branch=branch)
+            writer["images", "a"] = np.full((7, 5), value, np.uint8)
+            writer.commit(f"a on {branch}")
+            writer.close()
+
+
+def merging(shell: Shell) -> str:
+    """A merge with a conflict; what it says."""
+    conflicting(shell)
+    return shell.fails(4, "merge", "other")
+
+
+def followed(shell: Shell, text: str, template: str) -> None:
+    """Run what is proposed, with the conflict resolved first where that is needed."""
+    if template == "hangar resolve":
+        follow(shell, text, template, "--all", "--theirs")
+        return
+    if template == "hangar merge --continue":
+        shell.ok("resolve", "--all", "--theirs")
+    follow(shell, text, template)
+
+
+def conflict_of_merge(shell: Shell, template: str) -> None:
+    followed(shell, merging(shell), template)
+
+
+def commit_too_early(shell: Shell, template: str) -> None:
+    merging(shell)
+    followed(shell, shell.fails(4, "commit", "-m", "x"), template)
+
+
+def status_of_merge(shell: Shell, template: str) -> None:
+    merging(shell)
+    if template == "hangar merge --continue":
+        shell.ok("resolve", "images", "--ours")
+    followed(shell, shell.ok("status"), template)
+
+
+def list_of_conflicts(shell: Shell, template: str) -> None:
+    merging(shell)
+    if template == "hangar merge --continue":
+        shell.ok("resolve", "images", "--ours")
+    followed(shell, shell.ok("conflicts"), template)
+
+
+def resolving(shell: Shell, template: str) -> None:
+    merging(shell)
+    if template == "hangar merge --continue":
+        text = shell.ok("resolve", "images", "a", "--ours")
+    elif template == "hangar conflicts --all":
+        text = shell.fails(3, "resolve", "images", "b", "--ours")
+    else:
+        shell.ok("merge", "--abort")
+        with Repository(shell.path) as repository:
+            writer = repository.checkout(write=True)
+            del writer["images"]["b"]
+            writer.commit("b too")
+            writer.close()
+            writer = repository.checkout(write=True, branch="other")
+            writer["images", "b"] = np.full((7, 5), 1, np.uint8)
+            writer.commit("b too")
+            writer.close()
+        shell.fails(4, "merge", "other")
+        text = shell.ok("resolve", "images", "a", "--ours")
+    followed(shell, text, template)
+
+
+def nothing_in_conflict(shell: Shell, template: str) -> None:
+    merging(shell)
+    followed(shell, shell.fails(3, "resolve", "labels", "--ours"), template)
+
+
+def no_merge(shell: Shell, template: str) -> None:
+    words = command_in(shell.fails(1, "merge", "--continue"), template)
+    assert words == ["merge", "REV"]
+    shell.ok("branch", "create", "other")
+    shell.ok("merge", "other")
+
+
+def resolve_without_merge(shell: Shell, template: str) -> None:
+    words = command_in(shell.fails(1, "resolve", "--all", "--ours"), template)
+    assert words == ["merge", "REV"]
+
+
+def merge_in_python(shell: Shell, template: str) -> None:
+    """The message of the Python method names the command that keeps the conflicts."""
+    conflicting(shell)
+    with Repository(shell.path) as repository:
+        with pytest.raises(ValueError, match="keep_conflicts") as raised:
+            repository.merge("m", "master", "other")
+        assert command_in(str(raised.value), template) == ["merge", "REV"]
+    shell.fails(4, "merge", "other", text="1 conflict")
+
+
+def merge_again(shell: Shell, template: str) -> None:
+    merging(shell)
+    followed(shell, shell.fails(1, "merge", "other"), template)
+
+
+def merge_of_changes(shell: Shell, template: str) -> None:
+    shell.ok("branch", "create", "other")
+    shell.ok("rm", "images", "a")
+    follow(shell, shell.fails(1, "merge", "other"), template, *(["-m", "x"] if template == "hangar commit" else []))
+    shell.ok("merge", "other")
+
+
+def name_taken(shell: Shell, template: str) -> None:
+    """Two columns were renamed to one name; the new name is taken too."""
+    shell.ok("column", "create", "texts", "str")
+    shell.ok("column", "create", "third", "str")
+    shell.ok("commit", "-m", "Columns")
+    shell.ok("branch", "create", "other")
+    shell.ok("column", "rename", "images", "things")
+    shell.ok("commit", "-m", "One name")
+    shell.ok("checkout", "other")
+    shell.ok("column", "rename", "texts", "things")
+    shell.ok("commit", "-m", "The same name")
+    shell.ok("checkout", "master")
+    shell.fails(4, "merge", "other")
+    text = shell.fails(4, "resolve", "things", "--value", "third")
+    if template == "hangar column rename":
+        follow(shell, text, template, "third", "fourth")
+        shell.ok("resolve", "things", "--value", "third")
+    else:
+        assert command_in(text, template)[:1] == ["resolve"]
+        shell.ok("resolve", "things", "--value", "again")
+    shell.ok("merge", "--continue")
+
+
+_IN_PROGRESS: Final = ("hangar resolve", "hangar merge --continue", "hangar merge --abort")
+MERGE: Final[dict[str, dict[str, Callable[[Shell, str], None]]]] = {
+    "checkout/commit.py": dict.fromkeys(
+        ("hangar conflicts", "hangar resolve", "hangar merge --abort"), commit_too_early
+    ),
+    "checkout/merging.py": {
+        "hangar merge REV": merge_in_python,
+        "hangar commit": merge_of_changes,
+        "hangar restore .": merge_of_changes,
+        "hangar merge --continue": merge_again,
+        "hangar merge --abort": merge_again,
+    },
+    "cli/conflicts.py": dict.fromkeys(("hangar resolve", "hangar merge --continue"), list_of_conflicts),
+    "cli/merge.py": dict.fromkeys(_IN_PROGRESS, conflict_of_merge),
+    "cli/resolve.py": {
+        "hangar merge REV": resolve_without_merge,
+        **dict.fromkeys(("hangar conflicts", "hangar conflicts --all", "hangar merge --continue"), resolving),
+    },
+    "cli/status.py": dict.fromkeys(("hangar conflicts", *_IN_PROGRESS), status_of_merge),
+    "merge/resolve.py": dict.fromkeys(("hangar column rename", "hangar resolve COLUMN --value NAME"), name_taken),
+    "merge/state.py": {"hangar conflicts": nothing_in_conflict},
+    "repository/merging.py": {"hangar merge REV": no_merge},
+}
