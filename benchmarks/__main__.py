@@ -33,7 +33,9 @@ def arguments(given: list[str] | None) -> argparse.Namespace:
     parser.add_argument("--rounds", type=int, help="how often each figure is taken (the best counts); default 3")
     parser.add_argument("--seconds", type=float, help="how long each kind of read is timed; default 0.3")
     parser.add_argument("--limit", type=float, default=180, help="seconds that one round of one peer may take")
-    parser.add_argument("--huge", action="store_true", help="opening ten million samples too (a minute)")
+    parser.add_argument(
+        "--huge", action="store_true", help="opening ten million samples, and epochs of them, too (minutes)"
+    )
     parser.add_argument("--json", type=Path, metavar="FILE", help="write every figure of every round there")
     parser.add_argument("--rst", type=Path, metavar="FILE", help="write the table between the markers of that page")
     parser.add_argument("--directory", type=Path, help="where the data sets are made; default: for temporary files")
@@ -139,6 +141,7 @@ def _everything(options: argparse.Namespace, peers: list[Entry], directory: Path
         results.single |= alone.folders(directory, 200 if options.quick else 2_000)
         if options.huge:
             results.single |= alone.memory(directory, 10_000_000)
+            results.single |= alone.start_of_epochs(directory, 1_000_000, 10_000_000)
     return results
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import shutil
 import statistics
 import subprocess
 import sys
@@ -10,7 +11,7 @@ import tempfile
 import time
 from pathlib import Path
 
-__all__ = ["folders", "memory", "start_up"]
+__all__ = ["folders", "memory", "start_of_epochs", "start_up"]
 
 _INIT = "import sys, hangar; hangar.Repository(sys.argv[1], exists=False).init('bench', 'bench@example.org')"
 
@@ -144,3 +145,62 @@ def folders(directory: Path | None, count: int) -> dict[str, float | str]:
         "hangar import, time to that of decoding": times[2] / baseline,
         "hangar export of them (images/s)": count / times[4],
     }
+
+
+_FILL_IMAGES = """
+import sys
+import numpy as np
+from hangar import Repository
+repo = Repository(sys.argv[1], exists=False)
+repo.init("bench", "bench@example.org")
+writer = repo.checkout(write=True)
+column = writer.add_ndarray_column("n", (28, 28), np.uint8)
+rng = np.random.default_rng(0)
+for start in range(0, int(sys.argv[2]), 100_000):
+    count = min(100_000, int(sys.argv[2]) - start)
+    column.write(range(start, start + count), rng.integers(0, 256, (count, 28, 28), np.uint8))
+writer.commit("all")
+writer.close()
+"""
+_FIRST_BATCH = """
+import re, sys, time
+from pathlib import Path
+import torch
+from hangar import Repository, make_torch_dataset
+from hangar.dataset import Loader
+
+def resident():
+    text = Path("/proc/self/status").read_text()
+    return int(re.search(r"RssAnon:\\s+(\\d+) kB", text).group(1)) / 1e3
+
+column = Repository(sys.argv[1]).checkout()["n"]
+before = resident()
+start = time.perf_counter()
+data = make_torch_dataset(column)
+batches = iter(Loader(data, batch_size=256, shuffle=True))
+first = next(batches)
+print(time.perf_counter() - start)
+assert len(first) == 256
+count = 0
+for batch in batches:
+    count += 1
+print((resident() - before) * 1e6 / len(data))
+"""
+
+
+def start_of_epochs(directory: Path | None, images: int, labels: int) -> dict[str, float | str]:
+    """From calling ``make_torch_dataset`` in a new process to the first batch of a shuffled epoch, without and with a cache file.
+
+    And the growth of private memory over that epoch, as bytes a sample.
+    """
+    found: dict[str, float | str] = {}
+    for fill, count, what in ((_FILL_IMAGES, images, "images (28, 28)"), (_FILL, labels, "int64 labels")):
+        with tempfile.TemporaryDirectory(dir=directory) as path:
+            _run("-c", fill, path, str(count), where=Path(path))
+            name = f"a shuffled epoch of {count / 1e6:g} M {what}"
+            shutil.rmtree(Path(path) / ".hangar" / "cache", ignore_errors=True)
+            for cache in ("no cache file", "a cache file"):
+                seconds, grown = map(float, _run("-c", _FIRST_BATCH, path, where=Path(path)).split())
+                found[f"first batch of {name}, {cache} (s)"] = seconds
+                found[f"memory of {name}, {cache} (bytes a sample)"] = grown
+    return found

@@ -7,7 +7,7 @@ becomes a dash in the table with the reason below it. Values come back as numpy 
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -78,6 +78,14 @@ class Peer:
     def span(self, start: int, stop: int) -> Any:
         """Values of the first column from ``start`` to ``stop``."""
         raise NotImplementedError
+
+    def loader(self, workers: int) -> Iterable[Any]:
+        """Shuffled batches of all columns as tensors of torch, tuples; a new order in each iteration. The fastest way."""
+        raise Cannot("not asked: the page names the peers that training is compared with")
+
+    def plain_loader(self) -> Iterable[Any]:
+        """The same with ``DataLoader(data, batch_size, shuffle=True)`` and torch's own collate."""
+        raise Cannot("not asked: only Hangar's goals name it")
 
     def close(self) -> None:
         """Close all files."""

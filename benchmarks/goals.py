@@ -71,6 +71,22 @@ def _reads(results: Results) -> Iterator[Goal]:
     yield _least("labels-1M: random single get, to LMDB", results.ratio("labels-1M", HANGAR, "get", "LMDB"), 1, "x")
 
 
+def _epochs(results: Results) -> Iterator[Goal]:
+    for workload, measure, how, share in (
+        ("epochs-small", "epoch", "0 workers", 0.6),
+        ("epochs-small", "epoch, 2 workers", "2 workers", 0.8),
+        ("epochs-small", "epoch, plain", "torch's own collate", 0.4),
+        ("epochs-medium", "epoch", "0 workers", 0.7),
+    ):
+        ratio = results.ratio(workload, "hangar:10" if workload == "epochs-medium" else HANGAR, measure)
+        yield _least(f"{workload}: {how}, to the baseline", ratio, share, "x")
+    versioned = [results.best("epochs-small", peer, "epoch") or 0 for peer in ("Lance", "DeepLake")]
+    own = results.best("epochs-small", HANGAR, "epoch")
+    yield _least(
+        "epochs-small: 0 workers, to the best versioned peer", own and max(versioned) and own / max(versioned), 10, "x"
+    )
+
+
 def _labels(results: Results) -> Iterator[Goal]:
     for measure, limit, what in (
         ("commit", 15.0, "commit of 100 random changes"),
@@ -121,6 +137,9 @@ def _single(results: Results) -> Iterator[Goal]:
         ("import hangar, to import numpy", 1.6, "x"),
         ("hangar status, to import numpy", 3.0, "x"),
         ("opening a checkout of 10 M inline samples, memory", 50.0, " MB"),
+        ("first batch of a shuffled epoch of 1 M images (28, 28), no cache file", 1.5, " s"),
+        ("first batch of a shuffled epoch of 1 M images (28, 28), a cache file", 1.0, " s"),
+        ("first batch of a shuffled epoch of 10 M int64 labels, no cache file", 1.0, " s"),
     ):
         value = results.single.get(f"{what}{f' ({unit.strip()})' if unit != 'x' else ''}")
         yield _most(what, value if isinstance(value, (int, float)) else None, limit, unit)
@@ -129,6 +148,6 @@ def _single(results: Results) -> Iterator[Goal]:
 def goal_rows(results: Results) -> list[list[str]]:
     """Description, goal, value and whether it is met, for every measured goal."""
     rows = []
-    for part in (_ingest, _reads, _labels, _disk, _single):
+    for part in (_ingest, _reads, _epochs, _labels, _disk, _single):
         rows += [[g.what, g.goal, g.shown, "yes" if g.met else "NO"] for g in part(results) if g.value is not None]
     return rows

@@ -42,7 +42,7 @@ def _has_kernel() -> bool:
 
 def _version(name: str) -> str:
     if name == "hangar":
-        text = (Path(__file__).parent.parent / "src" / "hangar" / "__init__.py").read_text()
+        text = (Path(__file__).parent.parent / "src" / "hangar" / "_version.py").read_text()
         found = re.search(r'__version__ = "(.+?)"', text)
         return found.group(1) if found else "unknown"
     try:

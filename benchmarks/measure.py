@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from benchmarks.contract import Cannot, Peer
+from benchmarks.epochs import measure_epochs
 from benchmarks.files import disk_bytes, sync_new
 from benchmarks.history import History
 from benchmarks.outcome import Outcome, Settings, attempt, same
@@ -32,7 +33,9 @@ def one_round(make: Callable[[Path, Workload], Peer], workload: Workload, settin
         peer = make(path, workload)
         _ingest(peer, outcome)
         if not isinstance(outcome["ingest"], str):
-            if workload.reads:
+            if workload.epochs:
+                measure_epochs(peer, outcome, settings)
+            elif workload.reads:
                 _read(peer, outcome, settings)
             if workload.copies:
                 _copies(peer, outcome)

@@ -7,12 +7,13 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 
+from benchmarks.epochs import MEASURES
 from benchmarks.outcome import Outcome
 from benchmarks.peers import BASELINE
 
 __all__ = ["RATES", "Results"]
 
-RATES = frozenset({"get", "batch", "positions", "list", "scan"})
+RATES = frozenset({"get", "batch", "positions", "list", "scan", *MEASURES})
 """Measures where higher is better (samples a second). Lower is better for all others (seconds, bytes)."""
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 
+from benchmarks.epochs import MEASURES
 from benchmarks.goals import goal_rows
 from benchmarks.results import Results
 
@@ -116,6 +117,18 @@ def _history(results: Results, name: str) -> Section | None:
     return Section(title, header, rows, notes) if rows else None
 
 
+def _epochs(results: Results, name: str) -> Section | None:
+    rows, notes = [], []
+    for peer in _peers(results, name):
+        failure = results.failures.get(name, {}).get(peer)
+        cells = [rate(results.best(name, peer, one)) + _ratio(results.ratio(name, peer, one)) for one in MEASURES]
+        rows.append([peer, *cells])
+        notes += [f"{peer}: {failure}"] if failure is not None else _reasons(results, name, peer, list(MEASURES))
+    header = ["peer", *MEASURES.values()]
+    title = f"{name}: shuffled epochs of {results.counts[name]:,} samples"
+    return Section(title, header, rows, notes) if any(cell != "-" for row in rows for cell in row[1:]) else None
+
+
 def _reasons(results: Results, name: str, peer: str, measures: Sequence[str]) -> list[str]:
     found = ((measure, results.reason(name, peer, measure)) for measure in measures)
     return [f"{peer}, {measure}: {reason.removeprefix('- ')}" for measure, reason in found if reason is not None]
@@ -129,6 +142,10 @@ def sections(results: Results) -> list[Section]:
     """All tables, in the order of the workloads."""
     found: list[Section] = []
     for name in results.counts:
+        if name.startswith("epochs-"):
+            epochs = _epochs(results, name)
+            found += [] if epochs is None else [epochs]
+            continue
         found.append(_samples(results, name))
         kinds = _kinds_of_reads(results, name)
         if kinds is not None:

@@ -37,6 +37,8 @@ class Workload:
         Whether samples are named by strings (``s0000042``) or by their number.
     copies
         Whether what a copy takes of the disk is measured too.
+    epochs
+        Whether epochs of shuffled training batches are measured, instead of reading.
     """
 
     name: str
@@ -46,6 +48,7 @@ class Workload:
     reads: bool = True
     text_keys: bool = False
     copies: bool = False
+    epochs: bool = False
     keys: Sequence[Any] = field(init=False)
 
     def __post_init__(self) -> None:
@@ -137,6 +140,12 @@ def _text(scale: int) -> Workload:
     return Workload("text", {"payloads": payloads, "strings": strings}, text_keys=True)
 
 
+def _trained(workload: Workload) -> Workload:
+    """The same data for epochs of training batches, of 256 small or 64 larger samples."""
+    batch = 256 if workload.name == "small" else 64
+    return replace(workload, name=f"epochs-{workload.name}", epochs=True, reads=False, batch=batch)
+
+
 def _duplicated(workload: Workload) -> Workload:
     """One sample in ten becomes a copy of another; labels stay."""
     rng = np.random.default_rng(5)
@@ -163,9 +172,20 @@ MAKERS: dict[str, Callable[[int], Workload]] = {
     **_PLAIN,
     "labels-10k": lambda scale: _labels("labels-10k", 10_000),
     "labels-1M": lambda scale: _labels("labels-1M", 1_000_000 // scale),
+    **{f"epochs-{name}": lambda scale, maker=_PLAIN[name]: _trained(maker(scale)) for name in ("small", "medium")},  # type: ignore[misc]
     **{f"{name}-dup": lambda scale, maker=maker: _duplicated(maker(scale)) for name, maker in _PLAIN.items()},  # type: ignore[misc]
 }
-DEFAULT = ["small", "medium", "large", "text", "labels-10k", "labels-1M", *(f"{name}-dup" for name in _PLAIN)]
+DEFAULT = [
+    "small",
+    "medium",
+    "large",
+    "text",
+    "labels-10k",
+    "labels-1M",
+    "epochs-small",
+    "epochs-medium",
+    *(f"{name}-dup" for name in _PLAIN),
+]
 
 
 def make(name: str, scale: int = 1) -> Workload:

@@ -44,9 +44,13 @@ class Entry:
     environment: dict[str, str] = field(default_factory=dict)
     only: tuple[str, ...] = ()
     never: tuple[str, ...] = ()
+    trains: bool = False
+    """Whether it is one of those that epochs are compared with."""
 
     def takes(self, workload: str) -> bool:
         """Whether the row is for a workload."""
+        if workload.startswith("epochs-"):
+            return self.trains
         return (not self.only or workload in self.only) and not workload.startswith(self.never or "-")
 
     def load(self) -> Callable[[Path, Workload], Peer]:
@@ -64,17 +68,17 @@ _NO_LABELS = ("labels",)
 ENTRIES = {
     entry.name: entry
     for entry in (
-        Entry("memmap", "memmap:Memmap", ("numpy",)),
+        Entry("memmap", "memmap:Memmap", ("numpy",), trains=True),
         Entry("LMDB", "lmdb:Lmdb", ("lmdb",)),
         Entry("h5py", "hdf5:Hdf5", ("h5py", "hdf5plugin")),
         Entry("zarr", "zarr:Zarr", ("zarr",)),
         Entry("icechunk", "icechunk:Icechunk", ("icechunk",)),
-        Entry("Lance", "lance:Lance", ("pylance",)),
-        Entry("DeepLake", "deeplake:DeepLake", ("deeplake",)),
-        Entry("MosaicML", "streaming:Streaming", ("mosaicml-streaming",), never=_NO_LABELS),
-        Entry("WebDataset", "webdataset:WebDataset", ("webdataset",), never=_NO_LABELS),
-        Entry("hangar", "hangar:Hangar", ("hangar",)),
-        Entry("hangar:10", "hangar:Hangar", ("hangar",), {"backend": "10"}, only=_ARRAYS),
+        Entry("Lance", "lance:Lance", ("pylance",), trains=True),
+        Entry("DeepLake", "deeplake:DeepLake", ("deeplake",), trains=True),
+        Entry("MosaicML", "streaming:Streaming", ("mosaicml-streaming",), never=_NO_LABELS, trains=True),
+        Entry("WebDataset", "webdataset:WebDataset", ("webdataset",), never=_NO_LABELS, trains=True),
+        Entry("hangar", "hangar:Hangar", ("hangar",), trains=True),
+        Entry("hangar:10", "hangar:Hangar", ("hangar",), {"backend": "10"}, only=_ARRAYS, trains=True),
         Entry("hangar:00", "hangar:Hangar", ("hangar",), {"backend": "00"}, only=_ARRAYS),
         Entry("hangar:01", "hangar:Hangar", ("hangar",), {"backend": "01"}, only=("medium", "large")),
         Entry(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterable
+from functools import partial
 from typing import Any
 
 import deeplake
@@ -37,6 +39,12 @@ class DeepLake(Peer):
     def batch(self, indices: Array) -> Any:
         return self._column[indices.tolist()]
 
+    def loader(self, workers: int) -> Iterable[Any]:
+        from benchmarks import loaders
+
+        opener = partial(_columns, str(self.path / "data"), list(self.workload.columns))
+        return loaders.batches(opener, len(self.workload.main), self.workload.batch, workers, context="spawn")
+
     def span(self, start: int, stop: int) -> Any:
         return self._column[start:stop]
 
@@ -70,3 +78,15 @@ def _type(column: Column) -> Any:
             return str(column.dtype)
         return deeplake.types.Array(str(column.dtype), shape=list(column.shape[1:]))
     return deeplake.types.Text() if column_type(column) is str else deeplake.types.Bytes()
+
+
+def _columns(path: str, names: list[str]) -> Callable[[Array], tuple[Any, ...]]:
+    """A gather of all columns."""
+    data = deeplake.open_read_only(path)
+    columns = [data[name] for name in names]
+
+    def gather(numbers: Array) -> tuple[Any, ...]:
+        assert data is not None  # a column dies with its data set
+        return tuple(np.asarray(column[numbers.tolist()]) for column in columns)
+
+    return gather

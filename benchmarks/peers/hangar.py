@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Any
 
 import numpy as np
@@ -84,6 +85,23 @@ class Hangar(Peer):
 
     def span(self, start: int, stop: int) -> Any:
         return self._column.read(slice(start, stop))
+
+    def loader(self, workers: int) -> Iterable[Any]:
+        from hangar import make_torch_dataset
+        from hangar.dataset import Loader
+
+        data = make_torch_dataset([self._reader[name] for name in self.workload.columns])
+        options: dict[str, Any] = {"persistent_workers": True} if workers else {}
+        return Loader(data, batch_size=self.workload.batch, shuffle=True, num_workers=workers, **options)
+
+    def plain_loader(self) -> Iterable[Any]:
+        from torch.utils.data import DataLoader
+
+        from hangar import make_torch_dataset
+
+        data = make_torch_dataset([self._reader[name] for name in self.workload.columns])
+        loader: Iterable[Any] = DataLoader(data, batch_size=self.workload.batch, shuffle=True)
+        return loader
 
     def close(self) -> None:
         self._repo.close()

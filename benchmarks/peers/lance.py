@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from typing import Any
 
 import lance
@@ -54,6 +55,14 @@ class Lance(Peer):
     def batch(self, indices: Array) -> Any:
         return self._plain(self._data.take(pa.array(indices), columns=self._columns).column(0))
 
+    def loader(self, workers: int) -> Iterable[Any]:
+        from benchmarks import loaders
+
+        # Lance's own advice: no fork, its runtime has threads.
+        shapes = {name: column.shape[1:] for name, column in self.workload.columns.items()}  # type: ignore[union-attr]
+        opener = partial(_take, self._uri(), shapes)
+        return loaders.batches(opener, len(self.workload.main), self.workload.batch, workers, context="spawn")
+
     def scan(self) -> Iterator[Any]:
         for batch in self._data.to_batches(columns=self._columns, batch_size=self.workload.batch):
             yield self._plain(batch.column(0))
@@ -86,3 +95,20 @@ def _arrow(column: Column) -> Any:
         return pa.array(column)
     size = int(np.prod(column.shape[1:]))
     return pa.FixedSizeListArray.from_arrays(pa.array(column.reshape(-1)), size)
+
+
+def _take(uri: str, shapes: dict[str, tuple[int, ...]]) -> Callable[[Array], tuple[Any, ...]]:
+    """A gather of all columns."""
+    data = lance.dataset(uri)
+
+    def gather(numbers: Array) -> tuple[Any, ...]:
+        table = data.take(pa.array(numbers), columns=list(shapes))
+        columns = (table.column(name).combine_chunks() for name in shapes)
+        flat = (column.flatten() if shape else column for column, shape in zip(columns, shapes.values(), strict=True))
+        # A copy, for the memory of Arrow is not writable.
+        return tuple(
+            np.array(values.to_numpy(zero_copy_only=False)).reshape(-1, *shape)
+            for values, shape in zip(flat, shapes.values(), strict=True)
+        )
+
+    return gather

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable, Iterable
+from functools import partial
 from itertools import pairwise
 from typing import Any
 
@@ -47,6 +49,16 @@ class Memmap(Peer):
             self._offsets = np.fromfile(file.with_name(file.name + ".offsets"), np.int64)
             self.get, self.batch, self.span = self._text, self._texts, self._text_span  # type: ignore[method-assign]
 
+    def loader(self, workers: int) -> Iterable[Any]:
+        from benchmarks import loaders
+
+        return loaders.batches(partial(_maps, self), len(self.workload.main), self.workload.batch, workers)
+
+    def plain_loader(self) -> Iterable[Any]:
+        from benchmarks import loaders
+
+        return loaders.plain(partial(_maps, self), len(self.workload.main), self.workload.batch)
+
     def get(self, index: int) -> Any:
         return np.array(self._map[index])
 
@@ -77,3 +89,10 @@ class Memmap(Peer):
         offsets = self._offsets[start : stop + 1]
         whole, offsets = self._map[offsets[0] : offsets[-1]].tobytes(), (offsets - offsets[0]).tolist()
         return [whole[a:b] for a, b in pairwise(offsets)]
+
+
+def _maps(peer: Memmap) -> Callable[[Array], tuple[Any, ...]]:
+    """A gather of all columns."""
+    columns = peer.workload.columns.items()
+    maps = [np.memmap(peer.path / name, array.dtype, "r", shape=array.shape) for name, array in columns]  # type: ignore[union-attr]
+    return lambda numbers: tuple([array[numbers] for array in maps])

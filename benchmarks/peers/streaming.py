@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
+from functools import partial
 from importlib.machinery import ModuleSpec
 from itertools import islice
 from types import ModuleType
@@ -31,7 +32,8 @@ try:
 except (ImportError, RuntimeError):
     _stand_in()
 
-from streaming import LocalDataset, MDSWriter  # noqa: E402
+from streaming import LocalDataset, MDSWriter, StreamingDataset  # noqa: E402
+from streaming.base.util import clean_stale_shared_memory  # noqa: E402
 
 __all__ = ["Streaming"]
 
@@ -59,6 +61,21 @@ class Streaming(Peer):
         name, data = self._name, self._data
         return self._stack([data[index][name] for index in indices.tolist()])
 
+    def loader(self, workers: int) -> Iterable[Any]:
+        from torch.utils.data import DataLoader
+
+        clean_stale_shared_memory()
+        batch = self.workload.batch
+        data = StreamingDataset(local=str(self.path / "data"), shuffle=True, batch_size=batch)
+        loader: Iterable[Any] = DataLoader(
+            data,
+            batch_size=batch,
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            collate_fn=partial(_collated, list(self.workload.columns)),
+        )
+        return loader
+
     def _stack(self, found: list[Any]) -> Any:
         return np.stack(found) if isinstance(self.workload.main, np.ndarray) else found
 
@@ -74,3 +91,9 @@ def _encoding(column: Column) -> str:
             str(column.dtype) if column.ndim == 1 else f"ndarray:{column.dtype}:{','.join(map(str, column.shape[1:]))}"
         )
     return column_type(column).__name__
+
+
+def _collated(names: list[str], rows: list[dict[str, Any]]) -> tuple[Any, ...]:
+    import torch
+
+    return tuple(torch.from_numpy(np.stack([row[name] for row in rows])) for name in names)

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from itertools import islice
 from typing import Any
 
@@ -21,7 +21,9 @@ class WebDataset(Peer):
     def ingest(self) -> None:
         names = [f"{name}.{_suffix(column)}" for name, column in self.workload.columns.items()]
         pattern = str(self.path / "%06d.tar")
-        with webdataset.ShardWriter(pattern, maxcount=10**9, maxsize=2.5e8, verbose=0) as writer:
+        # Workers share out whole shards.
+        count = -(-len(self.workload.main) // 4) if self.workload.epochs else 10**9
+        with webdataset.ShardWriter(pattern, maxcount=count, maxsize=2.5e8, verbose=0) as writer:
             for i, row in enumerate(zip(*self.workload.columns.values(), strict=True)):
                 writer.write({"__key__": f"{i:08d}", **dict(zip(names, row, strict=True))})
 
@@ -31,6 +33,18 @@ class WebDataset(Peer):
         name = f"{self.workload.main_name}.{_suffix(main)}"
         wanted = webdataset.WebDataset(shards, shardshuffle=False, select_files=lambda file: file.endswith(name))
         self._data = wanted.decode().to_tuple(name)
+
+    def loader(self, workers: int) -> Iterable[Any]:
+        from benchmarks.loaders import as_tensors
+
+        shards = sorted(str(file) for file in self.path.glob("*.tar"))
+        names = [f"{name}.{_suffix(column)}" for name, column in self.workload.columns.items()]
+        data = webdataset.WebDataset(shards, shardshuffle=len(shards), seed=7)
+        data = data.shuffle(1000).decode().to_tuple(*names).batched(self.workload.batch, collation_fn=_stacked)
+        loader: Iterable[Any] = webdataset.WebLoader(
+            data.map(as_tensors), batch_size=None, num_workers=workers, persistent_workers=workers > 0
+        )
+        return loader
 
     def scan(self) -> Iterator[Any]:
         rows = (row for (row,) in self._data)
@@ -43,3 +57,7 @@ def _suffix(column: Column) -> str:
     if isinstance(column, np.ndarray):
         return "cls" if column.ndim == 1 else "npy"
     return "txt" if column_type(column) is str else "bin"
+
+
+def _stacked(items: list[tuple[Any, ...]]) -> tuple[Any, ...]:
+    return tuple(np.stack(column) for column in zip(*items, strict=True))

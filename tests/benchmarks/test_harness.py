@@ -68,6 +68,39 @@ def test_every_figure_of_the_toy_workloads_is_there_and_in_the_table(toys: list[
     assert json.loads(figures.read_text())["rounds"]["toy"]["LMDB"][0]["ingest"] > 0
 
 
+def test_epochs_are_of_every_sample_once_and_shuffled(monkeypatch: pytest.MonkeyPatch) -> None:
+    """In this process and in two workers; each batch is compared with the written samples by the benchmark itself."""
+    pytest.importorskip("torch")
+    images = np.random.default_rng(0).integers(0, 256, (70, 4, 4), np.uint8)
+    workload = Workload("epochs-toy", {"images": images, "labels": np.arange(70)}, batch=16, epochs=True, reads=False)
+    monkeypatch.setattr("benchmarks.__main__.make", lambda name, scale: workload)
+    results = run(["epochs-toy"], CHOSEN, SETTINGS, rounds=1, scale=1)
+    assert set(results.rounds["epochs-toy"]) == {"memmap", "hangar", "hangar:10"}
+    for peer in ("memmap", "hangar"):
+        for measure in ("epoch", "epoch, 2 workers", "epoch, plain"):
+            assert (results.best("epochs-toy", peer, measure) or 0) > 0, results.rounds["epochs-toy"][peer]
+    text = as_text(sections(results))
+    assert "epochs-toy: shuffled epochs of 70 samples" in text
+
+
+def test_an_epoch_that_is_not_right_has_no_figure() -> None:
+    torch = pytest.importorskip("torch")
+    from benchmarks.epochs import _rate
+
+    images = np.random.default_rng(0).integers(0, 256, (64, 4, 4), np.uint8)
+    workload = Workload("epochs-toy", {"images": images}, batch=16, epochs=True, reads=False)
+    shuffled = np.random.default_rng(1).permutation(64)
+    for order, text in (
+        (np.arange(64), "not shuffled"),
+        (shuffled[:48], "not those that were written"),
+        (np.r_[shuffled[:48], shuffled[:16]], "not those that were written"),
+    ):
+        batches = [(torch.from_numpy(images[order[at : at + 16]]),) for at in range(0, len(order), 16)]
+        with pytest.raises(ValueError, match=text):
+            _rate(workload, batches, SETTINGS)
+    assert _rate(workload, [(torch.from_numpy(images[some]),) for some in np.split(shuffled, 4)], SETTINGS) > 0
+
+
 def _entry(name: str) -> peers.Entry:
     return peers.Entry(name, name, ())
 
@@ -156,7 +189,7 @@ def test_few_copies_are_not_measured() -> None:
 
 
 def test_peers_are_loaded_only_where_they_are_measured() -> None:
-    assert len(MAKERS) == 10
+    assert len(MAKERS) == 12
     assert not [name for name in sys.modules if name.startswith("benchmarks.peers.")]
     assert [entry.name for entry in peers.entries(["LMDB"])] == ["memmap", "LMDB"]
     assert "hangar:10" in [entry.name for entry in peers.entries(["hangar"])]
