@@ -12,6 +12,7 @@ from __future__ import annotations
 import os
 import re
 import unicodedata
+from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Final, Literal, NamedTuple, TypeAlias
 
@@ -179,6 +180,13 @@ class ConfigFile:
             return False
         self._write(_with(text, key, None), {other: value for other, value in before.items() if other != key})
         return True
+
+    def replace(self, values: Mapping[str, str]) -> None:
+        """Replace the whole file by these keys and values, in one step. Raises the same errors as :meth:`set`."""
+        text = ""
+        for key, value in values.items():
+            text = _with(text, check_key(key), check_value(key, value))
+        self._write(text, dict(values))
 
     def _text(self) -> str:
         try:

@@ -27,6 +27,8 @@ from hangar.wording import plural
 
 __all__ = [
     "BLOB_DIRECTORY",
+    "KEPT_FILE_ID",
+    "PUBLISH_COUNT",
     "RUN_DIRECTORY",
     "Rollback",
     "count_publish",
@@ -43,8 +45,9 @@ __all__ = [
 BLOB_DIRECTORY: Final = "blobs"
 RUN_DIRECTORY: Final = "runs"
 
-_COUNT: Final = b"publish count"
-_KEPT: Final = b"kept file id"
+PUBLISH_COUNT: Final = b"publish count"
+KEPT_FILE_ID: Final = b"kept file id"
+"""Keys of rows of ``meta``."""
 _FILE_NAME: Final = re.compile(r"([0-9a-f]{8})\.[^.]{1,8}")
 _NUMBER_BYTES: Final = 8
 
@@ -79,7 +82,7 @@ def find_rollback(directory: Path, transaction: ReadTransaction) -> Rollback | N
     directory
         The ``.hangar`` directory.
     """
-    known, published = _number(transaction, _COUNT), highest_count(directory)
+    known, published = _number(transaction, PUBLISH_COUNT), highest_count(directory)
     return Rollback(known, published) if published > known else None
 
 
@@ -94,7 +97,7 @@ def warn_of_rollback(found: Rollback) -> None:
 
 def publish_count(transaction: ReadTransaction) -> int:
     """How many changes the database says were published."""
-    return _number(transaction, _COUNT)
+    return _number(transaction, PUBLISH_COUNT)
 
 
 def count_publish(directory: Path, transaction: WriteTransaction) -> tuple[int, int]:
@@ -105,7 +108,7 @@ def count_publish(directory: Path, transaction: WriteTransaction) -> tuple[int, 
     StorageError
         The database was replaced by an older copy since the writer lock was taken.
     """
-    row, count = transaction.get(META, EPOCH), _number(transaction, _COUNT)
+    row, count = transaction.get(META, EPOCH), _number(transaction, PUBLISH_COUNT)
     epoch = 0 if row is None else int.from_bytes(row[:8], "little")
     published = read_count(directory, epoch)
     if published > count:
@@ -113,7 +116,7 @@ def count_publish(directory: Path, transaction: WriteTransaction) -> tuple[int, 
             f"{Rollback(count, published)} while it was written to: nothing was changed. Close it, put the newer data.mdb "
             "back if you have it, and open a new write checkout"
         )
-    _put(transaction, _COUNT, count + 1)
+    _put(transaction, PUBLISH_COUNT, count + 1)
     return epoch, count + 1
 
 
@@ -130,19 +133,19 @@ def keep_files(directory: Path, transaction: WriteTransaction, found: Rollback) 
         for file_id in map(file_id_of, _fs.list_directory(directory / name))
         if file_id is not None
     ]
-    _put(transaction, _KEPT, max([kept_files(transaction), *present]))
-    _put(transaction, _COUNT, found.published + 1)
+    _put(transaction, KEPT_FILE_ID, max([kept_files(transaction), *present]))
+    _put(transaction, PUBLISH_COUNT, found.published + 1)
 
 
 def kept_files(transaction: ReadTransaction) -> int:
     """Up to which id blob files and runs are kept as they are, because another copy of the database may name them; 0 for none."""
-    return _number(transaction, _KEPT)
+    return _number(transaction, KEPT_FILE_ID)
 
 
 def end_keeping(transaction: WriteTransaction) -> None:
     """Give up the kept files: a newer copy of the database would not find its bytes any more."""
     if kept_files(transaction):
-        transaction.delete(META, _KEPT)
+        transaction.delete(META, KEPT_FILE_ID)
 
 
 def file_id_of(name: str) -> int | None:

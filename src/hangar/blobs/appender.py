@@ -85,10 +85,19 @@ class Appender:
         no file has two writers.
     own_files
         Never continue an existing file.
+    keep_orphans
+        Do not remove files without a row, which a repair may need.
     """
 
     def __init__(
-        self, db: Database, directory: Path, owner: FileOwner, written: dict[int, str], *, own_files: bool = False
+        self,
+        db: Database,
+        directory: Path,
+        owner: FileOwner,
+        written: dict[int, str],
+        *,
+        own_files: bool = False,
+        keep_orphans: bool = False,
     ) -> None:
         self._db = db
         self._directory = directory
@@ -98,7 +107,7 @@ class Appender:
         self._open: dict[str, _GrowingFile] = {}
         self._full: list[_GrowingFile] = []
         self._abandoned: set[int] = set()
-        self._orphans_removed = False
+        self._orphans_removed = keep_orphans
 
     def file(self, tag: str) -> FileWriter:
         """The file to append the next batch of a backend to.

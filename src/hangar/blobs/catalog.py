@@ -23,11 +23,13 @@ from hangar.rollback import BLOB_DIRECTORY, RUN_DIRECTORY, kept_files
 
 __all__ = [
     "BLOB_DIRECTORY",
+    "NEXT_FILE_ID",
     "RUN_DIRECTORY",
     "BlobFileRow",
     "RunRow",
     "blob_file_path",
     "claim_ids",
+    "file_id_of_key",
     "first_free_id",
     "free_ids",
     "gc_epoch",
@@ -48,7 +50,7 @@ __all__ = [
 
 _BLOB_FILE = b"b"
 _RUN = b"r"
-_NEXT_ID = b"next file id"
+NEXT_FILE_ID = b"next file id"
 _REMOVED = b"removed file/"
 _GC_EPOCH = b"gc epoch"
 _ID_BYTES = 4
@@ -90,6 +92,11 @@ def _id(key: bytes) -> int:
     if len(key) != 1 + _ID_BYTES:
         raise CorruptionError(f"table 'files' has a malformed key ({key.hex()})")
     return int.from_bytes(key[1:], "big")
+
+
+def file_id_of_key(key: bytes) -> int | None:
+    """The id in a key of the table ``files``; None if it is malformed."""
+    return int.from_bytes(key[1:], "big") if len(key) == 1 + _ID_BYTES else None
 
 
 def blob_file_path(directory: Path, file_id: int, tag: str) -> Path:
@@ -161,7 +168,7 @@ def remove_run(transaction: WriteTransaction, run_id: int) -> bool:
 
 def first_free_id(transaction: ReadTransaction) -> int:
     """The lowest id above all ids that were ever published, and above the files that are kept after a rollback."""
-    data = transaction.get(META, _NEXT_ID)
+    data = transaction.get(META, NEXT_FILE_ID)
     return max(1 if data is None else int.from_bytes(data, "big"), kept_files(transaction) + 1)
 
 
@@ -195,7 +202,7 @@ def claim_ids(transaction: WriteTransaction, highest: int) -> None:
     if highest >= FILE_BITS:
         raise CorruptionError("the repository has used up its file ids")
     if highest >= first_free_id(transaction):
-        transaction.put(META, _NEXT_ID, (highest + 1).to_bytes(_ID_BYTES, "big"))
+        transaction.put(META, NEXT_FILE_ID, (highest + 1).to_bytes(_ID_BYTES, "big"))
 
 
 def gc_epoch(transaction: ReadTransaction) -> int:

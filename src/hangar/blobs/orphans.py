@@ -26,6 +26,7 @@ from hangar.blobs.catalog import (
     scan_runs,
 )
 from hangar.db import Database, ReadTransaction, WriteTransaction
+from hangar.db.tables import FILES
 from hangar.errors import AccessError, HangarError, PathNotFoundError, StorageError
 from hangar.rollback import file_id_of, kept_files
 
@@ -70,6 +71,7 @@ def remove_orphan_runs(db: Database, directory: Path) -> int:
 
 
 def _orphan_runs(transaction: ReadTransaction, directory: Path) -> list[Path]:
+    transaction.check_count(FILES)
     found = {name: file_id_of(name) for name in _fs.list_directory(directory / RUN_DIRECTORY)}
     known = {run_path(directory, run_id).name for run_id, _ in scan_runs(transaction)}
     kept = kept_files(transaction)
@@ -90,6 +92,7 @@ def _candidates(db: Database, directory: Path) -> list[Path]:
         return []
     # Read the rows after the directory, so that a file published in between has one.
     with db.read() as transaction:
+        transaction.check_count(FILES)  # the file of a lost row must not look like an orphan
         rows = [(file_id, row.tag) for file_id, row in scan_blob_files(transaction)]
         rows += removed_blob_files(transaction)
         kept = kept_files(transaction)

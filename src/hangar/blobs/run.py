@@ -25,7 +25,7 @@ from hangar.digest import checksum
 from hangar.errors import CorruptionError, HangarError, UnsupportedVersionError
 from hangar.wording import plural
 
-__all__ = ["Run", "merged_pieces", "run_bytes", "write_run"]
+__all__ = ["Run", "merged_pieces", "open_run", "run_bytes", "write_run"]
 
 _HEADER = struct.Struct("<8sIIQQQ16sQ")
 _MAGIC = b"HANGARRN"
@@ -203,3 +203,12 @@ class Run:
         index = self.index
         if (checksum(index.prefixes.data, 0), checksum(index.entries.data, 0)) != self._sums:
             raise CorruptionError(f"run {self.path} is damaged: its checksums do not match")
+
+
+def open_run(path: Path, run_id: int) -> Run:
+    """A run of any number of blobs, which the size of the file tells. Raises the errors of :class:`Run`."""
+    try:
+        size = path.stat().st_size
+    except OSError as error:
+        _fs.raise_for(error, "look at", path)
+    return Run(path, run_id, max(0, size - _RUN_HEADER_BYTES) // (8 + ENTRY_BYTES))

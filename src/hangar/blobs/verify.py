@@ -44,7 +44,7 @@ from hangar.blobs.catalog import (
     scan_blob_files,
     scan_runs,
 )
-from hangar.blobs.index import Digests, Positions, Sought
+from hangar.blobs.index import Digests, Mask, Positions, Sought
 from hangar.blobs.intact import logical_sizes
 from hangar.blobs.recorded import scan_recorded
 from hangar.blobs.run import Run
@@ -54,7 +54,7 @@ from hangar.errors import NOT_DAMAGE, CorruptionError, HangarError, MissingPacka
 from hangar.progress import Progress, Reporter, report
 from hangar.wording import plural
 
-__all__ = ["Damage", "surplus", "verify_blobs", "verify_files"]
+__all__ = ["Damage", "intact_at", "surplus", "verify_blobs", "verify_files"]
 
 Reason = str | MissingPackageError
 """Problem of a blob, or the package that is needed to check it."""
@@ -209,6 +209,29 @@ def verify_blobs(store: BlobStore, progress: Progress = None) -> Iterator[Damage
                     yield Damage(None, "", str(error))  # the run was truncated since it was opened
                     break
                 yield from _verify(store, digests, reporter)
+
+
+def intact_at(store: BlobStore, digests: Digests, places: Words) -> Mask:
+    """Mask of the blobs whose content at given locations is what their digests name; there is no second look-up.
+
+    Parameters
+    ----------
+    digests
+        uint8, shape (n, 32).
+    places
+        Their locations: uint64, shape (n, 5).
+    """
+    intact = np.ones(len(digests), np.bool_)
+    sizes = _sizes(store, places)
+    order = np.lexsort((places[:, OFFSET], places[:, FILE_ROW] & FILE_MASK))
+    for at in order[sizes[order] >= _CHUNK_BYTES].tolist():
+        intact[at] = _problem_of_large(store, digests[at].tobytes(), places[at]) is None
+    order = order[sizes[order] < _CHUNK_BYTES]
+    chunk_of = (np.cumsum(sizes[order]) // _CHUNK_BYTES).astype(np.int64)
+    for part in np.split(order, np.flatnonzero(np.diff(chunk_of)) + 1) if len(order) else ():
+        for at, _ in _failing(store, digests, places, part):
+            intact[at] = False
+    return intact
 
 
 def _verify(store: BlobStore, digests: Digests, reporter: Reporter) -> Iterator[Damage]:

@@ -72,6 +72,8 @@ class BlobWriter:
         The right to append to files: the writer lock, or ``OwnFiles`` for a writer without that lock.
     own_files
         Append only to files that this writer creates, never to an existing one.
+    keep_orphans
+        Do not remove files that the database does not know.
 
     Attributes
     ----------
@@ -80,7 +82,9 @@ class BlobWriter:
         ``len(writer.unpublished)``.
     """
 
-    def __init__(self, store: BlobStore, owner: FileOwner, *, own_files: bool = False) -> None:
+    def __init__(
+        self, store: BlobStore, owner: FileOwner, *, own_files: bool = False, keep_orphans: bool = False
+    ) -> None:
         self._store = store
         self._owner = owner
         owner.check()
@@ -90,7 +94,9 @@ class BlobWriter:
         # If the writer is garbage-collected without close(), its blobs are not found any more.
         self._unregister = weakref.finalize(self, store.locator.remove_unpublished, self.unpublished)
         self._unregister.atexit = False
-        self._appender = Appender(store.db, store.directory, owner, store.files.written, own_files=own_files)
+        self._appender = Appender(
+            store.db, store.directory, owner, store.files.written, own_files=own_files, keep_orphans=keep_orphans
+        )
         self._writing: _Append | None = None
         # What prepare() wrote and no transaction has recorded yet.
         self._update: LocationUpdate | None = None

@@ -199,6 +199,14 @@ class ReadTransaction:
         if table.counted and not first:
             self._compare_count(table, number)
 
+    def raw_rows(self, table: Table) -> Iterator[tuple[bytes, bytes]]:
+        """Keys and stored rows in key order, with their checksums, which are not verified; to repair a table."""
+        try:
+            cursor = self._alive().cursor(self._tables[table.number])
+            yield from cursor.iternext(keys=True, values=True)
+        except lmdb.Error as error:
+            self._failed(error)
+
     def last(self, table: Table, prefix: bytes = b"") -> tuple[bytes, bytes] | None:
         """The last row whose key begins with ``prefix``, or None."""
         try:
@@ -316,6 +324,11 @@ class WriteTransaction(ReadTransaction):
         number = int.from_bytes(self.get(META, key) or b"", "little") + 1
         self.put(META, key, number.to_bytes(8, "little"))
         return number
+
+    def recount(self, table: Table) -> None:
+        """Record the number of rows that a counted table has now, after rows were lost."""
+        self._before.pop(table, None)
+        self.put(META, _ROWS + table.name.encode(), self.count(table).to_bytes(8, "little"))
 
     def finish(self) -> None:
         """Record the new row counts of the counted tables; the last step before the commit."""

@@ -120,10 +120,7 @@ def mend_config(stores: Stores) -> Iterator[Repair]:
         return
     values, source = _known_config(stores)
     kept = LostFound(stores.directory).move(path) if _holds_something(path) or path.is_symlink() else ""
-    if not values:
-        _fs.replace_file(path, b"")
-    for key, value in values.items():
-        ConfigFile(path).set(key, value)
+    ConfigFile(path).replace(values)
     yield Repair("config", f"wrote the file {CONFIG} again, {source}", kept)
 
 

@@ -11,15 +11,27 @@ from collections.abc import Callable, Iterator
 from dataclasses import replace
 from pathlib import Path
 
+from hangar.columns.tablefile import CacheFiles
 from hangar.errors import LockedError
 from hangar.fsck.check import check
 from hangar.fsck.files import mend_config, mend_small_files
+from hangar.fsck.lostfound import LostFound
+from hangar.fsck.mend_blobs import mend_blobs, mend_runs
+from hangar.fsck.mend_files import mend_files
+from hangar.fsck.mend_records import mend_graph, mend_records
+from hangar.fsck.mend_refs import mend_refs
+from hangar.fsck.mend_staging import mend_staging
 from hangar.fsck.report import FsckReport, Repair
-from hangar.lock import WriterLock, force_release, holder, lock_problem, under_lock
+from hangar.fsck.rows import mend_meta, mend_rows
+from hangar.fsck.work import Work
+from hangar.lock import force_release, holder, lock_problem, under_lock
+from hangar.objects.store import NodeStore
 from hangar.progress import Progress
 from hangar.stores import Stores
 
 __all__ = ["repair"]
+
+_ROUNDS = 3
 
 
 def repair(
@@ -54,15 +66,28 @@ def repair(
     stores = opened()
     found = check(stores, data=data, progress=progress)
     if found.problems and all(problem.kind != "page" for problem in found.problems):
+        lost = LostFound(directory)
+        stores.db.require_writable()
+        repaired += mend_meta(stores.db, lost)
         repaired += mend_lock(stores)
-        repaired += under_lock(stores.db, lambda lock: list(_mend(stores, lock, found)))
-        found = check(stores, data=data, progress=progress)
-    return replace(found, repaired=tuple(repaired))
+        # A second round finds what the first one uncovered, such as what is below a node that was restored.
+        for _ in range(_ROUNDS):
+            done = under_lock(stores.db, lambda lock: list(_mend(Work(stores, lock, found, lost))))  # noqa: B023
+            repaired += done
+            stores.nodes = NodeStore(stores.db)
+            stores.blobs.refresh()
+            found = check(stores, data=data, progress=progress)
+            if found.sound or not done:
+                break
+    for name in CacheFiles(directory).damaged():
+        kept = LostFound(directory).move(directory / "cache" / name)
+        repaired.append(Repair("cache", f"took away the damaged cache file {name}; it is made again when needed", kept))
+    notes = tuple(note for note in found.notes if note.kind != "cache")
+    return replace(found, notes=notes, repaired=tuple(repaired))
 
 
 def mend_lock(stores: Stores) -> Iterator[Repair]:
     """Make a new lock file where the current one is lost or damaged, if no other process has the repository open."""
-    stores.db.require_writable()
     problem = lock_problem(stores.db)
     if problem is None:
         held = holder(stores.db)
@@ -80,5 +105,16 @@ def mend_lock(stores: Stores) -> Iterator[Repair]:
     yield Repair("lock", "made a new lock file, with a new epoch")
 
 
-def _mend(stores: Stores, lock: WriterLock, found: FsckReport) -> Iterator[Repair]:
-    yield from mend_config(stores)
+def _mend(work: Work) -> Iterator[Repair]:
+    for step in (
+        mend_rows,
+        mend_refs,
+        mend_records,
+        mend_graph,
+        mend_files,
+        mend_runs,
+        mend_blobs,
+        mend_staging,
+    ):
+        yield from step(work)
+    yield from mend_config(work.stores)

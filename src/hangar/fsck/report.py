@@ -147,7 +147,7 @@ class FsckReport:
 def sorted_problems(problems: list[Problem]) -> tuple[Problem, ...]:
     """Problems with causes before their consequences; else in the order in which they were found."""
     ranks = {kind: at for at, kind in enumerate(_RANKS)}
-    return tuple(sorted(problems, key=lambda problem: ranks[problem.kind]))
+    return tuple(sorted(problems, key=lambda problem: ranks.get(problem.kind, len(_RANKS))))
 
 
 def require_sound(found: FsckReport) -> bool:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from tests.crash.harness import Scenario
-from tests.crash.scenarios import blobs, containers, conversions, database, files, locks, purges, repositories
+from tests.crash.scenarios import blobs, containers, conversions, database, files, locks, purges, repairs, repositories
 
 SCENARIOS: tuple[Scenario, ...] = (
     *files.SCENARIOS,
@@ -14,4 +14,5 @@ SCENARIOS: tuple[Scenario, ...] = (
     *conversions.SCENARIOS,
     *containers.SCENARIOS,
     *purges.SCENARIOS,
+    *repairs.SCENARIOS,
 )

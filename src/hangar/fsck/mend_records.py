@@ -1,0 +1,185 @@
+"""Repair of commits, schemas, attributes and tree nodes, and of the derived table ``graph``.
+
+A record is right if its digest is. It is found under another key, or by correcting a flipped bit; an inner node is also built
+again from its children, which are stored on their own.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Sequence
+from typing import Final
+
+import msgspec
+
+from hangar.db import WriteTransaction
+from hangar.db.tables import ATTRIBUTES, COMMITS, GRAPH, NODES, SCHEMAS, Table
+from hangar.digest import Digest, RecordClass, record_digest, record_digests
+from hangar.errors import HangarError
+from hangar.fsck.report import Repair
+from hangar.fsck.work import Changes, Work
+from hangar.history.roots import live_roots
+from hangar.objects.graph import GraphRow
+from hangar.objects.rebuild import rebuild_nodes
+from hangar.objects.records import load_commit
+from hangar.publishing import publish_rows
+from hangar.wording import plural
+
+__all__ = ["mend_graph", "mend_records"]
+
+_RECORDS: Final[tuple[tuple[RecordClass, Table], ...]] = (
+    ("commit", COMMITS),
+    ("schema", SCHEMAS),
+    ("attributes", ATTRIBUTES),
+    ("node", NODES),
+)
+_BATCH: Final = 1_000
+
+
+def mend_records(work: Work) -> Iterator[Repair]:
+    """Repair damaged and missing records, as far as their right content is found."""
+    for name, table in _RECORDS:
+        wanted = [Digest(digest) for digest in work.digests(name)]
+        if not wanted:
+            continue
+        with work.stores.db.read() as transaction:
+            rows = dict(zip(wanted, transaction.get_many(table, wanted), strict=True))
+        wrong = {digest: row for digest, row in rows.items() if row is None or record_digest(name, row) != digest}
+        found = dict(_corrected(work, name, wrong))
+        lost = wrong.keys() - found.keys()
+        if lost:
+            found.update(_elsewhere(work, name, table, lost))
+            lost = wrong.keys() - found.keys()
+        yield from _store(work, name, table, {digest: rows[digest] for digest in found}, found)
+        if name == "node" and lost:
+            yield from _rebuilt(work, {digest: rows[digest] for digest in lost})
+
+
+def _corrected(work: Work, name: RecordClass, rows: dict[Digest, bytes | None]) -> Iterator[tuple[Digest, bytes]]:
+    for digest, row in rows.items():
+        right = None if row is None else work.unflipper.correct(row, lambda data: record_digest(name, data) == digest)  # noqa: B023
+        if right is not None:
+            yield digest, right
+
+
+def _elsewhere(work: Work, name: RecordClass, table: Table, wanted: Iterable[Digest]) -> Iterator[tuple[Digest, bytes]]:
+    """Records that are stored under a key that is not theirs."""
+    left = set(wanted)
+    with work.stores.db.read() as transaction:
+        batch: list[bytes] = []
+        for _, row in transaction.scan(table):
+            batch.append(row)
+            if len(batch) == _BATCH:
+                yield from _matching(name, batch, left)
+                batch = []
+        yield from _matching(name, batch, left)
+
+
+def _matching(name: RecordClass, rows: Sequence[bytes], wanted: set[Digest]) -> Iterator[tuple[Digest, bytes]]:
+    for digest, row in zip(record_digests(name, rows), rows, strict=True):
+        if digest in wanted:
+            yield digest, row
+
+
+def _store(
+    work: Work, name: str, table: Table, old: dict[Digest, bytes | None], new: dict[Digest, bytes]
+) -> Iterator[Repair]:
+    if not new:
+        return
+    changes = Changes()
+    for digest, data in new.items():
+        before = old[digest]
+        if before is not None:
+            changes.drop(table, digest, before, "its bytes do not match its digest")
+        changes.put.append((table, digest, data))
+    kept = changes.keep(work.lost)
+
+    def write(transaction: WriteTransaction) -> None:
+        changes.make(transaction)
+
+    publish_rows(work.stores.db, work.lock, write)
+    yield Repair(name, f"restored {plural(len(new), f'{name} record')}: its content is proved by its digest", kept)
+
+
+def _rebuilt(work: Work, rows: dict[Digest, bytes | None]) -> Iterator[Repair]:
+    """Inner nodes that are built again from their children."""
+    roots = list(_roots(work))
+    found = rebuild_nodes(work.stores.db, rows.keys(), roots)
+    yield from _store(work, "node", NODES, {digest: rows[digest] for digest in found}, found)
+
+
+def _roots(work: Work) -> Iterator[tuple[Digest, int]]:
+    """The roots of all columns that commits name, and their numbers of entries."""
+    for digest in _commits(work):
+        try:
+            columns = load_commit(work.stores.db, digest).columns
+        except HangarError:
+            continue
+        for entry in columns:
+            if entry.root is not None:
+                yield Digest(entry.root), entry.entries
+
+
+def _commits(work: Work) -> Iterator[Digest]:
+    """All commits, parents after their children."""
+    seen: set[Digest] = set()
+    stack = list(live_roots(work.stores, lambda kind, error: None).commits)
+    while stack:
+        digest = stack.pop()
+        if digest in seen:
+            continue
+        seen.add(digest)
+        yield digest
+        try:
+            stack += [Digest(parent) for parent in load_commit(work.stores.db, digest).parents]
+        except HangarError:
+            continue
+
+
+def mend_graph(work: Work) -> Iterator[Repair]:
+    """Compute the generations of all commits again, and write those that are not right."""
+    parents: dict[Digest, list[Digest] | None] = {}
+    for digest in _commits(work):
+        try:
+            parents[digest] = [Digest(parent) for parent in load_commit(work.stores.db, digest).parents]
+        except HangarError:
+            parents[digest] = None
+    generations = _generations(parents)
+    encoded = {digest: msgspec.msgpack.encode(GraphRow(number)) for digest, number in generations.items()}
+    with work.stores.db.read() as transaction:
+        stored = dict(transaction.scan(GRAPH))
+    wrong = [(digest, row) for digest, row in encoded.items() if stored.get(digest) not in (row, None)]
+    if any(problem.kind in ("table", "graph") for problem in work.found.problems):
+        wrong += [(digest, row) for digest, row in encoded.items() if digest not in stored]
+    if not wrong:
+        return
+
+    def write(transaction: WriteTransaction) -> None:
+        for digest, row in wrong:
+            transaction.put(GRAPH, digest, row)
+
+    publish_rows(work.stores.db, work.lock, write)
+    yield Repair("graph", f"computed the generations of {plural(len(wrong), 'commit')} again")
+
+
+def _generations(parents: dict[Digest, list[Digest] | None]) -> dict[Digest, int]:
+    """One more than the highest of the parents; left out for a commit with an ancestor that cannot be read."""
+    found: dict[Digest, int] = {}
+    unknown = {digest for digest, above in parents.items() if above is None}
+    for start in parents:
+        stack = [start]
+        while stack:
+            top = stack[-1]
+            above = parents.get(top)
+            if top in found or top in unknown or above is None:
+                stack.pop()
+                continue
+            if any(parent in unknown for parent in above):
+                unknown.add(top)
+                continue
+            waiting = [parent for parent in above if parent not in found]
+            if waiting:
+                stack += waiting
+            else:
+                found[top] = 1 + max((found[parent] for parent in above), default=0)
+                stack.pop()
+    return found
