@@ -3,7 +3,8 @@
 A revision is a branch, a tag, a remote-tracking branch (``REMOTE/NAME``), or a full or abbreviated digest, tried in
 this order; ``HEAD`` (or ``@``) is the branch to write, and ``heads/NAME``, ``tags/NAME``, ``remotes/REMOTE/NAME`` are
 full names. A suffix may follow: ``@{N}`` (the commit of that ref N moves ago; alone, of the branch to write), and then any
-number of ``~N`` (the N-th first-parent ancestor), ``^`` (the first parent) and ``^N`` (the N-th parent). A name that is
+number of ``~N`` (the N-th first-parent ancestor), ``^`` (the first parent) and ``^N`` (the N-th parent). ``stash@{N}`` is
+the N-th newest stash, unless a branch or tag is called so. A name that is
 also the abbreviation of a digest resolves as a name, with a warning. An ambiguous abbreviation is an error.
 """
 
@@ -20,7 +21,7 @@ from hangar.digest import DIGEST_BYTES, Digest
 from hangar.errors import CorruptionError, InvalidStateError, RevisionNotFoundError
 from hangar.names import plain_text
 from hangar.objects.records import load_commit
-from hangar.refs import BRANCHES, REMOTES, TAGS, Refs, describe
+from hangar.refs import BRANCHES, REMOTES, STASHES, TAGS, Refs, describe
 
 if TYPE_CHECKING:
     from hangar.db.environment import Database
@@ -29,6 +30,7 @@ if TYPE_CHECKING:
 __all__ = ["Revision", "did_you_mean", "find_ref", "resolve", "resolve_commit"]
 
 HEAD: Final = "HEAD"
+STASH: Final = "stash"
 CANDIDATES: Final = 5
 """Maximum number of commits in the message about an ambiguous digest."""
 
@@ -79,10 +81,13 @@ def resolve(db: Database, refs: Refs, text: str) -> Revision:
     with db.read() as transaction:
         name = find_ref(refs, base, transaction, moved=moves is not None)
         commits = _find_commits(base, transaction)
-        if name is None and moves is None:
+        stash = _stash(refs, base, moves, transaction) if name is None and not commits else None
+        if stash is not None:
+            digest: Digest | None = stash
+        elif name is None and moves is None:
             if not commits:
                 _refuse_damage(db, refs, base, transaction)
-            digest: Digest | None = _only(commits, base, refs, transaction)
+            digest = _only(commits, base, refs, transaction)
         elif name is None:
             raise _unknown(base, refs, transaction)
         elif moves is None:
@@ -128,6 +133,17 @@ def find_ref(refs: Refs, base: str, transaction: ReadTransaction, *, moved: bool
     if base == HEAD:
         return BRANCHES + refs.head(transaction).write_branch
     return next((name for name in names if moved and refs.reflog(name, transaction, limit=1)), None)
+
+
+def _stash(refs: Refs, base: str, moves: str | None, transaction: ReadTransaction) -> Digest | None:
+    """The commit of ``stash@{N}``; None if ``base`` is something else, or there is no stash at all."""
+    stashes = refs.items(STASHES, transaction) if base == STASH else []
+    if not stashes:
+        return None
+    number = int(moves or 0)
+    if number >= len(stashes):
+        raise RevisionNotFoundError(f"stash@{{{number}}}: the last stash is stash@{{{len(stashes) - 1}}}")
+    return stashes[-1 - number][1]
 
 
 def _find_commits(base: str, transaction: ReadTransaction) -> list[Digest]:

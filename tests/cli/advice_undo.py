@@ -97,6 +97,49 @@ def unknown_column(shell: Shell, template: str) -> None:
     follow(shell, str(caught.value), template)
 
 
+def stash_comes_back(shell: Shell, template: str) -> None:
+    shell.ok("rm", "images", "a")
+    if template == "hangar stash pop":
+        follow(shell, shell.ok("stash"), template)
+        assert not shell.json("status")["clean"]
+        return
+    shell.ok("stash")
+    follow(shell, shell.ok("stash", "drop"), template)
+    assert len(shell.json("log")["commits"]) == 2
+
+
+def no_stash(shell: Shell, template: str) -> None:
+    shell.ok("rm", "images", "a")
+    text = shell.fails(9, "stash", "pop")
+    if template == "hangar stash list":
+        shell.ok("stash")
+        text = shell.fails(3, "stash", "pop", "7")
+    follow(shell, text, template)
+
+
+def first_commit(shell: Shell, template: str) -> None:
+    text = shell.fails(1, "revert", "HEAD").replace("COLUMN", "images")
+    follow(shell, text, template.replace("COLUMN", "images"))
+
+
+def reset_in_a_merge(shell: Shell, template: str) -> None:
+    shell.ok("branch", "create", "side")
+    shell.ok("rm", "images", "a")
+    shell.ok("commit", "-m", "Second")
+    with Repository(shell.path) as repo:
+        writer = repo.checkout(write=True, branch="side")
+        writer["images"]["a"] = writer["images"]["b"]
+        writer.commit("On side")
+        writer.close()
+        repo.merge("merged", "master", "side", keep_conflicts=True)
+    text = shell.fails(1, "reset", "master~1")
+    if template == "hangar merge --continue":
+        with Repository(shell.path) as repo:
+            repo.resolve(None, "theirs")
+    follow(shell, text, template)
+    assert shell.json("status")["clean"]
+
+
 UNDO: Final[dict[str, dict[str, Callable[[Shell, str], None]]]] = {
     "cli/bisect.py": {
         "hangar bisect start BAD GOOD": without_bisection,
@@ -107,9 +150,17 @@ UNDO: Final[dict[str, dict[str, Callable[[Shell, str], None]]]] = {
     },
     "cli/branch.py": {"hangar branch restore {}": deleted_branch},
     "cli/reset.py": {"hangar reset --hard {}": reset_back},
+    "cli/stash.py": dict.fromkeys(("hangar stash pop", "hangar cherry-pick {}"), stash_comes_back),
     "cli/tag.py": {"hangar tag {} {}": deleted_tag},
     "history/blame.py": {"hangar log --column {} --sample SAMPLE": removed_sample, "hangar ls": unknown_column},
-    "history/current.py": {"hangar commit": reset_of_changes},
+    "history/current.py": {
+        "hangar commit": reset_of_changes,
+        "hangar stash": reset_of_changes,
+        "hangar merge --continue": reset_in_a_merge,
+        "hangar merge --abort": reset_in_a_merge,
+    },
+    "history/replay.py": {"hangar column remove COLUMN": first_commit},
+    "history/stash.py": {"hangar stash": no_stash, "hangar stash list": no_stash},
     "history/reflogs.py": {
         "hangar branch list": unknown_reflog,
         "hangar branch list --deleted": no_such_deleted_branch,

@@ -143,7 +143,7 @@ def test_a_traceback_is_shown_to_those_who_ask_for_it(empty: Shell) -> None:
 @pytest.mark.parametrize(
     ("word", "text"),
     [
-        ("stauts", "Did you mean status?"),
+        ("stauts", "Did you mean status"),
         ("comit", "Did you mean commit?"),
         ("xyzzy", "is not a command of 'hangar'."),
         *HINTS.items(),
@@ -199,6 +199,8 @@ def test_without_a_repository_every_command_says_so(shell: Shell, path: tuple[st
         "branch restore": ["b"],
         "bisect run": ["c"],
         "blame": ["c"],
+        "revert": ["r"],
+        "cherry-pick": ["r"],
     }
     arguments = words.get(path[0], []) or more.get(" ".join(path), [])
     shell.fails(3, *path, *arguments, text="no Hangar repository")

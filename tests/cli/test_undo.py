@@ -1,4 +1,4 @@
-"""tag, reset, reflog and branch restore."""
+"""tag, reset, revert, cherry-pick, stash, reflog and branch restore."""
 
 from __future__ import annotations
 
@@ -138,3 +138,87 @@ def test_meta_in_log_and_amended_commits(history: Shell) -> None:
     history.ok("commit", "--amend", "--meta", "round=3")
     info = history.json("show")
     assert (info["message"], info["meta"]) == ("Fourth, better", {"round": "3"})
+
+
+def label(shell: Shell, rev: str = "") -> object:
+    return shell.json("show", f"{rev}:labels/k")["values"]
+
+
+def test_revert(history: Shell) -> None:
+    third = head(history)
+    document = history.json("revert", "HEAD")
+    assert document["message"] == f'Revert "Third"\n\nThis reverts commit {third}.'
+    assert document["parents"] == [third]
+    assert document["changes"][0]["mutated"] == 1
+    assert label(history, "master") == 0
+    text = history.ok("revert", "HEAD", "-m", "Back", "-m", "again")
+    assert text.startswith(f"[master {head(history)[:12]}] Back\n")
+    assert history.json("log", "-1")["commits"][0]["message"] == "Back\n\nagain"
+    history.fails(1, "revert", "master~4", text="is the first one")
+    history.fails(3, "revert", "nope", text="nope")
+    history.fails(1, "revert", "HEAD", "--mainline", "2", text="no merge")
+    change(history, 77)
+    history.fails(1, "revert", "HEAD", text="hangar stash")
+    assert label(history) == 77
+
+
+def test_a_conflict_and_a_side(history: Shell) -> None:
+    change(history, 5)
+    history.ok("commit", "-m", "Fourth")
+    before = head(history)
+    history.fails(4, "revert", "master~1", text="labels/k")
+    assert head(history) == before
+    history.ok("revert", "master~1", "-X", "theirs")
+    assert label(history, "master") == 0
+
+
+def test_cherry_pick(history: Shell) -> None:
+    history.ok("checkout", "-b", "side", "master~2")
+    document = history.json("cherry-pick", "master~1")
+    assert (document["branch"], document["message"]) == ("side", "Second")
+    assert history.json("show", "side")["meta"] == {"cherry-picked-from": head(history, "master~1")}
+    history.fails(9, "cherry-pick", "master~1", text="would not change")
+    assert history.ok("cherry-pick", "master", "-m", "Picked").startswith("[side ")
+    assert history.json("show", "side")["tree"] == history.json("show", "master")["tree"]
+
+
+def test_stash(history: Shell) -> None:
+    history.fails(9, "stash", text="no staged changes")
+    change(history, 7)
+    assert "hangar stash pop" in history.ok("stash")
+    assert history.json("status")["clean"]
+    change(history, 8)
+    assert history.json("stash", "push", "-m", "Eight")["message"] == "Eight"
+    listed = history.ok("stash", "list").splitlines()
+    assert [line.split()[0] for line in listed] == ["stash@{0}", "stash@{1}"]
+    assert listed[0].endswith("Eight")
+    assert history.json("show", "stash@{1}")["parents"] == [head(history)]
+    document = history.json("stash", "apply", "stash@{1}")
+    assert document["changes"][0]["column"] == "labels"
+    assert label(history) == 7
+    history.fails(1, "stash", "pop", text="uncommitted changes")
+    history.ok("reset", "--hard")
+    assert "Dropped stash@{0}" in history.ok("stash", "drop")
+    assert "removed it from the stack" in history.ok("stash", "pop")
+    assert label(history) == 7
+    history.ok("commit", "-m", "Seven")
+    history.fails(9, "stash", "pop", text="no stashes")
+    assert history.ok("stash", "list") == ""
+
+
+def test_stash_on_another_branch(history: Shell) -> None:
+    history.ok("branch", "create", "side", "master~1")
+    change(history, 7, "new")
+    history.fails(1, "checkout", "side", text="uncommitted")
+    history.ok("stash")
+    history.ok("checkout", "side")
+    history.ok("stash", "pop")
+    assert history.json("status")["staged_branch"] == "side"
+    history.ok("stash")
+    history.ok("checkout", "master")
+    change(history, 9, "new")
+    history.ok("commit", "-m", "New")
+    history.fails(4, "stash", "pop", text="labels/new")
+    assert len(history.json("stash", "list")["stashes"]) == 1
+    history.ok("stash", "pop", "-X", "theirs")
+    assert history.json("show", ":labels/new")["values"] == 7

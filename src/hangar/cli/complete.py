@@ -21,7 +21,18 @@ from hangar.names import SampleKey
 if TYPE_CHECKING:
     from hangar import Repository
 
-__all__ = ["MOST_SAMPLES", "branches", "columns", "deleted_branches", "paths", "revisions", "samples", "tags", "things"]
+__all__ = [
+    "MOST_SAMPLES",
+    "branches",
+    "columns",
+    "deleted_branches",
+    "paths",
+    "revisions",
+    "samples",
+    "stashes",
+    "tags",
+    "things",
+]
 
 MOST_SAMPLES: Final = 100
 """Most samples that are offered."""
@@ -64,6 +75,11 @@ def revisions(ctx: click.Context, parameter: click.Parameter, prefix: str) -> li
 def tags(ctx: click.Context, parameter: click.Parameter, prefix: str) -> list[str]:
     """Tags."""
     return _matching(ctx, prefix, lambda repository: repository.list_tags())
+
+
+def stashes(ctx: click.Context, parameter: click.Parameter, prefix: str) -> list[str]:
+    """Names of stashes."""
+    return _matching(ctx, prefix, lambda repository: [one.rev for one in repository.stash_list()])
 
 
 def deleted_branches(ctx: click.Context, parameter: click.Parameter, prefix: str) -> list[str]:

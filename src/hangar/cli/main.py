@@ -48,6 +48,9 @@ SECTIONS: Final = {
         "reset": Entry("hangar.cli.reset", "Move the current branch to another commit."),
         "blame": Entry("hangar.cli.blame", "Show which commit last changed a sample."),
         "bisect": Entry("hangar.cli.bisect", "Find the commit that turned good into bad."),
+        "revert": Entry("hangar.cli.revert", "Undo a commit with a new one."),
+        "cherry-pick": Entry("hangar.cli.cherry_pick", "Apply the changes of a commit to the current branch."),
+        "stash": Entry("hangar.cli.stash", "Put staged changes aside, and bring them back."),
         "reflog": Entry("hangar.cli.reflog", "Show where a branch was."),
     },
     "Maintenance": {

@@ -25,7 +25,7 @@ from hangar.schema import open_schema
 if TYPE_CHECKING:
     from hangar.db import Database
 
-__all__ = ["BATCH", "merge_base", "records_of"]
+__all__ = ["BATCH", "merge_base", "merged_side", "records_of"]
 
 BATCH: Final = 65_536
 """Number of changes that are applied to a tree together."""
@@ -92,12 +92,12 @@ def _virtual(db: Database, records: Records, ours: _Heads, theirs: Digest) -> _B
     made = _side(db, bases)
     for i in range(1, len(bases)):
         below = yield tuple(bases[:i]), bases[i]
-        made = _merged(records, below, made, _side(db, bases[i:]))
+        made = merged_side(records, below, made, _side(db, bases[i:]))
     return made
 
 
-def _merged(records: Records, base: Side, ours: Side, theirs: Side) -> Side:
-    """The merge of two sides as a side, with its conflicts as doubts."""
+def merged_side(records: Records, base: Side, ours: Side, theirs: Side) -> Side:
+    """The merge of two sides as a side: what is in conflict is as in ours, and a doubt. New nodes stay in memory."""
     merge = ThreeWay(records, base, ours, theirs)
     doubts: dict[tuple[Subject, bytes | None], set[bytes]] = {}
     for place, keys in ours.doubts.items():

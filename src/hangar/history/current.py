@@ -106,9 +106,9 @@ def require_clean(stores: Stores, action: str, *, advice: str = "") -> None:
     if staged.merge is not None:
         raise InvalidStateError(
             f"{action} is not possible now, because a merge of {staged.merge.name!r} is in progress: "
-            "conclude it with a commit, or drop it with a hard reset"
+            "conclude it with `hangar merge --continue`, or give it up with `hangar merge --abort`"
         )
     raise InvalidStateError(
         f"{action} is not possible now, because there are uncommitted changes on branch {staged.branch!r}: "
-        f"commit them with `hangar commit`{advice}"
+        f"commit them with `hangar commit`, or put them aside with `hangar stash`{advice}"
     )

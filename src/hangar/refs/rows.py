@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import time
 from typing import Final, TypeVar
 
@@ -16,6 +17,7 @@ __all__ = [
     "BRANCHES",
     "HEAD_KEY",
     "REMOTES",
+    "STASHES",
     "TAGS",
     "Annotation",
     "Head",
@@ -34,6 +36,9 @@ __all__ = [
 BRANCHES: Final = "heads/"
 TAGS: Final = "tags/"
 REMOTES: Final = "remotes/"
+STASHES: Final = "stash/"
+"""Prefix of stashes: a commit that is on no branch, with an annotation, under a number of eight digits."""
+_STASH_NUMBER: Final = re.compile(r"[0-9]{8}\Z")
 HEAD_KEY: Final = b"HEAD"
 
 
@@ -53,7 +58,7 @@ class Head(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=T
 
 
 class Annotation(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """Annotation of a tag: message, author, time (nanoseconds since 1970, UTC) and zone (minutes east of UTC)."""
+    """Annotation of a tag or stash: message, author, time (nanoseconds since 1970, UTC) and zone (minutes east of UTC)."""
 
     message: str
     name: str
@@ -101,13 +106,15 @@ def check_ref(name: str) -> str:
     Raises
     ------
     InvalidInputError
-        It is not ``heads/NAME``, ``tags/NAME`` or ``remotes/REMOTE/NAME`` with valid names.
+        It is not ``heads/NAME``, ``tags/NAME`` or ``remotes/REMOTE/NAME`` with valid names, or ``stash/NUMBER``.
     """
     kind, _, rest = name.partition("/")
     if kind == "heads":
         check_name(rest, "branch")
     elif kind == "tags":
         check_name(rest, "tag")
+    elif kind == "stash" and _STASH_NUMBER.match(rest):
+        pass
     elif kind == "remotes":
         remote, _, branch = rest.partition("/")
         check_name(remote, "remote")
@@ -119,7 +126,7 @@ def check_ref(name: str) -> str:
 
 def describe(name: str) -> str:
     """Description of a ref for messages: ``"branch 'master'"``."""
-    for prefix, kind in ((BRANCHES, "branch"), (TAGS, "tag"), (REMOTES, "remote-tracking branch")):
+    for prefix, kind in ((BRANCHES, "branch"), (TAGS, "tag"), (REMOTES, "remote-tracking branch"), (STASHES, "stash")):
         if name.startswith(prefix):
             return f"{kind} {name.removeprefix(prefix)!r}"
     return f"ref {name!r}"

@@ -101,7 +101,7 @@ class Refs:
         return [name for name, _ in self._scan(prefix, transaction)]
 
     def annotation(self, name: str, transaction: ReadTransaction | None = None) -> Annotation | None:
-        """Annotation of a tag; None for a lightweight tag, and for refs that are not tags."""
+        """Annotation of a tag; None for a lightweight tag, and for branches."""
         data = self._get(name_key(name), transaction)
         return None if data is None else decode(data, RefRow, name).annotation
 
@@ -127,7 +127,7 @@ class Refs:
         who
             Name and email.
         annotation
-            Message stored with a tag, unshortened, together with author and time.
+            Message stored with a tag or stash, unshortened, together with author and time.
 
         Raises
         ------

@@ -11,12 +11,16 @@ from hangar.digest import Digest
 from hangar.errors import InvalidInputError
 from hangar.flags import check_flag
 from hangar.history import BranchHead, Move, TagInfo
+from hangar.objects.records import load_commit
+from hangar.refs import BRANCHES
 from hangar.repository.base import RepositoryBase
 from hangar.revisions import resolve_commit
 
 if TYPE_CHECKING:
     from hangar.checkout import ReaderCheckout
     from hangar.history.blame import Blame
+    from hangar.history.replay import SideChoice
+    from hangar.history.stash import StashInfo
 
 __all__ = ["UndoMethods"]
 
@@ -142,6 +146,186 @@ class UndoMethods(RepositoryBase):
         """
         stores, hard = self._open(), check_flag(hard, "hard")
         return history.reset(stores, rev, hard=hard, branch=branch, who=self._config().person()).hex()
+
+    def revert(
+        self,
+        rev: str,
+        message: str | None = None,
+        *,
+        mainline: int | None = None,
+        strategy: SideChoice | None = None,
+        branch: str = "",
+    ) -> str:
+        """Commit the opposite of what a commit changed. Later changes of other things are kept.
+
+        Parameters
+        ----------
+        rev
+            The commit to undo.
+        message
+            By default it names the commit.
+        mainline
+            Of a merge commit: the number of the parent (from 1) to whose side the branch returns.
+        strategy
+            What counts where later changes are in conflict: ``'ours'`` (the branch) or ``'theirs'`` (the state before the commit).
+        branch
+            The branch to commit to, by default the one last written.
+
+        Returns
+        -------
+        str
+            The new head of the branch, in hex.
+
+        Raises
+        ------
+        MergeConflictError
+            (a ``ValueError``) there are conflicts, which the error has as ``conflicts``; nothing was changed.
+        InvalidStateError
+            (a ``RuntimeError``) there are staged changes, or the commit is the first one.
+        InvalidInputError
+            (a ``ValueError``) the commit is a merge and ``mainline`` is not given, or the message is blank.
+        NothingToDoError
+            (a ``RuntimeError``) the branch does not have these changes any more.
+        RevisionNotFoundError
+            (a ``ValueError``) there is no such commit or branch.
+        LockedError
+            (a ``PermissionError``) a writer holds the lock.
+        """
+        from hangar.history import replay
+
+        options: Any = {"mainline": mainline, "strategy": strategy, "branch": branch}
+        return replay.revert(self._open(), rev, message, **options, who=self._config().person()).hex()
+
+    def cherry_pick(
+        self,
+        rev: str,
+        message: str | None = None,
+        *,
+        mainline: int | None = None,
+        strategy: SideChoice | None = None,
+        branch: str = "",
+    ) -> str:
+        """Commit what another commit changed.
+
+        Parameters
+        ----------
+        rev
+            The commit to apply.
+        message
+            By default its message. Its metadata is kept too, and has its digest as ``cherry-picked-from``.
+        mainline
+            Of a merge commit: the number of the parent (from 1) whose differences to the commit are applied.
+        strategy
+            What counts where there are conflicts: ``'ours'`` (the branch) or ``'theirs'`` (the commit).
+        branch
+            The branch to commit to, by default the one last written.
+
+        Returns
+        -------
+        str
+            The new head of the branch, in hex.
+
+        Raises
+        ------
+        MergeConflictError, InvalidStateError, InvalidInputError, NothingToDoError, RevisionNotFoundError, LockedError
+            As for :meth:`revert`; but the first commit can be picked.
+        """
+        from hangar.history import replay
+
+        options: Any = {"mainline": mainline, "strategy": strategy, "branch": branch}
+        return replay.cherry_pick(self._open(), rev, message, **options, who=self._config().person()).hex()
+
+    # ------------------------------------------------------------------ stashes
+
+    def stash(self, message: str | None = None) -> str:
+        """Put all staged changes aside, on a stack; afterwards nothing is staged.
+
+        Parameters
+        ----------
+        message
+            What to remember them by.
+
+        Returns
+        -------
+        str
+            The head of the branch, in hex.
+
+        Raises
+        ------
+        NothingToDoError
+            (a ``RuntimeError``) nothing is staged.
+        InvalidStateError
+            (a ``RuntimeError``) a merge is in progress, or the branch has no commit yet.
+        LockedError
+            (a ``PermissionError``) a writer holds the lock.
+        """
+        from hangar.history import stash
+
+        stores = self._open()
+        made = stash.stash(stores, message, who=self._config().person())
+        return load_commit(stores.db, Digest(bytes.fromhex(made.digest))).parents[0].hex()
+
+    def stash_list(self) -> list[StashInfo]:
+        """All stashes, the newest first."""
+        from hangar.history import stash
+
+        return stash.list_stashes(self._open())
+
+    def stash_pop(self, which: int | str = 0, *, strategy: SideChoice | None = None, branch: str = "") -> str:
+        """Stage the changes of a stash again, and remove it from the stack. What changed on the branch since is kept.
+
+        Parameters
+        ----------
+        which
+            Number of the stash, 0 for the newest; or its name (``'stash@{0}'``) or digest.
+        strategy
+            What counts where there are conflicts: ``'ours'`` (the branch) or ``'theirs'`` (the stash).
+        branch
+            The branch to stage them on, by default the one last written.
+
+        Returns
+        -------
+        str
+            The head of the branch, in hex; it does not move.
+
+        Raises
+        ------
+        MergeConflictError
+            (a ``ValueError``) there are conflicts; nothing was changed, and the stash is kept.
+        NothingToDoError, InvalidStateError
+            (``RuntimeError``) there is no stash; there are staged changes.
+        RevisionNotFoundError
+            (a ``ValueError``) there is no such stash or branch.
+        LockedError
+            (a ``PermissionError``) a writer holds the lock.
+        """
+        return self._apply_stash(which, strategy, branch, drop=True)
+
+    def stash_apply(self, which: int | str = 0, *, strategy: SideChoice | None = None, branch: str = "") -> str:
+        """Stage the changes of a stash again, and keep it on the stack; otherwise as :meth:`stash_pop`."""
+        return self._apply_stash(which, strategy, branch, drop=False)
+
+    def _apply_stash(self, which: int | str, strategy: SideChoice | None, branch: str, *, drop: bool) -> str:
+        from hangar.history import stash
+
+        stores, who = self._open(), self._config().person()
+        stash.apply_stash(stores, which, drop=drop, strategy=strategy, branch=branch, who=who)
+        head = stores.refs.get(BRANCHES + (branch or stores.refs.head().last_written))
+        return "" if head is None else head.hex()
+
+    def stash_drop(self, which: int | str = 0) -> str:
+        """Remove a stash from the stack without using it; returns its digest in hex.
+
+        Raises
+        ------
+        NothingToDoError, RevisionNotFoundError
+            There is no stash at all, or none of this name.
+        LockedError
+            (a ``PermissionError``) a writer holds the lock.
+        """
+        from hangar.history import stash
+
+        return stash.drop_stash(self._open(), which, who=self._config().person()).digest
 
     # ------------------------------------------------------------------ searching history
 
