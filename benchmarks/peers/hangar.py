@@ -10,9 +10,6 @@ import numpy as np
 from benchmarks.contract import Peer
 from benchmarks.workloads import Array, column_type
 from hangar import Repository
-from hangar.diff import compare
-from hangar.digest import Digest
-from hangar.objects.records import load_commit
 
 __all__ = ["Hangar"]
 
@@ -116,12 +113,7 @@ class Hangar(Peer):
             self._last = writer.commit("changed")
 
     def diff(self) -> int | None:
-        database, nodes = self._reader.session.stores.db, self._reader.session.nodes
-        last = load_commit(database, Digest(bytes.fromhex(self._last)))
-        before = load_commit(database, Digest(last.parents[0]))
-        found = compare(
-            nodes, before.columns, last.columns, attributes_a=None, attributes_b=None, load_attributes=lambda digest: {}
-        )
+        found = self._repo.diff(f"{self._last}~1", self._last).diff
         return sum(len(changes.samples) for changes in (found.added, found.deleted, found.mutated))
 
     def open_first(self, index: int) -> Any:

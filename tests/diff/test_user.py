@@ -263,7 +263,7 @@ def test_values_that_are_not_here(repo: Repository, monkeypatch: pytest.MonkeyPa
     assert change.difference() is None
     error = PurgedError("erased by Ada")
     (change,) = repo.changes(first, second, columns=["images"])
-    assert change.after == Unavailable("erased by Ada", error)
+    assert change.after == Unavailable("purged", error)
     error = CorruptionError("rotten")
     with pytest.raises(CorruptionError, match="rotten"):
         list(repo.changes(first, second, columns=["images"]))
@@ -287,3 +287,21 @@ def test_changed_keys_cost_few_nodes(repo: Repository) -> None:
     stores.nodes = NodeStore(stores.db)
     assert len(repo.diff(first, second).diff.mutated.samples) == 200
     assert stores.nodes.loads <= 2.5 * 2 * 200
+
+
+@pytest.mark.nightly
+def test_a_thousand_changes_among_a_million(repo: Repository) -> None:
+    """Row of the issue: at most 2.5 nodes per changed key and side."""
+    writer = repo.checkout(write=True)
+    labels = writer.add_ndarray_column("labels", shape=(), dtype="int64")
+    labels.write(np.arange(1_000_000), np.zeros(1_000_000, np.int64))
+    first = writer.commit("One")
+    labels.write(np.random.default_rng(0).choice(1_000_000, 1_000, replace=False), np.arange(1, 1_001))
+    second = writer.commit("Two")
+    writer.close()
+    stores = repo.stores
+    stores.nodes = NodeStore(stores.db)
+    for stream in (repo.diff(first, second).diff.mutated.samples, repo.changes(first, second)):
+        assert sum(1 for _ in stream) == 1_000
+        assert stores.nodes.loads <= 2.5 * 2 * 1_000
+        stores.nodes = NodeStore(stores.db)

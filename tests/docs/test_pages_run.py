@@ -30,7 +30,14 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
 
 
 @pytest.mark.parametrize(
-    "page", ["README.rst", "docs/tutorial.rst", "docs/howto/evolve-a-column.rst", "docs/howto/command-line.rst"]
+    "page",
+    [
+        "README.rst",
+        "docs/tutorial.rst",
+        "docs/howto/evolve-a-column.rst",
+        "docs/howto/command-line.rst",
+        "docs/howto/compare-commits.rst",
+    ],
 )
 def test_commands_run(page: str, desk: Path) -> None:
     commands = typed_commands(page)
@@ -60,7 +67,9 @@ def test_commands_say_what_the_page_says(desk: Path) -> None:
 
 
 @pytest.mark.usefixtures("desk")
-@pytest.mark.parametrize("page", ["tutorial", "howto/flat-columns", "howto/nested-columns", "howto/evolve-a-column"])
+@pytest.mark.parametrize(
+    "page", ["tutorial", "howto/flat-columns", "howto/nested-columns", "howto/evolve-a-column", "howto/compare-commits"]
+)
 def test_pages_say_what_happens(page: str) -> None:
     failed, tried = doctest.testfile(
         str(ROOT / "docs" / f"{page}.rst"),
