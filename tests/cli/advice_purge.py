@@ -12,7 +12,7 @@ from hangar import Repository
 from tests.cli.advice import follow
 from tests.cli.shell import Shell
 
-__all__ = ["PURGE", "listed_by_ls", "unfinished"]
+__all__ = ["PURGE", "listed_by_ls", "noted_by_fsck", "unfinished"]
 
 MANY: Final = 12
 
@@ -71,6 +71,11 @@ def in_use(shell: Shell, template: str) -> None:
 def unfinished(shell: Shell, template: str) -> None:
     interrupted(shell)
     assert "Erased" in follow(shell, shell.run("status").stderr, template)
+
+
+def noted_by_fsck(shell: Shell, template: str) -> None:
+    interrupted(shell)
+    assert "Erased" in follow(shell, shell.ok("fsck"), template)
 
 
 def lifted_too_early(shell: Shell, template: str) -> None:

@@ -17,7 +17,7 @@ from hangar import Repository
 from hangar.cli.main import HINTS
 from tests.cli.advice import Advice, command_in, follow, proposed_commands, said
 from tests.cli.advice_merge import MERGE
-from tests.cli.advice_purge import PURGE, listed_by_ls, unfinished
+from tests.cli.advice_purge import PURGE, listed_by_ls, noted_by_fsck, unfinished
 from tests.cli.advice_repair import REPAIR, repaired
 from tests.cli.advice_undo import UNDO
 from tests.cli.damage import DAMAGE, LOOKS
@@ -377,6 +377,7 @@ SCENARIOS: Final[dict[str, dict[str, Scenario]]] = {
     "repository/base.py": {"hangar init": no_repository},
     "revisions.py": dict.fromkeys(("hangar branch list", "hangar tag", "hangar log"), unknown_revision),
     **REPAIR,
+    "fsck/check.py": {"hangar purge --continue": noted_by_fsck},
     **PURGE,
     **UNDO,
 }

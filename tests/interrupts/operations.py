@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from hangar import Repository
+from hangar import PurgedError, Repository
 from hangar.checkout import WriterCheckout
 from hangar.external.importer import FolderImport
 from hangar.external.loading import plan_import
@@ -60,12 +60,17 @@ def prepare(directory: Path) -> None:
         np.save(files / f"{number}.npy", value(100 + number))
 
 
+def shown(column: Any, key: Any) -> str | int:
+    try:
+        found = column[key]
+    except PurgedError:
+        return "purged"
+    return found if isinstance(found, str) else int(found[0])
+
+
 def content(writer: WriterCheckout) -> State:
     """What a writer shows, as JSON has it."""
-    columns = {
-        name: {str(key): found if isinstance(found, str) else int(found[0]) for key, found in column.items()}
-        for name, column in writer.columns.items()
-    }
+    columns = {name: {str(key): shown(column, key) for key in column} for name, column in writer.columns.items()}
     log = writer.log(return_contents=True)
     assert log is not None
     return {"columns": columns, "log": [log["specs"][commit]["commit_message"] for commit in log["order"]]}
@@ -177,6 +182,10 @@ def open_and_close(opened: Opened) -> None:
     opened.repo.close()
 
 
+def purge(opened: Opened) -> None:
+    opened.repo.purge("packed", 1, reason="", this_version=True)
+
+
 OPERATIONS = [
     Operation("write one", begin, write_one, look, go_on, 300),
     Operation("write a batch", begin, write_batch, look, go_on, 300),
@@ -190,5 +199,6 @@ OPERATIONS = [
     Operation("close", begin, close, look, go_on, 20),
     Operation("import", begin, import_folder, look, go_on, 300),
     Operation("convert", begin_without_writer, convert, look, go_on, 300),
+    Operation("purge", begin_without_writer, purge, look, go_on, 300),
     Operation("open and close", begin_without_writer, open_and_close, look, go_on, 300),
 ]

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import contextlib
 from contextlib import closing
+from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any
 
@@ -10,8 +12,11 @@ import numpy as np
 import pytest
 
 from hangar import Repository
-from hangar.errors import InvalidStateError
+from hangar.digest import Digest
+from hangar.errors import CorruptionError, InvalidStateError
+from hangar.history.bisect import Search, read_search, write_search
 from tests.compat import independent_reader
+from tests.processes import child
 from tests.purge.searching import files_with
 
 NAME = "Erika Mustermann, 1964"
@@ -146,3 +151,81 @@ def test_only_one_version(people: Repository) -> None:
     report = people.purge("names", "erika", reason="", commit="master~1", this_version=True)
     assert not report.rewritten  # the long text has a digest
     assert values(people, "side")["erika"] == NAME
+
+
+def test_a_database_that_is_open_elsewhere(people: Repository) -> None:
+    """Its free pages cannot be removed then: the purge says so, and is continued when it is closed."""
+    path = people.path
+    people.close()
+
+    def hold(talk: Connection) -> None:
+        with Repository(path) as other, closing(other.checkout(branch="side")) as co:
+            assert co["names"]["max"] == OTHER
+            talk.send("open")
+            assert talk.recv() == "rewritten"
+            # From memory, or the node is gone; nothing wrong is read.
+            with contextlib.suppress(CorruptionError):
+                assert co["names"]["erika"] == NAME
+
+    with child(hold) as process:
+        assert process.receive() == "open"
+        with Repository(path) as repo:
+            report = repo.purge("names", "erika", reason="", branch="side", rewrite_history=True)
+            assert len(report.unfinished) == 1
+            assert "open in another process" in report.unfinished[0]
+            assert "erika" not in values(repo, "side")
+            assert [note.kind for note in repo.fsck().notes if note.kind == "purge"] == ["purge"]
+            process.send("rewritten")
+            process.result()
+            assert repo.continue_purge() == ()
+            assert files_with(Path(path), NAME.encode(), LONG.encode()) == []
+            assert not [note for note in repo.fsck().notes if note.kind == "purge"]
+
+
+def test_a_merge_with_conflicts_that_waits(people: Repository) -> None:
+    """Its rows hold values of both sides."""
+    people.merge("to side", "side", "master")
+    for branch, text in (("master", "short one"), ("side", "short two")):
+        with closing(people.checkout(write=True, branch=branch)) as writer:
+            writer["names"]["fought"] = text
+            writer["images"][9] = np.full(100, len(text) + ord(branch[0]), "uint8")
+            writer.commit(f"Change on {branch}")
+    people.merge("again", "side", "master", keep_conflicts=True)
+    with pytest.raises(InvalidStateError, match="continue or abort"):
+        people.purge("names", "fought", reason="", branch="side", rewrite_history=True)
+    secrets = [np.full(100, 9 + ord(letter), "uint8").tobytes() for letter in "ms"]
+    assert files_with(Path(people.path), *secrets) != []
+    report = people.purge("images", 9, reason="", branch="side")
+    assert len(report.digests) == 2
+    assert files_with(Path(people.path), *secrets) == []
+    people.merge_abort()
+    people.purge("names", "fought", reason="", branch="side", rewrite_history=True)
+    assert files_with(Path(people.path), b"short one", b"short two") == []
+    assert people.fsck(data=True).sound
+
+
+def test_a_bisection_in_progress_goes_on(people: Repository) -> None:
+    stores = people.stores
+    commits = [bytes.fromhex(people.resolve(rev)) for rev in ("master", "master~3")]
+    write_search(stores.db, Search([("bad", Digest(commits[0])), ("good", Digest(commits[1]))]))
+    report = people.purge("names", "erika", reason="", branch="side", rewrite_history=True)
+    search = read_search(people.stores.db)
+    assert search is not None
+    assert [commit.hex() for _, commit in search.verdicts] == [report.rewritten[one.hex()] for one in commits]
+    assert people.fsck().sound
+
+
+def test_tags_and_deleted_branches(people: Repository) -> None:
+    """What only a reflog names holds the value too."""
+    people.create_branch("gone", "side")
+    people.remove_branch("gone", force_delete=True)
+    people.tag("v1", "side~1", message="with Erika")
+    report = people.purge("names", "erika", reason="", branch="side", rewrite_history=True)
+    assert report.refs == ("heads/master", "heads/side", "tags/v1")
+    assert people.resolve("v1") == people.resolve("side~1")
+    assert people.stores.refs.annotation("tags/v1") is not None
+    assert people.resolve("gone@{1}") == people.resolve("side")
+    reflog = people.stores.refs.reflog("heads/side")
+    assert (reflog[0].operation, reflog[0].name) == ("purge", "Ada")
+    assert files_with(Path(people.path), NAME.encode()) == []
+    assert people.fsck(data=True).sound

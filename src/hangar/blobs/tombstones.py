@@ -106,11 +106,12 @@ def find_tombstones(transaction: ReadTransaction, digests: Sequence[bytes]) -> d
     if not count:
         transaction.check_count(TOMBSTONES)  # lost rows must not look like none
         return {}
-    names = list(dict.fromkeys(digests))
-    if count < len(names):
+    if count < len(digests):
         every = dict(transaction.scan(TOMBSTONES))
-        found = {digest: every[digest] for digest in names if digest in every}
+        hits = every.keys() & digests
+        found = {digest: every[digest] for digest in digests if digest in hits} if hits else {}
     else:
+        names = list(dict.fromkeys(digests))
         rows = zip(names, transaction.get_many(TOMBSTONES, names), strict=True)
         found = {digest: row for digest, row in rows if row is not None}
     decoded = {digest: _decode(digest, row) for digest, row in found.items()}

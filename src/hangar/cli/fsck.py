@@ -102,8 +102,8 @@ def _text(report: FsckReport, repair: bool) -> Iterator[str]:
         yield f"{style('not checked', 'yellow')}: {visible(text)}"
     checked = ", ".join(plural(getattr(report, noun + "s"), noun) for noun in ("commit", "node", "blob"))
     for note in report.notes[:_MOST_SHOWN]:
-        what = note.file or f"blob {note.digest[:SHORT_DIGEST]}"
-        yield f"{style('note', 'yellow')} {visible(what)}: {visible(note.detail)}"
+        what = note.file or (f"blob {note.digest[:SHORT_DIGEST]}" if note.digest else "")
+        yield f"{style('note', 'yellow')}{' ' if what else ''}{visible(what)}: {visible(note.detail)}"
     if len(report.notes) > _MOST_SHOWN:
         yield f"{style('note', 'yellow')}: and {len(report.notes) - _MOST_SHOWN:,} more; --json lists all"
     if report.notes and all(note.kind == "surplus" for note in report.notes):

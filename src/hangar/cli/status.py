@@ -13,7 +13,7 @@ from hangar.cli.output import echo, json_option, style, table, visible, visible_
 from hangar.cli.pager import paged
 from hangar.cli.records import change_record, writer_record
 from hangar.cli.state import State, pass_state
-from hangar.purge.intent import is_unfinished
+from hangar.erasure import is_unfinished
 from hangar.wording import plural
 
 if TYPE_CHECKING:

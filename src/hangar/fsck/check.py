@@ -8,7 +8,8 @@ changed. Problems are reported by digest and file, and named by commit, column a
 
 from __future__ import annotations
 
-from hangar.errors import ResourceLimitError
+from hangar.erasure import is_unfinished
+from hangar.errors import CorruptionError, ResourceLimitError
 from hangar.fsck.files import small_file_problems
 from hangar.fsck.findings import Findings
 from hangar.fsck.history import HistoryCheck
@@ -74,7 +75,7 @@ def _check(stores: Stores, data: bool, progress: Progress) -> FsckReport:
     if data:
         storage.data(progress)
     purged = [Problem("purged", digest.hex(), "", str(history.purged[digest])) for digest in sorted(history.purged)]
-    notes = (*storage.notes(), *purged)
+    notes = (*storage.notes(), *purged, *_unfinished_purge(stores))
     problems = list(findings.problems)
     rescues: tuple[Rescue, ...] = ()
     if problems:
@@ -91,3 +92,13 @@ def _check(stores: Stores, data: bool, progress: Progress) -> FsckReport:
         tuple(findings.unchecked),
         rescues=rescues,
     )
+
+
+def _unfinished_purge(stores: Stores) -> tuple[Problem, ...]:
+    try:
+        if not is_unfinished(stores.db):
+            return ()
+    except CorruptionError:
+        return ()  # the check of the tables has found it
+    detail = "a purge is not finished, and bytes of it may still be in files: run `hangar purge --continue`"
+    return (Problem("purge", "", "", detail),)

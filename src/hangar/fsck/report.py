@@ -119,6 +119,7 @@ class FsckReport:
         Observations that are not errors. ``rollback``: the database is older than its files. ``kept``: it was, and somebody
         went on writing. ``surplus``: bytes on disk that the database does not know, from an unfinished batch or a rollback.
         ``cache``: a cache file is damaged, which is not used. ``purged``: a blob that was erased on purpose.
+        ``purge``: such an erasure is not finished.
     unchecked
         Data that could not be checked because a package is missing.
     repaired

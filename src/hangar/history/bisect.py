@@ -7,7 +7,7 @@ the state of a search in the database, as the list of verdicts so far.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
@@ -23,7 +23,17 @@ if TYPE_CHECKING:
     from hangar.db.environment import Database
     from hangar.db.transaction import ReadTransaction, WriteTransaction
 
-__all__ = ["Search", "Step", "Verdict", "bisect", "end_search", "next_step", "read_search", "write_search"]
+__all__ = [
+    "Search",
+    "Step",
+    "Verdict",
+    "bisect",
+    "end_search",
+    "next_step",
+    "read_search",
+    "rewrite_search",
+    "write_search",
+]
 
 Verdict: TypeAlias = Literal["good", "bad", "skip"]
 _VERDICTS: Final = frozenset(("good", "bad", "skip"))
@@ -220,6 +230,14 @@ def write_search(db: Database, search: Search) -> None:
     """Store the search in progress; it survives the process."""
     data = msgspec.msgpack.encode(_Row(0, [(said, bytes(commit)) for said, commit in search.verdicts]))
     db.update(lambda transaction: transaction.put(META, _KEY, data))
+
+
+def rewrite_search(db: Database, transaction: WriteTransaction, replaced: Mapping[bytes, Digest]) -> None:
+    """Let the search in progress name the replacements of commits: new digest by old digest."""
+    search = read_search(db, transaction)
+    if search is not None:
+        verdicts: list[tuple[str, bytes]] = [(said, replaced.get(commit, commit)) for said, commit in search.verdicts]
+        transaction.put(META, _KEY, msgspec.msgpack.encode(_Row(0, verdicts)))
 
 
 def end_search(db: Database) -> None:

@@ -17,10 +17,10 @@ from hangar.blobs.tombstones import (
 )
 from hangar.db.tables import TOMBSTONES
 from hangar.digest import Digest
+from hangar.erasure import read_intent
 from hangar.errors import InvalidInputError, InvalidStateError, NotFoundError
 from hangar.lock import WriterLock, under_lock
 from hangar.publishing import publish_rows
-from hangar.purge.intent import read_intent
 from hangar.purge.plan import stored_digests
 from hangar.purge.report import SampleName
 from hangar.stores import Stores

@@ -13,10 +13,10 @@ from hangar.columns.tablefile import CacheFiles
 from hangar.db import WriteTransaction
 from hangar.db.compaction import compact
 from hangar.digest import digest_array
+from hangar.erasure import blobs_are_gone, clear_intent, read_intent
 from hangar.lock import WriterLock, under_lock
 from hangar.progress import Progress
 from hangar.publishing import publish_rows
-from hangar.purge.intent import blobs_are_gone, clear_intent, read_intent
 from hangar.purge.sweep import sweep_records
 from hangar.rollback import end_keeping, kept_files
 from hangar.stores import Stores

@@ -14,6 +14,7 @@ import msgspec
 from hangar.db import WriteTransaction, tables
 from hangar.digest import Digest
 from hangar.errors import InvalidStateError
+from hangar.history.bisect import rewrite_search
 from hangar.objects.apply import apply
 from hangar.objects.commit import ColumnEntry, Commit
 from hangar.objects.graph import ancestors, record_generation
@@ -118,6 +119,7 @@ class Rewriting:
                 raise OutdatedError("a branch moved since the purge was planned: run it again")
             for commit in self._new:
                 record_generation(transaction, store_commit(transaction, commit), commit.parents)
+            rewrite_search(stores.db, transaction, self.replaced)
             self.refs = rewrite_refs(transaction, self.replaced, who=who, operation="purge", message=message)
         rewrite_staging(transaction, self.replaced, self._column, plan.column_id, plan.cells)
         self._nodes.flush(transaction)  # last, because the staging area may have a tree of its own

@@ -2,7 +2,7 @@
 
 From the transaction on the data counts as purged. The removal that follows can be repeated: after a crash, an interrupt
 or a full disk, and where a file or the database was open elsewhere, :func:`continue_purge` goes on (see
-:mod:`hangar.purge.intent`).
+:mod:`hangar.erasure`).
 """
 
 from __future__ import annotations
@@ -13,11 +13,11 @@ from functools import partial
 from hangar import _fs, describe
 from hangar.blobs.tombstones import MOST_NAMED, Tombstone, put_tombstones
 from hangar.db import WriteTransaction
+from hangar.erasure import add_intent, read_intent
 from hangar.errors import ConflictError, InvalidInputError, InvalidStateError
 from hangar.lock import WriterLock, under_lock
 from hangar.progress import Progress
 from hangar.publishing import publish_rows
-from hangar.purge.intent import add_intent, read_intent
 from hangar.purge.plan import Plan, make_plan
 from hangar.purge.removal import remove_bytes
 from hangar.purge.report import PurgeReport

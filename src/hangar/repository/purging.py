@@ -119,7 +119,7 @@ class PurgeMethods(RepositoryBase):
 
     def _rewrite_database(self) -> tuple[str, ...]:
         """Rewrite the database if a purge needs that; returns why it could not be."""
-        from hangar.purge.intent import is_unfinished
+        from hangar.erasure import is_unfinished
         from hangar.purge.removal import rewrite_database
 
         if not is_unfinished(self._open().db):

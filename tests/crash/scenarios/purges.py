@@ -10,7 +10,7 @@ import numpy as np
 
 import hangar.purge.run  # noqa: F401 - so that its crash point is known before the first purge
 from hangar import PurgedError, Repository
-from hangar.purge.intent import is_unfinished
+from hangar.erasure import is_unfinished
 from tests.crash.harness import Acknowledge, Scenario, State
 from tests.purge.searching import files_with
 
