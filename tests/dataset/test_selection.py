@@ -16,6 +16,7 @@ from hangar.checkout import ReaderCheckout
 from hangar.checkout.session import ReaderSession
 from hangar.columns.base import StagedSource
 from hangar.columns.opening import open_reader
+from hangar.columns.positions import PositionReader
 from hangar.dataset.selection import Selection, select
 from hangar.errors import (
     AccessError,
@@ -185,7 +186,8 @@ def test_a_batch_costs_the_same_whatever_its_size(reader: ReaderCheckout) -> Non
     selection = select([reader.columns["image"], reader.columns["label"]])
     selection.prepare()
     small, large = np.arange(4), np.arange(60)[::-1].copy()
-    selection.gather(small)
+    for _ in range(3):
+        selection.gather(small)
     assert calls_of(lambda: selection.gather(large)) == calls_of(lambda: selection.gather(small))
 
 
@@ -204,6 +206,19 @@ def test_memory_of_an_epoch(repo: Repository) -> None:
     assert table is not None
     assert table.table is not None
     assert selection.nbytes + table.table.nbytes <= 24 * count
+
+
+def test_the_table_is_built_for_the_second_batch_if_an_epoch_pays_for_it(
+    reader: ReaderCheckout, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    prepared: list[str] = []
+    monkeypatch.setattr(PositionReader, "prepare", lambda self: prepared.append(self.name))
+    selection = select([reader.columns["image"], reader.columns["text"]])
+    few = select(reader.columns["boxes"], [(100, 0), (101, 0)])
+    for number in range(3):
+        read(selection, [1])
+        read(few, [1])
+        assert prepared == (["image", "text"] if number else [])
 
 
 def test_equal_integer_keys_are_compared_without_a_look_at_the_leaves(

@@ -12,7 +12,7 @@ A sample whose data is not on this disk raises the error of its column, ``NotLoc
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -40,6 +40,9 @@ Items = npt.NDArray[np.int64] | range
 """Items of a data set, by number."""
 Where = npt.NDArray[Any] | range
 """For each item its position: a range, or an unsigned integer array as narrow as possible."""
+
+_PAYS: Final = 32
+"""The table of locations is built for a selection of at least 1/``_PAYS`` of the entries."""
 
 
 class ColumnPart:
@@ -71,9 +74,10 @@ class ColumnPart:
         self.where = where
         self.whole = whole
         self._reader: PositionReader | None = PositionReader(column)
+        self._reads = 0
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_reader": None}
+        return self.__dict__ | {"_reader": None, "_reads": 0}
 
     @property
     def reader(self) -> PositionReader:
@@ -110,8 +114,12 @@ class ColumnPart:
 
     def read(self, items: Items, out: npt.NDArray[Any] | None) -> Any:
         """Values of items, as :meth:`Selection.gather` gives them."""
-        positions = self.positions(items)
-        return self.reader.read_samples(positions) if self.whole else self.reader.read(positions, out)
+        positions, reader = self.positions(items), self.reader
+        # The first batch comes at once, by the tree. Whoever asks for a second one reads on, and an epoch pays for the table.
+        self._reads += 1
+        if self._reads == 2 and len(self.where) * _PAYS >= reader.entries:
+            reader.prepare()
+        return reader.read_samples(positions) if self.whole else reader.read(positions, out)
 
     def keys(self, items: Items) -> list[Any]:
         """Keys of items; of whole samples of a nested column the sample keys."""

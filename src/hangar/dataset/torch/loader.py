@@ -17,6 +17,7 @@ import torch
 from torch.utils.data import DataLoader, Dataset
 
 from hangar.dataset.sampler import Drawn, Sampler, check_number
+from hangar.dataset.selection import Selection
 from hangar.dataset.stats import LoaderStats
 from hangar.dataset.torch.tensors import collate, collate_into
 from hangar.errors import InvalidInputError, InvalidTypeError
@@ -148,6 +149,10 @@ class Loader:
     def _by_workers(self, epoch: int, position: int) -> Iterator[Any]:
         assert self._workers is not None
         self._feed.start = epoch, position
+        selection = getattr(self.dataset, "selection", None)
+        if isinstance(selection, Selection):
+            # Once here, and not in each worker.
+            selection.prepare()
         batches = iter(self._workers)
         try:
             yield from batches
