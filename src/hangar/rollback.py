@@ -142,10 +142,12 @@ def kept_files(transaction: ReadTransaction) -> int:
     return _number(transaction, KEPT_FILE_ID)
 
 
-def end_keeping(transaction: WriteTransaction) -> None:
-    """Give up the kept files: a newer copy of the database would not find its bytes any more."""
-    if kept_files(transaction):
+def end_keeping(transaction: WriteTransaction) -> int:
+    """Give up the kept files: a newer copy of the database would not find its bytes any more. Returns up to which id they were kept."""
+    kept = kept_files(transaction)
+    if kept:
         transaction.delete(META, KEPT_FILE_ID)
+    return kept
 
 
 def file_id_of(name: str) -> int | None:

@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 from hangar import limits
 from hangar.bounded import BoundedCache
 from hangar.db import Database
+from hangar.db.epoch import gc_epoch
 from hangar.objects.store import NodeStore
 from hangar.refs import Refs
 
@@ -48,6 +49,8 @@ class Stores:
         self._made: dict[str, BlobStore] = {}
         self.db = Database.open(directory, lenient=lenient)
         try:
+            with self.db.read() as transaction:
+                self.db.opened_epoch = gc_epoch(transaction)
             self.nodes = NodeStore(self.db)
             self.refs = Refs(self.db)
             self.tables: BoundedCache[bytes, Any] = BoundedCache(limits.TABLE_CACHE_BYTES)

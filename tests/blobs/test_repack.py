@@ -14,12 +14,13 @@ import pytest
 from hangar import _fs, limits
 from hangar.backends import get_backend
 from hangar.blobs import BlobStore, BlobWriter, OwnFiles, repack, verify_blobs, verify_files
-from hangar.blobs.catalog import gc_epoch, scan_blob_files, scan_runs
+from hangar.blobs.catalog import scan_blob_files, scan_runs
 from hangar.blobs.digests import DigestSet
 from hangar.blobs.repack import Removal, erase_blobs, remove_blobs
 from hangar.blobs.survey import Survey, survey
 from hangar.blobs.verify import surplus
 from hangar.blobs.verify_records import verify_locations
+from hangar.db.epoch import gc_epoch
 from hangar.db.tables import HEADERS, LOCATIONS, META
 from hangar.digest import BYTES, NDARRAY, STR, Header, digest_array
 from hangar.errors import CorruptionError, InvalidStateError, LockedError

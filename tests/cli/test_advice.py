@@ -16,6 +16,7 @@ import pytest
 from hangar import Repository
 from hangar.cli.main import HINTS
 from tests.cli.advice import Advice, command_in, follow, proposed_commands, said
+from tests.cli.advice_gc import GC
 from tests.cli.advice_merge import MERGE
 from tests.cli.advice_purge import PURGE, listed_by_ls, noted_by_fsck, unfinished
 from tests.cli.advice_repair import REPAIR, repaired
@@ -376,6 +377,7 @@ SCENARIOS: Final[dict[str, dict[str, Scenario]]] = {
     "refs/store.py": {"hangar log {}": moved_ref},
     "repository/base.py": {"hangar init": no_repository},
     "revisions.py": dict.fromkeys(("hangar branch list", "hangar tag", "hangar log"), unknown_revision),
+    **GC,
     **REPAIR,
     "fsck/check.py": {"hangar purge --continue": noted_by_fsck},
     **PURGE,

@@ -21,6 +21,7 @@ from hangar.blobs.merging import TABLE_ROWS
 from hangar.blobs.tombstones import Tombstone
 from hangar.db import format as format_file
 from hangar.db.tables import TABLES
+from hangar.history import leases
 from hangar.objects import attributes, commit, graph, node
 from hangar.objects.node import DIGEST_TAG, TreeForm
 from hangar.refs import reflog
@@ -90,6 +91,7 @@ RECORDS: dict[str, type[msgspec.Struct]] = {
     "ref": refs.RefRow,
     "annotation": refs.Annotation,
     "reflog": refs.ReflogEntry,
+    "lease": leases._Row,
     "staging-head": staged_rows.HeadRow,
     "staging-merge": staged_rows.Merge,
     "staging-column": staged_rows.ColumnRow,

@@ -32,13 +32,11 @@ __all__ = [
     "file_id_of_key",
     "first_free_id",
     "free_ids",
-    "gc_epoch",
     "get_blob_file",
     "get_header",
     "put_blob_file",
     "put_headers",
     "put_run",
-    "raise_gc_epoch",
     "remove_blob_file",
     "remove_run",
     "removed_blob_files",
@@ -52,7 +50,6 @@ _BLOB_FILE = b"b"
 _RUN = b"r"
 NEXT_FILE_ID = b"next file id"
 _REMOVED = b"removed file/"
-_GC_EPOCH = b"gc epoch"
 _ID_BYTES = 4
 _STRAY_FILES = 10_000
 
@@ -203,21 +200,6 @@ def claim_ids(transaction: WriteTransaction, highest: int) -> None:
         raise CorruptionError("the repository has used up its file ids")
     if highest >= first_free_id(transaction):
         transaction.put(META, NEXT_FILE_ID, (highest + 1).to_bytes(_ID_BYTES, "big"))
-
-
-def gc_epoch(transaction: ReadTransaction) -> int:
-    """How often blobs were removed: by garbage collection or erasure.
-
-    A blob that was found in an older epoch may be gone. The holder of the writer lock need not care, because only it
-    removes blobs; a writer without the lock must look again (see ``BlobWriter.record``).
-    """
-    data = transaction.get(META, _GC_EPOCH)
-    return 0 if data is None else int.from_bytes(data, "little")
-
-
-def raise_gc_epoch(transaction: WriteTransaction) -> None:
-    """Record that the transaction removes blobs."""
-    transaction.put(META, _GC_EPOCH, (gc_epoch(transaction) + 1).to_bytes(8, "little"))
 
 
 def _header_key(header_id: int) -> bytes:

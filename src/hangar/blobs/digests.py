@@ -11,10 +11,10 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from hangar.backends.location import Words
-from hangar.blobs.index import Digests, Mask, Sought, sort_digests
+from hangar.blobs.index import Digests, Mask, Positions, Sought, sort_digests
 from hangar.digest import DIGEST_BYTES
 
-__all__ = ["DigestSet"]
+__all__ = ["DigestSet", "Marks"]
 
 _WORDS: Final = DIGEST_BYTES // 8
 
@@ -35,10 +35,10 @@ class _Part(NamedTuple):
         order = np.argsort(first, kind="stable")
         return _Part(first[order], np.concatenate((self.rest, other.rest))[order])
 
-    def holds(self, sought: Sought) -> Mask:
-        """Mask of the digests that are in this part."""
+    def find(self, sought: Sought) -> tuple[Mask, Positions]:
+        """Mask of the digests that are in this part, and their rows (arbitrary for the others)."""
         if not len(self.first):
-            return np.zeros(len(sought), np.bool_)
+            return np.zeros(len(sought), np.bool_), np.zeros(len(sought), np.intp)
         at = self.first.searchsorted(sought.prefixes)
         found: Mask = self.first.take(at, mode="clip") == sought.prefixes
         hits = np.flatnonzero(found)
@@ -46,8 +46,17 @@ class _Part(NamedTuple):
         for hit in hits[differ].tolist():
             # Several digests with the same first word: somebody made them so.
             stop = int(self.first.searchsorted(sought.prefixes[hit], side="right"))
-            found[hit] = bool((self.rest[at[hit] : stop] == sought.words[hit, 1:]).all(axis=1).any())
-        return found
+            same = np.flatnonzero((self.rest[at[hit] : stop] == sought.words[hit, 1:]).all(axis=1))
+            found[hit] = bool(same.size)
+            at[hit] += int(same[0]) if same.size else 0
+        return found, at
+
+    def digests(self) -> Digests:
+        """The digests, in order of their first words."""
+        words = np.empty((len(self.first), _WORDS), np.uint64)
+        words[:, 0] = self.first.astype(">u8").view(np.uint64)
+        words[:, 1:] = self.rest
+        return words.view(np.uint8)
 
 
 class DigestSet:
@@ -104,15 +113,73 @@ class DigestSet:
     def _holds(self, sought: Sought) -> Mask:
         found = np.zeros(len(sought), np.bool_)
         for part in self._parts:
-            found |= part.holds(sought)
+            found |= part.find(sought)[0]
         return found
 
     def digests(self) -> Digests:
         """All digests; not in order."""
-        parts = [np.empty((0, _WORDS), np.uint64)]
-        for part in self._parts:
-            words = np.empty((len(part.first), _WORDS), np.uint64)
-            words[:, 0] = part.first.astype(">u8").view(np.uint64)
-            words[:, 1:] = part.rest
-            parts.append(words)
-        return np.concatenate(parts).view(np.uint8)
+        return np.concatenate([np.empty((0, DIGEST_BYTES), np.uint8), *(part.digests() for part in self._parts)])
+
+
+class Marks:
+    """A fixed set of digests, each of which is marked or not: 33 bytes each.
+
+    Parameters
+    ----------
+    digests
+        uint8, shape (n, 32), in any order, repeated or not.
+    """
+
+    __slots__ = ("_marked", "_part")
+
+    def __init__(self, digests: Digests) -> None:
+        _, sought, repeats = sort_digests(np.ascontiguousarray(digests))
+        self._part = _Part.of(sought.take(np.flatnonzero(~repeats)) if repeats.any() else sought)
+        self._marked = np.zeros(len(self._part.first), np.bool_)
+
+    def __len__(self) -> int:
+        return len(self._marked)
+
+    @property
+    def marked(self) -> int:
+        """Number of marked digests."""
+        return int(np.count_nonzero(self._marked))
+
+    def mark(self, digests: Digests) -> tuple[Digests, Mask]:
+        """Mark digests.
+
+        Returns
+        -------
+        tuple
+            Those that were not marked, each once, sorted; and a mask of the given digests that are in the set.
+        """
+        if not len(digests):
+            return digests, np.zeros(0, np.bool_)
+        sought = Sought.of(np.ascontiguousarray(digests))
+        # Sorted numbers are found several times faster in a long array.
+        order = np.argsort(sought.prefixes)
+        found = np.empty(len(order), np.bool_)
+        found[order], rows = self._part.find(sought.take(order))
+        rows = rows[found[order]]
+        fresh = np.unique(rows[~self._marked[rows]])
+        self._marked[fresh] = True
+        return _Part(self._part.first[fresh], self._part.rest[fresh]).digests(), found
+
+    def is_marked(self, digest: bytes) -> bool:
+        """Whether a digest is in the set and marked."""
+        found, rows = self._part.find(Sought.of(np.frombuffer(digest, np.uint8).reshape(1, DIGEST_BYTES)))
+        return bool(found[0] and self._marked[rows[0]])
+
+    def unmarked(self) -> Digests:
+        """The digests that are not marked, sorted by their first eight bytes."""
+        left = ~self._marked
+        return _Part(self._part.first[left], self._part.rest[left]).digests()
+
+    def is_unmarked(self, digests: Digests) -> Mask:
+        """Mask of the digests that are in the set and not marked: bool, shape (n,)."""
+        found, rows = self._part.find(Sought.of(np.ascontiguousarray(digests)))
+        found[found] = ~self._marked[rows[found]]
+        return found
+
+    def __contains__(self, digest: bytes) -> bool:
+        return bool(self._part.find(Sought.of(np.frombuffer(digest, np.uint8).reshape(1, DIGEST_BYTES)))[0][0])

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import errno
 from collections.abc import Collection, Mapping
+from typing import Protocol
 
 import numpy as np
 
@@ -19,7 +20,6 @@ from hangar.blobs.catalog import (
     free_ids,
     get_blob_file,
     put_run,
-    raise_gc_epoch,
     remove_blob_file,
     remove_run,
     run_path,
@@ -30,14 +30,25 @@ from hangar.blobs.recorded import scan_recorded
 from hangar.blobs.run import write_run
 from hangar.blobs.store import BlobStore
 from hangar.blobs.survey import Dead, file_column, require_sound
-from hangar.db import WriteTransaction
+from hangar.db import ReadTransaction, WriteTransaction
+from hangar.db.epoch import raise_gc_epoch
 from hangar.db.tables import HEADERS, LOCATIONS
 from hangar.errors import StorageError
 from hangar.publishing import OutdatedError
 
-__all__ = ["Drop"]
+__all__ = ["Drop", "Guard"]
 
 _HEADER_COLUMN = ENTRY_WORDS - 5 + HEADER
+
+
+class Guard(Protocol):
+    """Keeps the choice of dead blobs right until it is carried out."""
+
+    def renew(self) -> None:
+        """Take into account what has changed since the choice was made. It may only spare more blobs."""
+
+    def check(self, transaction: ReadTransaction) -> None:
+        """Raise OutdatedError if something has changed again."""
 
 
 class Drop:
@@ -49,6 +60,8 @@ class Drop:
         Which blobs are forgotten.
     spared
         Files whose blobs stay in any case.
+    guard
+        Keeps ``dead`` right while the repository changes; None: nothing can change it.
     removable
         Files that may be removed, with their sizes: those among them that no location names any more are. The caller
         has locked them.
@@ -61,8 +74,16 @@ class Drop:
         Number of headers that were deleted.
     """
 
-    def __init__(self, store: BlobStore, dead: Dead, spared: Collection[int], removable: Mapping[int, int]) -> None:
+    def __init__(
+        self,
+        store: BlobStore,
+        dead: Dead,
+        spared: Collection[int],
+        removable: Mapping[int, int],
+        guard: Guard | None = None,
+    ) -> None:
         self._store = store
+        self._guard = guard
         self._dead = dead
         self._spared = np.array(sorted(spared), np.uint64)
         self._removable = removable
@@ -73,6 +94,8 @@ class Drop:
         """Write and sync the run with the locations that stay."""
         store = self._store
         store.refresh()
+        if self._guard is not None:
+            self._guard.renew()
         recorded = scan_recorded(store)
         require_sound(recorded)
         self._recorded = recorded
@@ -108,6 +131,8 @@ class Drop:
     def record(self, transaction: WriteTransaction) -> None:
         """Replace all runs and the table by the new run, and forget files and headers."""
         run_id, count = self._run
+        if self._guard is not None:
+            self._guard.check(transaction)
         self._require_unchanged(transaction)
         transaction.delete_prefix(LOCATIONS, b"")
         for run in self._recorded.runs:

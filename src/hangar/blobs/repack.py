@@ -23,7 +23,7 @@ from hangar.backends.base import Backend, Options
 from hangar.backends.file import BlobFile
 from hangar.backends.location import Locations, Words
 from hangar.blobs.digests import DigestSet
-from hangar.blobs.drop import Drop
+from hangar.blobs.drop import Drop, Guard
 from hangar.blobs.index import Digests
 from hangar.blobs.moving import Mover
 from hangar.blobs.orphans import remove_orphan_runs, remove_orphans
@@ -90,6 +90,7 @@ def remove_blobs(
     choose: Choose,
     *,
     spared: Collection[int] = (),
+    guard: Guard | None = None,
     progress: Progress = None,
 ) -> Removal:
     """Forget dead blobs, and reclaim their space where it is worth it.
@@ -97,11 +98,13 @@ def remove_blobs(
     Parameters
     ----------
     dead
-        Which blobs of a batch are not needed any more. It must give the same answer each time.
+        Which blobs of a batch are not needed any more. It must give the same answer each time, but for ``guard``.
     choose
         Chooses the files to rewrite. Files without living blobs are removed anyway, if no process has them open.
     spared
         Files that must stay as they are, with all their blobs.
+    guard
+        Keeps ``dead`` right while the repository changes; None: nothing can change it.
     progress
         See :mod:`hangar.progress`; the unit is blobs.
 
@@ -115,7 +118,7 @@ def remove_blobs(
     _clean(store, lock)
     found = survey(store, dead, spared)
     chosen = {file_id for file_id in choose(found) if not found.files[file_id].fixed}
-    return _Repack(store, lock, dead, spared, found, even_open=False).run(chosen, progress)
+    return _Repack(store, lock, dead, spared, found, even_open=False, guard=guard).run(chosen, progress)
 
 
 def erase_blobs(store: BlobStore, lock: WriterLock, chosen: DigestSet, *, progress: Progress = None) -> Removal:
@@ -219,6 +222,7 @@ class _Repack:
         found: Survey,
         *,
         even_open: bool,
+        guard: Guard | None = None,
     ) -> None:
         self._store = store
         self._lock = lock
@@ -226,6 +230,7 @@ class _Repack:
         self._spared = spared
         self._found = found
         self._even_open = even_open
+        self._guard = guard
         self._movers: dict[tuple[str, str], Mover] = {}
         self._damaged: dict[bytes, str] = {}
         self._removed: dict[int, int] = {}
@@ -334,7 +339,7 @@ class _Repack:
             return
         with locked_alone(store.directory, candidates) as locked:
             going = {file_id: found.files[file_id].size for file_id in candidates} if self._even_open else locked
-            change = Drop(store, self._dead, self._spared, going)
+            change = Drop(store, self._dead, self._spared, going, self._guard)
             publish(store.db, self._lock, change)
             finish_removals(store.db, store.directory, self._lock)
         self._removed.update(change.removed)

@@ -28,6 +28,7 @@ from hangar.blobs.index import Digests, Mask, Sought
 from hangar.blobs.locator import Located
 from hangar.blobs.reader import STALE, BlobReader
 from hangar.blobs.tombstones import find_tombstones, purged_error
+from hangar.db.epoch import raise_if_collected
 from hangar.digest import DIGEST_BYTES, NDARRAY, Header, digest_array, digest_list
 from hangar.errors import CorruptionError, InvalidInputError, PurgedError
 
@@ -98,8 +99,12 @@ class BlobStore(BlobReader):
         ------
         RepositoryNotFoundError
             The repository was moved or removed since it was opened.
+        RevisionNotFoundError
+            Blobs were removed by garbage collection since it was opened.
         """
         self.db.require_in_place()
+        with self.db.read() as transaction:
+            raise_if_collected(self.db, transaction, f"blob {digest.hex()}")
         return CorruptionError(
             f"blob {digest.hex()} is not in this repository, and no remote is known to have it"
             + "".join(f"; {reason}" for reason in self.locator.damage())

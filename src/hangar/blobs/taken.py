@@ -10,11 +10,11 @@ from typing import Final
 
 import numpy as np
 
-from hangar.blobs.catalog import gc_epoch
 from hangar.blobs.digests import DigestSet
 from hangar.blobs.index import Digests, Sought
 from hangar.blobs.store import BlobStore
 from hangar.db import ReadTransaction
+from hangar.db.epoch import gc_epoch
 from hangar.errors import InvalidStateError
 from hangar.publishing import OutdatedError
 from hangar.wording import plural
@@ -57,7 +57,7 @@ class TakenForStored:
             gone += int((~self._store.locator.locate_published(sought).stored).sum())
         if gone:
             raise InvalidStateError(
-                f"{plural(gone, 'blob')} that this writer found stored were removed by `hangar gc` since: write them again"
+                f"{plural(gone, 'blob')} that this writer found stored were removed by garbage collection since: write them again"
             )
         self._epoch = epoch
         return True

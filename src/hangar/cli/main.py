@@ -54,6 +54,7 @@ SECTIONS: Final = {
         "reflog": Entry("hangar.cli.reflog", "Show where a branch was."),
     },
     "Maintenance": {
+        "gc": Entry("hangar.cli.gc", "Free disk space."),
         "fsck": Entry("hangar.cli.fsck", "Verify the repository."),
         "purge": Entry("hangar.cli.purge", "Erase the data of samples for good."),
         "writer-lock": Entry("hangar.cli.writer_lock", "Show the holder of the writer lock, or release it."),

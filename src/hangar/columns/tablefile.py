@@ -152,6 +152,14 @@ class CacheFiles:
             finally:
                 own.unlink(missing_ok=True)
 
+    def roots(self) -> list[bytes]:
+        """Digests of the trees that have a file."""
+        try:
+            names = [path.name for path in self._directory.iterdir()] if self._is_ours() else []
+        except OSError:
+            return []
+        return [bytes.fromhex(name[:64]) for name in names if _NAME.fullmatch(name) and name.endswith(_SUFFIX)]
+
     def remove(self, root: bytes) -> None:
         """Remove the file of a tree."""
         with contextlib.suppress(OSError):

@@ -21,7 +21,7 @@ from hangar.db.opening import DATA_FILE, DATABASE_LOCK, open_environment
 from hangar.db.structure import check_pages
 from hangar.errors import AccessError, CorruptionError
 
-__all__ = ["compact"]
+__all__ = ["compact", "compact_open"]
 
 _COPIED = _fs.register_point("db.compact.copied")
 _RENAMED = _fs.register_point("db.compact.renamed")
@@ -37,11 +37,25 @@ def compact(directory: Path) -> bool:
     DiskFullError
         There is no space for the copy; nothing was changed.
     """
+    path = _writable(directory)
+    return registry.closed_for(path, lambda: _compact_alone(path))
+
+
+def compact_open(directory: Path) -> bool:
+    """Like :func:`compact`, also while this process has the database open; False if another process has it open.
+
+    It is closed meanwhile, and opened again for its users here, whose transactions wait.
+    """
+    path = _writable(directory)
+    return registry.away_for(path, lambda: _compact_alone(path))
+
+
+def _writable(directory: Path) -> Path:
     check_format(directory)
     path = database_path(directory)
     if not (os.access(path, os.W_OK) and os.access(path / DATA_FILE, os.W_OK)):
         raise AccessError(f"this user cannot write to the database in {path}")
-    return registry.closed_for(path, lambda: _compact_alone(path))
+    return path
 
 
 def _compact_alone(path: Path) -> bool:

@@ -55,6 +55,8 @@ class Database:
     ----------
     directory : Path
         The ``.hangar`` directory.
+    opened_epoch : int or None
+        The gc epoch when the repository was opened, to tell removed data from lost data; None: not known.
     readonly : bool
         Whether ``update`` is refused, because it was requested or because this user has no write permission.
     """
@@ -62,6 +64,7 @@ class Database:
     def __init__(self, directory: Path, handle: Handle, readonly: bool, network: str | None = None) -> None:
         self.directory = directory
         self.readonly = readonly
+        self.opened_epoch: int | None = None
         self._handle: Handle | None = handle
         self._path = directory / DATABASE_DIRECTORY
         self._reason = (
@@ -267,6 +270,12 @@ class Database:
         _fs.try_lock(presence, shared=True)
         self.require_in_place()  # a failed attempt gives up the shared lock for a moment, in which others may compact
         return alone
+
+    def free_bytes(self) -> int:
+        """Bytes of the data file that no table uses. Compaction gives them back."""
+        with self.read() as transaction:
+            used = transaction.used_bytes()
+        return max(0, self.size_bytes() - used)
 
     def size_bytes(self) -> int:
         """Bytes of the data file."""

@@ -12,7 +12,7 @@ import contextlib
 import threading
 import time
 import weakref
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any, Final, Protocol
 
@@ -135,6 +135,27 @@ class Handle:
                 _fs.close_private(self.presence)
                 self.presence = None
             return True
+
+    def away_for(self, function: Callable[[], bool]) -> bool:
+        """Run ``function`` while the environment is closed and not locked, and open it again.
+
+        False, without running it, if this thread is in a transaction.
+        """
+        if self.is_writing() or self.is_reading():
+            return False
+        with self.writing, self.gate:
+            if self.exclusive is not None:
+                return False
+            self.drop_leftover()
+            self._put_away()
+            if self.presence is not None:
+                _fs.close_private(self.presence)
+                self.presence = None
+            try:
+                return function()
+            finally:
+                if self.users:
+                    self.open()
 
     def renew(self) -> None:
         """Close the environment after a failed commit: a failed sync must not be retried on the same descriptor."""

@@ -17,7 +17,7 @@ from hangar.db.fork import Fork
 from hangar.db.handle import Handle
 from hangar.db.opening import file_identity
 
-__all__ = ["acquire", "closed_for", "release"]
+__all__ = ["acquire", "away_for", "closed_for", "release"]
 
 _handles: Final[list[Handle]] = []
 _forks: Final[list[Fork]] = []
@@ -92,6 +92,17 @@ def closed_for(path: Path, function: Callable[[], bool]) -> bool:
             _handles.remove(handle)
             handle = None
         return function() if handle is None else False
+
+
+def away_for(path: Path, function: Callable[[], bool]) -> bool:
+    """Run ``function`` while this process has the database in ``path`` closed, and open it again for its users.
+
+    Transactions of other threads are waited for; new ones wait. False, without running it, if this thread is in one.
+    """
+    with _lock:
+        _close_released()
+        handle = _find(path)
+        return function() if handle is None else handle.away_for(function)
 
 
 def _find(path: Path, *, one_more: bool = False) -> Handle | None:

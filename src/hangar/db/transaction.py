@@ -30,6 +30,8 @@ __all__ = ["FullMapError", "ReadTransaction", "WriteTransaction"]
 
 _ROWS: Final = b"rows:"
 _LAST_ID: Final = b"last id:"
+_META_PAGES: Final = 4
+"""LMDB's two meta pages, and about as many for the table of tables and the list of free pages."""
 
 
 class FullMapError(Exception):
@@ -207,6 +209,25 @@ class ReadTransaction:
         except lmdb.Error as error:
             self._failed(error)
 
+    def keys(self, table: Table) -> Iterator[bytes]:
+        """All keys, in order, without reading the rows.
+
+        Raises
+        ------
+        CorruptionError
+            They are out of order.
+        """
+        previous = b""
+        try:
+            cursor = self._alive().cursor(self._tables[table.number])
+            for key in cursor.iternext(True, False):
+                if key <= previous:
+                    raise _damaged_pages(table, key)
+                previous = key
+                yield key
+        except lmdb.Error as error:
+            self._failed(error)
+
     def last(self, table: Table, prefix: bytes = b"") -> tuple[bytes, bytes] | None:
         """The last row whose key begins with ``prefix``, or None."""
         try:
@@ -227,6 +248,15 @@ class ReadTransaction:
     def number(self) -> int:
         """Transaction number of the last commit in this snapshot."""
         return int(self._alive().id())
+
+    def used_bytes(self) -> int:
+        """Bytes of the pages of all tables, and of LMDB's meta pages."""
+        try:
+            stats = [self._alive().stat(handle) for handle in self._tables]
+        except lmdb.Error as error:
+            self._failed(error)
+        pages = sum(stat["branch_pages"] + stat["leaf_pages"] + stat["overflow_pages"] for stat in stats)
+        return stats[0]["psize"] * (pages + _META_PAGES)
 
     def count(self, table: Table) -> int:
         """The number of rows according to LMDB (no row is read)."""

@@ -6,7 +6,7 @@ because a missing root would destroy data. If another table refers to commits or
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
@@ -14,6 +14,7 @@ from typing import TypeVar
 from hangar.digest import Digest
 from hangar.errors import CorruptionError, HangarError, ResourceLimitError
 from hangar.history.bisect import read_search
+from hangar.history.leases import LiveLease, live_leases
 from hangar.refs import BRANCHES, Refs
 from hangar.staging import StagedColumns, read_staged
 from hangar.stores import Stores
@@ -32,8 +33,8 @@ class LiveRoots:
     ----------
     commits
         Commits of all branches, tags and remote-tracking branches; commits in any reflog entry (also of deleted
-        branches, because ``NAME@{1}`` still resolves); the parents of the next commit (those being merged too); and
-        those of a bisection in progress. Each once.
+        branches, because ``NAME@{1}`` still resolves); the parents of the next commit (those being merged too);
+        those of a bisection in progress, and those that living processes have a lease on. Each once.
     staged
         The staging area, whose columns have trees that belong to no commit yet; None if nothing is staged.
     """
@@ -42,7 +43,7 @@ class LiveRoots:
     staged: StagedColumns | None
 
 
-def live_roots(stores: Stores, failed: Failed | None = None) -> LiveRoots:
+def live_roots(stores: Stores, failed: Failed | None = None, *, without: Collection[bytes] = ()) -> LiveRoots:
     """Collect all live roots.
 
     Parameters
@@ -52,6 +53,8 @@ def live_roots(stores: Stores, failed: Failed | None = None) -> LiveRoots:
     failed
         Called with ``'ref'``, ``'reflog'``, ``'staging'`` or ``'bisection'`` and the error if one of these cannot be read, so that a
         check can continue; None: the error is raised.
+    without
+        Keys of reflog entries that do not count, because they are about to expire.
 
     Raises
     ------
@@ -73,7 +76,7 @@ def live_roots(stores: Stores, failed: Failed | None = None) -> LiveRoots:
     refs = stores.refs
     items = attempt("ref", lambda: refs.items("")) or []
     commits = {digest: None for _, digest in items if digest is not None}
-    moved = attempt("reflog", refs.moved)
+    moved = attempt("reflog", partial(refs.moved, without=without))
     if moved is None:
         # One entry is damaged. Fall back to the readable reflogs of the existing refs.
         for name, _ in items:
@@ -87,7 +90,14 @@ def live_roots(stores: Stores, failed: Failed | None = None) -> LiveRoots:
     search = attempt("bisection", lambda: read_search(stores.db))
     if search is not None:
         commits.update(dict.fromkeys(commit for _, commit in search.verdicts))
+    for lease in attempt("lease", lambda: _leases(stores)) or []:
+        commits.update(dict.fromkeys(lease.commits))
     return LiveRoots(tuple(commits), staged)
+
+
+def _leases(stores: Stores) -> list[LiveLease]:
+    with stores.db.read() as transaction:
+        return live_leases(stores.db, transaction)
 
 
 def _staged(stores: Stores) -> StagedColumns | None:

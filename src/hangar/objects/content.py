@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Final, Literal, TypeAlias
 
+from hangar.db.epoch import raise_if_collected
 from hangar.db.tables import ATTRIBUTES, COMMITS, SCHEMAS, Table
 from hangar.digest import Digest, record_digest
 from hangar.errors import CorruptionError
@@ -54,4 +55,9 @@ def read_record(transaction: ReadTransaction, record_class: StoredClass, digest:
 def load_record(db: Database, record_class: StoredClass, digest: Digest) -> bytes:
     """Like :func:`read_record`, in its own transaction."""
     with db.read() as transaction:
-        return read_record(transaction, record_class, digest)
+        try:
+            return read_record(transaction, record_class, digest)
+        except CorruptionError:
+            if not has_record(transaction, record_class, digest):
+                raise_if_collected(db, transaction, f"{record_class} {digest.hex()}")
+            raise

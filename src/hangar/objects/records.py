@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
+from hangar.db.epoch import raise_if_collected
 from hangar.digest import Digest
-from hangar.errors import HangarError
+from hangar.errors import CorruptionError, HangarError
 from hangar.objects.commit import Commit, decode_commit
 from hangar.objects.content import has_record, load_record, read_record, store_record
 
@@ -47,4 +48,9 @@ def read_commit(transaction: ReadTransaction, digest: Digest) -> Commit:
 def load_commit(db: Database, digest: Digest) -> Commit:
     """Like :func:`read_commit`, in its own transaction."""
     with db.read() as transaction:
-        return read_commit(transaction, digest)
+        try:
+            return read_commit(transaction, digest)
+        except CorruptionError:
+            if not has_record(transaction, "commit", digest):
+                raise_if_collected(db, transaction, f"commit {digest.hex()}")
+            raise

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from hangar import limits
+from hangar.db.epoch import raise_if_collected
 from hangar.db.tables import NODES
 from hangar.digest import DIGEST_BYTES, Digest, digest_list, record_digests
 from hangar.errors import CorruptionError, HangarError
@@ -50,7 +51,16 @@ class NodeStore:
         Number of nodes fetched from the database so far.
     """
 
-    __slots__ = ("_db", "_generation_bytes", "_older", "_recent_bytes", "loads", "pending", "pending_bytes", "recent")
+    __slots__ = (
+        "_db",
+        "_generation_bytes",
+        "_older",
+        "_recent_bytes",
+        "loads",
+        "pending",
+        "pending_bytes",
+        "recent",
+    )
 
     def __init__(self, db: Database, cache_bytes: int = limits.NODE_CACHE_BYTES) -> None:
         self._db = db
@@ -108,6 +118,8 @@ class NodeStore:
     def _read(self, digests: list[bytes]) -> list[Node]:
         with self._db.read() as transaction:
             stored = transaction.get_many(NODES, digests)
+            if None in stored:
+                raise_if_collected(self._db, transaction, f"tree node {digests[stored.index(None)].hex()}")
         self.loads += len(digests)
         datas = [data for data in stored if data is not None]
         if len(datas) < len(digests):
@@ -131,6 +143,10 @@ class NodeStore:
         # Estimate: an object and a list slot for each key, the bytes of the keys, and derived values that are cached.
         keys = node.keys
         self._recent_bytes += 512 + len(node.refs) + len(keys) * (64 + len(keys[0]))
+
+    def forget(self) -> None:
+        """Forget all cached nodes: some may not be stored any more."""
+        self.recent, self._older, self._recent_bytes = {}, {}, 0
 
     def snapshot(self) -> NodeStore:
         """A store for reading that keeps the nodes pending now, even if they are dropped here; itself without any."""

@@ -82,5 +82,4 @@ def _erase(stores: Stores, lock: WriterLock, digests: Sequence[bytes], progress:
 
 def _give_up_kept(transaction: WriteTransaction) -> None:
     # Their ids are not given again: a newer copy of the database may name them.
-    claim_ids(transaction, kept_files(transaction))
-    end_keeping(transaction)
+    claim_ids(transaction, end_keeping(transaction))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import struct
+from collections.abc import Callable, Collection, Iterator
 from typing import TYPE_CHECKING, Final
 
 from hangar import limits
@@ -14,7 +15,7 @@ from hangar.refs.rows import ReflogEntry, check_digest, decode, encode, key_name
 if TYPE_CHECKING:
     from hangar.db.transaction import ReadTransaction, WriteTransaction
 
-__all__ = ["MESSAGE_CHARACTERS", "append", "commits", "move", "names", "read"]
+__all__ = ["MESSAGE_CHARACTERS", "append", "commits", "delete", "expired", "move", "names", "read"]
 
 MESSAGE_CHARACTERS: Final = 200
 """Maximum length of a reflog message, which is the first line of the given one."""
@@ -54,8 +55,13 @@ def read(transaction: ReadTransaction, name: str, limit: int | None) -> list[Ref
     return entries[::-1]
 
 
-def commits(transaction: ReadTransaction) -> list[Digest]:
+def commits(transaction: ReadTransaction, without: Collection[bytes] = ()) -> list[Digest]:
     """Every commit in any reflog entry, each once; entries of deleted refs are included.
+
+    Parameters
+    ----------
+    without
+        Keys of entries that do not count, as :func:`expired` returns them.
 
     Raises
     ------
@@ -63,13 +69,43 @@ def commits(transaction: ReadTransaction) -> list[Digest]:
         An entry is damaged.
     """
     found: dict[Digest, None] = {}
+    for key, what, entry in _entries(transaction):
+        if key not in without:
+            for digest in (check_digest(entry.old, what), check_digest(entry.new, what)):
+                if digest is not None:
+                    found[digest] = None
+    return list(found)
+
+
+def expired(transaction: ReadTransaction, expires: Callable[[str, ReflogEntry], bool]) -> frozenset[bytes]:
+    """Keys of the entries to expire: of each ref, the oldest ones up to the first that does not expire.
+
+    Parameters
+    ----------
+    expires
+        Whether an entry may expire, by the full name of its ref and the entry.
+    """
+    found: set[bytes] = set()
+    ended: set[bytes] = set()
+    for key, _, entry in _entries(transaction):
+        name = key[: -_SEQUENCE.size - len(_SEPARATOR)]
+        if name not in ended and expires(key_name(name), entry):
+            found.add(key)
+        else:
+            ended.add(name)
+    return frozenset(found)
+
+
+def delete(transaction: WriteTransaction, keys: Collection[bytes]) -> int:
+    """Delete entries by their keys; return how many there were."""
+    return sum(transaction.delete(REFLOG, key) for key in keys)
+
+
+def _entries(transaction: ReadTransaction) -> Iterator[tuple[bytes, str, ReflogEntry]]:
+    """Key, description of the reflog and entry of every row, oldest first for each ref."""
     for key, data in transaction.scan(REFLOG):
         what = f"the reflog of {key[: -_SEQUENCE.size - len(_SEPARATOR)].decode('utf-8', 'replace')}"
-        entry = decode(data, ReflogEntry, what)
-        for digest in (check_digest(entry.old, what), check_digest(entry.new, what)):
-            if digest is not None:
-                found[digest] = None
-    return list(found)
+        yield key, what, decode(data, ReflogEntry, what)
 
 
 def names(transaction: ReadTransaction) -> list[str]:

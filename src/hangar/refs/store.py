@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from typing import TYPE_CHECKING
 
 from hangar import limits
-from hangar.db.tables import REFS
+from hangar.db.epoch import gc_epoch
+from hangar.db.tables import COMMITS, REFS
 from hangar.digest import Digest
-from hangar.errors import CorruptionError, NameTakenError, StaleRefError
+from hangar.errors import CorruptionError, NameTakenError, RevisionNotFoundError, StaleRefError
 from hangar.names import check_name
 from hangar.refs import reflog
 from hangar.refs.rows import (
@@ -140,6 +142,7 @@ class Refs:
         if transaction.get(REFS, key) is not None:
             raise NameTakenError(f"{describe(name)} exists: choose another name, or delete it first")
         self._refuse_ambiguous(transaction, name)
+        _require_commit(transaction, name, digest)
         note = None if annotation is None else Annotation(annotation, *who, *now())
         transaction.put(REFS, key, encode(RefRow(digest, note)))
         reflog.append(transaction, name, None, digest, who, operation, message)
@@ -176,6 +179,7 @@ class Refs:
             It is not at ``expected`` any more, or was deleted. Nothing was changed.
         """
         _expect(transaction, name, expected)
+        _require_commit(transaction, name, new)
         transaction.put(REFS, name_key(name), encode(RefRow(new)))
         reflog.append(transaction, name, expected, new, who, operation, message)
 
@@ -242,12 +246,12 @@ class Refs:
                 return self.logged(reading)
         return reflog.names(transaction)
 
-    def moved(self, transaction: ReadTransaction | None = None) -> list[Digest]:
-        """Every commit in any reflog, those of deleted refs included."""
+    def moved(self, transaction: ReadTransaction | None = None, *, without: Collection[bytes] = ()) -> list[Digest]:
+        """Every commit in any reflog, those of deleted refs included; ``without`` are keys of entries that do not count."""
         if transaction is None:
             with self._db.read() as reading:
-                return self.moved(reading)
-        return reflog.commits(transaction)
+                return self.moved(reading, without=without)
+        return reflog.commits(transaction, without)
 
     def _get(self, key: bytes, transaction: ReadTransaction | None) -> bytes | None:
         if transaction is None:
@@ -269,6 +273,14 @@ class Refs:
 
 def _digest(data: bytes, name: str) -> Digest | None:
     return check_digest(decode(data, RefRow, name).digest, name)
+
+
+def _require_commit(transaction: WriteTransaction, name: str, digest: Digest | None) -> None:
+    """Refuse a commit that garbage collection has removed since the caller looked. Before the first one nothing can be gone."""
+    if digest is not None and gc_epoch(transaction) and transaction.get(COMMITS, digest) is None:
+        raise RevisionNotFoundError(
+            f"{describe(name)} cannot be set to commit {digest.hex()[:12]}: garbage collection removed that commit, because nothing named it"
+        )
 
 
 def _expect(transaction: WriteTransaction, name: str, expected: Digest | None) -> None:

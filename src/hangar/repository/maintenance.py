@@ -14,6 +14,7 @@ from hangar.repository.base import RepositoryBase
 if TYPE_CHECKING:
     from hangar.convert import ConvertReport
     from hangar.fsck import FsckReport
+    from hangar.gc import GcReport, Why
 
 __all__ = ["MaintenanceMethods"]
 
@@ -57,6 +58,58 @@ class MaintenanceMethods(RepositoryBase):
         from hangar.convert import convert
 
         return convert(self._open(), column, backend, backend_options, branch=branch, progress=progress)
+
+    def gc(self, *, dry_run: bool = False, expire_reflog: str | None = None, progress: Progress = None) -> GcReport:
+        """Remove what no branch, tag, reflog entry or staged change reaches, and give its space back.
+
+        Readers can continue, but a checkout of a commit that nothing names cannot be read any more.
+
+        Parameters
+        ----------
+        dry_run
+            Change nothing, and report what would be removed.
+        expire_reflog
+            Reflog entries to forget first, so that what only they name is removed too: ``'all'``; the name of a branch or
+            tag, also of a deleted one; or an age or date (``'30 days'``, ``'2026-01-31'``). None: none.
+        progress
+            See :mod:`hangar.progress`.
+
+        Returns
+        -------
+        GcReport
+            Numbers and bytes of each kind, the size of the repository before and after, and what was kept and why.
+
+        Raises
+        ------
+        CorruptionError
+            (a ``RuntimeError``) something reachable cannot be read; nothing was removed.
+        LockedError
+            (a ``PermissionError``) a writer holds the lock: close its checkout first.
+        RevisionNotFoundError
+            (a ``ValueError``) ``expire_reflog`` is neither a name that has a reflog nor a date.
+        """
+        from hangar.gc import collect
+
+        return collect(
+            self._open(), dry_run=check_flag(dry_run, "dry_run"), expire_reflog=expire_reflog, progress=progress
+        )
+
+    def why_kept(self, digest: str) -> Why:
+        """Why garbage collection keeps a record or blob: the refs, reflog entries, commits, columns and samples that name it.
+
+        Parameters
+        ----------
+        digest
+            A digest in hex, or a revision.
+
+        Raises
+        ------
+        RevisionNotFoundError
+            (a ``ValueError``) it is neither.
+        """
+        from hangar.gc import why_kept
+
+        return why_kept(self._open(), digest)
 
     def force_release_writer_lock(self) -> bool:
         """Take the writer lock from its holder, which cannot write any more. Warns (``ResourceWarning``)."""

@@ -1,0 +1,248 @@
+"""Mark: everything that the live roots reach, of every kind of record.
+
+All nodes are read and verified, each once however many commits share it, so that a damaged one stops the collection. The
+digests that the repository has are held in sorted arrays, 33 bytes each; the walk holds a few thousand nodes at a time.
+What is stored after a mark began is not in the arrays, and never counts as unreachable.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Iterable
+from typing import Any, Final, Literal
+
+import msgspec
+import numpy as np
+from xxhash import xxh3_64
+
+from hangar.blobs.digests import Marks
+from hangar.blobs.index import Digests, Mask
+from hangar.blobs.recorded import scan_recorded
+from hangar.blobs.run import merged_pieces
+from hangar.blobs.survey import require_sound
+from hangar.db import ReadTransaction
+from hangar.db.tables import (
+    ATTRIBUTES,
+    COMMITS,
+    CONFLICTS,
+    LEASES,
+    META,
+    NODES,
+    PENDING,
+    REFLOG,
+    REFS,
+    SCHEMAS,
+    STAGING,
+    Table,
+)
+from hangar.digest import DIGEST_BYTES, Digest, digest_array, digest_list
+from hangar.errors import CorruptionError
+from hangar.history.roots import LiveRoots, live_roots
+from hangar.objects.commit import ColumnEntry
+from hangar.objects.graph import ancestors
+from hangar.objects.records import read_record
+from hangar.objects.store import NodeStore
+from hangar.progress import Reporter
+from hangar.staging import StagedColumns
+from hangar.stores import Stores
+
+__all__ = ["Marked"]
+
+_NODES_AT_ONCE: Final = 2_048
+_ROOT_TABLES: Final = (REFS, REFLOG, STAGING, CONFLICTS, PENDING, LEASES)
+"""Tables that roots are read from."""
+_NAMING_TABLES: Final = (CONFLICTS, PENDING, META)
+"""Tables whose rows may name records in ways that this module need not know: every digest in them is kept."""
+
+
+class Marked:
+    """Which records and blobs are reachable.
+
+    Parameters
+    ----------
+    without
+        Keys of reflog entries that do not count.
+    reporter
+        Is told the number of nodes.
+
+    Raises
+    ------
+    CorruptionError
+        A root, commit, node or other record cannot be read, or the locations of blobs are not all known.
+    """
+
+    def __init__(self, stores: Stores, without: Collection[bytes], reporter: Reporter) -> None:
+        self._stores = stores
+        self._without = without
+        self._reporter = reporter
+        self._nodes_of = NodeStore(stores.db, cache_bytes=0)
+        with stores.db.read() as transaction:
+            self.nodes = Marks(_keys(transaction, NODES))
+            self.commits = Marks(_keys(transaction, COMMITS))
+            self.schemas = Marks(_keys(transaction, SCHEMAS))
+            self.attributes = Marks(_keys(transaction, ATTRIBUTES))
+        reporter.total = len(self.nodes)
+        recorded = scan_recorded(stores.blobs)
+        require_sound(recorded)
+        self.blobs = Marks(_join([piece.digests() for piece in merged_pieces(recorded.indexes)]))
+        self._seen_commits: set[Digest] = set()
+        self._roots_of: bytes | None = None
+        self.renew()
+
+    def renew(self) -> None:
+        """Mark what the present roots reach, if they changed since the last time."""
+        while True:
+            with self._stores.db.read() as transaction:
+                state = _state_of_roots(transaction)
+                named = _named(transaction)
+            if state == self._roots_of:
+                return
+            self._mark(live_roots(self._stores, without=self._without), named)
+            self._roots_of = state
+
+    def check(self, transaction: ReadTransaction) -> bool:
+        """Whether the roots in a transaction are those that were marked."""
+        return _state_of_roots(transaction) == self._roots_of
+
+    def dead_blobs(self, digests: Digests) -> Mask:
+        """Mask of the blobs that nothing reaches."""
+        return self.blobs.is_unmarked(digests)
+
+    # ------------------------------------------------------------------ marking
+
+    def _mark(self, roots: LiveRoots, named: set[bytes]) -> None:
+        heads = [*roots.commits, *(Digest(digest) for digest in named if digest in self.commits)]
+        self._mark_commits(heads)
+        if roots.staged is not None:
+            self._mark_staged(roots.staged)
+        for digest in named:
+            self._mark_any(digest)
+
+    def _mark_commits(self, heads: Iterable[Digest]) -> None:
+        fresh = [digest for digest in heads if digest not in self._seen_commits]
+        trees: list[Digest] = []
+        for digest, commit in ancestors(self._stores.db, fresh):
+            if digest in self._seen_commits:
+                continue
+            self._seen_commits.add(digest)
+            self.commits.mark(digest_array([digest]))
+            self._mark_record("attributes", self.attributes, commit.attributes)
+            trees += self._mark_entries(commit.columns)
+            if len(trees) >= _NODES_AT_ONCE:
+                self._mark_trees(self._nodes_of, trees)
+                trees = []
+        self._mark_trees(self._nodes_of, trees)
+
+    def _mark_entries(self, entries: Iterable[ColumnEntry]) -> list[Digest]:
+        """Mark the records of columns; return the roots of their trees."""
+        trees = []
+        for entry in entries:
+            self._mark_record("schema", self.schemas, entry.schema)
+            self._mark_record("attributes", self.attributes, entry.attributes)
+            if entry.root is not None:
+                trees.append(entry.root)
+        return trees
+
+    def _mark_record(self, kind: Literal["schema", "attributes"], marks: Marks, digest: Digest | None) -> None:
+        if digest is None:
+            return
+        fresh, found = marks.mark(digest_array([digest]))
+        if len(fresh) or not found[0]:
+            with self._stores.db.read() as transaction:
+                read_record(transaction, kind, digest)
+
+    def _mark_staged(self, staged: StagedColumns) -> None:
+        self._mark_record("attributes", self.attributes, staged.attributes)
+        columns = list(staged.columns.values())
+        # The rows apply to the stored trees, so those stay; what the next commit will have is in the merged ones.
+        self._mark_trees(self._nodes_of, self._mark_entries(column.record for column in columns))
+        self._mark_trees(staged.nodes, self._mark_entries(column.entry() for column in columns))
+
+    def _mark_any(self, digest: bytes) -> None:
+        """Mark a digest of any kind."""
+        if digest in self.nodes:
+            self._mark_trees(self._nodes_of, [Digest(digest)])
+        array = digest_array([digest])
+        for marks in (self.schemas, self.attributes, self.blobs):
+            marks.mark(array)
+
+    def _mark_trees(self, store: NodeStore, roots: Iterable[Digest]) -> None:
+        """Mark trees and the blobs that they name."""
+        waiting: list[Digests] = []
+        pending: set[bytes] = set()  # nodes that are not stored yet
+        first = list(roots)
+        if first:
+            waiting.append(digest_array(first))
+        while waiting:
+            digests = waiting.pop()
+            if len(digests) > _NODES_AT_ONCE:
+                waiting.append(digests[:-_NODES_AT_ONCE])
+                digests = digests[-_NODES_AT_ONCE:]
+            fresh, stored = self.nodes.mark(digests)
+            names = list(digest_list(fresh))
+            if not stored.all():
+                others = set(digest_list(digests[~stored])) - pending
+                pending |= others
+                names += others
+            if names:
+                waiting += self._mark_nodes(store, names)
+
+    def _mark_nodes(self, store: NodeStore, names: list[Digest]) -> list[Digests]:
+        """Read nodes, and mark the blobs of leaves; return the children of inner nodes."""
+        nodes = store.load_many(names)
+        self._reporter.advance(len(nodes))
+        blobs = [node.blobs() for node in nodes if not node.level]
+        self.blobs.mark(_join(blobs))
+        children = [np.frombuffer(node.refs, np.uint8).reshape(-1, DIGEST_BYTES) for node in nodes if node.level]
+        return [_join(children)] if children else []
+
+
+def _join(parts: list[Digests]) -> Digests:
+    return np.concatenate(parts) if parts else np.empty((0, DIGEST_BYTES), np.uint8)
+
+
+def _keys(transaction: ReadTransaction, table: Table) -> Digests:
+    keys = b"".join(transaction.keys(table))
+    if len(keys) != DIGEST_BYTES * transaction.count(table):
+        raise CorruptionError(f"table '{table.name}' has a key that is no digest: run `hangar fsck`")
+    return np.frombuffer(keys, np.uint8).reshape(-1, DIGEST_BYTES)
+
+
+# ------------------------------------------------------------------ roots
+
+
+def _state_of_roots(transaction: ReadTransaction) -> bytes:
+    """Checksum of all rows that roots are read from. It also makes sure that none is lost."""
+    hasher = xxh3_64()
+    for table in _ROOT_TABLES:
+        for key, row in transaction.scan(table):
+            hasher.update(len(key).to_bytes(4, "little") + len(row).to_bytes(4, "little"))
+            hasher.update(key)
+            hasher.update(row)
+        hasher.update(table.name.encode())
+    for digest in sorted(_named(transaction)):
+        hasher.update(digest)
+    return hasher.digest()
+
+
+def _named(transaction: ReadTransaction) -> set[bytes]:
+    """Everything in the rows of some tables that has the length of a digest."""
+    found: set[bytes] = set()
+    for table in _NAMING_TABLES:
+        for _, row in transaction.scan(table):
+            try:
+                _gather(msgspec.msgpack.decode(row), found)
+            except (msgspec.DecodeError, ValueError, RecursionError):
+                continue  # a number or a text; a record that names others is encoded
+    return found
+
+
+def _gather(value: Any, found: set[bytes]) -> None:
+    if isinstance(value, bytes):
+        if len(value) == DIGEST_BYTES:
+            found.add(value)
+    elif isinstance(value, dict):
+        for item in value.items():
+            _gather(item, found)
+    elif isinstance(value, (list, tuple)):
+        for item in value:
+            _gather(item, found)
