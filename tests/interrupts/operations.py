@@ -186,6 +186,45 @@ def purge(opened: Opened) -> None:
     opened.repo.purge("packed", 1, reason="", this_version=True)
 
 
+def prepare_merge(directory: Path) -> None:
+    """Two branches that have gone apart: a sample of each backend was changed on one, and one sample on both."""
+    with Repository(directory) as repo:
+        writer = repo.checkout(write=True)
+        writer.commit("fork")
+        writer.close()
+        repo.create_branch("dev")
+        for branch, number in (("dev", 60), ("master", 61)):
+            writer = repo.checkout(write=True, branch=branch)
+            writer["raw" if branch == "dev" else "packed"][0] = value(number)
+            writer["text"][branch] = branch
+            writer["raw"][1] = value(number)
+            writer.commit(f"on {branch}")
+            writer.close()
+
+
+def prepare_conflicts(directory: Path) -> None:
+    """The same with a merge in progress."""
+    prepare_merge(directory)
+    with Repository(directory) as repo:
+        repo.merge("Both", "master", "dev", keep_conflicts=True)
+
+
+def merge(opened: Opened) -> None:
+    opened.open().merge("Both", "dev", strategy="theirs")
+
+
+def merge_and_keep(opened: Opened) -> None:
+    opened.open().merge("Both", "dev", keep_conflicts=True)
+
+
+def resolve(opened: Opened) -> None:
+    opened.open().resolve(None, value(62))
+
+
+def abort_merge(opened: Opened) -> None:
+    opened.open().merge_abort()
+
+
 OPERATIONS = [
     Operation("write one", begin, write_one, look, go_on, 300),
     Operation("write a batch", begin, write_batch, look, go_on, 300),
@@ -201,4 +240,8 @@ OPERATIONS = [
     Operation("convert", begin_without_writer, convert, look, go_on, 300),
     Operation("purge", begin_without_writer, purge, look, go_on, 300),
     Operation("open and close", begin_without_writer, open_and_close, look, go_on, 300),
+    Operation("merge", begin, merge, look, go_on, 300, prepare_merge),
+    Operation("merge and keep conflicts", begin, merge_and_keep, look, go_on, 300, prepare_merge),
+    Operation("resolve", begin, resolve, look, go_on, 300, prepare_conflicts),
+    Operation("give up a merge", begin, abort_merge, look, go_on, 200, prepare_conflicts),
 ]

@@ -115,6 +115,8 @@ class Operation:
     go_on: Callable[[Any, str], None]
     least: int
     """Places that there are at least: a sweep of a few would show nothing."""
+    prepare: Callable[[Path], None] | None = None
+    """What the repository needs in addition for this operation."""
 
 
 def places(operation: Operation, directory: Path) -> list[Place]:

@@ -53,12 +53,10 @@ class Sweep:
 
     def __init__(self, directory: Path) -> None:
         self.directory = directory
-        self.template = directory / "template"
-        self.template.mkdir()
-        prepare(self.template)
+        self.templates: dict[str, Path] = {}
         for operation in OPERATIONS:
             # Modules that are imported on the way are no part of an operation.
-            context = operation.begin(self.fresh())
+            context = operation.begin(self.fresh(operation))
             operation.act(context)
             operation.go_on(context, "warm")
             operation.look(context)
@@ -67,13 +65,13 @@ class Sweep:
         # So that forked children copy less.
         gc.collect()
         gc.freeze()
-        self.before = found(self.fresh())
+        self.before = {operation.name: found(self.fresh(operation)) for operation in OPERATIONS}
         self.after: dict[str, State] = {}
         self.places: dict[str, list[Place]] = {}
         self.sample: dict[str, list[Place]] = {}
         seen: set[tuple[str, int]] = set()
         for operation in OPERATIONS:
-            run = self.fresh()
+            run = self.fresh(operation)
             reached = self.places[operation.name] = sweep.places(operation, run)
             self.after[operation.name] = found(run)
             fresh = {(place.file, place.line): place for place in reversed(reached)}
@@ -83,11 +81,18 @@ class Sweep:
             self.sample[operation.name] = [*core, *others[::OTHERS]]
             seen.update(fresh)
 
-    def fresh(self) -> Path:
-        """A copy of the prepared repository."""
+    def fresh(self, operation: Operation) -> Path:
+        """A copy of the repository that is prepared for an operation."""
+        name = "" if operation.prepare is None else operation.prepare.__name__
+        if name not in self.templates:
+            self.templates[name] = self.directory / f"template {name}"
+            self.templates[name].mkdir()
+            prepare(self.templates[name])
+            if operation.prepare is not None:
+                operation.prepare(self.templates[name])
         run = self.directory / "run"
         shutil.rmtree(run, ignore_errors=True)
-        shutil.copytree(self.template, run)
+        shutil.copytree(self.templates[name], run)
         return run
 
     def problems(self, operation: Operation, places: list[Place]) -> list[str]:
@@ -95,10 +100,10 @@ class Sweep:
         return [f"{place}: {problem}" for place in places for problem in self._problems(operation, place)]
 
     def _problems(self, operation: Operation, place: Place) -> Iterator[str]:
-        run = self.fresh()
+        run = self.fresh(operation)
         outcome = sweep.interrupt(operation, run, place)
         yield from outcome.problems
-        states = (self.before, self.after[operation.name])
+        states = (self.before[operation.name], self.after[operation.name])
         if not outcome.interrupted and not outcome.swallowed:
             yield "nothing was interrupted"
         if outcome.seen not in states:

@@ -3,7 +3,18 @@
 from __future__ import annotations
 
 from tests.crash.harness import Scenario
-from tests.crash.scenarios import blobs, containers, conversions, database, files, locks, purges, repairs, repositories
+from tests.crash.scenarios import (
+    blobs,
+    containers,
+    conversions,
+    database,
+    files,
+    locks,
+    merges,
+    purges,
+    repairs,
+    repositories,
+)
 
 SCENARIOS: tuple[Scenario, ...] = (
     *files.SCENARIOS,
@@ -15,4 +26,5 @@ SCENARIOS: tuple[Scenario, ...] = (
     *containers.SCENARIOS,
     *purges.SCENARIOS,
     *repairs.SCENARIOS,
+    *merges.SCENARIOS,
 )
