@@ -35,6 +35,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
         "README.rst",
         "docs/tutorial.rst",
         "docs/howto/evolve-a-column.rst",
+        "docs/howto/branches-and-merging.rst",
         "docs/howto/command-line.rst",
         "docs/howto/compare-commits.rst",
     ],
@@ -68,7 +69,15 @@ def test_commands_say_what_the_page_says(desk: Path) -> None:
 
 @pytest.mark.usefixtures("desk")
 @pytest.mark.parametrize(
-    "page", ["tutorial", "howto/flat-columns", "howto/nested-columns", "howto/evolve-a-column", "howto/compare-commits"]
+    "page",
+    [
+        "tutorial",
+        "howto/flat-columns",
+        "howto/nested-columns",
+        "howto/evolve-a-column",
+        "howto/branches-and-merging",
+        "howto/compare-commits",
+    ],
 )
 def test_pages_say_what_happens(page: str) -> None:
     failed, tried = doctest.testfile(
