@@ -310,3 +310,22 @@ def test_a_column_that_only_a_newer_hangar_knows(record: list[Any], tmp_path: Pa
     writer.commit("removed")
     assert repo.fsck(data=True).sound
     repo.close()
+
+
+def test_diffs_go_past_it(tmp_path: Path) -> None:
+    """``diff`` lists what changed in such a column, says once what is missing, and compares the others."""
+    fill(tmp_path / "r", dtype=ml_dtypes.bfloat16, shape=(30,)).close()
+    with Repository(tmp_path / "r") as repo:
+        writer = repo.checkout(write=True)
+        writer["odd"][5] = np.zeros(30, ml_dtypes.bfloat16)
+        writer["plain"]["k"] = writer["plain"]["k"] + 1
+        writer.close()
+    done = command_without("ml_dtypes", tmp_path / "r", "diff")
+    assert (done.returncode, done.stderr) == (0, "")
+    lines = done.stdout.splitlines()
+    assert lines[0].startswith("changed: odd  1 changed")
+    assert "ml_dtypes" in lines[1]
+    assert lines[-4:-1] == ["~ odd/5", "", "changed: plain  1 changed"]
+    done = command_without("ml_dtypes", tmp_path / "r", "diff", "--html", "page.html")
+    assert done.returncode == 0
+    assert "ml_dtypes" in (tmp_path / "r" / "page.html").read_text("utf-8")

@@ -95,6 +95,7 @@ def test_what_is_compared(staged: Shell) -> None:
     """As in git: the staging area with its commit, a commit with the staging area, or two commits."""
     assert staged.ok("diff") == WHOLE
     assert staged.ok("diff", "master") == staged.ok("diff", "HEAD") == WHOLE
+    assert staged.ok("diff", "--staged") == staged.ok("diff", "--cached", "HEAD") == WHOLE
     assert staged.ok("diff", "master", "HEAD") == staged.ok("diff", "master..") == ""
     staged.ok("commit", "-m", "Two")
     assert staged.ok("diff") == ""
@@ -145,6 +146,9 @@ def test_columns_and_samples(history: Shell) -> None:
     history.fails(3, "diff", rev, "lable", text="no branch, tag or commit 'lable'")
     assert "no column 'lable' either" in history.fails(3, "diff", "lable")
     history.fails(3, "diff", rev, "--", "lable", text="no column 'lable'")
+    history.fails(3, "diff", rev, "HEAD", "HEAD", text="no column 'HEAD'")
+    assert "column" not in history.fails(3, "diff", "HEAD~9", text="goes beyond the history")
+    history.fails(3, "diff", "a..b..c")
     history.fails(3, "diff", "nope..master", text="nope")
     history.ok("branch", "create", "label")
     history.fails(2, "diff", "label", text="is a revision and a column")

@@ -80,6 +80,9 @@ def _tolerance(ctx: click.Context, parameter: click.Parameter, value: float | No
     metavar="FILE",
     help="Write a page with pictures to FILE.",
 )
+@click.option(
+    "--staged", "--cached", is_flag=True, hidden=True, expose_value=False, help="Changes nothing; for git's users."
+)
 @click.option("--exit-code", is_flag=True, help="Exit with 1 if there are differences, else with 0.")
 @json_option
 @pass_state
@@ -165,7 +168,8 @@ def _lines(patch: Patch) -> Iterator[str]:
 def _headlines(patch: Patch, column: ChangedColumn) -> Iterator[str]:
     yield headline(column.status)
     before, after = (None if entry is None else patch.schema_text(entry.schema) for entry in column.pair)
-    if before != after:
+    if before != after or patch.comparison.schema(column.pair.entry.schema).needs:
+        before = None if before == after else before
         yield f"  holds {' -> '.join(filter(None, (before, after)))}"
     yield from _attribute_lines(patch.attributes.get(column.status.name, {}))
 

@@ -7,6 +7,7 @@ both with B; a side that is left out is the last commit of the current branch.
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
@@ -23,6 +24,8 @@ __all__ = ["PATH", "Chosen", "choose", "sides"]
 
 PATH: Final = "--column"
 """Option that the words after ``--`` become."""
+_COLUMN: Final = re.compile(r"[\w.-]+")
+"""What may be the name of a column, and not only a revision such as ``HEAD~1``."""
 
 
 def sides(state: State, words: Sequence[str]) -> tuple[View, View, list[str]]:
@@ -45,7 +48,10 @@ def sides(state: State, words: Sequence[str]) -> tuple[View, View, list[str]]:
         before = open_commit(state, revisions[0])
         after = open_commit(state, revisions[1]) if len(revisions) == 2 else open_view(state, None)
     if unknown is not None and not _names_column(paths[0], before, after):
-        raise RevisionNotFoundError(f"{unknown}; there is no column {paths[0].partition('/')[0]!r} either") from None
+        name = paths[0].partition("/")[0]
+        if not _COLUMN.fullmatch(name):
+            raise unknown
+        raise RevisionNotFoundError(f"{unknown}; there is no column {name!r} either")
     return before, after, paths
 
 
@@ -126,8 +132,9 @@ class Chosen:
     def __init__(self, paths: Sequence[str], before: View, after: View) -> None:
         for path in paths:
             if not _names_column(path, before, after):
+                labels = dict.fromkeys((before.label, after.label))
                 raise ColumnNotFoundError(
-                    f"there is no column {path.partition('/')[0]!r} in {before.label}, nor in {after.label}"
+                    f"there is no column {path.partition('/')[0]!r} in {', nor in '.join(labels)}"
                 )
         names = [_predicate(path.partition("/")[0]) for path in paths]
         self.column: Callable[[str], object] | None = (lambda name: any(one(name) for one in names)) if paths else None
