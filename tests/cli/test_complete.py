@@ -97,3 +97,12 @@ def test_help_completes_commands(labels: Shell) -> None:
     assert offered(labels, "help", "com") == ["commit", "completion"]
     assert offered(labels, "help", "column", "re") == ["remove", "rename"]
     assert offered(labels, "help", "nosuch", "") == offered(labels, "help", "commit", "") == []
+
+
+def test_words_of_diff_are_completed(labels: Shell) -> None:
+    """Revisions, columns, and samples of a column."""
+    assert offered(labels, "diff", "") == ["master", "boxes", "labels"]
+    assert offered(labels, "diff", "master", "lab") == ["labels"]
+    assert offered(labels, "diff", "labels/do") == ["labels/doe", "labels/dog"]
+    assert offered(labels, "diff", "boxes/cat/l") == ["boxes/cat/left"]
+    assert offered(labels, "diff", "nope/x") == []
