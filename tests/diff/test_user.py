@@ -191,6 +191,19 @@ def test_writers_start_from_the_staging_area(repo: Repository) -> None:
         writer.diff.status()
 
 
+def test_later_writes_do_not_affect_a_stream(repo: Repository) -> None:
+    writer = repo.checkout(write=True)
+    labels = writer.add_ndarray_column("labels", shape=(), dtype="int64")
+    labels.write(range(3_000), np.zeros(3_000, np.int64))
+    writer.commit("Zeros")
+    labels.write(range(3_000), np.ones(3_000, np.int64))
+    stream = writer.diff.staged_changes()
+    next(stream)
+    labels.write(range(3_000), np.full(3_000, 2))
+    writer.commit("Twos")
+    assert sum(int(one.after) for one in stream) == 2_999
+
+
 def test_before_the_first_commit(repo: Repository) -> None:
     assert repo.diff("master", "master").diff.rows() == []
     writer = repo.checkout(write=True)

@@ -88,15 +88,15 @@ class ValueChange:
         ``'added'``, ``'deleted'`` or ``'mutated'``.
     key
         The sample, in a nested column with its subsample.
-    before, after
-        The values; None if the sample does not exist on that side, :class:`Unavailable` if it cannot be read here.
     """
 
     column: str
     kind: ChangeKind
     key: DataKey
     before: Any
+    """The value before; None if the sample did not exist, :class:`Unavailable` if it cannot be read here."""
     after: Any
+    """The value after; None if the sample does not exist any more, :class:`Unavailable` if it cannot be read here."""
 
     def difference(self, tolerance: float = 0.0) -> ValueDifference | None:
         """Compare both values; None if the sample is on one side only, or a value is not available.

@@ -152,7 +152,7 @@ class WriterUserDiff(ReaderUserDiff):
         return DiffAndConflicts(comparison.result(), Conflicts.none())
 
     def staged_changes(self, *, columns: Sequence[str] | None = None) -> Iterator[ValueChange]:
-        """Stream the staged changes with their values, as :meth:`changes` does; a write in between ends the stream's use.
+        """Stream what is staged now with its values, as :meth:`changes` does; later writes do not affect the stream.
 
         Parameters
         ----------
