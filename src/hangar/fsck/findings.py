@@ -12,6 +12,8 @@ __all__ = ["DATABASE", "Findings"]
 
 T = TypeVar("T")
 DATABASE: Final = "db/data.mdb"
+_ADVICE: Final = ": run `hangar fsck`"
+"""What errors propose when they are met elsewhere."""
 
 
 class Findings:
@@ -23,7 +25,8 @@ class Findings:
 
     def add(self, kind: str, detail: object, digest: str = "", file: str = DATABASE, remedy: str = "") -> None:
         """Add a problem, unless it is known."""
-        self.problems[Problem(kind, digest, file, str(detail), remedy=remedy)] = None
+        text = str(detail).removesuffix(_ADVICE)
+        self.problems[Problem(kind, digest, file, text, remedy=remedy)] = None
 
     def attempt(self, kind: str, function: Callable[[], T], digest: str = "", file: str = DATABASE) -> T | None:
         """The result of a function, or None after adding the problem that it raised."""

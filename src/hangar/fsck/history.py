@@ -135,15 +135,15 @@ class HistoryCheck:
     def _leaves(self, store: NodeStore, root: Digest, schema: ColumnSchema, where: str) -> None:
         """Check that every blob of the tree has a location."""
         walked = self._walked.setdefault(schema.digest, set())
-        try:
-            for _, node in walk(store, root, walked):
-                self._reporter.advance()
-                if not node.level:
-                    self._present(node, schema, where)
-        except NOT_DAMAGE:
-            raise
-        except HangarError as error:
-            self._findings.add("node", f"{where}: {error}", root.hex())
+
+        def failed(digest: Digest, error: HangarError) -> None:
+            if not schema.known_form:  # else the verifier has reported it
+                self._findings.add("node", f"{where}: {error}", digest.hex())
+
+        for _, node in walk(store, root, walked, failed):
+            self._reporter.advance()
+            if not node.level:
+                self._present(node, schema, where)
 
     def _present(self, leaf: Node, schema: ColumnSchema, where: str) -> None:
         digests = leaf.blobs()

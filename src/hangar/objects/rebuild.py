@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterable, Iterator, Sequence
-from itertools import accumulate, chain, islice
+from itertools import accumulate, chain, combinations, islice
 from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hangar.db.tables import NODES
@@ -24,8 +24,10 @@ if TYPE_CHECKING:
 
 __all__ = ["rebuild_nodes"]
 
-_TRIALS: Final = 5_000
+_TRIALS: Final = 100_000
 """Ways to put children together that are tried for each node."""
+_OTHERS: Final = 60
+"""Other versions of children that are tried in place of those of another commit."""
 _STEPS: Final = 50_000
 """Steps of the search for these ways."""
 
@@ -134,12 +136,44 @@ def _build(
     db: Database, found: dict[Digest, bytes], gap: _Gap, level: int, near: list[_Child], named: set[Digest]
 ) -> bytes | None:
     own = [child for child in near if child.digest not in named]
-    for some in (own, near) if len(own) < len(near) else (near,):
-        for row in islice(_rows(some, gap), _TRIALS):
+    attempts = [_rows(own, gap)] if len(own) < len(near) else []
+    for rows in (*attempts, _variants(db, found, gap, level, near, own), _rows(near, gap)):
+        for row in islice(rows, _TRIALS):
             for data in _encodings(db, found, level + 1, row):
                 if record_digest("node", data) == gap.digest:
                     return data
     return None
+
+
+def _variants(
+    db: Database, found: dict[Digest, bytes], gap: _Gap, level: int, near: list[_Child], own: list[_Child]
+) -> Iterator[list[_Child]]:
+    """The children of the same node in other commits, with those that only the lost node named, and up to two others."""
+    by_last: dict[bytes, list[_Child]] = {}
+    for child in near:
+        by_last.setdefault(child.last, []).append(child)
+    for _, node in _stored(db, found):
+        if node.level != level + 1 or (gap.last is not None and node.keys[-1] != gap.last):
+            continue
+        # A child may be lost itself: the other node says enough of it.
+        row = [
+            _Child(last, last, count, child)
+            for last, count, child in zip(node.keys, node.counts, node.children(), strict=True)
+        ]
+        slots = {child.last: at for at, child in enumerate(row)}
+        for child in own:
+            if child.last in slots:
+                row[slots[child.last]] = child
+        others = [
+            (at, other) for at, child in enumerate(row) for other in by_last[child.last] if other.digest != child.digest
+        ]
+        for number in range(3):
+            for some in combinations(others[:_OTHERS], number):
+                tried = row.copy()
+                for at, other in some:
+                    tried[at] = other
+                if sum(child.entries for child in tried) == gap.entries:
+                    yield tried
 
 
 def _rows(children: Sequence[_Child], gap: _Gap) -> Iterator[list[_Child]]:

@@ -109,10 +109,13 @@ class TreeVerifier:
     ) -> Generator[Problem, None, _Subtree | None]:
         children = node.children()
         self._load_ahead(children)
+        known = self._known
         first: bytes | None = None
         above: bytes | None = None
         for i, child in enumerate(children):
-            found = yield from self._check(child, ends_level and i == len(children) - 1)
+            key = child, ends_level and i == len(children) - 1
+            # Nearly all children are known from other trees.
+            found = known[key] if key in known else (yield from self._check(*key))
             if found is not None:
                 message = _disagreement(node, i, found, above)
                 if message:
