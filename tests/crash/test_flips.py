@@ -14,7 +14,7 @@ import random
 import resource
 import shutil
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from multiprocessing.connection import Connection
 from pathlib import Path
 from typing import Any, NamedTuple
@@ -22,7 +22,7 @@ from typing import Any, NamedTuple
 import pytest
 
 from hangar import CorruptionError, Repository, UnsupportedVersionError
-from tests.crash import content
+from tests.crash import content, past
 from tests.crash.scenarios import repositories
 from tests.crash.world import install_toy
 from tests.processes import child
@@ -44,13 +44,24 @@ class Sound(NamedTuple):
     truth: dict[str, Any]
 
 
-def prepare(directory: Path) -> Sound:
+class Made(NamedTuple):
+    """What makes a repository, and what reads all of it."""
+
+    fill: Callable[[Path], None]
+    read_all: Callable[[Path], dict[str, Any]]
+
+
+CONTENT = Made(content.fill, content.read_all)
+PAST = Made(past.fill, past.read_all)
+
+
+def prepare(directory: Path, made: Made = CONTENT) -> Sound:
     def run() -> dict[str, Any]:
         repositories.lower_limits()
         directory.mkdir()
-        content.fill(directory)
+        made.fill(directory)
         assert Repository(directory).fsck(data=True).sound
-        return content.read_all(directory)
+        return made.read_all(directory)
 
     with child(lambda _: run()) as process:
         truth = process.result()
@@ -72,18 +83,18 @@ def put(directory: Path, files: dict[str, bytes], flip: Flip) -> None:
         stream.write(bytes([files[flip.file][flip.place] ^ 1 << flip.bit]))
 
 
-def look(directory: Path, what: str, sound: Sound) -> str:
+def look(directory: Path, what: str, sound: Sound, made: Made) -> str:
     """Read everything, or check it; what came of it, in a word."""
     install_toy()
     try:
         if what == "fsck":
             return "sound" if Repository(directory).fsck(data=True).sound else "found"
-        return "right" if content.read_all(directory) == sound.truth else "wrong"
+        return "right" if made.read_all(directory) == sound.truth else "wrong"
     except (CorruptionError, UnsupportedVersionError):
         return "error"
 
 
-def look_at_all(place: Path, sound: Sound, jobs: Sequence[tuple[Flip, str]]) -> list[str]:
+def look_at_all(place: Path, sound: Sound, jobs: Sequence[tuple[Flip, str]], made: Made = CONTENT) -> list[str]:
     """What came of each job; ``ended`` where it ended the process."""
     outcomes: list[str] = []
 
@@ -93,7 +104,7 @@ def look_at_all(place: Path, sound: Sound, jobs: Sequence[tuple[Flip, str]]) -> 
         repositories.lower_limits()
         for flip, what in jobs[len(outcomes) :]:
             put(place, sound.files, flip)
-            talk.send(look(place, what, sound))
+            talk.send(look(place, what, sound, made))
 
     while len(outcomes) < len(jobs):
         with child(work) as process:
@@ -132,10 +143,22 @@ PARTS, PART = 5, 200
     ],
 )
 def test_row_4_a_flipped_bit_is_found(place: Path, where: str, count: int, part: int) -> None:
-    sound = prepare(place / "sound")
+    require_found(place, where, count, part, CONTENT)
+
+
+@pytest.mark.parametrize(
+    ("count", "part"), [(20, 0), *(pytest.param(PART, part, marks=pytest.mark.nightly) for part in range(PARTS))]
+)
+def test_row_4_a_flipped_bit_in_records_of_history_is_found(place: Path, count: int, part: int) -> None:
+    """Tags, a stash, tombstones, and the conflicts of a merge in progress."""
+    require_found(place, "db/data.mdb", count, part, PAST)
+
+
+def require_found(place: Path, where: str, count: int, part: int, made: Made) -> None:
+    sound = prepare(place / "sound", made)
     flips = choose(sound, where, count, random.Random(f"{where} {part}"))
     jobs = [(flip, what) for flip in flips for what in ("fsck", "read")]
-    outcomes = look_at_all(place / "flipped", sound, jobs)
+    outcomes = look_at_all(place / "flipped", sound, jobs, made)
     print(where, Counter(zip(outcomes[::2], outcomes[1::2], strict=True)))
     assert [job for job, outcome in zip(jobs, outcomes, strict=True) if outcome == "wrong"] == []
     live = [

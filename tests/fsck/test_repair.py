@@ -18,6 +18,7 @@ import pytest
 from hangar import Repository, limits
 from hangar.db.tables import (
     COMMITS,
+    CONFLICTS,
     FILES,
     GRAPH,
     HEADERS,
@@ -29,11 +30,13 @@ from hangar.db.tables import (
     SCHEMAS,
     STAGING,
     TABLES,
+    TOMBSTONES,
     Table,
 )
 from hangar.digest import Digest
 from hangar.fsck import FsckReport
 from hangar.objects.walk import walk
+from tests.crash import past
 from tests.crash.world import comparable
 
 
@@ -396,3 +399,45 @@ def test_mutated_locations_rows_are_no_reason_to_lose_blobs(place: Path) -> None
     lost = [problem for problem in report.problems if problem.kind == "blob"]
     assert len(lost) == len(report.problems) <= 2
     assert all(problem.uses for problem in lost)
+
+
+@pytest.fixture(scope="module")
+def past_template(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    path = tmp_path_factory.mktemp("past") / "repo"
+    path.mkdir()
+    past.fill(path)
+    return path
+
+
+@pytest.mark.parametrize("table", [REFS, CONFLICTS, TOMBSTONES, STAGING], ids=lambda table: table.name)
+def test_a_flipped_bit_in_any_record_of_history_is_corrected(past_template: Path, tmp_path: Path, table: Table) -> None:
+    """Tags, a stash, tombstones and conflicts."""
+    shutil.copytree(past_template, tmp_path / "repo")
+    before = past.read_all(tmp_path / "repo")
+    assert change_rows(tmp_path / "repo", table, lambda _, row: flipped(row, len(row) // 2))
+    report = repaired(tmp_path / "repo")
+    assert report.sound, report.problems
+    assert past.read_all(tmp_path / "repo") == before
+
+
+def test_tags_and_stashes_come_back_from_the_reflog(past_template: Path, tmp_path: Path) -> None:
+    shutil.copytree(past_template, tmp_path / "repo")
+    before = past.read_all(tmp_path / "repo")
+    change_rows(tmp_path / "repo", REFS, lambda key, row: None if key.startswith((b"tags/", b"stash/")) else row)
+    report = repaired(tmp_path / "repo")
+    assert report.sound, report.problems
+    after = past.read_all(tmp_path / "repo")
+    assert [(tag.name, tag.digest) for tag in after["tags"]] == [(tag.name, tag.digest) for tag in before["tags"]]
+    assert [stash.digest for stash in after["stashes"]] == [stash.digest for stash in before["stashes"]]
+    assert after["conflicts"] == before["conflicts"]
+
+
+def test_a_damaged_conflict_that_cannot_be_corrected_is_named(past_template: Path, tmp_path: Path) -> None:
+    shutil.copytree(past_template, tmp_path / "repo")
+    change_rows(tmp_path / "repo", CONFLICTS, lambda key, row: ruined(row) if key[:1] == b"\x01" else row, most=1)
+    with Repository(tmp_path / "repo") as repo:
+        repo.fsck(repair=True)
+    with Repository(tmp_path / "repo") as repo:
+        assert {problem.kind for problem in repo.fsck().problems} <= {"conflict"}
+        repo.merge_abort()
+        assert repo.fsck(data=True).sound

@@ -12,12 +12,19 @@ import msgspec
 from hangar.backends.heuristic import choose_backend
 from hangar.backends.missing import backend_needs
 from hangar.backends.registry import get_backend
-from hangar.db import Database, WriteTransaction
+from hangar.db import Database, ReadTransaction, WriteTransaction
 from hangar.db.tables import META
 from hangar.errors import CorruptionError, InvalidInputError, InvalidTypeError
 from hangar.schema import ColumnSchema
 
-__all__ = ["Preference", "check_preference", "column_needs", "load_preference", "store_preference"]
+__all__ = [
+    "Preference",
+    "check_preference",
+    "check_stored_preferences",
+    "column_needs",
+    "load_preference",
+    "store_preference",
+]
 
 _KEY = b"backend/"
 _decoder = msgspec.msgpack.Decoder(tuple[str, dict[str, Any]])
@@ -71,6 +78,12 @@ def _decode(data: bytes) -> tuple[str, dict[str, Any]]:
         return _decoder.decode(data)
     except (msgspec.DecodeError, ValueError) as error:
         raise CorruptionError(f"the backend preference of a column cannot be read: {error}") from None
+
+
+def check_stored_preferences(transaction: ReadTransaction) -> None:
+    """Raise CorruptionError if the stored preference of a column cannot be read."""
+    for _, data in transaction.scan(META, prefix=_KEY):
+        _decode(data)
 
 
 def column_needs(db: Database, column_id: bytes, schema: ColumnSchema) -> str:

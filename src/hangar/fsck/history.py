@@ -161,8 +161,11 @@ class HistoryCheck:
         """Those of some blobs without a location that were not purged."""
         names = digest_list(absent)
         if names:
-            with self._stores.db.read() as transaction:
-                self.purged.update(find_tombstones(transaction, names))
+            try:
+                with self._stores.db.read() as transaction:
+                    self.purged.update(find_tombstones(transaction, names))
+            except CorruptionError:
+                return []  # the check of the tables tells of it, and this may be a consequence
         return [digest for digest in names if digest not in self.purged]
 
     def _long_enough(self, digests: Digests, inline_bytes: int, where: str) -> None:

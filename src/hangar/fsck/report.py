@@ -28,6 +28,10 @@ _RANKS: Final = (
     "node",
     "blob",
     "staging",
+    "conflict",
+    "tombstone",
+    "bisection",
+    "preference",
 )
 """Kinds of problems: a cause comes before its consequences."""
 
@@ -41,7 +45,7 @@ class Problem:
     kind
         What is damaged or missing: ``'page'``, ``'format'``, ``'config'``, ``'lock'``, ``'table'``, ``'file'``,
         ``'location'``, ``'ref'``, ``'reflog'``, ``'commit'``, ``'graph'``, ``'schema'``, ``'attributes'``, ``'node'``,
-        ``'blob'`` or ``'staging'``.
+        ``'blob'``, ``'staging'``, ``'conflict'``, ``'tombstone'``, ``'bisection'`` or ``'preference'``.
     digest
         The digest concerned (hex), or empty.
     file

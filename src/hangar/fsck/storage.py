@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from typing import Final
 
+from hangar.backends.preference import check_stored_preferences
 from hangar.blobs.catalog import RUN_DIRECTORY
+from hangar.blobs.tombstones import scan_tombstones
 from hangar.blobs.verify import Damage, missing_backends, surplus, verify_blobs, verify_files
 from hangar.blobs.verify_records import verify_locations
 from hangar.columns.tablefile import CacheFiles
+from hangar.db import ReadTransaction
 from hangar.db.tables import TABLES, Table
 from hangar.fsck.files import CONFIG, REPAIRABLE, config_problem
 from hangar.fsck.findings import DATABASE, Findings
@@ -16,9 +20,17 @@ from hangar.lock import lock_problem
 from hangar.progress import Progress, Reporter
 from hangar.refs import BRANCHES
 from hangar.rollback import find_rollback, kept_files
+from hangar.staging.conflicts import read_conflict_head, read_conflicts
 from hangar.stores import Stores
 
 __all__ = ["StorageCheck"]
+
+_RECORDS: Final[dict[str, Callable[[ReadTransaction], object]]] = {
+    "tombstone": lambda transaction: list(scan_tombstones(transaction)),
+    "conflict": lambda transaction: (read_conflict_head(transaction), list(read_conflicts(transaction))),
+    "preference": check_stored_preferences,
+}
+"""Records of which each is decoded, beside refs, reflog, staging area and catalog, which have checks of their own."""
 
 
 class StorageCheck:
@@ -40,9 +52,15 @@ class StorageCheck:
         for table in TABLES:
             if table.checked:
                 self._findings.attempt("table", lambda table=table: self._table(table, reporter))  # type: ignore[misc]
+        for kind, read in _RECORDS.items():
+            self._findings.attempt(kind, lambda read=read: self._records(read))  # type: ignore[misc]
         problem = config_problem(self._stores)
         if problem is not None:
             self._findings.add("config", problem, file=CONFIG, remedy=REPAIRABLE)
+
+    def _records(self, read: Callable[[ReadTransaction], object]) -> None:
+        with self._stores.db.read() as transaction:
+            read(transaction)
 
     def _table(self, table: Table, reporter: Reporter) -> None:
         with self._stores.db.read() as transaction:
