@@ -258,3 +258,42 @@ def test_what_is_replaced_is_kept(shell: Shell) -> None:
     kept = {one["kind"]: shell.path / ".hangar" / one["kept"] for one in repaired}
     assert (kept["format"] / "in the way").read_text() == "something"
     assert kept["config"].read_text() == "no configuration"
+
+
+def data_files(shell: Shell) -> list[Path]:
+    """The files that hold data, and the directories."""
+    own = shell.path / ".hangar"
+    files = sorted(path for name in ("blobs", "runs") for path in (own / name).iterdir())
+    return [own / "db" / "data.mdb", *files, own / "blobs", own / "runs", own / "db", own / "cache"]
+
+
+def to_file(path: Path) -> None:
+    shutil.rmtree(path)
+    path.write_text("not a directory")
+
+
+@pytest.mark.parametrize("damage", [*DAMAGES, to_file])
+def test_no_command_breaks_or_advises_deletion_where_a_data_file_is_damaged(
+    template: Shell, shell: Shell, damage: Callable[[Path], None]
+) -> None:
+    for number, path in enumerate(data_files(shell)):
+        if path.is_dir() != (damage is to_file) and not (path.is_dir() and damage is remove):
+            continue
+        if path.is_dir() and damage is remove:
+            shutil.rmtree(path)
+        else:
+            damage(path)
+        told = [(words, text) for words, code, text in run_all(shell, COMMANDS) if code and words[0] != "init"]
+        name = path.relative_to(shell.path).as_posix()
+        if name != ".hangar/cache":
+            assert told or damage in (cut, empty, garbage, flip, remove, to_file), name
+        for words, text in told:
+            known = ("hangar fsck", "restore", "damaged", "missing", "cannot", "truncated", "is not")
+            assert any(word in text for word in known), (name, words, text)
+        result = shell.run("fsck", "--repair", "--data")
+        assert result.exit_code in (0, 3, 6, 1), (name, result.output)
+        assert "internal error" not in result.output, (name, result.output)
+        assert "Traceback" not in result.output, (name, result.output)
+        shutil.rmtree(shell.path)
+        shutil.copytree(template.path, shell.path)
+        assert number < 100
