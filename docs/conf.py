@@ -2,7 +2,16 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.util import find_spec
+
+from sphinx.ext.autodoc.mock import MockFinder
+
 import hangar
+
+if find_spec("torch") is None:
+    # A stand-in, so that what needs torch is described without installing it.
+    sys.meta_path.insert(0, MockFinder(["torch"]))
 
 project = "Hangar"
 author = "the Hangar developers"

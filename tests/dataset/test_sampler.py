@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import json
 import pickle
+import sys
 from collections.abc import Callable
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
@@ -284,6 +286,22 @@ def test_ranks_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setenv("RANK", "-1")
     with pytest.raises(InvalidInputError, match="RANK is no number"):
         Sampler(10, 2)
+
+
+def test_ranks_of_torch_come_before_those_of_the_environment(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("RANK", "0")
+    monkeypatch.setenv("WORLD_SIZE", "8")
+    state = {"initialized": True}
+    fake = SimpleNamespace(
+        is_available=lambda: True,
+        is_initialized=lambda: state["initialized"],
+        get_rank=lambda: 1,
+        get_world_size=lambda: 4,
+    )
+    monkeypatch.setitem(sys.modules, "torch.distributed", fake)
+    assert drawn(Sampler(10, 2, shuffle=False, pad=False)) == [1, 5, 9]
+    state["initialized"] = False
+    assert Sampler(10, 2).world_size == 8
 
 
 @pytest.mark.parametrize(

@@ -114,17 +114,20 @@ def select_samples(store: NodeStore, root: bytes, positions: Sequence[int]) -> l
             raise InvalidInputError(f"position {position} is not among the {plural(total, 'sample')}")
     left = list(positions)
     nodes = [top] * len(left)
+    samples = {} if top.level else {id(top): distinct_samples(top.keys)}
     for level in reversed(range(top.level)):
         chosen = [bisect_right(node.sample_ends, at) for node, at in zip(nodes, left, strict=True)]
         children = load_level(store, [node.child(at) for node, at in zip(nodes, chosen, strict=True)], level)
-        below = {id(child): samples_below(child) for child in children}
+        reached = {id(child): child for child in children}
+        if not level:
+            samples = {key: distinct_samples(leaf.keys) for key, leaf in reached.items()}
+        below = {key: samples_below(child) if level else len(samples[key]) for key, child in reached.items()}
         # A child's own count includes a sample that it shares with its left sibling; the count in the parent does not.
         left = [
             at - node.sample_ends[index] + below[id(child)]
             for at, node, index, child in zip(left, nodes, chosen, children, strict=True)
         ]
         nodes = children
-    samples = {id(leaf): distinct_samples(leaf.keys) for leaf in nodes}
     found = [samples[id(leaf)][at : at + 1] for leaf, at in zip(nodes, left, strict=True)]
     if [] in found:
         raise CorruptionError(f"the tree of root {root.hex()} counts samples that are not there: run `hangar fsck`")

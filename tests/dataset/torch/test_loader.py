@@ -17,6 +17,7 @@ from hangar.checkout import ReaderCheckout
 from hangar.dataset import Loader, Sampler
 from hangar.dataset.torch import TorchDataset
 from hangar.errors import InvalidInputError, InvalidTypeError
+from tests.counting import calls_of
 from tests.dataset.content import COUNT, FLAT, same, value
 
 pytestmark = pytest.mark.filterwarnings("ignore:This DataLoader will create")
@@ -208,6 +209,15 @@ def test_a_batch_lies_in_memory_of_its_own(dataset: TorchDataset) -> None:
     batches[0].zero_()
     assert batches[1][0, 0, 0] == 130
     assert batches[0].untyped_storage().nbytes() == 30 * 20
+
+
+def test_a_batch_at_the_end_of_an_epoch_costs_what_one_at_its_beginning_costs(dataset: TorchDataset) -> None:
+    loader = Loader(dataset, Sampler(dataset, 2, seed=1), prefetch=0)
+    list(loader)
+    batches = iter(loader)
+    next(batches)
+    costs = [calls_of(lambda: next(batches)) for _ in range(28)]
+    assert all(cost == costs[0] for cost in costs)
 
 
 def test_collate_functions_of_users(dataset: TorchDataset) -> None:
