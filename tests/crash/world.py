@@ -103,6 +103,12 @@ class Actions(Protocol):
     def create_branch(self, name: str) -> None: ...
     def remove_branch(self, name: str) -> None: ...
     def switch(self, name: str) -> None: ...
+    def tag(self, name: str) -> None: ...
+    def remove_tag(self, name: str) -> None: ...
+    def move_back(self, hard: bool) -> None: ...
+    def revert(self, message: str) -> None: ...
+    def stash(self) -> None: ...
+    def stash_pop(self) -> None: ...
     def change_backend(self, column: str, tag: str) -> None: ...
     def convert(self, column: str, tag: str) -> None: ...
     def configure(self, email: str) -> None: ...
@@ -129,6 +135,8 @@ class Model:
         self.rest: dict[str, tuple[dict[str, str], dict[str, int]]] = {"": ({}, {})}
         self.backends: dict[str, str] = {}
         self.email = "ada@example.org"
+        self.tags: dict[str, str] = {}
+        self.stashes: list[tuple[str, Content, dict[str, str], dict[str, int]]] = []
 
     def state(self) -> dict[str, Any]:
         """Everything, as ``observe`` shows it."""
@@ -144,6 +152,8 @@ class Model:
                 name: self.backends.get(self._id(name), _DEFAULT_BACKENDS.get(base(name), "10")) for name in self.staged
             },
             "email": self.email,
+            "tags": dict(self.tags),
+            "stashes": [_plain_content(content, said) for _, content, _, said in self.stashes],
         }
 
     def _head(self) -> Content:
@@ -226,6 +236,41 @@ class Model:
     def switch(self, name: str) -> None:
         self.last_written = name
         self.reset()
+
+    def tag(self, name: str) -> None:
+        self.tags[name] = self.heads[self.last_written][0]
+
+    def remove_tag(self, name: str) -> None:
+        del self.tags[name]
+
+    def move_back(self, hard: bool) -> None:
+        self.heads[self.last_written] = self.heads[self.last_written][1:]
+        if hard:
+            self.reset()
+
+    def revert(self, message: str) -> None:
+        """The last commit, so that the content is that of its parent."""
+        parent = self.heads[self.last_written][1]
+        self.staged = copy.deepcopy(self.commits[parent])
+        ids, said = self.rest[parent]
+        self.ids, self.said = dict(ids), dict(said)
+        self.commit(message)
+
+    def stash(self) -> None:
+        base = self.heads[self.last_written][0]
+        self.stashes.insert(0, (base, copy.deepcopy(self.staged), dict(self.ids), dict(self.said)))
+        self.reset()
+
+    def stash_pop(self) -> None:
+        """Only for stashes that changed samples of columns that are there."""
+        base, content, _, _ = self.stashes.pop(0)
+        for name, samples in content.items():
+            before = self.commits[base][name]
+            for key in {*samples, *before}:
+                if key not in samples:
+                    self.staged[name].pop(key, None)
+                elif samples[key] != before.get(key):
+                    self.staged[name][key] = samples[key]
 
     def change_backend(self, column: str, tag: str) -> None:
         self.backends[self._id(column)] = tag
@@ -319,9 +364,30 @@ class Live:
         self.repo.create_branch(name)
 
     def remove_branch(self, name: str) -> None:
+        self._without_writer(lambda: self.repo.remove_branch(name, force_delete=True))
+
+    def _without_writer(self, action: Callable[[], object]) -> None:
         self.writer.close()
-        self.repo.remove_branch(name, force_delete=True)
+        action()
         self.writer = self.repo.checkout(write=True)
+
+    def tag(self, name: str) -> None:
+        self.repo.tag(name, message=name)
+
+    def remove_tag(self, name: str) -> None:
+        self.repo.remove_tag(name)
+
+    def move_back(self, hard: bool) -> None:
+        self._without_writer(lambda: self.repo.reset(f"{self.repo.head().last_written}~1", hard=hard))
+
+    def revert(self, message: str) -> None:
+        self._without_writer(lambda: self.repo.revert(self.repo.head().last_written, message))
+
+    def stash(self) -> None:
+        self._without_writer(self.repo.stash)
+
+    def stash_pop(self) -> None:
+        self._without_writer(self.repo.stash_pop)
 
     def switch(self, name: str) -> None:
         self.writer.close()
@@ -331,9 +397,7 @@ class Live:
         self.writer[column].change_backend(tag)
 
     def convert(self, column: str, tag: str) -> None:
-        self.writer.close()
-        self.repo.convert_backend(column, tag)
-        self.writer = self.repo.checkout(write=True)
+        self._without_writer(lambda: self.repo.convert_backend(column, tag))
 
     def configure(self, email: str) -> None:
         Config(Path(self.repo.path) / ".hangar").file("repository").set("user.email", email)
@@ -378,6 +442,8 @@ def observe(live: Live) -> dict[str, Any]:
         "staged": _read(writer),
         "backends": {name: writer[name].backend for name in writer},
         "email": Config(Path(repo.path) / ".hangar").person().email,
+        "tags": {name: repo.commit_info(f"tags/{name}").message for name in repo.list_tags()},
+        "stashes": [_read(repo.checkout(commit=one.digest)) for one in repo.stash_list()],
     }
 
 

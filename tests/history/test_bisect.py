@@ -29,7 +29,7 @@ def line(history: History, count: int) -> list[Digest]:
     return [history.commit(str(i), *([str(i - 1)] if i else [])) for i in range(count)]
 
 
-@pytest.mark.parametrize("first_bad", [1, 2, 50, 63, 64, 98, 99])
+@pytest.mark.parametrize("first_bad", [1, 50, 64, 99])
 def test_a_line_takes_the_logarithm_of_its_length(history: History, first_bad: int) -> None:
     commits = line(history, 100)
     asked: list[Digest] = []
@@ -57,7 +57,7 @@ def test_skipped_commits(history: History) -> None:
 _EDGES = st.lists(st.tuples(st.integers(1, 4), st.integers(1, 4)), min_size=2, max_size=25)
 
 
-@settings(max_examples=40, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=20, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 @given(edges=_EDGES, data=st.data())
 def test_any_history(
     edges: list[tuple[int, int]], data: st.DataObject, tmp_path_factory: pytest.TempPathFactory

@@ -73,7 +73,13 @@ def content(writer: WriterCheckout) -> State:
     columns = {name: {str(key): shown(column, key) for key in column} for name, column in writer.columns.items()}
     log = writer.log(return_contents=True)
     assert log is not None
-    return {"columns": columns, "log": [log["specs"][commit]["commit_message"] for commit in log["order"]]}
+    refs = writer.session.stores.refs
+    return {
+        "columns": columns,
+        "log": [log["specs"][commit]["commit_message"] for commit in log["order"]],
+        "tags": refs.names("tags/"),
+        "stashes": refs.names("stash/"),
+    }
 
 
 def found(directory: Path) -> State:
@@ -175,6 +181,18 @@ def convert(opened: Opened) -> None:
     opened.repo.convert_backend("packed", "10")
 
 
+def tag(opened: Opened) -> None:
+    opened.repo.tag("v1", "master~1", message="The first one")
+
+
+def reset_branch(opened: Opened) -> None:
+    opened.repo.reset("master~1", hard=True)
+
+
+def stash(opened: Opened) -> None:
+    opened.repo.stash("later")
+
+
 def open_and_close(opened: Opened) -> None:
     opened.repo = Repository(opened.directory)
     opened.writer = opened.repo.checkout(write=True)
@@ -225,6 +243,24 @@ def abort_merge(opened: Opened) -> None:
     opened.open().merge_abort()
 
 
+def prepare_stash(directory: Path) -> None:
+    """What was staged is put aside, and a commit was made since."""
+    with Repository(directory) as repo:
+        repo.stash("later")
+        writer = repo.checkout(write=True)
+        writer["raw"][0] = value(90)
+        writer.commit("since")
+        writer.close()
+
+
+def pop(opened: Opened) -> None:
+    opened.repo.stash_pop()
+
+
+def revert(opened: Opened) -> None:
+    opened.repo.revert("master")
+
+
 OPERATIONS = [
     Operation("write one", begin, write_one, look, go_on, 300),
     Operation("write a batch", begin, write_batch, look, go_on, 300),
@@ -239,6 +275,11 @@ OPERATIONS = [
     Operation("import", begin, import_folder, look, go_on, 300),
     Operation("convert", begin_without_writer, convert, look, go_on, 300),
     Operation("purge", begin_without_writer, purge, look, go_on, 300),
+    Operation("tag", begin_without_writer, tag, look, go_on, 100),
+    Operation("reset a branch", begin_without_writer, reset_branch, look, go_on, 300),
+    Operation("stash", begin_without_writer, stash, look, go_on, 300),
+    Operation("stash pop", begin_without_writer, pop, look, go_on, 300, prepare_stash),
+    Operation("revert", begin_without_writer, revert, look, go_on, 300, prepare_stash),
     Operation("open and close", begin_without_writer, open_and_close, look, go_on, 300),
     Operation("merge", begin, merge, look, go_on, 300, prepare_merge),
     Operation("merge and keep conflicts", begin, merge_and_keep, look, go_on, 300, prepare_merge),

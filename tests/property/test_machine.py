@@ -9,7 +9,8 @@ from __future__ import annotations
 import copy
 import shutil
 import tempfile
-from functools import cache
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any
 
 import numpy as np
@@ -19,109 +20,24 @@ from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, pr
 
 from hangar import HangarError, NothingToDoError, Repository
 from hangar.checkout import WriterCheckout
-
-Samples = dict[Any, Any]
-Content = dict[str, Samples]
-"""Of a nested column the keys are pairs of sample and subsample."""
-
-COLUMNS: dict[str, dict[str, Any]] = {
-    "label": {"shape": (), "dtype": np.int16},
-    "image": {"shape": (3, 15), "dtype": np.uint8},
-    "ragged": {"shape": (4, 30), "dtype": np.float32, "variable_shape": True},
-    "away": {"shape": (2,), "dtype": np.float64, "inline": False},
-    "text": {},
-    "raw": {},
-    "boxes": {"shape": (3, 15), "dtype": np.uint8, "contains_subsamples": True},
-    "notes": {"contains_subsamples": True},
-}
-RENAMED = ".b"
-FLAT = [name for name, how in COLUMNS.items() if "contains_subsamples" not in how]
-NESTED = {name + suffix for name in COLUMNS.keys() - set(FLAT) for suffix in ("", RENAMED)}
-BASE_NAMES = st.sampled_from(sorted(COLUMNS))
-NAMES = st.sampled_from(sorted([*FLAT, *(name + RENAMED for name in FLAT)]))
-NESTED_NAMES = st.sampled_from(sorted(NESTED))
-ALL_NAMES = NAMES | NESTED_NAMES
-Rest = dict[str, dict[str, Any]]
-"""What there is of columns besides samples, by name: identity, attributes (of the whole under ''), and how often each was widened."""
-KEYS = st.one_of(
-    st.integers(0, 40), st.integers(0, 40).map(lambda i: f"k{i}"), st.sampled_from(["ü/" * 100, 2**64 - 1])
+from tests.property.model import (
+    ALL_NAMES,
+    BASE_NAMES,
+    COLUMNS,
+    KEYS,
+    NAMES,
+    NESTED,
+    NESTED_NAMES,
+    NUMBERS,
+    PAIRS,
+    RENAMED,
+    Content,
+    Rest,
+    Samples,
+    expect,
+    make,
+    order,
 )
-PAIRS = st.tuples(st.integers(0, 3) | st.sampled_from(["a", "a/b", 2**64 - 1]), KEYS)
-NUMBERS = st.integers(0, 30)
-
-
-def make(name: str, number: int) -> Any:
-    """One of some thirty values of a column, equal for equal numbers."""
-    name = name.removesuffix(RENAMED)
-    if name == "label":
-        return np.array(number, np.int16)
-    if name in ("image", "boxes"):
-        return np.random.default_rng(number).integers(0, 256, (3, 15), np.uint8)
-    if name == "ragged":
-        return np.full((number % 5, number), number, np.float32)
-    if name == "away":
-        return np.array([number, np.nan])
-    return "ä" * (number * 5) if name in ("text", "notes") else b"\xff" * (number * 5)
-
-
-def plain(value: Any) -> Any:
-    return (value.dtype.str, value.shape, value.tobytes()) if isinstance(value, np.ndarray) else value
-
-
-@cache
-def wanted_value(name: str, number: int) -> Any:
-    return plain(make(name, number))
-
-
-def order(key: int | str) -> tuple[int, int, str]:
-    return (0, key, "") if isinstance(key, int) else (1, 0, key)
-
-
-def expect(checkout: Any, content: Content, rest: Rest) -> None:
-    """``checkout`` holds ``content``, seen through every way to read it, and says what ``rest`` does."""
-    assert list(checkout) == sorted(content)
-    assert dict(checkout.attributes) == rest["about"].get("", {})
-    for name, column in checkout.items():
-        assert dict(column.attributes) == rest["about"].get(name, {})
-        if name.removesuffix(RENAMED) == "ragged":
-            assert column.shape == (4 + rest["widened"].get(name, 0), 30)
-    for name, samples in content.items():
-        column = checkout[name]
-        if name in NESTED:
-            expect_nested(column, name, samples)
-            continue
-        keys = sorted(samples, key=order)
-        wanted = [wanted_value(name, samples[key]) for key in keys]
-        assert list(column) == keys
-        assert len(column) == len(keys)
-        assert [plain(value) for value in column.values()] == wanted
-        assert [plain(value) for value in column[keys[::-1]]] == wanted[::-1]
-        assert [plain(column[key]) for key in keys[:3]] == wanted[:3]
-        if keys:
-            assert column.at(-1) == keys[-1]
-        if keys and name.removesuffix(RENAMED) in ("label", "image", "away"):
-            stacked = np.stack([make(name, samples[key]) for key in keys])
-            assert column.read(slice(1, None)).tobytes() == stacked[1:].tobytes()
-            assert column.read(keys[::-1]).tobytes() == stacked[::-1].tobytes()
-
-
-def expect_nested(column: Any, name: str, pairs: Samples) -> None:
-    ordered = sorted(pairs, key=lambda pair: (order(pair[0]), order(pair[1])))
-    samples: dict[Any, dict[Any, Any]] = {}
-    for sample, sub in ordered:
-        samples.setdefault(sample, {})[sub] = wanted_value(name, pairs[sample, sub])
-    assert list(column) == list(samples)
-    assert (len(column), column.num_subsamples) == (len(samples), len(pairs))
-    for sample, view in column.items():
-        assert {sub: plain(value) for sub, value in view.data.items()} == samples[sample]
-    for sample in list(samples)[:3]:
-        assert list(column[sample]) == list(samples[sample])
-    wanted = [samples[sample][sub] for sample, sub in ordered[::-1]]
-    assert [plain(value) for value in column[ordered[::-1]]] == wanted
-    if ordered:
-        assert column.at(-1) == ordered[-1][0]
-        assert plain(column[ordered[0]]) == wanted[-1]
-        assert len(column[ordered[0][0]]) == len(samples[ordered[0][0]])
 
 
 class RepositoryMachine(RuleBasedStateMachine):
@@ -137,6 +53,9 @@ class RepositoryMachine(RuleBasedStateMachine):
         self.heads: dict[str, str] = {"master": ""}
         self.staged: Content = {}
         self.branch = "master"
+        self.tags: dict[str, str] = {}
+        self.stashes: list[tuple[str, Content, Rest]] = []
+        self.parents: dict[str, str] = {}
         self.writer: WriterCheckout
 
     @initialize()
@@ -330,7 +249,12 @@ class RepositoryMachine(RuleBasedStateMachine):
             return
         digest = self.writer.commit(f"commit {len(self.commits)}")
         self.commits[digest] = {name: dict(samples) for name, samples in self.staged.items()}
+        self.note(digest)
+
+    def note(self, digest: str) -> None:
+        """A new commit on the branch."""
         self.rests[digest] = copy.deepcopy(self.rest)
+        self.parents[digest] = self.heads[self.branch]
         self.heads[self.branch] = digest
 
     @rule()
@@ -385,6 +309,92 @@ class RepositoryMachine(RuleBasedStateMachine):
         self.branch = name
         self.back()
 
+    # ------------------------------------------------------------------ taking back
+
+    @contextmanager
+    def without_writer(self) -> Iterator[None]:
+        """For what takes the writer lock itself; the writer is opened again."""
+        self.writer.close()
+        try:
+            yield
+        finally:
+            self.writer = self.repo.checkout(write=True)
+
+    @precondition(lambda self: self.commits)
+    @rule(name=st.sampled_from(["a", "v1", "v2"]), data=st.data())
+    def tag(self, name: str, data: st.DataObject) -> None:
+        if name in self.tags and data.draw(st.booleans()):
+            assert self.repo.remove_tag(name) == self.tags.pop(name)
+            return
+        digest = data.draw(st.sampled_from(sorted(self.commits)))
+        if name in self.tags:
+            with pytest.raises(ValueError, match="exists"):
+                self.repo.tag(name, digest)
+            return
+        self.tags[name] = self.repo.tag(name, digest)
+        assert self.tags[name] == digest
+
+    @precondition(lambda self: self.heads[self.branch])
+    @rule(hard=st.booleans(), data=st.data())
+    def move_branch(self, hard: bool, data: st.DataObject) -> None:
+        digest = data.draw(st.sampled_from(sorted(self.commits)))
+        with self.without_writer():
+            if self.dirty and not hard:
+                with pytest.raises(RuntimeError, match="uncommitted"):
+                    self.repo.reset(digest)
+                return
+            assert self.repo.reset(digest, hard=hard) == digest
+        self.heads[self.branch] = digest
+        if hard:
+            self.back()
+
+    @precondition(lambda self: self.heads[self.branch])
+    @rule()
+    def revert_the_last_commit(self) -> None:
+        parent = self.parents[self.heads[self.branch]]
+        before = (self.staged, self.rest)
+        with self.without_writer():
+            if self.dirty or not parent:
+                with pytest.raises(RuntimeError):
+                    self.repo.revert(self.branch)
+                return
+            if before == (self.commits[parent], self.rests[parent]):
+                with pytest.raises(NothingToDoError):
+                    self.repo.revert(self.branch)
+                return
+            digest = self.repo.revert(self.branch)
+        self.staged = {name: dict(samples) for name, samples in self.commits[parent].items()}
+        self.rest = copy.deepcopy(self.rests[parent])
+        self.commits[digest] = {name: dict(samples) for name, samples in self.staged.items()}
+        self.note(digest)
+
+    @precondition(lambda self: self.heads[self.branch])
+    @rule()
+    def stash(self) -> None:
+        with self.without_writer():
+            if not self.dirty:
+                with pytest.raises(NothingToDoError):
+                    self.repo.stash()
+                return
+            self.repo.stash()
+        self.stashes.insert(0, (self.heads[self.branch], self.staged, self.rest))
+        self.back()
+
+    @precondition(lambda self: self.stashes and self.heads[self.branch])
+    @rule()
+    def stash_pop(self) -> None:
+        base, staged, rest = self.stashes[0]
+        if base != self.heads[self.branch] and not self.dirty:
+            return  # a merge, which has its own tests
+        with self.without_writer():
+            if self.dirty:
+                with pytest.raises(RuntimeError, match="uncommitted"):
+                    self.repo.stash_pop()
+                return
+            self.repo.stash_pop()
+        self.stashes.pop(0)
+        self.staged, self.rest = staged, rest
+
     @precondition(lambda self: self.commits)
     @rule(data=st.data())
     def read_any_commit(self, data: st.DataObject) -> None:
@@ -400,6 +410,8 @@ class RepositoryMachine(RuleBasedStateMachine):
         expect(self.writer, self.staged, self.rest)
         assert self.writer.diff.status() == ("DIRTY" if self.dirty else "CLEAN")
         assert self.repo.list_branches() == sorted(self.heads)
+        assert {name: self.repo.tag_info(name).digest for name in self.repo.list_tags()} == self.tags
+        assert len(self.repo.stash_list()) == len(self.stashes)
         assert self.repo.fsck().problems == ()
 
     def teardown(self) -> None:

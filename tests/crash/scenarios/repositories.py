@@ -199,6 +199,20 @@ BRANCHES: Sequence[Step] = (
     lambda w: w.switch("master"),
 )
 
+UNDO: Sequence[Step] = (
+    lambda w: w.tag("v1"),
+    lambda w: w.stash(),
+    lambda w: w.revert("back to the second"),
+    lambda w: w.stash_pop(),
+    lambda w: w.commit("popped"),
+    lambda w: w.move_back(hard=False),
+    lambda w: w.put("raw", 9, 10),
+    lambda w: w.commit("popped, and more"),
+    lambda w: w.put("raw", 11, 12),
+    lambda w: w.move_back(hard=True),
+    lambda w: w.remove_tag("v1"),
+)
+
 SETTINGS: Sequence[Step] = (
     lambda w: w.change_backend("image", "toy"),
     lambda w: w.write("image", numbers(80, 4)),
@@ -301,6 +315,7 @@ SCENARIOS = (
     on_base("after a kill", RUNS[:2], prepare=prepare_after_a_kill, variants=1),
     on_base("commits", COMMITS, variants=1),
     on_base("branches", BRANCHES, variants=1),
+    on_base("undo", UNDO, variants=1),
     on_base("settings", SETTINGS, variants=1),
     on_base("hdf5 rows", HDF5, variants=1),
     on_base("hdf5 chunks", NATURAL_CHUNKS, variants=1),
