@@ -16,7 +16,7 @@ from hangar.db.tables import META
 from hangar.digest import DIGEST_BYTES, Digest
 from hangar.errors import CorruptionError, UnsupportedVersionError
 
-__all__ = ["Intent", "add_intent", "blobs_are_gone", "clear_intent", "is_unfinished", "read_intent"]
+__all__ = ["Intent", "add_intent", "clear_intent", "is_unfinished", "read_intent"]
 
 _KEY: Final = b"purge"
 _VERSION: Final = 0
@@ -74,12 +74,3 @@ def is_unfinished(db: Database) -> bool:
 def clear_intent(transaction: WriteTransaction) -> None:
     """Record that everything is done."""
     transaction.delete(META, _KEY)
-
-
-def blobs_are_gone(transaction: WriteTransaction) -> None:
-    """Record that no file has bytes of the blobs any more, and no table has the rows; the database may, in free pages."""
-    intent = read_intent(transaction)
-    if intent is not None and intent.records:
-        transaction.put(META, _KEY, msgspec.msgpack.encode(Intent(_VERSION, [], True)))
-    else:
-        clear_intent(transaction)

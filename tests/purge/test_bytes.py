@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import resource
 import shutil
 import signal
 import warnings
@@ -17,6 +18,8 @@ import pytest
 from hangar import PurgedError, Repository, RolledBackWarning, limits
 from hangar.backends.location import FILE_MASK, FILE_ROW, Locations
 from hangar.digest import digest_array
+from hangar.erasure import is_unfinished
+from hangar.errors import AccessError, DiskFullError
 from hangar.purge.plan import stored_digests
 from tests.processes import child, in_child
 from tests.purge.searching import files_with
@@ -221,3 +224,38 @@ def test_values_of_every_size_in_one_column(repo: Repository) -> None:
     with closing(repo.checkout()) as co:
         assert {n: co["c"][n] for n in (0, 63, 200)} == {n: held[n] for n in (0, 63, 200)}
         assert list(co["c"]) == [0, 62, 63, 200, 70_000, 3_000_000]
+
+
+def test_a_full_disk(repo: Repository) -> None:
+    """The purge has taken effect, and goes on when there is room; nothing else is lost."""
+    fill(repo, "10", {}, 3, LARGE)
+    path = Path(repo.path)
+    repo.close()
+    room = (path / ".hangar" / "db" / "data.mdb").stat().st_size + LARGE // 2
+
+    def purge() -> None:
+        resource.setrlimit(resource.RLIMIT_FSIZE, (room, resource.RLIM_INFINITY))
+        with Repository(path) as other, pytest.raises(DiskFullError):
+            other.purge("c", 1, reason="")
+
+    in_child(purge)
+    with Repository(path) as repo:
+        assert is_unfinished(repo.stores.db)
+        assert len(repo.list_purged()) == 1
+        with closing(repo.checkout()) as co:
+            assert np.array_equal(co["c"][2], value(2, "10", LARGE))
+        assert repo.continue_purge() == ()
+        assert files_with(path, raw(value(1, "10", LARGE))) == []
+        check_others(repo, "10", range(4), LARGE, {1})
+
+
+def test_a_read_only_repository(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    fill(repo, "10", {}, 3, SMALL)
+    repo.close()
+    access = os.access
+    monkeypatch.setattr(os, "access", lambda path, mode: access(path, mode) and not mode & os.W_OK)
+    with pytest.warns(RuntimeWarning, match="cannot lock"):
+        assert repo.purge("c", 1, reason="", dry_run=True).commits
+    with pytest.raises(AccessError):
+        repo.purge("c", 1, reason="")
+    assert repo.list_purged() == []

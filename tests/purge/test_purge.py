@@ -322,3 +322,36 @@ def test_lifting_waits_for_an_unfinished_purge(filled: Repository, monkeypatch: 
     assert filled.continue_purge() is None
     assert files_with(Path(filled.path), noise(0).tobytes()) == []
     assert filled.lift_purge("images", "a")
+
+
+def test_garbage_collection_keeps_the_tombstones(filled: Repository) -> None:
+    digests = filled.purge("images", "b", reason="licence").digests
+    filled.create_branch("old", "master~1")
+    filled.gc(expire_reflog="all")
+    assert sorted(blob.digest for blob in filled.list_purged()) == list(digests)
+    assert filled.fsck(data=True).sound
+    with reader(filled) as co, pytest.raises(PurgedError):
+        co["images"]["b"]
+
+
+def test_a_reader_of_this_process_goes_on(filled: Repository) -> None:
+    with closing(filled.checkout(write=True)) as writer:
+        writer.add_str_column("short").update({"a": "a short secret", "b": "something else"})
+        writer.commit("Third")
+    with reader(filled) as co:
+        assert co["short"]["b"] == "something else"
+        assert filled.purge("short", "a", reason="", rewrite_history=True).unfinished == ()
+        assert files_with(Path(filled.path), b"a short secret") == []
+        assert np.array_equal(co["images"]["a"], noise(0))
+    with reader(filled) as co:
+        assert dict(co["short"].items()) == {"b": "something else"}
+
+
+def test_a_conversion_leaves_purged_samples_out(filled: Repository) -> None:
+    filled.purge("images", "b", reason="")
+    report = filled.convert_backend("images", "00")
+    assert report.damaged == {}
+    assert report.converted == 3
+    filled.purge("images", ["a", "c", "d"], reason="")
+    assert filled.convert_backend("images", "10").damaged == {}
+    assert filled.fsck(data=True).sound

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hangar import Repository
+from hangar import PurgedError, Repository
 from hangar.digest import Digest
-from hangar.errors import CorruptionError, InvalidStateError
+from hangar.errors import CorruptionError, InvalidStateError, SampleNotFoundError
 from hangar.history.bisect import Search, read_search, write_search
 from tests.compat import independent_reader
 from tests.processes import child
@@ -228,4 +228,26 @@ def test_tags_and_deleted_branches(people: Repository) -> None:
     reflog = people.stores.refs.reflog("heads/side")
     assert (reflog[0].operation, reflog[0].name) == ("purge", "Ada")
     assert files_with(Path(people.path), NAME.encode()) == []
+    assert people.fsck(data=True).sound
+
+
+def test_stashed_values(people: Repository) -> None:
+    with closing(people.checkout(write=True)) as writer:
+        writer["names"]["aside"] = "a short secret, put aside"
+        writer["names"]["kept"] = "another one that stays"
+        writer["images"][5] = np.full(100, 55, "uint8")
+    people.stash()
+    with pytest.raises(SampleNotFoundError):
+        people.purge("names", "aside", reason="")
+    held = np.full(100, 55, "uint8").tobytes()
+    assert people.purge("images", 5, reason="", commit="stash@{0}").unfinished == ()
+    report = people.purge("names", "aside", reason="", commit="stash@{0}", rewrite_history=True)
+    assert report.refs[0].startswith("stash/")
+    assert files_with(Path(people.path), held, b"a short secret, put aside") == []
+    people.stash_pop()
+    with closing(people.checkout(write=True)) as writer:
+        assert writer["names"]["kept"] == "another one that stays"
+        assert "aside" not in writer["names"]
+        with pytest.raises(PurgedError):
+            writer["images"][5]
     assert people.fsck(data=True).sound

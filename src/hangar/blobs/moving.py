@@ -18,6 +18,7 @@ from hangar.backends.location import FILE_MASK, FILE_ROW, HEADER, OFFSET, Locati
 from hangar.blobs.index import Digests, Mask, Positions
 from hangar.blobs.intact import logical_size, logical_sizes
 from hangar.blobs.store import BlobStore
+from hangar.blobs.tombstones import find_tombstones
 from hangar.blobs.writer import BlobWriter
 from hangar.digest import NDARRAY, Header, blob_digest, blob_digests, digest_list
 from hangar.errors import CorruptionError, PathNotFoundError, StorageError
@@ -112,8 +113,12 @@ class Mover:
 
     def _present(self, digests: Digests) -> Digests:
         known = self._store.known(digests)
-        for digest in digest_list(digests[~known]):
-            self.damaged[digest] = "it has no location in this repository"
+        absent = digest_list(digests[~known])
+        if absent:
+            with self._store.db.read() as transaction:
+                purged = find_tombstones(transaction, absent)
+            lost = [digest for digest in absent if digest not in purged]
+            self.damaged.update(dict.fromkeys(lost, "it has no location in this repository"))
         return digests if known.all() else np.ascontiguousarray(digests[known])
 
     def _elsewhere(self, places: Words) -> Mask:

@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
+from collections.abc import Sequence
 
 from hangar.blobs.catalog import claim_ids
 from hangar.blobs.digests import DigestSet
@@ -11,21 +10,24 @@ from hangar.blobs.orphans import remove_orphan_runs, remove_orphans
 from hangar.blobs.repack import erase_blobs
 from hangar.columns.tablefile import CacheFiles
 from hangar.db import WriteTransaction
-from hangar.db.compaction import compact
+from hangar.db.compaction import compact_open
 from hangar.digest import digest_array
-from hangar.erasure import blobs_are_gone, clear_intent, read_intent
-from hangar.lock import WriterLock, under_lock
-from hangar.progress import Progress
-from hangar.publishing import publish_rows
-from hangar.purge.sweep import sweep_records
+from hangar.erasure import clear_intent, read_intent
+from hangar.gc.expire import Expiry
+from hangar.gc.mark import Marked
+from hangar.gc.sweep import Sweep
+from hangar.history.leases import live_leases
+from hangar.lock import WriterLock
+from hangar.progress import Progress, report
+from hangar.publishing import publish, publish_rows
 from hangar.rollback import end_keeping, kept_files
 from hangar.stores import Stores
 
-__all__ = ["remove_bytes", "rewrite_database"]
+__all__ = ["remove_bytes"]
 
 
 def remove_bytes(stores: Stores, lock: WriterLock, progress: Progress = None) -> tuple[str, ...]:
-    """Do what the recorded intent says, up to the rewriting of the database (:func:`rewrite_database`).
+    """Do what the recorded intent says, and delete the record if everything is gone.
 
     Returns
     -------
@@ -39,34 +41,24 @@ def remove_bytes(stores: Stores, lock: WriterLock, progress: Progress = None) ->
     if kept:
         publish_rows(stores.db, lock, _give_up_kept)
     left = _erase(stores, lock, intent.digests, progress) if intent.digests else []
-    if intent.records:
-        sweep_records(stores, lock)
     CacheFiles(stores.directory).clear()
+    if intent.records:
+        left += _remove_records(stores, lock, progress)
     if not left:
-        publish_rows(stores.db, lock, blobs_are_gone)
+        publish_rows(stores.db, lock, clear_intent)
     return tuple(left)
 
 
-def rewrite_database(directory: Path, open_stores: Callable[[], Stores]) -> tuple[str, ...]:
-    """Rewrite the database without its free pages, if rows were removed that no file may keep. It must be closed here.
-
-    Parameters
-    ----------
-    directory
-        The ``.hangar`` directory.
-    open_stores
-        Opens the repository again.
-
-    Returns
-    -------
-    tuple
-        Why bytes are left; empty if they are gone.
-    """
-    if not compact(directory):
-        return ("the database is open in another process, or once more in this one: close it there",)
-    stores = open_stores()
-    under_lock(stores.db, lambda lock: publish_rows(stores.db, lock, clear_intent))
-    return ()
+def _remove_records(stores: Stores, lock: WriterLock, progress: Progress) -> list[str]:
+    """Delete commits and nodes that nothing reaches any more, and write the database anew without its free pages."""
+    with report(progress, None, "nodes", "marking") as reporter:
+        marked = Marked(stores, (), reporter)
+    publish(stores.db, lock, Sweep(stores, marked, Expiry()))
+    with stores.db.read() as transaction:
+        left = [f"the database: it has what {lease.holder} uses" for lease in live_leases(stores.db, transaction)]
+    if not compact_open(stores.directory):
+        left.append("the database: it is open in another process")
+    return left
 
 
 def _erase(stores: Stores, lock: WriterLock, digests: Sequence[bytes], progress: Progress) -> list[str]:

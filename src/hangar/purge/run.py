@@ -110,11 +110,12 @@ def purge(stores: Stores, request: Request, *, dry_run: bool = False, progress: 
             unfinished=left,
         )
 
-    return replace(under_lock(stores.db, purge_locked), size_before=before)
+    done = under_lock(stores.db, purge_locked)
+    return replace(done, size_before=before, size_after=describe.directory_bytes(stores.directory))
 
 
 def continue_purge(stores: Stores, *, progress: Progress = None) -> tuple[str, ...] | None:
-    """Go on with the removal of the bytes of an unfinished purge, up to the rewriting of the database.
+    """Go on with the removal of the bytes of an unfinished purge.
 
     Returns
     -------

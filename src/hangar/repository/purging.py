@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from hangar.errors import InvalidInputError
@@ -93,11 +92,7 @@ class PurgeMethods(RepositoryBase):
             check_flag(shared, "shared"),
             check_flag(rewrite_history, "rewrite_history"),
         )
-        report = purge(self._open(), request, dry_run=check_flag(dry_run, "dry_run"), progress=progress)
-        if report.dry_run:
-            return report
-        left = report.unfinished or self._rewrite_database()
-        return replace(report, unfinished=left, size_after=self.size_nbytes)
+        return purge(self._open(), request, dry_run=check_flag(dry_run, "dry_run"), progress=progress)
 
     def continue_purge(self, *, progress: Progress = None) -> tuple[str, ...] | None:
         """Go on with a purge that was interrupted, or that found files or the database open in another process.
@@ -114,20 +109,7 @@ class PurgeMethods(RepositoryBase):
         """
         from hangar.purge.run import continue_purge
 
-        left = continue_purge(self._open(), progress=progress)
-        return left or (None if left is None else self._rewrite_database())
-
-    def _rewrite_database(self) -> tuple[str, ...]:
-        """Rewrite the database if a purge needs that; returns why it could not be."""
-        from hangar.erasure import is_unfinished
-        from hangar.purge.removal import rewrite_database
-
-        if not is_unfinished(self._open().db):
-            return ()
-        if not all(session.closed for session in self._sessions):
-            return ("the database is open: close the checkouts of this repository",)
-        self.close()
-        return rewrite_database(self._directory, self._open)
+        return continue_purge(self._open(), progress=progress)
 
     def list_purged(self) -> list[PurgedBlob]:
         """The purged blobs, the oldest first: digest, who, when, why, and some of the samples."""
