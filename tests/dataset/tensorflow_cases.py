@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import doctest
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import ml_dtypes
@@ -16,6 +18,7 @@ from hangar.checkout import ReaderCheckout
 from hangar.dataset import Sampler, make_tensorflow_dataset
 from hangar.dataset import tensorflow as implementation
 from tests.dataset.content import COUNT, FLAT, value
+from tests.docs.blocks import ROOT
 
 KEYS = range(100, 100 + COUNT)
 make: Any = make_tensorflow_dataset
@@ -185,3 +188,15 @@ def test_a_dtype_that_tensorflow_does_not_have(repo: Repository) -> None:
     writer.commit("odd")
     with pytest.raises(InvalidTypeError, match="no dtype float8_e3m4"):
         make_tensorflow_dataset(repo.checkout()["odd"])
+
+
+def test_the_page_says_what_happens(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    failed, tried = doctest.testfile(
+        str(ROOT / "docs" / "howto" / "train-with-tensorflow.rst"),
+        module_relative=False,
+        optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE,
+        encoding="utf-8",
+    )
+    assert tried >= 20
+    assert failed == 0

@@ -5,6 +5,7 @@ A batch is new memory that belongs to the caller, so JAX, and whatever else take
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final
 
@@ -13,6 +14,7 @@ import numpy as np
 from hangar.dataset.batch import Batch, Form, NamedItem, Transform
 from hangar.dataset.sampler import Sampler
 from hangar.dataset.selection import Selection, select
+from hangar.dataset.stats import LoaderStats
 from hangar.errors import InvalidInputError, InvalidStateError, InvalidTypeError, PositionNotFoundError
 from hangar.flags import check_flag
 
@@ -100,6 +102,7 @@ class NumpyDataset:
         self._shuffle = check_flag(shuffle, "shuffle")
         self._batch_size = self._checked(batch_size)
         self.sampler = self._sampler()
+        self._stats = LoaderStats()
 
     def _checked(self, batch_size: Any) -> int | None:
         if batch_size is None:
@@ -164,12 +167,21 @@ class NumpyDataset:
             self._collate_fn,
             self._batch_size is None,
         )
+        stats = self._stats = LoaderStats()
         for numbers in self.sampler:
+            began = time.perf_counter()
             batch = Batch(selection, form, numbers)
+            made = batch.items if single else collate(batch) if collate_fn is None else collate_fn(batch.items)
+            stats.add(made, len(numbers), time.perf_counter() - began)
             if single:
-                yield from batch
+                yield from made
             else:
-                yield collate(batch) if collate_fn is None else collate_fn(batch.items)
+                yield made
+            stats.returned()
+
+    def stats(self) -> LoaderStats:
+        """Figures of the current iteration, or of the last one: samples/s, share of the time that waits for data, bytes."""
+        return self._stats
 
     def state_dict(self) -> dict[str, Any]:
         """The state of the iteration: a small dict for JSON. Without batches it counts blocks of items, not items."""

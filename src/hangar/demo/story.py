@@ -1,4 +1,4 @@
-"""The demonstration: stores scikit-learn's handwritten digits and photographs in a repository.
+"""The story of the demonstration: stores scikit-learn's handwritten digits and photographs, and trains a network on two commits.
 
 It uses commands as a user would, and Python for arrays in memory. At the end it compares the samples of every commit
 with the input. A :class:`Narrator` presents it.
@@ -14,6 +14,7 @@ from typing import Any, Final, Protocol
 
 import numpy as np
 
+from hangar.demo.training import Training, resume_run, save_curves, train
 from hangar.errors import CorruptionError, InvalidStateError
 from hangar.repository import Repository
 
@@ -21,8 +22,10 @@ __all__ = ["DemoReport", "Narrator", "run_demo"]
 
 PHOTOGRAPHS: Final = ("china.jpg", "flower.jpg")
 WORDS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
-RELABELLED: Final = {5: 9, 37: 3, 905: 9}
-"""New labels of the samples that are changed on a branch."""
+WRONG: Final = 300
+"""Labels that are made wrong on purpose, for the second look to find."""
+DOUBTFUL: Final = (5, 37, 905)
+"""Some of their samples."""
 
 
 class Narrator(Protocol):
@@ -40,7 +43,17 @@ class Narrator(Protocol):
 
 @dataclass(frozen=True, slots=True)
 class DemoReport:
-    """Result of the demonstration. Every sample of both commits was compared with the input."""
+    """Result of the demonstration. Every sample of both commits was compared with the input.
+
+    Attributes
+    ----------
+    first_accuracy, second_accuracy
+        Share of the test digits that a network recognizes, after training on each commit.
+    resumed_batches
+        Batches of a resumed run that were compared with those of one that was not stopped.
+    picture
+        The curves of both runs, SVG.
+    """
 
     directory: Path
     first_commit: str
@@ -48,6 +61,10 @@ class DemoReport:
     samples: int
     relabelled: int
     compared: int
+    first_accuracy: float
+    second_accuracy: float
+    resumed_batches: int
+    picture: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,6 +73,7 @@ class _Data:
 
     images: np.ndarray[Any, Any]
     labels: np.ndarray[Any, Any]
+    hurried: np.ndarray[Any, Any]
     photographs: dict[str, np.ndarray[Any, Any]]
     folder: Path
 
@@ -72,11 +90,22 @@ def _load() -> _Data:
             f"the demo needs scikit-learn and pillow ({error}): run `pip install 'hangar[demo]'`"
         ) from None
     folder = Path(sklearn.datasets.__file__).parent / "images"
-    return _Data(flat.reshape(-1, 8, 8).astype(np.uint8), labels.astype(np.int64), photographs, folder)
+    labels = labels.astype(np.int64)
+    return _Data(flat.reshape(-1, 8, 8).astype(np.uint8), labels, _hurried(labels), photographs, folder)
 
 
-def run_demo(directory: Path, narrator: Narrator) -> DemoReport:
-    """Fill, commit, branch, change, look back, and compare.
+def _hurried(labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Labels as a hurried person gives them: :data:`WRONG` of them are another digit."""
+    rng = np.random.default_rng(2026)
+    others = np.setdiff1d(np.arange(len(labels)), DOUBTFUL)
+    wrong = np.r_[list(DOUBTFUL), rng.choice(others, WRONG - len(DOUBTFUL), replace=False)]
+    hurried: np.ndarray[Any, Any] = labels.copy()
+    hurried[wrong] = (labels[wrong] + rng.integers(1, 10, WRONG)) % 10
+    return hurried
+
+
+def run_demo(directory: Path, narrator: Narrator, picture: Path | None = None) -> DemoReport:
+    """Fill, commit, branch, change, look back, compare, and train.
 
     Parameters
     ----------
@@ -84,6 +113,8 @@ def run_demo(directory: Path, narrator: Narrator) -> DemoReport:
         An existing directory for the repository.
     narrator
         Presents the steps.
+    picture
+        File for the curves of the training runs; default ``accuracy.svg`` in ``directory``.
 
     Raises
     ------
@@ -92,25 +123,32 @@ def run_demo(directory: Path, narrator: Narrator) -> DemoReport:
     RepositoryExistsError
         There is a repository in ``directory``.
     CorruptionError
-        A sample differs from the input.
+        A sample differs from the input, or a batch of the resumed run from that of the first one.
     """
     data = _load()
+    picture = directory / "accuracy.svg" if picture is None else picture
     _fill(directory, data, narrator)
     repository = Repository(directory)
     with repository:
         first = repository.resolve("master")
-        _relabel(repository, narrator)
+        _relabel(repository, data, narrator)
         second = repository.resolve("relabel")
         _look(narrator)
-        compared = _compare(repository, data, {first: data.labels, second: _corrected(data.labels)}, narrator)
+        compared = _compare(repository, data, {first: data.hurried, second: data.labels}, narrator)
+        runs = _train(repository, first, second, picture, narrator)
+        resumed = _resume(repository, runs[1], directory / "run.json", narrator)
     narrator.run("fsck", "--data")
     return DemoReport(
         directory=directory,
         first_commit=first,
         second_commit=second,
         samples=2 * len(data.labels) + len(data.photographs) + len(WORDS),
-        relabelled=len(RELABELLED),
+        relabelled=WRONG,
         compared=compared,
+        first_accuracy=runs[0].accuracies[-1],
+        second_accuracy=runs[1].accuracies[-1],
+        resumed_batches=resumed,
+        picture=picture,
     )
 
 
@@ -133,7 +171,7 @@ def _fill(directory: Path, data: _Data, narrator: Narrator) -> None:
             writer: Any = repository.checkout(write=True)
             with writer:
                 writer["images"].write(range(len(data.images)), data.images)
-                writer["labels"].write(range(len(data.labels)), data.labels)
+                writer["labels"].write(range(len(data.hurried)), data.hurried)
                 writer["names"].write(range(len(WORDS)), WORDS)
             writer.close()
 
@@ -142,7 +180,7 @@ def _fill(directory: Path, data: _Data, narrator: Narrator) -> None:
         writer = repo.checkout(write=True)
         with writer:
             writer["images"].write(range(1797), images)
-            writer["labels"].write(range(1797), labels)
+            writer["labels"].write(range(1797), hurried)
             writer["names"].write(range(10), ["zero", "one", "two", ...])
         writer.close()
         """,
@@ -154,41 +192,44 @@ def _fill(directory: Path, data: _Data, narrator: Narrator) -> None:
     for name in PHOTOGRAPHS:
         shutil.copyfile(data.folder / name, folder / name)
     narrator.run("import", "photos", str(folder))
+    narrator.say(
+        "A split is a rule that is stored with the data: which digits are for training, and which for testing."
+    )
+    narrator.run("split", "create", "default", "train=0.8", "test=0.2")
+    narrator.run("split", "check", "default", "-d", "images")
     narrator.say("Everything is on disk already, but no commit has it yet:")
     narrator.run("status")
-    narrator.run("commit", "-m", "The digits as they came, and two photographs")
+    narrator.run("commit", "-m", "Digits with labels made in a hurry, and two photographs")
 
 
-def _corrected(labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    corrected: np.ndarray[Any, Any] = labels.copy()
-    corrected[list(RELABELLED)] = list(RELABELLED.values())
-    return corrected
+def _corrected(data: _Data) -> dict[int, int]:
+    """The labels that the second look changes."""
+    wrong = np.flatnonzero(data.hurried != data.labels)
+    return dict(zip(wrong.tolist(), data.labels[wrong].tolist(), strict=True))
 
 
-def _relabel(repository: Repository, narrator: Narrator) -> None:
-    narrator.say("Some labels look doubtful. Another opinion belongs on a branch.")
+def _relabel(repository: Repository, data: _Data, narrator: Narrator) -> None:
+    narrator.say(f"Some labels look doubtful (the demo made {WRONG} of them wrong). A second look belongs on a branch.")
     narrator.run("show", ":images/37")
+    narrator.run("show", ":labels/37")
     narrator.run("checkout", "-b", "relabel")
 
     def write() -> None:
         writer: Any = repository.checkout(write=True, branch="relabel")
-        with writer:
-            for key, label in RELABELLED.items():
-                writer["labels"][key] = np.array(label)
+        corrected = _corrected(data)
+        writer["labels"].write(list(corrected), np.array(list(corrected.values())))
         writer.close()
 
     narrator.python(
         """
         writer = repo.checkout(write=True, branch="relabel")
-        with writer:
-            for key, label in {5: 9, 37: 3, 905: 9}.items():
-                writer["labels"][key] = np.array(label)
+        writer["labels"].write(list(corrected), np.array(list(corrected.values())))
         writer.close()
         """,
         write,
     )
-    narrator.run("ls", "labels", "--changed")
-    narrator.run("commit", "-m", "Three labels by a second pair of eyes")
+    narrator.run("status")
+    narrator.run("commit", "-m", "Labels after a second look")
 
 
 def _look(narrator: Narrator) -> None:
@@ -196,10 +237,10 @@ def _look(narrator: Narrator) -> None:
     narrator.run("log", "--graph")
     narrator.run("status")
     narrator.say(
-        "The second commit stores three labels and shares all else with the first. Each branch has its own label."
+        f"The second commit stores {WRONG} labels and shares all else with the first. Each branch has its own label."
     )
-    narrator.run("show", "master:labels/5")
-    narrator.run("show", "relabel:labels/5")
+    narrator.run("show", "master:labels/37")
+    narrator.run("show", "relabel:labels/37")
 
 
 def _compare(repository: Repository, data: _Data, labels: dict[str, np.ndarray[Any, Any]], narrator: Narrator) -> int:
@@ -216,7 +257,7 @@ def _compare(repository: Repository, data: _Data, labels: dict[str, np.ndarray[A
         """
         old = repo.checkout(branch="master")
         assert np.array_equal(old["images"].read(range(1797)), images)
-        assert np.array_equal(old["labels"].read(range(1797)), labels)
+        assert np.array_equal(old["labels"].read(range(1797)), hurried)
         assert np.array_equal(old["photos", "china"], china)
         """,
         read,
@@ -241,3 +282,54 @@ def _compare_commit(repository: Repository, commit: str, data: _Data, labels: np
             f"commit {commit[:12]} differs from the input: {', '.join(wrong) or 'samples are missing'}"
         )
     return found
+
+
+def _train(
+    repository: Repository, first: str, second: str, picture: Path, narrator: Narrator
+) -> tuple[Training, Training]:
+    """Train a network on each commit, and draw the curves."""
+    narrator.say(
+        "Does the second look pay? The same network is trained on the train part of each commit, and tested on the "
+        "test part with the corrected labels."
+    )
+    runs: list[Training] = []
+    narrator.python(
+        """
+        for branch in ("master", "relabel"):
+            reader = repo.checkout(branch=branch)
+            train = load_split(reader, "default").assign(reader, "images").keys("train")
+            data = make_numpy_dataset([reader["images"], reader["labels"]], [(k, k) for k in train], batch_size=32)
+            for epoch in range(40):
+                for images, labels in data:  # in a new random order each time
+                    network.step(images, labels)
+        """,
+        lambda: runs.extend(train(repository, commit, second) for commit in (first, second)),
+    )
+    for name, run in zip(("master", "relabel"), runs, strict=True):
+        narrator.say(
+            f"{name}: {run.accuracies[-1]:.1%} of the test digits are recognized. The last epoch: {run.stats}. "
+            f"Over all epochs {run.wait_share:.0%} of the time was spent waiting for data."
+        )
+    save_curves(runs[0], runs[1], picture)
+    narrator.say(f"The curves of both runs are in {picture}")
+    return runs[0], runs[1]
+
+
+def _resume(repository: Repository, whole: Training, file: Path, narrator: Narrator) -> int:
+    """Stop a run in the middle of an epoch, and go on from its manifest. Returns the number of compared batches."""
+    narrator.say("A run is stopped in the middle of its fourth epoch, and goes on from a file of some hundred bytes.")
+    compared: list[int] = []
+    narrator.python(
+        """
+        Manifest.of(data, split=("default", "train")).save("run.json")
+        manifest = Manifest.load("run.json")
+        data.load_state_dict(manifest.sampler.state_dict())  # in another process, on another day
+        manifest.batch(12)  # and any batch of the run again
+        """,
+        lambda: compared.append(resume_run(repository, whole.commit, whole, file)),
+    )
+    narrator.say(
+        f"The {compared[0]} batches after the stop were compared with those of the run that was not stopped, and so was "
+        f"batch 12: all are identical. The manifest has {file.stat().st_size:,} bytes."
+    )
+    return compared[0]
