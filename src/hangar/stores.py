@@ -15,6 +15,7 @@ from hangar import limits
 from hangar.bounded import BoundedCache
 from hangar.db import Database
 from hangar.db.epoch import gc_epoch
+from hangar.errors import CorruptionError
 from hangar.objects.store import NodeStore
 from hangar.refs import Refs
 
@@ -49,8 +50,12 @@ class Stores:
         self._made: dict[str, BlobStore] = {}
         self.db = Database.open(directory, lenient=lenient)
         try:
-            with self.db.read() as transaction:
-                self.db.opened_epoch = gc_epoch(transaction)
+            try:
+                with self.db.read() as transaction:
+                    self.db.opened_epoch = gc_epoch(transaction)
+            except CorruptionError:
+                if not lenient:
+                    raise
             self.nodes = NodeStore(self.db)
             self.refs = Refs(self.db)
             self.tables: BoundedCache[bytes, Any] = BoundedCache(limits.TABLE_CACHE_BYTES)

@@ -165,7 +165,10 @@ def _variants(
             if child.last in slots:
                 row[slots[child.last]] = child
         others = [
-            (at, other) for at, child in enumerate(row) for other in by_last[child.last] if other.digest != child.digest
+            (at, other)
+            for at, child in enumerate(row)
+            for other in by_last.get(child.last, ())
+            if other.digest != child.digest
         ]
         for number in range(3):
             for some in combinations(others[:_OTHERS], number):
