@@ -104,6 +104,14 @@ class Peer:
         """Diff of the last commit with its parent: the number of changed samples, if the peer gives it."""
         raise Cannot("keeps no history")
 
+    def diverge(self, ours: Array, theirs: Array, values: Array) -> None:
+        """Change some samples in a commit, and others in a commit of a branch that begins at the same parent; untimed."""
+        raise Cannot("keeps no history")
+
+    def merge(self) -> None:
+        """Merge that branch, with a check for conflicts."""
+        raise Cannot("does not merge, or detects no conflicts")
+
     def open_first(self, index: int) -> Any:
         """Open the first commit of all samples and read one."""
         raise Cannot("keeps no history")

@@ -91,6 +91,7 @@ def _labels(results: Results) -> Iterator[Goal]:
     for measure, limit, what in (
         ("commit", 15.0, "commit of 100 random changes"),
         ("diff", 15.0, "diff of those"),
+        ("merge", 30.0, "merge of 100 changes with 100 others"),
         ("branch", 1.0, "branch"),
         ("open", 2.0, "open an old commit, read a sample"),
     ):

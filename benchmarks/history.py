@@ -35,6 +35,7 @@ class History:
         if nodes is not None:
             outcome["commit bytes"] = (peer.bookkeeping() - nodes) / self._turns
         self._run("diff", self._diff)
+        self._run("merge", self._merge)
         self._run("open", self._open)
         self._run("branch", lambda turn: self._timed(lambda: peer.branch(f"b{turn}"))[0])
         nodes = self._bookkeeping()
@@ -67,6 +68,11 @@ class History:
         if found not in (None, 100):
             raise ValueError(f"{found} changes found, not 100")
         return seconds
+
+    def _merge(self, turn: int) -> float:
+        where, values = self._rng.choice(len(self._labels), 200, replace=False), self._rng.integers(10, 2**40, 100)
+        self._peer.diverge(where[:100], where[100:], values)
+        return self._timed(self._peer.merge)[0]
 
     def _open(self, turn: int) -> float:
         index = len(self._labels) // 2 + turn

@@ -98,11 +98,11 @@ def _kinds_of_reads(results: Results, name: str) -> Section | None:
     )
 
 
-_HISTORY = ("commit", "diff", "open", "branch", "append")
+_HISTORY = ("commit", "diff", "merge", "open", "branch", "append")
 
 
 def _history(results: Results, name: str) -> Section | None:
-    header = ["peer", "commit", "diff", "open an old commit", "branch", "commit of 100 appended"]
+    header = ["peer", "commit", "diff", "merge of 100 + 100", "open an old commit", "branch", "commit of 100 appended"]
     header += ["disk a commit", "bookkeeping a commit", "bookkeeping a key appended"]
     rows, notes = [], []
     for peer in _peers(results, name):

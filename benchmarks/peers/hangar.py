@@ -116,6 +116,22 @@ class Hangar(Peer):
         found = self._repo.diff(f"{self._last}~1", self._last).diff
         return sum(len(changes.samples) for changes in (found.added, found.deleted, found.mutated))
 
+    def diverge(self, ours: Array, theirs: Array, values: Array) -> None:
+        if self._repo.writer_lock_held:
+            self._writer.close()
+        if "theirs" in self._repo.list_branches():
+            self._repo.merge("the same again", "theirs", "master")
+        else:
+            self._repo.create_branch("theirs")
+        for branch, indices in (("theirs", theirs), ("master", ours)):
+            with self._repo.checkout(write=True, branch=branch) as writer:
+                writer[self.workload.main_name].write(indices, values)
+                writer.commit("changed")
+            writer.close()
+
+    def merge(self) -> None:
+        self._repo.merge("merged", "master", "theirs")
+
     def open_first(self, index: int) -> Any:
         return self._repo.checkout(commit=self._first)[self.workload.main_name][index]
 

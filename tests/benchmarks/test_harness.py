@@ -44,7 +44,7 @@ def test_every_figure_of_the_toy_workloads_is_there_and_in_the_table(toys: list[
         for peer in ("memmap", "hangar"):
             assert (results.best(name, peer, "positions") or 0) > 0
             assert (results.best(name, peer, "list") or 0) > 0
-    for measure in ("commit", "diff", "open", "branch", "append", "commit bytes", "append bytes a key"):
+    for measure in ("commit", "diff", "merge", "open", "branch", "append", "commit bytes", "append bytes a key"):
         assert (results.best("labels-1M", "hangar", measure) or 0) > 0, measure
     assert results.reason("labels-1M", "LMDB", "commit") == "- keeps no history"
 

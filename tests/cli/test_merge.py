@@ -216,11 +216,15 @@ def test_the_branch_waits(apart: Shell) -> None:
     apart.ok("restore", "text", "a", "--from", "dev")
     apart.ok("checkout", "-b", "aside")
     assert apart.json("conflicts")["unresolved"] == 6
+    apart.ok("rm", "labels", "1")
+    apart.ok("resolve", "labels", "1", "--staged")
     apart.ok("resolve", "--all", "--ours")
     digest = apart.json("commit", "-m", "On the new branch")["digest"]
     assert len(apart.json("show", digest)["parents"]) == 2
     with Repository(apart.path) as repository:
-        assert "new" in content(repository, digest)["text"]
+        found = content(repository, digest)
+        assert "new" in found["text"]
+        assert 1 not in found["labels"]
     apart.ok("fsck")
 
 

@@ -264,11 +264,32 @@ def test_drivers(repo: Repository) -> None:
     assert merged["labels"] == {0: 0, 1: 2, 3: 0, 4: 4, 5: 5, 6: 0, 7: 0, 8: 0, 9: 0, "new": 2}
 
 
+def test_a_strategy_names_a_column_as_either_side_does(repo: Repository) -> None:
+    fork(repo, both(put("text", "a", "one"), lambda w: w.rename_column("text", "words")), put("text", "a", "two"))
+    repo.create_branch("again", "master")
+    for branch, name in (("master", "text"), ("again", "words")):
+        merged = repo.merge("m", branch, "dev", strategy={name: "theirs"})
+        assert repo.checkout(commit=merged)["words", "a"] == "two"
+
+
 def test_a_value_that_looks_like_a_side(repo: Repository) -> None:
     fork(repo, put("text", "a", "one"), put("text", "a", "two"))
     repo.merge("m", "master", "dev", keep_conflicts=True)
     repo.resolve("text", "ours", literal=True)
     assert repo.checkout(commit=repo.merge_continue())["text", "a"] == "ours"
+
+
+def test_what_was_written_by_hand(repo: Repository) -> None:
+    fork(repo, *CONFLICTING)
+    repo.merge("m", "master", "dev", keep_conflicts=True)
+    writer = repo.checkout(write=True)
+    writer["labels", 1] = 77
+    del writer["labels"][2]
+    assert writer.resolve([("labels", 1), ("labels", 2)], "staged") == 2
+    writer.close()
+    assert repo.resolve(None, "staged") == 0
+    found = content(repo, repo.merge_continue())["labels"]
+    assert [found.get(key) for key in (1, 2, 3, "new")] == [77, None, None, 1]
 
 
 def test_a_nested_sample_deleted_whole(repo: Repository) -> None:
@@ -508,6 +529,19 @@ def test_unrelated_histories(repo: Repository) -> None:
     for act in (lambda: repo.merge("m", "master", "other"), lambda: repo.merge_preview("other", branch="master")):
         with pytest.raises(InvalidInputError, match="no common ancestor"):
             act()
+
+
+def test_a_merge_with_damaged_conflicts_can_be_given_up(repo: Repository) -> None:
+    fork(repo, *CONFLICTING)
+    repo.merge("m", "master", "dev", keep_conflicts=True)
+    assert repo.fsck().problems == ()
+    with repo.stores.db.read() as transaction:
+        key = max(key for key, _ in transaction.scan(CONFLICTS))
+    repo.stores.db.update(lambda transaction: transaction.put(CONFLICTS, key, b"\x96"))
+    assert all("conflict" in problem.detail for problem in repo.fsck().problems)
+    assert repo.fsck().problems
+    assert repo.merge_abort()
+    assert repo.fsck().problems == ()
 
 
 def test_a_repository_that_is_only_read_shows_conflicts(repo: Repository) -> None:

@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from hangar.checkout.commit import commit_staging
 from hangar.db.tables import STAGING
 from hangar.diff.results import Conflicts
-from hangar.diff.threeway import Conflict, summarize
+from hangar.diff.threeway import ColumnMerge, Conflict, summarize
 from hangar.errors import (
     ColumnNotFoundError,
     InvalidInputError,
@@ -25,7 +25,7 @@ from hangar.merge.plan import MergeKind, plan_merge
 from hangar.merge.resolve import SIDES, Choice, choice_of, resolution_of, resolve_conflicts
 from hangar.merge.stage import conflict_rows, name_of, stage_changes, storable
 from hangar.merge.state import columns_by_id, label, select
-from hangar.objects.commit import ColumnEntry, check_message
+from hangar.objects.commit import check_message
 from hangar.publishing import publish, publish_rows
 from hangar.refs import BRANCHES, describe
 from hangar.revisions import resolve, resolve_commit
@@ -129,7 +129,7 @@ def merge_revision(
         with session.writing():
             found = list(storable(stores.db, stage_changes(session, plan.comparison), plan.bases))
             staging.start_merge([theirs], merge)
-        done = _use_strategy(session, columns, found, strategy)
+        done = _use_strategy(session, plan.comparison.columns, found, strategy)
         left = [one for one in found if name_of(one) not in done]
         conflicts = summarize(iter(left), columns)
         if left and not keep_conflicts:
@@ -242,22 +242,27 @@ def check_strategy(strategy: Strategy, columns: Collection[str]) -> None:
 
 
 def _use_strategy(
-    session: WriterSession, columns: Mapping[bytes, ColumnEntry], conflicts: Sequence[Conflict], strategy: Strategy
+    session: WriterSession, merged: Sequence[ColumnMerge], conflicts: Sequence[Conflict], strategy: Strategy
 ) -> dict[ConflictName, str]:
     """Resolve what the strategy can resolve; returns how, by conflict."""
     if strategy is None:
         return {}
+    columns = {column.id: column.any for column in merged}
+    # A column may be called by the name that it has on any side.
+    names = {column.id: [one.name for one in (column.any, *column.sides) if one is not None] for column in merged}
     groups: dict[str | None, list[Conflict]] = {}
     for conflict in conflicts:
-        column = label(conflict, columns)
-        groups.setdefault(column if isinstance(strategy, Mapping) else None, []).append(conflict)
+        found: str | None = None
+        if isinstance(strategy, Mapping):
+            called = [label(conflict, columns), *names.get(conflict.column or b"", ())]
+            found = next((name for name in called if name in strategy), None)
+            if found is None:
+                continue
+        groups.setdefault(found, []).append(conflict)
     done: dict[ConflictName, str] = {}
-    for column, found in groups.items():
-        chosen = strategy.get(column or "") if isinstance(strategy, Mapping) else strategy
-        if chosen is not None:
-            choice = choice_of(chosen)
-            resolved = resolve_conflicts(session, found, choice)
-            done |= {name_of(one): resolution_of(choice) for one in resolved}
+    for name, group in groups.items():
+        choice = choice_of(strategy[name or ""] if isinstance(strategy, Mapping) else strategy)
+        done |= {name_of(one): resolution_of(choice) for one in resolve_conflicts(session, group, choice)}
     return done
 
 

@@ -32,6 +32,7 @@ __all__ = ["command"]
 @click.option("--ours", "side", flag_value="ours", help="Take what the current branch has.")
 @click.option("--theirs", "side", flag_value="theirs", help="Take what the merged revision has.")
 @click.option("--base", "side", flag_value="base", help="Take what their common ancestor has.")
+@click.option("--staged", "side", flag_value="staged", help="Take what is staged now, written or imported by hand.")
 @click.option(
     "--value", metavar="V", help="Take this value: a number, a list, a text, @FILE, or a new name of a column."
 )
@@ -64,7 +65,7 @@ def command(
     JSON: resolved, unresolved.
     """
     if (side is None) == (value is None):
-        raise click.UsageError("give one of --ours, --theirs, --base and --value")
+        raise click.UsageError("give one of --ours, --theirs, --base, --staged and --value")
     if every + (column is not None or attribute is not None) != 1:
         raise click.UsageError("name a COLUMN, or give --all")
     if attribute is not None and samples:

@@ -27,13 +27,15 @@ if TYPE_CHECKING:
     from hangar.diff.threeway import Conflict
     from hangar.staging import WorkingColumn
 
-__all__ = ["SIDES", "Choice", "Driver", "Value", "choice_of", "resolution_of", "resolve_conflicts"]
+__all__ = ["SIDES", "STAGED", "Choice", "Driver", "Value", "choice_of", "resolution_of", "resolve_conflicts"]
 
-Sided: TypeAlias = Literal["ours", "theirs", "base"]
+Sided: TypeAlias = Literal["ours", "theirs", "base", "staged"]
 Driver: TypeAlias = Callable[[Any, Any, Any], Any]
 """Function of the values of a sample in base, ours and theirs, None where it does not exist. It returns the value of the
 merge, None to remove the sample, or ``NotImplemented`` to leave the conflict open."""
 SIDES: Final = ("ours", "theirs", "base")
+STAGED: Final = "staged"
+"""Resolves conflicts by what is staged now, for example because it was written by hand."""
 
 
 class Value(NamedTuple):
@@ -47,14 +49,14 @@ Choice: TypeAlias = "Sided | Value | Driver"
 
 def choice_of(with_: Any) -> Choice:
     """What a user gave to resolve conflicts with: a side, a driver, or a value."""
-    if isinstance(with_, str) and with_ in SIDES:
+    if isinstance(with_, str) and with_ in (*SIDES, STAGED):
         return cast("Sided", with_)
     return with_ if isinstance(with_, Value) or callable(with_) else Value(with_)
 
 
 def resolution_of(choice: Choice) -> str:
     """How a resolution is recorded."""
-    return choice if isinstance(choice, str) else "value"
+    return choice if isinstance(choice, str) and choice != STAGED else "value"
 
 
 def resolve_conflicts(session: WriteSession, conflicts: Sequence[Conflict], choice: Choice) -> list[Conflict]:
@@ -69,6 +71,8 @@ def resolve_conflicts(session: WriteSession, conflicts: Sequence[Conflict], choi
     NameTakenError
         Another column has a name that a column would get.
     """
+    if choice == STAGED:
+        return list(conflicts)
     by_driver = callable(choice) and not isinstance(choice, Value)
     columns: list[Conflict] = []
     attributes: dict[bytes | None, list[Conflict]] = {}

@@ -140,10 +140,10 @@ class MergeMethods(BranchMethods):
             ``(column, sample, subsample)``, a :class:`~hangar.diff.ColumnSchemaKey` (the column itself) or an
             :class:`~hangar.diff.AttributeKey`, such as the items of :meth:`conflicts`; or a list of these.
         with_
-            ``'ours'``, ``'theirs'`` or ``'base'``; a function as in :meth:`merge`; or a value: of samples and attributes
-            that value, of a name the new name.
+            ``'ours'``, ``'theirs'`` or ``'base'``; ``'staged'``: what is staged now, such as samples that you wrote by
+            hand; a function as in :meth:`merge`; or a value: of samples and attributes that value, of a name the new name.
         literal
-            ``with_`` is a value, even if it is one of the three words or can be called.
+            ``with_`` is a value, even if it is one of these words or can be called.
 
         Returns
         -------
