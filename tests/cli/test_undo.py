@@ -56,6 +56,15 @@ def test_tags_are_replaced_and_deleted(history: Shell) -> None:
     assert history.json("tag") == {"tags": []}
 
 
+def test_a_tag_is_not_checked_out(history: Shell) -> None:
+    history.ok("tag", "v1", "master~1")
+    history.fails(
+        3, "checkout", "v1", text="'v1' is a tag and not a branch, so it cannot be written to: create a branch"
+    )
+    history.ok("checkout", "-b", "again", "v1")
+    assert head(history, "again") == head(history, "v1")
+
+
 def test_a_tag_of_the_current_branch(history: Shell) -> None:
     history.ok("checkout", "-b", "old", "master~2")
     assert history.json("tag", "here")["digest"] == head(history, "master~2")

@@ -113,8 +113,11 @@ class Repository:
             require(f"heads/{branch}".encode() in rows, "HEAD names a branch that does not exist")
         for key, row in rows.items():
             name = key.decode()
-            require(name.split("/")[0] in ("heads", "tags", "remotes"), f"{name} names no ref")
+            kind, _, rest = name.partition("/")
+            stash = kind == "stash" and len(rest) == 8 and rest.isdecimal()
+            require(stash or kind in ("heads", "tags", "remotes"), f"{name} names no ref")
             digest, annotation = decode(row, name)
+            require(not stash or annotation is not None, f"{name} has no annotation")
             require(annotation is None or len(annotation) == 5, f"{name} has a bad annotation")
             self.refs[name] = digest
         self.reflog: dict[str, list[list[Any]]] = {}

@@ -21,6 +21,7 @@ from hangar.errors import (
     UnmergedError,
 )
 from hangar.history.roots import live_roots
+from tests.compat.independent_reader import Repository as IndependentRepository
 from tests.history.test_replay import change_everything, change_other_things
 from tests.history.undoing import at, commit, content, fill, new_repository, refused, rows, sound, staged, with_writer
 
@@ -228,3 +229,35 @@ def test_logs_leave_stashes_out(repo: Repository) -> None:
     assert list(log["branch_heads"].values()) == [["master"]]
     assert repo.list_branches() == ["master"]
     assert repo.list_tags() == []
+
+
+def test_gc_keeps_stashes(repo: Repository) -> None:
+    with_writer(repo, change_everything)
+    wanted = staged(repo)
+    repo.stash()
+    commit(repo, "gone", lambda w: w["image"].update({"gone": np.full((4, 9), 123, np.uint8)}))
+    repo.reset("master~1", hard=True)
+    report = repo.gc(expire_reflog="all")
+    assert report.commits.removed == 1
+    assert report.blobs.removed == 1
+    sound(repo)
+    repo.stash_pop()
+    assert staged(repo) == wanted
+    repo.reset("HEAD", hard=True)
+    repo.gc(expire_reflog="all")
+    assert at(repo, "master") == staged(repo) != wanted
+    sound(repo)
+
+
+def test_an_independent_reader_finds_stashes_and_tags(repo: Repository, tmp_path: Path) -> None:
+    with_writer(repo, change_everything)
+    repo.stash("later")
+    repo.tag("v1", message="one")
+    wanted = {
+        "heads/master": repo.resolve("master"),
+        "stash/00000001": repo.resolve("stash@{0}"),
+        "tags/v1": repo.resolve("v1"),
+    }
+    repo.close()
+    found = IndependentRepository(tmp_path / ".hangar")
+    assert {name: digest.hex() for name, digest in found.refs.items() if digest} == wanted

@@ -73,7 +73,8 @@ def _no_branch(state: State, name: str) -> Exception:
         from hangar.history import unknown_branch
 
         return unknown_branch(state.stores.refs, name)
+    what = "tag" if state.stores.refs.exists(f"tags/{name}") else "commit"
     return RevisionNotFoundError(
-        f"{name!r} is a commit and not a branch, so it cannot be written to: "
+        f"{name!r} is a {what} and not a branch, so it cannot be written to: "
         f"create a branch there with `hangar checkout -b NAME {name}`"
     )
