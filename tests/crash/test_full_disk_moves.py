@@ -6,6 +6,7 @@ same call goes through when there is room.
 
 from __future__ import annotations
 
+import contextlib
 import itertools
 import os
 import random
@@ -118,3 +119,46 @@ def test_row_6_exporting_to_a_full_disk(tmp_path: Path) -> None:
 
         with child(run) as process:
             process.result()
+
+
+@pytest.mark.parametrize("tag", TAGS)
+@pytest.mark.parametrize("seed", [0, *(pytest.param(seed, marks=pytest.mark.nightly) for seed in range(1, 50))])
+def test_row_6_collecting_on_a_full_disk(tmp_path: Path, tag: str, seed: int) -> None:
+    """Half of the values are on a deleted branch, so that their file is rewritten, for which there is no room."""
+    generator = random.Random(f"gc {tag} {seed}")
+    with small_file_system(tmp_path, DISK_BYTES) as mounted:
+
+        def run(_: Connection) -> None:
+            repo, name = fill(tmp_path, tag)
+            repo.checkout(write=True).close()
+            with repo.checkout(write=True) as writer:
+                writer.commit("staged")
+            writer.close()
+            repo.create_branch("gone", "master")
+            writer = repo.checkout(write=True, branch="gone")
+            content.write(writer, name, range(SAMPLES + 20, 2 * SAMPLES))
+            writer.commit("gone")
+            writer.close()
+            repo.checkout(write=True, branch="master").close()
+            repo.remove_branch("gone", force_delete=True)
+            room = Room(tmp_path, mounted)
+            room.leave(generator.randrange(100_000) if mounted else generator.randrange(20_000, 100_000))
+            with contextlib.suppress(DiskFullError):
+                repo.gc(expire_reflog="all", progress=False)
+            require_rest(repo, name)
+            room.free()
+            repo.gc(expire_reflog="all", progress=False)
+            require_rest(repo, name)
+            assert repo.gc(dry_run=True).blobs.removed == 0
+            repo.close()
+
+        with child(run) as process:
+            process.result()
+
+
+def require_rest(repo: Repository, name: str) -> None:
+    report = repo.fsck(data=True)
+    assert report.sound, report.problems
+    column: Any = repo.checkout()[name]
+    expected = {number: comparable(content.value(name, number)) for number in range(SAMPLES + 20)}
+    assert {number: comparable(value) for number, value in column.items()} == expected

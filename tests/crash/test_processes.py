@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import re
@@ -16,6 +17,7 @@ import numpy as np
 import pytest
 
 from hangar import LockedError, Repository
+from hangar.db.compaction import compact_open
 from hangar.db.tables import NODES
 from hangar.stores import Stores
 from tests.processes import child, in_child
@@ -347,6 +349,11 @@ def test_row_35_two_processes_open_commit_and_close(path: Path, rounds: int) -> 
             elif step < 0.75:
                 reader = repo.checkout()
                 assert all(key in reader["image"] for key, _ in acknowledged)
+            elif step < 0.83 and writer is None:
+                # Beside the other process: it removes nothing that is named, and compacts if it is alone.
+                with contextlib.suppress(LockedError):
+                    repo.gc(progress=False)
+                compact_open(path / ".hangar")
             if writer is not None and generator.random() < 0.8:
                 writer.close()
                 writer = None

@@ -111,6 +111,7 @@ class Actions(Protocol):
     def stash_pop(self) -> None: ...
     def change_backend(self, column: str, tag: str) -> None: ...
     def convert(self, column: str, tag: str) -> None: ...
+    def collect(self, expire: str | None) -> None: ...
     def configure(self, email: str) -> None: ...
     def reopen(self) -> None: ...
     def force(self) -> None: ...
@@ -278,6 +279,9 @@ class Model:
     def convert(self, column: str, tag: str) -> None:
         self.backends[self._id(column)] = tag
 
+    def collect(self, expire: str | None) -> None:
+        pass
+
     def configure(self, email: str) -> None:
         self.email = email
 
@@ -398,6 +402,12 @@ class Live:
 
     def convert(self, column: str, tag: str) -> None:
         self._without_writer(lambda: self.repo.convert_backend(column, tag))
+
+    def collect(self, expire: str | None) -> None:
+        """Collect garbage, with or without the reflog."""
+        self.writer.close()
+        self.repo.gc(expire_reflog=expire, progress=False)
+        self.writer = self.repo.checkout(write=True)
 
     def configure(self, email: str) -> None:
         Config(Path(self.repo.path) / ".hangar").file("repository").set("user.email", email)

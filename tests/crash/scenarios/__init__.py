@@ -5,6 +5,7 @@ from __future__ import annotations
 from tests.crash.harness import Scenario
 from tests.crash.scenarios import (
     blobs,
+    collections,
     containers,
     conversions,
     database,
@@ -24,6 +25,7 @@ SCENARIOS: tuple[Scenario, ...] = (
     *repositories.SCENARIOS,
     *conversions.SCENARIOS,
     *containers.SCENARIOS,
+    *collections.SCENARIOS,
     *purges.SCENARIOS,
     *repairs.SCENARIOS,
     *merges.SCENARIOS,
