@@ -280,6 +280,7 @@ def test_what_is_staged_is_kept(repo: Repository, stores: Stores, merging: bool)
     writer["images"].write(range(9_000, 9_050), picture(9, 50))
     writer["images"][3] = picture(10, 1)[0]
     writer["labels"].write(range(50_000, 60_000), np.arange(10_000))  # more than are kept as rows
+    writer["labels"][50_007] = np.int64(5)  # and a row on top of that tree, which no commit has
     writer["text"]["long"] = "long " * 100
     writer.add_ndarray_column("fresh", (9, 9), np.float32)[0] = np.ones((9, 9), np.float32)
     writer["images"].attributes["unit"] = "none"
