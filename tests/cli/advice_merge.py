@@ -5,11 +5,13 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
+import lmdb
 import numpy as np
 import pytest
 
 from hangar import Repository
-from tests.cli.advice import command_in, follow
+from hangar.db.tables import CONFLICTS
+from tests.cli.advice import command_in, follow, said
 from tests.cli.shell import Shell
 
 __all__ = ["MERGE"]
@@ -149,6 +151,16 @@ def name_taken(shell: Shell, template: str) -> None:
     shell.ok("merge", "--continue")
 
 
+def merge_that_lost_rows(shell: Shell, template: str) -> None:
+    merging(shell)
+    with lmdb.open(f"{shell.path}/.hangar/db", max_dbs=64) as environment:
+        handle = environment.open_db(CONFLICTS.name.encode(), create=False)
+        with environment.begin(handle, write=True) as transaction:
+            transaction.delete(b"\x00")
+    follow(shell, said(shell.run("fsck", "--repair")), template)
+    shell.ok("fsck")
+
+
 _IN_PROGRESS: Final = ("hangar resolve", "hangar merge --continue", "hangar merge --abort")
 MERGE: Final[dict[str, dict[str, Callable[[Shell, str], None]]]] = {
     "checkout/commit.py": dict.fromkeys(
@@ -171,4 +183,5 @@ MERGE: Final[dict[str, dict[str, Callable[[Shell, str], None]]]] = {
     "merge/resolve.py": dict.fromkeys(("hangar column rename", "hangar resolve COLUMN --value NAME"), name_taken),
     "merge/state.py": {"hangar conflicts": nothing_in_conflict},
     "repository/merging.py": {"hangar merge REV": no_merge},
+    "staging/conflicts.py": {"hangar merge --abort": merge_that_lost_rows},
 }

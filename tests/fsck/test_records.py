@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from contextlib import closing
+from pathlib import Path
 
 import msgspec
 import numpy as np
@@ -11,7 +13,9 @@ import pytest
 from hangar import Repository
 from hangar.db import WriteTransaction
 from hangar.db.tables import COMMITS, FILES, GRAPH, HEADERS, LOCATIONS, META, REFS, TABLES
+from hangar.digest import Digest
 from hangar.fsck import FsckReport
+from hangar.fsck.history import HistoryCheck
 
 
 @pytest.fixture
@@ -135,3 +139,40 @@ def test_a_short_value_that_is_named_by_digest_is_found(repo: Repository, monkey
         writer.commit("unsound")
     (problem,) = repo.fsck().problems
     assert (problem.kind, "must be inline in the tree" in problem.detail) == ("node", True)
+
+
+@pytest.mark.parametrize("turns", [1, 99])
+def test_what_is_collected_during_a_check_is_no_damage(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, turns: int
+) -> None:
+    """A branch is deleted and collected between the look at the refs and the walk through history; 99 times: always."""
+    with Repository(tmp_path, exists=False) as repo:
+        repo.init("Ada", "ada@example.org")
+        with closing(repo.checkout(write=True)) as writer:
+            writer.add_ndarray_column("image", (100,), np.uint8)[0] = np.zeros(100, np.uint8)
+            writer.commit("one")
+    original, collected = HistoryCheck.history, 0
+
+    def branch() -> None:
+        with Repository(tmp_path) as other:
+            other.create_branch("gone")
+            with closing(other.checkout(write=True, branch="gone")) as writer:
+                writer["image"][1] = np.full(100, 1 + collected, np.uint8)
+                writer.commit("soon gone")
+            other.checkout(write=True, branch="master").close()
+
+    def collect(self: HistoryCheck, head: Digest) -> None:
+        nonlocal collected
+        if collected < turns:
+            collected += 1
+            with Repository(tmp_path) as other:
+                other.remove_branch("gone", force_delete=True)
+                other.gc(expire_reflog="all")
+            branch()
+        original(self, head)
+
+    branch()
+    monkeypatch.setattr(HistoryCheck, "history", collect)
+    with Repository(tmp_path) as repo:
+        assert repo.fsck(data=True).problems == ()
+    assert collected == min(turns, 6)

@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import random
 import shutil
 from collections.abc import Callable
@@ -15,7 +16,7 @@ import lmdb
 import numpy as np
 import pytest
 
-from hangar import Repository, limits
+from hangar import CorruptionError, Repository, SampleNotFoundError, limits
 from hangar.db.tables import (
     COMMITS,
     CONFLICTS,
@@ -441,3 +442,27 @@ def test_a_damaged_conflict_that_cannot_be_corrected_is_named(past_template: Pat
         assert {problem.kind for problem in repo.fsck().problems} <= {"conflict"}
         repo.merge_abort()
         assert repo.fsck(data=True).sound
+
+
+@pytest.mark.parametrize("lost", ["head of the conflicts", "conflict", "column", "entry", "damaged entry"])
+def test_a_merge_that_lost_rows_cannot_be_committed(past_template: Path, tmp_path: Path, lost: str) -> None:
+    """Else the merge commit would silently lack changes of one side."""
+    shutil.copytree(past_template, tmp_path / "repo")
+    table = CONFLICTS if "conflict" in lost else STAGING
+    first = {"head of the conflicts": b"\x00", "conflict": b"\x01", "column": b"\x01"}.get(lost, b"\x02")
+
+    def change(key: bytes, row: bytes) -> bytes | None:
+        return row if not key.startswith(first) else ruined(row) if lost == "damaged entry" else None
+
+    assert change_rows(tmp_path / "repo", table, change, most=1)
+    report = repaired(tmp_path / "repo")
+    assert [problem.kind for problem in report.problems] == ["conflict"]
+    with Repository(tmp_path / "repo") as repo:
+        with contextlib.suppress(SampleNotFoundError):
+            repo.resolve(None, "ours")
+        with pytest.raises(CorruptionError, match="were lost"):
+            repo.merge_continue()
+        repo.merge_abort()
+        assert repo.fsck(data=True).sound
+        repo.merge("both", "master", "side", strategy="theirs")
+    assert past.read_all(tmp_path / "repo")["master"][4] == comparable(np.array(44, np.int32))

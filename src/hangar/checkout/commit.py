@@ -15,12 +15,13 @@ from hangar.config import Config, Person
 from hangar.configcopy import copy_config
 from hangar.db import WriteTransaction
 from hangar.digest import Digest
-from hangar.errors import InvalidStateError, InvalidTypeError, MergeConflictError, NothingToDoError
+from hangar.errors import CorruptionError, InvalidStateError, InvalidTypeError, MergeConflictError, NothingToDoError
 from hangar.objects.commit import Commit, check_message
 from hangar.objects.graph import record_generation
 from hangar.objects.records import store_commit
 from hangar.publishing import publish
 from hangar.staging import Staging
+from hangar.staging.conflicts import INCOMPLETE
 from hangar.wording import plural
 
 __all__ = ["commit_staging"]
@@ -81,6 +82,8 @@ def commit_staging(
 
 def _require_resolved(staging: Staging) -> None:
     conflicts = staging.conflicts
+    if conflicts is not None and conflicts.incomplete:
+        raise CorruptionError(INCOMPLETE)
     if conflicts is not None and conflicts.unresolved:
         raise MergeConflictError(
             f"{plural(conflicts.unresolved, 'conflict')} of the merge must be resolved before the commit: see "

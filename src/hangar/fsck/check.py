@@ -3,10 +3,13 @@
 The pages of the database are checked first, because LMDB would trust damaged pages. The structure is checked from all
 live roots (see ``history.roots``) downwards; shared parts are checked once. Every checksummed row of the database is
 read, the size of every blob file and run is checked, and with ``data=True`` every blob is read and hashed. Nothing is
-changed. Problems are reported by digest and file, and named by commit, column and sample.
+changed or locked; what looks like damage is checked again if something was published meanwhile. Problems are reported by digest and file, and named by commit, column and sample.
 """
 
 from __future__ import annotations
+
+from dataclasses import replace
+from typing import Final
 
 from hangar.erasure import is_unfinished
 from hangar.errors import CorruptionError, ResourceLimitError
@@ -18,9 +21,12 @@ from hangar.fsck.report import FsckReport, Problem, Rescue, sorted_problems
 from hangar.fsck.storage import StorageCheck
 from hangar.history.roots import live_roots
 from hangar.progress import Progress, report
+from hangar.rollback import publish_count
 from hangar.stores import Stores
 
 __all__ = ["check"]
+
+_ATTEMPTS: Final = 3
 
 
 def check(stores: Stores, *, data: bool = False, progress: Progress = None) -> FsckReport:
@@ -43,11 +49,37 @@ def check(stores: Stores, *, data: bool = False, progress: Progress = None) -> F
         Files may not be read by this user.
     """
     try:
-        return _check(stores, data, progress)
+        return _check_again(stores, data, progress)
     except MemoryError as error:
         raise ResourceLimitError(
             f"there is not enough memory to check the repository; nothing is damaged: {error}"
         ) from None
+
+
+def _check_again(stores: Stores, data: bool, progress: Progress) -> FsckReport:
+    """Check again if there are problems and data was removed or moved meanwhile, because they may be none."""
+    found: FsckReport | None = None
+    last: FsckReport | None = None
+    for _ in range(_ATTEMPTS):
+        before, last = _published(stores), found
+        found = _check(stores, data, progress)
+        if not found.problems or _published(stores) == before:
+            return found
+        stores.blobs.refresh()
+    assert found is not None
+    # The repository is never at rest. What is damaged was found more than once.
+    known = set() if last is None else {(one.kind, one.digest, one.file) for one in last.problems}
+    lasting = tuple(one for one in found.problems if (one.kind, one.digest, one.file) in known)
+    return replace(found, problems=lasting, rescues=found.rescues if lasting else ())
+
+
+def _published(stores: Stores) -> int | None:
+    """How many changes were published; None if that cannot be read."""
+    try:
+        with stores.db.read() as transaction:
+            return publish_count(transaction)
+    except CorruptionError:
+        return None
 
 
 def _check(stores: Stores, data: bool, progress: Progress) -> FsckReport:

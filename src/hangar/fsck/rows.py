@@ -14,8 +14,8 @@ from hangar import _fs
 from hangar.blobs.catalog import NEXT_FILE_ID, file_id_of_key
 from hangar.db import Database, ReadTransaction, WriteTransaction
 from hangar.db.format import FORMAT_VERSION, VERSION_KEY
-from hangar.db.tables import FILES, META, REFLOG, REFS, TABLES, Table, strip_checksum
-from hangar.errors import CorruptionError
+from hangar.db.tables import CONFLICTS, FILES, META, REFLOG, REFS, STAGING, TABLES, Table, strip_checksum
+from hangar.errors import CorruptionError, HangarError
 from hangar.fsck.lostfound import LostFound
 from hangar.fsck.report import Repair
 from hangar.fsck.unflip import Unflipper
@@ -23,6 +23,8 @@ from hangar.fsck.work import Changes, Work
 from hangar.lockfile import EPOCH, TOKEN_BYTES, highest_count, lock_epochs, record_epoch
 from hangar.publishing import publish_rows
 from hangar.rollback import BLOB_DIRECTORY, KEPT_FILE_ID, PUBLISH_COUNT, RUN_DIRECTORY, file_id_of
+from hangar.staging.conflicts import INCOMPLETE, mark_incomplete
+from hangar.staging.rows import HEAD, decode_head
 from hangar.wording import plural
 
 __all__ = ["TableState", "examine", "mend_meta", "mend_rows", "said_of"]
@@ -184,6 +186,23 @@ def mend_rows(work: Work) -> Iterator[Repair]:
             changes.make(transaction)
             if table.counted:
                 transaction.recount(table)
+            if marks:  # noqa: B023
+                mark_incomplete(transaction)
 
+        marks = table in (STAGING, CONFLICTS) and (state.dropped or not state.counted) and _is_merging(work)
         publish_rows(work.stores.db, work.lock, write)
         yield from said_of(table, state, kept)
+        if marks:
+            yield Repair("conflict", INCOMPLETE)
+
+
+def _is_merging(work: Work) -> bool:
+    """Whether a merge is in progress, as far as the rows still say."""
+    with work.stores.db.read() as transaction:
+        if any(transaction.raw_rows(CONFLICTS)):
+            return True
+        try:
+            data = transaction.get(STAGING, HEAD)
+            return data is not None and decode_head(data).merge is not None
+        except HangarError:
+            return False

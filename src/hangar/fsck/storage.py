@@ -20,14 +20,14 @@ from hangar.lock import lock_problem
 from hangar.progress import Progress, Reporter
 from hangar.refs import BRANCHES
 from hangar.rollback import find_rollback, kept_files
-from hangar.staging.conflicts import read_conflict_head, read_conflicts
+from hangar.staging.conflicts import check_conflicts
 from hangar.stores import Stores
 
 __all__ = ["StorageCheck"]
 
 _RECORDS: Final[dict[str, Callable[[ReadTransaction], object]]] = {
     "tombstone": lambda transaction: list(scan_tombstones(transaction)),
-    "conflict": lambda transaction: (read_conflict_head(transaction), list(read_conflicts(transaction))),
+    "conflict": check_conflicts,
     "preference": check_stored_preferences,
 }
 """Records of which each is decoded, beside refs, reflog, staging area and catalog, which have checks of their own."""

@@ -22,12 +22,15 @@ from hangar.objects.commit import COLUMN_ID_BYTES, ColumnEntry
 
 __all__ = [
     "CONFLICT_KINDS",
+    "INCOMPLETE",
     "SUBJECTS",
     "ConflictHead",
     "ConflictName",
     "ConflictRow",
+    "check_conflicts",
     "clear_conflicts",
     "conflict_key",
+    "mark_incomplete",
     "read_conflict_head",
     "read_conflicts",
     "write_conflicts",
@@ -45,6 +48,11 @@ _LONG_ROW: Final = b"\x02"
 _COMMIT: Final = bytes(COLUMN_ID_BYTES)
 _LONGEST: Final = limits.DATABASE_MAX_KEY_BYTES - 2 - COLUMN_ID_BYTES
 
+INCOMPLETE: Final = (
+    "changes or conflicts of the merge in progress were lost, so it cannot be committed: give it up with "
+    "`hangar merge --abort`, and merge again"
+)
+
 ConflictName = tuple[str, "bytes | None", bytes]
 """Subject, id of the column (None: the commit itself) and key of a conflict."""
 
@@ -57,13 +65,18 @@ class ConflictHead(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_
     bases
         The merge bases of the merge.
     total, unresolved
-        Number of rows, and of those without a resolution.
+        Number of rows, and of those without a resolution; more unresolved than rows if some were lost (:attr:`incomplete`).
     """
 
     version: int
     bases: list[Digest]
     total: int
     unresolved: int
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether a repair found that rows of the merge were lost, so that it must not be committed."""
+        return self.unresolved > self.total
 
 
 class ConflictRow(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -111,6 +124,34 @@ def write_conflicts(
         key = conflict_key(name)
         items.append((key, _encode(msgspec.structs.replace(row, key=name[2] if key[:1] == _LONG_ROW else None))))
     transaction.put_many(CONFLICTS, sorted(items))
+
+
+def mark_incomplete(transaction: WriteTransaction) -> None:
+    """Record that rows of the merge in progress were lost."""
+    try:
+        head = read_conflict_head(transaction)
+    except CorruptionError:
+        head = None
+    rows = sum(key != _HEAD for key, _ in transaction.raw_rows(CONFLICTS))
+    # More than can be resolved, so that it stays more than the number of rows.
+    marked = ConflictHead(CONFLICTS_VERSION, [] if head is None else head.bases, rows, 2 * rows + 1)
+    transaction.put(CONFLICTS, _HEAD, _encode(marked))
+
+
+def check_conflicts(transaction: ReadTransaction) -> None:
+    """Read all conflicts, and check that none is lost.
+
+    Raises
+    ------
+    CorruptionError
+        One cannot be read, or is lost.
+    """
+    head, rows = read_conflict_head(transaction), [row for _, row in read_conflicts(transaction)]
+    if head is not None and head.incomplete:
+        raise CorruptionError(INCOMPLETE)
+    numbers = (0, 0) if head is None else (head.total, head.unresolved)
+    if numbers != (len(rows), sum(row.resolution is None for row in rows)):
+        raise CorruptionError("the head of the conflicts is lost, or does not agree with the conflicts")
 
 
 def clear_conflicts(transaction: WriteTransaction) -> None:
