@@ -166,7 +166,7 @@ def test_an_empty_repository_works_with_everything(repo: Repository, capsys: pyt
     with pytest.raises(InvalidStateError):
         repo.create_branch("b")
     with pytest.raises(RevisionNotFoundError):
-        repo.resolve("master")
+        repo.rev_parse("master")
     assert repo.commit_info().columns == ()
     assert dict(repo.attributes) == {}
 
@@ -365,7 +365,7 @@ def test_names_with_slashes_name_branches_everywhere(repo: Repository) -> None:
     assert repo.list_branches() == ["feature/boxes/v2", "master"]
     assert repo.checkout(branch="feature/boxes/v2").commit_hash == third
     assert repo.checkout(commit="feature/boxes/v2~1").commit_hash == first
-    assert repo.resolve("feature/boxes/v2@{1}") == repo.resolve("heads/feature/boxes/v2~") == first
+    assert repo.rev_parse("feature/boxes/v2@{1}") == repo.rev_parse("heads/feature/boxes/v2~") == first
     log = repo.log("feature/boxes/v2", return_contents=True)
     assert log is not None
     assert log["branch_heads"] == {second: ["master"], third: ["feature/boxes/v2"]}
@@ -377,7 +377,7 @@ def test_names_with_slashes_name_branches_everywhere(repo: Repository) -> None:
     fill(repo, 1)
     assert repo.remove_branch("feature/boxes/v2", force_delete=True).digest == third
     assert repo.list_branches() == ["master"]
-    assert repo.resolve("feature/boxes/v2@{1}") == third  # the reflog outlives the branch
+    assert repo.rev_parse("feature/boxes/v2@{1}") == third  # the reflog outlives the branch
 
 
 class Branch(str, Enum):
@@ -388,8 +388,8 @@ class Branch(str, Enum):
 
 def test_a_member_of_a_text_enumeration_is_a_revision_by_its_value(repo: Repository) -> None:
     first, second = fill(repo)
-    assert repo.resolve(Branch.MAIN) == second
-    assert repo.resolve(Branch.BEFORE) == first
+    assert repo.rev_parse(Branch.MAIN) == second
+    assert repo.rev_parse(Branch.BEFORE) == first
     assert repo.checkout(branch=Branch.MAIN).commit_hash == second
     assert repo.checkout(commit=Branch.BEFORE).commit_hash == first
     made = repo.create_branch(Branch.NEW, Branch.BEFORE)

@@ -51,7 +51,7 @@ def test_columns_and_arraysets(checkout: Any) -> None:
 
 
 def test_commit_hash(repo: Repository, checkout: Any) -> None:
-    assert checkout.commit_hash == repo.resolve("master")
+    assert checkout.commit_hash == repo.rev_parse("master")
 
 
 def test_commit_hash_before_the_first_commit(repo: Repository, writer: WriterCheckout) -> None:

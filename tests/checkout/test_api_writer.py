@@ -163,7 +163,7 @@ def test_commit(repo: Repository, writer: WriterCheckout) -> None:
     fill(writer)
     column = writer["text"]
     first = writer.commit("first\n\nmore")
-    assert (type(first), writer.commit_hash, repo.resolve("master")) == (str, first, first)
+    assert (type(first), writer.commit_hash, repo.rev_parse("master")) == (str, first, first)
     assert repo.commit_info().message == "first\n\nmore"
     column["k"] = "still valid"
     with writer:

@@ -66,7 +66,7 @@ def test_a_commit_that_was_made_is_stood_on(
         with pytest.raises(KeyboardInterrupt):
             writer.commit("one")
         column[3] = value(3)
-    assert writer.commit_hash == repo.resolve("master")
+    assert writer.commit_hash == repo.rev_parse("master")
     assert numbers(column) == {1: 1, 2: 2, 3: 3}
     writer.commit("two")
     assert sound(repo, writer) == {1: 1, 2: 2, 3: 3}

@@ -339,7 +339,6 @@ SCENARIOS: Final[dict[str, dict[str, Scenario]]] = {
         (
             "hangar import COLUMN PATH",
             "hangar checkout BRANCH",
-            "hangar ls --changed",
             "hangar restore COLUMN",
             "hangar restore .",
             "hangar rm COLUMN SAMPLE",

@@ -146,7 +146,7 @@ def staged_digest(repository: Repository, column: str, key: str) -> str:
     from hangar.objects.records import load_commit
 
     stores = repository._open()
-    commit = load_commit(stores.db, Digest(bytes.fromhex(repository.resolve("master"))))
+    commit = load_commit(stores.db, Digest(bytes.fromhex(repository.rev_parse("master"))))
     entry = next(one for one in commit.columns if one.name == column)
     assert entry.root is not None
     cell = get(stores.nodes, Digest(entry.root), encode_key(key))

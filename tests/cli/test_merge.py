@@ -266,6 +266,6 @@ def test_half_by_hand_half_by_strategy_with_a_kill_between(apart: Shell, moment:
     assert apart.process("resolve", "--all", "--ours").returncode == 0
     assert apart.process("merge", "--continue").returncode == 0
     with Repository(apart.path) as repository:
-        merged = repository.resolve("master")
+        merged = repository.rev_parse("master")
         assert (tree(repository, merged), list(repository.commit_info(merged).parents)) == expected
         assert repository.verify_repo_integrity()

@@ -58,8 +58,8 @@ def test_the_archive_holds_what_the_format_has(fixture: tuple[Path, dict[str, An
 def test_every_commit_reads_as_it_was_written(fixture: tuple[Path, dict[str, Any]]) -> None:
     path, expected = fixture
     with Repository(path) as repo:
-        assert {name: repo.resolve(name) for name in repo.list_branches()} == expected["branches"]
-        assert repo.resolve("v1") == expected["tag"]
+        assert {name: repo.rev_parse(name) for name in repo.list_branches()} == expected["branches"]
+        assert repo.rev_parse("v1") == expected["tag"]
         for commit, holds in expected["commits"].items():
             assert agrees(read_by_hangar(repo, commit), holds["columns"], expected["listed"])
             assert repo.commit_info(commit).message == holds["message"]

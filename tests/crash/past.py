@@ -53,7 +53,7 @@ def read_all(directory: Path) -> dict[str, Any]:
         "status": repr(repo.status()),
     }
     for rev in (*repo.list_branches(), "v1", "light", "stash@{0}"):
-        checkout = repo.checkout(commit=repo.resolve(rev))
+        checkout = repo.checkout(commit=repo.rev_parse(rev))
         found[rev] = {key: comparable(value) for key, value in checkout["label"].items()}
         found[f"{rev} images"] = {key: _value(checkout["image"], key) for key in checkout["image"]}
     repo.close()

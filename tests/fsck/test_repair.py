@@ -90,7 +90,7 @@ def place(template: Path, tmp_path: Path) -> Path:
 def content(path: Path) -> dict[str, Any]:
     """All that is committed and staged, and the heads of branches."""
     with Repository(path) as repo:
-        found: dict[str, Any] = {name: repo.resolve(name) for name in repo.list_branches()}
+        found: dict[str, Any] = {name: repo.rev_parse(name) for name in repo.list_branches()}
         found["head"] = repo.head()
         for name in repo.list_branches():
             for digest in repo.log(branch=name, return_contents=True)["order"]:  # type: ignore[index]
@@ -257,12 +257,12 @@ def test_a_lost_leaf_is_named_by_commit_column_and_samples(place: Path) -> None:
 def commit_of(repo: Repository, name: str) -> Any:
     from hangar.objects.records import load_commit
 
-    return load_commit(repo.stores.db, Digest(bytes.fromhex(repo.resolve(name))))
+    return load_commit(repo.stores.db, Digest(bytes.fromhex(repo.rev_parse(name))))
 
 
 def test_the_newest_whole_commit_is_given(place: Path) -> None:
     with Repository(place) as repo:
-        newest, before = (repo.resolve(f"master~{i}") for i in (0, 1))
+        newest, before = (repo.rev_parse(f"master~{i}") for i in (0, 1))
         new = commit_of(repo, "master").columns
         old = commit_of(repo, "master~1").columns
         changed = next(b for a, b in zip(old, new, strict=True) if b.name == "label" and a.root != b.root)

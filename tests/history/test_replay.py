@@ -60,9 +60,9 @@ def repo(tmp_path: Path) -> Iterator[Repository]:
 
 
 def test_a_revert_undoes_one_commit_and_keeps_later_ones(repo: Repository, tmp_path: Path) -> None:
-    undone, head = repo.resolve("master~1"), repo.resolve("master")
+    undone, head = repo.rev_parse("master~1"), repo.rev_parse("master")
     made = repo.revert(undone)
-    assert made == repo.resolve("master")
+    assert made == repo.rev_parse("master")
     (tmp_path / "other").mkdir()
     without = new_repository(tmp_path / "other")
     commit(without, "first", fill)
@@ -84,14 +84,14 @@ def test_a_revert_undoes_one_commit_and_keeps_later_ones(repo: Repository, tmp_p
 
 def test_a_cherry_pick_applies_one_commit(repo: Repository) -> None:
     repo.create_branch("side", "master~2")
-    picked = repo.resolve("master")
+    picked = repo.rev_parse("master")
     made = repo.cherry_pick("master", branch="side")
-    assert made == repo.resolve("side")
+    assert made == repo.rev_parse("side")
     assert repo.head().last_written == "side"
     info = repo.commit_info(made)
     assert info.message == "others"
     assert info.meta == {"cherry-picked-from": picked}
-    assert info.parents == (repo.resolve("master~2"),)
+    assert info.parents == (repo.rev_parse("master~2"),)
     refused(repo, NothingToDoError, "would not change", lambda: repo.cherry_pick("master", branch="side"))
     repo.cherry_pick("master~1", "Now everything", branch="side")
     assert at(repo, "side") == at(repo, "master")
@@ -110,12 +110,12 @@ def test_metadata_is_picked_too(repo: Repository) -> None:
     assert repo.commit_info(repo.cherry_pick("master", branch="side")).meta == {
         "annotator": "ada",
         "round": 2,
-        "cherry-picked-from": repo.resolve("master"),
+        "cherry-picked-from": repo.rev_parse("master"),
     }
 
 
 def test_the_first_commit_can_be_picked_and_not_reverted(repo: Repository, tmp_path: Path) -> None:
-    first = repo.resolve("master~2")
+    first = repo.rev_parse("master~2")
     refused(repo, InvalidStateError, "is the first one", lambda: repo.revert(first))
     writer = repo.checkout(write=True)
     for name in list(writer):

@@ -36,10 +36,10 @@ def repo(tmp_path: Path) -> Iterator[Repository]:
 
 
 def test_stash_and_pop(repo: Repository) -> None:
-    head, before = repo.resolve("master"), at(repo, "master")
+    head, before = repo.rev_parse("master"), at(repo, "master")
     with_writer(repo, change_everything)
     wanted = staged(repo)
-    assert repo.stash() == head == repo.resolve("master")
+    assert repo.stash() == head == repo.rev_parse("master")
     assert repo.status().clean
     assert staged(repo) == before
     (found,) = repo.stash_list()
@@ -47,8 +47,8 @@ def test_stash_and_pop(repo: Repository) -> None:
     assert found.branch == "master"
     assert found.message == f"on master: {head[:12]} first"
     assert (found.author, found.email) == ("Ada", "ada@example.org")
-    assert repo.resolve("stash@{0}") == repo.resolve("stash") == found.digest
-    assert repo.resolve("stash@{0}~1") == head
+    assert repo.rev_parse("stash@{0}") == repo.rev_parse("stash") == found.digest
+    assert repo.rev_parse("stash@{0}~1") == head
     assert content(repo.checkout(commit="stash@{0}")) == wanted
     assert bytes.fromhex(found.digest) in live_roots(repo.stores).commits
     sound(repo)
@@ -88,7 +88,7 @@ def test_stashes_are_a_stack(repo: Repository) -> None:
     repo.reset("HEAD", hard=True)
     gone = repo.stash_list()[1].digest
     assert repo.stash_drop(1) == gone
-    assert repo.cherry_pick(gone) == repo.resolve("master")
+    assert repo.cherry_pick(gone) == repo.rev_parse("master")
     assert [one.message for one in repo.stash_list()] == ["number 2", "number 0"]
     repo.stash_pop(repo.stash_list()[1].digest[:10])
     commit(repo, "next", lambda w: None)
@@ -174,7 +174,7 @@ def test_what_is_refused(repo: Repository, tmp_path: Path) -> None:
     names: list[int | str] = [1, "stash@{1}", "nope", "stash@{0", -1]
     for which in names[:3]:
         refused(repo, RevisionNotFoundError, "no stash", lambda which=which: repo.stash_pop(which))  # type: ignore[misc]
-    refused(repo, RevisionNotFoundError, "the last stash is", lambda: repo.resolve("stash@{1}"))
+    refused(repo, RevisionNotFoundError, "the last stash is", lambda: repo.rev_parse("stash@{1}"))
     refused(repo, RevisionNotFoundError, "no branch", lambda: repo.stash_pop(branch="nope"))
     writer = repo.checkout(write=True)
     actions: list[Callable[[], object]] = [repo.stash, repo.stash_pop, repo.stash_drop]
@@ -188,7 +188,7 @@ def test_what_is_refused(repo: Repository, tmp_path: Path) -> None:
     empty = new_repository(tmp_path / "other")
     with_writer(empty, lambda w: w.add_str_column("t"))
     refused(empty, InvalidStateError, "no commit yet", empty.stash)
-    refused(empty, RevisionNotFoundError, "no branch, tag or commit 'stash'", lambda: empty.resolve("stash"))
+    refused(empty, RevisionNotFoundError, "no branch, tag or commit 'stash'", lambda: empty.rev_parse("stash"))
 
 
 def test_a_stash_does_not_make_a_branch_merged(repo: Repository) -> None:
@@ -217,7 +217,7 @@ def test_a_branch_called_stash(repo: Repository) -> None:
     with_writer(repo, lambda w: w["label"].update({0: np.int64(7)}))
     repo.stash()
     repo.create_branch("stash")
-    assert repo.resolve("stash") == repo.resolve("master")
+    assert repo.rev_parse("stash") == repo.rev_parse("master")
     repo.stash_pop("stash@{0}")
     assert not repo.status().clean
 
@@ -254,9 +254,9 @@ def test_an_independent_reader_finds_stashes_and_tags(repo: Repository, tmp_path
     repo.stash("later")
     repo.tag("v1", message="one")
     wanted = {
-        "heads/master": repo.resolve("master"),
-        "stash/00000001": repo.resolve("stash@{0}"),
-        "tags/v1": repo.resolve("v1"),
+        "heads/master": repo.rev_parse("master"),
+        "stash/00000001": repo.rev_parse("stash@{0}"),
+        "tags/v1": repo.rev_parse("v1"),
     }
     repo.close()
     found = IndependentRepository(tmp_path / ".hangar")

@@ -63,18 +63,18 @@ def repo(tmp_path: Path) -> Iterator[Repository]:
 
 
 def test_tags(repo: Repository) -> None:
-    head = repo.resolve("master")
+    head = repo.rev_parse("master")
     assert repo.tag("v1") == head
-    assert repo.tag("papers/one", "master~2", message="The paper\n\nIts data.") == repo.resolve("master~2")
+    assert repo.tag("papers/one", "master~2", message="The paper\n\nIts data.") == repo.rev_parse("master~2")
     assert repo.list_tags() == ["papers/one", "v1"]
     assert repo.tag_info("v1") == ("v1", head, None, "", "", "")
     note = repo.tag_info("papers/one")
-    assert note[:5] == ("papers/one", repo.resolve("master~2"), "The paper\n\nIts data.", "Ada", "ada@example.org")
+    assert note[:5] == ("papers/one", repo.rev_parse("master~2"), "The paper\n\nIts data.", "Ada", "ada@example.org")
     assert abs((datetime.now().astimezone() - datetime.fromisoformat(note.time)).total_seconds()) < 300
     assert at(repo, "papers/one") == at(repo, "master~2")
-    assert repo.resolve("v1^") == repo.resolve("master~1")
+    assert repo.rev_parse("v1^") == repo.rev_parse("master~1")
     commit(repo, "fourth", lambda w: w["label"].append(np.int64(3)))
-    assert repo.resolve("v1") == head
+    assert repo.rev_parse("v1") == head
     assert repo.remove_tag("v1") == head
     assert repo.list_tags() == ["papers/one"]
     assert repo.tag("v1", "v1@{1}") == head
@@ -89,26 +89,26 @@ def test_a_tag_is_made_beside_a_writer(repo: Repository) -> None:
     assert repo.tag("v4") == digest
     repo.remove_tag("v4")
     writer["label"][51] = np.int64(5)
-    assert writer.commit("fifth") == repo.resolve("master")
+    assert writer.commit("fifth") == repo.rev_parse("master")
     writer.close()
 
 
 def test_a_tag_is_replaced_when_asked(repo: Repository) -> None:
     repo.tag("v1", "master~1", message="old")
     refused(repo, NameTakenError, "tag 'v1' exists", lambda: repo.tag("v1"))
-    assert repo.tag("v1", force=True) == repo.resolve("master")
+    assert repo.tag("v1", force=True) == repo.rev_parse("master")
     assert repo.tag_info("v1").message is None
-    assert repo.resolve("v1@{2}") == repo.resolve("master~1")
-    assert repo.tag("v2", force=True) == repo.resolve("master")
+    assert repo.rev_parse("v1@{2}") == repo.rev_parse("master~1")
+    assert repo.tag("v2", force=True) == repo.rev_parse("master")
 
 
 def test_a_branch_wins_over_a_tag_of_its_name(repo: Repository) -> None:
     repo.tag("master", "master~2")
-    assert repo.resolve("master") == repo.resolve("heads/master") != repo.resolve("tags/master")
+    assert repo.rev_parse("master") == repo.rev_parse("heads/master") != repo.rev_parse("tags/master")
     repo.create_branch("v1", "master~1")
     repo.tag("v1")
-    assert repo.resolve("v1") == repo.resolve("master~1")
-    assert repo.remove_tag("v1") == repo.resolve("master")
+    assert repo.rev_parse("v1") == repo.rev_parse("master~1")
+    assert repo.remove_tag("v1") == repo.rev_parse("master")
     assert repo.list_branches() == ["master", "v1"]
 
 
@@ -135,9 +135,9 @@ def test_bad_tags(repo: Repository, tmp_path: Path) -> None:
 
 
 def test_a_soft_reset_keeps_the_content_as_staged_changes(repo: Repository) -> None:
-    before, third = at(repo, "master"), repo.resolve("master")
-    first = repo.resolve("master~2")
-    assert repo.reset("master~2") == first == repo.resolve("master")
+    before, third = at(repo, "master"), repo.rev_parse("master")
+    first = repo.rev_parse("master~2")
+    assert repo.reset("master~2") == first == repo.rev_parse("master")
     assert staged(repo) == before
     states = {column.name: column.state for column in repo.status().columns}
     assert states == {
@@ -166,7 +166,7 @@ def test_a_soft_reset_to_the_same_content_stages_nothing(repo: Repository) -> No
     assert repo.commit_info(amended).tree == tree
     repo.reset("master@{2}")
     assert repo.status().clean
-    assert repo.reset("master") == repo.resolve("master")
+    assert repo.reset("master") == repo.rev_parse("master")
     assert repo.status().clean
     sound(repo)
 
@@ -174,8 +174,8 @@ def test_a_soft_reset_to_the_same_content_stages_nothing(repo: Repository) -> No
 def test_a_hard_reset_drops_what_the_branch_had(repo: Repository) -> None:
     second = at(repo, "master~1")
     with_writer(repo, lambda w: w["label"].update({99: np.int64(9)}))
-    third = repo.resolve("master")
-    assert repo.reset("master~1", hard=True) == repo.resolve("master")
+    third = repo.rev_parse("master")
+    assert repo.reset("master~1", hard=True) == repo.rev_parse("master")
     assert staged(repo) == at(repo, "master") == second
     assert repo.status().clean
     assert repo.reset("@{1}", hard=True) == third
@@ -189,7 +189,7 @@ def test_a_hard_reset_drops_what_the_branch_had(repo: Repository) -> None:
 def test_a_hard_reset_to_the_head_drops_staged_changes(repo: Repository) -> None:
     with_writer(repo, lambda w: w["label"].update({99: np.int64(9)}))
     moves = repo.reflog()
-    assert repo.reset("HEAD", hard=True) == repo.resolve("master")
+    assert repo.reset("HEAD", hard=True) == repo.rev_parse("master")
     assert repo.status().clean
     assert repo.reflog() == moves
 
@@ -215,7 +215,7 @@ def test_reset_of_another_branch_leaves_staged_changes_alone(repo: Repository) -
     with_writer(repo, lambda w: w["label"].update({99: np.int64(9)}))
     refused(repo, InvalidStateError, "on branch 'master'", lambda: repo.reset("master~1", branch="other"))
     repo.reset("master~1", hard=True, branch="other")
-    assert repo.resolve("other") == repo.resolve("master~1")
+    assert repo.rev_parse("other") == repo.rev_parse("master~1")
     assert 99 in staged(repo)["label"][0]
     assert repo.head().last_written == "master"
 
@@ -310,7 +310,7 @@ def test_the_reflog_names_every_state(repo: Repository) -> None:
         ("master@{3}", "commit", "second"),
         ("master@{4}", "commit", "first"),
     ]
-    assert all(repo.resolve(move.rev) == move.new for move in moves)
+    assert all(repo.rev_parse(move.rev) == move.new for move in moves)
     assert [move.old for move in moves] == [*(move.new for move in moves[1:]), ""]
     assert {(move.author, move.email) for move in moves} == {("Ada", "ada@example.org")}
     assert repo.reflog("master") == repo.reflog("HEAD") == moves
@@ -339,7 +339,7 @@ def test_a_deleted_branch_comes_back(repo: Repository) -> None:
     repo.tag("side", "master~2")
     repo.create_branch("side")
     repo.remove_branch("side")
-    assert repo.restore_branch("side").digest == repo.resolve("master")
+    assert repo.restore_branch("side").digest == repo.rev_parse("master")
 
 
 def test_content_helper_sees_changes(repo: Repository) -> None:

@@ -124,7 +124,7 @@ def test_fast_forward_and_nothing_to_merge(repo: Repository) -> None:
     head = write(repo, "dev", put("labels", 1, 1))
     assert repo.head().last_written == "dev"
     assert repo.merge("m", "dev", "master") == head
-    assert repo.merge("m", "master", "dev") == head == repo.resolve("master")
+    assert repo.merge("m", "master", "dev") == head == repo.rev_parse("master")
     assert repo.head().last_written == "master"
     assert repo.merge("m", "master", "master") == head
     assert repo.merge("m", "master", first) == head
@@ -146,7 +146,7 @@ def test_a_branch_without_a_commit_moves_to_the_other(repo: Repository) -> None:
     )
     with pytest.raises(InvalidStateError, match="has no commit yet"):
         repo.merge("m", "master", "empty")
-    assert repo.merge("m", "empty", "master") == head == repo.resolve("empty")
+    assert repo.merge("m", "empty", "master") == head == repo.rev_parse("empty")
 
 
 def test_a_merge_commit_although_a_fast_forward_is_possible(repo: Repository) -> None:
@@ -191,7 +191,7 @@ def test_conflicts_are_typed_and_nothing_changes(repo: Repository) -> None:
     assert [part.samples for part in (found.t1, found.t21, found.t22, found.t3)] == [
         (FlatColumnDataKey("labels", key),) for key in ("new", 3, 2, 1)
     ]
-    assert (repo.resolve("master"), repo.status().clean, repo.head()) == (ours, True, before[0])
+    assert (repo.rev_parse("master"), repo.status().clean, repo.head()) == (ours, True, before[0])
     assert repo.conflicts() == Conflicts.none()
     with repo.stores.db.read() as transaction:
         assert not list(transaction.scan(CONFLICTS))
@@ -254,7 +254,7 @@ def test_drivers(repo: Repository) -> None:
         repo.merge("m", "master", "dev", strategy={"labels": larger, "text": "theirs"})
     assert raised.value.conflicts.t21.samples == (FlatColumnDataKey("labels", 3),)
     assert sorted(seen, key=str) == [(0, 1, 2), (0, 1, None), (0, None, 2), (None, 1, 2)]
-    assert repo.resolve("master") == ours
+    assert repo.rev_parse("master") == ours
     repo.merge("m", "master", "dev", keep_conflicts=True, strategy={"labels": larger})
     assert repo.conflicts().total() == 2
     assert repo.resolve("text", lambda base, ours, theirs: base + ours + theirs) == 1
@@ -392,7 +392,7 @@ def test_a_merge_can_be_given_up(repo: Repository) -> None:
 def test_without_commit(repo: Repository) -> None:
     ours, theirs = fork(repo, put("labels", 1, 1), put("labels", 2, 2))
     result = repo.merge_revision("dev", branch="master", commit=False)
-    assert (result.committed, repo.resolve("master"), repo.status().merge) == (False, ours, "dev")
+    assert (result.committed, repo.rev_parse("master"), repo.status().merge) == (False, ours, "dev")
     assert repo.resolve(None, "ours") == 0
     writer = repo.checkout(write=True)
     writer["labels", 3] = 3
@@ -473,7 +473,7 @@ def test_bad_input(repo: Repository) -> None:
     for act in (repo.merge_continue, repo.merge_abort, lambda: repo.resolve(None, "ours")):
         with pytest.raises(InvalidStateError, match="no merge is in progress"):
             act()
-    assert (repo.head(), repo.resolve("master"), repo.status().clean) == (head, ours, True)
+    assert (repo.head(), repo.rev_parse("master"), repo.status().clean) == (head, ours, True)
 
 
 def test_bad_resolutions(repo: Repository) -> None:

@@ -280,7 +280,7 @@ def merged_or_refused(repo: Repository) -> tuple[str | None, Conflicts]:
 
 
 def compare(repo: Repository, merged: State, conflicts: set[Place]) -> None:
-    head = repo.resolve("master")
+    head = repo.rev_parse("master")
     difference = repo.diff(head, "dev")
     commit, refused = merged_or_refused(repo)
     assert (commit is None, refused.conflict) == (bool(conflicts),) * 2

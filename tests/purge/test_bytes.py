@@ -94,13 +94,13 @@ def check_others(repo: Repository, tag: str, keys: range, size: int, gone: set[i
 def test_every_backend(repo: Repository, codec: str, count: int, size: int) -> None:
     tag = codec[:2]
     fill(repo, tag, CODECS[codec], count, size)
-    first = repo.resolve("master~1")
+    first = repo.rev_parse("master~1")
     needles = stored_form(repo, 1), raw(value(1, tag, size))
     assert files_with(Path(repo.path), needles[0]) != []
     assert repo.purge("c", [1, count], reason="").unfinished == ()
     assert files_with(Path(repo.path), *needles, raw(value(count, tag, size))) == []
     check_others(repo, tag, range(count + 1), size, {1, count})
-    assert repo.resolve("master~1") == first
+    assert repo.rev_parse("master~1") == first
 
 
 def test_old_copies_that_a_conversion_left(repo: Repository) -> None:

@@ -51,17 +51,17 @@ def reader(repo: Repository, commit: str = "") -> closing[Any]:
 
 
 def test_every_version_is_gone_from_every_commit_and_file(filled: Repository) -> None:
-    first = filled.resolve("master~1")
+    first = filled.rev_parse("master~1")
     report = filled.purge("images", "b", reason="consent withdrawn")
     assert [sample.key for sample in report.samples] == [("b",)]
     assert len(report.digests) == 2
-    assert report.commits == (filled.resolve("master"), first)
+    assert report.commits == (filled.rev_parse("master"), first)
     assert report.unfinished == ()
     assert not report.dry_run
     assert not report.staged
     assert files_with(Path(filled.path), noise(1).tobytes(), noise(11).tobytes()) == []
     assert files_with(Path(filled.path), noise(0).tobytes()) != []
-    for commit in (first, filled.resolve("master")):
+    for commit in (first, filled.rev_parse("master")):
         with reader(filled, commit) as co:
             images = co["images"]
             assert list(images) == ["a", "b", "c", "d"][: len(images)]
@@ -106,7 +106,7 @@ def test_one_version(filled: Repository) -> None:
     filled.purge("images", "b", reason="wrong", commit="master~1", this_version=True)
     with reader(filled) as co:
         assert np.array_equal(co["images"]["b"], noise(11))
-    with reader(filled, filled.resolve("master~1")) as co, pytest.raises(PurgedError):
+    with reader(filled, filled.rev_parse("master~1")) as co, pytest.raises(PurgedError):
         co["images"]["b"]
 
 
@@ -199,8 +199,8 @@ def test_writing_the_same_bytes_again_is_refused_until_the_tombstone_is_lifted(f
             writer["images"].update({"x": noise(0), "y": noise(50)})
         assert "x" not in writer["images"]
         assert "y" not in writer["images"]
-        writer.restore("images", ["b"], commit=filled.resolve("master~1"))  # writes no bytes
-        writer.restore("images", ["a"], commit=filled.resolve("master~1"))
+        writer.restore("images", ["b"], commit=filled.rev_parse("master~1"))  # writes no bytes
+        writer.restore("images", ["a"], commit=filled.rev_parse("master~1"))
     with pytest.raises(NothingToDoError, match="purged before"):
         filled.purge("images", "a", reason="")
     with pytest.raises(NotFoundError, match="none of these"):

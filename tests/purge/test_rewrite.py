@@ -50,17 +50,17 @@ def people(repo: Repository) -> Repository:
 
 
 def values(repo: Repository, rev: str, column: str = "names") -> dict[Any, Any]:
-    with closing(repo.checkout(commit=repo.resolve(rev))) as co:
+    with closing(repo.checkout(commit=repo.rev_parse(rev))) as co:
         return dict(co[column].items())
 
 
 def test_it_is_refused_unless_asked_for(people: Repository) -> None:
-    heads = [people.resolve(name) for name in ("master", "side")]
+    heads = [people.rev_parse(name) for name in ("master", "side")]
     with pytest.raises(
         InvalidStateError, match=r"1 value .*erika.*inline in the trees of 3 commits.*--rewrite-history"
     ):
         people.purge("names", "erika", reason="", branch="side")
-    assert heads == [people.resolve(name) for name in ("master", "side")]
+    assert heads == [people.rev_parse(name) for name in ("master", "side")]
     assert values(people, "side")["erika"] == NAME
     assert people.list_purged() == []
 
@@ -70,22 +70,24 @@ def test_the_plan_says_which_commits(people: Repository) -> None:
     assert plan.inline == (("erika",),)
     assert len(plan.digests) == 1  # the long text
     assert [old in plan.rewritten for old in plan.commits] == [True] * 4
-    assert next(iter(plan.rewritten)) == people.resolve("side~2")
+    assert next(iter(plan.rewritten)) == people.rev_parse("side~2")
     assert len(plan.rewritten) == 5
     assert plan.refs == ("heads/master", "heads/side")
 
 
 def test_history_is_rewritten(people: Repository) -> None:
-    before = {name: people.resolve(name) for name in ("master", "master~1", "master~2", "master~3", "master~4", "side")}
+    before = {
+        name: people.rev_parse(name) for name in ("master", "master~1", "master~2", "master~3", "master~4", "side")
+    }
     infos = {name: people.commit_info(name) for name in before}
     plan = people.purge("names", "erika", reason="", branch="side", dry_run=True)
     report = people.purge("names", "erika", reason="consent", branch="side", rewrite_history=True)
     assert report.rewritten == plan.rewritten
     assert report.refs == ("heads/master", "heads/side")
     assert report.unfinished == ()
-    assert people.resolve("master~4") == before["master~4"]
+    assert people.rev_parse("master~4") == before["master~4"]
     for name in ("master", "master~1", "master~2", "master~3", "side"):
-        assert people.resolve(name) == report.rewritten[before[name]]
+        assert people.rev_parse(name) == report.rewritten[before[name]]
         info, was = people.commit_info(name), infos[name]
         assert (info.message, info.author, info.email, info.time) == (was.message, was.author, was.email, was.time)
         kept = values(people, name, "images")
@@ -121,10 +123,10 @@ def test_staged_values(people: Repository) -> None:
 def test_staged_values_alone_need_no_rewriting(people: Repository) -> None:
     with closing(people.checkout(write=True)) as writer:
         writer["names"]["fresh"] = "never committed at all"
-    before = people.resolve("master")
+    before = people.rev_parse("master")
     report = people.purge("names", "fresh", reason="")
     assert report.rewritten == {}
-    assert people.resolve("master") == before
+    assert people.rev_parse("master") == before
     assert files_with(Path(people.path), b"never committed at all") == []
 
 
@@ -206,7 +208,7 @@ def test_a_merge_with_conflicts_that_waits(people: Repository) -> None:
 
 def test_a_bisection_in_progress_goes_on(people: Repository) -> None:
     stores = people.stores
-    commits = [bytes.fromhex(people.resolve(rev)) for rev in ("master", "master~3")]
+    commits = [bytes.fromhex(people.rev_parse(rev)) for rev in ("master", "master~3")]
     write_search(stores.db, Search([("bad", Digest(commits[0])), ("good", Digest(commits[1]))]))
     report = people.purge("names", "erika", reason="", branch="side", rewrite_history=True)
     search = read_search(people.stores.db)
@@ -222,9 +224,9 @@ def test_tags_and_deleted_branches(people: Repository) -> None:
     people.tag("v1", "side~1", message="with Erika")
     report = people.purge("names", "erika", reason="", branch="side", rewrite_history=True)
     assert report.refs == ("heads/master", "heads/side", "tags/v1")
-    assert people.resolve("v1") == people.resolve("side~1")
+    assert people.rev_parse("v1") == people.rev_parse("side~1")
     assert people.stores.refs.annotation("tags/v1") is not None
-    assert people.resolve("gone@{1}") == people.resolve("side")
+    assert people.rev_parse("gone@{1}") == people.rev_parse("side")
     reflog = people.stores.refs.reflog("heads/side")
     assert (reflog[0].operation, reflog[0].name) == ("purge", "Ada")
     assert files_with(Path(people.path), NAME.encode()) == []

@@ -68,7 +68,7 @@ def _uncommitted(staged: str, current: str) -> str:
 def _no_branch(state: State, name: str) -> Exception:
     """The error for a name that is not a branch: it may be another kind of revision, or nothing."""
     try:
-        state.repository.resolve(name)
+        state.repository.rev_parse(name)
     except RevisionNotFoundError:
         from hangar.history import unknown_branch
 

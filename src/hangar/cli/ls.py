@@ -149,7 +149,7 @@ def _check(state: State, view: View, column: str, rev: str | None) -> None:
     except ColumnNotFoundError as error:
         if rev is None:
             try:
-                state.repository.resolve(column)
+                state.repository.rev_parse(column)
             except RevisionNotFoundError:
                 raise error from None
             text = f"{error}; {column!r} is a revision: `hangar column list {column}` lists the columns there"

@@ -130,9 +130,9 @@ def run_demo(directory: Path, narrator: Narrator, picture: Path | None = None) -
     _fill(directory, data, narrator)
     repository = Repository(directory)
     with repository:
-        first = repository.resolve("master")
+        first = repository.rev_parse("master")
         _relabel(repository, data, narrator)
-        second = repository.resolve("relabel")
+        second = repository.rev_parse("relabel")
         _look(narrator)
         compared = _compare(repository, data, {first: data.hurried, second: data.labels}, narrator)
         runs = _train(repository, first, second, picture, narrator)

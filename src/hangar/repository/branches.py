@@ -85,8 +85,19 @@ class BranchMethods(RepositoryBase):
 
         stores.db.update(move)
 
-    def resolve(self, rev: str) -> str:
-        """Digest in hex of the commit that ``rev`` names."""
+    def rev_parse(self, rev: str) -> str:
+        """Digest in hex of the commit that a revision names.
+
+        Parameters
+        ----------
+        rev
+            A branch, a tag, a digest or the beginning of one, with suffixes such as ``~2``, ``^2`` and ``@{1}``.
+
+        Raises
+        ------
+        RevisionNotFoundError
+            (a ``ValueError``) there is no such commit.
+        """
         stores = self._open()
         digest = resolve(stores.db, stores.refs, rev).digest
         if digest is None:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from typing import TYPE_CHECKING, Any, Final, TypeVar, overload
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from hangar import history
 from hangar.diff.results import Conflicts
@@ -23,9 +23,6 @@ if TYPE_CHECKING:
 __all__ = ["MergeMethods"]
 
 T = TypeVar("T")
-
-
-_NOT_GIVEN: Final[Any] = object()
 
 
 class MergeMethods(BranchMethods):
@@ -124,14 +121,8 @@ class MergeMethods(BranchMethods):
         state = read_state(self._open().db)
         return Conflicts.none() if state is None else state.summary()
 
-    @overload
-    def resolve(self, keys: str) -> str: ...
-    @overload
-    def resolve(self, keys: Any, with_: Any, *, literal: bool = False) -> int: ...
-    def resolve(self, keys: Any, with_: Any = _NOT_GIVEN, *, literal: bool = False) -> str | int:
+    def resolve(self, keys: Any, with_: Any, *, literal: bool = False) -> int:
         """Resolve conflicts of the merge in progress. They can be resolved again in another way until it is committed.
-
-        With one argument, which is a revision, this returns the digest of its commit in hex instead.
 
         Parameters
         ----------
@@ -163,8 +154,6 @@ class MergeMethods(BranchMethods):
         LockedError
             (a ``PermissionError``) a writer holds the lock.
         """
-        if with_ is _NOT_GIVEN:
-            return super().resolve(keys)
         return self._with_merge(lambda checkout: checkout.resolve(keys, with_, literal=literal))
 
     def merge_continue(self, message: str | None = None) -> str:

@@ -67,7 +67,7 @@ def look(repo: Repository) -> dict[str, Any]:
     with closing(repo.checkout(write=True, branch=repo.status().staged_branch)) as writer:
         staged = {name: {key: plain(value) for key, value in column.items()} for name, column in writer.items()}
     status = repo.status()
-    heads = [load_commit(repo.stores.db, Digest(bytes.fromhex(repo.resolve(name)))) for name in ("master", "third")]
+    heads = [load_commit(repo.stores.db, Digest(bytes.fromhex(repo.rev_parse(name)))) for name in ("master", "third")]
     return {
         "trees": [tree_digest(head).hex() for head in heads],
         "parents": [len(head.parents) for head in heads],

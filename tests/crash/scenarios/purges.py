@@ -91,7 +91,7 @@ def require_rest(repo: Repository, purged: set[str]) -> None:
     report = repo.fsck(data=True)
     assert report.sound, report.problems
     for rev, count in (("master~1", COUNT // 2), ("master", COUNT)):
-        with closing(repo.checkout(commit=repo.resolve(rev))) as co:
+        with closing(repo.checkout(commit=repo.rev_parse(rev))) as co:
             for column, key in SECRET_KEYS.items():
                 expected = {one: value(column, one) for one in range(count)}
                 gone = {key} & expected.keys() if column in purged else set()
