@@ -38,7 +38,7 @@ def test_demo(shell: Shell) -> None:
     with Repository(place.path) as repository:
         manifest = Manifest.load(place.path / "run.json")
         assert manifest.split == ("default", "train")
-        assert manifest.selection.parts[1].commit == repository.rev_parse("relabel")
+        assert manifest.selection.columns[1].commit == repository.rev_parse("relabel")
     picture = ET.parse(place.path / "accuracy.svg").getroot()
     points = [line.get("points", "").split() for line in picture.iter("{http://www.w3.org/2000/svg}polyline")]
     assert list(map(len, points)) == [EPOCHS, EPOCHS]

@@ -50,7 +50,7 @@ def test_the_loop_of_the_slides(reader: ReaderCheckout) -> None:
 
 @pytest.mark.parametrize("block", [1024, 7])
 def test_items_of_every_kind(block: int, reader: ReaderCheckout, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(implementation, "MOST", block)
+    monkeypatch.setattr(implementation, "MAX_BLOCK_SAMPLES", block)
     made = make_tensorflow_dataset(columns(reader, *FLAT))
     spec = dict(zip(FLAT, made.element_spec, strict=True))
     assert spec["image"] == tf.TensorSpec((4, 5), tf.uint8)

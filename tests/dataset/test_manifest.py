@@ -321,7 +321,7 @@ def test_a_bomb_is_refused_before_it_is_unpacked(
 
     from hangar.dataset import manifestfile
 
-    monkeypatch.setattr(manifestfile, "_MOST_BYTES", 2**20)
+    monkeypatch.setattr(manifestfile, "_MAX_BYTES", 2**20)
     file = tmp_path / "run.json"
     Manifest.of(make_numpy_dataset(reader["label"], batch_size=7)).save(file)
     document = json.loads(file.read_text())

@@ -202,7 +202,7 @@ def test_memory_of_an_epoch(repo: Repository) -> None:
     column: Any = repo.checkout().columns["image"]
     selection = select(column, np.random.default_rng(0).permutation(count))
     selection.prepare()
-    table = selection.parts[0].reader.column._table
+    table = selection.columns[0].reader.column._table
     assert table is not None
     assert table.table is not None
     assert selection.nbytes + table.table.nbytes <= 24 * count

@@ -22,7 +22,7 @@ from hangar import (
     UnsupportedVersionError,
 )
 from hangar.dataset import Split, delete_split, hash_split, list_splits, load_split
-from hangar.dataset.draws import encode_labels, hash_key, hash_keys
+from hangar.dataset.keyhash import derive_hash_key, encode_labels, hash_encoded_keys
 
 THREE = {"train": 0.8, "val": 0.1, "test": 0.1}
 GOLDEN = {
@@ -66,11 +66,11 @@ def writer(repo: Repository) -> Any:
 # ---------------------------------------------------------------------- what never changes
 
 
-def test_golden_draws() -> None:
-    """Draws are part of what users store: they are the same on every machine and in every release."""
+def test_golden_hash_values() -> None:
+    """Hash values are part of what users store: they are the same on every machine and in every release."""
     keys = [b"\x10" + n.to_bytes(8, "big") for n in (0, 1, 2**64 - 1)] + [b"\x20a", "\x20é".encode()]
-    assert [f"{draw:016x}" for draw in hash_keys(hash_key(""), keys).tolist()] == GOLDEN[""]
-    assert [f"{draw:016x}" for draw in hash_keys(hash_key("2026"), keys).tolist()] == GOLDEN["2026"]
+    assert [f"{value:016x}" for value in hash_encoded_keys(derive_hash_key(""), keys).tolist()] == GOLDEN[""]
+    assert [f"{value:016x}" for value in hash_encoded_keys(derive_hash_key("2026"), keys).tolist()] == GOLDEN["2026"]
 
 
 def test_golden_parts() -> None:

@@ -10,10 +10,10 @@ from typing import Any, overload
 
 import numpy.typing as npt
 
-from hangar.dataset.selection import Items, Selection
+from hangar.dataset.selection import ItemNumbers, Selection
 from hangar.errors import InvalidInputError, InvalidTypeError
 
-__all__ = ["Batch", "Form", "NamedItem", "Transform"]
+__all__ = ["Batch", "ItemForm", "NamedItem", "Transform"]
 
 Transform = Callable[[Any], Any] | Mapping[str, Callable[[Any], Any]] | None
 """A callable on an item, or for some columns, by name, a callable on its value."""
@@ -23,7 +23,7 @@ class NamedItem(dict[str, Any]):
     """An item as a dict of column names. A class of its own, to tell it from a sample of a nested column."""
 
 
-class Form:
+class ItemForm:
     """Form of the items of a data set.
 
     Parameters
@@ -46,33 +46,28 @@ class Form:
     def __init__(self, names: Sequence[str], as_dict: bool = False, transform: Transform = None) -> None:
         self.names = tuple(names)
         self.as_dict = as_dict
-        of_columns = transform if isinstance(transform, Mapping) else {}
+        column_transforms = transform if isinstance(transform, Mapping) else {}
         if as_dict and len(set(names)) < len(names):
             raise InvalidInputError(f"as_dict=True needs columns of different names, not {', '.join(map(repr, names))}")
-        unknown = [name for name in of_columns if name not in names]
+        unknown = [name for name in column_transforms if name not in names]
         if unknown:
             raise InvalidInputError(
                 f"transform names a column {unknown[0]!r}, and the data set has: {', '.join(names)}"
             )
-        for one in of_columns.values() if isinstance(transform, Mapping) else [transform]:
+        for one in column_transforms.values() if isinstance(transform, Mapping) else [transform]:
             if one is not None and not callable(one):
                 raise InvalidTypeError(f"transform is a callable or a dict of column names and callables, not {one!r}")
-        self.of_item: Callable[[Any], Any] | None = None if isinstance(transform, Mapping) else transform
-        self.of_columns: list[Callable[[Any], Any] | None] = [of_columns.get(name) for name in names]
+        self.item_transform: Callable[[Any], Any] | None = None if isinstance(transform, Mapping) else transform
+        self.column_transforms: list[Callable[[Any], Any] | None] = [column_transforms.get(name) for name in names]
 
-    @property
-    def plain(self) -> bool:
-        """Whether nothing is done for each item, so that a batch is its arrays."""
-        return self.of_item is None and not any(self.of_columns)
-
-    def transformed(self, columns: Sequence[Any]) -> tuple[Any, ...]:
+    def transform_columns(self, columns: Sequence[Any]) -> tuple[Any, ...]:
         """The columns of a batch, with the transforms of columns applied to their values."""
         return tuple(
             values if function is None else list(map(function, values))
-            for function, values in zip(self.of_columns, columns, strict=True)
+            for function, values in zip(self.column_transforms, columns, strict=True)
         )
 
-    def together(self, columns: Sequence[Any]) -> Any:
+    def assemble(self, columns: Sequence[Any]) -> Any:
         """One value for each column, in the form of an item."""
         if self.as_dict:
             return NamedItem(zip(self.names, columns, strict=True))
@@ -80,12 +75,12 @@ class Form:
 
     def items(self, columns: Sequence[Any]) -> list[Any]:
         """The items of a batch, from its columns: arrays or lists of n values each. Rows of arrays are views of them."""
-        values = self.transformed(columns)
+        values = self.transform_columns(columns)
         if self.as_dict:
             items: list[Any] = [NamedItem(zip(self.names, row, strict=True)) for row in zip(*values, strict=True)]
         else:
             items = list(values[0]) if len(values) == 1 else list(zip(*values, strict=True))
-        return items if self.of_item is None else list(map(self.of_item, items))
+        return items if self.item_transform is None else list(map(self.item_transform, items))
 
 
 class Batch(Sequence[Any]):
@@ -94,7 +89,7 @@ class Batch(Sequence[Any]):
     ``hangar.dataset.collate`` takes its arrays as they are; for every other function it is a sequence of items.
     """
 
-    def __init__(self, selection: Selection, form: Form, numbers: Items) -> None:
+    def __init__(self, selection: Selection, form: ItemForm, numbers: ItemNumbers) -> None:
         self.selection = selection
         self.form = form
         self.numbers = numbers

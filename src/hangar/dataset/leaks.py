@@ -1,4 +1,4 @@
-"""Check a split for leaks: a group in two parts, or equal content under two keys in two parts.
+"""Check a split for leaks: samples of one group in two parts, or equal content in two parts.
 
 A model that has seen a test sample, or another sample of its group, in training looks better than it is. Content is
 compared by digest, so no sample is read.
@@ -14,7 +14,7 @@ import numpy as np
 import numpy.typing as npt
 
 from hangar.columns import NestedSampleReader
-from hangar.dataset.draws import Reader, group_encoder, hash_key, sample_batches
+from hangar.dataset.keyhash import Reader, derive_hash_key, encoded_key_batches, group_encoder
 from hangar.dataset.splits import Codes, Holder, Split
 from hangar.digest import digest_array
 from hangar.errors import InvalidInputError, SampleNotFoundError
@@ -27,16 +27,16 @@ from hangar.objects.scan import leaves
 __all__ = ["Leak", "LeakReport", "check_split"]
 
 LIMIT: Final = 100
-_SHOWN: Final = 8
+_MAX_SAMPLES: Final = 8
 _TAG: Final = bytes((DIGEST_TAG,))
 
-Words = npt.NDArray[np.uint64]
+DigestPrefixes = npt.NDArray[np.uint64]
 Positions = npt.NDArray[np.int64]
 
 
 @dataclass(frozen=True, slots=True)
 class Leak:
-    """One group, or one content, in more than one part.
+    """A group, or a value under several keys, that is in more than one part.
 
     Attributes
     ----------
@@ -93,7 +93,7 @@ def check_split(
     small: bool = False,
     limit: int = LIMIT,
 ) -> LeakReport:
-    """Look for groups and for equal content in two parts of a split.
+    """Find groups and equal values that are in more than one part of a split.
 
     Parameters
     ----------
@@ -102,19 +102,28 @@ def check_split(
     checkout
         Checkout with the columns.
     columns
-        Names of the columns to check. By default all; those that lack labels of groups are then skipped.
+        Names of the columns to check. By default all columns; a column with a sample that has no group label is then
+        skipped.
     group_column
         Check the groups of this column, whether the split is made by it or not. By default the groups of the split.
     small
-        Compare small values too, which are stored in the tree: numbers, and texts up to 64 bytes. By default they are
-        taken for labels, which are equal for good reason.
+        Compare small values too: numbers, and texts up to 64 bytes. By default they are taken for labels, which may
+        be equal, and are not compared.
     limit
-        Maximum leaks of each kind and column that are listed; all are counted.
+        Maximum number of leaks to list for each kind and column. All are counted.
+
+    Returns
+    -------
+    LeakReport
+        The leaks, and what was checked.
 
     Raises
     ------
     ColumnNotFoundError, SampleNotFoundError
-        There is no such column; or a sample of a chosen column has no label.
+        (``KeyError``) there is no such column; or a sample of a column that was named has no group label.
+    InvalidInputError
+        (a ``ValueError``) ``limit`` is not a positive int, or the group column does not hold one integer or text for
+        each sample.
     """
     limit = _check_limit(limit)
     names = [columns] if isinstance(columns, str) else list(checkout.keys() if columns is None else columns)
@@ -130,23 +139,23 @@ def check_split(
         column: Reader = checkout[name]
         try:
             assigned = split.assign(checkout, name)
-            groups = _group_words(column, encoder)
+            groups = _group_digests(column, encoder)
         except SampleNotFoundError as error:
             if columns is not None:
                 raise
             skipped[name] = str(error)
             continue
         counts[name] = assigned.counts
-        words, owners, places = _content_words(column, small=small)
-        for kind, keys, codes in (("group", groups, assigned.codes), ("content", words, assigned.codes[owners])):
-            count, runs = _mixed_runs(keys, codes, limit)
+        digests, samples, positions = _content_digests(column, small=small)
+        for kind, keys, codes in (("group", groups, assigned.codes), ("content", digests, assigned.codes[samples])):
+            count, runs = _groups_in_several_parts(keys, codes, limit)
             total += count
             for rows in runs:
                 chosen = _some_of_each(rows, codes)
                 if kind == "group":
                     found = [column.at(int(one)) for one in chosen]
                 else:
-                    found = _entry_keys(column, places[chosen])
+                    found = _entry_keys(column, positions[chosen])
                 parts = [split.names[code] for code in codes[chosen].tolist()]
                 leaks.append(Leak(kind, name, tuple(zip(parts, found, strict=True)), len(rows)))  # type: ignore[arg-type]
     return LeakReport(tuple(leaks), total, counts, skipped)
@@ -162,50 +171,50 @@ def _some_of_each(rows: Positions, codes: Codes) -> Positions:
     """Some of ``rows``, ascending: the first of each part, and then the first ones."""
     _, firsts = np.unique(codes[rows], return_index=True)
     others = np.setdiff1d(np.arange(len(rows)), firsts)
-    some: Positions = rows[np.sort(np.r_[firsts, others][: max(_SHOWN, len(firsts))])]
+    some: Positions = rows[np.sort(np.r_[firsts, others][: max(_MAX_SAMPLES, len(firsts))])]
     return some
 
 
-def _entry_keys(column: Reader, places: Positions) -> list[Any]:
+def _entry_keys(column: Reader, positions: Positions) -> list[Any]:
     nodes, root = column._snapshot()
     assert root is not None
-    return list(column._space.decode(select_keys(nodes, root.digest, places)))
+    return list(column._space.decode(select_keys(nodes, root.digest, positions)))
 
 
-def _group_words(column: Reader, encoder: Any) -> Words:
+def _group_digests(column: Reader, encoder: Any) -> DigestPrefixes:
     """First 16 bytes of the digest of the group of each sample: uint64, shape (n, 2); shape (0, 2) without groups."""
     if encoder is None:
         return np.empty((0, 2), np.uint64)
-    key = hash_key("")
-    found = [_words(hash_list(key, encoder(keys))) for keys in sample_batches(column)]
+    key = derive_hash_key("")
+    found = [_prefixes(hash_list(key, encoder(keys))) for keys in encoded_key_batches(column)]
     return np.concatenate(found) if found else np.empty((0, 2), np.uint64)
 
 
-def _words(digests: Sequence[bytes]) -> Words:
+def _prefixes(digests: Sequence[bytes]) -> DigestPrefixes:
     return np.ascontiguousarray(digest_array(digests)[:, :16]).view(np.uint64)
 
 
-def _content_words(column: Reader, *, small: bool) -> tuple[Words, Positions, Positions]:
-    """Of the entries that are compared: 16 bytes of their digest, the number of their sample, and their position."""
-    words: list[Words] = []
-    owners: list[Positions] = []
-    places: list[Positions] = []
+def _content_digests(column: Reader, *, small: bool) -> tuple[DigestPrefixes, Positions, Positions]:
+    """The entries to compare: first 16 bytes of each digest, number of its sample, and its position."""
+    digests: list[DigestPrefixes] = []
+    samples: list[Positions] = []
+    positions: list[Positions] = []
     at = 0
-    for leaf, owner in _owned_leaves(column):
-        chosen, digests = _digests(leaf, small=small)
+    for leaf, sample_numbers in _leaves_with_samples(column):
+        chosen, found = _entry_digests(leaf, small=small)
         if len(chosen):
-            words.append(_words(digests))
-            owners.append(owner[chosen])
-            places.append(chosen + at)
+            digests.append(_prefixes(found))
+            samples.append(sample_numbers[chosen])
+            positions.append(chosen + at)
         at += len(leaf.keys)
     none = np.empty(0, np.int64)
-    if not words:
+    if not digests:
         return np.empty((0, 2), np.uint64), none, none
-    return np.concatenate(words), np.concatenate(owners), np.concatenate(places)
+    return np.concatenate(digests), np.concatenate(samples), np.concatenate(positions)
 
 
-def _owned_leaves(column: Reader) -> Iterator[tuple[Node, Positions]]:
-    """The leaves of a column, each with the number of the sample of each entry."""
+def _leaves_with_samples(column: Reader) -> Iterator[tuple[Node, Positions]]:
+    """The leaves of a column. For each entry of a leaf the number of its sample, from 0 in key order."""
     nodes, root = column._snapshot()
     if root is None:
         return
@@ -224,8 +233,8 @@ def _owned_leaves(column: Reader) -> Iterator[tuple[Node, Positions]]:
         at, last = at + len(prefixes), prefixes[-1]
 
 
-def _digests(leaf: Node, *, small: bool) -> tuple[Positions, Sequence[bytes]]:
-    """Indices of the entries of a leaf that are compared, and their digests."""
+def _entry_digests(leaf: Node, *, small: bool) -> tuple[Positions, Sequence[bytes]]:
+    """Indices of the entries of a leaf to compare, and their digests. A small value is hashed here."""
     count = len(leaf.keys)
     if leaf.kind == BY_DIGEST:
         return np.arange(count), leaf.cells()
@@ -233,21 +242,21 @@ def _digests(leaf: Node, *, small: bool) -> tuple[Positions, Sequence[bytes]]:
     is_digest = [leaf.kind == MIXED and cell[:1] == _TAG for cell in cells]
     if not small:
         return np.flatnonzero(is_digest), [cell[1:] for cell, one in zip(cells, is_digest, strict=True) if one]
-    key = hash_key("")
+    key = derive_hash_key("")
     hashed = hash_list(key, cells)
     return np.arange(count), [
         cell[1:] if one else value for cell, one, value in zip(cells, is_digest, hashed, strict=True)
     ]
 
 
-def _mixed_runs(words: Words, codes: Codes, limit: int) -> tuple[int, list[Positions]]:
-    """Number of words that rows of more than one part share, and the rows of the first ``limit`` of them, ascending."""
-    if len(words) < 2:
+def _groups_in_several_parts(digests: DigestPrefixes, codes: Codes, limit: int) -> tuple[int, list[Positions]]:
+    """Number of digests that rows of more than one part share, and the rows of the first ``limit`` of them, ascending."""
+    if len(digests) < 2:
         return 0, []
-    order = np.lexsort((words[:, 1], words[:, 0]))  # stable: equal words keep the order of their rows
-    ranked, ordered = words[order], codes[order]
+    order = np.lexsort((digests[:, 1], digests[:, 0]))  # stable: equal digests keep the order of their rows
+    ranked, ordered = digests[order], codes[order]
     starts = np.flatnonzero(np.r_[True, (ranked[1:] != ranked[:-1]).any(axis=1)])
     mixed = np.flatnonzero(np.minimum.reduceat(ordered, starts) != np.maximum.reduceat(ordered, starts))
     mixed = mixed[np.argsort(order[starts[mixed]])]
-    ends = np.r_[starts[1:], len(words)]
+    ends = np.r_[starts[1:], len(digests)]
     return len(mixed), [order[starts[i] : ends[i]] for i in mixed[:limit]]

@@ -17,27 +17,27 @@ import numpy as np
 import numpy.typing as npt
 
 from hangar import _fs
-from hangar.dataset.batch import Batch, Form, Transform
+from hangar.dataset.batch import Batch, ItemForm, Transform
 from hangar.dataset.manifestfile import (
     FORMAT,
     VERSION,
     ColumnRecord,
     Document,
-    Rows,
+    PositionsRecord,
     StateRecord,
-    describe,
+    decode_positions,
+    describe_sampler,
+    encode_positions,
+    invalid_manifest,
     make_sampler,
-    no_manifest,
-    pack_rows,
     read_document,
-    same_rows,
+    same_positions,
     split_positions,
-    unpack_rows,
 )
 from hangar.dataset.numpy import collate
 from hangar.dataset.orders import Balanced, Weighted
 from hangar.dataset.sampler import Sampler
-from hangar.dataset.selection import ColumnPart, Selection, Where
+from hangar.dataset.selection import ItemPositions, SelectedColumn, Selection
 from hangar.errors import InvalidInputError, InvalidTypeError, PathNotFoundError, PositionNotFoundError
 from hangar.repository import Repository
 
@@ -106,12 +106,12 @@ class Manifest:
         """
         inner = data if isinstance(getattr(data, "selection", None), Selection) else getattr(data, "dataset", None)
         selection, form = getattr(inner, "selection", None), getattr(inner, "form", None)
-        if not isinstance(selection, Selection) or not isinstance(form, Form):
+        if not isinstance(selection, Selection) or not isinstance(form, ItemForm):
             raise InvalidTypeError(f"a manifest is made of a loader or a data set of Hangar, not {type(data).__name__}")
         chosen = getattr(data, "sampler", None) if sampler is None else sampler
         if not isinstance(chosen, Sampler):
             raise InvalidTypeError("a manifest needs the sampler of the run: Manifest.of(data, sampler)")
-        paths = {part.path for part in selection.parts}
+        paths = {column.path for column in selection.columns}
         if len(paths) > 1:
             raise InvalidInputError("a manifest is of one repository, and the columns belong to several")
         if split is not None:
@@ -120,7 +120,7 @@ class Manifest:
         # A copy, so that the run goes on without changing the manifest.
         return replace(
             made,
-            sampler=make_sampler(describe(chosen), len(selection), chosen).load_state_dict(
+            sampler=make_sampler(describe_sampler(chosen), len(selection), chosen).load_state_dict(
                 chosen.state_dict(delivered)
             ),
         )
@@ -129,15 +129,19 @@ class Manifest:
 
     def save(self, path: str | os.PathLike[str]) -> None:
         """Write the JSON file; an existing one is replaced in one step."""
-        where: list[Where] = []
-        columns = []
-        for part in self.selection.parts:
-            same = next((i for i, other in enumerate(where) if same_rows(part.where, other)), None)
-            rows = pack_rows(part.where, self.split) if same is None else Rows(same_as=same)
-            columns.append(ColumnRecord(part.name, part.commit, rows, part.whole))
-            where.append(part.where)
+        where: list[ItemPositions] = []
+        records = []
+        for column in self.selection.columns:
+            same = next((i for i, other in enumerate(where) if same_positions(column.item_positions, other)), None)
+            rows = (
+                encode_positions(column.item_positions, self.split) if same is None else PositionsRecord(same_as=same)
+            )
+            records.append(ColumnRecord(column.name, column.commit, rows, column.whole))
+            where.append(column.item_positions)
         state = msgspec.convert(self.sampler.state_dict(), StateRecord)
-        document = Document(FORMAT, VERSION, str(self.repository), columns, describe(self.sampler), state, self.as_dict)
+        document = Document(
+            FORMAT, VERSION, str(self.repository), records, describe_sampler(self.sampler), state, self.as_dict
+        )
         _fs.replace_file(Path(path), msgspec.json.format(msgspec.json.encode(document)) + b"\n")
 
     @classmethod
@@ -174,7 +178,7 @@ class Manifest:
             opened = Repository(given, exists=False)
         except PathNotFoundError as error:
             raise PathNotFoundError(f"{error}, where the run was: name its repository with repository=") from None
-        parts: list[ColumnPart] = []
+        columns: list[SelectedColumn] = []
         split = None
         for column in document.columns:
             checkout = opened.checkout(commit=column.commit)
@@ -182,16 +186,16 @@ class Manifest:
             count = len(reader) if column.whole or not reader.contains_subsamples else reader.num_subsamples
             if column.rows.split is not None:
                 split = column.rows.split
-            where = unpack_rows(column, checkout, count, parts)
-            parts.append(ColumnPart(reader, where, column.whole))
-        if len({len(part.where) for part in parts}) > 1:
-            raise no_manifest(path, "its columns differ in the number of items")
-        selection = Selection(parts)
+            where = decode_positions(column, checkout, count, columns)
+            columns.append(SelectedColumn(reader, where, column.whole))
+        if len({len(column.item_positions) for column in columns}) > 1:
+            raise invalid_manifest(path, "its columns differ in the number of items")
+        selection = Selection(columns)
         made = make_sampler(document.sampler, len(selection), sampler)
         try:
             made.load_state_dict(msgspec.to_builtins(document.state))
         except InvalidInputError as error:
-            raise no_manifest(path, str(error)) from None
+            raise invalid_manifest(path, str(error)) from None
         return cls(selection, made, Path(given), document.as_dict, split)
 
     # ------------------------------------------------------------------ what the run did
@@ -218,7 +222,7 @@ class Manifest:
         PositionNotFoundError
             (an ``IndexError``) ``number`` is negative.
         """
-        form = Form(self.selection.names, self.as_dict, transform)
+        form = ItemForm(self.selection.names, self.as_dict, transform)
         return collate(Batch(self.selection, form, self.items(number, rank=rank)))
 
     def keys(self, number: int, *, rank: int | None = None) -> list[Any]:
@@ -231,7 +235,9 @@ class Manifest:
             raise InvalidTypeError(f"a batch is named by its number, an int, not {type(number).__name__}")
         sampler = self.sampler
         if rank is not None and rank != sampler.rank:
-            sampler = make_sampler(msgspec.structs.replace(describe(sampler), rank=rank), len(self.selection), sampler)
+            sampler = make_sampler(
+                msgspec.structs.replace(describe_sampler(sampler), rank=rank), len(self.selection), sampler
+            )
         if number < 0 or not len(sampler):
             raise PositionNotFoundError(f"the run has no batch {number}")
         return sampler.batch(*divmod(int(number), len(sampler)))
@@ -279,12 +285,12 @@ class Manifest:
 def _check_split(selection: Selection, split: Any) -> None:
     if not (isinstance(split, tuple) and len(split) == 2 and all(isinstance(one, str) for one in split)):
         raise InvalidTypeError(f"split is a pair of the names of a split and of its part, not {split!r}")
-    for part in selection.parts:
-        with Repository(Path(part.path).parent).checkout(commit=part.commit) as checkout:
-            positions = split_positions(checkout, part.name, split)
-        if part.schema.nested and not part.whole:
-            raise InvalidInputError(f"column {part.name!r} gives single subsamples, and a split has whole samples")
-        if not np.array_equal(np.asarray(part.where, np.int64), positions):
+    for column in selection.columns:
+        with Repository(Path(column.path).parent).checkout(commit=column.commit) as checkout:
+            positions = split_positions(checkout, column.name, split)
+        if column.schema.nested and not column.whole:
+            raise InvalidInputError(f"column {column.name!r} gives single subsamples, and a split has whole samples")
+        if not np.array_equal(np.asarray(column.item_positions, np.int64), positions):
             raise InvalidInputError(
-                f"the items of column {part.name!r} are not part {split[1]!r} of split {split[0]!r}"
+                f"the items of column {column.name!r} are not part {split[1]!r} of split {split[0]!r}"
             )

@@ -17,7 +17,7 @@ import numpy.typing as npt
 
 from hangar.dataset.orders import BlockShuffled, Filtered, Order, Sequential, Shuffled
 from hangar.dataset.sampler import Sampler
-from hangar.dataset.selection import ColumnPart, Where, narrow
+from hangar.dataset.selection import ItemPositions, SelectedColumn, narrow
 from hangar.dataset.splits import load_split
 from hangar.errors import InvalidInputError, PathNotFoundError, UnsupportedVersionError
 
@@ -26,31 +26,31 @@ __all__ = [
     "VERSION",
     "ColumnRecord",
     "Document",
-    "Rows",
+    "PositionsRecord",
     "StateRecord",
-    "describe",
+    "decode_positions",
+    "describe_sampler",
+    "encode_positions",
+    "invalid_manifest",
     "make_sampler",
-    "no_manifest",
-    "pack_rows",
     "read_document",
-    "same_rows",
+    "same_positions",
     "split_positions",
-    "unpack_rows",
 ]
 
 VERSION: Final = 1
 FORMAT: Final = "hangar run manifest"
-_MOST_BYTES: Final = 2**28
-_SIGNED: Final = 2**63 - 1
+_MAX_BYTES: Final = 2**28
+_MAX_INT64: Final = 2**63 - 1
 
-_Number = Annotated[int, msgspec.Meta(ge=0, le=_SIGNED)]
+_Number = Annotated[int, msgspec.Meta(ge=0, le=_MAX_INT64)]
 _Positive = Annotated[int, msgspec.Meta(ge=1, le=2**32)]
 
 
-class Rows(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
+class PositionsRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
     """Positions of items, in one of four forms."""
 
-    range: tuple[_Number, _Number, Annotated[int, msgspec.Meta(ge=1, le=_SIGNED)]] | None = None
+    range: tuple[_Number, _Number, Annotated[int, msgspec.Meta(ge=1, le=_MAX_INT64)]] | None = None
     """First, end and step."""
     split: tuple[str, str] | None = None
     """Name of a split that is stored with the commit, and of its part."""
@@ -65,7 +65,7 @@ class ColumnRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit
 
     name: str
     commit: Annotated[str, msgspec.Meta(pattern="^[0-9a-f]{64}$")]
-    rows: Rows
+    rows: PositionsRecord
     whole: bool = False
 
 
@@ -120,41 +120,43 @@ def read_document(path: Path) -> Document:
         size = path.stat().st_size
     except FileNotFoundError:
         raise PathNotFoundError(f"there is no manifest {path}") from None
-    if size > _MOST_BYTES:
-        raise no_manifest(path, f"it has {size:,} bytes")
+    if size > _MAX_BYTES:
+        raise invalid_manifest(path, f"it has {size:,} bytes")
     data = path.read_bytes()
     try:
         head = msgspec.json.decode(data, type=_Head)
         if head.format != FORMAT:
-            raise no_manifest(path, f"its format is {head.format!r:.60}")
+            raise invalid_manifest(path, f"its format is {head.format!r:.60}")
         if head.version > VERSION:
             raise UnsupportedVersionError(
                 f"the manifest {path} was written by a newer Hangar (version {head.version}): install a newer version"
             )
         return msgspec.json.decode(data, type=Document)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError) as error:
-        raise no_manifest(path, str(error)) from None
+        raise invalid_manifest(path, str(error)) from None
 
 
-def no_manifest(path: object, why: str) -> InvalidInputError:
+def invalid_manifest(path: object, why: str) -> InvalidInputError:
     """The error of a file that is no manifest."""
     return InvalidInputError(f"{path} is no run manifest: {why}")
 
 
-def same_rows(one: Where, other: Where) -> bool:
+def same_positions(one: ItemPositions, other: ItemPositions) -> bool:
     """Whether two columns have the same positions."""
     return one is other or (isinstance(one, range) == isinstance(other, range) and np.array_equal(one, other))
 
 
-def pack_rows(where: Where, split: tuple[str, str] | None) -> Rows:
+def encode_positions(where: ItemPositions, split: tuple[str, str] | None) -> PositionsRecord:
     """Positions as they are written; if they are a part of a split, its name."""
     if split is not None:
-        return Rows(split=split)
+        return PositionsRecord(split=split)
     if isinstance(where, range):
         return (
-            Rows(range=(where.start, where.stop, where.step)) if where.step > 0 else Rows(packed=_pack(np.array(where)))
+            PositionsRecord(range=(where.start, where.stop, where.step))
+            if where.step > 0
+            else PositionsRecord(packed=_pack(np.array(where)))
         )
-    return Rows(packed=_pack(where))
+    return PositionsRecord(packed=_pack(where))
 
 
 def _pack(positions: npt.NDArray[Any]) -> str:
@@ -167,7 +169,7 @@ def _unpack(packed: str, count: int, what: str) -> npt.NDArray[Any]:
     try:
         compressed = base64.b64decode(packed, validate=True)
         unpacker = zlib.decompressobj()
-        data = unpacker.decompress(compressed, 8 * _MOST_BYTES)
+        data = unpacker.decompress(compressed, 8 * _MAX_BYTES)
     except (ValueError, zlib.error) as error:
         raise InvalidInputError(f"the manifest is damaged: {what}: {error}") from None
     if not unpacker.eof or len(data) % 8 or not data:
@@ -178,12 +180,14 @@ def _unpack(packed: str, count: int, what: str) -> npt.NDArray[Any]:
     return narrow(positions)
 
 
-def unpack_rows(column: ColumnRecord, checkout: Any, count: int, before: Sequence[ColumnPart]) -> Where:
-    """Positions of a column with ``count`` samples; ``before`` are the columns that come before it."""
+def decode_positions(
+    column: ColumnRecord, checkout: Any, count: int, earlier: Sequence[SelectedColumn]
+) -> ItemPositions:
+    """Positions of a column with ``count`` samples; ``earlier`` are the columns before it."""
     rows, what = column.rows, f"column {column.name!r}"
-    given = [name for name in ("range", "split", "packed", "same_as") if getattr(rows, name) is not None]
-    if len(given) != 1:
-        raise InvalidInputError(f"the manifest is damaged: {what} has {len(given)} lists of items")
+    forms = [name for name in ("range", "split", "packed", "same_as") if getattr(rows, name) is not None]
+    if len(forms) != 1:
+        raise InvalidInputError(f"the manifest is damaged: {what} has {len(forms)} lists of items")
     if rows.range is not None:
         chosen = range(*rows.range)
         if not chosen or chosen[-1] >= count:
@@ -194,11 +198,11 @@ def unpack_rows(column: ColumnRecord, checkout: Any, count: int, before: Sequenc
     if rows.packed is not None:
         return _unpack(rows.packed, count, what)
     assert rows.same_as is not None
-    if rows.same_as >= len(before):
+    if rows.same_as >= len(earlier):
         raise InvalidInputError(
             f"the manifest is damaged: {what} has the items of a column that does not come before it"
         )
-    shared = before[rows.same_as].where
+    shared = earlier[rows.same_as].item_positions
     if len(shared) and int(np.max(shared)) >= count:
         raise InvalidInputError(f"the manifest is damaged: {what} has only {count:,} samples")
     return shared
@@ -212,7 +216,7 @@ def split_positions(checkout: Any, column: str, split: tuple[str, str]) -> npt.N
 # ---------------------------------------------------------------------- the sampler
 
 
-def describe(sampler: Sampler) -> OrderRecord:
+def describe_sampler(sampler: Sampler) -> OrderRecord:
     """The settings from which an equal sampler is made."""
     order, where = sampler.order, None
     if isinstance(order, Filtered):

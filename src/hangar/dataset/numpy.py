@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from hangar.dataset.batch import Batch, Form, NamedItem, Transform
+from hangar.dataset.batch import Batch, ItemForm, NamedItem, Transform
 from hangar.dataset.sampler import Sampler
 from hangar.dataset.selection import Selection, select
 from hangar.dataset.stats import LoaderStats
@@ -46,7 +46,7 @@ class NumpyItems(Sequence[Any]):
         Form of an item.
     """
 
-    def __init__(self, selection: Selection, form: Form) -> None:
+    def __init__(self, selection: Selection, form: ItemForm) -> None:
         self.selection = selection
         self.form = form
 
@@ -85,7 +85,7 @@ class NumpyDataset:
     def __init__(
         self,
         selection: Selection,
-        form: Form,
+        form: ItemForm,
         batch_size: int | None,
         *,
         drop_last: bool,
@@ -204,23 +204,23 @@ def collate(batch: Batch) -> Any:
     they are a list, and so are str, bytes, and dicts of subsamples.
     """
     form = batch.form
-    if form.of_item is not None:
-        return _of_items(batch.items)
-    values = form.transformed(batch.gather())
-    together = form.together([_of_values(column) if isinstance(column, list) else column for column in values])
+    if form.item_transform is not None:
+        return _collate_items(batch.items)
+    values = form.transform_columns(batch.gather())
+    together = form.assemble([_collate_values(column) if isinstance(column, list) else column for column in values])
     return dict(together) if form.as_dict else together
 
 
-def _of_items(items: list[Any]) -> Any:
+def _collate_items(items: list[Any]) -> Any:
     first = items[0] if items else None
     if isinstance(first, NamedItem):
-        return {name: _of_values([item[name] for item in items]) for name in first}
+        return {name: _collate_values([item[name] for item in items]) for name in first}
     if isinstance(first, tuple):
-        return tuple(_of_values(list(column)) for column in zip(*items, strict=True))
-    return _of_values(items)
+        return tuple(_collate_values(list(column)) for column in zip(*items, strict=True))
+    return _collate_values(items)
 
 
-def _of_values(values: list[Any]) -> Any:
+def _collate_values(values: list[Any]) -> Any:
     """Arrays of equal shape and dtype as one, and numbers as an array; all else stays a list."""
     first = values[0] if values else None
     if isinstance(first, (np.ndarray, np.generic)):
@@ -279,7 +279,7 @@ def make_numpy_dataset(
         See :func:`hangar.make_torch_dataset`.
     """
     selection = select(columns, keys, index_range)
-    form = Form(selection.names, check_flag(as_dict, "as_dict"), transform)
+    form = ItemForm(selection.names, check_flag(as_dict, "as_dict"), transform)
     return NumpyDataset(
         selection, form, batch_size, drop_last=drop_last, shuffle=shuffle, collate_fn=collate_fn, seed=seed
     )

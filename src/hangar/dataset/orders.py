@@ -53,17 +53,17 @@ class Shuffled:
         self.count = count
         self.name = f"shuffled {count} {seed}"
         self._key = key_of("shuffled", seed)
-        self._made: tuple[int, Any] | None = None
+        self._cached: tuple[int, Any] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_made": None}
+        return self.__dict__ | {"_cached": None}
 
     def at(self, positions: Numbers, epoch: int) -> Numbers:
         """See :class:`Order`."""
-        made = self._made
-        if made is None or made[0] != epoch:
-            made = self._made = epoch, permutation(self.count, key_of(self._key, epoch))
-        items: Numbers = made[1](positions)
+        cached = self._cached
+        if cached is None or cached[0] != epoch:
+            cached = self._cached = epoch, permutation(self.count, key_of(self._key, epoch))
+        items: Numbers = cached[1](positions)
         return items
 
 
@@ -85,23 +85,23 @@ class BlockShuffled:
         self.name = f"blocks {count} {seed} {block} {window}"
         self._key = key_of("blocks", seed)
         self._block, self._window = block, window
-        self._made: tuple[int, Numbers, Numbers] | None = None
+        self._cached: tuple[int, Numbers, Numbers] | None = None
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_made": None}
+        return self.__dict__ | {"_cached": None}
 
     def _blocks(self, epoch: int) -> tuple[Numbers, Numbers]:
         """First item of each block in the order of the epoch, and the position where it begins."""
-        made = self._made
-        if made is None or made[0] != epoch:
+        cached = self._cached
+        if cached is None or cached[0] != epoch:
             blocks = -(-self.count // self._block)
             order = permutation(blocks, key_of(self._key, epoch))(np.arange(blocks, dtype=np.uint64))
             sizes = np.where(order == blocks - 1, self.count - (blocks - 1) * self._block, self._block).astype(
                 np.uint64
             )
             begins = np.concatenate([np.zeros(1, np.uint64), sizes.cumsum(dtype=np.uint64)])
-            made = self._made = epoch, order * np.uint64(self._block), begins
-        return made[1], made[2]
+            cached = self._cached = epoch, order * np.uint64(self._block), begins
+        return cached[1], cached[2]
 
     def at(self, positions: Numbers, epoch: int) -> Numbers:
         """See :class:`Order`."""

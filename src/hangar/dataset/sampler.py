@@ -25,11 +25,11 @@ if TYPE_CHECKING:
 
 __all__ = ["Sampler", "check_number", "this_rank"]
 
-_AHEAD: Final = 16_384
+_POSITIONS_AT_ONCE: Final = 16_384
 """Positions whose items are computed together, so that a batch of them costs little."""
 _VERSION: Final = 1
 
-Drawn = npt.NDArray[np.int64]
+ItemArray = npt.NDArray[np.int64]
 
 
 class Sampler:
@@ -147,22 +147,22 @@ class Sampler:
         mine = count + step - 1 if self.pad else max(0, count - self.rank + step - 1)
         return mine // step
 
-    def items(self, epoch: int, start: int, stop: int) -> Drawn:
+    def items(self, epoch: int, start: int, stop: int) -> ItemArray:
         """Items at positions ``start`` to ``stop`` of the global order of an epoch, of all ranks."""
         positions = np.arange(start, min(stop, self.order.count), dtype=np.uint64)
         return self.order.at(positions, epoch).astype(np.int64)
 
-    def batch(self, epoch: int, index: int) -> Drawn:
+    def batch(self, epoch: int, index: int) -> ItemArray:
         """Items of the batch ``index`` of an epoch on this rank, int64; empty after the last."""
         size = self.batch_size or 1
         return next(self.batches(epoch, index * size * self.world_size), np.empty(0, np.int64))
 
-    def batches(self, epoch: int, position: int = 0) -> Iterator[Drawn]:
+    def batches(self, epoch: int, position: int = 0) -> Iterator[ItemArray]:
         """The batches of this rank from a global position of an epoch on. Does not change the state."""
         size, world = self.batch_size or 1, self.world_size
         step, count = size * world, self.order.count
         whole = max(0, count - position) // step
-        together = max(1, _AHEAD // size)
+        together = max(1, _POSITIONS_AT_ONCE // size)
         for first in range(0, whole, together):
             number = min(together, whole - first)
             begin = position + first * step + self.rank
@@ -336,7 +336,7 @@ def _labels(data: Any, name: str) -> Any:
         raise InvalidInputError(
             f"balance={name!r} names a column of the data set, and it has none of this name: give the classes as an array"
         )
-    return selection.parts[selection.names.index(name)].read(range(len(selection)), None)
+    return selection.columns[selection.names.index(name)].read(range(len(selection)), None)
 
 
 def _blocks(block_size: Any, window: Any, count: int, chosen: Any, seed: int) -> Order:

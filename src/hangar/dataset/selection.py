@@ -1,12 +1,12 @@
 """Selection: which items a data set has, and how a batch of them is read.
 
-An item is one sample of each of several columns. The keys of all items are resolved to positions once, in bulk; for all
-samples of a column, and for a slice of them, this takes no memory. A batch is then one gather for each column.
+An item is one sample of each column. The keys of all items are resolved to positions once, in bulk. All samples of a
+column, or a slice of them, are a range and take no memory. Reading a batch is then one gather for each column.
 
-A selection belongs to commits, which never change. It stays usable after the checkout of its columns is closed, and it
-pickles as path, commit and name of each column with the positions; in another process it opens them at the first read.
+A selection reads commits, which never change. It stays usable after the checkout of its columns is closed. It is pickled
+as path, commit, name and positions of each column, and opens the columns at the first read in another process.
 
-A sample whose data is not on this disk raises the error of its column, ``NotLocalError``, when it is read.
+Reading a sample whose data is not on this disk raises ``NotLocalError``.
 """
 
 from __future__ import annotations
@@ -34,25 +34,25 @@ from hangar.errors import (
 from hangar.schema import ColumnSchema
 from hangar.wording import plural
 
-__all__ = ["ColumnPart", "Items", "Selection", "select"]
+__all__ = ["ItemNumbers", "SelectedColumn", "Selection", "select"]
 
-Items = npt.NDArray[np.int64] | range
-"""Items of a data set, by number."""
-Where = npt.NDArray[Any] | range
-"""For each item its position: a range, or an unsigned integer array as narrow as possible."""
+ItemNumbers = npt.NDArray[np.int64] | range
+"""Item numbers of a data set, from 0: int64 of shape (n,), or a range of step 1."""
+ItemPositions = npt.NDArray[Any] | range
+"""Position of each item in its column: a range, or an array of shape (n,), uint32 if they fit, else uint64."""
 
-_PAYS: Final = 32
-"""The table of locations is built for a selection of at least 1/``_PAYS`` of the entries."""
+_TABLE_MIN_SHARE: Final = 32
+"""The table of locations is built for a selection of at least 1/``_TABLE_MIN_SHARE`` of the entries of its column."""
 
 
-class ColumnPart:
+class SelectedColumn:
     """One column of a selection.
 
     Parameters
     ----------
     column
         Column of a reader checkout.
-    where
+    item_positions
         Position of each item: of an entry, or of a sample if ``whole``.
     whole
         Whether an item is a whole sample of a nested column, a dict of its subsamples.
@@ -67,11 +67,11 @@ class ColumnPart:
         Name of the column.
     """
 
-    def __init__(self, column: ColumnReader, where: Where, whole: bool) -> None:
+    def __init__(self, column: ColumnReader, item_positions: ItemPositions, whole: bool) -> None:
         session = column._session
         assert isinstance(session, ReaderSession)
         self.path, self.commit, self.name = str(session.stores.directory), session.commit, column.column
-        self.where = where
+        self.item_positions = item_positions
         self.whole = whole
         self._reader: PositionReader | None = PositionReader(column)
         self._reads = 0
@@ -97,9 +97,9 @@ class ColumnPart:
         """Whether a batch of it is a list: its values have no common shape, or are dicts."""
         return self.whole or self.reader.lists
 
-    def positions(self, items: Items) -> Items:
-        """Positions of items, all of which exist."""
-        where = self.where
+    def positions(self, items: ItemNumbers) -> ItemNumbers:
+        """Positions of items in the column. All ``items`` must exist."""
+        where = self.item_positions
         if isinstance(where, range):
             if where.step != 1:
                 return np.asarray(items, np.int64) * where.step + where.start
@@ -112,16 +112,17 @@ class ColumnPart:
             else where[items].astype(np.int64)
         )
 
-    def read(self, items: Items, out: npt.NDArray[Any] | None) -> Any:
+    def read(self, items: ItemNumbers, out: npt.NDArray[Any] | None) -> Any:
         """Values of items, as :meth:`Selection.gather` gives them."""
         positions, reader = self.positions(items), self.reader
-        # The first batch comes at once, by the tree. Whoever asks for a second one reads on, and an epoch pays for the table.
+        # The first batch is read through the tree, so that it comes at once. A second one means a longer run of reads,
+        # which the table makes faster.
         self._reads += 1
-        if self._reads == 2 and len(self.where) * _PAYS >= reader.entries:
+        if self._reads == 2 and len(self.item_positions) * _TABLE_MIN_SHARE >= reader.entries:
             reader.prepare()
         return reader.read_samples(positions) if self.whole else reader.read(positions, out)
 
-    def keys(self, items: Items) -> list[Any]:
+    def keys(self, items: ItemNumbers) -> list[Any]:
         """Keys of items; of whole samples of a nested column the sample keys."""
         positions = np.asarray(self.positions(items), np.int64)
         return self.reader.sample_keys(positions) if self.whole else self.reader.keys(positions)
@@ -132,32 +133,36 @@ class Selection:
 
     Attributes
     ----------
-    parts
+    columns
         The columns, in the order in which they were given.
     names
         Their names.
     """
 
-    def __init__(self, parts: Sequence[ColumnPart]) -> None:
-        self.parts = tuple(parts)
-        self.names = tuple(part.name for part in parts)
+    def __init__(self, columns: Sequence[SelectedColumn]) -> None:
+        self.columns = tuple(columns)
+        self.names = tuple(column.name for column in columns)
 
     def __len__(self) -> int:
-        return len(self.parts[0].where)
+        return len(self.columns[0].item_positions)
 
     @property
     def nbytes(self) -> int:
-        """Bytes of the positions of all items; arrays that columns share count once."""
-        arrays = {id(part.where): part.where for part in self.parts if isinstance(part.where, np.ndarray)}
+        """Memory of the positions of all items, in bytes; arrays that columns share count once."""
+        arrays = {
+            id(column.item_positions): column.item_positions
+            for column in self.columns
+            if isinstance(column.item_positions, np.ndarray)
+        }
         return sum(array.nbytes for array in arrays.values())
 
     def prepare(self) -> None:
-        """Build the tables of locations of all columns now, so that all later reads have one speed."""
-        for part in self.parts:
-            part.reader.prepare()
+        """Build the tables of locations of all columns now, so that the first batches are as fast as later ones."""
+        for column in self.columns:
+            column.reader.prepare()
 
-    def items(self, numbers: Any) -> Items:
-        """Check item numbers: a slice, a sequence or an integer array; negative ones count from the end.
+    def items(self, numbers: Any) -> ItemNumbers:
+        """Item numbers from what a user gives: a slice, a sequence or an integer array; negative ones count from the end.
 
         Returns
         -------
@@ -171,7 +176,7 @@ class Selection:
         """
         return position_batch(numbers, len(self), "the data set has items:")
 
-    def gather(self, items: Items, out: Sequence[npt.NDArray[Any] | None] | None = None) -> tuple[Any, ...]:
+    def gather(self, items: ItemNumbers, out: Sequence[npt.NDArray[Any] | None] | None = None) -> tuple[Any, ...]:
         """Read a batch of items: one gather for each column.
 
         Parameters
@@ -194,31 +199,31 @@ class Selection:
         CorruptionError
             The stored bytes are damaged.
         """
-        given = (None,) * len(self.parts) if out is None else out
-        return tuple([part.read(items, into) for part, into in zip(self.parts, given, strict=True)])
+        given = (None,) * len(self.columns) if out is None else out
+        return tuple([column.read(items, into) for column, into in zip(self.columns, given, strict=True)])
 
-    def keys(self, items: Items) -> list[Any]:
+    def keys(self, items: ItemNumbers) -> list[Any]:
         """Keys of items: those of the only column, or tuples of one key for each column."""
-        keys = [part.keys(items) for part in self.parts]
+        keys = [column.keys(items) for column in self.columns]
         return keys[0] if len(keys) == 1 else list(zip(*keys, strict=True))
 
     def take(self, numbers: Any) -> Selection:
-        """The selection of some of the items, in the order of ``numbers``; see :meth:`items`."""
+        """A selection of some of the items, in the order of ``numbers``. Takes and raises what :meth:`items` does."""
         chosen = self.items(numbers)
-        made: dict[int, Where] = {}
-        for part in self.parts:
-            if id(part.where) not in made:
-                made[id(part.where)] = _taken(part.where, chosen)
-        return Selection([_moved(part, made[id(part.where)]) for part in self.parts])
+        made: dict[int, ItemPositions] = {}
+        for column in self.columns:
+            if id(column.item_positions) not in made:
+                made[id(column.item_positions)] = _take_positions(column.item_positions, chosen)
+        return Selection([_with_positions(column, made[id(column.item_positions)]) for column in self.columns])
 
 
-def _moved(part: ColumnPart, where: Where) -> ColumnPart:
-    moved = ColumnPart.__new__(ColumnPart)
-    moved.__dict__.update(part.__dict__, where=where)
+def _with_positions(column: SelectedColumn, where: ItemPositions) -> SelectedColumn:
+    moved = SelectedColumn.__new__(SelectedColumn)
+    moved.__dict__.update(column.__dict__, item_positions=where)
     return moved
 
 
-def _taken(where: Where, chosen: Items) -> Where:
+def _take_positions(where: ItemPositions, chosen: ItemNumbers) -> ItemPositions:
     if isinstance(chosen, range):
         return where[chosen.start : chosen.stop]
     if isinstance(where, range):
@@ -231,11 +236,11 @@ def narrow(positions: npt.NDArray[Any]) -> npt.NDArray[Any]:
     return positions.astype(np.uint32 if not len(positions) or int(positions.max()) < 2**32 else np.uint64)
 
 
-# ---------------------------------------------------------------------- what users give
+# ---------------------------------------------------------------------- from the arguments of a user
 
 
 def select(columns: Any, keys: Any = None, index_range: slice | None = None) -> Selection:
-    """Resolve what a user asks a data set to have.
+    """Make a selection: resolve columns and keys, as a user gives them, to positions.
 
     Parameters
     ----------
@@ -251,13 +256,14 @@ def select(columns: Any, keys: Any = None, index_range: slice | None = None) -> 
     Raises
     ------
     InvalidTypeError
-        (a ``TypeError``) no column was given, or something else; ``keys`` is no sequence of keys; ``index_range`` is no slice.
+        (a ``TypeError``) ``columns`` is empty or holds something else than columns; ``keys`` is not a sequence of keys;
+        ``index_range`` is not a slice.
     AccessError
-        (a ``PermissionError``) a column of a writer, or one that shows the staging area.
+        (a ``PermissionError``) a column belongs to a writer, or shows the staging area.
     SampleNotFoundError
-        (a ``KeyError``) a key does not exist; without ``keys``, the columns have different keys.
+        (a ``KeyError``) a key does not exist; or the columns have different keys, and ``keys`` was not given.
     InvalidInputError
-        (a ``ValueError``) without ``keys``, flat and nested columns together; ``keys`` and ``index_range``; an empty choice.
+        (a ``ValueError``) flat and nested columns without ``keys``; both ``keys`` and ``index_range``; or no item is left.
     InvalidStateError
         (a ``RuntimeError``) a column has no samples.
     """
@@ -291,13 +297,13 @@ def _columns(given: Any) -> list[ColumnReader]:
 
 def _independent(column: ColumnReader) -> ColumnReader:
     """The column in a session of its own, so that closing the checkout does not end a data set."""
-    PositionReader(column)  # it can be read by position
+    PositionReader(column)  # raises if the column cannot be read by position
     session = column._session
     assert isinstance(session, ReaderSession)
     return open_reader(ReaderSession(session.stores, session.commit, reopen_column), column._source)
 
 
-def _all(columns: list[ColumnReader], index_range: slice | None) -> list[ColumnPart]:
+def _all(columns: list[ColumnReader], index_range: slice | None) -> list[SelectedColumn]:
     """All samples of columns with equal keys, or a slice of them."""
     if len({column.contains_subsamples for column in columns}) > 1:
         layouts = ", ".join(f"{column.column!r} is {column.column_layout}" for column in columns)
@@ -316,7 +322,7 @@ def _all(columns: list[ColumnReader], index_range: slice | None) -> list[ColumnP
     where = range(first.samples)
     if index_range is not None:
         where = _sliced(where, index_range)
-    return [ColumnPart(column, where, column.contains_subsamples) for column in columns]
+    return [SelectedColumn(column, where, column.contains_subsamples) for column in columns]
 
 
 def _sliced(where: range, index_range: Any) -> range:
@@ -333,7 +339,7 @@ def _sliced(where: range, index_range: Any) -> range:
     return sliced
 
 
-def _by_keys(columns: list[ColumnReader], keys: Any) -> list[ColumnPart]:
+def _by_keys(columns: list[ColumnReader], keys: Any) -> list[SelectedColumn]:
     given = keys if isinstance(keys, np.ndarray) else KeyBatch.checked(keys)
     if not len(given):
         raise InvalidInputError("keys is empty: a data set needs at least one item")
@@ -354,14 +360,14 @@ def _transposed(columns: list[ColumnReader], keys: Any) -> Sequence[Any]:
     return list(zip(*keys, strict=True))
 
 
-def _part_by_keys(column: ColumnReader, keys: Any) -> ColumnPart:
+def _part_by_keys(column: ColumnReader, keys: Any) -> SelectedColumn:
     reader = PositionReader(column)
     whole = whole_samples(keys) if column.contains_subsamples else None
     found = reader.find(keys) if whole is None else reader.find_samples(whole)
-    return ColumnPart(column, _consecutive(found), whole is not None)
+    return SelectedColumn(column, _consecutive(found), whole is not None)
 
 
-def _consecutive(positions: npt.NDArray[np.int64]) -> Where:
+def _consecutive(positions: npt.NDArray[np.int64]) -> ItemPositions:
     """Positions as a range, if they are consecutive, else as a narrow array."""
     first, last = int(positions[0]), int(positions[-1])
     if last - first == len(positions) - 1 and bool((np.diff(positions) == 1).all()):

@@ -1,8 +1,8 @@
-"""Splits as data: a salted hash of its key (or of its group) puts each sample into one part, such as train, val or test.
+"""Splits: a salted hash of the key (or of the group label) puts each sample into one part, such as train, val or test.
 
 A split is a recipe of a few bytes, stored in the attributes of a commit. A sample stays in its part when samples are
-added or removed and when branches merge, because no other sample has a say in it. :mod:`hangar.dataset.leaks` checks
-the result.
+added or removed and when branches merge, because its part does not depend on other samples.
+:mod:`hangar.dataset.leaks` checks the result.
 """
 
 from __future__ import annotations
@@ -18,7 +18,15 @@ import numpy.typing as npt
 
 from hangar.checkout import WriterCheckout
 from hangar.columns.keybatch import KeyBatch
-from hangar.dataset.draws import Draws, Reader, batched, group_encoder, hash_key, hash_keys, sample_batches
+from hangar.dataset.keyhash import (
+    HashValues,
+    Reader,
+    batched,
+    derive_hash_key,
+    encoded_key_batches,
+    group_encoder,
+    hash_encoded_keys,
+)
 from hangar.errors import (
     AccessError,
     AttributeNotFoundError,
@@ -37,7 +45,7 @@ ATTRIBUTE: Final = "split."
 """Attributes of a commit that begin with this hold splits. One each, so that merging keeps splits of both sides."""
 VERSION: Final = 1
 DEFAULT: Final[Mapping[str, float]] = {"train": 0.8, "val": 0.1, "test": 0.1}
-_MOST_PARTS: Final = 255
+_MAX_PARTS: Final = 255
 _TOLERANCE: Final = 1e-6
 
 Codes = npt.NDArray[np.uint8]
@@ -102,7 +110,7 @@ class Split:
         chosen = checkout[column]
         groups = self._groups(checkout)
         try:
-            codes = [self._codes(keys, groups) for keys in sample_batches(chosen)]
+            codes = [self._codes(keys, groups) for keys in encoded_key_batches(chosen)]
         except SampleNotFoundError as error:
             raise SampleNotFoundError(f"a sample of column {column!r} has no group: {error}") from None
         return Assignment(self, chosen, np.concatenate(codes) if codes else np.empty(0, np.uint8))
@@ -136,10 +144,12 @@ class Split:
 
     def _codes(self, encoded: list[bytes], groups: Any) -> Codes:
         """Index of the part of each encoded key."""
-        return self._code_draws(hash_keys(hash_key(self.salt), encoded if groups is None else groups(encoded)))
+        return self._codes_of_hashes(
+            hash_encoded_keys(derive_hash_key(self.salt), encoded if groups is None else groups(encoded))
+        )
 
-    def _code_draws(self, draws: Draws) -> Codes:
-        return np.searchsorted(_bounds(self.parts), draws, side="right").astype(np.uint8)
+    def _codes_of_hashes(self, hashes: HashValues) -> Codes:
+        return np.searchsorted(_bounds(self.parts), hashes, side="right").astype(np.uint8)
 
     def save(self, checkout: WriterCheckout, name: str, *, replace: bool = False) -> None:
         """Stage the recipe as an attribute of the commit; ``load_split(checkout, name)`` reads it back.
@@ -261,8 +271,8 @@ def _check_text(value: str, name: str) -> None:
 
 def _checked(parts: list[Any]) -> tuple[tuple[str, float], ...]:
     """Names and fractions of parts, as plain types."""
-    if not 1 <= len(parts) <= _MOST_PARTS:
-        raise InvalidInputError(f"a split has 1 to {_MOST_PARTS} parts, not {len(parts)}")
+    if not 1 <= len(parts) <= _MAX_PARTS:
+        raise InvalidInputError(f"a split has 1 to {_MAX_PARTS} parts, not {len(parts)}")
     found = []
     for name, fraction in parts:
         check_name(name, "column")
@@ -279,8 +289,8 @@ def _checked(parts: list[Any]) -> tuple[tuple[str, float], ...]:
     return tuple(found)
 
 
-def _bounds(parts: tuple[tuple[str, float], ...]) -> Draws:
-    """Draws from which the next part begins: exact arithmetic, so that they are the same on every machine."""
+def _bounds(parts: tuple[tuple[str, float], ...]) -> HashValues:
+    """Smallest hash value of each part after the first. Exact arithmetic, so that they are the same on every machine."""
     fractions = [Fraction(fraction) for _, fraction in parts]
     total = sum(fractions)
     bounds = [int(sum(fractions[:i]) * 2**64 / total) for i in range(1, len(parts))]

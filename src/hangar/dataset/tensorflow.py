@@ -13,28 +13,28 @@ import numpy as np
 import tensorflow as tf
 
 from hangar.dataset.sampler import Sampler
-from hangar.dataset.selection import ColumnPart, Selection
+from hangar.dataset.selection import SelectedColumn, Selection
 from hangar.errors import InvalidInputError, InvalidTypeError
 
 __all__ = ["as_dataset"]
 
 BLOCK_BYTES: Final = 2**22
-MOST: Final = 1024
+MAX_BLOCK_SAMPLES: Final = 1024
 """A block has at most this many bytes and samples (at least one sample)."""
-_AHEAD: Final = 2
-_LOOKED_AT: Final = 5
+_PREFETCH_BLOCKS: Final = 2
+_SIZED_SAMPLES: Final = 5
 
 
 class _Column:
     """How one column of a block goes to TensorFlow: as one tensor, or packed, if its arrays differ in shape."""
 
-    def __init__(self, part: ColumnPart) -> None:
-        if part.whole:
+    def __init__(self, source: SelectedColumn) -> None:
+        if source.whole:
             raise InvalidInputError(
-                f"column {part.name!r} is nested, and its samples have no common structure for TensorFlow: "
+                f"column {source.name!r} is nested, and its samples have no common structure for TensorFlow: "
                 "give keys, pairs (sample, subsample)"
             )
-        schema = part.schema
+        schema = source.schema
         self.packed = schema.stacks and schema.variable
         self.rank = len(schema.shape or ())
         self.text = schema.dtype is None
@@ -43,7 +43,9 @@ class _Column:
         try:
             self.dtype = tf.string if schema.dtype is None else tf.as_dtype(schema.dtype)
         except TypeError:
-            raise InvalidTypeError(f"TensorFlow has no dtype {schema.dtype}, the one of column {part.name!r}") from None
+            raise InvalidTypeError(
+                f"TensorFlow has no dtype {schema.dtype}, the one of column {source.name!r}"
+            ) from None
 
     @property
     def block_spec(self) -> Any:
@@ -75,7 +77,7 @@ class _Column:
 
 def as_dataset(selection: Selection, *, shuffle: bool, seed: int, batch_size: int | None, drop_last: bool) -> Any:
     """The items of a selection as a ``tf.data.Dataset`` of tuples; of batches, if there is a ``batch_size``."""
-    columns = list(map(_Column, selection.parts))
+    columns = list(map(_Column, selection.columns))
     packed = any(column.packed for column in columns)
     if packed and batch_size is not None:
         raise InvalidInputError(
@@ -90,25 +92,25 @@ def as_dataset(selection: Selection, *, shuffle: bool, seed: int, batch_size: in
             yield tuple(column.block(one) for column, one in zip(columns, values, strict=True))
 
     signature = tuple(column.block_spec for column in columns)
-    data = tf.data.Dataset.from_generator(blocks, output_signature=signature).prefetch(_AHEAD)
+    data = tf.data.Dataset.from_generator(blocks, output_signature=signature).prefetch(_PREFETCH_BLOCKS)
     if batch_size is None:
-        data = data.flat_map(_taken_apart(columns)) if packed else data.unbatch()
+        data = data.flat_map(_block_items(columns)) if packed else data.unbatch()
     return data.apply(tf.data.experimental.assert_cardinality(len(selection) if batch_size is None else len(sampler)))
 
 
 def _block_size(selection: Selection) -> int:
     """Items of a block. Where values differ in size, some of them are read to estimate it."""
-    nbytes = sum(part.schema.nbytes for part in selection.parts if part.schema.uniform)
-    others = [part for part in selection.parts if not part.schema.uniform]
+    nbytes = sum(source.schema.nbytes for source in selection.columns if source.schema.uniform)
+    others = [source for source in selection.columns if not source.schema.uniform]
     if others:
-        some = np.unique(np.linspace(0, len(selection) - 1, _LOOKED_AT).astype(np.int64))
+        some = np.unique(np.linspace(0, len(selection) - 1, _SIZED_SAMPLES).astype(np.int64))
         nbytes += sum(
-            getattr(value, "nbytes", None) or len(value) for part in others for value in part.read(some, None)
+            getattr(value, "nbytes", None) or len(value) for source in others for value in source.read(some, None)
         ) // len(some)
-    return max(1, min(MOST, BLOCK_BYTES // max(1, nbytes)))
+    return max(1, min(MAX_BLOCK_SAMPLES, BLOCK_BYTES // max(1, nbytes)))
 
 
-def _taken_apart(columns: Sequence[_Column]) -> Any:
+def _block_items(columns: Sequence[_Column]) -> Any:
     def items(*block: Any) -> Any:
         first = block[0][2] if columns[0].packed else block[0]
         numbers = tf.data.Dataset.range(tf.shape(first, out_type=tf.int64)[0])

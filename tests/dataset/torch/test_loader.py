@@ -91,7 +91,7 @@ def test_a_thread_reads_ahead_as_many_batches_as_it_may(reader: ReaderCheckout) 
 
 
 def test_quick_batches_are_read_without_a_thread(dataset: TorchDataset, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hangar.dataset.torch.loader._QUICK_SECONDS", 60)
+    monkeypatch.setattr("hangar.dataset.torch.loader._FAST_READ_SECONDS", 60)
     for _ in Loader(dataset, batch_size=4):
         assert not prefetchers()
 

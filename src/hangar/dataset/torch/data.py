@@ -9,7 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from torch.utils.data import Dataset
 
-from hangar.dataset.batch import Batch, Form, Transform
+from hangar.dataset.batch import Batch, ItemForm, Transform
 from hangar.dataset.selection import Selection
 from hangar.errors import InvalidTypeError, PositionNotFoundError
 from hangar.flags import check_flag
@@ -34,7 +34,7 @@ class TorchDataset(Dataset):  # type: ignore[misc]  # torch is optional
     def __init__(self, selection: Selection, *, as_dict: bool = False, transform: Transform = None) -> None:
         check_flag(as_dict, "as_dict")
         self.selection = selection
-        self.form = Form(selection.names, as_dict, transform)
+        self.form = ItemForm(selection.names, as_dict, transform)
 
     def __len__(self) -> int:
         return len(self.selection)

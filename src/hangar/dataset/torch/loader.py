@@ -16,7 +16,7 @@ from typing import Any, Final
 import torch
 from torch.utils.data import DataLoader, Dataset
 
-from hangar.dataset.sampler import Drawn, Sampler, check_number
+from hangar.dataset.sampler import ItemArray, Sampler, check_number
 from hangar.dataset.selection import Selection
 from hangar.dataset.stats import LoaderStats
 from hangar.dataset.torch.tensors import collate, collate_into
@@ -26,7 +26,7 @@ from hangar.threads import Pipeline
 
 __all__ = ["Loader"]
 
-_QUICK_SECONDS: Final = 0.0005
+_FAST_READ_SECONDS: Final = 0.0005
 """A batch that is read in less is not read ahead."""
 
 Collate = Callable[[Sequence[Any]], Any]
@@ -102,7 +102,7 @@ class Loader:
         self.num_workers = num_workers
         self._pinned = check_flag(pin_memory, "pin_memory") and torch.cuda.is_available()
         self._prefetch = (2 if num_workers else 4) if prefetch is None else prefetch
-        self._feed = _Feed(sampler)
+        self._worker_batches = _WorkerBatches(sampler)
         self._workers = self._make_workers(options)
         self._stats = LoaderStats()
 
@@ -115,7 +115,7 @@ class Loader:
             return None
         return DataLoader(
             self.dataset,
-            batch_sampler=self._feed,
+            batch_sampler=self._worker_batches,
             collate_fn=self.collate_fn,
             num_workers=self.num_workers,
             prefetch_factor=max(1, self._prefetch),
@@ -148,7 +148,7 @@ class Loader:
 
     def _by_workers(self, epoch: int, position: int) -> Iterator[Any]:
         assert self._workers is not None
-        self._feed.start = epoch, position
+        self._worker_batches.start = epoch, position
         selection = getattr(self.dataset, "selection", None)
         if isinstance(selection, Selection):
             # Once here, and not in each worker.
@@ -169,7 +169,7 @@ class Loader:
             began = time.perf_counter()
             batch = self._read(items)
             # A thread is of no use where reading costs less than starting it and waiting for it. One slow read may be chance.
-            slow = slow + 1 if time.perf_counter() - began > _QUICK_SECONDS else 0
+            slow = slow + 1 if time.perf_counter() - began > _FAST_READ_SECONDS else 0
             yield batch
             del batch
             if slow == 2 and self._prefetch:
@@ -186,7 +186,7 @@ class Loader:
                 yield batch
                 del batch
 
-    def _read(self, items: Drawn) -> Any:
+    def _read(self, items: ItemArray) -> Any:
         dataset: Any = self.dataset
         whole = getattr(dataset, "__getitems__", None)
         batch = whole(items.tolist()) if callable(whole) else [dataset[index] for index in items.tolist()]
@@ -216,7 +216,7 @@ class Loader:
         return self._stats
 
 
-class _Feed:
+class _WorkerBatches:
     """Batches that workers read, from where the loader begins."""
 
     def __init__(self, sampler: Sampler) -> None:

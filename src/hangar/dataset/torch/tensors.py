@@ -11,8 +11,8 @@ import numpy as np
 import torch
 from torch.utils.data import get_worker_info
 
-from hangar.dataset.batch import Batch, Form, NamedItem
-from hangar.dataset.selection import ColumnPart
+from hangar.dataset.batch import Batch, ItemForm, NamedItem
+from hangar.dataset.selection import SelectedColumn
 from hangar.errors import InvalidTypeError
 
 __all__ = ["as_tensor", "collate", "collate_into"]
@@ -45,34 +45,37 @@ def collate(batch: Sequence[Any]) -> Any:
 def collate_into(batch: Sequence[Any], *, pinned: bool) -> Any:
     """As :func:`collate`, into pinned memory if ``pinned``."""
     if not isinstance(batch, Batch):
-        return _of_items(list(batch))
+        return _collate_items(list(batch))
     form = batch.form
-    if form.of_item is not None:
-        return _of_items(batch.items)
-    parts = batch.selection.parts
-    made = [None if form.of_columns[at] else _memory(part, len(batch), pinned) for at, part in enumerate(parts)]
-    columns = form.transformed(batch.gather([None if tensor is None else tensor.numpy() for tensor in made]))
-    return _together(
+    if form.item_transform is not None:
+        return _collate_items(batch.items)
+    selected = batch.selection.columns
+    made = [
+        None if form.column_transforms[at] else _allocate(source, len(batch), pinned)
+        for at, source in enumerate(selected)
+    ]
+    columns = form.transform_columns(batch.gather([None if tensor is None else tensor.numpy() for tensor in made]))
+    return _assemble(
         form,
         [
-            _of_values(column) if transform else _column(tensor, column, part)
-            for tensor, column, part, transform in zip(made, columns, parts, form.of_columns, strict=True)
+            _collate_values(column) if transform else _column(tensor, column, source)
+            for tensor, column, source, transform in zip(made, columns, selected, form.column_transforms, strict=True)
         ],
     )
 
 
-def _together(form: Form, columns: Sequence[Any]) -> Any:
-    together = form.together(columns)
+def _assemble(form: ItemForm, columns: Sequence[Any]) -> Any:
+    together = form.assemble(columns)
     return dict(together) if form.as_dict else together
 
 
-def _memory(part: ColumnPart, count: int, pinned: bool) -> Any:
+def _allocate(source: SelectedColumn, count: int, pinned: bool) -> Any:
     """Memory that is not that of numpy, if a batch of the column needs it: shared in a worker, or pinned."""
     worker = get_worker_info() is not None
-    if part.lists or not (pinned or worker):
+    if source.lists or not (pinned or worker):
         return None
-    schema = part.schema
-    dtype = None if schema.dtype is None else _native(schema.dtype)
+    schema = source.schema
+    dtype = None if schema.dtype is None else _writable_dtype(schema.dtype)
     if dtype is None:
         return None
     shape = (count, *(schema.shape or ()))
@@ -82,15 +85,15 @@ def _memory(part: ColumnPart, count: int, pinned: bool) -> Any:
     return torch.empty(shape, dtype=dtype, pin_memory=True)
 
 
-def _column(made: Any, values: Any, part: ColumnPart) -> Any:
+def _column(made: Any, values: Any, source: SelectedColumn) -> Any:
     """Values of one column of a batch, as they were read, as tensors."""
     if made is not None:
         return made
     if isinstance(values, np.ndarray):
         return as_tensor(values)
-    if values and isinstance(values[0], np.ndarray) and part.lists:
+    if values and isinstance(values[0], np.ndarray) and source.lists:
         return list(map(as_tensor, values))
-    return _of_values(values)
+    return _collate_values(values)
 
 
 def as_tensor(array: np.ndarray[Any, Any] | np.generic) -> Any:
@@ -110,18 +113,18 @@ def as_tensor(array: np.ndarray[Any, Any] | np.generic) -> Any:
     return torch.from_numpy(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("=")))
 
 
-def _of_items(items: list[Any]) -> Any:
+def _collate_items(items: list[Any]) -> Any:
     """Collate items that a transform or another data set has made."""
     first = items[0] if items else None
     if isinstance(first, NamedItem):
-        return {name: _of_values([item[name] for item in items]) for name in first}
+        return {name: _collate_values([item[name] for item in items]) for name in first}
     if isinstance(first, tuple):
-        columns = list(map(_of_values, map(list, zip(*items, strict=True))))
+        columns = list(map(_collate_values, map(list, zip(*items, strict=True))))
         return type(first)(*columns) if hasattr(first, "_fields") else tuple(columns)
-    return _of_values(items)
+    return _collate_values(items)
 
 
-def _of_values(values: list[Any]) -> Any:
+def _collate_values(values: list[Any]) -> Any:
     """Values of one column: tensors and arrays of equal shape are stacked, numbers are one tensor, other values stay a list."""
     first = values[0] if values else None
     if isinstance(first, (torch.Tensor, np.ndarray, np.generic)):
@@ -131,16 +134,16 @@ def _of_values(values: list[Any]) -> Any:
         with contextlib.suppress(TypeError, ValueError, OverflowError):
             return torch.tensor(values)
     if isinstance(first, dict):
-        return [{key: _leaf(value) for key, value in one.items()} for one in values]
+        return [{key: _subsample(value) for key, value in one.items()} for one in values]
     return values
 
 
-def _leaf(value: Any) -> Any:
+def _subsample(value: Any) -> Any:
     return as_tensor(value) if isinstance(value, np.ndarray) else value
 
 
 @lru_cache
-def _native(dtype: np.dtype[Any]) -> Any:
+def _writable_dtype(dtype: np.dtype[Any]) -> Any:
     """The dtype of torch whose tensors numpy can write to; None if there is none."""
     try:
         return torch.from_numpy(np.empty(0, dtype)).dtype

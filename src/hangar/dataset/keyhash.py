@@ -1,7 +1,7 @@
-"""Draws: a 64-bit number for each sample or group, from a salted hash of its key. Splits are made from them.
+"""Salted 64-bit hash values of sample keys or group labels. They decide the part of each sample in a split.
 
-A draw depends on the salt and the encoded key alone, so it is the same on every machine, in every column and commit. It
-is the first 8 bytes, big-endian, of the keyed BLAKE3 digest of the encoded key (``schema/keys``).
+A hash value depends on the salt and the encoded key alone, so it is the same on every machine, in every column and
+commit. It is the first 8 bytes, big-endian, of the keyed BLAKE3 digest of the encoded key (``schema/keys``).
 """
 
 from __future__ import annotations
@@ -21,9 +21,18 @@ from hangar.hashing import hash_list, hash_rows
 from hangar.objects.scan import leaves, scan_samples
 from hangar.schema.keys import decode_keys, int_array
 
-__all__ = ["Draws", "Reader", "encode_labels", "group_encoder", "hash_key", "hash_keys", "sample_batches"]
+__all__ = [
+    "HashValues",
+    "Reader",
+    "derive_hash_key",
+    "encode_labels",
+    "encoded_key_batches",
+    "group_encoder",
+    "hash_encoded_keys",
+]
 
-Draws = npt.NDArray[np.uint64]
+HashValues = npt.NDArray[np.uint64]
+"""One hash value for each key: shape (n,)."""
 Reader = FlatSampleReader | NestedSampleReader
 Encoder = Callable[[list[bytes]], list[bytes]]
 """Maps the encoded keys of samples to the encoded labels of their groups."""
@@ -34,13 +43,13 @@ _INT_BYTES: Final = 9
 _STR: Final = b"\x20"
 
 
-def hash_key(salt: str) -> bytes:
-    """The key of the hash for a salt."""
+def derive_hash_key(salt: str) -> bytes:
+    """Key of 32 bytes for keyed BLAKE3, derived from a salt."""
     return blake3(salt.encode(), derive_key_context=_CONTEXT).digest()
 
 
-def hash_keys(key: bytes, encoded: Sequence[bytes]) -> Draws:
-    """Draws of encoded keys, uint64, shape (n,)."""
+def hash_encoded_keys(key: bytes, encoded: Sequence[bytes]) -> HashValues:
+    """Hash values of encoded keys: uint64, shape (n,). ``key`` is that of :func:`derive_hash_key`."""
     joined = b"".join(encoded)
     if len(joined) == _INT_BYTES * len(encoded) and set(map(len, encoded)) == {_INT_BYTES}:
         digests = hash_rows(key, np.frombuffer(joined, np.uint8).reshape(-1, _INT_BYTES))
@@ -49,8 +58,8 @@ def hash_keys(key: bytes, encoded: Sequence[bytes]) -> Draws:
     return np.ascontiguousarray(digests[:, :8]).view(">u8")[:, 0].astype(np.uint64)
 
 
-def sample_batches(column: Reader) -> Iterator[list[bytes]]:
-    """Encoded sample keys of a column in key order, in batches. A sample has the same encoded key in flat and nested columns."""
+def encoded_key_batches(column: Reader) -> Iterator[list[bytes]]:
+    """Encoded sample keys of a column in key order, in batches. They are the same for flat and nested columns."""
     nodes, root = column._snapshot()
     if root is None:
         return
@@ -74,12 +83,12 @@ def sample_batches(column: Reader) -> Iterator[list[bytes]]:
 def group_encoder(
     prefix: str, function: Callable[[Any], Any] | None, labels: FlatSampleReader | None
 ) -> Encoder | None:
-    """The function that maps encoded keys to encoded groups; None if each sample is its own group.
+    """The function from encoded keys to encoded group labels; None if each sample is its own group.
 
     Raises
     ------
     InvalidInputError
-        The column of labels does not hold one integer or text a sample.
+        The column of labels does not hold one integer or text for each sample.
     """
     if labels is not None:
         return _by_labels(labels)
@@ -96,13 +105,13 @@ def _by_labels(labels: FlatSampleReader) -> Encoder:
     scalar = schema.dtype is not None and schema.dtype.kind in "iu" and schema.shape == () and not schema.variable
     if schema.nested or not (scalar or schema.kind_name == "str"):
         raise InvalidInputError(
-            f"column {name!r} cannot name groups: that takes a flat column with one integer or text a sample"
+            f"column {name!r} cannot name groups: choose a flat column with one integer or text for each sample"
         )
     return lambda encoded: encode_labels(labels.read(decode_keys(encoded)))
 
 
 def encode_labels(labels: Any) -> list[bytes]:
-    """Encode group labels as keys are encoded; negative integers as their two's complement.
+    """Encode group labels as sample keys are encoded. A negative integer is encoded as its two's complement.
 
     Raises
     ------
@@ -133,7 +142,7 @@ def _encode_label(label: Any) -> bytes:
 
 
 def batched(keys: Sequence[Any]) -> Iterator[list[Any]]:
-    """``keys`` in batches."""
+    """``keys`` in batches of at most ``_BATCH``."""
     rest = iter(keys)
     while some := list(islice(rest, _BATCH)):
         yield some
