@@ -17,7 +17,7 @@ from hangar.blobs import BlobStore, BlobWriter, OwnFiles, repack, verify_blobs, 
 from hangar.blobs.catalog import scan_blob_files, scan_runs
 from hangar.blobs.digests import DigestSet
 from hangar.blobs.repack import Removal, erase_blobs, remove_blobs
-from hangar.blobs.survey import Survey, survey
+from hangar.blobs.space import SpaceUsage, measure_space
 from hangar.blobs.verify import surplus
 from hangar.blobs.verify_records import verify_locations
 from hangar.db.epoch import gc_epoch
@@ -60,15 +60,15 @@ def chosen(blobs: Collection[Blob]) -> DigestSet:
     return DigestSet(digest_array([blob.digest for blob in blobs]))
 
 
-def every(found: Survey) -> Collection[int]:
+def every(found: SpaceUsage) -> Collection[int]:
     return found.files
 
 
-def none(found: Survey) -> Collection[int]:
+def none(found: SpaceUsage) -> Collection[int]:
     return ()
 
 
-def remove(bench: Bench, blobs: Collection[Blob], choose: Callable[[Survey], Collection[int]] = every) -> Removal:
+def remove(bench: Bench, blobs: Collection[Blob], choose: Callable[[SpaceUsage], Collection[int]] = every) -> Removal:
     bench.writer.close()
     return remove_blobs(bench.store, bench.lock, chosen(blobs).holds, choose, progress=False)
 
@@ -204,9 +204,9 @@ def test_a_survey_measures_what_would_be_free(bench: Bench) -> None:
         write(bench, tag, blobs_for(tag, 400, int(tag)), {"complib": None} if tag == "00" else None)
     gone = chosen(blobs_for("10", 400, 10)[:100] + blobs_for("00", 400, 0)[:300])
     bench.writer.close()
-    found = survey(bench.store, gone.holds)
+    found = measure_space(bench.store, gone.holds)
     by_tag = {use.row.tag: use for use in found.files.values()}
-    assert (found.living, found.dead, found.runs) == (400, 400, 0)
+    assert (found.live, found.dead, found.runs) == (400, 400, 0)
     assert by_tag["10"].free == 100 * 784 + 64
     assert 300 * 784 <= by_tag["00"].free <= 300 * 784 + 20_000
     assert found.dead_nbytes == pytest.approx(400 * 784, rel=0.01)
@@ -264,7 +264,7 @@ def test_a_file_that_is_opened_meanwhile_stays_for_the_next_time(bench: Bench) -
     write(bench, "10", blobs)
     reader = BlobStore(bench.db, bench.directory)
 
-    def choose(found: Survey) -> Collection[int]:
+    def choose(found: SpaceUsage) -> Collection[int]:
         check_reads(reader, blobs)
         return found.files
 
@@ -405,7 +405,7 @@ def test_a_lock_that_was_taken_over_ends_it(bench: Bench) -> None:
     write(bench, "10", blobs)
     bench.writer.close()
 
-    def choose(found: Survey) -> Collection[int]:
+    def choose(found: SpaceUsage) -> Collection[int]:
         force_release(bench.db)
         return found.files
 

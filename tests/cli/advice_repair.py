@@ -59,6 +59,6 @@ def rescued(shell: Shell, template: str) -> None:
 REPAIR: Final[dict[str, dict[str, Callable[[Shell, str], None]]]] = {
     "cli/fsck.py": {"hangar fsck --repair": repaired, "hangar branch create rescue {}": rescued},
     "db/opening.py": {"hangar fsck --repair": repaired},
-    "fsck/files.py": {"hangar fsck --repair": repaired, "hangar config": without_values},
+    "fsck/small_files.py": {"hangar fsck --repair": repaired, "hangar config": without_values},
     "permissions.py": {"hangar fsck --repair": repaired},
 }

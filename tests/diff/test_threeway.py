@@ -35,16 +35,18 @@ def tree(store: NodeStore, samples: Tree, *, nested: bool) -> Any:
     return build(store, form, keys, [encoded[key].to_bytes(8, "little") for key in keys])
 
 
-def walked(base: Tree, ours: Tree, theirs: Tree, *, nested: bool, doubts: Any = ()) -> list[SampleMerge]:
+def walked(base: Tree, ours: Tree, theirs: Tree, *, nested: bool, unresolved: Any = ()) -> list[SampleMerge]:
     store = memory_store()
     roots = [
         None if root is None else root.digest
         for root in (tree(store, one, nested=nested) for one in (base, ours, theirs))
     ]
-    return list(merged_samples(store, *roots, nested=nested, doubts=doubts))
+    return list(merged_samples(store, *roots, nested=nested, unresolved=unresolved))
 
 
-def expected(base: Tree, ours: Tree, theirs: Tree, *, nested: bool, doubts: Any = ()) -> dict[bytes, tuple[Any, ...]]:
+def expected(
+    base: Tree, ours: Tree, theirs: Tree, *, nested: bool, unresolved: Any = ()
+) -> dict[bytes, tuple[Any, ...]]:
     """What a merge of dicts says, sample by sample and key by key."""
     found = {}
     for key in {*base, *ours, *theirs}:
@@ -59,7 +61,7 @@ def expected(base: Tree, ours: Tree, theirs: Tree, *, nested: bool, doubts: Any 
             if edited and (not whole[1] or not whole[2]):
                 kind = "t22" if not whole[2] else "t21"
         encoded = encode_nested_key(*key) if nested else encode_key(key)
-        if kind is None and (here != old != there or encoded in doubts):
+        if kind is None and (here != old != there or encoded in unresolved):
             kind = conflict_kind(*values)
         if kind is None and there == old:
             continue
@@ -84,9 +86,11 @@ def test_samples_of_nested_columns_merge_like_dicts(base: Tree, ours: Tree, thei
 def test_a_doubtful_base_is_a_conflict_wherever_the_sides_differ(
     base: Tree, ours: Tree, theirs: Tree, doubtful: set[int]
 ) -> None:
-    doubts = {encode_key(key) for key in doubtful}
-    rows = walked(base, ours, theirs, nested=False, doubts=doubts)
-    assert {row.key: tuple(row[1:]) for row in rows} == expected(base, ours, theirs, nested=False, doubts=doubts)
+    unresolved = {encode_key(key) for key in doubtful}
+    rows = walked(base, ours, theirs, nested=False, unresolved=unresolved)
+    assert {row.key: tuple(row[1:]) for row in rows} == expected(
+        base, ours, theirs, nested=False, unresolved=unresolved
+    )
 
 
 @given(NESTED_TREES, NESTED_TREES, NESTED_TREES)

@@ -638,13 +638,13 @@ def test_many_small_files_become_one(repo: Repository) -> None:
 
 def test_the_policy() -> None:
     from hangar.blobs.catalog import BlobFileRow
-    from hangar.blobs.survey import FileUse, Survey
+    from hangar.blobs.space import FileSpace, SpaceUsage
 
-    def use(number: int, size: int, needed: float, tag: str = "10", fixed: str = "") -> FileUse:
-        return FileUse(number, BlobFileRow(tag, size, 1, True), size, 10, needed, fixed)
+    def use(number: int, size: int, needed: float, tag: str = "10", fixed: str = "") -> FileSpace:
+        return FileSpace(number, BlobFileRow(tag, size, 1, True), size, 10, needed, fixed)
 
     giant = 2**30
-    found = Survey({
+    found = SpaceUsage({
         1: use(1, giant, 0.9 * giant),
         2: use(2, giant, 0.7 * giant),
         3: use(3, giant, 0.999 * giant),
@@ -652,9 +652,9 @@ def test_the_policy() -> None:
     })  # fmt: skip
     assert files_to_rewrite(found) == {2}
     assert files_to_rewrite(found, thorough=True) == {1, 2}
-    small = Survey({number: use(number, 10_000, 10_000, "31") for number in range(5)})
+    small = SpaceUsage({number: use(number, 10_000, 10_000, "31") for number in range(5)})
     assert files_to_rewrite(small) == set(range(5))
-    assert files_to_rewrite(Survey(dict(list(small.files.items())[:4]))) == set()
+    assert files_to_rewrite(SpaceUsage(dict(list(small.files.items())[:4]))) == set()
 
 
 # ------------------------------------------------------------------ why

@@ -18,8 +18,8 @@ import pytest
 from hangar import PurgedError, Repository, RolledBackWarning, limits
 from hangar.backends.location import FILE_MASK, FILE_ROW, Locations
 from hangar.digest import digest_array
-from hangar.erasure import is_unfinished
 from hangar.errors import AccessError, DiskFullError
+from hangar.pending_purge import is_purge_pending
 from hangar.purge.plan import stored_digests
 from tests.processes import child, in_child
 from tests.purge.searching import files_with
@@ -240,7 +240,7 @@ def test_a_full_disk(repo: Repository) -> None:
 
     in_child(purge)
     with Repository(path) as repo:
-        assert is_unfinished(repo.stores.db)
+        assert is_purge_pending(repo.stores.db)
         assert len(repo.list_purged()) == 1
         with closing(repo.checkout()) as co:
             assert np.array_equal(co["c"][2], value(2, "10", LARGE))

@@ -5,7 +5,7 @@ finds the location of a blob: in the ``unpublished`` blobs, in ``run`` files (se
 ``catalog`` reads and writes the rows that name files. ``files`` keeps blob files open. ``appender`` chooses the file
 that a batch goes to, as ``ownership`` allows. ``ingest`` hashes a batch block by block, while the previous block is
 written. ``location_update`` records new locations in a transaction. ``merging`` decides when runs are merged. ``repack`` removes
-blobs: ``survey`` measures how much of each file is needed, ``drop`` is the transaction, ``removal`` deletes the files.
+blobs: ``space`` measures how much of each file is needed, ``drop`` is the transaction, ``removal`` deletes the files.
 """
 
 from __future__ import annotations

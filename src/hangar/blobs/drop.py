@@ -28,8 +28,8 @@ from hangar.blobs.catalog import (
 from hangar.blobs.index import ENTRY_WORDS, Index
 from hangar.blobs.recorded import scan_recorded
 from hangar.blobs.run import write_run
+from hangar.blobs.space import IsDead, file_column, require_sound
 from hangar.blobs.store import BlobStore
-from hangar.blobs.survey import Dead, file_column, require_sound
 from hangar.db import ReadTransaction, WriteTransaction
 from hangar.db.epoch import raise_gc_epoch
 from hangar.db.tables import HEADERS, LOCATIONS
@@ -77,7 +77,7 @@ class Drop:
     def __init__(
         self,
         store: BlobStore,
-        dead: Dead,
+        dead: IsDead,
         spared: Collection[int],
         removable: Mapping[int, int],
         guard: Guard | None = None,

@@ -1,6 +1,6 @@
 """Removes blobs: drops their locations, and stores what else their files hold in new files.
 
-The order makes every crash harmless. The living blobs of a file are copied to a new file, read back, synced and
+The order makes every crash harmless. The live blobs of a file are copied to a new file, read back, synced and
 published, as in a conversion; both copies count until then. One transaction forgets the dead blobs and the old files
 (see :mod:`hangar.blobs.drop`). Then the old files and runs are deleted. What a crash leaves behind has no row, and the
 next writer removes it. A reader that has an old location looks it up again; one that has an old file mapped keeps it.
@@ -31,8 +31,8 @@ from hangar.blobs.reader import STALE
 from hangar.blobs.recorded import scan_recorded
 from hangar.blobs.removal import finish_removals, locked_alone
 from hangar.blobs.run import run_bytes
+from hangar.blobs.space import FileSpace, IsDead, SpaceUsage, live_blobs_in, measure_space, require_sound
 from hangar.blobs.store import BlobStore
-from hangar.blobs.survey import Dead, FileUse, Survey, living_of, require_sound, survey
 from hangar.blobs.writer import BlobWriter
 from hangar.errors import CorruptionError
 from hangar.lock import WriterLock
@@ -41,7 +41,7 @@ from hangar.publishing import publish
 
 __all__ = ["Choose", "Removal", "erase_blobs", "remove_blobs"]
 
-Choose = Callable[[Survey], Collection[int]]
+Choose = Callable[[SpaceUsage], Collection[int]]
 """Chooses the files to rewrite: ids of files that are not fixed."""
 
 _STEP_BYTES: Final = 4 * limits.BLOB_FILE_BYTES
@@ -86,7 +86,7 @@ class Removal:
 def remove_blobs(
     store: BlobStore,
     lock: WriterLock,
-    dead: Dead,
+    dead: IsDead,
     choose: Choose,
     *,
     spared: Collection[int] = (),
@@ -100,7 +100,7 @@ def remove_blobs(
     dead
         Which blobs of a batch are not needed any more. It must give the same answer each time, but for ``guard``.
     choose
-        Chooses the files to rewrite. Files without living blobs are removed anyway, if no process has them open.
+        Chooses the files to rewrite. Files without live blobs are removed anyway, if no process has them open.
     spared
         Files that must stay as they are, with all their blobs.
     guard
@@ -116,7 +116,7 @@ def remove_blobs(
         Nothing was lost. The next call continues.
     """
     _clean(store, lock)
-    found = survey(store, dead, spared)
+    found = measure_space(store, dead, spared)
     chosen = {file_id for file_id in choose(found) if not found.files[file_id].fixed}
     return _Repack(store, lock, dead, spared, found, even_open=False, guard=guard).run(chosen, progress)
 
@@ -138,12 +138,12 @@ def erase_blobs(store: BlobStore, lock: WriterLock, chosen: DigestSet, *, progre
         The next call continues.
     """
     _clean(store, lock)
-    found = survey(store, chosen.holds, measure=False)
+    found = measure_space(store, chosen.holds, measure=False)
     for use in found.files.values():
         use.fixed = ""
     rewritten = _naming(store, chosen)
     rewritten |= _not_covered(store, set(found.files) - rewritten)
-    for file_id in rewritten & {use.file_id for use in found.files.values() if use.living}:
+    for file_id in rewritten & {use.file_id for use in found.files.values() if use.live}:
         store.files.get(file_id)
     return _Repack(store, lock, chosen.holds, (), found, even_open=True).run(rewritten, progress)
 
@@ -176,7 +176,7 @@ def _not_covered(store: BlobStore, files: set[int]) -> set[int]:
     found: set[int] = set()
     for group in _groups(store, files):
         parts: dict[int, list[Words]] = {file_id: [] for file_id in group}
-        for file_id, _, words in living_of(scan_recorded(store).indexes, _none, group):
+        for file_id, _, words in live_blobs_in(scan_recorded(store).indexes, _none, group):
             parts[file_id].append(words)
         for file_id, words_of in parts.items():
             if not words_of:
@@ -195,7 +195,7 @@ def _none(digests: Digests) -> np.ndarray[tuple[int], np.dtype[np.bool_]]:
 def _groups(store: BlobStore, files: Collection[int]) -> Iterator[list[int]]:
     """A few files at a time, so that the locations in them fit into memory."""
     counts = dict.fromkeys(files, 0)
-    for file_id, digests, _ in living_of(scan_recorded(store).indexes, _none, files):
+    for file_id, digests, _ in live_blobs_in(scan_recorded(store).indexes, _none, files):
         counts[file_id] += len(digests)
     group: list[int] = []
     held = 0
@@ -217,9 +217,9 @@ class _Repack:
         self,
         store: BlobStore,
         lock: WriterLock,
-        dead: Dead,
+        dead: IsDead,
         spared: Collection[int],
-        found: Survey,
+        found: SpaceUsage,
         *,
         even_open: bool,
         guard: Guard | None = None,
@@ -238,8 +238,8 @@ class _Repack:
 
     def run(self, rewritten: Collection[int], progress: Progress) -> Removal:
         """Rewrite files, and forget what is dead."""
-        uses = [self._found.files[file_id] for file_id in sorted(rewritten) if self._found.files[file_id].living]
-        total = sum(use.living for use in uses)
+        uses = [self._found.files[file_id] for file_id in sorted(rewritten) if self._found.files[file_id].live]
+        total = sum(use.live for use in uses)
         with (
             closing(BlobWriter(self._store, self._lock, own_files=True)) as writer,
             report(progress, total, "blobs", "rewriting files") as reporter,
@@ -262,26 +262,26 @@ class _Repack:
             self._damaged,
         )
 
-    def _steps(self, uses: list[FileUse]) -> Iterator[list[FileUse]]:
+    def _steps(self, uses: list[FileSpace]) -> Iterator[list[FileSpace]]:
         # Each step writes the run with all locations again, so a step must be large compared with that.
-        most = max(_STEP_BYTES, 16 * run_bytes(self._found.living))
-        step: list[FileUse] = []
+        most = max(_STEP_BYTES, 16 * run_bytes(self._found.live))
+        step: list[FileSpace] = []
         blobs = nbytes = 0
         for use in uses:
-            if step and (blobs + use.living > _STEP_BLOBS or nbytes + use.size > most):
+            if step and (blobs + use.live > _STEP_BLOBS or nbytes + use.size > most):
                 yield step
                 step, blobs, nbytes = [], 0, 0
             step.append(use)
-            blobs, nbytes = blobs + use.living, nbytes + use.size
+            blobs, nbytes = blobs + use.live, nbytes + use.size
         if step:
             yield uses if len(step) == len(uses) else step
 
-    def _rewrite(self, writer: BlobWriter, uses: Sequence[FileUse], reporter: Reporter) -> None:
-        """Copy the living blobs of some files."""
+    def _rewrite(self, writer: BlobWriter, uses: Sequence[FileSpace], reporter: Reporter) -> None:
+        """Copy the live blobs of some files."""
         recorded = scan_recorded(self._store)
         require_sound(recorded)
         parts: dict[int, list[tuple[Digests, Words]]] = {}
-        for file_id, digests, words in living_of(recorded.indexes, self._dead, [use.file_id for use in uses]):
+        for file_id, digests, words in live_blobs_in(recorded.indexes, self._dead, [use.file_id for use in uses]):
             parts.setdefault(file_id, []).append((digests, words))
         for file_id in sorted(parts):
             digests = np.concatenate([part for part, _ in parts[file_id]])
@@ -325,7 +325,7 @@ class _Repack:
     # ------------------------------------------------------------------ forgetting
 
     def _drop(self) -> None:
-        """Forget dead blobs and all files that no living blob needs any more."""
+        """Forget dead blobs and all files that no live blob needs any more."""
         store, found = self._store, self._found
         store.refresh()
         candidates = {
@@ -347,7 +347,7 @@ class _Repack:
         self._runs += remove_orphan_runs(store.db, store.directory)
 
     def _named(self, files: Collection[int]) -> set[int]:
-        return {file_id for file_id, _, _ in living_of(scan_recorded(self._store).indexes, self._dead, files)}
+        return {file_id for file_id, _, _ in live_blobs_in(scan_recorded(self._store).indexes, self._dead, files)}
 
     def _kept(self) -> dict[str, str]:
         """Reasons of the files with free space that are still there."""

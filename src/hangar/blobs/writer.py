@@ -21,12 +21,12 @@ from hangar.backends.base import Options, Rows
 from hangar.backends.location import Locations, Words
 from hangar.blobs.appender import Appender
 from hangar.blobs.batch import Batch, batch_of_list, batch_of_rows
+from hangar.blobs.deduplicated import DeduplicatedBlobs
 from hangar.blobs.index import Digests, Index, Mask, Positions, Sought, sort_digests
 from hangar.blobs.intact import check_intact
 from hangar.blobs.location_update import LocationUpdate
 from hangar.blobs.ownership import NO_EPOCH, FileOwner
 from hangar.blobs.store import BlobStore
-from hangar.blobs.taken import TakenForStored
 from hangar.blobs.tombstones import refuse_purged
 from hangar.blobs.unpublished import Buffered, UnpublishedBlobs
 from hangar.db import WriteTransaction
@@ -110,7 +110,7 @@ class BlobWriter:
         with store.db.read() as transaction:
             self._tombstones = transaction.count(TOMBSTONES) > 0
         # Only a writer without the lock has to expect that blobs are removed meanwhile.
-        self._taken = TakenForStored(store) if owner.epoch == NO_EPOCH else None
+        self._deduplicated = DeduplicatedBlobs(store) if owner.epoch == NO_EPOCH else None
 
     # ------------------------------------------------------------------ adding
 
@@ -339,8 +339,8 @@ class BlobWriter:
             self._replaces = True
         if lost:
             _warn_of_repair(lost, reasons)
-        if self._taken is not None:
-            self._taken.add(sought.words[stored & ~own].view(np.uint8))
+        if self._deduplicated is not None:
+            self._deduplicated.add(sought.words[stored & ~own].view(np.uint8))
         return stored
 
     def _locate_again(self, sought: Sought) -> Words:
@@ -391,7 +391,7 @@ class BlobWriter:
         self._begin_adding()
         self._owner.require_held()
         self._flush()
-        if self._taken is not None and self._taken.look_again():
+        if self._deduplicated is not None and self._deduplicated.recheck():
             # Headers that no blob had any more were removed too.
             self._stored_header_ids.clear()
         with self._ended_by(HangarError):
@@ -437,8 +437,8 @@ class BlobWriter:
         self._owner.check(transaction)
         if transaction.count(TOMBSTONES):
             refuse_purged(transaction, digest_list(self.unpublished.merged().digests()))
-        if self._taken is not None:
-            self._taken.check(transaction)
+        if self._deduplicated is not None:
+            self._deduplicated.check(transaction)
         self._outcome_unknown = True
         self._appender.record(transaction)
         try:

@@ -13,7 +13,7 @@ from hangar.cli.output import echo, json_option, style, table, visible, visible_
 from hangar.cli.pager import paged
 from hangar.cli.records import change_record, writer_record
 from hangar.cli.state import State, pass_state
-from hangar.erasure import is_unfinished
+from hangar.pending_purge import is_purge_pending
 from hangar.wording import plural
 
 if TYPE_CHECKING:
@@ -164,5 +164,5 @@ def command(state: State, short: bool, as_json: bool) -> None:
         return
     for line in short_lines(report) if short else status_lines(report):
         echo(line)
-    if is_unfinished(state.stores.db):
+    if is_purge_pending(state.stores.db):
         echo("A purge is not finished, and bytes of it are still on disk: run `hangar purge --continue`", err=True)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING
 
-from hangar.diff.bases import merge_base, records_of
+from hangar.diff.merge_base import merge_base, records_of
 from hangar.diff.threeway import Side, ThreeWay
 
 if TYPE_CHECKING:

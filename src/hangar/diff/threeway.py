@@ -21,10 +21,10 @@ from hangar.diff.results import AttributeConflict, Changes, ColumnSchemaKey, Con
 from hangar.diff.threeway_columns import (
     ColumnMerge,
     Conflict,
-    Doubts,
     Records,
     Side,
     Subject,
+    Unresolved,
     merge_attributes,
     merge_columns,
 )
@@ -35,12 +35,12 @@ __all__ = [
     "ColumnMerge",
     "Conflict",
     "ConflictKind",
-    "Doubts",
     "Records",
     "SampleMerge",
     "Side",
     "Subject",
     "ThreeWay",
+    "Unresolved",
     "conflict_kind",
     "summarize",
 ]
@@ -74,7 +74,7 @@ class ThreeWay:
     """
 
     def __init__(self, records: Records, base: Side, ours: Side, theirs: Side) -> None:
-        self.records, self._doubts = records, base.doubts
+        self.records, self._unresolved = records, base.unresolved
         self.columns, self.conflicts = merge_columns(records, base, ours, theirs)
         self.attributes = merge_attributes(
             records,
@@ -82,7 +82,7 @@ class ThreeWay:
             base.attributes,
             ours.attributes,
             theirs.attributes,
-            base.doubts.get(("attribute", None), ()),
+            base.unresolved.get(("attribute", None), ()),
             self.conflicts,
         )
 
@@ -99,7 +99,7 @@ class ThreeWay:
             column.ours.root,
             column.theirs.root,
             nested=column.ours.layout == NESTED,
-            doubts=self._doubts.get(("sample", column.id), ()),
+            unresolved=self._unresolved.get(("sample", column.id), ()),
         )
 
     def all_conflicts(self) -> Iterator[Conflict]:

@@ -20,10 +20,10 @@ from hangar.objects.commit import ColumnEntry, Commit
 from hangar.objects.store import NodeStore
 from hangar.schema import ColumnSchema, widest
 
-__all__ = ["ColumnMerge", "Conflict", "Doubts", "Records", "Side", "Subject", "merge_attributes", "merge_columns"]
+__all__ = ["ColumnMerge", "Conflict", "Records", "Side", "Subject", "Unresolved", "merge_attributes", "merge_columns"]
 
 Subject: TypeAlias = Literal["sample", "column", "name", "clash", "attribute"]
-Doubts: TypeAlias = Mapping[tuple[Subject, "bytes | None"], Collection[bytes]]
+Unresolved: TypeAlias = Mapping[tuple[Subject, "bytes | None"], Collection[bytes]]
 """Keys of open conflicts by subject and column id."""
 _WHOLE: Final = b""
 """Key of a conflict that concerns a column and not one of its keys."""
@@ -38,13 +38,13 @@ class Side(NamedTuple):
         The columns of a commit or of a staging area.
     attributes
         Digest of the attributes of the commit, None if there are none.
-    doubts
+    unresolved
         Of a base that is itself a merge: what that merge left open. It is a conflict wherever the two sides differ.
     """
 
     columns: Sequence[ColumnEntry]
     attributes: Digest | None = None
-    doubts: Doubts = MappingProxyType({})
+    unresolved: Unresolved = MappingProxyType({})
 
     @classmethod
     def of(cls, commit: Commit | None) -> Side:
@@ -165,7 +165,7 @@ def merge_columns(records: Records, base: Side, ours: Side, theirs: Side) -> tup
     sides = [{entry.id: entry for entry in side.columns} for side in (base, ours, theirs)]
     conflicts: list[Conflict] = []
     merged = {
-        one: _merge_column(records, base.doubts, conflicts, one, *(side.get(one) for side in sides))
+        one: _merge_column(records, base.unresolved, conflicts, one, *(side.get(one) for side in sides))
         for one in {**sides[0], **sides[1], **sides[2]}
     }
     _resolve_names(merged, conflicts)
@@ -175,23 +175,23 @@ def merge_columns(records: Records, base: Side, ours: Side, theirs: Side) -> tup
 
 def _merge_column(
     records: Records,
-    doubts: Doubts,
+    unresolved: Unresolved,
     conflicts: list[Conflict],
     one: bytes,
     base: ColumnEntry | None,
     ours: ColumnEntry | None,
     theirs: ColumnEntry | None,
 ) -> ColumnMerge:
-    doubted = ("column", one) in doubts
+    was_unresolved = ("column", one) in unresolved
     if ours is not None and theirs is not None:
-        return _merge_both(records, doubts, conflicts, base, ours, theirs)
+        return _merge_both(records, unresolved, conflicts, base, ours, theirs)
     merged = ours
     if theirs is not None and base is None:
         merged = theirs
     elif ours is not None and ours == base:
         merged = None
     kept = theirs if ours is None else ours
-    if kept is not None and (doubted or (base is not None and kept != base)):
+    if kept is not None and (was_unresolved or (base is not None and kept != base)):
         merged = ours
         kind = conflict_kind(base, ours, theirs)
         conflicts.append(Conflict("column", kind, one, _WHOLE, base, ours, theirs))
@@ -200,7 +200,7 @@ def _merge_column(
 
 def _merge_both(
     records: Records,
-    doubts: Doubts,
+    unresolved: Unresolved,
     conflicts: list[Conflict],
     base: ColumnEntry | None,
     ours: ColumnEntry,
@@ -214,7 +214,7 @@ def _merge_both(
         return ColumnMerge(one, base, ours, theirs, ours)
     name = ours.name
     if name != theirs.name:
-        if base is None or ("name", one) in doubts or name != base.name != theirs.name:
+        if base is None or ("name", one) in unresolved or name != base.name != theirs.name:
             before = None if base is None else base.name
             conflicts.append(
                 Conflict("name", conflict_kind(before, name, theirs.name), one, _WHOLE, before, name, theirs.name)
@@ -227,12 +227,12 @@ def _merge_both(
         None if base is None else base.attributes,
         ours.attributes,
         theirs.attributes,
-        doubts.get(("attribute", one), ()),
+        unresolved.get(("attribute", one), ()),
         conflicts,
     )
     tree, walk = ours.tree, False
     if ours.root != theirs.root:
-        if ("sample", one) in doubts:
+        if ("sample", one) in unresolved:
             walk = True
         elif ours.root == (None if base is None else base.root):
             tree = theirs.tree
@@ -263,13 +263,13 @@ def merge_attributes(
     base: Digest | None,
     ours: Digest | None,
     theirs: Digest | None,
-    doubts: Collection[bytes],
+    unresolved: Collection[bytes],
     conflicts: list[Conflict],
 ) -> Digest | None:
     """Merge attributes key by key; the digest of the result. Notes conflicts as those of ``column``."""
-    if ours == theirs or (theirs == base and not doubts):
+    if ours == theirs or (theirs == base and not unresolved):
         return ours
-    if ours == base and not doubts:
+    if ours == base and not unresolved:
         return theirs
     before, here, there = (records.attribute_map(digest) for digest in (base, ours, theirs))
     merged = dict(here)
@@ -279,7 +279,7 @@ def merge_attributes(
         old, mine, other = map(_encode, values)
         if mine == other:
             continue
-        if key.encode() in doubts or mine != old != other:
+        if key.encode() in unresolved or mine != old != other:
             conflicts.append(Conflict("attribute", conflict_kind(*values), column, key.encode(), *values))
         elif mine == old:
             if key in there:

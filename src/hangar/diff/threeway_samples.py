@@ -55,7 +55,7 @@ def merged_samples(
     theirs: bytes | None,
     *,
     nested: bool,
-    doubts: Collection[bytes] = (),
+    unresolved: Collection[bytes] = (),
 ) -> Iterator[SampleMerge]:
     """Yield the keys that theirs changed and ours did not, and the conflicts, in key order.
 
@@ -66,10 +66,10 @@ def merged_samples(
     ----------
     base, ours, theirs
         Digests of the roots, None for an empty tree.
-    doubts
+    unresolved
         Keys whose base is not known: a conflict wherever the two sides differ.
     """
-    if base is None and not doubts:
+    if base is None and not unresolved:
         # Nothing was there before, so the two sides are compared directly.
         for key, here, there in diff(store, ours, theirs):
             if there is not None:
@@ -78,14 +78,14 @@ def merged_samples(
     rows = _zipped(diff(store, base, ours), diff(store, base, theirs))
     if not nested:
         for row in rows:
-            yield from _decide(row, doubts)
+            yield from _decide(row, unresolved)
         return
     for prefix, group in groupby(rows, lambda row: sample_of(row[0])):
         whole = list(group)
         kept = _kept_by_one(store, prefix, whole, ours, theirs)
         for row in whole:
             if kept is None:
-                yield from _decide(row, doubts)
+                yield from _decide(row, unresolved)
             elif row[kept] is not None:
                 yield SampleMerge(row[0], "t21" if kept == _THEIRS else "t22", *row[1:4])
 
@@ -111,11 +111,11 @@ def _zipped(ours: Iterable[_Difference], theirs: Iterable[_Difference]) -> Itera
             here, there = next(left, None), next(right, None)
 
 
-def _decide(row: _Row, doubts: Collection[bytes]) -> Iterator[SampleMerge]:
+def _decide(row: _Row, unresolved: Collection[bytes]) -> Iterator[SampleMerge]:
     key, base, ours, theirs = row
     if ours == theirs:
         return
-    if key in doubts or ours != base != theirs:
+    if key in unresolved or ours != base != theirs:
         yield SampleMerge(key, conflict_kind(base, ours, theirs), base, ours, theirs)
     elif ours == base:
         yield SampleMerge(key, None, base, ours, theirs)

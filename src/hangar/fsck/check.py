@@ -11,15 +11,15 @@ from __future__ import annotations
 from dataclasses import replace
 from typing import Final
 
-from hangar.erasure import is_unfinished
 from hangar.errors import CorruptionError, ResourceLimitError
-from hangar.fsck.files import small_file_problems
+from hangar.fsck.affected import AffectedData
 from hangar.fsck.findings import Findings
 from hangar.fsck.history import HistoryCheck
-from hangar.fsck.naming import Names
 from hangar.fsck.report import FsckReport, Problem, Rescue, sorted_problems
+from hangar.fsck.small_files import small_file_problems
 from hangar.fsck.storage import StorageCheck
 from hangar.history.roots import live_roots
+from hangar.pending_purge import is_purge_pending
 from hangar.progress import Progress, report
 from hangar.rollback import publish_count
 from hangar.stores import Stores
@@ -111,8 +111,8 @@ def _check(stores: Stores, data: bool, progress: Progress) -> FsckReport:
     problems = list(findings.problems)
     rescues: tuple[Rescue, ...] = ()
     if problems:
-        names = Names(stores, problems, roots, history.commits)
-        problems, rescues = names.named(problems), tuple(names.rescues())
+        affected = AffectedData(stores, problems, roots, history.commits)
+        problems, rescues = affected.named(problems), tuple(affected.rescues())
     return FsckReport(
         sorted_problems(problems),
         len(history.commits),
@@ -128,7 +128,7 @@ def _check(stores: Stores, data: bool, progress: Progress) -> FsckReport:
 
 def _unfinished_purge(stores: Stores) -> tuple[Problem, ...]:
     try:
-        if not is_unfinished(stores.db):
+        if not is_purge_pending(stores.db):
             return ()
     except CorruptionError:
         return ()  # the check of the tables has found it

@@ -14,16 +14,16 @@ from pathlib import Path
 from hangar.columns.tablefile import CacheFiles
 from hangar.errors import LockedError
 from hangar.fsck.check import check
-from hangar.fsck.files import mend_config, mend_small_files
+from hangar.fsck.context import RepairContext
 from hangar.fsck.lostfound import LostFound
-from hangar.fsck.mend_blobs import mend_blobs, mend_runs
-from hangar.fsck.mend_files import mend_files
-from hangar.fsck.mend_records import mend_graph, mend_records
-from hangar.fsck.mend_refs import mend_refs
-from hangar.fsck.mend_staging import mend_staging
+from hangar.fsck.repair_blobs import repair_blobs, repair_runs
+from hangar.fsck.repair_files import repair_files
+from hangar.fsck.repair_records import repair_graph, repair_records
+from hangar.fsck.repair_refs import repair_refs
+from hangar.fsck.repair_rows import repair_meta, repair_rows
+from hangar.fsck.repair_staging import repair_staging
 from hangar.fsck.report import FsckReport, Repair
-from hangar.fsck.rows import mend_meta, mend_rows
-from hangar.fsck.work import Work
+from hangar.fsck.small_files import repair_config, repair_small_files
 from hangar.lock import force_release, holder, lock_problem, under_lock
 from hangar.objects.store import NodeStore
 from hangar.progress import Progress
@@ -62,17 +62,17 @@ def repair(
     AccessError
         This user may not write to the repository.
     """
-    repaired = list(mend_small_files(directory))
+    repaired = list(repair_small_files(directory))
     stores = opened()
     found = check(stores, data=data, progress=progress)
     if found.problems and all(problem.kind != "page" for problem in found.problems):
         lost = LostFound(directory)
         stores.db.require_writable()
-        repaired += mend_meta(stores.db, lost)
-        repaired += mend_lock(stores)
+        repaired += repair_meta(stores.db, lost)
+        repaired += repair_lock(stores)
         # A second round finds what the first one uncovered, such as what is below a node that was restored.
         for _ in range(_ROUNDS):
-            done = under_lock(stores.db, lambda lock: list(_mend(Work(stores, lock, found, lost))))  # noqa: B023
+            done = under_lock(stores.db, lambda lock: list(_run_steps(RepairContext(stores, lock, found, lost))))  # noqa: B023
             repaired += done
             stores.nodes = NodeStore(stores.db)
             stores.blobs.refresh()
@@ -86,7 +86,7 @@ def repair(
     return replace(found, notes=notes, repaired=tuple(repaired))
 
 
-def mend_lock(stores: Stores) -> Iterator[Repair]:
+def repair_lock(stores: Stores) -> Iterator[Repair]:
     """Make a new lock file where the current one is lost or damaged, if no other process has the repository open."""
     problem = lock_problem(stores.db)
     if problem is None:
@@ -105,16 +105,16 @@ def mend_lock(stores: Stores) -> Iterator[Repair]:
     yield Repair("lock", "made a new lock file, with a new epoch")
 
 
-def _mend(work: Work) -> Iterator[Repair]:
+def _run_steps(context: RepairContext) -> Iterator[Repair]:
     for step in (
-        mend_rows,
-        mend_refs,
-        mend_records,
-        mend_graph,
-        mend_files,
-        mend_runs,
-        mend_blobs,
-        mend_staging,
+        repair_rows,
+        repair_refs,
+        repair_records,
+        repair_graph,
+        repair_files,
+        repair_runs,
+        repair_blobs,
+        repair_staging,
     ):
-        yield from step(work)
-    yield from mend_config(work.stores)
+        yield from step(context)
+    yield from repair_config(context.stores)

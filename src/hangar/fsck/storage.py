@@ -13,9 +13,9 @@ from hangar.blobs.verify_records import verify_locations
 from hangar.columns.tablefile import CacheFiles
 from hangar.db import ReadTransaction
 from hangar.db.tables import TABLES, Table
-from hangar.fsck.files import CONFIG, REPAIRABLE, config_problem
 from hangar.fsck.findings import DATABASE, Findings
 from hangar.fsck.report import Problem
+from hangar.fsck.small_files import CONFIG, REPAIRABLE, config_problem
 from hangar.lock import lock_problem
 from hangar.progress import Progress, Reporter
 from hangar.refs import BRANCHES

@@ -10,7 +10,7 @@ from __future__ import annotations
 from hangar.blobs.catalog import scan_blob_files
 from hangar.blobs.ownership import NO_EPOCH
 from hangar.blobs.repack import remove_blobs
-from hangar.blobs.survey import Survey, survey
+from hangar.blobs.space import SpaceUsage, measure_space
 from hangar.db import ReadTransaction
 from hangar.describe import directory_bytes
 from hangar.gc.expire import Expiry, choose_expired
@@ -84,9 +84,9 @@ class _Collection:
     def estimate(self) -> GcReport:
         """What :meth:`run` would do."""
         stores, marked = self._stores, self._marked
-        found = survey(stores.blobs, marked.dead_blobs, self._spared)
+        found = measure_space(stores.blobs, marked.dead_blobs, self._spared)
         chosen = self._choose(found)
-        going = [use for use in found.files.values() if not use.fixed and (use.file_id in chosen or not use.living)]
+        going = [use for use in found.files.values() if not use.fixed and (use.file_id in chosen or not use.live)]
         records = amounts(stores, marked)
         freed = sum(use.free for use in going) + sum(amount.removed_nbytes for amount in records.values())
         kept = {use.name: use.fixed for use in found.files.values() if use.fixed and use.free}
@@ -96,17 +96,17 @@ class _Collection:
             nodes=records["nodes"],
             schemas=records["schemas"],
             attributes=records["attributes"],
-            blobs=Amount(found.living, found.dead, round(found.dead_nbytes)),
+            blobs=Amount(found.live, found.dead, round(found.dead_nbytes)),
             reflog_entries=len(self._expiry.keys),
             files=len(going),
             files_nbytes=sum(use.size for use in going),
-            rewritten=sum(use.living for use in going),
+            rewritten=sum(use.live for use in going),
             size_before=self._size,
             size_after=max(0, self._size - freed),
             kept=self._kept | kept,
         )
 
-    def _choose(self, found: Survey) -> set[int]:
+    def _choose(self, found: SpaceUsage) -> set[int]:
         return files_to_rewrite(found, thorough=bool(self._expiry.keys) or self._expiry.everything)
 
     # ------------------------------------------------------------------ for good
@@ -120,9 +120,9 @@ class _Collection:
             sweep = Sweep(stores, marked, self._expiry)
             publish(stores.db, lock, sweep)
             expired = sweep.expired
-        seen: list[Survey] = []
+        seen: list[SpaceUsage] = []
 
-        def choose(found: Survey) -> set[int]:
+        def choose(found: SpaceUsage) -> set[int]:
             seen.append(found)
             return self._choose(found)
 
@@ -145,7 +145,7 @@ class _Collection:
             nodes=records["nodes"],
             schemas=records["schemas"],
             attributes=records["attributes"],
-            blobs=Amount(seen[0].living, removal.blobs, round(seen[0].dead_nbytes)),
+            blobs=Amount(seen[0].live, removal.blobs, round(seen[0].dead_nbytes)),
             reflog_entries=expired,
             files=removal.files,
             files_nbytes=removal.nbytes,
@@ -165,7 +165,7 @@ class _Collection:
         expires = bool(self._expiry.keys) or self._expiry.everything
         return left or expires or any(amount.removed for amount in records.values())
 
-    def _trim(self, lock: WriterLock, found: Survey) -> int:
+    def _trim(self, lock: WriterLock, found: SpaceUsage) -> int:
         with self._stores.db.read() as transaction:
             left = {file_id for file_id, _ in scan_blob_files(transaction)}
         count = trim_caches(self._stores, self._marked, found.files.keys() - left)

@@ -18,7 +18,7 @@ from hangar.blobs.digests import Marks
 from hangar.blobs.index import Digests, Mask
 from hangar.blobs.recorded import scan_recorded
 from hangar.blobs.run import merged_pieces
-from hangar.blobs.survey import require_sound
+from hangar.blobs.space import require_sound
 from hangar.db import ReadTransaction
 from hangar.db.tables import (
     ATTRIBUTES,

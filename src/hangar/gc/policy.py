@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable
 from typing import Final
 
-from hangar.blobs.survey import FileUse, Survey
+from hangar.blobs.space import FileSpace, SpaceUsage
 
 __all__ = ["files_to_rewrite"]
 
@@ -23,7 +23,7 @@ _MOST_SMALL: Final = 4
 """So many files of a backend may be small."""
 
 
-def files_to_rewrite(found: Survey, *, thorough: bool = False) -> set[int]:
+def files_to_rewrite(found: SpaceUsage, *, thorough: bool = False) -> set[int]:
     """Ids of the files to rewrite.
 
     Parameters
@@ -31,14 +31,14 @@ def files_to_rewrite(found: Survey, *, thorough: bool = False) -> set[int]:
     thorough
         Whether the user asked for space.
     """
-    uses = [use for use in found.files.values() if use.living and not use.fixed]
+    uses = [use for use in found.files.values() if use.live and not use.fixed]
     chosen = {use.file_id for use in uses if use.free >= max(_LEAST_FREE, _FREE_SHARE * use.size)}
     if thorough:
         chosen |= _most_free(uses)
     return chosen | _small(uses)
 
 
-def _most_free(uses: Iterable[FileUse]) -> set[int]:
+def _most_free(uses: Iterable[FileSpace]) -> set[int]:
     chosen: set[int] = set()
     ordered = sorted(uses, key=lambda use: use.free)
     allowed = _LEFT_SHARE * sum(use.free for use in ordered)
@@ -50,7 +50,7 @@ def _most_free(uses: Iterable[FileUse]) -> set[int]:
     return chosen
 
 
-def _small(uses: Iterable[FileUse]) -> set[int]:
+def _small(uses: Iterable[FileSpace]) -> set[int]:
     by_tag: dict[str, list[int]] = {}
     for use in uses:
         if use.size < _SMALL_BYTES:

@@ -11,7 +11,7 @@ import time
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from hangar.diff.bases import merged_side, records_of
+from hangar.diff.merge_base import merged_side, records_of
 from hangar.diff.threeway import Records, Side, ThreeWay
 from hangar.digest import Digest
 from hangar.errors import InvalidInputError, InvalidStateError, MergeConflictError, NothingToDoError
@@ -98,7 +98,7 @@ def combine(
     below, here, there = Side.of(base), Side.of(ours), Side.of(theirs)
     # What is in conflict is as in the first side, and a clean merge is the same in both directions.
     merged = merged_side(records, below, *((there, here) if strategy == "theirs" else (here, there)))
-    if merged.doubts and strategy is None:
+    if merged.unresolved and strategy is None:
         conflicts = ThreeWay(records, below, here, there).summary()
         raise MergeConflictError(
             f"{action} has {plural(conflicts.total(), 'conflict')} with later changes ({_where(conflicts)}), and nothing was "

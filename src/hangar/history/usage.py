@@ -17,7 +17,7 @@ from hangar.errors import CorruptionError
 from hangar.history.roots import LiveRoots, live_roots
 from hangar.names import SampleKey
 from hangar.objects.commit import NESTED, ColumnEntry, Commit
-from hangar.objects.containing import Containing, Failed, Hit
+from hangar.objects.digest_finder import DigestFinder, Failed, Hit
 from hangar.objects.graph import ancestors
 from hangar.objects.store import NodeStore
 from hangar.schema.keys import decode_key, split_nested_key
@@ -111,13 +111,13 @@ class Usage:
         self._nodes = stores.nodes
         self._staged = found.staged
         self._commits: Commits = commits or partial(ancestors, stores.db, found.commits)
-        self._containing = Containing(digests, failed)
-        self.wanted: Final = self._containing.wanted
+        self._finder = DigestFinder(digests, failed)
+        self.wanted: Final = self._finder.wanted
         self._times: Counter[Digest] = Counter()
         for _, store, entries, _ in self._places():
             for entry in entries:
                 if entry.root is not None:
-                    self._containing.add(store, entry.root)
+                    self._finder.add(store, entry.root)
                     self._times[entry.root] += 1
 
     def commits(self) -> Iterator[CommitUse]:
@@ -157,7 +157,7 @@ class Usage:
     def counts(self) -> dict[Digest, int]:
         """In how many places each digest is named: pairs of commit and sample (or node). Those without any are left out."""
         counts = Counter(
-            self._containing.weigh(self._nodes if self._staged is None else self._staged.nodes, self._times)
+            self._finder.count_uses(self._nodes if self._staged is None else self._staged.nodes, self._times)
         )
         for _, _, entries, attributes in self._places():
             named = [digest for entry in entries for digest in (entry.schema, entry.attributes)]
@@ -175,7 +175,7 @@ class Usage:
 
     def _concerns(self, entry: ColumnEntry) -> bool:
         named = (entry.schema, entry.attributes, entry.root)
-        return entry.root in self._containing.marked or not self.wanted.isdisjoint(filter(None, named))
+        return entry.root in self._finder.marked or not self.wanted.isdisjoint(filter(None, named))
 
     def _uses(self, finished: set[Digest], dead: Callable[[ColumnEntry], set[Digest]], *, once: bool) -> Iterator[Use]:
         for commit, store, entries, attributes in self._places():
@@ -185,7 +185,7 @@ class Usage:
                 if self._concerns(entry):
                     yield from self._of_column(commit, entry, finished)
                     if entry.root is not None:
-                        for hit in self._containing.hits(store, entry.root, finished, dead(entry), once=once):
+                        for hit in self._finder.hits(store, entry.root, finished, dead(entry), once=once):
                             yield _use(hit, commit, entry)
 
     def _of_column(self, commit: Digest | None, entry: ColumnEntry, finished: set[Digest]) -> Iterator[Use]:

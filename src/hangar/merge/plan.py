@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 
-from hangar.diff.bases import merge_base, records_of
 from hangar.diff.compare import ColumnPair, count_pair
+from hangar.diff.merge_base import merge_base, records_of
 from hangar.diff.results import ChangeCounts, Conflicts
 from hangar.diff.threeway import ColumnMerge, Conflict, Side, ThreeWay, summarize
 from hangar.digest import Digest

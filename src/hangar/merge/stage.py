@@ -6,7 +6,7 @@ from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING
 
-from hangar.diff.bases import BATCH
+from hangar.diff.merge_base import BATCH
 from hangar.diff.threeway import ColumnMerge, Conflict, ThreeWay
 from hangar.diff.threeway_samples import ConflictKind
 from hangar.digest import Digest

@@ -17,9 +17,9 @@ from hangar.blobs.tombstones import (
 )
 from hangar.db.tables import TOMBSTONES
 from hangar.digest import Digest
-from hangar.erasure import read_intent
 from hangar.errors import InvalidInputError, InvalidStateError, NotFoundError
 from hangar.lock import WriterLock, under_lock
+from hangar.pending_purge import read_pending_purge
 from hangar.publishing import publish_rows
 from hangar.purge.plan import stored_digests
 from hangar.purge.report import SampleName
@@ -118,7 +118,7 @@ def lift(
 
     def lift_locked(lock: WriterLock) -> list[str]:
         with stores.db.read() as transaction:
-            if read_intent(transaction) is not None:
+            if read_pending_purge(transaction) is not None:
                 raise InvalidStateError("a purge is not finished: run `hangar purge --continue` first")
         publish_rows(stores.db, lock, lambda transaction: lift_tombstones(transaction, found))
         return [one.hex() for one in found]

@@ -6,7 +6,7 @@ from hangar.blobs.tombstones import LIFTED, Tombstone, find_tombstones, scan_tom
 from hangar.db.tables import TOMBSTONES
 from hangar.digest import digest_array, digest_list
 from hangar.objects.commit import NESTED, ColumnEntry
-from hangar.objects.containing import Containing
+from hangar.objects.digest_finder import DigestFinder
 from hangar.objects.store import NodeStore
 from hangar.purge.report import SampleName
 from hangar.purge.selection import sample_name
@@ -29,7 +29,7 @@ def purged_samples(stores: Stores, nodes: NodeStore, entry: ColumnEntry) -> dict
         digests = digest_array(lifted)
         for digest in digest_list(digests[stores.blobs.known(digests)]):
             del tombstones[digest]
-    containing = Containing(tombstones)
-    containing.add(nodes, entry.root)
-    hits = containing.hits(nodes, entry.root, set(), set())
+    finder = DigestFinder(tombstones)
+    finder.add(nodes, entry.root)
+    hits = finder.hits(nodes, entry.root, set(), set())
     return {sample_name(hit.key, nested=entry.layout == NESTED): tombstones[hit.digest] for hit in hits}

@@ -12,12 +12,12 @@ from hangar.columns.tablefile import CacheFiles
 from hangar.db import WriteTransaction
 from hangar.db.compaction import compact_open
 from hangar.digest import digest_array
-from hangar.erasure import clear_intent, read_intent
 from hangar.gc.expire import Expiry
 from hangar.gc.mark import Marked
 from hangar.gc.sweep import Sweep
 from hangar.history.leases import live_leases
 from hangar.lock import WriterLock
+from hangar.pending_purge import clear_pending_purge, read_pending_purge
 from hangar.progress import Progress, report
 from hangar.publishing import publish, publish_rows
 from hangar.rollback import end_keeping, kept_files
@@ -27,25 +27,25 @@ __all__ = ["remove_bytes"]
 
 
 def remove_bytes(stores: Stores, lock: WriterLock, progress: Progress = None) -> tuple[str, ...]:
-    """Do what the recorded intent says, and delete the record if everything is gone.
+    """Remove the bytes that the record of the pending purge lists, and delete the record when they are gone.
 
     Returns
     -------
     tuple
-        Why bytes are left; empty if they are gone.
+        Reasons why bytes are still on disk, one text each; empty if they are gone.
     """
     with stores.db.read() as transaction:
-        intent, kept = read_intent(transaction), kept_files(transaction)
-    if intent is None:
+        pending, kept = read_pending_purge(transaction), kept_files(transaction)
+    if pending is None:
         return ()
     if kept:
         publish_rows(stores.db, lock, _give_up_kept)
-    left = _erase(stores, lock, intent.digests, progress) if intent.digests else []
+    left = _erase(stores, lock, pending.digests, progress) if pending.digests else []
     CacheFiles(stores.directory).clear()
-    if intent.records:
+    if pending.records:
         left += _remove_records(stores, lock, progress)
     if not left:
-        publish_rows(stores.db, lock, clear_intent)
+        publish_rows(stores.db, lock, clear_pending_purge)
     return tuple(left)
 
 

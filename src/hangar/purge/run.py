@@ -2,7 +2,7 @@
 
 From the transaction on the data counts as purged. The removal that follows can be repeated: after a crash, an interrupt
 or a full disk, and where a file or the database was open elsewhere, :func:`continue_purge` goes on (see
-:mod:`hangar.erasure`).
+:mod:`hangar.pending_purge`).
 """
 
 from __future__ import annotations
@@ -13,9 +13,9 @@ from functools import partial
 from hangar import _fs, describe
 from hangar.blobs.tombstones import MOST_NAMED, Tombstone, put_tombstones
 from hangar.db import WriteTransaction
-from hangar.erasure import add_intent, read_intent
 from hangar.errors import ConflictError, InvalidInputError, InvalidStateError
 from hangar.lock import WriterLock, under_lock
+from hangar.pending_purge import add_pending_purge, read_pending_purge
 from hangar.progress import Progress
 from hangar.publishing import publish_rows
 from hangar.purge.plan import Plan, make_plan
@@ -123,7 +123,7 @@ def continue_purge(stores: Stores, *, progress: Progress = None) -> tuple[str, .
         Why bytes are still left, empty if they are gone; None if no purge was unfinished.
     """
     with stores.db.read() as transaction:
-        if read_intent(transaction) is None:
+        if read_pending_purge(transaction) is None:
             return None
     return under_lock(stores.db, lambda lock: remove_bytes(stores, lock, progress))
 
@@ -177,4 +177,4 @@ def _record(transaction: WriteTransaction, plan: Plan, rewriting: Rewriting, req
 
     put_tombstones(transaction, {digest: tombstone(digest) for digest in plan.blobs})
     rewriting.record(transaction, request.who, request.reason or f"samples of {plan.column}")
-    add_intent(transaction, plan.blobs, records=bool(plan.cells))
+    add_pending_purge(transaction, plan.blobs, records=bool(plan.cells))

@@ -10,7 +10,7 @@ import numpy as np
 
 import hangar.purge.run  # noqa: F401 - so that its crash point is known before the first purge
 from hangar import PurgedError, Repository
-from hangar.erasure import is_unfinished
+from hangar.pending_purge import is_purge_pending
 from tests.crash.harness import Acknowledge, Scenario, State
 from tests.purge.searching import files_with
 
@@ -61,7 +61,7 @@ def check(state: State) -> None:
         assert len(purged) <= len(state.acknowledged) + 1
         # The same command, or its --continue, ends what was begun.
         assert repo.continue_purge() in ((), None)
-        assert not is_unfinished(repo.stores.db)
+        assert not is_purge_pending(repo.stores.db)
         purged = look(repo)
         assert files_with(state.directory, *(needle(column) for column in sorted(purged))) == []
         require_rest(repo, purged)

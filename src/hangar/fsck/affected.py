@@ -1,4 +1,4 @@
-"""Names what problems affect by commit, column and sample, and finds the newest whole commit of each damaged branch."""
+"""What damage affects: the commits, columns and samples that name it, and the newest intact commit of each branch."""
 
 from __future__ import annotations
 
@@ -16,14 +16,14 @@ from hangar.objects.records import load_commit
 from hangar.refs import BRANCHES
 from hangar.stores import Stores
 
-__all__ = ["Names"]
+__all__ = ["AffectedData"]
 
 _FEW: Final = 3
 """Places that are given for each digest."""
 _NAMED: Final = ("blob", "node", "schema", "attributes")
 
 
-class Names:
+class AffectedData:
     """The places that name damaged data.
 
     Parameters

@@ -8,9 +8,9 @@ from hangar.db import WriteTransaction
 from hangar.db.tables import REFLOG, REFS, Table
 from hangar.digest import Digest
 from hangar.errors import HangarError
+from hangar.fsck.context import Changes, RepairContext
+from hangar.fsck.repair_rows import examine, table_repairs
 from hangar.fsck.report import Repair
-from hangar.fsck.rows import examine, said_of
-from hangar.fsck.work import Changes, Work
 from hangar.publishing import publish_rows
 from hangar.refs import BRANCHES
 from hangar.refs.rows import (
@@ -29,15 +29,15 @@ from hangar.refs.rows import (
 from hangar.staging import staged_branch
 from hangar.wording import plural
 
-__all__ = ["mend_refs"]
+__all__ = ["repair_refs"]
 
 _SEQUENCE_BYTES = 8
 _DEFAULT = "master"
 
 
-def mend_refs(work: Work) -> Iterator[Repair]:
+def repair_refs(context: RepairContext) -> Iterator[Repair]:
     """Repair refs, HEAD and the reflog, in one transaction."""
-    states = {table: examine(work, table) for table in (REFS, REFLOG)}
+    states = {table: examine(context, table) for table in (REFS, REFLOG)}
     changes, said = Changes(), list[Repair]()
     for state in states.values():
         changes.add(state.changes)
@@ -45,7 +45,7 @@ def mend_refs(work: Work) -> Iterator[Repair]:
     reflog = _reflog(states[REFLOG].sound, changes)
     if states[REFS].damaged or len(changes.delete) > len(states[REFLOG].changes.delete):
         said += _refs_of_reflog(refs, reflog, changes)
-    fresh = _head(head, refs, reflog, _staged(work))
+    fresh = _head(head, refs, reflog, _staged(context))
     if fresh is not None:
         if BRANCHES + fresh.write_branch not in refs:
             changes.put.append((REFS, name_key(BRANCHES + fresh.write_branch), encode(RefRow(None))))
@@ -59,22 +59,22 @@ def mend_refs(work: Work) -> Iterator[Repair]:
     damaged = [table for table, state in states.items() if state.damaged]
     if not (changes.put or changes.delete or damaged):
         return
-    kept = changes.keep(work.lost)
+    kept = changes.keep(context.lost)
 
     def write(transaction: WriteTransaction) -> None:
         changes.make(transaction)
         for table in damaged:
             transaction.recount(table)
 
-    publish_rows(work.stores.db, work.lock, write)
+    publish_rows(context.stores.db, context.lock, write)
     for table, state in states.items():
-        yield from said_of(table, state, kept)
+        yield from table_repairs(table, state, kept)
     yield from said
 
 
-def _staged(work: Work) -> str | None:
+def _staged(context: RepairContext) -> str | None:
     try:
-        with work.stores.db.read() as transaction:
+        with context.stores.db.read() as transaction:
             return staged_branch(transaction)
     except HangarError:
         return None

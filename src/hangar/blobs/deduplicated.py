@@ -1,7 +1,7 @@
-"""What a writer without the writer lock took for stored, and did not store again.
+"""Blobs that a writer without the writer lock did not store, because they were stored already.
 
-Only the holder of the writer lock removes blobs, so a writer with the lock need not care. A writer without it looks
-again before it publishes if blobs were removed since it looked.
+Only the holder of the writer lock removes blobs, so a writer with the lock need not check. A writer without it checks
+before it publishes that these blobs are still stored, if any blob was removed in the meantime.
 """
 
 from __future__ import annotations
@@ -19,13 +19,19 @@ from hangar.errors import InvalidStateError
 from hangar.publishing import OutdatedError
 from hangar.wording import plural
 
-__all__ = ["TakenForStored"]
+__all__ = ["DeduplicatedBlobs"]
 
 _CHECKED_BLOBS: Final = 2**18
 
 
-class TakenForStored:
-    """Blobs that a writer found stored, and the gc epoch in which it looked."""
+class DeduplicatedBlobs:
+    """Blobs that a writer found stored, and the gc epoch at that time.
+
+    Parameters
+    ----------
+    store
+        The blob store that the writer writes to.
+    """
 
     def __init__(self, store: BlobStore) -> None:
         self._store = store
@@ -34,11 +40,11 @@ class TakenForStored:
             self._epoch = gc_epoch(transaction)
 
     def add(self, digests: Digests) -> None:
-        """Remember blobs that are not stored again."""
+        """Add blobs that were found stored: uint8, shape (n, 32)."""
         self._digests.add(np.ascontiguousarray(digests))
 
-    def look_again(self) -> bool:
-        """Make sure that all of them are still stored, if any blobs were removed since; return whether some were.
+    def recheck(self) -> bool:
+        """Check that all of them are still stored, if any blob was removed since the last check; return whether one was.
 
         Raises
         ------
@@ -63,6 +69,6 @@ class TakenForStored:
         return True
 
     def check(self, transaction: ReadTransaction) -> None:
-        """Raise OutdatedError if blobs were removed since the last look; part of the transaction that publishes."""
+        """Raise OutdatedError if blobs were removed since the last check; part of the transaction that publishes."""
         if gc_epoch(transaction) != self._epoch:
             raise OutdatedError("blobs were removed again and again while others were stored: try again")

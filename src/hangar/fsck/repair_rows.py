@@ -16,10 +16,10 @@ from hangar.db import Database, ReadTransaction, WriteTransaction
 from hangar.db.format import FORMAT_VERSION, VERSION_KEY
 from hangar.db.tables import CONFLICTS, FILES, META, REFLOG, REFS, STAGING, TABLES, Table, strip_checksum
 from hangar.errors import CorruptionError, HangarError
+from hangar.fsck.bitflip import BitFlipCorrector
+from hangar.fsck.context import Changes, RepairContext
 from hangar.fsck.lostfound import LostFound
 from hangar.fsck.report import Repair
-from hangar.fsck.unflip import Unflipper
-from hangar.fsck.work import Changes, Work
 from hangar.lockfile import EPOCH, TOKEN_BYTES, highest_count, lock_epochs, record_epoch
 from hangar.publishing import publish_rows
 from hangar.rollback import BLOB_DIRECTORY, KEPT_FILE_ID, PUBLISH_COUNT, RUN_DIRECTORY, file_id_of
@@ -27,7 +27,7 @@ from hangar.staging.conflicts import INCOMPLETE, mark_incomplete
 from hangar.staging.rows import HEAD, decode_head
 from hangar.wording import plural
 
-__all__ = ["TableState", "examine", "mend_meta", "mend_rows", "said_of"]
+__all__ = ["TableState", "examine", "repair_meta", "repair_rows", "table_repairs"]
 
 
 def _damaged_rows(transaction: ReadTransaction, table: Table) -> Iterator[tuple[bytes, bytes]]:
@@ -39,16 +39,16 @@ def _damaged_rows(transaction: ReadTransaction, table: Table) -> Iterator[tuple[
             yield key, row
 
 
-def mend_meta(db: Database, lost: LostFound) -> Iterator[Repair]:
+def repair_meta(db: Database, lost: LostFound) -> Iterator[Repair]:
     """Repair the table ``meta``, which publishing itself needs; the writer lock cannot be taken before."""
-    unflipper = Unflipper()
+    bit_flips = BitFlipCorrector()
     with db.read() as transaction:
         damaged = list(_damaged_rows(transaction, META))
         present = {key for key, _ in transaction.raw_rows(META)}
     changes = Changes()
     corrected = 0
     for key, row in damaged:
-        fixed = unflipper.correct_row(META, key, row)
+        fixed = bit_flips.correct_row(META, key, row)
         if fixed is not None:
             changes.replace(META, key, row, fixed, "a bit was flipped")
             corrected += 1
@@ -131,9 +131,9 @@ class TableState:
         return bool(self.corrected or self.dropped) or not self.counted
 
 
-def examine(work: Work, table: Table) -> TableState:
+def examine(context: RepairContext, table: Table) -> TableState:
     """Look at all rows of a table."""
-    with work.stores.db.read() as transaction:
+    with context.stores.db.read() as transaction:
         rows = list(transaction.raw_rows(table))
         counted = not table.counted or _is_counted(transaction, table)
     state = TableState([], Changes(), 0, 0, counted)
@@ -142,7 +142,7 @@ def examine(work: Work, table: Table) -> TableState:
             state.sound.append((key, strip_checksum(table, key, row)))
             continue
         except CorruptionError:
-            fixed = work.unflipper.correct_row(table, key, row)
+            fixed = context.bit_flips.correct_row(table, key, row)
         if fixed is None:
             state.changes.drop(table, key, row, "its checksum does not match")
             state.dropped += 1
@@ -161,7 +161,7 @@ def _is_counted(transaction: ReadTransaction, table: Table) -> bool:
     return True
 
 
-def said_of(table: Table, state: TableState, kept: str) -> Iterator[Repair]:
+def table_repairs(table: Table, state: TableState, kept: str) -> Iterator[Repair]:
     """What was done to a table."""
     if state.corrected:
         detail = f"corrected a flipped bit in {plural(state.corrected, 'row')} of table '{table.name}'"
@@ -172,15 +172,15 @@ def said_of(table: Table, state: TableState, kept: str) -> Iterator[Repair]:
         yield Repair("table", f"set the number of rows of table '{table.name}', of which rows were lost")
 
 
-def mend_rows(work: Work) -> Iterator[Repair]:
-    """Repair the rows of the checked tables but ``meta`` and those of refs, which :mod:`hangar.fsck.mend_refs` repairs."""
+def repair_rows(context: RepairContext) -> Iterator[Repair]:
+    """Repair the rows of the checked tables but ``meta`` and those of refs, which :mod:`hangar.fsck.repair_refs` repairs."""
     for table in TABLES:
         if not table.checked or table in (META, REFS, REFLOG):
             continue
-        state = examine(work, table)
+        state = examine(context, table)
         if not state.damaged:
             continue
-        kept = state.changes.keep(work.lost)
+        kept = state.changes.keep(context.lost)
 
         def write(transaction: WriteTransaction, table: Table = table, changes: Changes = state.changes) -> None:
             changes.make(transaction)
@@ -189,16 +189,16 @@ def mend_rows(work: Work) -> Iterator[Repair]:
             if marks:  # noqa: B023
                 mark_incomplete(transaction)
 
-        marks = table in (STAGING, CONFLICTS) and (state.dropped or not state.counted) and _is_merging(work)
-        publish_rows(work.stores.db, work.lock, write)
-        yield from said_of(table, state, kept)
+        marks = table in (STAGING, CONFLICTS) and (state.dropped or not state.counted) and _is_merging(context)
+        publish_rows(context.stores.db, context.lock, write)
+        yield from table_repairs(table, state, kept)
         if marks:
             yield Repair("conflict", INCOMPLETE)
 
 
-def _is_merging(work: Work) -> bool:
+def _is_merging(context: RepairContext) -> bool:
     """Whether a merge is in progress, as far as the rows still say."""
-    with work.stores.db.read() as transaction:
+    with context.stores.db.read() as transaction:
         if any(transaction.raw_rows(CONFLICTS)):
             return True
         try:

@@ -1,6 +1,6 @@
-"""Correct a single flipped bit: digests and checksums tell when the content is right again.
+"""Correct a single flipped bit: each bit is flipped in turn until the digest or checksum matches.
 
-A wrong correction would have to match a digest of 256 bits, or for rows without a digest a checksum of 64 bits, by chance.
+A wrong correction would have to match a 256-bit digest by chance, or a 64-bit checksum for rows without a digest.
 """
 
 from __future__ import annotations
@@ -11,22 +11,28 @@ from typing import Final
 from hangar.db.tables import Table, strip_checksum
 from hangar.errors import CorruptionError
 
-__all__ = ["Unflipper"]
+__all__ = ["BitFlipCorrector"]
 
 MOST_BYTES: Final = 2**17
-"""Longer content is not tried: the time grows with the square of the length."""
+"""Maximum length of content to correct: the time grows with the square of the length."""
 BUDGET: Final = 2**37
-"""Bytes that may be hashed in all, some minutes."""
+"""Maximum number of bytes that are hashed in all; takes a few minutes."""
 
 
-class Unflipper:
-    """Corrects single flipped bits, within a bound on the work that all corrections do together."""
+class BitFlipCorrector:
+    """Corrects single flipped bits.
+
+    Parameters
+    ----------
+    budget
+        Maximum number of bytes that all corrections together may hash.
+    """
 
     def __init__(self, budget: int = BUDGET) -> None:
         self._left = budget
 
     def correct(self, data: bytes, is_right: Callable[[bytearray], bool]) -> bytes | None:
-        """``data`` with one bit flipped so that ``is_right`` holds; None if there is no such bit, or it is too long."""
+        """``data`` with one bit flipped so that ``is_right`` holds; None if no bit does that, or ``data`` is too long."""
         cost = 8 * len(data) * (len(data) + 64)
         if len(data) > MOST_BYTES or cost > self._left:
             return None

@@ -9,8 +9,8 @@ import msgspec
 from hangar.db import ReadTransaction, WriteTransaction
 from hangar.db.tables import STAGING
 from hangar.errors import HangarError
+from hangar.fsck.context import Changes, RepairContext
 from hangar.fsck.report import Repair
-from hangar.fsck.work import Changes, Work
 from hangar.objects.records import read_commit
 from hangar.publishing import publish_rows
 from hangar.refs import BRANCHES
@@ -28,15 +28,15 @@ from hangar.staging.rows import (
 )
 from hangar.wording import plural
 
-__all__ = ["mend_staging"]
+__all__ = ["repair_staging"]
 
 
-def mend_staging(work: Work) -> Iterator[Repair]:
+def repair_staging(context: RepairContext) -> Iterator[Repair]:
     """Take unreadable rows out of the staging area, with those that nothing explains any more, and write a lost head again."""
-    with work.stores.db.read() as transaction:
+    with context.stores.db.read() as transaction:
         rows = list(transaction.scan(STAGING))
         head, numbers, wrong = _sorted_out(rows)
-        fresh = _head(work, transaction, numbers) if head is None and len(rows) > len(wrong) else None
+        fresh = _head(context, transaction, numbers) if head is None and len(rows) > len(wrong) else None
     if not wrong and fresh is None:
         return
     changes = Changes()
@@ -45,12 +45,12 @@ def mend_staging(work: Work) -> Iterator[Repair]:
             changes.drop(STAGING, key, data, wrong[key])
     if fresh is not None:
         changes.put.append((STAGING, HEAD, msgspec.msgpack.encode(fresh)))
-    kept = changes.keep(work.lost)
+    kept = changes.keep(context.lost)
 
     def write(transaction: WriteTransaction) -> None:
         changes.make(transaction)
 
-    publish_rows(work.stores.db, work.lock, write)
+    publish_rows(context.stores.db, context.lock, write)
     if wrong:
         yield Repair(
             "staging", f"took {plural(len(wrong), 'unreadable row')} out of the staging area; the rest is staged", kept
@@ -85,9 +85,9 @@ def _sorted_out(rows: list[tuple[bytes, bytes]]) -> tuple[HeadRow | None, set[in
     return head, numbers, wrong
 
 
-def _head(work: Work, transaction: ReadTransaction, numbers: set[int]) -> HeadRow | None:
+def _head(context: RepairContext, transaction: ReadTransaction, numbers: set[int]) -> HeadRow | None:
     """A head for staged rows that lost theirs: based on the branch that HEAD names."""
-    refs = work.stores.refs
+    refs = context.stores.refs
     try:
         branch = refs.head(transaction).write_branch
         base = refs.get(BRANCHES + branch, transaction)

@@ -25,24 +25,24 @@ from hangar.blobs.writer import BlobWriter
 from hangar.db import WriteTransaction
 from hangar.digest import Header, blob_digest, checksum, digest_array, digest_list
 from hangar.errors import HangarError
-from hangar.fsck.mend_files import every_index
+from hangar.fsck.context import RepairContext
+from hangar.fsck.repair_files import every_index
 from hangar.fsck.report import Repair
-from hangar.fsck.work import Work
 from hangar.publishing import publish
 from hangar.rollback import BLOB_DIRECTORY, RUN_DIRECTORY, file_id_of
 from hangar.wording import plural
 
-__all__ = ["mend_blobs", "mend_runs"]
+__all__ = ["repair_blobs", "repair_runs"]
 
 _TOGETHER: Final = 1_024
 """Blobs that are searched and stored together."""
 _PIECE: Final = 2**16
 
 
-def mend_runs(work: Work) -> Iterator[Repair]:
+def repair_runs(context: RepairContext) -> Iterator[Repair]:
     """Replace damaged runs by what of them is sound; a run that cannot be opened stays, in case its file is restored."""
-    store = work.stores.blobs
-    for problem in work.found.problems:
+    store = context.stores.blobs
+    for problem in context.found.problems:
         if problem.kind != "file" or not problem.file.startswith(f"{RUN_DIRECTORY}/"):
             continue
         path = store.directory / problem.file
@@ -57,8 +57,8 @@ def mend_runs(work: Work) -> Iterator[Repair]:
         if run is None or run_id is None:
             continue
         change = _Salvage(store, run_id, run.index)
-        publish(store.db, work.lock, change)
-        kept = work.lost.move(path)
+        publish(store.db, context.lock, change)
+        kept = context.lost.move(path)
         detail = f"made {problem.file} again, with the {plural(change.count, 'location')} that are right"
         yield Repair("file", detail, kept)
 
@@ -107,15 +107,15 @@ class _Salvage:
         self._store.refresh()
 
 
-def mend_blobs(work: Work) -> Iterator[Repair]:
+def repair_blobs(context: RepairContext) -> Iterator[Repair]:
     """Store blobs again of which a good copy is found."""
-    lost = digest_array(sorted(work.digests("blob")))
+    lost = digest_array(sorted(context.digests("blob")))
     if not len(lost):
         return
-    store = work.stores.blobs
+    store = context.stores.blobs
     store.refresh()
     copied, corrected = 0, 0
-    writer = BlobWriter(store, work.lock, own_files=True, keep_orphans=True)
+    writer = BlobWriter(store, context.lock, own_files=True, keep_orphans=True)
     try:
         with _unrecorded_files(store):
             indexes = list(every_index(store))
@@ -124,7 +124,7 @@ def mend_blobs(work: Work) -> Iterator[Repair]:
                 found = _copies(store, indexes, part)
                 copied += len(found)
                 for name in digest_list(part):
-                    right = None if name in found else _unflipped(work, indexes, name)
+                    right = None if name in found else _with_bit_corrected(context, indexes, name)
                     if right is not None:
                         found[name] = right
                         corrected += 1
@@ -132,7 +132,7 @@ def mend_blobs(work: Work) -> Iterator[Repair]:
                     options = get_backend(tag).check_options({})
                     writer.add_list(tag, [header], [blob], [digest], options, again=True)
                 if found:
-                    publish(store.db, work.lock, writer)
+                    publish(store.db, context.lock, writer)
     finally:
         writer.close()
     store.refresh()
@@ -168,9 +168,9 @@ def _tag(store: BlobStore, words: Words) -> str:
     return store.files.tag(int(words[FILE_ROW] & FILE_MASK))
 
 
-def _unflipped(work: Work, indexes: list[Index], digest: bytes) -> _Found | None:
+def _with_bit_corrected(context: RepairContext, indexes: list[Index], digest: bytes) -> _Found | None:
     """The blob, where one bit of its raw bytes was flipped."""
-    store = work.stores.blobs
+    store = context.stores.blobs
     sought = Sought.of(digest_array([digest]))
     for index in indexes:
         hits, rows = index.search(sought)
@@ -189,7 +189,7 @@ def _unflipped(work: Work, indexes: list[Index], digest: bytes) -> _Found | None
         except (HangarError, OSError):
             continue
         seed, check = header.id, int(words[CHECK])
-        right = work.unflipper.correct(data, lambda buffer: checksum(buffer, seed) == check)  # noqa: B023
+        right = context.bit_flips.correct(data, lambda buffer: checksum(buffer, seed) == check)  # noqa: B023
         if right is not None and blob_digest(header, right) == digest:
             return tag, header, right
     return None

@@ -1,7 +1,7 @@
-"""Survey of the blob files: how much of each is still needed. It changes nothing.
+"""Measures the blob files: how many bytes of each are still needed. Changes nothing.
 
-A blob is *dead* if the caller says so; of the others the newest location counts. What is stored at no newest location
-of a living blob is free space: dead blobs, copies of moved blobs, and what killed writers left.
+A blob is *dead* if the caller says so, otherwise *live*; the newest location of a live blob counts. All other bytes of
+a file are free space: dead blobs, old copies of moved blobs, and what killed writers left.
 """
 
 from __future__ import annotations
@@ -22,9 +22,9 @@ from hangar.blobs.store import BlobStore
 from hangar.errors import NOT_DAMAGE, CorruptionError, HangarError, MissingPackageError
 from hangar.rollback import kept_files
 
-__all__ = ["Dead", "FileUse", "Survey", "file_column", "living_of", "survey"]
+__all__ = ["FileSpace", "IsDead", "SpaceUsage", "file_column", "live_blobs_in", "measure_space"]
 
-Dead = Callable[[Digests], Mask]
+IsDead = Callable[[Digests], Mask]
 """Which blobs of a batch are not needed any more: digests, uint8, shape (n, 32), to a mask."""
 
 OPEN: Final = "a process has it open"
@@ -35,7 +35,7 @@ _FILE_ROW_COLUMN: Final = ENTRY_WORDS - 5 + FILE_ROW
 
 
 @dataclass(slots=True)
-class FileUse:
+class FileSpace:
     """Use of one blob file.
 
     Attributes
@@ -44,8 +44,8 @@ class FileUse:
         The file, and its row in the database.
     size
         Size on disk; 0 if it is lost.
-    living
-        Number of living blobs whose newest location it has.
+    live
+        Number of live blobs whose newest location it has.
     nbytes
         Bytes that these take in it.
     fixed
@@ -55,7 +55,7 @@ class FileUse:
     file_id: int
     row: BlobFileRow
     size: int
-    living: int = 0
+    live: int = 0
     nbytes: float = 0.0
     fixed: str = ""
 
@@ -66,19 +66,19 @@ class FileUse:
 
     @property
     def free(self) -> int:
-        """Bytes that a copy of the living blobs would not need."""
-        return max(0, self.size - round(self.nbytes)) if self.living else self.size
+        """Bytes that a copy of the live blobs would not need."""
+        return max(0, self.size - round(self.nbytes)) if self.live else self.size
 
 
 @dataclass(slots=True)
-class Survey:
-    """Result of :func:`survey`.
+class SpaceUsage:
+    """Result of :func:`measure_space`.
 
     Attributes
     ----------
     files
         Use of every recorded file, by id.
-    living, dead
+    live, dead
         Number of blobs that have a location.
     dead_nbytes
         Stored bytes of the dead ones.
@@ -88,15 +88,15 @@ class Survey:
         Number of locations that a newer one of the same blob replaced.
     """
 
-    files: dict[int, FileUse] = field(default_factory=dict)
-    living: int = 0
+    files: dict[int, FileSpace] = field(default_factory=dict)
+    live: int = 0
     dead: int = 0
     dead_nbytes: float = 0.0
     runs: int = 0
     repeated: int = 0
 
 
-def survey(store: BlobStore, dead: Dead, spared: Collection[int] = (), *, measure: bool = True) -> Survey:
+def measure_space(store: BlobStore, dead: IsDead, spared: Collection[int] = (), *, measure: bool = True) -> SpaceUsage:
     """Examine all recorded files.
 
     Parameters
@@ -106,7 +106,7 @@ def survey(store: BlobStore, dead: Dead, spared: Collection[int] = (), *, measur
     spared
         Files that must stay as they are, with all their blobs.
     measure
-        Whether to compute the bytes of living and dead blobs, which reads the heads of chunks.
+        Whether to compute the bytes of live and dead blobs, which reads the heads of chunks.
 
     Raises
     ------
@@ -116,9 +116,9 @@ def survey(store: BlobStore, dead: Dead, spared: Collection[int] = (), *, measur
     store.refresh()
     recorded = scan_recorded(store)
     require_sound(recorded)
-    found = Survey(runs=len(recorded.runs))
+    found = SpaceUsage(runs=len(recorded.runs))
     found.files = {
-        file_id: FileUse(file_id, row, _size(store, file_id, row)) for file_id, row in recorded.files.items()
+        file_id: FileSpace(file_id, row, _size(store, file_id, row)) for file_id, row in recorded.files.items()
     }
     distinct = 0
     for piece in merged_pieces(recorded.indexes):
@@ -144,28 +144,30 @@ def _size(store: BlobStore, file_id: int, row: BlobFileRow) -> int:
         return 0
 
 
-def _count(store: BlobStore, found: Survey, piece: Index, dead: Dead, spared: Collection[int], measure: bool) -> None:
+def _count(
+    store: BlobStore, found: SpaceUsage, piece: Index, dead: IsDead, spared: Collection[int], measure: bool
+) -> None:
     words = piece.locations().words
     files = (words[:, FILE_ROW] & FILE_MASK).astype(np.int64)
     gone = dead(piece.digests())
     if spared:
         gone &= ~np.isin(files, list(spared))
     found.dead += int(gone.sum())
-    found.living += piece.count - int(gone.sum())
+    found.live += piece.count - int(gone.sum())
     for file_id in np.unique(files).tolist():
         use = found.files.get(file_id)
         if use is None:
             continue  # damage, which `hangar fsck` reports; the location goes nowhere
         here = np.flatnonzero(files == file_id)
-        living = here[~gone[here]]
-        use.living += len(living)
+        live = here[~gone[here]]
+        use.live += len(live)
         if measure:
             shares = _shares(store, use, words[here])
             use.nbytes += float(shares[~gone[here]].sum())
             found.dead_nbytes += float(shares[gone[here]].sum())
 
 
-def _shares(store: BlobStore, use: FileUse, words: Words) -> Words:
+def _shares(store: BlobStore, use: FileSpace, words: Words) -> Words:
     try:
         file, backend = store.files.get(use.file_id)
         return backend.shares(file, Locations(words))  # type: ignore[return-value]
@@ -178,7 +180,7 @@ def _shares(store: BlobStore, use: FileUse, words: Words) -> Words:
     return np.zeros(len(words))  # type: ignore[return-value]
 
 
-def _find_fixed(store: BlobStore, found: Survey, spared: Collection[int]) -> None:
+def _find_fixed(store: BlobStore, found: SpaceUsage, spared: Collection[int]) -> None:
     # Our own shared locks would look like those of others.
     store.files.clear()
     with store.db.read() as transaction:
@@ -200,7 +202,9 @@ def file_column(index: Index) -> Words:
     return files
 
 
-def living_of(indexes: Sequence[Index], dead: Dead, wanted: Collection[int]) -> Iterator[tuple[int, Digests, Words]]:
+def live_blobs_in(
+    indexes: Sequence[Index], dead: IsDead, wanted: Collection[int]
+) -> Iterator[tuple[int, Digests, Words]]:
     """Living blobs of some files: file id, digests and newest locations of each file, in pieces."""
     ids = np.array(sorted(wanted), np.uint64)
     for piece in merged_pieces(indexes):
@@ -209,8 +213,8 @@ def living_of(indexes: Sequence[Index], dead: Dead, wanted: Collection[int]) -> 
             continue
         taken = Index(piece.prefixes[here], piece.entries[here])
         digests, words = taken.digests(), taken.locations().words
-        living = ~dead(digests)
-        digests, words = digests[living], words[living]
+        live = ~dead(digests)
+        digests, words = digests[live], words[live]
         files = words[:, FILE_ROW] & FILE_MASK
         for file_id in np.unique(files).tolist():
             part = np.flatnonzero(files == np.uint64(file_id))

@@ -15,8 +15,8 @@ from hangar.db import WriteTransaction
 from hangar.db.tables import ATTRIBUTES, COMMITS, GRAPH, NODES, SCHEMAS, Table
 from hangar.digest import Digest, RecordClass, record_digest, record_digests
 from hangar.errors import HangarError
+from hangar.fsck.context import Changes, RepairContext
 from hangar.fsck.report import Repair
-from hangar.fsck.work import Changes, Work
 from hangar.history.roots import live_roots
 from hangar.objects.graph import GraphRow
 from hangar.objects.rebuild import rebuild_nodes
@@ -24,7 +24,7 @@ from hangar.objects.records import load_commit
 from hangar.publishing import publish_rows
 from hangar.wording import plural
 
-__all__ = ["mend_graph", "mend_records"]
+__all__ = ["repair_graph", "repair_records"]
 
 _RECORDS: Final[tuple[tuple[RecordClass, Table], ...]] = (
     ("commit", COMMITS),
@@ -35,36 +35,42 @@ _RECORDS: Final[tuple[tuple[RecordClass, Table], ...]] = (
 _BATCH: Final = 1_000
 
 
-def mend_records(work: Work) -> Iterator[Repair]:
+def repair_records(context: RepairContext) -> Iterator[Repair]:
     """Repair damaged and missing records, as far as their right content is found."""
     for name, table in _RECORDS:
-        wanted = [Digest(digest) for digest in work.digests(name)]
+        wanted = [Digest(digest) for digest in context.digests(name)]
         if not wanted:
             continue
-        with work.stores.db.read() as transaction:
+        with context.stores.db.read() as transaction:
             rows = dict(zip(wanted, transaction.get_many(table, wanted), strict=True))
         wrong = {digest: row for digest, row in rows.items() if row is None or record_digest(name, row) != digest}
-        found = dict(_corrected(work, name, wrong))
+        found = dict(_corrected(context, name, wrong))
         lost = wrong.keys() - found.keys()
         if lost:
-            found.update(_elsewhere(work, name, table, lost))
+            found.update(_elsewhere(context, name, table, lost))
             lost = wrong.keys() - found.keys()
-        yield from _store(work, name, table, {digest: rows[digest] for digest in found}, found)
+        yield from _store(context, name, table, {digest: rows[digest] for digest in found}, found)
         if name == "node" and lost:
-            yield from _rebuilt(work, {digest: rows[digest] for digest in lost})
+            yield from _rebuilt(context, {digest: rows[digest] for digest in lost})
 
 
-def _corrected(work: Work, name: RecordClass, rows: dict[Digest, bytes | None]) -> Iterator[tuple[Digest, bytes]]:
+def _corrected(
+    context: RepairContext, name: RecordClass, rows: dict[Digest, bytes | None]
+) -> Iterator[tuple[Digest, bytes]]:
     for digest, row in rows.items():
-        right = None if row is None else work.unflipper.correct(row, lambda data: record_digest(name, data) == digest)  # noqa: B023
+        if row is None:
+            continue
+        right = context.bit_flips.correct(row, lambda data: record_digest(name, data) == digest)  # noqa: B023
         if right is not None:
             yield digest, right
 
 
-def _elsewhere(work: Work, name: RecordClass, table: Table, wanted: Iterable[Digest]) -> Iterator[tuple[Digest, bytes]]:
+def _elsewhere(
+    context: RepairContext, name: RecordClass, table: Table, wanted: Iterable[Digest]
+) -> Iterator[tuple[Digest, bytes]]:
     """Records that are stored under a key that is not theirs."""
     left = set(wanted)
-    with work.stores.db.read() as transaction:
+    with context.stores.db.read() as transaction:
         batch: list[bytes] = []
         for _, row in transaction.scan(table):
             batch.append(row)
@@ -81,7 +87,7 @@ def _matching(name: RecordClass, rows: Sequence[bytes], wanted: set[Digest]) -> 
 
 
 def _store(
-    work: Work, name: str, table: Table, old: dict[Digest, bytes | None], new: dict[Digest, bytes]
+    context: RepairContext, name: str, table: Table, old: dict[Digest, bytes | None], new: dict[Digest, bytes]
 ) -> Iterator[Repair]:
     if not new:
         return
@@ -91,27 +97,27 @@ def _store(
         if before is not None:
             changes.drop(table, digest, before, "its bytes do not match its digest")
         changes.put.append((table, digest, data))
-    kept = changes.keep(work.lost)
+    kept = changes.keep(context.lost)
 
     def write(transaction: WriteTransaction) -> None:
         changes.make(transaction)
 
-    publish_rows(work.stores.db, work.lock, write)
+    publish_rows(context.stores.db, context.lock, write)
     yield Repair(name, f"restored {plural(len(new), f'{name} record')}: its content is proved by its digest", kept)
 
 
-def _rebuilt(work: Work, rows: dict[Digest, bytes | None]) -> Iterator[Repair]:
+def _rebuilt(context: RepairContext, rows: dict[Digest, bytes | None]) -> Iterator[Repair]:
     """Inner nodes that are built again from their children."""
-    roots = list(_roots(work))
-    found = rebuild_nodes(work.stores.db, rows.keys(), roots)
-    yield from _store(work, "node", NODES, {digest: rows[digest] for digest in found}, found)
+    roots = list(_roots(context))
+    found = rebuild_nodes(context.stores.db, rows.keys(), roots)
+    yield from _store(context, "node", NODES, {digest: rows[digest] for digest in found}, found)
 
 
-def _roots(work: Work) -> Iterator[tuple[Digest, int]]:
+def _roots(context: RepairContext) -> Iterator[tuple[Digest, int]]:
     """The roots of all columns that commits name, and their numbers of entries."""
-    for digest in _commits(work):
+    for digest in _commits(context):
         try:
-            columns = load_commit(work.stores.db, digest).columns
+            columns = load_commit(context.stores.db, digest).columns
         except HangarError:
             continue
         for entry in columns:
@@ -119,10 +125,10 @@ def _roots(work: Work) -> Iterator[tuple[Digest, int]]:
                 yield Digest(entry.root), entry.entries
 
 
-def _commits(work: Work) -> Iterator[Digest]:
+def _commits(context: RepairContext) -> Iterator[Digest]:
     """All commits, parents after their children."""
     seen: set[Digest] = set()
-    stack = list(live_roots(work.stores, lambda kind, error: None).commits)
+    stack = list(live_roots(context.stores, lambda kind, error: None).commits)
     while stack:
         digest = stack.pop()
         if digest in seen:
@@ -130,25 +136,25 @@ def _commits(work: Work) -> Iterator[Digest]:
         seen.add(digest)
         yield digest
         try:
-            stack += [Digest(parent) for parent in load_commit(work.stores.db, digest).parents]
+            stack += [Digest(parent) for parent in load_commit(context.stores.db, digest).parents]
         except HangarError:
             continue
 
 
-def mend_graph(work: Work) -> Iterator[Repair]:
+def repair_graph(context: RepairContext) -> Iterator[Repair]:
     """Compute the generations of all commits again, and write those that are not right."""
     parents: dict[Digest, list[Digest] | None] = {}
-    for digest in _commits(work):
+    for digest in _commits(context):
         try:
-            parents[digest] = [Digest(parent) for parent in load_commit(work.stores.db, digest).parents]
+            parents[digest] = [Digest(parent) for parent in load_commit(context.stores.db, digest).parents]
         except HangarError:
             parents[digest] = None
     generations = _generations(parents)
     encoded = {digest: msgspec.msgpack.encode(GraphRow(number)) for digest, number in generations.items()}
-    with work.stores.db.read() as transaction:
+    with context.stores.db.read() as transaction:
         stored = dict(transaction.scan(GRAPH))
     wrong = [(digest, row) for digest, row in encoded.items() if stored.get(digest) not in (row, None)]
-    if any(problem.kind in ("table", "graph") for problem in work.found.problems):
+    if any(problem.kind in ("table", "graph") for problem in context.found.problems):
         wrong += [(digest, row) for digest, row in encoded.items() if digest not in stored]
     if not wrong:
         return
@@ -157,7 +163,7 @@ def mend_graph(work: Work) -> Iterator[Repair]:
         for digest, row in wrong:
             transaction.put(GRAPH, digest, row)
 
-    publish_rows(work.stores.db, work.lock, write)
+    publish_rows(context.stores.db, context.lock, write)
     yield Repair("graph", f"computed the generations of {plural(len(wrong), 'commit')} again")
 
 

@@ -28,14 +28,14 @@ from hangar.db import WriteTransaction
 from hangar.db.tables import HEADERS, LOCATIONS, SCHEMAS
 from hangar.digest import BYTES, STR, Header
 from hangar.errors import HangarError
+from hangar.fsck.context import RepairContext
 from hangar.fsck.report import Repair
-from hangar.fsck.work import Work
 from hangar.publishing import publish_rows
 from hangar.rollback import RUN_DIRECTORY, file_id_of
 from hangar.schema import open_schema
 from hangar.wording import plural
 
-__all__ = ["every_index", "mend_files"]
+__all__ = ["every_index", "repair_files"]
 
 
 def every_index(store: BlobStore) -> Iterator[Index]:
@@ -60,10 +60,10 @@ def runs_on_disk(store: BlobStore) -> Iterator[Run]:
                 continue
 
 
-def mend_files(work: Work) -> Iterator[Repair]:
+def repair_files(context: RepairContext) -> Iterator[Repair]:
     """Record blob files again whose rows were lost, and ends and ids that are too low."""
-    yield from _mend_headers(work)
-    store = work.stores.blobs
+    yield from _repair_headers(context)
+    store = context.stores.blobs
     store.refresh()
     ends = _ends(store)
     with store.db.read() as transaction:
@@ -88,8 +88,8 @@ def mend_files(work: Work) -> Iterator[Repair]:
         if highest:
             claim_ids(transaction, max([highest, *rows]))
 
-    if rows or any("the next id of a file" in problem.detail for problem in work.found.problems):
-        publish_rows(store.db, work.lock, write)
+    if rows or any("the next id of a file" in problem.detail for problem in context.found.problems):
+        publish_rows(store.db, context.lock, write)
         store.refresh()
         yield Repair(
             "file", f"recorded {plural(len(rows), 'blob file')} again, as locations and the files themselves say"
@@ -137,9 +137,9 @@ def _files_on_disk(directory: Path) -> Iterator[tuple[int, tuple[str, int]]]:
             yield file_id, (tag, size)
 
 
-def _mend_headers(work: Work) -> Iterator[Repair]:
+def _repair_headers(context: RepairContext) -> Iterator[Repair]:
     """Record headers again that locations name, from the schemas whose values all have one header."""
-    store = work.stores.blobs
+    store = context.stores.blobs
     with store.db.read() as transaction:
         known = {int.from_bytes(key, "big") for key, _ in transaction.scan(HEADERS)}
         schemas = [data for _, data in transaction.scan(SCHEMAS)]
@@ -158,7 +158,7 @@ def _mend_headers(work: Work) -> Iterator[Repair]:
         headers = [schema.header] if schema.uniform else _SCALARS
         found.update((header.id, header) for header in headers if header.id in missing)
     if found:
-        publish_rows(store.db, work.lock, lambda transaction: put_headers(transaction, found))
+        publish_rows(store.db, context.lock, lambda transaction: put_headers(transaction, found))
         yield Repair("location", f"recorded {plural(len(found), 'blob header')} again, from the schemas of columns")
 
 

@@ -2,8 +2,8 @@
 
 In a criss-cross history two commits have several merge bases, none of them better than the others. As in the recursive
 strategy of git they are merged first, with *their* merge base, which may again be virtual. A conflict between them
-stays open: what they disagree on is unknown in the virtual base (*doubts*), so that the two sides of the merge are in
-conflict there unless they agree. Generations alone decide, never a clock.
+stays open: the virtual base lists it as *unresolved*, and the two sides of the merge are in conflict there unless they
+agree. The order comes from generation numbers, never from times.
 """
 
 from __future__ import annotations
@@ -97,14 +97,14 @@ def _virtual(db: Database, records: Records, ours: _Heads, theirs: Digest) -> _B
 
 
 def merged_side(records: Records, base: Side, ours: Side, theirs: Side) -> Side:
-    """The merge of two sides as a side: what is in conflict is as in ours, and a doubt. New nodes stay in memory."""
+    """The merge of two sides as a side: a conflict keeps the value of ours, and is listed as unresolved. New nodes stay in memory."""
     merge = ThreeWay(records, base, ours, theirs)
-    doubts: dict[tuple[Subject, bytes | None], set[bytes]] = {}
-    for place, keys in ours.doubts.items():
-        doubts.setdefault(place, set()).update(keys)
+    unresolved: dict[tuple[Subject, bytes | None], set[bytes]] = {}
+    for place, keys in ours.unresolved.items():
+        unresolved.setdefault(place, set()).update(keys)
     for conflict in merge.conflicts:
-        for subject, column, key in _doubtful(conflict):
-            doubts.setdefault((subject, column), set()).add(key)
+        for subject, column, key in _unresolved_by(conflict):
+            unresolved.setdefault((subject, column), set()).add(key)
     columns: list[ColumnEntry] = []
     for merged in merge.columns:
         entry = merged.merged
@@ -117,14 +117,14 @@ def merged_side(records: Records, base: Side, ours: Side, theirs: Side) -> Side:
             entry = entry.with_tree(apply(records.nodes, form, entry.tree, [row.key for row in clean], cells))
             open_keys = [row.key for row in batch if row.kind is not None]
             if open_keys:
-                doubts.setdefault(("sample", merged.id), set()).update(open_keys)
+                unresolved.setdefault(("sample", merged.id), set()).update(open_keys)
         columns.append(entry)
     columns.sort(key=lambda entry: entry.name)
-    return Side(columns, merge.attributes, doubts)
+    return Side(columns, merge.attributes, unresolved)
 
 
-def _doubtful(conflict: Conflict) -> Iterator[tuple[Subject, bytes | None, bytes]]:
-    """What is not known because of a conflict: subject, column and key."""
+def _unresolved_by(conflict: Conflict) -> Iterator[tuple[Subject, bytes | None, bytes]]:
+    """What a conflict leaves unresolved: subject, column and key."""
     if conflict.subject != "clash":
         yield conflict.subject, conflict.column, conflict.key
         return

@@ -14,7 +14,7 @@ import numpy as np
 from hypothesis import given
 from hypothesis import strategies as st
 
-from hangar.diff.bases import merge_base
+from hangar.diff.merge_base import merge_base
 from hangar.diff.threeway import Side, ThreeWay
 from hangar.digest import Digest
 from hangar.objects.build import build

@@ -1,4 +1,4 @@
-"""What the steps of a repair share: the stores, the lock, and where replaced content is kept."""
+"""State that the steps of a repair share: the stores, the lock, and the directory for replaced content."""
 
 from __future__ import annotations
 
@@ -6,24 +6,24 @@ from dataclasses import dataclass, field
 
 from hangar.db import WriteTransaction
 from hangar.db.tables import Table
+from hangar.fsck.bitflip import BitFlipCorrector
 from hangar.fsck.lostfound import LostFound, Row
 from hangar.fsck.report import FsckReport
-from hangar.fsck.unflip import Unflipper
 from hangar.lock import WriterLock
 from hangar.stores import Stores
 
-__all__ = ["Changes", "Work"]
+__all__ = ["Changes", "RepairContext"]
 
 
 @dataclass(slots=True)
-class Work:
+class RepairContext:
     """The state of one repair.
 
     Attributes
     ----------
     found
         What the check found.
-    unflipper
+    bit_flips
         Corrects flipped bits, with one bound for the whole repair.
     """
 
@@ -31,7 +31,7 @@ class Work:
     lock: WriterLock
     found: FsckReport
     lost: LostFound
-    unflipper: Unflipper = field(default_factory=Unflipper)
+    bit_flips: BitFlipCorrector = field(default_factory=BitFlipCorrector)
 
     def digests(self, *kinds: str) -> list[bytes]:
         """Digests of the problems of some kinds."""

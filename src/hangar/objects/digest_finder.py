@@ -1,8 +1,8 @@
-"""Which subtrees contain wanted digests: those of blobs, or of tree nodes.
+"""Find where trees name given digests of blobs or tree nodes.
 
-Two passes. :meth:`Containing.add` walks a tree and marks every node that contains a wanted digest; a subtree that several
-trees share is walked once. :meth:`Containing.hits` then lists the places in one tree, and enters marked nodes alone. So the
-cost of the first pass is that of all distinct nodes, and of the second that of the result.
+There are two passes. :meth:`DigestFinder.add` walks a tree and marks every node that contains a wanted digest. A
+subtree that several trees share is walked once. :meth:`DigestFinder.hits` then lists the places in one tree, and reads
+marked nodes only. The first pass costs one visit of each distinct node; the second costs as much as its result.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hangar.objects.descend import load_level
 from hangar.objects.node import BY_DIGEST, DIGEST_TAG, FIXED_INLINE, MIXED, Node
 from hangar.objects.store import NodeStore
 
-__all__ = ["Containing", "Failed", "Hit"]
+__all__ = ["DigestFinder", "Failed", "Hit"]
 
 Failed = Callable[[Digest, HangarError], None]
 _TOGETHER: Final = 64
@@ -47,8 +47,8 @@ class Hit(NamedTuple):
     node: bool
 
 
-class Containing:
-    """Marks of the subtrees that contain one of the wanted digests.
+class DigestFinder:
+    """Finds the places in trees that name one of the wanted digests.
 
     Parameters
     ----------
@@ -224,7 +224,7 @@ class Containing:
             cells = leaf.cells() if leaf.kind == BY_DIGEST else []
         return [(at, Digest(cell)) for at, cell in enumerate(cells) if cell in self.wanted]
 
-    def weigh(self, store: NodeStore, roots: dict[Digest, int]) -> dict[Digest, int]:
+    def count_uses(self, store: NodeStore, roots: dict[Digest, int]) -> dict[Digest, int]:
         """How often each wanted digest is named by trees.
 
         Parameters

@@ -21,7 +21,7 @@ from hangar.objects.graph import ancestors
 from hangar.rollback import BLOB_DIRECTORY, RUN_DIRECTORY
 from hangar.stores import Stores
 
-__all__ = ["CONFIG", "REPAIRABLE", "config_problem", "mend_config", "mend_small_files", "small_file_problems"]
+__all__ = ["CONFIG", "REPAIRABLE", "config_problem", "repair_config", "repair_small_files", "small_file_problems"]
 
 REPAIRABLE = "`hangar fsck --repair` writes it again"
 CONFIG = "config"
@@ -47,7 +47,7 @@ def small_file_problems(directory: Path) -> Iterator[Problem]:
             yield Problem("file", "", name, "it is not a directory", remedy="`hangar fsck --repair` moves it away")
 
 
-def mend_small_files(directory: Path) -> Iterator[Repair]:
+def repair_small_files(directory: Path) -> Iterator[Repair]:
     """Repair what keeps the database from being opened; the database is not open.
 
     Raises
@@ -73,10 +73,10 @@ def mend_small_files(directory: Path) -> Iterator[Repair]:
         kept = lost.move(directory / DATABASE_LOCK) if (directory / DATABASE_LOCK).exists() else ""
         _fs.write_new_file(directory / DATABASE_LOCK, [])
         yield Repair("lock", f"wrote {DATABASE_LOCK} again", kept)
-    yield from _mend_format(directory, lost)
+    yield from _repair_format(directory, lost)
 
 
-def _mend_format(directory: Path, lost: LostFound) -> Iterator[Repair]:
+def _repair_format(directory: Path, lost: LostFound) -> Iterator[Repair]:
     try:
         check_format(directory)
         return
@@ -113,7 +113,7 @@ def config_problem(stores: Stores) -> str | None:
     return "it was cut: it does not end in a whole line, and lacks values that it had" if text else "it is empty"
 
 
-def mend_config(stores: Stores) -> Iterator[Repair]:
+def repair_config(stores: Stores) -> Iterator[Repair]:
     """Write a lost or damaged configuration file again, from its copy in the database or the last commit."""
     path = stores.directory / CONFIG
     if config_problem(stores) is None:
