@@ -61,6 +61,21 @@ def test_a_batch_and_each_alone_are_found(values: list[bytes], asked: list[bytes
         assert index.locate_one(value, int.from_bytes(value[:8], "big")) == expected.get(value)
 
 
+def test_a_large_batch_is_found_as_each_alone() -> None:
+    rng = np.random.default_rng(0)
+    digests = rng.integers(0, 256, (3_000, 32), np.uint8)
+    digests[1::2, :8] = digests[::2, :8]  # pairs share a prefix
+    index, expected = index_of([row.tobytes() for row in digests])
+    asked = digests[rng.integers(0, len(digests), 20_000)].copy()
+    asked[::5, 31] ^= 1
+    found, places = index.search(Sought.of(asked))
+    names = [row.tobytes() for row in asked]
+    assert found.tolist() == [name in expected for name in names]
+    hits = np.flatnonzero(found)
+    words = index.take(places[hits], Sought.of(asked).take(hits))
+    assert [tuple(row.tolist()) for row in words] == [expected[names[at]] for at in hits]
+
+
 @given(st.lists(st.binary(min_size=32, max_size=32), unique=True, min_size=1, max_size=30), st.randoms())
 def test_all_of_a_batch(values: list[bytes], random: object) -> None:
     index, expected = index_of(values)

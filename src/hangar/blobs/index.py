@@ -25,6 +25,8 @@ __all__ = ["ENTRY_BYTES", "ENTRY_WORDS", "Digests", "Index", "Mask", "Positions"
 _REST_WORDS: Final = 3
 ENTRY_WORDS: Final = _REST_WORDS + LOCATION_WORDS
 ENTRY_BYTES: Final = 8 * ENTRY_WORDS
+_SORTED_SEARCH: Final = 16_384
+"""Batches of at least this size are sorted before the search."""
 
 Digests = npt.NDArray[np.uint8]
 """Digests, uint8, shape (n, 32), C order."""
@@ -182,7 +184,7 @@ class Index:
     def search(self, sought: Sought) -> tuple[Mask, Positions]:
         """Search a batch: a mask of the digests that are in this index, and their rows (arbitrary for the others)."""
         self._check()
-        rows = self.prefixes.searchsorted(sought.prefixes)
+        rows = self._rows(sought.prefixes)
         if not self.count:
             return np.zeros(len(rows), np.bool_), rows
         # Clip, because the search may end at any row of a damaged run.
@@ -197,6 +199,15 @@ class Index:
             same[at] = row >= 0
             rows[at] = row
         return same, rows
+
+    def _rows(self, prefixes: Words) -> Positions:
+        if len(prefixes) < _SORTED_SEARCH:
+            return self.prefixes.searchsorted(prefixes)
+        # Neighbours of a sorted batch are in the same cache lines: three times as fast, with the sort.
+        order = np.argsort(prefixes)
+        rows = np.empty(len(order), np.intp)
+        rows[order] = self.prefixes.searchsorted(prefixes.take(order))
+        return rows
 
     def take(self, rows: Positions, sought: Sought) -> Words:
         """Locations in ``rows`` as uint64 records, shape (n, 5). ``sought`` has the digests of these rows."""

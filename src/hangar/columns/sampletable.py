@@ -18,8 +18,8 @@ from hangar.blobs import BlobStore
 from hangar.blobs.offsets import OffsetTable
 from hangar.columns.tablefile import Arrays, TableFile
 from hangar.errors import CorruptionError
+from hangar.objects.bulk import cells_of
 from hangar.objects.node import BY_DIGEST, FIXED_INLINE, Root
-from hangar.objects.scan import leaves
 from hangar.objects.store import NodeStore
 from hangar.schema import ColumnSchema
 from hangar.schema.cells import Rows
@@ -28,12 +28,7 @@ __all__ = ["SampleTable", "build_table", "has_table", "load_table"]
 
 _MOST_BYTES: Final = 24
 """Maximum bytes a sample."""
-_PIECE: Final = 2**16
-"""Number of entries whose locations are looked up at a time."""
 _EXTENT_BYTES: Final = 20
-
-_INT_TAG: Final = 0x10
-_INT_KEY_BYTES: Final = 9
 
 Positions = npt.NDArray[np.int64]
 Ints = npt.NDArray[np.uint64]
@@ -136,7 +131,7 @@ def build_table(nodes: NodeStore, blobs: BlobStore, root: Root, schema: ColumnSc
         A node or a record of a location cannot be read.
     """
     ints: list[Ints] = []
-    passed = _entries(nodes, root, schema, ints)
+    passed = _cells(nodes, root, schema, ints)
     held: OffsetTable | Rows
     if schema.form.kind == FIXED_INLINE:
         held = np.concatenate(list(passed))
@@ -154,41 +149,11 @@ def build_table(nodes: NodeStore, blobs: BlobStore, root: Root, schema: ColumnSc
     return SampleTable(schema, count, least, keys, held)
 
 
-def _entries(nodes: NodeStore, root: Root, schema: ColumnSchema, ints: list[Ints]) -> Iterator[Rows]:
+def _cells(nodes: NodeStore, root: Root, schema: ColumnSchema, ints: list[Ints]) -> Iterator[Rows]:
     """Yield the cells of a tree in order, in batches. Integer keys of a flat column are collected in ``ints``."""
-    kind, width = schema.form.kind, schema.form.width
-    refs: list[bytes] = []
-    keys: list[bytes] = []
-    held = 0
-    flat = not schema.nested
-
-    def piece() -> Rows:
-        if flat:
-            ints.append(_integers(b"".join(keys), held))
-        return np.frombuffer(b"".join(refs), np.uint8).reshape(held, width)
-
-    for leaf, _, _ in leaves(nodes, root.digest):
-        if leaf.kind != kind or leaf.width != width:
-            raise CorruptionError(f"the tree of root {root.digest.hex()} has leaves of another form: run `hangar fsck`")
-        if flat:
-            keys.append(b"".join(leaf.keys))
-        refs.append(leaf.refs)
-        held += len(leaf.keys)
-        if held >= _PIECE:
-            yield piece()
-            refs, keys, held = [], [], 0
-    if held:
-        yield piece()
-
-
-def _integers(joined: bytes, count: int) -> Ints:
-    """Decode concatenated integer keys; empty if one of them is not an integer."""
-    if len(joined) == _INT_KEY_BYTES * count:
-        rows = np.frombuffer(joined, np.uint8).reshape(count, _INT_KEY_BYTES)
-        # Integer keys sort first, so the first other key would have its tag in this column.
-        if bool((rows[:, 0] == _INT_TAG).all()):
-            return np.ascontiguousarray(rows[:, 1:]).view(">u8")[:, 0].astype(np.uint64)
-    return np.empty(0, np.uint64)
+    for cells in cells_of(nodes, root.digest, schema.form, keys=not schema.nested):
+        ints.append(cells.keys)
+        yield cells.rows
 
 
 def _keys(ints: npt.NDArray[np.uint64], count: int, room: int) -> tuple[int, Keys]:

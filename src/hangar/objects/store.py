@@ -8,7 +8,7 @@ number of threads may read from one store; at most one of them may write.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -116,6 +116,28 @@ class NodeStore:
         return found
 
     def _read(self, digests: list[bytes]) -> list[Node]:
+        datas = self._stored(digests)
+        try:
+            return list(map(decode_node, datas))
+        except HangarError:
+            return [_decode_named(digest, data) for digest, data in zip(digests, datas, strict=True)]
+
+    def encoded(self, digests: list[bytes]) -> list[bytes]:
+        """The encoded nodes of these digests, for a pass over a whole tree; they do not enter the cache.
+
+        Raises
+        ------
+        CorruptionError
+            One is missing or does not match its digest.
+        """
+        pending: dict[Any, bytes] = self.pending
+        if pending.keys().isdisjoint(digests):
+            return self._stored(digests)
+        stored = self._stored([digest for digest in digests if digest not in pending])
+        stored.reverse()
+        return [pending[digest] if digest in pending else stored.pop() for digest in digests]
+
+    def _stored(self, digests: list[bytes]) -> list[bytes]:
         with self._db.read() as transaction:
             stored = transaction.get_many(NODES, digests)
             if None in stored:
@@ -131,10 +153,7 @@ class NodeStore:
             raise CorruptionError(
                 f"tree node {digest.hex()} is damaged, its bytes do not match its digest: run `hangar fsck`"
             )
-        try:
-            return list(map(decode_node, datas))
-        except HangarError:
-            return [_decode_named(digest, data) for digest, data in zip(digests, datas, strict=True)]
+        return datas
 
     def _keep(self, digest: bytes, node: Node) -> None:
         if self._recent_bytes > self._generation_bytes:
