@@ -212,7 +212,7 @@ def test_the_table_is_built_for_the_second_batch_if_an_epoch_pays_for_it(
     reader: ReaderCheckout, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     prepared: list[str] = []
-    monkeypatch.setattr(PositionReader, "prepare", lambda self: prepared.append(self.name))
+    monkeypatch.setattr(PositionReader, "prepare", lambda self, whole: prepared.append(self.name))
     selection = select([reader.columns["image"], reader.columns["text"]])
     few = select(reader.columns["boxes"], [(100, 0), (101, 0)])
     for number in range(3):

@@ -18,6 +18,7 @@ import numpy.typing as npt
 from hangar.columns.base import CommittedSource
 from hangar.columns.keybatch import KeyBatch
 from hangar.columns.opening import ColumnReader
+from hangar.columns.samplestarts import SampleStarts
 from hangar.columns.sampletable import Positions
 from hangar.errors import AccessError, CorruptionError, SampleNotFoundError
 from hangar.objects.gather import SEARCH_BATCH
@@ -55,6 +56,7 @@ class PositionReader:
         self.schema: ColumnSchema = column.schema
         self._root: Root | None = column._source.root()
         self._nodes = column._nodes
+        self._starts: SampleStarts | None = None
 
     @property
     def entries(self) -> int:
@@ -71,10 +73,15 @@ class PositionReader:
         """Whether :meth:`read` returns a list: values have no common shape."""
         return self.schema.variable or not self.schema.stacks
 
-    def prepare(self) -> None:
-        """Build the table of locations now. Reads are slower before there is one; see ``hangar.columns.tables``."""
+    def prepare(self, *, whole: bool = False) -> None:
+        """Build the table of locations now. Reads are slower before there is one; see ``hangar.columns.tables``.
+
+        ``whole``: also what :meth:`read_samples` uses.
+        """
         if self.column._table is not None:
             self.column._table.prepare()
+            if whole and self._starts is None:
+                self._starts = self.column._table.sample_starts()
 
     # ------------------------------------------------------------------ reading
 
@@ -102,8 +109,13 @@ class PositionReader:
 
     def read_samples(self, positions: Positions | range) -> list[dict[Any, Any]]:
         """Whole samples of a nested column, by their position among the samples."""
-        found: list[dict[Any, Any]] = self.column.read(positions=np.asarray(positions))
-        return found
+        column, starts = self.column, self._starts
+        if starts is None or self._root is None:
+            found: list[dict[Any, Any]] = column.read(positions=np.asarray(positions))
+            return found
+        column._session.check()
+        entries, keys, counts = starts.subsamples(np.asarray(positions, np.int64))
+        return starts.dicts(keys, column._list_at(entries, self._root), counts)
 
     # ------------------------------------------------------------------ keys
 

@@ -14,6 +14,7 @@ from collections.abc import Callable, Iterable
 from typing import Final
 
 from hangar import limits
+from hangar.columns.samplestarts import SampleStarts, build_starts
 from hangar.columns.sampletable import SampleTable, build_table, has_table, load_table
 from hangar.columns.source import StagedSource
 from hangar.columns.tablefile import CacheFiles
@@ -25,6 +26,8 @@ from hangar.staging import WorkingColumn
 from hangar.stores import Stores
 
 __all__ = ["ColumnTable", "StagedTable"]
+
+_SAMPLES: Final = b"samples"
 
 _CALL_ENTRIES: Final = 16
 """Fixed cost of a call, in entries."""
@@ -98,6 +101,23 @@ class ColumnTable:
         """Load or build the table now, before reads have paid for it; None if there can be none."""
         table, root = self.ready(0), self._root
         return self._make(root) if table is None and root is not None and not self._making else table
+
+    def sample_starts(self) -> SampleStarts | None:
+        """Where the samples of a nested column begin, found now unless they are known; None if that is not possible."""
+        root = self.tree
+        if root is None or not self.schema.nested:
+            return None
+        name = root.digest + _SAMPLES
+        found: SampleStarts | None = self._stores.tables.get(name)
+        if found is None:
+            try:
+                found = build_starts(self._nodes, root)
+            except (HangarError, MemoryError):
+                # A read of a damaged node will raise. Other reads go on through the tree.
+                return None
+            if found is not None:
+                self._stores.tables.put(name, found, found.nbytes)
+        return found
 
     def _load(self, root: Root) -> SampleTable | None:
         if root.entries < limits.SAVED_TABLE_ENTRIES:

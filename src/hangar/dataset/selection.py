@@ -119,7 +119,7 @@ class SelectedColumn:
         # which the table makes faster.
         self._reads += 1
         if self._reads == 2 and len(self.item_positions) * _TABLE_MIN_SHARE >= reader.entries:
-            reader.prepare()
+            reader.prepare(whole=self.whole)
         return reader.read_samples(positions) if self.whole else reader.read(positions, out)
 
     def keys(self, items: ItemNumbers) -> list[Any]:
@@ -159,7 +159,7 @@ class Selection:
     def prepare(self) -> None:
         """Build the tables of locations of all columns now, so that the first batches are as fast as later ones."""
         for column in self.columns:
-            column.reader.prepare()
+            column.reader.prepare(whole=column.whole)
 
     def items(self, numbers: Any) -> ItemNumbers:
         """Item numbers from what a user gives: a slice, a sequence or an integer array; negative ones count from the end.

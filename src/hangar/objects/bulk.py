@@ -7,7 +7,9 @@ is not exactly as expected is left to the decoder of nodes.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterator
+from itertools import chain
 from typing import Final
 
 import msgspec
@@ -19,7 +21,7 @@ from hangar.objects.descend import load_level
 from hangar.objects.node import BY_DIGEST, NODE_VERSION, Node, TreeForm, decode_node
 from hangar.objects.store import NodeStore
 
-__all__ = ["Cells", "cells_of"]
+__all__ = ["Cells", "cells_of", "keys_of"]
 
 _LEAVES: Final = 1_024
 """Number of leaves decoded together: about 70,000 entries, 1 to 4 MB."""
@@ -27,7 +29,9 @@ _FIXED_ARRAY: Final = 0x90
 _ARRAY_16: Final = 0xDC
 _INT_KEY: Final = np.dtype([("bin8", "u1"), ("length", "u1"), ("tag", "u1"), ("number", ">u8")])
 """An encoded integer key in the list of keys of a node: a msgpack string of 9 bytes."""
-_INT_KEY_HEAD: Final = (0xC4, 9, 0x10)
+_INT_KEY_HEAD: Final = {"bin8": 0xC4, "length": 9, "tag": 0x10}
+_INT_PAIR: Final = np.dtype([*_INT_KEY.descr, ("tag 2", "u1"), ("number 2", ">u8")])
+_INT_PAIR_HEAD: Final = {"bin8": 0xC4, "length": 18, "tag": 0x10, "tag 2": 0x10}
 
 
 class Cells(msgspec.Struct, frozen=True):
@@ -60,6 +64,8 @@ class _Leaf(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=
 
 _decode: Final = msgspec.msgpack.Decoder(_Leaf).decode
 _NO_KEYS: Final = np.empty(0, np.uint64)
+
+Numbers = npt.NDArray[np.int64]
 
 
 def cells_of(store: NodeStore, root: bytes, form: TreeForm, *, keys: bool) -> Iterator[Cells]:
@@ -126,33 +132,60 @@ def _cells(datas: list[bytes], form: TreeForm, keys: bool) -> Cells | None:
     refs = [leaf.refs for leaf in leaves]
     raws = [leaf.keys for leaf in leaves]
     lengths = np.fromiter(map(len, refs), np.int64, len(refs))
-    counts, numbers = _keys(raws, keys)
+    counts, entries = _records(raws, _INT_KEY, _INT_KEY_HEAD) if keys else (_counts(raws), None)
     if not np.array_equal(lengths, counts * width):
         return None
+    numbers = _NO_KEYS if entries is None else entries["number"].astype(np.uint64)
     return Cells(np.frombuffer(b"".join(refs), np.uint8).reshape(-1, width), numbers)
 
 
-def _keys(raws: list[msgspec.Raw], wanted: bool) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.uint64]]:
-    """The number of keys in each encoded list (-1 if its form is unusual), and the keys as :class:`Cells` has them."""
+def keys_of(store: NodeStore, root: bytes) -> Iterator[list[bytes] | npt.NDArray[np.uint64]]:
+    """The keys of the tree of a nested column in order, in batches: pairs of integers as uint64, shape (n, 2); others encoded.
+
+    Raises
+    ------
+    CorruptionError
+        A node is missing or damaged.
+    """
+    for digests in _leaf_digests(store, root):
+        datas = store.encoded(digests)
+        entries = None
+        with contextlib.suppress(msgspec.MsgspecError, ValueError, RecursionError):
+            _, entries = _records([leaf.keys for leaf in map(_decode, datas)], _INT_PAIR, _INT_PAIR_HEAD)
+        if entries is None:
+            yield list(chain.from_iterable([decode_node(data).keys for data in datas]))
+        else:
+            yield np.stack([entries["number"].astype(np.uint64), entries["number 2"].astype(np.uint64)], axis=1)
+
+
+def _lists(raws: list[msgspec.Raw]) -> tuple[bytes, Numbers, Numbers, Numbers]:
+    """Encoded lists of keys: joined, where the keys of each begin and end, and their number (-1 if its form is unusual)."""
     joined = b"".join(raws)
     buffer = np.frombuffer(joined, np.uint8)
-    lengths = np.fromiter(map(len, raws), np.int64, len(raws))
-    ends = lengths.cumsum()
-    starts = ends - lengths
+    ends = np.fromiter(map(len, raws), np.int64, len(raws)).cumsum()
+    starts = np.concatenate(([0], ends[:-1]))
     first = buffer[starts].astype(np.int64)
     short = first & 0xF0 == _FIXED_ARRAY
     long = buffer.take(starts + 1, mode="clip").astype(np.int64) << 8 | buffer.take(starts + 2, mode="clip")
     counts = np.where(short, first & 0x0F, np.where(first == _ARRAY_16, long, -1))
-    bodies = starts + np.where(short, 1, 3)
-    if not wanted or not np.array_equal(ends - bodies, counts * _INT_KEY.itemsize):
-        return counts, _NO_KEYS
-    parts = [joined[start:end] for start, end in zip(bodies.tolist(), ends.tolist(), strict=True)]
-    rows = np.frombuffer(b"".join(parts), _INT_KEY)
-    # Keys of 9 bytes may be of text.
-    integers = all(
-        (rows[name] == value).all() for name, value in zip(_INT_KEY.names or (), _INT_KEY_HEAD, strict=False)
-    )
-    return counts, rows["number"].astype(np.uint64) if integers else _NO_KEYS
+    return joined, starts + np.where(short, 1, 3), ends, counts
+
+
+def _counts(raws: list[msgspec.Raw]) -> Numbers:
+    return _lists(raws)[3]
+
+
+def _records(
+    raws: list[msgspec.Raw], dtype: np.dtype[np.void], head: dict[str, int]
+) -> tuple[Numbers, npt.NDArray[np.void] | None]:
+    """The number of keys in each list, and all keys as records of one dtype; None if they do not have this form."""
+    joined, starts, ends, counts = _lists(raws)
+    if not np.array_equal(ends - starts, counts * dtype.itemsize):
+        return counts, None
+    parts = [joined[start:end] for start, end in zip(starts.tolist(), ends.tolist(), strict=True)]
+    records = np.frombuffer(b"".join(parts), dtype)
+    # Keys of the same length may be of text.
+    return counts, records if all((records[name] == value).all() for name, value in head.items()) else None
 
 
 def _cells_of_nodes(root: bytes, leaves: list[Node], form: TreeForm, keys: bool) -> Cells:
