@@ -58,7 +58,7 @@ def test_that_of_a_dead_process_counts_no_more(repo: Repository, stores: Stores)
         assert process.receive() == "held"
         report = repo.gc(expire_reflog="all")
         assert report.commits.removed == 0
-        assert next(iter(report.kept.values())) == "it has a lease"
+        assert next(iter(report.kept.values())) == "it holds a lease"
         assert contents(repo.checkout(commit=commit))
         process.kill()
         process.wait()

@@ -44,7 +44,7 @@ class _Part(NamedTuple):
         hits = np.flatnonzero(found)
         differ = (self.rest.take(at[hits], axis=0) != sought.words[hits, 1:]).any(axis=1)
         for hit in hits[differ].tolist():
-            # Several digests with the same first word: somebody made them so.
+            # Several digests with the same first word do not occur by chance; a hostile user may have made them.
             stop = int(self.first.searchsorted(sought.prefixes[hit], side="right"))
             same = np.flatnonzero((self.rest[at[hit] : stop] == sought.words[hit, 1:]).all(axis=1))
             found[hit] = bool(same.size)

@@ -1,4 +1,4 @@
-"""The transaction that forgets blobs: one run with the locations that stay, and the rows of files that nothing names.
+"""The transaction that removes dead blobs from the index, and the rows of files that no location names any more.
 
 All runs and the table of locations are merged into one run, without the dead blobs and without replaced locations. The
 transaction registers it in their place, deletes the rows of the files that are removed, with a note of each, and the
@@ -42,10 +42,10 @@ _HEADER_COLUMN = ENTRY_WORDS - 5 + HEADER
 
 
 class Guard(Protocol):
-    """Keeps the choice of dead blobs right until it is carried out."""
+    """Updates the choice of dead blobs if the repository changes before the transaction."""
 
     def renew(self) -> None:
-        """Take into account what has changed since the choice was made. It may only spare more blobs."""
+        """Update the choice to the current state of the repository. It may only keep more blobs."""
 
     def check(self, transaction: ReadTransaction) -> None:
         """Raise OutdatedError if something has changed again."""

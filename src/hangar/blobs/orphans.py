@@ -106,7 +106,7 @@ def _candidates(db: Database, directory: Path) -> list[Path]:
 
 
 def _is_second(path: Path, file_id: int) -> bool:
-    """Whether a file is what its name says: one that another backend began under an id that was taken, and no copy that somebody made."""
+    """Whether the header of a file matches its name: then another backend created it under a used id; else it is a copy."""
     try:
         with path.open("rb") as file:
             return decode_file_header(file.read(FILE_HEADER_BYTES), path) == (path.suffix[1:], file_id)

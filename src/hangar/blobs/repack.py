@@ -5,7 +5,7 @@ published, as in a conversion; both copies count until then. One transaction for
 (see :mod:`hangar.blobs.drop`). Then the old files and runs are deleted. What a crash leaves behind has no row, and the
 next writer removes it. A reader that has an old location looks it up again; one that has an old file mapped keeps it.
 
-:func:`remove_blobs` reclaims space, and leaves files that it cannot have alone. :func:`erase_blobs` makes sure that no
+:func:`remove_blobs` frees space, and skips files that other processes have open. :func:`erase_blobs` makes sure that no
 file contains the bytes of chosen blobs any more. The caller holds the writer lock.
 """
 
@@ -209,7 +209,7 @@ def _groups(store: BlobStore, files: Collection[int]) -> Iterator[list[int]]:
         yield group
 
 
-# ------------------------------------------------------------------ the work
+# ------------------------------------------------------------------ rewriting
 
 
 class _Repack:
@@ -237,7 +237,7 @@ class _Repack:
         self._headers = self._runs = 0
 
     def run(self, rewritten: Collection[int], progress: Progress) -> Removal:
-        """Rewrite files, and forget what is dead."""
+        """Rewrite files, and remove dead blobs."""
         uses = [self._found.files[file_id] for file_id in sorted(rewritten) if self._found.files[file_id].live]
         total = sum(use.live for use in uses)
         with (

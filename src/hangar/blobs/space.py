@@ -49,7 +49,7 @@ class FileSpace:
     nbytes
         Bytes that these take in it.
     fixed
-        Why it can be neither rewritten nor removed now; empty if it can.
+        Reason why it can be neither rewritten nor removed now; empty if it can.
     """
 
     file_id: int

@@ -1,4 +1,4 @@
-"""Merges into the branch of a writer: begins, continues and gives up a merge, and resolves its conflicts.
+"""Merges into the branch of a writer: begins, concludes and aborts a merge, and resolves its conflicts.
 
 A merge is staged like other changes, and a clean one is committed in the same transaction. If there are conflicts and
 they are to be kept, the staging area has the merge so far, and the conflicts as rows beside it; both survive the
@@ -43,11 +43,11 @@ if TYPE_CHECKING:
 __all__ = ["MergeResult", "Strategy", "abort_merge", "continue_merge", "merge_revision", "resolve_open"]
 
 Strategy: TypeAlias = "str | Driver | Mapping[str, str | Driver] | None"
-"""How conflicts are resolved at once: a side or a driver, for all columns or by column."""
+"""Resolves conflicts during the merge: a side or a driver, for all columns or by column name."""
 
 
 class MergeResult(NamedTuple):
-    """What a merge did.
+    """Result of a merge.
 
     Attributes
     ----------
@@ -244,7 +244,7 @@ def check_strategy(strategy: Strategy, columns: Collection[str]) -> None:
 def _use_strategy(
     session: WriterSession, merged: Sequence[ColumnMerge], conflicts: Sequence[Conflict], strategy: Strategy
 ) -> dict[ConflictName, str]:
-    """Resolve what the strategy can resolve; returns how, by conflict."""
+    """Resolve conflicts with the strategy; returns the resolution by conflict."""
     if strategy is None:
         return {}
     columns = {column.id: column.any for column in merged}
@@ -314,7 +314,7 @@ def continue_merge(session: WriterSession, config: Config, message: str | None =
 
 
 def abort_merge(session: WriterSession) -> None:
-    """Give up the merge in progress, and with it everything that was staged since it began."""
+    """Abort the merge in progress, and drop everything that was staged since it began."""
     require_merge(session)
     if session.in_batch:
         raise InvalidStateError("a merge cannot be given up inside a `with` block")

@@ -35,7 +35,7 @@ def command() -> None:
 
     Start with a bad and a good commit. Each step names a commit to test: look at it, and say good, bad or skip. Or let
     `bisect run` test. There is no working directory: the commands you test with name the commit. Staged changes and
-    branches are not touched, and the search goes on after a break.
+    branches are not touched, and the search can be continued later.
 
     For example:
       hangar bisect start master v1
@@ -123,7 +123,7 @@ def status(state: State, as_json: bool) -> None:
 @json_option
 @pass_state
 def log(state: State, as_json: bool) -> None:
-    """Show what was said so far, the first verdict first.
+    """Show the verdicts so far, the first one first.
 
     JSON: verdicts (verdict, digest).
     """

@@ -32,7 +32,7 @@ def command(
     """Commit to the current branch what the commit REV of another branch changed.
 
     Message and metadata are those of REV, unless -m gives another message; the metadata says where it comes from. If the
-    branch has other changes of the same samples, nothing happens, unless -X says what counts.
+    branch has other changes of the same samples, nothing happens, unless -X chooses a side.
 
     For example:
       hangar cherry-pick relabel~1

@@ -103,7 +103,7 @@ def command(
     """Show what changed between two commits, or between a commit and the staging area.
 
     Without a revision, the staged changes are shown; with one, the changes from A to the staging area; with two, those
-    from A to B. A..B is the same as A B. A...B shows what changed on B since it left A. COLUMN or COLUMN/SAMPLE, after
+    from A to B. A..B is the same as A B. A...B shows what changed on B since the common ancestor of A and B. COLUMN or COLUMN/SAMPLE, after
     the revisions, restrict it; put -- before them if a revision has the same name.
 
     Of a sample the old and the new value are shown if they are small. Of a larger array it says how many elements or

@@ -41,7 +41,7 @@ def command(state: State, ctx: click.Context, data: bool, repair: bool, as_json:
     there is a problem (that is left), and 0 if everything was repaired.
 
     JSON: problems (kind, digest, file, detail, places: their number, uses: the first of them with commit, column,
-    sample, subsample, remedy), repaired (kind, detail, kept), rescues (branch, commit: its newest whole commit, behind),
+    sample, subsample, remedy), repaired (kind, detail, kept), rescues (branch, commit: its newest intact commit, behind),
     notes (kind, digest, file, detail), commits, nodes, blobs (how many were checked), data, unchecked (columns that need
     a package that is not installed).
     """
@@ -123,11 +123,11 @@ def _advice(report: FsckReport, repair: bool) -> Iterator[str]:
         if one.commit:
             newer = plural(one.behind, "newer commit")
             yield (
-                f"branch {visible(one.branch)}: the newest whole commit is {one.commit[:SHORT_DIGEST]}, with {newer}: to go on "
+                f"branch {visible(one.branch)}: the newest intact commit is {one.commit[:SHORT_DIGEST]}, with {newer}: to go on "
                 f"from there, `hangar branch create rescue {one.commit[:SHORT_DIGEST]}`"
             )
         else:
-            yield f"branch {visible(one.branch)}: no commit is whole; restore the repository from a backup"
+            yield f"branch {visible(one.branch)}: no commit is intact; restore the repository from a backup"
 
 
 def _lines(problems: Sequence[Problem]) -> Iterator[str]:

@@ -27,21 +27,20 @@ _MOST_SHOWN = 10
 @click.option("-n", "--dry-run", is_flag=True, help="Change nothing, and show what would be removed.")
 @click.option("--why", metavar="DIGEST", help="Show why a record, blob or commit is kept.")
 @click.option(
-    "--expire-reflog", metavar="REV|all|AGE", help="Forget reflog entries first: of a branch, all, or old ones."
+    "--expire-reflog", metavar="BRANCH|all|AGE", help="Forget reflog entries first: of a branch, all, or old ones."
 )
 @json_option
 @pass_state
 def command(state: State, dry_run: bool, why: str | None, expire_reflog: str | None, as_json: bool) -> None:
     """Free disk space: remove what no branch, tag, reflog entry or staged change names.
 
-    Deleted branches stay in the reflog, so that they can be brought back, and so does their data. --expire-reflog forgets
+    Deleted branches stay in the reflog with their data, so that they can be restored. --expire-reflog forgets
     entries: of one branch or tag (also a deleted one), "all", or those older than an age such as "30 days". After
     "--expire-reflog all" only what exists now is kept, and deleted branches are gone for good.
 
     Readers can go on. A writer must be closed first.
 
-    Examples
-    --------
+    For example:
       hangar gc --dry-run
       hangar gc --expire-reflog "30 days"
       hangar gc --why 4f2a9c

@@ -36,7 +36,7 @@ _SHOWN = 20
     "-X",
     "--strategy",
     type=click.Choice(["ours", "theirs", "base"]),
-    help="Resolve conflicts by taking this side. What only one side changed is merged all the same.",
+    help="Resolve conflicts by taking this side. Changes that only one side made are merged anyway.",
 )
 @click.option(
     "--continue", "go_on", is_flag=True, help="Commit the merge in progress, when its conflicts are resolved."

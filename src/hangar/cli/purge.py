@@ -42,7 +42,7 @@ _LISTS: Final = ("list", "lift", "continue")
 @click.argument("column", required=False, shell_complete=complete.columns)
 @click.argument("samples", nargs=-1, metavar="SAMPLE...", shell_complete=complete.samples)
 @click.option("--reason", default="", metavar="TEXT", help="Why; recorded with your name and the time.")
-@click.option("--shared", is_flag=True, help="Erase the data also if other samples have the same.")
+@click.option("--shared", is_flag=True, help="Erase the data even if other samples have the same data.")
 @click.option(
     "--from",
     "rev",
@@ -58,9 +58,7 @@ _LISTS: Final = ("list", "lift", "continue")
 )
 @click.option("--dry-run", is_flag=True, help="Only show what would be done.")
 @click.option("--yes", is_flag=True, help="Do not ask. Needed where there is no terminal.")
-@click.option(
-    "--continue", "go_on", is_flag=True, help="Go on with a purge that was interrupted or found files in use."
-)
+@click.option("--continue", "go_on", is_flag=True, help="Complete a purge that was interrupted or found files in use.")
 @click.option("--list", "listing", is_flag=True, help="List what was purged.")
 @click.option(
     "--lift", is_flag=True, help="Allow purged data to be stored again: COLUMN SAMPLE..., or the digest of a blob."
@@ -169,7 +167,7 @@ def _unfinished(reasons: tuple[str, ...]) -> None:
 
 
 def _lines(report: PurgeReport) -> Iterator[str]:
-    """What is purged, for a person to judge."""
+    """Description of a purge, for the user to check."""
     verb = "Would purge" if report.dry_run else "Purged"
     versions = f", {plural(len(report.digests), 'stored value')}" if report.digests else ""
     yield f"{verb} {plural(len(report.samples), 'sample')} of {visible_name(report.column)}{versions}"

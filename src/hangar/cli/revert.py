@@ -30,7 +30,7 @@ def side_option(function: F) -> F:
         "--strategy",
         "strategy",
         type=click.Choice(["ours", "theirs"]),
-        help="Where both changed the same thing: keep what the branch has (ours), or take the other (theirs).",
+        help="In a conflict, keep the value of the branch (ours), or take the other value (theirs).",
     )(function)
 
 
@@ -86,8 +86,8 @@ def command(
 ) -> None:
     """Undo what the commit REV changed, with a new commit on the current branch.
 
-    Later changes of other samples are kept. If later commits changed the same samples, nothing happens, unless -X says
-    what counts. The branch itself is moved back by `hangar reset`.
+    Later changes of other samples are kept. If later commits changed the same samples, nothing happens, unless -X chooses
+    a side. The branch itself is moved back by `hangar reset`.
 
     For example:
       hangar revert HEAD

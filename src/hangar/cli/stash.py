@@ -47,7 +47,7 @@ def command(ctx: click.Context, as_json: bool) -> None:
     "messages",
     multiple=True,
     metavar="TEXT",
-    help="What to remember the changes by. May be given more than once, for several paragraphs.",
+    help="Description of the changes. May be given more than once, for several paragraphs.",
 )
 @json_option
 @pass_state
@@ -93,7 +93,7 @@ def pop(state: State, stash: str, strategy: SideChoice | None, as_json: bool) ->
     """Stage the changes of STASH on the current branch, and remove it from the stack. By default the newest one.
 
     What changed on the branch since is kept. If both changed the same samples, nothing happens and the stash is kept,
-    unless -X says what counts.
+    unless -X chooses a side.
 
     JSON: branch, stash (rev, digest, branch, message, author, email, time), changes (as in `status`).
     """

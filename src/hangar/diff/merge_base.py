@@ -1,4 +1,4 @@
-"""The base of a merge; of several best common ancestors, a virtual one that is a merge of them.
+"""Finds the base of a merge. If there are several best common ancestors, the base is a virtual merge of them.
 
 In a criss-cross history two commits have several merge bases, none of them better than the others. As in the recursive
 strategy of git they are merged first, with *their* merge base, which may again be virtual. A conflict between them

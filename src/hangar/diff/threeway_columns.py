@@ -39,7 +39,7 @@ class Side(NamedTuple):
     attributes
         Digest of the attributes of the commit, None if there are none.
     unresolved
-        Of a base that is itself a merge: what that merge left open. It is a conflict wherever the two sides differ.
+        Of a virtual base: the keys that were in conflict in its merge. Each is a conflict wherever the two sides differ.
     """
 
     columns: Sequence[ColumnEntry]

@@ -67,7 +67,7 @@ def merged_samples(
     base, ours, theirs
         Digests of the roots, None for an empty tree.
     unresolved
-        Keys whose base is not known: a conflict wherever the two sides differ.
+        Keys without a known base: a conflict wherever the two sides differ.
     """
     if base is None and not unresolved:
         # Nothing was there before, so the two sides are compared directly.

@@ -1,6 +1,8 @@
 """Integrity check and repair of a repository (``hangar fsck``).
 
-:func:`check` changes nothing. :func:`repair` repairs what can be repaired from what is in the repository itself.
+:func:`check` changes nothing. :func:`repair` repairs damage from data that is in the repository itself. ``history``,
+``storage`` and ``small_files`` find problems; the ``repair_*`` modules repair them; ``affected`` names the commits,
+columns and samples that are affected.
 """
 
 from __future__ import annotations

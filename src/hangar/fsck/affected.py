@@ -19,12 +19,12 @@ from hangar.stores import Stores
 __all__ = ["AffectedData"]
 
 _FEW: Final = 3
-"""Places that are given for each digest."""
+"""Maximum number of places that are reported for each digest."""
 _NAMED: Final = ("blob", "node", "schema", "attributes")
 
 
 class AffectedData:
-    """The places that name damaged data.
+    """Commits, columns and samples that damaged data affects.
 
     Parameters
     ----------
@@ -46,7 +46,7 @@ class AffectedData:
             yield digest, load_commit(self._stores.db, digest)
 
     def named(self, problems: Iterable[Problem]) -> list[Problem]:
-        """The problems, with the places that they concern."""
+        """The problems, with the places that they affect."""
         if self._usage is None:
             return list(problems)
         counts = self._usage.counts()
@@ -62,7 +62,7 @@ class AffectedData:
         return found
 
     def rescues(self) -> list[Rescue]:
-        """The newest whole commit of each branch whose head or history is damaged."""
+        """The newest intact commit of each branch whose head or history is damaged."""
         affected = set(self._lost)
         if self._usage is not None:
             affected.update(use.commit for use in self._usage.commits() if use.commit is not None)
@@ -79,7 +79,7 @@ class AffectedData:
         return found
 
     def _rescue(self, branch: str, head: Digest, affected: set[Digest]) -> Rescue:
-        """Go back along first parents to a commit that is whole, with all that is before it readable."""
+        """Follow first parents back to an intact commit."""
         behind = 0
         at: Digest | None = head
         while at is not None and at in affected:

@@ -13,18 +13,18 @@ __all__ = ["DATABASE", "Findings"]
 T = TypeVar("T")
 DATABASE: Final = "db/data.mdb"
 _ADVICE: Final = ": run `hangar fsck`"
-"""What errors propose when they are met elsewhere."""
+"""Advice at the end of error messages, which is useless in the output of fsck itself."""
 
 
 class Findings:
-    """The problems found so far, and what could not be checked."""
+    """The problems found so far, and the data that could not be checked."""
 
     def __init__(self) -> None:
         self.problems: dict[Problem, None] = {}
         self.unchecked: dict[str, None] = {}
 
     def add(self, kind: str, detail: object, digest: str = "", file: str = DATABASE, remedy: str = "") -> None:
-        """Add a problem, unless it is known."""
+        """Add a problem, unless it was added before."""
         text = str(detail).removesuffix(_ADVICE)
         self.problems[Problem(kind, digest, file, text, remedy=remedy)] = None
 

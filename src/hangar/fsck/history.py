@@ -35,7 +35,7 @@ class HistoryCheck:
     findings
         Collects the problems.
     damaged_run
-        The run that is damaged, if it is only one: missing locations are then a consequence of that.
+        Path of the damaged run if there is exactly one, else empty. Missing locations are then reported for that file.
 
     Attributes
     ----------
@@ -66,7 +66,7 @@ class HistoryCheck:
         return sum(map(len, self._walked.values()))
 
     def history(self, head: Digest) -> None:
-        """Check a commit and all its ancestors, as far as they are new."""
+        """Check a commit and those of its ancestors that were not checked before."""
         stack = [head]
         while stack:
             digest = stack.pop()

@@ -1,4 +1,4 @@
-"""``.hangar/lost-found``: what a repair replaced is kept here, because it may be the only copy of something."""
+"""The directory ``.hangar/lost-found``: a repair moves replaced content here, because it may be the only copy."""
 
 from __future__ import annotations
 

@@ -1,8 +1,7 @@
-"""Repair of what can be repaired from what is in the repository itself.
+"""Repairs damage from data that is in the repository itself.
 
-Nothing that may be the only copy of something is deleted: what is replaced is moved or written to ``.hangar/lost-found``.
-Each step is published on its own, so a repair that was interrupted is finished by the next one. The steps go from causes
-to consequences: small files, rows of the database, the writer lock, refs, records, files of blobs, blobs, staging area.
+Nothing that may be the only copy of something is deleted: replaced content goes to ``.hangar/lost-found``. Each step is
+published on its own, so the next repair completes one that was interrupted. The steps go from causes to consequences: small files, rows of the database, the writer lock, refs, records, files of blobs, blobs, staging area.
 """
 
 from __future__ import annotations
@@ -37,7 +36,7 @@ _ROUNDS = 3
 def repair(
     directory: Path, opened: Callable[[], Stores], *, data: bool = False, progress: Progress = None
 ) -> FsckReport:
-    """Repair what can be repaired, and check the repository.
+    """Check the repository, repair what can be repaired, and check it again.
 
     Parameters
     ----------
@@ -70,7 +69,7 @@ def repair(
         stores.db.require_writable()
         repaired += repair_meta(stores.db, lost)
         repaired += repair_lock(stores)
-        # A second round finds what the first one uncovered, such as what is below a node that was restored.
+        # Problems below a restored node are only found in the next round.
         for _ in range(_ROUNDS):
             done = under_lock(stores.db, lambda lock: list(_run_steps(RepairContext(stores, lock, found, lost))))  # noqa: B023
             repaired += done
@@ -81,7 +80,9 @@ def repair(
                 break
     for name in CacheFiles(directory).damaged():
         kept = LostFound(directory).move(directory / "cache" / name)
-        repaired.append(Repair("cache", f"took away the damaged cache file {name}; it is made again when needed", kept))
+        repaired.append(
+            Repair("cache", f"moved the damaged cache file {name} away; it is made again when needed", kept)
+        )
     notes = tuple(note for note in found.notes if note.kind != "cache")
     return replace(found, notes=notes, repaired=tuple(repaired))
 

@@ -1,7 +1,7 @@
 """Repair of blobs from good copies elsewhere in the repository, and of damaged runs.
 
-A copy may be at another location: in an older run, in the table, in a run or a blob file that the database does not know. What is
-found is proved by its digest and stored again. In files of raw bytes a flipped bit is corrected too.
+A copy may be at another location: in an older run, in the table, or in a run or blob file that the database does not
+know. A copy is verified by its digest and stored again. In files of raw bytes a flipped bit is corrected too.
 """
 
 from __future__ import annotations
@@ -40,7 +40,7 @@ _PIECE: Final = 2**16
 
 
 def repair_runs(context: RepairContext) -> Iterator[Repair]:
-    """Replace damaged runs by what of them is sound; a run that cannot be opened stays, in case its file is restored."""
+    """Replace damaged runs by new ones with their valid locations. A run that cannot be opened stays."""
     store = context.stores.blobs
     for problem in context.found.problems:
         if problem.kind != "file" or not problem.file.startswith(f"{RUN_DIRECTORY}/"):
@@ -59,12 +59,12 @@ def repair_runs(context: RepairContext) -> Iterator[Repair]:
         change = _Salvage(store, run_id, run.index)
         publish(store.db, context.lock, change)
         kept = context.lost.move(path)
-        detail = f"made {problem.file} again, with the {plural(change.count, 'location')} that are right"
+        detail = f"rebuilt {problem.file} with its {plural(change.count, 'valid location')}"
         yield Repair("file", detail, kept)
 
 
 class _Salvage:
-    """Replace a damaged run by a new one with the locations at which the right blobs are."""
+    """Replace a damaged run by a new one with the locations at which intact blobs are."""
 
     def __init__(self, store: BlobStore, run_id: int, index: Index) -> None:
         self._store = store
@@ -86,7 +86,7 @@ class _Salvage:
         words = np.concatenate([np.empty((0, 5), np.uint64), *good_words])
         order, sought, skipped = sort_digests(np.ascontiguousarray(digests))
         words = words[order]
-        # Where another run has another location of a blob, that one counts.
+        # A location of the same blob in another run takes precedence.
         found = store.locator.locate_published(sought)
         left = np.flatnonzero(~skipped & (~found.stored | (found.words == words).all(axis=1)))
         self.count = len(left)
@@ -103,12 +103,12 @@ class _Salvage:
         self._store.refresh()
 
     def rollback(self) -> None:
-        """Forget what was read."""
+        """Read the registered runs again."""
         self._store.refresh()
 
 
 def repair_blobs(context: RepairContext) -> Iterator[Repair]:
-    """Store blobs again of which a good copy is found."""
+    """Store damaged or lost blobs again if an intact copy is found, or one flipped bit can be corrected."""
     lost = digest_array(sorted(context.digests("blob")))
     if not len(lost):
         return
@@ -146,7 +146,7 @@ _Found = tuple[str, Header, bytes]
 
 
 def _copies(store: BlobStore, indexes: list[Index], digests: Digests) -> dict[bytes, _Found]:
-    """Good copies at any location that any index has."""
+    """Intact copies at the locations of all indexes, by digest: backend tag, header and bytes."""
     found: dict[bytes, _Found] = {}
     sought = Sought.of(digests)
     for index in indexes:
@@ -164,12 +164,12 @@ def _copies(store: BlobStore, indexes: list[Index], digests: Digests) -> dict[by
 
 
 def _tag(store: BlobStore, words: Words) -> str:
-    """The backend that a blob is stored by again: the one that it had."""
+    """Backend tag to store a blob with: the one that it had."""
     return store.files.tag(int(words[FILE_ROW] & FILE_MASK))
 
 
 def _with_bit_corrected(context: RepairContext, indexes: list[Index], digest: bytes) -> _Found | None:
-    """The blob, where one bit of its raw bytes was flipped."""
+    """The blob with one flipped bit of its raw bytes corrected; None if that is not possible."""
     store = context.stores.blobs
     sought = Sought.of(digest_array([digest]))
     for index in indexes:

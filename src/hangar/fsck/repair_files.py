@@ -1,4 +1,4 @@
-"""Repair of the records of blob files, headers and locations: what the files themselves and the schemas say."""
+"""Repair of the rows of blob files, headers and locations, from the files themselves and the schemas."""
 
 from __future__ import annotations
 
@@ -61,7 +61,7 @@ def runs_on_disk(store: BlobStore) -> Iterator[Run]:
 
 
 def repair_files(context: RepairContext) -> Iterator[Repair]:
-    """Record blob files again whose rows were lost, and ends and ids that are too low."""
+    """Record blob files whose rows were lost, and correct ends and ids that are too low."""
     yield from _repair_headers(context)
     store = context.stores.blobs
     store.refresh()
@@ -77,7 +77,7 @@ def repair_files(context: RepairContext) -> Iterator[Repair]:
         if found is None or found[1] < end:
             continue
         if row is None:
-            # Nobody continues a file of this epoch.
+            # No writer appends to a file of this epoch.
             rows[file_id] = BlobFileRow(found[0], end, NO_EPOCH, True)
         elif row.end < end:
             rows[file_id] = BlobFileRow(row.tag, end, row.owner, row.sealed)
@@ -138,7 +138,7 @@ def _files_on_disk(directory: Path) -> Iterator[tuple[int, tuple[str, int]]]:
 
 
 def _repair_headers(context: RepairContext) -> Iterator[Repair]:
-    """Record headers again that locations name, from the schemas whose values all have one header."""
+    """Record lost headers that locations name, from the schemas whose values all have the same header."""
     store = context.stores.blobs
     with store.db.read() as transaction:
         known = {int.from_bytes(key, "big") for key, _ in transaction.scan(HEADERS)}

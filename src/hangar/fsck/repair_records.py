@@ -1,7 +1,7 @@
 """Repair of commits, schemas, attributes and tree nodes, and of the derived table ``graph``.
 
-A record is right if its digest is. It is found under another key, or by correcting a flipped bit; an inner node is also built
-again from its children, which are stored on their own.
+The digest proves that a record is correct. It is found under another key, or by correcting a flipped bit. An inner node
+is also rebuilt from its children, which are stored on their own.
 """
 
 from __future__ import annotations
@@ -36,7 +36,7 @@ _BATCH: Final = 1_000
 
 
 def repair_records(context: RepairContext) -> Iterator[Repair]:
-    """Repair damaged and missing records, as far as their right content is found."""
+    """Repair those damaged and missing records whose content can be recovered."""
     for name, table in _RECORDS:
         wanted = [Digest(digest) for digest in context.digests(name)]
         if not wanted:
@@ -68,7 +68,7 @@ def _corrected(
 def _elsewhere(
     context: RepairContext, name: RecordClass, table: Table, wanted: Iterable[Digest]
 ) -> Iterator[tuple[Digest, bytes]]:
-    """Records that are stored under a key that is not theirs."""
+    """Records that are stored under a wrong key."""
     left = set(wanted)
     with context.stores.db.read() as transaction:
         batch: list[bytes] = []
@@ -103,7 +103,7 @@ def _store(
         changes.make(transaction)
 
     publish_rows(context.stores.db, context.lock, write)
-    yield Repair(name, f"restored {plural(len(new), f'{name} record')}: its content is proved by its digest", kept)
+    yield Repair(name, f"restored {plural(len(new), f'{name} record')}, verified by digest", kept)
 
 
 def _rebuilt(context: RepairContext, rows: dict[Digest, bytes | None]) -> Iterator[Repair]:
@@ -142,7 +142,7 @@ def _commits(context: RepairContext) -> Iterator[Digest]:
 
 
 def repair_graph(context: RepairContext) -> Iterator[Repair]:
-    """Compute the generations of all commits again, and write those that are not right."""
+    """Compute the generations of all commits again, and write those that are wrong."""
     parents: dict[Digest, list[Digest] | None] = {}
     for digest in _commits(context):
         try:

@@ -1,4 +1,4 @@
-"""Repair of refs from the reflog, of the reflog from its neighbours, and of HEAD."""
+"""Repair of refs from the reflog, of reflog entries from the entries before and after, and of HEAD."""
 
 from __future__ import annotations
 
@@ -55,7 +55,9 @@ def repair_refs(context: RepairContext) -> Iterator[Repair]:
         filled = list(_filled(reflog, refs))
         changes.put += filled
         if filled:
-            said.append(Repair("reflog", f"filled {plural(len(filled), 'gap')} in the reflog from the entries beside"))
+            said.append(
+                Repair("reflog", f"filled {plural(len(filled), 'gap')} in the reflog from the entries before and after")
+            )
     damaged = [table for table, state in states.items() if state.damaged]
     if not (changes.put or changes.delete or damaged):
         return
@@ -83,14 +85,14 @@ def _staged(context: RepairContext) -> str | None:
 def _refs_of_reflog(
     refs: dict[str, RefRow], reflog: dict[str, dict[int, ReflogEntry]], changes: Changes
 ) -> Iterator[Repair]:
-    """Make the refs again that the reflog says exist."""
+    """Restore the refs that exist according to the reflog."""
     for name, entries in reflog.items():
         digest = entries[max(entries)].new
         if name not in refs and digest is not None and _is_ref(name):
             refs[name] = RefRow(digest)
             changes.put.append((REFS, name_key(name), encode(RefRow(digest))))
             more = "; if it had an annotation, that is lost" if name.startswith(TAGS) else ""
-            yield Repair("ref", f"made {describe(name)} again at {digest.hex()[:12]}, as the reflog says{more}")
+            yield Repair("ref", f"restored {describe(name)} at {digest.hex()[:12]} from the reflog{more}")
 
 
 def _is_ref(name: str) -> bool:
@@ -102,7 +104,7 @@ def _is_ref(name: str) -> bool:
 
 
 def _refs(rows: Sequence[tuple[bytes, bytes]], changes: Changes) -> tuple[dict[str, RefRow], Head | None]:
-    """The readable refs, and HEAD; unreadable rows are taken out."""
+    """The readable refs, and HEAD; unreadable rows are removed."""
     found: dict[str, RefRow] = {}
     head: Head | None = None
     for key, data in rows:
@@ -117,7 +119,7 @@ def _refs(rows: Sequence[tuple[bytes, bytes]], changes: Changes) -> tuple[dict[s
 
 
 def _reflog(rows: Sequence[tuple[bytes, bytes]], changes: Changes) -> dict[str, dict[int, ReflogEntry]]:
-    """The readable entries by ref and number; unreadable rows are taken out."""
+    """The readable entries by ref and number; unreadable rows are removed."""
     found: dict[str, dict[int, ReflogEntry]] = {}
     for key, data in rows:
         try:
@@ -149,7 +151,7 @@ def _head(
 
 
 def _filled(reflog: dict[str, dict[int, ReflogEntry]], refs: dict[str, RefRow]) -> Iterator[tuple[Table, bytes, bytes]]:
-    """Entries for the gaps of reflogs: where a ref came from and went to is known from the entries beside."""
+    """Entries for the gaps of reflogs: the entries before and after say which commit a ref moved from and to."""
     for name, entries in reflog.items():
         last = max(entries)
         for number in range(min(entries), last):

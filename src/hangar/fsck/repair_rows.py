@@ -1,6 +1,6 @@
-"""Repair of the rows of checked tables: a flipped bit is corrected, a row that cannot be is kept aside, counts are set again.
+"""Repair of the rows of checksummed tables: flipped bits are corrected, other damaged rows move to lost-found.
 
-What a dropped row said is then found out from elsewhere by the steps for refs, files, locations and the staging area.
+Later steps derive the content of a removed row from other data, for refs, files, locations and the staging area.
 """
 
 from __future__ import annotations
@@ -77,7 +77,7 @@ def repair_meta(db: Database, lost: LostFound) -> Iterator[Repair]:
     if needed:
         yield Repair("table", f"wrote rows of table 'meta' again: {names}", kept)
     elif len(damaged) > corrected:
-        yield Repair("table", f"took damaged rows out of table 'meta': {len(damaged) - corrected}", kept)
+        yield Repair("table", f"removed damaged rows from table 'meta': {len(damaged) - corrected}", kept)
 
 
 def _derive(directory: Path, transaction: WriteTransaction, key: bytes) -> None:
@@ -90,7 +90,7 @@ def _derive(directory: Path, transaction: WriteTransaction, key: bytes) -> None:
     elif key == PUBLISH_COUNT:
         transaction.put(META, key, highest_count(directory).to_bytes(8, "little"))
     else:
-        # Above all files that there are, and all that the table has rows of.
+        # Above the ids of all files on disk and of all rows.
         used = [
             file_id
             for name in (BLOB_DIRECTORY, RUN_DIRECTORY)
@@ -112,7 +112,7 @@ class TableState:
     sound
         Rows with a right checksum, corrected ones included: key and payload.
     changes
-        What corrects or takes out the other rows.
+        Changes that correct or remove the other rows.
     corrected, dropped
         Numbers of these.
     counted
@@ -132,7 +132,7 @@ class TableState:
 
 
 def examine(context: RepairContext, table: Table) -> TableState:
-    """Look at all rows of a table."""
+    """Check all rows of a table; changes nothing."""
     with context.stores.db.read() as transaction:
         rows = list(transaction.raw_rows(table))
         counted = not table.counted or _is_counted(transaction, table)
@@ -162,12 +162,12 @@ def _is_counted(transaction: ReadTransaction, table: Table) -> bool:
 
 
 def table_repairs(table: Table, state: TableState, kept: str) -> Iterator[Repair]:
-    """What was done to a table."""
+    """Descriptions of the repairs of a table."""
     if state.corrected:
         detail = f"corrected a flipped bit in {plural(state.corrected, 'row')} of table '{table.name}'"
         yield Repair("table", detail, kept)
     if state.dropped:
-        yield Repair("table", f"took {plural(state.dropped, 'damaged row')} out of table '{table.name}'", kept)
+        yield Repair("table", f"removed {plural(state.dropped, 'damaged row')} from table '{table.name}'", kept)
     if not state.counted:
         yield Repair("table", f"set the number of rows of table '{table.name}', of which rows were lost")
 

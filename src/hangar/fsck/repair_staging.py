@@ -1,4 +1,4 @@
-"""Repair of the staging area, of which some rows are lost or damaged: the rest is kept."""
+"""Repair of a staging area with lost or damaged rows: all other changes stay staged."""
 
 from __future__ import annotations
 
@@ -32,7 +32,7 @@ __all__ = ["repair_staging"]
 
 
 def repair_staging(context: RepairContext) -> Iterator[Repair]:
-    """Take unreadable rows out of the staging area, with those that nothing explains any more, and write a lost head again."""
+    """Remove unreadable rows, and rows whose column is lost, from the staging area; restore a lost head."""
     with context.stores.db.read() as transaction:
         rows = list(transaction.scan(STAGING))
         head, numbers, wrong = _sorted_out(rows)
@@ -53,7 +53,7 @@ def repair_staging(context: RepairContext) -> Iterator[Repair]:
     publish_rows(context.stores.db, context.lock, write)
     if wrong:
         yield Repair(
-            "staging", f"took {plural(len(wrong), 'unreadable row')} out of the staging area; the rest is staged", kept
+            "staging", f"removed {plural(len(wrong), 'unreadable row')} from the staging area; the rest is staged", kept
         )
     if fresh is not None:
         yield Repair(
@@ -62,7 +62,7 @@ def repair_staging(context: RepairContext) -> Iterator[Repair]:
 
 
 def _sorted_out(rows: list[tuple[bytes, bytes]]) -> tuple[HeadRow | None, set[int], dict[bytes, str]]:
-    """The head, the numbers of the readable columns, and the keys of unreadable rows with the reasons."""
+    """The head, the numbers of the readable columns, and the reason by key of each unreadable row."""
     head = None
     numbers: set[int] = set()
     wrong: dict[bytes, str] = {}

@@ -1,4 +1,4 @@
-"""What a check found, and what a repair did."""
+"""Records of the problems that a check found, and of the repairs."""
 
 from __future__ import annotations
 
@@ -90,14 +90,14 @@ class Repair:
 
 @dataclass(frozen=True, slots=True)
 class Rescue:
-    """The newest commit of a damaged branch that is whole; all of its data is sound.
+    """The newest intact commit of a damaged branch: all of its data can be read.
 
     Attributes
     ----------
     branch
         Name of the branch.
     commit
-        Digest (hex) of the newest whole commit; empty if there is none.
+        Digest (hex) of the newest intact commit; empty if there is none.
     behind
         Number of commits that are newer than it.
     """
@@ -120,8 +120,8 @@ class FsckReport:
     data
         Whether blobs were read.
     notes
-        Observations that are not errors. ``rollback``: the database is older than its files. ``kept``: it was, and somebody
-        went on writing. ``surplus``: bytes on disk that the database does not know, from an unfinished batch or a rollback.
+        Observations that are not errors. ``rollback``: the database is older than its files. ``kept``: it was
+        older, and was written to since. ``surplus``: bytes on disk that the database does not know, from an unfinished batch or a rollback.
         ``cache``: a cache file is damaged, which is not used. ``purged``: a blob that was erased on purpose.
         ``purge``: such an erasure is not finished.
     unchecked
@@ -129,7 +129,7 @@ class FsckReport:
     repaired
         What was repaired.
     rescues
-        For each branch that names damaged data, its newest whole commit.
+        For each branch that names damaged data, its newest intact commit.
     """
 
     problems: tuple[Problem, ...]

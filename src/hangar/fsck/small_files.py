@@ -1,6 +1,6 @@
 """The small files of a repository: ``format``, ``config``, ``db.lock``, ``lock.mdb``, and permission bits.
 
-Each can be written again from what the database says, so that none of them strands a repository.
+Each can be written again from the database, so a repository does not become unusable if one of them is lost.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ CONFIG = "config"
 
 
 def small_file_problems(directory: Path) -> Iterator[Problem]:
-    """Problems of the small files that are not the lock file of the writer.
+    """Problems of the small files, except the lock file of the writer.
 
     Parameters
     ----------
@@ -48,7 +48,7 @@ def small_file_problems(directory: Path) -> Iterator[Problem]:
 
 
 def repair_small_files(directory: Path) -> Iterator[Repair]:
-    """Repair what keeps the database from being opened; the database is not open.
+    """Repair the files without which the database cannot be opened. The database must not be open.
 
     Raises
     ------

@@ -108,7 +108,7 @@ class StorageCheck:
         self._findings.add(kind, damage.detail, "" if damage.digest is None else damage.digest.hex(), damage.file)
 
     def notes(self) -> Iterator[Problem]:
-        """What is no problem, and worth knowing."""
+        """Observations that are not problems."""
         yield from self._findings.attempt("table", lambda: list(self._rollback())) or []
         for found in self._findings.attempt("file", lambda: list(surplus(self._stores.blobs))) or []:
             yield Problem("surplus", "", found.file, found.detail)

@@ -1,9 +1,9 @@
-"""Garbage collection: removes what no branch, tag, reflog entry or staged change reaches, and gives its space back.
+"""Garbage collection: removes data that no branch, tag, reflog entry or staged change reaches, and frees its disk space.
 
-``mark`` finds what is reachable, ``sweep`` deletes the other records in one transaction, :mod:`hangar.blobs.repack`
-removes the blobs, ``trim`` what is left. ``expire`` chooses reflog entries to forget, ``policy`` the files to rewrite,
-``why`` tells why something is kept. Every step leaves the repository whole, so that a crash costs only the space that was
-not given back yet.
+``mark`` finds reachable data, and ``sweep`` deletes all other records in one transaction. :mod:`hangar.blobs.repack`
+removes the blobs and rewrites their files. ``trim`` removes small files and free pages. ``expire`` selects reflog
+entries to delete, ``policy`` the files to rewrite, and ``why`` explains why something is kept. The repository is intact
+after every step: a crash only leaves disk space that is not freed yet.
 """
 
 from __future__ import annotations

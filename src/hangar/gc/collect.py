@@ -31,7 +31,7 @@ __all__ = ["collect"]
 def collect(
     stores: Stores, *, dry_run: bool = False, expire_reflog: object = None, progress: Progress = None
 ) -> GcReport:
-    """Remove what nothing reaches, and give its space back.
+    """Remove unreachable data, and free its disk space.
 
     Parameters
     ----------
@@ -75,14 +75,14 @@ class _Collection:
             files = scan_blob_files(transaction)
         spared: set[int] = set()
         for lease in leases:
-            self._kept["what " + lease.holder + " uses"] = "it has a lease"
+            self._kept["data of " + lease.holder] = "it holds a lease"
             spared.update(file_id for file_id, row in files if row.owner == NO_EPOCH and file_id >= lease.first_file)
         return spared
 
     # ------------------------------------------------------------------ dry run
 
     def estimate(self) -> GcReport:
-        """What :meth:`run` would do."""
+        """Report of what :meth:`run` would do."""
         stores, marked = self._stores, self._marked
         found = measure_space(stores.blobs, marked.dead_blobs, self._spared)
         chosen = self._choose(found)
@@ -109,7 +109,7 @@ class _Collection:
     def _choose(self, found: SpaceUsage) -> set[int]:
         return files_to_rewrite(found, thorough=bool(self._expiry.keys) or self._expiry.everything)
 
-    # ------------------------------------------------------------------ for good
+    # ------------------------------------------------------------------ collection
 
     def run(self, lock: WriterLock) -> GcReport:
         """Collect."""
@@ -174,13 +174,13 @@ class _Collection:
 
 
 class _Guard:
-    """Keeps the marks right until blobs are dropped."""
+    """Updates the marks if roots change before blobs are dropped."""
 
     def __init__(self, marked: Marked) -> None:
         self._marked = marked
 
     def renew(self) -> None:
-        """Mark what new roots reach."""
+        """Mark the data that new roots reach."""
         self._marked.renew()
 
     def check(self, transaction: ReadTransaction) -> None:

@@ -1,4 +1,4 @@
-"""Which reflog entries expire. None does unless the user asks for it."""
+"""Selects the reflog entries that expire: only those that the user asked for."""
 
 from __future__ import annotations
 
@@ -28,7 +28,7 @@ class Expiry:
     keys
         Keys of their rows.
     everything
-        Whether every way back is given up: all entries, and the files that are kept for an older copy of the database.
+        Whether all entries expire, and files that are kept for another copy of the database are released too.
     """
 
     keys: frozenset[bytes] = frozenset()
@@ -36,7 +36,7 @@ class Expiry:
 
 
 def choose_expired(stores: Stores, wanted: object) -> Expiry:
-    """The entries that expire.
+    """Select the entries that expire.
 
     Parameters
     ----------

@@ -1,8 +1,8 @@
-"""Mark: everything that the live roots reach, of every kind of record.
+"""Mark phase: marks every record and blob that the live roots reach.
 
-All nodes are read and verified, each once however many commits share it, so that a damaged one stops the collection. The
-digests that the repository has are held in sorted arrays, 33 bytes each; the walk holds a few thousand nodes at a time.
-What is stored after a mark began is not in the arrays, and never counts as unreachable.
+Each reachable node is read and verified once, however many commits share it. A damaged node stops the collection. The
+digests of the repository are held in sorted arrays, 33 bytes each, and the walk loads a few thousand nodes at a time.
+Data that is stored after the mark began is not in the arrays, so it never counts as unreachable.
 """
 
 from __future__ import annotations
@@ -51,18 +51,18 @@ _NODES_AT_ONCE: Final = 2_048
 _ROOT_TABLES: Final = (REFS, REFLOG, STAGING, CONFLICTS, PENDING, LEASES)
 """Tables that roots are read from."""
 _NAMING_TABLES: Final = (CONFLICTS, PENDING, META)
-"""Tables whose rows may name records in ways that this module need not know: every digest in them is kept."""
+"""Tables in whose rows every value of the length of a digest is kept, so that no format of a row is needed here."""
 
 
 class Marked:
-    """Which records and blobs are reachable.
+    """Marks of the reachable records and blobs.
 
     Parameters
     ----------
     without
-        Keys of reflog entries that do not count.
+        Keys of reflog entries to ignore, because they are about to expire.
     reporter
-        Is told the number of nodes.
+        Receives the number of nodes that were read.
 
     Raises
     ------
@@ -89,7 +89,7 @@ class Marked:
         self.renew()
 
     def renew(self) -> None:
-        """Mark what the present roots reach, if they changed since the last time."""
+        """Mark the data that the current roots reach, if the roots changed since the last call."""
         while True:
             with self._stores.db.read() as transaction:
                 state = _state_of_roots(transaction)

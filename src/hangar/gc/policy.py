@@ -1,8 +1,8 @@
-"""Which blob files are worth rewriting.
+"""Selects the blob files that are worth rewriting.
 
-Rewriting a file costs reading and writing what is still needed of it. So a file is rewritten when a quarter of it is free.
-When the user gives up old states to get space back, the files with the most free bytes are rewritten too, until at most
-one part in fifty of all free bytes is left. Many small files of one backend are merged into one.
+Rewriting a file means reading and writing its live blobs. So a file is rewritten when a quarter of it is free. If the
+user expired reflog entries, the files with the most free bytes are rewritten too, until at most 2 % of all free bytes
+are left. Many small files of one backend are merged into one.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ _LEAST_FREE: Final = 32 * 2**10
 """Fewer free bytes are not worth a new file."""
 _SMALL_BYTES: Final = 16 * 2**20
 _MOST_SMALL: Final = 4
-"""So many files of a backend may be small."""
+"""Maximum number of small files of one backend; more are merged."""
 
 
 def files_to_rewrite(found: SpaceUsage, *, thorough: bool = False) -> set[int]:
@@ -29,7 +29,7 @@ def files_to_rewrite(found: SpaceUsage, *, thorough: bool = False) -> set[int]:
     Parameters
     ----------
     thorough
-        Whether the user asked for space.
+        Whether the user expired reflog entries, to free as much space as possible.
     """
     uses = [use for use in found.files.values() if use.live and not use.fixed]
     chosen = {use.file_id for use in uses if use.free >= max(_LEAST_FREE, _FREE_SHARE * use.size)}

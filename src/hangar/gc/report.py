@@ -47,7 +47,7 @@ class GcReport:
     size_before, size_after
         Bytes below ``.hangar``. After a dry run ``size_after`` is an estimate.
     kept
-        Why something unreachable is still there: a reason for each file name or other thing.
+        Reason for each file, process or other thing because of which unreachable data is still stored.
     damaged
         Error message by digest (hex) of blobs that are reachable and cannot be read; their files were kept.
     """

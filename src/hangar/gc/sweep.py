@@ -1,7 +1,7 @@
-"""Sweep: one transaction that deletes all unreachable records, and the reflog entries that expire.
+"""Sweep phase: one transaction that deletes all unreachable records, and the reflog entries that expire.
 
-It makes sure that the roots are those that were marked. So a branch that is made at an unreachable commit meanwhile is
-either marked, or finds no commit.
+The transaction checks that the roots are still those that were marked. If a branch is created at an unreachable commit
+at the same time, the commit is either marked, or already gone when the branch is created.
 """
 
 from __future__ import annotations
@@ -68,11 +68,11 @@ class Sweep:
         raise_gc_epoch(transaction)
 
     def committed(self) -> None:
-        """Forget what was cached of the deleted records."""
+        """Clear the node cache, which may contain deleted nodes."""
         self._stores.nodes.forget()
 
     def rollback(self) -> None:
-        """Nothing was prepared."""
+        """Nothing to do: nothing was prepared."""
 
 
 def _tables(marked: Marked) -> list[tuple[Table, Marks]]:

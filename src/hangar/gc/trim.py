@@ -1,6 +1,6 @@
-"""Gives back the space of small files that nothing needs any more: caches, locks and leases of dead processes; and of free pages.
+"""Removes caches, and lock and lease files of dead processes; compacts the database.
 
-Nothing here is needed for correctness: what cannot be removed is left for the next time.
+These files take space but do no harm: a file that cannot be removed is left for the next collection.
 """
 
 from __future__ import annotations
@@ -54,8 +54,8 @@ def _names_any(files: CacheFiles, root: bytes, ids: np.ndarray[tuple[int], np.dt
 def trim_locks(stores: Stores, lock: WriterLock) -> int:
     """Remove the lock files of older epochs that no blob file belongs to; return how many.
 
-    Files of dead writers are given to the present epoch first. A copy of the database from an older epoch then asks for a
-    forced release before it is written to.
+    Files of dead writers are assigned to the current epoch first. A copy of the database from an older epoch needs a
+    forced release of the lock before it can be written to.
     """
     epoch = lock.epoch
     first = next((one for one in range(epoch - 1, 0, -1) if owner_alive(stores.db, one)), 0) + 1
@@ -100,7 +100,7 @@ def trim_leases(stores: Stores) -> int:
 
 
 def compact_database(stores: Stores) -> tuple[bool, str]:
-    """Compact the database if it has many free pages; return whether it was, and why it could not be."""
+    """Compact the database if it has many free pages; return whether it was compacted, and if not, why (or ``''``)."""
     if stores.db.free_bytes() * _FREE_SHARE < stores.db.size_bytes():
         return False, ""
     done = compact_open(stores.directory)

@@ -1,4 +1,4 @@
-"""Why something is kept: the refs, reflog entries, commits, columns and samples that name it."""
+"""Explains why garbage collection keeps a record or blob: the refs, reflog entries, commits and samples that name it."""
 
 from __future__ import annotations
 
@@ -60,7 +60,7 @@ class Why:
 
 
 def why_kept(stores: Stores, text: str) -> Why:
-    """Find out why something is kept.
+    """Find the refs, reflog entries, commits and samples because of which a record or blob is kept.
 
     Parameters
     ----------
@@ -103,7 +103,7 @@ def _digest(stores: Stores, text: str) -> Digest:
         return resolve_commit(stores.db, stores.refs, text)
     except RevisionNotFoundError as error:
         raise RevisionNotFoundError(
-            f"{error}. Of other things than commits write the whole digest ({2 * DIGEST_BYTES} characters)"
+            f"{error}. For anything but a commit, write the full digest ({2 * DIGEST_BYTES} characters)"
         ) from None
 
 

@@ -47,7 +47,7 @@ class Search:
     Attributes
     ----------
     verdicts
-        What was said of commits, in this order; the last word on a commit counts.
+        The verdicts on commits, in the order in which they were given; the last one on a commit counts.
     """
 
     verdicts: list[tuple[Verdict, Digest]] = field(default_factory=list)
@@ -58,7 +58,7 @@ class Search:
         return next(reversed(self._of("bad")), None)
 
     def _of(self, verdict: Verdict) -> list[Digest]:
-        """The commits of which this was said last, in the order in which it was said."""
+        """The commits whose last verdict is this one, in the order of the verdicts."""
         latest: dict[Digest, Verdict] = {}
         for said, commit in self.verdicts:
             latest.pop(commit, None)
@@ -78,7 +78,7 @@ class Search:
 
 @dataclass(frozen=True, slots=True)
 class Step:
-    """Where a search stands.
+    """State of a search: the next commit to test, and the remaining suspects.
 
     Attributes
     ----------
@@ -87,7 +87,7 @@ class Step:
     suspects
         The commits that may be the first bad one, the newest first; exactly one when the search is done.
     left
-        About how many more tests it takes.
+        Approximate number of tests that are left.
     """
 
     test: Digest | None
@@ -101,7 +101,7 @@ class Step:
 
 
 def next_step(db: Database, search: Search) -> Step | None:
-    """What to test next; None if a good or a bad commit is missing yet.
+    """Find the commit to test next; None until a good and a bad commit are given.
 
     Raises
     ------
@@ -233,7 +233,7 @@ def write_search(db: Database, search: Search) -> None:
 
 
 def rewrite_search(db: Database, transaction: WriteTransaction, replaced: Mapping[bytes, Digest]) -> None:
-    """Let the search in progress name the replacements of commits: new digest by old digest."""
+    """Replace commits in the verdicts of the search in progress; ``replaced`` has the new digest by old digest."""
     search = read_search(db, transaction)
     if search is not None:
         verdicts: list[tuple[str, bytes]] = [(said, replaced.get(commit, commit)) for said, commit in search.verdicts]

@@ -51,7 +51,7 @@ class Blame:
     commit
         Digest of the commit in hex.
     author, email, time, message
-        Who committed it, when (ISO 8601), and what was said.
+        Author, time (ISO 8601) and message of the commit.
     """
 
     column: str
@@ -200,7 +200,7 @@ class _Walk:
         heap: list[tuple[int, Digest]] = []
         self._push(heap, self.head)
         while heap:
-            # A commit comes after all of its children, so all keys that they hand to it are known.
+            # A commit comes after all of its children, so all keys that lead to it are known.
             _, commit = heappop(heap)
             left = pending.pop(commit)
             here = self._column(commit)
@@ -235,7 +235,7 @@ class _Walk:
         return {key for key, one, other in pairs if one != other}
 
     def record(self, digest: Digest, sample: SampleKey, subsample: SampleKey | None) -> Blame:
-        """What is said of the commit that changed a sample."""
+        """The result for a sample and the commit that changed it."""
         commit, entry = self._load(digest), self._column(digest)
         return Blame(
             column=self.entry.name if entry is None else entry.name,

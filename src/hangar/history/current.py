@@ -91,9 +91,9 @@ def require_clean(stores: Stores, action: str, *, advice: str = "") -> None:
     Parameters
     ----------
     action
-        What is refused otherwise, such as ``'revert'``.
+        The operation that is refused otherwise, such as ``'a revert'``.
     advice
-        One more way out.
+        One more alternative, as the end of the message.
 
     Raises
     ------

@@ -1,8 +1,8 @@
-"""Leases: commits and blobs that a process without the writer lock is about to use, and that no ref holds yet.
+"""Leases: protect commits and blobs that a process without the writer lock is about to use, before a ref names them.
 
 A fetch stores blobs without the writer lock, and publishes the ref that names them at the end. Until then its lease
 keeps them: a row of the table ``leases`` and a lock on the file ``leases/<token>``, which the system releases when the
-process dies. The row of a dead process counts no more, and garbage collection deletes it. Readers have no leases (see
+process dies. The row of a dead process has no effect, and garbage collection deletes it. Readers have no leases (see
 design note 037).
 """
 
@@ -97,7 +97,7 @@ class Lease:
             row = msgspec.msgpack.encode(self._row)
             self._db.update(lambda transaction: transaction.put(LEASES, self._key, row))
         except BaseException:
-            self._let_go()
+            self._release()
             raise
         return self
 
@@ -108,9 +108,9 @@ class Lease:
             if self._row.pid == os.getpid():
                 self._db.update(lambda transaction: transaction.delete(LEASES, self._key))
         finally:
-            self._let_go()
+            self._release()
 
-    def _let_go(self) -> None:
+    def _release(self) -> None:
         descriptor, self._descriptor = self._descriptor, None
         if descriptor is not None and self._row.pid == os.getpid():
             with contextlib.suppress(HangarError):

@@ -1,4 +1,4 @@
-"""The reflog of a branch or tag for users, and the return of deleted branches.
+"""The reflog of a branch or tag for users, and restoring deleted branches.
 
 The reflog outlives its ref, so the last commit of a deleted branch is found in it.
 """

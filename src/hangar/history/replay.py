@@ -1,8 +1,8 @@
-"""Apply the changes of one commit to another: ``revert``, ``cherry_pick``, and the return of stashed changes.
+"""Apply the changes of one commit to another: ``revert``, ``cherry_pick``, and applying a stash.
 
-All three are a three-way comparison (see :mod:`hangar.diff.threeway`). To undo a commit, the base is that commit and theirs its
-parent; to pick one, the base is its parent and theirs the commit. No array is read. If something was changed in two different ways,
-nothing is changed, unless a side was chosen beforehand.
+All three are a three-way comparison (see :mod:`hangar.diff.threeway`). To revert a commit, the base is that commit and
+theirs its parent; to cherry-pick one, the base is its parent and theirs the commit. No array is read. If there is a
+conflict, nothing is changed, unless the caller chose a side.
 """
 
 from __future__ import annotations
@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 __all__ = ["Combined", "SideChoice", "check_side", "cherry_pick", "combine", "new_commit", "revert"]
 
 SideChoice: TypeAlias = Literal["ours", "theirs"]
-"""Which side counts where both changed the same thing: what the branch has, or what is applied to it."""
+"""Side to take in a conflict: ours is the branch, theirs the changes that are applied to it."""
 
 
 class Combined(NamedTuple):
@@ -46,7 +46,7 @@ class Combined(NamedTuple):
     columns, attributes
         The content.
     records
-        Has the new nodes and records that it needs.
+        Contains the new nodes and records that the content needs.
     """
 
     columns: list[ColumnEntry]
@@ -87,7 +87,7 @@ def combine(
     action
         For messages.
     strategy
-        Which side counts where there is a conflict.
+        Side to take in a conflict.
 
     Raises
     ------
@@ -141,7 +141,7 @@ def revert(
     mainline
         Of a merge commit: the number of the parent (from 1) to whose side the branch returns.
     strategy
-        Which side counts where later changes are in conflict.
+        Side to take where later changes are in conflict.
     branch
         The branch to commit to, by default the one last written.
     who
@@ -223,7 +223,7 @@ def cherry_pick(
 def _replay(
     stores: Stores, rev: str, message: str | None, strategy: object, branch: str, action: str, act: Any
 ) -> Digest:
-    """Check what both have in common, and run ``act`` under the writer lock."""
+    """Check the arguments that both share, and run ``act`` under the writer lock."""
     if message is not None:
         check_message(message)
     check_side(strategy)
@@ -249,7 +249,7 @@ def _parent(commit: Commit, digest: Digest, mainline: int | None) -> Digest:
     listed = ", ".join(f"{number} is {parent.hex()[:12]}" for number, parent in enumerate(commit.parents, 1))
     if mainline is None:
         raise InvalidInputError(
-            f"commit {short} is a merge: say which parent counts with mainline=1 (`-m 1`); {listed}"
+            f"commit {short} is a merge: choose the parent to compare it with by mainline=1 (`--mainline 1`); {listed}"
         )
     if not 1 <= mainline <= count:
         raise InvalidInputError(f"commit {short} has no parent {mainline}: {listed}")
@@ -271,7 +271,7 @@ def new_commit(
     meta: Mapping[str, Any],
     who: tuple[str, str],
 ) -> Commit:
-    """A commit of now."""
+    """A commit with the current time."""
     return Commit(
         parents=parents,
         columns=sorted(columns, key=lambda entry: entry.name),

@@ -46,7 +46,7 @@ class StashInfo(NamedTuple):
     branch
         Branch that the changes were staged on.
     message
-        What was said of them.
+        Description of the changes.
     author, email, time
         Who put them aside, and when (ISO 8601).
     """
@@ -66,7 +66,7 @@ def stash(stores: Stores, message: str | None = None, *, who: tuple[str, str]) -
     Parameters
     ----------
     message
-        What to remember them by; by default the commit that they were staged on.
+        Description of the changes; by default the commit that they were staged on.
 
     Raises
     ------
@@ -150,7 +150,7 @@ def apply_stash(
     drop
         Remove the stash from the stack.
     strategy
-        Which side counts where changes of the branch are in conflict.
+        Side to take where changes of the branch are in conflict.
     branch
         By default the branch last written.
 

@@ -1,7 +1,7 @@
-"""Which commit, column and sample names a digest, over all live roots (see :mod:`hangar.history.roots`).
+"""Find the commits, columns and samples that name a digest, over all live roots (see :mod:`hangar.history.roots`).
 
-For garbage collection ("why is this kept"), for erasure ("which other samples share these bytes") and for fsck ("what is
-affected"). Each subtree that commits share is walked once, and results stream.
+Used by garbage collection ("why is this kept"), purge ("which other samples share these bytes") and fsck ("what is
+affected"). Each subtree that commits share is walked once, and results are streamed.
 """
 
 from __future__ import annotations
@@ -155,7 +155,7 @@ class Usage:
         yield from self._uses(set(), lambda entry: dead.setdefault(entry.id, set()), once=True)
 
     def counts(self) -> dict[Digest, int]:
-        """In how many places each digest is named: pairs of commit and sample (or node). Those without any are left out."""
+        """Number of places that name each digest: pairs of commit and sample (or node). Digests without a place are left out."""
         counts = Counter(
             self._finder.count_uses(self._nodes if self._staged is None else self._staged.nodes, self._times)
         )

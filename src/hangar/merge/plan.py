@@ -1,4 +1,4 @@
-"""What a merge of one commit into another will do: nothing, a fast-forward, or a three-way merge; and a preview of it."""
+"""Plan and preview of a merge: nothing to do, a fast-forward, or a three-way merge."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ class Plan(NamedTuple):
     Attributes
     ----------
     kind
-        Ours has theirs already; ours is an ancestor of theirs; or neither.
+        ``'up-to-date'``: ours contains theirs. ``'fast-forward'``: ours is an ancestor of theirs. ``'merge'``: neither.
     ours, theirs
         The two commits; ours is None for a branch without a commit.
     bases
-        Their best common ancestors.
+        Their merge bases: the best common ancestors.
     comparison
-        Of a three-way merge.
+        The three-way comparison; None unless ``kind`` is ``'merge'``.
     """
 
     kind: MergeKind
@@ -70,7 +70,7 @@ def plan_merge(
     Parameters
     ----------
     fast_forward
-        None: if possible. False: a merge commit even if a fast-forward is possible. True: nothing else.
+        None: if possible. False: a merge commit even if a fast-forward is possible. True: an error unless it is possible.
 
     Raises
     ------
@@ -92,7 +92,7 @@ def plan_merge(
         return Plan("fast-forward", ours, theirs, bases)
     if fast_forward:
         raise StaleRefError(
-            f"no fast-forward is possible: commits {ours.hex()[:12]} and {theirs.hex()[:12]} have both gone on since "
+            f"no fast-forward is possible: commits {ours.hex()[:12]} and {theirs.hex()[:12]} have diverged since "
             f"{bases[0].hex()[:12]}: merge without --ff-only"
         )
     sides = (Side.of(load_commit(db, digest)) for digest in (ours, theirs))
@@ -100,7 +100,13 @@ def plan_merge(
 
 
 def preview(db: Database, nodes: NodeStore, plan: Plan) -> MergePreview:
-    """What the merge would do; nothing is written, and no lock is needed."""
+    """Compute what the merge would change, and its conflicts. Writes nothing and needs no lock.
+
+    Raises
+    ------
+    CorruptionError
+        A commit or tree cannot be read.
+    """
     if plan.kind == "up-to-date":
         return MergePreview(plan.kind, {}, Conflicts.none())
     merge = plan.comparison

@@ -35,11 +35,11 @@ Driver: TypeAlias = Callable[[Any, Any, Any], Any]
 merge, None to remove the sample, or ``NotImplemented`` to leave the conflict open."""
 SIDES: Final = ("ours", "theirs", "base")
 STAGED: Final = "staged"
-"""Resolves conflicts by what is staged now, for example because it was written by hand."""
+"""Resolution with what is staged now, for example a value that the user wrote."""
 
 
 class Value(NamedTuple):
-    """A given value: of samples and attributes that value, of names a new name."""
+    """A value given by the user: the value of a sample or attribute, or the new name of a column."""
 
     value: Any
 
@@ -48,14 +48,14 @@ Choice: TypeAlias = "Sided | Value | Driver"
 
 
 def choice_of(with_: Any) -> Choice:
-    """What a user gave to resolve conflicts with: a side, a driver, or a value."""
+    """Classify the argument of a user as a side, a driver, or a value."""
     if isinstance(with_, str) and with_ in (*SIDES, STAGED):
         return cast("Sided", with_)
     return with_ if isinstance(with_, Value) or callable(with_) else Value(with_)
 
 
 def resolution_of(choice: Choice) -> str:
-    """How a resolution is recorded."""
+    """Text that records a resolution in its conflict row: a side, or ``'value'``."""
     return choice if isinstance(choice, str) and choice != STAGED else "value"
 
 
@@ -125,7 +125,7 @@ def _resolve_samples(
 
 
 def _driven(session: WriteSession, schema: ColumnSchema, conflicts: list[Conflict], driver: Driver) -> list[Any]:
-    """What a driver returns for each conflict."""
+    """The return value of the driver for each conflict."""
     reader = ValueReader(session.stores.blobs, schema)
     found = []
     for conflict in conflicts:
@@ -161,7 +161,7 @@ def _resolve_attributes(
 
 
 def _resolve_columns(session: WriteSession, conflicts: list[Conflict], choice: Sided | Value) -> None:
-    """Bring columns to the existence and the names that were chosen, all at once."""
+    """Restore, remove and rename columns as chosen, all at once."""
     staging = session.staging
     wanted: dict[bytes, ColumnEntry | str | None] = {}
     for conflict in conflicts:

@@ -1,4 +1,4 @@
-"""Stages a merge: applies to the staging area what theirs changed, and records what is in conflict."""
+"""Stages a merge: applies the changes of theirs to the staging area, and collects the conflicts."""
 
 from __future__ import annotations
 
@@ -23,9 +23,9 @@ __all__ = ["conflict_of", "conflict_rows", "name_of", "stage_changes", "storable
 
 
 def stage_changes(session: WriteSession, merge: ThreeWay) -> list[Conflict]:
-    """Apply a merge to the staging area, and return its conflicts. What is in conflict stays as it is in ours.
+    """Apply a merge to the staging area, and return its conflicts. Where there is a conflict, ours stays.
 
-    The staging area must have what ours has, and the caller is in ``session.writing()``.
+    The content of the staging area must equal ours, and the caller is in ``session.writing()``.
     """
     staging = session.staging
     conflicts = list(merge.conflicts)
@@ -75,7 +75,7 @@ def _stage_column(session: WriteSession, merge: ThreeWay, column: ColumnMerge, c
 def storable(db: Database, conflicts: Iterable[Conflict], bases: Sequence[Digest]) -> Iterator[Conflict]:
     """The conflicts, with columns of stored commits only.
 
-    A virtual base is in memory, so the first real base that has a column stands for it.
+    The columns of a virtual base exist in memory only. The column of the first real base that has it is used instead.
     """
     if len(bases) < 2:
         yield from conflicts
@@ -95,7 +95,7 @@ def storable(db: Database, conflicts: Iterable[Conflict], bases: Sequence[Digest
 
 
 def name_of(conflict: Conflict) -> ConflictName:
-    """Under which a conflict is stored."""
+    """The name that a conflict is stored under."""
     return conflict.subject, conflict.column, conflict.key
 
 

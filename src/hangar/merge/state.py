@@ -1,4 +1,4 @@
-"""The conflicts of a merge in progress: read, shown under the names of columns, and selected by what users call them."""
+"""Reads the conflicts of a merge in progress, names them by column, and selects those that a user names."""
 
 from __future__ import annotations
 
@@ -80,7 +80,7 @@ def read_state(db: Database) -> MergeState | None:
 
 
 def columns_by_id(transaction: ReadTransaction, staged: StagedColumns | Staging) -> dict[bytes, ColumnEntry]:
-    """The columns of all parents of the next commit and of the staging area; later ones count."""
+    """The columns of all parents of the next commit and of the staging area, by id; the staging area takes precedence."""
     found = {
         entry.id: entry
         for digest in reversed(staged.parents)
@@ -120,7 +120,7 @@ def select(rows: Mapping[ConflictName, ConflictRow], columns: Mapping[bytes, Col
 
 
 def _listed(keys: Any) -> Iterable[Any]:
-    """The keys, where one may be given as it is: a tuple is one key, unless it is made of tuples."""
+    """The keys as an iterable. A single key needs no list: a tuple is one key, unless it consists of tuples."""
     if isinstance(keys, str) or (isinstance(keys, tuple) and not (keys and isinstance(keys[0], tuple))):
         return [keys]
     if not isinstance(keys, Iterable):
@@ -148,7 +148,7 @@ def _of_key(
     else:
         found = [one for one in here if one.subject == "sample" and _is_of(one, columns, parts[1:])]
     if not found:
-        raise SampleNotFoundError(f"{key!r} is not in conflict: `hangar conflicts` lists what is")
+        raise SampleNotFoundError(f"{key!r} is not in conflict: `hangar conflicts` lists the conflicts")
     return found
 
 

@@ -1,4 +1,4 @@
-"""Build lost inner nodes again from their children.
+"""Rebuild lost inner nodes from their children.
 
 The digest of a node is known from its parent (or from the commit, if it is a root), and so is how many entries are below it. Its
 children are stored on their own. Those of the right level, in the right range of keys, are put together in all ways that
@@ -42,7 +42,7 @@ class _Child(NamedTuple):
 
 
 class _Gap(NamedTuple):
-    """What is known of a lost node; the level and the last key of a root are not."""
+    """Constraints on a lost node; level and last key of a root are unknown."""
 
     digest: Digest
     level: int | None
@@ -102,7 +102,7 @@ def _stored(db: Database, found: dict[Digest, bytes]) -> Iterator[tuple[Digest, 
 
 
 def _gaps_below(db: Database, found: dict[Digest, bytes], lost: set[Digest]) -> tuple[dict[Digest, _Gap], set[Digest]]:
-    """What inner nodes say of lost nodes, and the digests that inner nodes name."""
+    """Constraints on lost nodes from the inner nodes that name them, and all digests that inner nodes name."""
     gaps: dict[Digest, _Gap] = {}
     named: set[Digest] = set()
     for _, node in _stored(db, found):
@@ -155,7 +155,7 @@ def _variants(
     for _, node in _stored(db, found):
         if node.level != level + 1 or (gap.last is not None and node.keys[-1] != gap.last):
             continue
-        # A child may be lost itself: the other node says enough of it.
+        # A child may be lost itself: its digest, last key and count in the other node are enough.
         row = [
             _Child(last, last, count, child)
             for last, count, child in zip(node.keys, node.counts, node.children(), strict=True)

@@ -1,6 +1,7 @@
-"""Erasure: removes the bytes of chosen samples from every commit, and leaves tombstones, so that history still verifies.
+"""Purging: removes the bytes of chosen samples from every commit, and leaves tombstones, so that history still verifies.
 
-``plan`` finds the stored values and who shares them, ``run`` makes the purge take effect in one transaction, ``removal``
-removes the bytes from all files, ``rewrite`` replaces the history that holds values inline in its trees, and ``lifting``
-lists and lifts tombstones. Import from these modules: most commands need none or one of them.
+``plan`` finds the stored values and the samples that share them. ``run`` makes the purge take effect in one transaction,
+and ``removal`` removes the bytes from all files. ``rewrite`` replaces commits that hold values inline in their trees.
+``lifting`` lists and lifts tombstones. An unfinished purge is recorded by :mod:`hangar.pending_purge`. This package
+re-exports nothing, because most commands need none or one of its modules.
 """

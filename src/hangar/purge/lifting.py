@@ -1,4 +1,4 @@
-"""Tombstones for users: which there are, and lifting them, so that the same bytes can be stored again."""
+"""Lists tombstones for users, and lifts them, so that the same bytes can be stored again."""
 
 from __future__ import annotations
 

@@ -1,4 +1,4 @@
-"""Which samples of a column were purged, for commands that list or read many samples and go on with the others."""
+"""Finds the purged samples of a column, for commands that read many samples and skip the purged ones."""
 
 from __future__ import annotations
 

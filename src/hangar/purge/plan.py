@@ -1,7 +1,7 @@
-"""Plan of a purge: which stored values the chosen samples have or had, who shares them, and which commits hold them.
+"""Plan of a purge: the stored values of the chosen samples, the samples that share them, and the commits that hold them.
 
-A sample has a value in each commit. All of them are purged, also those under an earlier name of the column, unless only
-those of one commit are asked for. A value is a blob, with a digest, or lies inline in a leaf of the tree.
+A sample has a value in each commit. All its values are purged, also those under an earlier name of the column, unless
+the caller asks for one commit only. A value is a blob, with a digest, or lies inline in a leaf of the tree.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ _MOST_SHARED: Final = 20
 
 @dataclass(slots=True)
 class Plan:
-    """What to purge.
+    """Everything that a purge removes.
 
     Attributes
     ----------
@@ -100,7 +100,7 @@ class Plan:
 def make_plan(
     stores: Stores, column: str, keys: object, *, branch: str = "", rev: str = "", only_this: bool = False
 ) -> Plan:
-    """Find all that must be purged.
+    """Find all values that must be purged.
 
     Parameters
     ----------
@@ -109,7 +109,7 @@ def make_plan(
     branch, rev
         Where they are named: a branch with its staged changes (by default the branch last written), or a revision.
     only_this
-        Take the values of that place only, not those of the same samples in other commits.
+        Purge only the values at that place, not those of the same samples in other commits.
 
     Raises
     ------
@@ -217,7 +217,7 @@ class _Planning:
                 self._plan.blobs.setdefault(digest, set()).add(key)
 
     def _drop_purged(self) -> None:
-        """Leave out what was purged before."""
+        """Remove values from the plan that were purged before."""
         plan = self._plan
         names = list(plan.blobs)
         if names:

@@ -55,7 +55,7 @@ def _remove_records(stores: Stores, lock: WriterLock, progress: Progress) -> lis
         marked = Marked(stores, (), reporter)
     publish(stores.db, lock, Sweep(stores, marked, Expiry()))
     with stores.db.read() as transaction:
-        left = [f"the database: it has what {lease.holder} uses" for lease in live_leases(stores.db, transaction)]
+        left = [f"the database: {lease.holder} holds a lease on it" for lease in live_leases(stores.db, transaction)]
     if not compact_open(stores.directory):
         left.append("the database: it is open in another process")
     return left
@@ -73,5 +73,5 @@ def _erase(stores: Stores, lock: WriterLock, digests: Sequence[bytes], progress:
 
 
 def _give_up_kept(transaction: WriteTransaction) -> None:
-    # Their ids are not given again: a newer copy of the database may name them.
+    # Their ids are not reused: a newer copy of the database may name them.
     claim_ids(transaction, end_keeping(transaction))

@@ -1,4 +1,4 @@
-"""What a purge will do or has done, as frozen records for callers."""
+"""Report of a planned or finished purge: frozen records for callers."""
 
 from __future__ import annotations
 
@@ -21,7 +21,7 @@ class PurgedSample:
     key
         Its key: one key, or two for a subsample.
     digests
-        Digests (hex) of its stored values, in all versions that are concerned.
+        Digests (hex) of its stored values, in all versions that are purged.
     inline
         Whether some of its values lie inline in the tree: they have no digest of their own.
     """
@@ -76,7 +76,7 @@ class PurgeReport:
     size_before, size_after
         Bytes below ``.hangar``.
     unfinished
-        Why bytes are still on disk; empty if everything was removed. ``continue_purge`` removes the rest.
+        Reasons why bytes are still on disk; empty if everything was removed. ``continue_purge`` removes the rest.
     """
 
     column: str

@@ -1,4 +1,4 @@
-"""Rewriting of the history that holds inline values of chosen samples.
+"""Rewrites the commits that hold inline values of chosen samples.
 
 A value inline in the tree is covered by the digests of its leaf, of every node above, and of the commit. So it can only
 be removed by replacing these, and all later commits. The entry is deleted from the tree; author, time and message of a
@@ -89,7 +89,7 @@ class Rewriting:
         return entry if new == tree else entry.with_tree(new)
 
     def _tree(self, tree: Root, schema_digest: Digest) -> Root | None:
-        """The tree without the inline values."""
+        """The tree without the purged inline values; None if nothing is left."""
         schema = open_schema(load_record(self._stores.db, "schema", schema_digest))
         found = self._gone.entries(self._nodes, tree, schema)
         keys = sorted(key for key, cell in found.items() if cell in self._plan.cells[key])
@@ -102,7 +102,7 @@ class Rewriting:
         Raises
         ------
         InvalidStateError
-            A merge with conflicts waits.
+            A merge with conflicts is in progress.
         OutdatedError
             A ref or reflog names a commit that was not there when the plan was made.
         """
@@ -111,7 +111,7 @@ class Rewriting:
             return
         if transaction.count(tables.CONFLICTS):
             raise InvalidStateError(
-                "a merge with conflicts waits, which may hold the values: continue or abort it first"
+                "a merge with conflicts is in progress, which may hold the values: conclude or abort it first"
             )
         if self.replaced:
             refs = {digest for _, digest in stores.refs.items("", transaction) if digest is not None}

@@ -1,7 +1,7 @@
 """Purging: plan, one transaction that makes it take effect, and the removal of the bytes.
 
-From the transaction on the data counts as purged. The removal that follows can be repeated: after a crash, an interrupt
-or a full disk, and where a file or the database was open elsewhere, :func:`continue_purge` goes on (see
+After the transaction the data counts as purged. The removal of its bytes can be repeated. :func:`continue_purge` does so
+after a crash, an interrupt or a full disk, or if a file or the database was open in another process (see
 :mod:`hangar.pending_purge`).
 """
 
@@ -75,7 +75,7 @@ def purge(stores: Stores, request: Request, *, dry_run: bool = False, progress: 
     ConflictError
         Other samples share the data, and ``shared`` is not given.
     InvalidStateError
-        Values lie inline in the tree, and ``rewrite_history`` is not given; or a merge with conflicts waits.
+        Values lie inline in the tree, and ``rewrite_history`` is not given; or a merge with conflicts is in progress.
     NothingToDoError
         Everything was purged before.
     LockedError
@@ -115,12 +115,12 @@ def purge(stores: Stores, request: Request, *, dry_run: bool = False, progress: 
 
 
 def continue_purge(stores: Stores, *, progress: Progress = None) -> tuple[str, ...] | None:
-    """Go on with the removal of the bytes of an unfinished purge.
+    """Continue to remove the bytes of an unfinished purge.
 
     Returns
     -------
     tuple or None
-        Why bytes are still left, empty if they are gone; None if no purge was unfinished.
+        Reasons why bytes are still on disk, empty if they are gone; None if no purge was unfinished.
     """
     with stores.db.read() as transaction:
         if read_pending_purge(transaction) is None:
@@ -143,7 +143,7 @@ def _dry(stores: Stores, plan: Plan) -> PurgeReport:
 
 
 def _check(plan: Plan, request: Request) -> None:
-    """Refuse what was not asked for."""
+    """Refuse to purge shared data or to rewrite history unless the caller asked for it."""
     if plan.shared_count and not request.shared:
         named = "; ".join(
             f"{'/'.join(map(str, one.key))} of {one.column} ({f'commit {one.commit[:12]}' if one.commit else 'staged'})"

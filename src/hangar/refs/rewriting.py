@@ -1,4 +1,4 @@
-"""Rewriting of history: every ref and reflog entry that names a replaced commit names its replacement."""
+"""Updates refs and reflogs after history was rewritten: each replaced commit becomes its replacement."""
 
 from __future__ import annotations
 
@@ -26,7 +26,7 @@ def rewrite_refs(
     operation: str,
     message: str,
 ) -> list[str]:
-    """Let all refs and reflogs, those of deleted refs too, name the replacements of commits.
+    """Replace commits in all refs and reflogs, including those of deleted refs.
 
     Each ref that moves gets a reflog entry. Its ``old`` is the new commit, because the replaced one will be removed; the
     message has the digest of the replaced one.

@@ -60,7 +60,7 @@ class MaintenanceMethods(RepositoryBase):
         return convert(self._open(), column, backend, backend_options, branch=branch, progress=progress)
 
     def gc(self, *, dry_run: bool = False, expire_reflog: str | None = None, progress: Progress = None) -> GcReport:
-        """Remove what no branch, tag, reflog entry or staged change reaches, and give its space back.
+        """Remove data that no branch, tag, reflog entry or staged change reaches, and free its disk space.
 
         Readers can continue, but a checkout of a commit that nothing names cannot be read any more.
 

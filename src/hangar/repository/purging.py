@@ -1,4 +1,4 @@
-"""Erasure of data, and the tombstones that it leaves."""
+"""Purging of data, and the tombstones of purged data."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ class PurgeMethods(RepositoryBase):
         reason
             Why; recorded with name, address and time.
         shared
-            Erase the data also if other samples have the same.
+            Erase the data even if other samples have the same data.
         branch, commit
             Where the samples are named: a branch with its staged changes (by default the branch last written), or a
             revision.
@@ -95,12 +95,12 @@ class PurgeMethods(RepositoryBase):
         return purge(self._open(), request, dry_run=check_flag(dry_run, "dry_run"), progress=progress)
 
     def continue_purge(self, *, progress: Progress = None) -> tuple[str, ...] | None:
-        """Go on with a purge that was interrupted, or that found files or the database open in another process.
+        """Complete a purge that was interrupted, or that found files or the database open in another process.
 
         Returns
         -------
         tuple or None
-            Why bytes are still on disk, empty if everything is gone; None if there was nothing to continue.
+            Reasons why bytes are still on disk, empty if all are removed; None if there was nothing to continue.
 
         Raises
         ------

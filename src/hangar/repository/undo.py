@@ -1,4 +1,4 @@
-"""Tags, the reflog, what takes history back (reset, stash, revert), and searching it (blame, bisect)."""
+"""Tags, the reflog, undoing changes (reset, stash, revert), and searching history (blame, bisect)."""
 
 from __future__ import annotations
 
@@ -126,7 +126,7 @@ class UndoMethods(RepositoryBase):
         rev
             The commit.
         hard
-            Drop staged changes. False: what the branch had becomes staged changes.
+            Drop staged changes. False: the former content of the branch becomes staged changes.
         branch
             By default the branch last written.
 
@@ -167,7 +167,7 @@ class UndoMethods(RepositoryBase):
         mainline
             Of a merge commit: the number of the parent (from 1) to whose side the branch returns.
         strategy
-            What counts where later changes are in conflict: ``'ours'`` (the branch) or ``'theirs'`` (the state before the commit).
+            Side to take where later changes are in conflict: ``'ours'`` (the branch) or ``'theirs'`` (the state before the commit).
         branch
             The branch to commit to, by default the one last written.
 
@@ -216,7 +216,7 @@ class UndoMethods(RepositoryBase):
         mainline
             Of a merge commit: the number of the parent (from 1) whose differences to the commit are applied.
         strategy
-            What counts where there are conflicts: ``'ours'`` (the branch) or ``'theirs'`` (the commit).
+            Side to take in conflicts: ``'ours'`` (the branch) or ``'theirs'`` (the commit).
         branch
             The branch to commit to, by default the one last written.
 
@@ -243,7 +243,7 @@ class UndoMethods(RepositoryBase):
         Parameters
         ----------
         message
-            What to remember them by.
+            Description of the changes.
 
         Returns
         -------
@@ -279,7 +279,7 @@ class UndoMethods(RepositoryBase):
         which
             Number of the stash, 0 for the newest; or its name (``'stash@{0}'``) or digest.
         strategy
-            What counts where there are conflicts: ``'ours'`` (the branch) or ``'theirs'`` (the stash).
+            Side to take in conflicts: ``'ours'`` (the branch) or ``'theirs'`` (the stash).
         branch
             The branch to stage them on, by default the one last written.
 

@@ -1,4 +1,4 @@
-"""Rewriting of staged changes after their base was rewritten, and removal of chosen entries from them."""
+"""Updates staged changes after their base commit was rewritten, and removes chosen entries."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ def rewrite_staging(
     column_id: bytes,
     gone: Mapping[bytes, Collection[bytes]],
 ) -> None:
-    """Base staged changes on replaced commits, and drop chosen ones.
+    """Base staged changes on the replacements of commits, and drop chosen changes.
 
     Parameters
     ----------
