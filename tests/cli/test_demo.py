@@ -13,7 +13,7 @@ from sklearn.datasets import load_digits
 from hangar import Repository
 from hangar.cli import main
 from hangar.dataset import Manifest, NumpyDataset
-from hangar.demo import story
+from hangar.demo import steps
 from hangar.demo.training import EPOCHS
 from tests.cli.shell import Shell, runner
 
@@ -31,7 +31,7 @@ def test_demo(shell: Shell) -> None:
         "Labels after a second look",
         "Digits with labels made in a hurry, and two photographs",
     ]
-    assert len(place.json("ls", "labels", "relabel", "--changed")["changes"]) == story.WRONG
+    assert len(place.json("ls", "labels", "relabel", "--changed")["changes"]) == steps.WRONG
     assert place.json("status")["clean"]
     with Repository(place.path) as repository, repository.checkout(branch="relabel") as reader:
         assert np.array_equal(reader["labels"].read(slice(None)), load_digits().target)
@@ -67,7 +67,7 @@ def test_demo_for_a_script(shell: Shell) -> None:
 
 
 def test_demo_finds_what_does_not_come_back(shell: Shell, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(story, "_corrected", lambda data: {5: 9})
+    monkeypatch.setattr(steps, "_corrected", lambda data: {5: 9})
     shell.fails(6, "demo", "x", text="differs from the input: labels")
 
 

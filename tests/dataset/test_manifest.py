@@ -309,7 +309,7 @@ def test_hostile_manifests(what: str, reader: ReaderCheckout, tmp_path: Path) ->
 )
 def test_files_of_something_else(data: bytes, tmp_path: Path) -> None:
     (tmp_path / "run.json").write_bytes(data)
-    with pytest.raises(InvalidInputError, match=r"run\.json is no run manifest"):
+    with pytest.raises(InvalidInputError, match=r"run\.json is not a run manifest"):
         Manifest.load(tmp_path / "run.json")
 
 

@@ -26,7 +26,7 @@ PAUSE_SECONDS = 0.6
 """Pause after each step, on a terminal."""
 
 
-class _Narrator:
+class _Presenter:
     """Prints the steps of the demonstration, unless it is quiet."""
 
     def __init__(self, directory: Path, *, quiet: bool, pause: float) -> None:
@@ -97,7 +97,7 @@ def command(state: State, directory: Path | None, no_pause: bool, as_json: bool)
             handle, name = tempfile.mkstemp(prefix="hangar-demo-", suffix=".svg")
             os.close(handle)
             picture = Path(name)
-        report = run_demo(place, _Narrator(place, quiet=as_json, pause=pause), picture)
+        report = run_demo(place, _Presenter(place, quiet=as_json, pause=pause), picture)
     seconds = time.perf_counter() - began
     if as_json:
         write_json(

@@ -1,6 +1,6 @@
-"""Data sets for training: columns as torch, TensorFlow and numpy take them, samplers and loaders.
+"""Data sets of columns for torch, TensorFlow and numpy; samplers, loaders, splits and run manifests.
 
-Everything is imported when it is first used, so that torch and tensorflow are loaded only by those who ask for them.
+Each name is imported when it is first used, so that torch and TensorFlow are loaded only if they are needed.
 """
 
 from __future__ import annotations
@@ -65,9 +65,9 @@ _ORIGINS: Final = {
     "make_torch_dataset": "hangar.dataset.make",
 }
 _TORCH: Final = "hangar.dataset.torch"
-"""Names of this module need torch."""
+"""The module whose names need torch."""
 
-if not TYPE_CHECKING:  # a checker that saw it would let any name pass
+if not TYPE_CHECKING:  # a type checker would accept any name of a module with __getattr__
 
     def __getattr__(name: str) -> object:
         if name not in _ORIGINS:

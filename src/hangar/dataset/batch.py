@@ -1,6 +1,7 @@
-"""Items and batches of a data set: values, tuples or dicts of one sample of each column, with transforms applied.
+"""Items and batches of a data set. An item is a value, a tuple or a dict: one sample of each column, transformed.
 
-A batch is read when it is first used: as arrays, with one gather a column, or as items, which are rows of those arrays.
+A batch is read when it is first used: as arrays, with one gather for each column, or as items, which are rows of those
+arrays.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from hangar.errors import InvalidInputError, InvalidTypeError
 __all__ = ["Batch", "ItemForm", "NamedItem", "Transform"]
 
 Transform = Callable[[Any], Any] | Mapping[str, Callable[[Any], Any]] | None
-"""A callable on an item, or for some columns, by name, a callable on its value."""
+"""A callable that takes an item, or a mapping from names of columns to callables that take a value of the column."""
 
 
 class NamedItem(dict[str, Any]):
@@ -24,7 +25,7 @@ class NamedItem(dict[str, Any]):
 
 
 class ItemForm:
-    """Form of the items of a data set.
+    """Whether items are values, tuples or dicts, and which transforms are applied to them.
 
     Parameters
     ----------
@@ -38,9 +39,9 @@ class ItemForm:
     Raises
     ------
     InvalidInputError
-        Columns with the same name cannot make a dict, or ``transform`` names a column that there is not.
+        (a ``ValueError``) ``as_dict`` with two columns of one name, or ``transform`` names a column that is not in the data set.
     InvalidTypeError
-        ``transform`` is neither callable nor a mapping of callables.
+        (a ``TypeError``) ``transform`` is neither a callable nor a mapping of callables.
     """
 
     def __init__(self, names: Sequence[str], as_dict: bool = False, transform: Transform = None) -> None:
@@ -61,14 +62,14 @@ class ItemForm:
         self.column_transforms: list[Callable[[Any], Any] | None] = [column_transforms.get(name) for name in names]
 
     def transform_columns(self, columns: Sequence[Any]) -> tuple[Any, ...]:
-        """The columns of a batch, with the transforms of columns applied to their values."""
+        """The columns of a batch, with the column transforms applied to each value."""
         return tuple(
             values if function is None else list(map(function, values))
             for function, values in zip(self.column_transforms, columns, strict=True)
         )
 
     def assemble(self, columns: Sequence[Any]) -> Any:
-        """One value for each column, in the form of an item."""
+        """A batch from one value for each column: a value, tuple or dict, as an item is."""
         if self.as_dict:
             return NamedItem(zip(self.names, columns, strict=True))
         return columns[0] if len(columns) == 1 else tuple(columns)
@@ -86,7 +87,7 @@ class ItemForm:
 class Batch(Sequence[Any]):
     """A batch of items: a sequence, that is read when it is first used.
 
-    ``hangar.dataset.collate`` takes its arrays as they are; for every other function it is a sequence of items.
+    ``hangar.dataset.collate`` reads it as arrays. For other functions it is a sequence of items.
     """
 
     def __init__(self, selection: Selection, form: ItemForm, numbers: ItemNumbers) -> None:

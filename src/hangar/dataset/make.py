@@ -1,4 +1,4 @@
-"""Makes data sets for libraries that may not be installed, and says what to install."""
+"""``make_torch_dataset``, with a clear error if torch is not installed."""
 
 from __future__ import annotations
 
@@ -58,8 +58,18 @@ def make_torch_dataset(
     ------
     MissingPackageError
         (an ``ImportError``) torch is not installed.
-    InvalidTypeError, AccessError, SampleNotFoundError, InvalidInputError, InvalidStateError
-        See :func:`hangar.dataset.selection.select`.
+    InvalidTypeError
+        (a ``TypeError``) ``columns`` is empty or holds something else than columns; ``keys`` is not a sequence of keys;
+        ``index_range`` is not a slice; or ``transform`` is not callable.
+    AccessError
+        (a ``PermissionError``) a column belongs to a writer, or shows the staging area.
+    SampleNotFoundError
+        (a ``KeyError``) a key does not exist; or the columns have different keys, and ``keys`` was not given.
+    InvalidInputError
+        (a ``ValueError``) flat and nested columns without ``keys``; both ``keys`` and ``index_range``; no item is left; or
+        ``as_dict`` with two columns of one name.
+    InvalidStateError
+        (a ``RuntimeError``) a column has no samples.
     """
     require_torch()
     from hangar.dataset.selection import select

@@ -1,4 +1,4 @@
-"""Makes data sets for TensorFlow, which may not be installed, and says what to install."""
+"""``make_tf_dataset``, with a clear error if TensorFlow is not installed."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ def make_tensorflow_dataset(
     Parameters
     ----------
     columns
-        One column of a reader checkout, or a sequence of them. Of a nested column single subsamples, named by ``keys``.
+        One column of a reader checkout, or a sequence of them. A nested column gives single subsamples, named by ``keys``.
     keys
         Keys of the items; None for all samples. For one column a sequence of keys: of samples, or in a nested column
         pairs ``(sample, subsample)``. For several columns a sequence of tuples, one key for each.
@@ -34,8 +34,8 @@ def make_tensorflow_dataset(
     index_range
         Slice of positions in key order, instead of ``keys``.
     batch_size
-        Elements are batches of so many items, read as such. None: elements are items, which ``batch``, ``padded_batch``
-        and ``ragged_batch`` of the data set put together; reading is then in blocks too.
+        Elements are batches of this many items, each read in one call. None: elements are single items, still read in
+        blocks; use ``batch``, ``padded_batch`` or ``ragged_batch`` of the data set to make batches.
     drop_last
         Whether to leave out the last batch if it is not full.
     seed

@@ -1,7 +1,7 @@
-"""Run manifest: a small JSON file from which every batch of a training run is read again, and the seen samples are listed.
+"""Run manifest: a small JSON file that is enough to read every batch of a training run again and to list its samples.
 
 A commit never changes, and the order of items is a function of seed, epoch and position. So the manifest holds the
-commit, the columns, which items, the settings of the sampler and its state, and no list of what was delivered.
+commit, the columns, the positions of the items, and the settings and state of the sampler. It has no list of batches.
 """
 
 from __future__ import annotations
@@ -58,13 +58,13 @@ class Manifest:
     selection
         The columns and items of the run.
     sampler
-        A sampler in the state that was recorded: a loader with it goes on with the run.
+        A sampler in the recorded state. A loader with it continues the run.
     repository
         Path of the repository.
     as_dict
         Whether batches are ``{column name: values}``.
     split
-        Name of the split and of its part that the items are, or None.
+        Names of a stored split and of the part that holds exactly the items, or None.
     """
 
     selection: Selection
@@ -82,7 +82,7 @@ class Manifest:
         split: tuple[str, str] | None = None,
         delivered: int | None = None,
     ) -> Self:
-        """Record a run as it stands.
+        """Make a manifest of the current state of a run.
 
         Parameters
         ----------
@@ -91,10 +91,10 @@ class Manifest:
         sampler
             Its sampler; default that of ``data``.
         split
-            If the items are a part of a split that is stored with the commit: name of the split and of the part. They
-            are then not listed.
+            Names of a split that is stored with the commit and of one of its parts, if the items are that part. The file
+            then holds these names instead of positions.
         delivered
-            Batches of the current iteration that were delivered, if a loader of torch drew more of them ahead; see
+            Number of delivered batches of the current iteration, if a loader of torch requested more of them ahead; see
             :meth:`hangar.dataset.Sampler.state_dict`.
 
         Raises
@@ -210,7 +210,7 @@ class Manifest:
         rank
             Of a run on several ranks; default: the recorded one.
         transform
-            That of the data set of the run: a manifest holds no code.
+            The transform of the data set of the run, because a manifest holds no code.
 
         Returns
         -------
@@ -245,7 +245,7 @@ class Manifest:
     def seen(self, epoch: int | None = None) -> Iterator[Any]:
         """Keys of the samples that the run had delivered, on all ranks, each once, in the order in which they first came.
 
-        They are made in blocks while you iterate. Only a bit for each sample is kept.
+        Keys are computed in blocks while you iterate. Memory: one byte for each sample.
 
         Parameters
         ----------

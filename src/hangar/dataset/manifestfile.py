@@ -1,6 +1,6 @@
 """The JSON document of a run manifest: its records, and how positions and the settings of a sampler are written in it.
 
-Files come from other people, so whatever is read is checked, and nothing in it is code.
+Files may come from other people, so everything that is read is checked, and nothing in it is run as code.
 """
 
 from __future__ import annotations
@@ -48,16 +48,16 @@ _Positive = Annotated[int, msgspec.Meta(ge=1, le=2**32)]
 
 
 class PositionsRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
-    """Positions of items, in one of four forms."""
+    """Positions of items in a column. Exactly one of the four fields is set."""
 
     range: tuple[_Number, _Number, Annotated[int, msgspec.Meta(ge=1, le=_MAX_INT64)]] | None = None
     """First, end and step."""
     split: tuple[str, str] | None = None
     """Name of a split that is stored with the commit, and of its part."""
     packed: str | None = None
-    """Any positions: base64 of the zlib compressed differences, int64 little-endian."""
+    """Any positions: their differences (the first one to 0) as int64 little-endian, compressed with zlib, in base64."""
     same_as: _Number | None = None
-    """Those of an earlier column."""
+    """Index of an earlier column that has the same positions."""
 
 
 class ColumnRecord(msgspec.Struct, frozen=True, forbid_unknown_fields=True, omit_defaults=True):
@@ -137,8 +137,8 @@ def read_document(path: Path) -> Document:
 
 
 def invalid_manifest(path: object, why: str) -> InvalidInputError:
-    """The error of a file that is no manifest."""
-    return InvalidInputError(f"{path} is no run manifest: {why}")
+    """The error for a file that is not a manifest, and why."""
+    return InvalidInputError(f"{path} is not a run manifest: {why}")
 
 
 def same_positions(one: ItemPositions, other: ItemPositions) -> bool:

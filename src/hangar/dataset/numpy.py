@@ -1,6 +1,6 @@
 """numpy data sets: batches as arrays, read with one gather for each column.
 
-A batch is new memory that belongs to the caller, so JAX, and whatever else takes numpy arrays, can use it without a copy.
+A batch is new memory that belongs to the caller, so JAX and other libraries that take numpy arrays use it without a copy.
 """
 
 from __future__ import annotations
@@ -70,9 +70,9 @@ class NumpyItems(Sequence[Any]):
 
 
 class NumpyDataset:
-    """Items of columns, or batches of them, in an order that is new in each iteration; ``make_numpy_dataset`` makes it.
+    """Iterates over items of columns, or batches of them; :func:`hangar.make_numpy_dataset` makes it.
 
-    It pickles as repository, commit, columns and positions.
+    If ``shuffle`` is set, each iteration has a new random order. It is pickled as repository, commit, columns and positions.
 
     Attributes
     ----------

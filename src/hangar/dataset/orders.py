@@ -1,6 +1,6 @@
-"""Orders: which item is drawn at each position of an epoch, as a function of seed, epoch and position.
+"""Orders: which item is at each position of an epoch, as a function of seed, epoch and position.
 
-Nothing depends on what was drawn before, so an epoch starts at once at any position, on any number of ranks and workers.
+No item depends on the items before it, so an epoch can start at any position, with any number of ranks and workers.
 """
 
 from __future__ import annotations
@@ -24,7 +24,7 @@ class Order(Protocol):
     count
         Number of positions of an epoch.
     name
-        What decides the order, but for the epoch; two orders with one name are equal.
+        Text that identifies the order, with count and seed. Two orders with equal names are equal in every epoch.
     """
 
     count: int
@@ -68,9 +68,9 @@ class Shuffled:
 
 
 class BlockShuffled:
-    """Each item once: blocks of neighbours in random order, and items in random order within a window of some blocks.
+    """Each item once. Blocks of neighbours are in random order, and items are shuffled within a window of blocks.
 
-    A disk then reads a few long runs at a time.
+    The disk then reads a few long runs at a time.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ class BlockShuffled:
 
 
 class Weighted:
-    """Draws with replacement: each position draws item ``i`` with a probability in proportion to ``weights[i]``."""
+    """Draws with replacement: item ``i`` is drawn with a probability in proportion to ``weights[i]``, float64, shape (n,)."""
 
     def __init__(self, weights: npt.NDArray[np.float64], seed: int, count: int) -> None:
         self.count = count
@@ -136,9 +136,9 @@ class Weighted:
 
 
 class Balanced:
-    """Draws each class as often: a cycle of positions holds every class once, in random order, and an item of each at random.
+    """Draws with replacement, all classes equally often.
 
-    Items are drawn with replacement.
+    Positions are divided into cycles. A cycle has each class once, in random order, with a random item of that class.
 
     Parameters
     ----------
@@ -173,9 +173,9 @@ class Filtered:
     Parameters
     ----------
     order
-        Order of as many items as are chosen.
+        Order of the chosen items, numbered from 0.
     chosen
-        The items that it is about.
+        Numbers of the chosen items, shape (order.count,).
     """
 
     def __init__(self, order: Order, chosen: npt.NDArray[np.integer[Any]]) -> None:

@@ -1,13 +1,13 @@
-"""Keyed permutations of 0 to n - 1 and keyed random numbers, as functions of the position: nothing is stored or drawn in order.
+"""Keyed permutations of 0 to n - 1 and keyed random numbers. Each value is computed from its position alone.
 
 Up to 65,536 numbers are sorted by a keyed hash. More go through a Feistel network with modular addition on two factors of
-about the same size whose product is n or little more, and walk back into the range (J. Black and P. Rogaway, "Ciphers
-with Arbitrary Finite Domains", 2002). Shuffling large data by such networks is from R. Mitchell et al., "Bandwidth-Optimal
+about the same size, whose product is n or slightly more. A result outside of the range goes through the network again
+(cycle walking; J. Black and P. Rogaway, "Ciphers with Arbitrary Finite Domains", 2002). Shuffling large data by such networks is from R. Mitchell et al., "Bandwidth-Optimal
 Random Shuffling for GPUs", 2022. The hash is the finalizer of SplitMix64 (G. Steele et al., 2014). Only integer
 operations are used, so that an order is the same on every machine and in every version: golden orders are in
 ``tests/dataset/test_permutation.py``.
 
-It shuffles well, and is not made to resist an attacker.
+It is made for shuffling, not for cryptography.
 """
 
 from __future__ import annotations

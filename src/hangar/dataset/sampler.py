@@ -1,8 +1,8 @@
-"""Sampler: the items of each batch of each epoch, on each rank; its whole state is epoch and position.
+"""Sampler: which items are in each batch of an epoch, on each rank. Its state is only the epoch and the position.
 
 The global order of an epoch depends on seed and epoch alone. With ``world_size`` ranks, rank ``r`` takes positions ``r``,
-``r + world_size``, ... of it. All ranks have then delivered the positions up to one number, which is the state: it
-resumes exactly, also with another number of ranks, workers or samples in a batch.
+``r + world_size``, ... of it. After a step, all ranks together have delivered the positions up to one number, which is the
+state. So a run resumes exactly, also with another number of ranks, workers or samples in a batch.
 """
 
 from __future__ import annotations
@@ -48,14 +48,15 @@ class Sampler:
     seed
         From 0 to 2**64 - 1.
     block_size
-        Shuffle blocks of so many neighbours, and items within a window of ``window`` blocks, for data that is read from
-        a slow disk: it is then read in long runs.
+        For data on a slow disk, which is then read in long runs: shuffle blocks of this many neighbours, and the items
+        within a window of ``window`` blocks.
     window
         Blocks of a window.
     weights
-        For each item a weight, shape (n,): draw with replacement, in proportion to it.
+        Weight of each item, finite and not negative, shape (n,): draw with replacement, in proportion to it.
     balance
-        For each item its class, shape (n,), or the name of a column of the data set: draw each class as often, with replacement.
+        Class of each item, shape (n,), or the name of a column of the data set: draw with replacement, all classes
+        equally often.
     where
         The items to draw from: a boolean mask of shape (n,), or item numbers without repeats.
     num_samples
@@ -84,11 +85,11 @@ class Sampler:
 
     Notes
     -----
-    Each new iteration goes on to the next epoch if the one before drew anything, whether it ended or was broken off.
-    After :meth:`load_state_dict` it goes on in the middle of an epoch.
+    Each new iteration is the next epoch if the iteration before gave any batch, whether it came to its end or not. After
+    :meth:`load_state_dict` it continues in the middle of an epoch.
 
-    A ``DataLoader`` with workers draws batches before it delivers them. Pass the number that it delivered to
-    :meth:`state_dict`; ``hangar.dataset.Loader`` counts by itself.
+    A ``DataLoader`` with workers requests batches before it delivers them. Pass the number of delivered batches to
+    :meth:`state_dict`. ``hangar.dataset.Loader`` counts them itself.
     """
 
     def __init__(
@@ -211,7 +212,7 @@ class Sampler:
         self.epoch, self._position = epoch, position
 
     def set_epoch(self, epoch: int) -> None:
-        """Go to the beginning of an epoch. An epoch whose state was loaded, and that has not gone on yet, keeps its position."""
+        """Go to the beginning of an epoch. If it is the epoch of a state that was just loaded, its position stays."""
         check_number(epoch, "epoch", 0)
         if epoch != self.epoch or self._begun_at is not None:
             self.epoch, self._position, self._begun_at = epoch, 0, None
@@ -224,7 +225,8 @@ class Sampler:
         Parameters
         ----------
         delivered
-            Batches of the current iteration that were delivered, if a loader drew more of them ahead; None: all that were drawn.
+            Number of batches of the current iteration that were delivered, if a loader requested more of them ahead. None:
+        all batches that the sampler gave.
         """
         epoch, position = self.epoch, self._position
         if delivered is not None:
@@ -239,12 +241,13 @@ class Sampler:
         return {"version": _VERSION, "epoch": epoch, "position": position, "order": self.order.name}
 
     def load_state_dict(self, state: dict[str, Any]) -> Self:
-        """Go to a state: the next iteration gives exactly what had not been delivered.
+        """Load a state: the next iteration gives exactly the batches that were not delivered.
 
         Raises
         ------
         InvalidInputError
-            It is no state, or one of another order: of other data, another seed or other weights.
+            (a ``ValueError``) ``state`` is not a state, or belongs to another order: other data, another seed or other
+            weights.
         """
         try:
             version, epoch, position, order = (state[name] for name in ("version", "epoch", "position", "order"))

@@ -365,7 +365,9 @@ def load_split(checkout: Holder, name: str) -> Split:
     if not isinstance(recipe, dict) or recipe.get("kind") != "hash" or type(recipe.get("version")) is not int:
         raise InvalidInputError(f"the attribute {ATTRIBUTE + name!r} is not a split: {recipe!r:.100}")
     if recipe["version"] > VERSION:
-        raise UnsupportedVersionError(f"the split {name!r} was made by a newer Hangar (version {recipe['version']})")
+        raise UnsupportedVersionError(
+            f"the split {name!r} was made by a newer Hangar (version {recipe['version']}): install a newer version"
+        )
     values = {key: value for key, value in recipe.items() if key not in ("kind", "version", "parts")}
     parts = recipe.get("parts")
     pairs = isinstance(parts, list) and all(isinstance(one, list) and len(one) == 2 for one in parts)

@@ -1,4 +1,4 @@
-"""Figures of a loader: how fast it delivers, and how long the training step waits for it."""
+"""Statistics of a loader: how fast it delivers, and how long the training step waits for it."""
 
 from __future__ import annotations
 
@@ -10,18 +10,18 @@ __all__ = ["LoaderStats"]
 
 
 class LoaderStats:
-    """Figures of one iteration of a loader.
+    """Statistics of one iteration of a loader: speed, waiting time, bytes.
 
     Attributes
     ----------
     batches, samples
-        Delivered so far.
+        Number delivered so far.
     bytes_read
         Bytes of the delivered values: of arrays and bytes their size, of texts their number of characters.
     seconds
         Time from the first request to the last, in seconds; the time of the training steps is part of it.
     waited
-        Part of it in which the loop waited for a batch.
+        The part of ``seconds`` in which the loop waited for a batch, in seconds.
     """
 
     def __init__(self) -> None:

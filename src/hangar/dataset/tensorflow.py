@@ -1,7 +1,7 @@
 """TensorFlow data sets over columns.
 
-Samples are read in blocks, each with one gather for each column, and TensorFlow takes the blocks apart. So no Python runs
-for a sample: what a Python generator of single samples gives, TensorFlow takes at 5,000 a second.
+Samples are read in blocks, with one gather for each column, and TensorFlow splits the blocks into elements. So no Python
+runs for each sample: a Python generator of single samples is limited to about 5,000 samples a second.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ __all__ = ["as_dataset"]
 
 BLOCK_BYTES: Final = 2**22
 MAX_BLOCK_SAMPLES: Final = 1024
-"""A block has at most this many bytes and samples (at least one sample)."""
+"""Largest block, in bytes and samples. A block has at least one sample."""
 _PREFETCH_BLOCKS: Final = 2
 _SIZED_SAMPLES: Final = 5
 

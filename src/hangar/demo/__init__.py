@@ -1,7 +1,7 @@
-"""The demonstration: what ``hangar demo`` shows. ``story`` tells it, ``training`` trains a network on two commits."""
+"""The demonstration that ``hangar demo`` runs. ``steps`` has its steps, ``training`` trains a network on two commits."""
 
 from __future__ import annotations
 
-from hangar.demo.story import DemoReport, Narrator, run_demo
+from hangar.demo.steps import DemoReport, Presenter, run_demo
 
-__all__ = ["DemoReport", "Narrator", "run_demo"]
+__all__ = ["DemoReport", "Presenter", "run_demo"]

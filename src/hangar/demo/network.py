@@ -19,7 +19,7 @@ class Network:
     Parameters
     ----------
     seed
-        Of its first weights.
+        Seed of the random initial weights.
     """
 
     def __init__(self, seed: int, hidden: int = 96) -> None:
@@ -29,7 +29,7 @@ class Network:
             (rng.standard_normal((before + 1, after)) * (2 / before) ** 0.5).astype(np.float32)
             for before, after in pairwise(sizes)
         ]
-        self._speeds = [np.zeros_like(weights) for weights in self._weights]
+        self._velocities = [np.zeros_like(weights) for weights in self._weights]
 
     def _layers(self, images: Array) -> tuple[Array, Array, Array]:
         inputs = _with_one(images.reshape(len(images), -1).astype(np.float32) / 16)
@@ -44,15 +44,15 @@ class Network:
         shares[np.arange(len(labels)), labels] -= 1
         shares /= len(labels)
         back = (shares @ self._weights[1][:-1].T) * (hidden[:, :-1] > 0)
-        for weights, speed, slope in zip(
-            self._weights, self._speeds, (inputs.T @ back, hidden.T @ shares), strict=True
+        for weights, velocity, gradient in zip(
+            self._weights, self._velocities, (inputs.T @ back, hidden.T @ shares), strict=True
         ):
-            speed *= momentum
-            speed -= rate * slope
-            weights += speed
+            velocity *= momentum
+            velocity -= rate * gradient
+            weights += velocity
 
     def accuracy(self, images: Array, labels: Array) -> float:
-        """Share of the images that are recognized."""
+        """Share of the images (n, 8, 8) whose class is the label, from 0 to 1."""
         return float((self._layers(images)[2].argmax(axis=1) == labels).mean())
 
 

@@ -60,7 +60,7 @@ def draw(title: str, subtitle: str, curves: Sequence[Curve]) -> str:
         parts.append(_text(x(epoch), y(low) + 22, str(epoch), anchor="middle", size=12))
     parts.append(_line(x(1), y(low), x(epochs), y(low), _INK))
     parts.append(_text((x(1) + x(epochs)) / 2, _HEIGHT - 16, "epoch", anchor="middle", size=13))
-    labels = _apart([y(curve.values[-1]) for curve in curves], 44)
+    labels = _spread([y(curve.values[-1]) for curve in curves], 44)
     for curve, at in zip(curves, labels, strict=True):
         points = " ".join(f"{x(i + 1):.1f},{y(value):.1f}" for i, value in enumerate(curve.values))
         parts.append(
@@ -76,8 +76,8 @@ def draw(title: str, subtitle: str, curves: Sequence[Curve]) -> str:
     return "\n".join([*parts, "</g>", "</svg>", ""])
 
 
-def _apart(places: list[float], least: float) -> list[float]:
-    """Heights of labels, near ``places`` and at least ``least`` apart."""
+def _spread(places: list[float], least: float) -> list[float]:
+    """Y coordinates of labels: near ``places``, and at least ``least`` pixels apart."""
     order = sorted(range(len(places)), key=places.__getitem__)
     found = list(places)
     for before, after in pairwise(order):

@@ -1,4 +1,4 @@
-"""The chapter on training: one network on two commits, a run that is stopped and resumed, and the curves as a picture."""
+"""Training in the demonstration: one network on two commits, a run that is stopped and resumed, and a plot of the accuracies."""
 
 from __future__ import annotations
 

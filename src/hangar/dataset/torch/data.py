@@ -20,8 +20,7 @@ __all__ = ["TorchDataset"]
 class TorchDataset(Dataset):  # type: ignore[misc]  # torch is optional
     """Items of columns by number; ``hangar.make_torch_dataset`` makes it.
 
-    It pickles as repository, commit, columns and positions, and opens them in each worker process when it is first
-    read there. ``Subset``, ``random_split`` and ``ConcatDataset`` of torch work on it.
+    It is pickled as repository, commit, columns and positions. Each worker process opens the columns at its first read. ``Subset``, ``random_split`` and ``ConcatDataset`` of torch work on it.
 
     Attributes
     ----------

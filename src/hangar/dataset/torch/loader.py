@@ -1,8 +1,8 @@
 """Loader: batches of a data set, read ahead by a thread or by worker processes, with a state that counts what was delivered.
 
-Reading releases the interpreter lock, so that one thread keeps ahead of a training step and workers would only add copies.
-Workers pay where a transform takes long. Either way the order is that of the sampler, and a loop that ends in any way
-(its end, ``break``, an error, Ctrl-C) leaves no thread and no process, but for persistent workers, which end with the loader.
+Reading releases the interpreter lock, so one thread is enough to read ahead, and worker processes would only add copies.
+They are useful if a transform is slow. In both cases the order is that of the sampler. When the loop ends in any way (its
+end, ``break``, an error, Ctrl-C), no thread and no process is left, except persistent workers, which end with the loader.
 """
 
 from __future__ import annotations
@@ -27,7 +27,7 @@ from hangar.threads import Pipeline
 __all__ = ["Loader"]
 
 _FAST_READ_SECONDS: Final = 0.0005
-"""A batch that is read in less is not read ahead."""
+"""If reading a batch takes less than this, in seconds, it is not read ahead."""
 
 Collate = Callable[[Sequence[Any]], Any]
 
@@ -202,12 +202,12 @@ class Loader:
         return self.sampler.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
-        """Go to a state: the next iteration gives exactly what had not been delivered, whatever the number of ranks and workers.
+        """Load a state: the next iteration gives exactly the batches that were not delivered, with any number of ranks and workers.
 
         Raises
         ------
         InvalidInputError
-            It is no state, or one of other data or another order.
+            (a ``ValueError``) ``state`` is not a state, or belongs to other data or another order.
         """
         self.sampler.load_state_dict(state)
 
@@ -217,7 +217,7 @@ class Loader:
 
 
 class _WorkerBatches:
-    """Batches that workers read, from where the loader begins."""
+    """The ``batch_sampler`` for workers: item numbers of each batch, from the position where the loader begins."""
 
     def __init__(self, sampler: Sampler) -> None:
         self._sampler = sampler

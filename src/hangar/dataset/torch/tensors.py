@@ -1,4 +1,4 @@
-"""Collate: a batch of a data set as tensors. Nothing is done for each sample, and nothing is copied after the gather."""
+"""Collate: a batch of a data set as tensors, without Python code for each sample and without a copy after the gather."""
 
 from __future__ import annotations
 
@@ -24,15 +24,15 @@ def collate(batch: Sequence[Any]) -> Any:
     Parameters
     ----------
     batch
-        What a data set of ``hangar.make_torch_dataset`` gives for a batch, or any sequence of its items.
+        A batch of a data set of ``hangar.make_torch_dataset``, or any sequence of its items.
 
     Returns
     -------
     object
         One value for each column, in the form of an item: a tensor of shape ``(n, *shape of a sample)`` for columns of
         one shape; a list of n tensors for columns of variable shape; a list of str or bytes; a list of dicts of tensors
-        for whole samples of nested columns. Memory is new, writable and the caller's; in a worker process it is shared
-        memory already, so that it is not copied on its way.
+        for whole samples of nested columns. The memory is new, writable and belongs to the caller. In a
+        worker process it is shared memory, so that it is not copied again on its way.
 
     Raises
     ------
@@ -70,7 +70,7 @@ def _assemble(form: ItemForm, columns: Sequence[Any]) -> Any:
 
 
 def _allocate(source: SelectedColumn, count: int, pinned: bool) -> Any:
-    """Memory that is not that of numpy, if a batch of the column needs it: shared in a worker, or pinned."""
+    """A tensor for a batch of the column in shared memory (in a worker) or pinned memory; None if numpy allocates it."""
     worker = get_worker_info() is not None
     if source.lists or not (pinned or worker):
         return None

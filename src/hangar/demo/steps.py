@@ -1,7 +1,7 @@
-"""The story of the demonstration: stores scikit-learn's handwritten digits and photographs, and trains a network on two commits.
+"""The steps of ``hangar demo``: store scikit-learn's handwritten digits and photographs, train a network on two commits.
 
 It uses commands as a user would, and Python for arrays in memory. At the end it compares the samples of every commit
-with the input. A :class:`Narrator` presents it.
+with the input. A :class:`Presenter` presents it.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ from hangar.demo.training import Training, resume_run, save_curves, train
 from hangar.errors import CorruptionError, InvalidStateError
 from hangar.repository import Repository
 
-__all__ = ["DemoReport", "Narrator", "run_demo"]
+__all__ = ["DemoReport", "Presenter", "run_demo"]
 
 PHOTOGRAPHS: Final = ("china.jpg", "flower.jpg")
 WORDS: Final = ("zero", "one", "two", "three", "four", "five", "six", "seven", "eight", "nine")
@@ -28,7 +28,7 @@ DOUBTFUL: Final = (5, 37, 905)
 """Some of their samples."""
 
 
-class Narrator(Protocol):
+class Presenter(Protocol):
     """Presents the demonstration to a user."""
 
     def say(self, text: str) -> None:
@@ -73,7 +73,7 @@ class _Data:
 
     images: np.ndarray[Any, Any]
     labels: np.ndarray[Any, Any]
-    hurried: np.ndarray[Any, Any]
+    noisy: np.ndarray[Any, Any]
     photographs: dict[str, np.ndarray[Any, Any]]
     folder: Path
 
@@ -91,27 +91,27 @@ def _load() -> _Data:
         ) from None
     folder = Path(sklearn.datasets.__file__).parent / "images"
     labels = labels.astype(np.int64)
-    return _Data(flat.reshape(-1, 8, 8).astype(np.uint8), labels, _hurried(labels), photographs, folder)
+    return _Data(flat.reshape(-1, 8, 8).astype(np.uint8), labels, _noisy(labels), photographs, folder)
 
 
-def _hurried(labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
-    """Labels as a hurried person gives them: :data:`WRONG` of them are another digit."""
+def _noisy(labels: np.ndarray[Any, Any]) -> np.ndarray[Any, Any]:
+    """Labels with mistakes: :data:`WRONG` of them are another digit."""
     rng = np.random.default_rng(2026)
     others = np.setdiff1d(np.arange(len(labels)), DOUBTFUL)
     wrong = np.r_[list(DOUBTFUL), rng.choice(others, WRONG - len(DOUBTFUL), replace=False)]
-    hurried: np.ndarray[Any, Any] = labels.copy()
-    hurried[wrong] = (labels[wrong] + rng.integers(1, 10, WRONG)) % 10
-    return hurried
+    noisy: np.ndarray[Any, Any] = labels.copy()
+    noisy[wrong] = (labels[wrong] + rng.integers(1, 10, WRONG)) % 10
+    return noisy
 
 
-def run_demo(directory: Path, narrator: Narrator, picture: Path | None = None) -> DemoReport:
+def run_demo(directory: Path, presenter: Presenter, picture: Path | None = None) -> DemoReport:
     """Fill, commit, branch, change, look back, compare, and train.
 
     Parameters
     ----------
     directory
         An existing directory for the repository.
-    narrator
+    presenter
         Presents the steps.
     picture
         File for the curves of the training runs; default ``accuracy.svg`` in ``directory``.
@@ -127,17 +127,17 @@ def run_demo(directory: Path, narrator: Narrator, picture: Path | None = None) -
     """
     data = _load()
     picture = directory / "accuracy.svg" if picture is None else picture
-    _fill(directory, data, narrator)
+    _fill(directory, data, presenter)
     repository = Repository(directory)
     with repository:
         first = repository.rev_parse("master")
-        _relabel(repository, data, narrator)
+        _relabel(repository, data, presenter)
         second = repository.rev_parse("relabel")
-        _look(narrator)
-        compared = _compare(repository, data, {first: data.hurried, second: data.labels}, narrator)
-        runs = _train(repository, first, second, picture, narrator)
-        resumed = _resume(repository, runs[1], directory / "run.json", narrator)
-    narrator.run("fsck", "--data")
+        _look(presenter)
+        compared = _compare(repository, data, {first: data.noisy, second: data.labels}, presenter)
+        runs = _train(repository, first, second, picture, presenter)
+        resumed = _resume(repository, runs[1], directory / "run.json", presenter)
+    presenter.run("fsck", "--data")
     return DemoReport(
         directory=directory,
         first_commit=first,
@@ -152,67 +152,69 @@ def run_demo(directory: Path, narrator: Narrator, picture: Path | None = None) -
     )
 
 
-def _fill(directory: Path, data: _Data, narrator: Narrator) -> None:
-    narrator.say(
+def _fill(directory: Path, data: _Data, presenter: Presenter) -> None:
+    presenter.say(
         "A repository is a directory with a .hangar folder in it. "
         "This one is for handwritten digits and two photographs."
     )
-    narrator.run("init", "--name", "Ada Lovelace", "--email", "ada@example.com")
-    narrator.say("Samples are stored in columns of arrays of one type and shape, of text, or of bytes.")
+    presenter.run("init", "--name", "Ada Lovelace", "--email", "ada@example.com")
+    presenter.say("Samples are stored in columns of arrays of one type and shape, of text, or of bytes.")
     height, width, channels = map(str, next(iter(data.photographs.values())).shape)
-    narrator.run("column", "create", "images", "UINT8", "8", "8")
-    narrator.run("column", "create", "labels", "INT64")
-    narrator.run("column", "create", "names", "STR")
-    narrator.run("column", "create", "photos", "UINT8", height, width, channels)
-    narrator.say(f"The {len(data.images):,} digits are arrays in memory, so Python writes them, all in one batch.")
+    presenter.run("column", "create", "images", "UINT8", "8", "8")
+    presenter.run("column", "create", "labels", "INT64")
+    presenter.run("column", "create", "names", "STR")
+    presenter.run("column", "create", "photos", "UINT8", height, width, channels)
+    presenter.say(f"The {len(data.images):,} digits are arrays in memory, so Python writes them, all in one batch.")
 
     def write() -> None:
         with Repository(directory) as repository:
             writer: Any = repository.checkout(write=True)
             with writer:
                 writer["images"].write(range(len(data.images)), data.images)
-                writer["labels"].write(range(len(data.hurried)), data.hurried)
+                writer["labels"].write(range(len(data.noisy)), data.noisy)
                 writer["names"].write(range(len(WORDS)), WORDS)
             writer.close()
 
-    narrator.python(
+    presenter.python(
         """
         writer = repo.checkout(write=True)
         with writer:
             writer["images"].write(range(1797), images)
-            writer["labels"].write(range(1797), hurried)
+            writer["labels"].write(range(1797), noisy)
             writer["names"].write(range(10), ["zero", "one", "two", ...])
         writer.close()
         """,
         write,
     )
-    narrator.say("The photographs are files in a folder, so a command brings them in.")
+    presenter.say("The photographs are files in a folder, so a command imports them.")
     folder = directory / "photographs"
     folder.mkdir(exist_ok=True)
     for name in PHOTOGRAPHS:
         shutil.copyfile(data.folder / name, folder / name)
-    narrator.run("import", "photos", str(folder))
-    narrator.say(
+    presenter.run("import", "photos", str(folder))
+    presenter.say(
         "A split is a rule that is stored with the data: which digits are for training, and which for testing."
     )
-    narrator.run("split", "create", "default", "train=0.8", "test=0.2")
-    narrator.run("split", "check", "default", "-d", "images")
-    narrator.say("Everything is on disk already, but no commit has it yet:")
-    narrator.run("status")
-    narrator.run("commit", "-m", "Digits with labels made in a hurry, and two photographs")
+    presenter.run("split", "create", "default", "train=0.8", "test=0.2")
+    presenter.run("split", "check", "default", "-d", "images")
+    presenter.say("Everything is on disk already, but no commit has it yet:")
+    presenter.run("status")
+    presenter.run("commit", "-m", "Digits with labels made in a hurry, and two photographs")
 
 
 def _corrected(data: _Data) -> dict[int, int]:
     """The labels that the second look changes."""
-    wrong = np.flatnonzero(data.hurried != data.labels)
+    wrong = np.flatnonzero(data.noisy != data.labels)
     return dict(zip(wrong.tolist(), data.labels[wrong].tolist(), strict=True))
 
 
-def _relabel(repository: Repository, data: _Data, narrator: Narrator) -> None:
-    narrator.say(f"Some labels look doubtful (the demo made {WRONG} of them wrong). A second look belongs on a branch.")
-    narrator.run("show", ":images/37")
-    narrator.run("show", ":labels/37")
-    narrator.run("checkout", "-b", "relabel")
+def _relabel(repository: Repository, data: _Data, presenter: Presenter) -> None:
+    presenter.say(
+        f"Some labels look doubtful (the demo made {WRONG} of them wrong). A second look belongs on a branch."
+    )
+    presenter.run("show", ":images/37")
+    presenter.run("show", ":labels/37")
+    presenter.run("checkout", "-b", "relabel")
 
     def write() -> None:
         writer: Any = repository.checkout(write=True, branch="relabel")
@@ -220,7 +222,7 @@ def _relabel(repository: Repository, data: _Data, narrator: Narrator) -> None:
         writer["labels"].write(list(corrected), np.array(list(corrected.values())))
         writer.close()
 
-    narrator.python(
+    presenter.python(
         """
         writer = repo.checkout(write=True, branch="relabel")
         writer["labels"].write(list(corrected), np.array(list(corrected.values())))
@@ -228,24 +230,24 @@ def _relabel(repository: Repository, data: _Data, narrator: Narrator) -> None:
         """,
         write,
     )
-    narrator.run("status")
-    narrator.run("commit", "-m", "Labels after a second look")
+    presenter.run("status")
+    presenter.run("commit", "-m", "Labels after a second look")
 
 
-def _look(narrator: Narrator) -> None:
-    narrator.say("Two commits, two branches, and nothing left to commit:")
-    narrator.run("log", "--graph")
-    narrator.run("status")
-    narrator.say(
+def _look(presenter: Presenter) -> None:
+    presenter.say("Two commits, two branches, and nothing left to commit:")
+    presenter.run("log", "--graph")
+    presenter.run("status")
+    presenter.say(
         f"The second commit stores {WRONG} labels and shares all else with the first. Each branch has its own label."
     )
-    narrator.run("show", "master:labels/37")
-    narrator.run("show", "relabel:labels/37")
+    presenter.run("show", "master:labels/37")
+    presenter.run("show", "relabel:labels/37")
 
 
-def _compare(repository: Repository, data: _Data, labels: dict[str, np.ndarray[Any, Any]], narrator: Narrator) -> int:
+def _compare(repository: Repository, data: _Data, labels: dict[str, np.ndarray[Any, Any]], presenter: Presenter) -> int:
     """Compare every sample of each commit with the input. Returns their number."""
-    narrator.say("Both commits are opened again, and every sample is compared with the input.")
+    presenter.say("Both commits are opened again, and every sample is compared with the input.")
     compared = 0
 
     def read() -> None:
@@ -253,16 +255,16 @@ def _compare(repository: Repository, data: _Data, labels: dict[str, np.ndarray[A
         for commit, expected in labels.items():
             compared += _compare_commit(repository, commit, data, expected)
 
-    narrator.python(
+    presenter.python(
         """
         old = repo.checkout(branch="master")
         assert np.array_equal(old["images"].read(range(1797)), images)
-        assert np.array_equal(old["labels"].read(range(1797)), hurried)
+        assert np.array_equal(old["labels"].read(range(1797)), noisy)
         assert np.array_equal(old["photos", "china"], china)
         """,
         read,
     )
-    narrator.say(f"{compared:,} samples compared: all equal the input.")
+    presenter.say(f"{compared:,} samples compared: all equal the input.")
     return compared
 
 
@@ -285,15 +287,15 @@ def _compare_commit(repository: Repository, commit: str, data: _Data, labels: np
 
 
 def _train(
-    repository: Repository, first: str, second: str, picture: Path, narrator: Narrator
+    repository: Repository, first: str, second: str, picture: Path, presenter: Presenter
 ) -> tuple[Training, Training]:
     """Train a network on each commit, and draw the curves."""
-    narrator.say(
-        "Does the second look pay? The same network is trained on the train part of each commit, and tested on the "
+    presenter.say(
+        "Do corrected labels help? The same network is trained on the train part of each commit, and tested on the "
         "test part with the corrected labels."
     )
     runs: list[Training] = []
-    narrator.python(
+    presenter.python(
         """
         for branch in ("master", "relabel"):
             reader = repo.checkout(branch=branch)
@@ -306,20 +308,20 @@ def _train(
         lambda: runs.extend(train(repository, commit, second) for commit in (first, second)),
     )
     for name, run in zip(("master", "relabel"), runs, strict=True):
-        narrator.say(
+        presenter.say(
             f"{name}: {run.accuracies[-1]:.1%} of the test digits are recognized. The last epoch: {run.stats}. "
             f"Over all epochs {run.wait_share:.0%} of the time was spent waiting for data."
         )
     save_curves(runs[0], runs[1], picture)
-    narrator.say(f"The curves of both runs are in {picture}")
+    presenter.say(f"The curves of both runs are in {picture}")
     return runs[0], runs[1]
 
 
-def _resume(repository: Repository, whole: Training, file: Path, narrator: Narrator) -> int:
+def _resume(repository: Repository, whole: Training, file: Path, presenter: Presenter) -> int:
     """Stop a run in the middle of an epoch, and go on from its manifest. Returns the number of compared batches."""
-    narrator.say("A run is stopped in the middle of its fourth epoch, and goes on from a file of some hundred bytes.")
+    presenter.say("A run is stopped in the middle of its fourth epoch, and goes on from a file of some hundred bytes.")
     compared: list[int] = []
-    narrator.python(
+    presenter.python(
         """
         Manifest.of(data, split=("default", "train")).save("run.json")
         manifest = Manifest.load("run.json")
@@ -328,7 +330,7 @@ def _resume(repository: Repository, whole: Training, file: Path, narrator: Narra
         """,
         lambda: compared.append(resume_run(repository, whole.commit, whole, file)),
     )
-    narrator.say(
+    presenter.say(
         f"The {compared[0]} batches after the stop were compared with those of the run that was not stopped, and so was "
         f"batch 12: all are identical. The manifest has {file.stat().st_size:,} bytes."
     )
