@@ -76,6 +76,18 @@ def test_a_large_batch_is_found_as_each_alone() -> None:
     assert [tuple(row.tolist()) for row in words] == [expected[names[at]] for at in hits]
 
 
+def test_copies_are_merged_by_the_sort_of_prefixes_alone(monkeypatch: pytest.MonkeyPatch) -> None:
+    digests = np.random.default_rng(0).integers(0, 256, (2_000, 32), np.uint8)
+    old, _ = index_of([row.tobytes() for row in digests], 1)
+    new, _ = index_of([row.tobytes() for row in digests[:1_500]], 2)
+    monkeypatch.setattr(np, "lexsort", lambda *_: pytest.fail("all digests were sorted by all words"))
+    merged = Index.merge([new, old])
+    assert np.array_equal(merged.digests(), old.digests())
+    moved = {row.tobytes() for row in digests[:1_500]}
+    expected = [2 if row.tobytes() in moved else 1 for row in merged.digests()]
+    assert merged.locations().file.tolist() == expected
+
+
 @given(st.lists(st.binary(min_size=32, max_size=32), unique=True, min_size=1, max_size=30), st.randoms())
 def test_all_of_a_batch(values: list[bytes], random: object) -> None:
     index, expected = index_of(values)

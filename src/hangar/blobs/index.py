@@ -132,14 +132,20 @@ class Index:
         entries = np.concatenate([np.empty((0, ENTRY_WORDS), np.uint64), *(index.entries for index in indexes)])
         order = np.argsort(prefixes, kind="stable")
         prefixes, entries = prefixes.take(order), entries.take(order, axis=0)
-        if (prefixes[1:] == prefixes[:-1]).any():
-            rest = np.ascontiguousarray(entries[:, :_REST_WORDS]).view(">u8").astype(np.uint64)
-            # lexsort is stable: of two entries of one digest the one of the earlier index stays first.
-            order = np.lexsort((rest[:, 2], rest[:, 1], rest[:, 0], prefixes))
-            prefixes, entries = prefixes.take(order), entries.take(order, axis=0)
+        equal = np.flatnonzero(prefixes[1:] == prefixes[:-1])
+        if equal.size:
             rest = entries[:, :_REST_WORDS]
+            repeats = (rest[equal + 1] == rest[equal]).all(axis=1)
+            if not repeats.all():
+                # Two digests with one prefix. lexsort is stable: of two entries of one digest the one of the earlier
+                # index stays first.
+                words = np.ascontiguousarray(rest).view(">u8").astype(np.uint64)
+                order = np.lexsort((words[:, 2], words[:, 1], words[:, 0], prefixes))
+                prefixes, entries = prefixes.take(order), entries.take(order, axis=0)
+                rest = entries[:, :_REST_WORDS]
+                repeats = (rest[equal + 1] == rest[equal]).all(axis=1)
             keep = np.ones(len(prefixes), np.bool_)
-            keep[1:] = (prefixes[1:] != prefixes[:-1]) | (rest[1:] != rest[:-1]).any(axis=1)
+            keep[equal[repeats] + 1] = False
             prefixes, entries = prefixes[keep], entries[keep]
         return cls(prefixes, entries)
 
