@@ -71,6 +71,8 @@ CHUNK_CACHE_BYTES: Final = 64 * 2**20
 """Default cache size for decoded chunks, per repository; set by ``cache.chunks``."""
 TABLE_CACHE_BYTES: Final = 256 * 2**20
 """Cache size for offset tables of columns, per repository."""
+LEAF_CACHE_BYTES: Final = 64 * 2**20
+"""Cache size for the leaves of a column of texts that a data set reads."""
 SAVED_TABLE_ENTRIES: Final = 16_384
 """Minimum entries of an offset table that is saved to a cache file; a smaller one is faster to rebuild than to load."""
 MAPPED_TABLE_BYTES: Final = 64 * 2**20

@@ -7,6 +7,7 @@ if they are consecutive.
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import chain
 from operator import eq
@@ -20,10 +21,11 @@ from hangar.columns.keybatch import KeyBatch
 from hangar.columns.opening import ColumnReader
 from hangar.columns.samplestarts import SampleStarts
 from hangar.columns.sampletable import Positions
-from hangar.errors import AccessError, CorruptionError, SampleNotFoundError
+from hangar.errors import AccessError, CorruptionError, HangarError, SampleNotFoundError
 from hangar.objects.gather import SEARCH_BATCH
+from hangar.objects.leafcells import LeafCells
 from hangar.objects.lookup import key_positions
-from hangar.objects.node import Root
+from hangar.objects.node import MIXED, Root
 from hangar.objects.order import select, select_keys
 from hangar.objects.scan import leaves, scan_samples
 from hangar.schema import ColumnSchema
@@ -57,6 +59,7 @@ class PositionReader:
         self._root: Root | None = column._source.root()
         self._nodes = column._nodes
         self._starts: SampleStarts | None = None
+        self._cells: LeafCells | None = None
 
     @property
     def entries(self) -> int:
@@ -82,6 +85,10 @@ class PositionReader:
             self.column._table.prepare()
             if whole and self._starts is None:
                 self._starts = self.column._table.sample_starts()
+        if self._cells is None and self._root is not None and self.schema.form.kind == MIXED:
+            # A read of a damaged node will raise. Other reads go on through the tree.
+            with contextlib.suppress(HangarError):
+                self._cells = LeafCells(self._nodes, self._root)
 
     # ------------------------------------------------------------------ reading
 
@@ -105,7 +112,15 @@ class PositionReader:
         column._session.check()
         if not self.lists:
             return column._read_at(positions, self._root, out)
-        return [] if self._root is None else column._list_at(positions, self._root)
+        return self._list_at(positions)
+
+    def _list_at(self, positions: Positions | range) -> list[Any]:
+        """Values of entries, as a list."""
+        if self._root is None:
+            return []
+        if self._cells is None:
+            return self.column._list_at(positions, self._root)
+        return self.column._values.many(self._cells.at(positions))
 
     def read_samples(self, positions: Positions | range) -> list[dict[Any, Any]]:
         """Whole samples of a nested column, by their position among the samples."""
@@ -115,7 +130,7 @@ class PositionReader:
             return found
         column._session.check()
         entries, keys, counts = starts.subsamples(np.asarray(positions, np.int64))
-        return starts.dicts(keys, column._list_at(entries, self._root), counts)
+        return starts.dicts(keys, self._list_at(entries), counts)
 
     # ------------------------------------------------------------------ keys
 

@@ -18,10 +18,10 @@ import numpy.typing as npt
 
 from hangar.errors import CorruptionError
 from hangar.objects.descend import load_level
-from hangar.objects.node import BY_DIGEST, NODE_VERSION, Node, TreeForm, decode_node
+from hangar.objects.node import BY_DIGEST, MIXED, NODE_VERSION, Node, TreeForm, cell_lengths, decode_node
 from hangar.objects.store import NodeStore
 
-__all__ = ["Cells", "cells_of", "keys_of"]
+__all__ = ["Cells", "MixedLeaf", "cells_of", "inner_nodes", "keys_of", "mixed_leaves"]
 
 _LEAVES: Final = 1_024
 """Number of leaves decoded together: about 70,000 entries, 1 to 4 MB."""
@@ -95,18 +95,21 @@ def cells_of(store: NodeStore, root: bytes, form: TreeForm, *, keys: bool) -> It
 
 def _leaf_digests(store: NodeStore, root: bytes) -> Iterator[list[bytes]]:
     """The digests of all leaves in order, in batches."""
-    top = store.load(root)
-    if not top.level:
-        yield [root]
-        return
-    waiting: list[bytes] = []
-    for node in _above_leaves(store, top):
+    waiting = [] if store.load(root).level else [root]
+    for node in inner_nodes(store, root):
         waiting += node.children()
         while len(waiting) >= _LEAVES:
             yield waiting[:_LEAVES]
             del waiting[:_LEAVES]
     if waiting:
         yield waiting
+
+
+def inner_nodes(store: NodeStore, root: bytes) -> Iterator[Node]:
+    """The nodes directly above the leaves, in order; none if the root is a leaf."""
+    top = store.load(root)
+    if top.level:
+        yield from _above_leaves(store, top)
 
 
 def _above_leaves(store: NodeStore, node: Node) -> Iterator[Node]:
@@ -156,6 +159,34 @@ def keys_of(store: NodeStore, root: bytes) -> Iterator[list[bytes] | npt.NDArray
             yield list(chain.from_iterable([decode_node(data).keys for data in datas]))
         else:
             yield np.stack([entries["number"].astype(np.uint64), entries["number 2"].astype(np.uint64)], axis=1)
+
+
+class MixedLeaf(msgspec.Struct, frozen=True, gc=False):
+    """The cells of a mixed leaf: the size byte of each, the rest of all of them, and the length of each rest."""
+
+    sizes: bytes
+    refs: bytes
+    lengths: bytes
+
+
+def mixed_leaves(store: NodeStore, digests: list[bytes]) -> Iterator[MixedLeaf]:
+    """The leaves of these digests, which are mixed.
+
+    Raises
+    ------
+    CorruptionError
+        One is missing, damaged, or no mixed leaf.
+    """
+    for digest, data in zip(digests, store.encoded(digests), strict=True):
+        try:
+            leaf: _Leaf | Node = _decode(data)
+        except (msgspec.MsgspecError, ValueError, RecursionError):
+            leaf = decode_node(data)
+        lengths = cell_lengths(leaf.sizes)
+        if (leaf.version, leaf.level, leaf.kind) != (NODE_VERSION, 0, MIXED) or sum(lengths) != len(leaf.refs):
+            decode_node(data)
+            raise CorruptionError(f"tree node {digest.hex()} is not a leaf of texts: run `hangar fsck`")
+        yield MixedLeaf(leaf.sizes, leaf.refs, lengths)
 
 
 def _lists(raws: list[msgspec.Raw]) -> tuple[bytes, Numbers, Numbers, Numbers]:

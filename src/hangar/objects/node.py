@@ -34,6 +34,7 @@ __all__ = [
     "Node",
     "Root",
     "TreeForm",
+    "cell_lengths",
     "decode_node",
     "encode_node",
 ]
@@ -154,7 +155,7 @@ class Node(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=T
     @cached_property
     def ref_ends(self) -> list[int]:
         """Offset table of a mixed leaf: where each entry begins in ``refs``, and the end of the last."""
-        return [0, *accumulate(self.sizes.translate(_TO_LENGTHS))]
+        return [0, *accumulate(cell_lengths(self.sizes))]
 
     @cached_property
     def integers(self) -> bytes:
@@ -197,6 +198,11 @@ class Node(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=T
     def count_array(self) -> npt.NDArray[np.int64]:
         """``counts`` as int64."""
         return np.array(self.counts, np.int64)
+
+
+def cell_lengths(sizes: bytes) -> bytes:
+    """The lengths of the entries of a mixed leaf in ``refs``, from their size bytes."""
+    return sizes.translate(_TO_LENGTHS)
 
 
 def _split(refs: bytes, width: int, count: int) -> list[Any]:
