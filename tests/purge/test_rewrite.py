@@ -193,7 +193,7 @@ def test_a_merge_with_conflicts_that_waits(people: Repository) -> None:
             writer["images"][9] = np.full(100, len(text) + ord(branch[0]), "uint8")
             writer.commit(f"Change on {branch}")
     people.merge("again", "side", "master", keep_conflicts=True)
-    with pytest.raises(InvalidStateError, match="continue or abort"):
+    with pytest.raises(InvalidStateError, match="or abort it"):
         people.purge("names", "fought", reason="", branch="side", rewrite_history=True)
     secrets = [np.full(100, 9 + ord(letter), "uint8").tobytes() for letter in "ms"]
     assert files_with(Path(people.path), *secrets) != []
