@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from pathlib import Path
 from typing import Any
 
@@ -22,8 +23,10 @@ from hangar.db.epoch import gc_epoch
 from hangar.db.tables import ATTRIBUTES, COMMITS, GRAPH, META, NODES, REFLOG, SCHEMAS
 from hangar.digest import Digest
 from hangar.gc import Amount, collect
+from hangar.gc.expire import Expiry, choose_expired
 from hangar.gc.policy import files_to_rewrite
 from hangar.history.leases import Lease
+from hangar.lock import holder
 from hangar.refs import BRANCHES
 from hangar.stores import Stores
 from tests.gc.content import branch_with, contents, data_of, everything, filled, picture, require_sound, staged
@@ -702,3 +705,17 @@ def column_root(repo: Repository, branch: str, name: str) -> Digest:
 
 def test_collect_is_what_the_method_calls(stores: Stores) -> None:
     assert collect(stores, progress=False).commits.kept == 2
+
+
+def test_what_expires_is_chosen_under_the_lock(repo: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Else another collection and a new entry in between could make a key that was chosen name that new entry."""
+    stores = filled(repo)._open()
+    held = []
+
+    def choose(*arguments: Any) -> Expiry:
+        held.append(holder(stores.db) is not None)
+        return choose_expired(*arguments)
+
+    monkeypatch.setattr(sys.modules[collect.__module__], "choose_expired", choose)
+    collect(stores, expire_reflog="all")
+    assert held[-1]

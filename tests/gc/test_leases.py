@@ -8,11 +8,12 @@ import msgspec
 import numpy as np
 import pytest
 
-from hangar import CorruptionError, Repository
+from hangar import CorruptionError, Repository, _fs
 from hangar.blobs import BlobWriter, OwnFiles
 from hangar.blobs.catalog import first_free_id
 from hangar.db.tables import LEASES
 from hangar.digest import NDARRAY, Digest, Header, blob_digests
+from hangar.gc.trim import trim_leases
 from hangar.history.leases import LEASE_DIRECTORY, Lease, dead_leases, live_leases
 from hangar.publishing import publish
 from hangar.stores import Stores
@@ -107,3 +108,22 @@ def test_a_damaged_row_stops_garbage_collection(repo: Repository, stores: Stores
         stores.db.update(lambda transaction, row=row: transaction.put(LEASES, bytes(16), row))  # type: ignore[misc]
         with pytest.raises(CorruptionError, match="leases"):
             repo.gc()
+
+
+def test_gc_that_removes_the_file_before_it_is_locked_does_no_harm(
+    stores: Stores, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    original, removed = _fs.try_lock, 0
+
+    def try_lock(descriptor: int, *, shared: bool) -> bool:
+        nonlocal removed
+        if shared and not removed:
+            removed = trim_leases(stores)
+        return original(descriptor, shared=shared)
+
+    monkeypatch.setattr(_fs, "try_lock", try_lock)
+    with Lease(stores.db), stores.db.read() as transaction:
+        assert removed == 1
+        assert len(live_leases(stores.db, transaction)) == 1
+        assert dead_leases(stores.db, transaction) == []
+    assert leases_of(stores) == []

@@ -54,7 +54,12 @@ def collect(
     expiry = choose_expired(stores, expire_reflog)
     if dry_run:
         return _Collection(stores, expiry, progress).estimate()
-    return under_lock(stores.db, lambda lock: _Collection(stores, expiry, progress).run(lock))
+
+    def run(lock: WriterLock) -> GcReport:
+        # Again, because another collection may have freed the keys of expired entries for new ones.
+        return _Collection(stores, choose_expired(stores, expire_reflog), progress).run(lock)
+
+    return under_lock(stores.db, run)
 
 
 class _Collection:

@@ -91,9 +91,9 @@ class Lease:
     def __enter__(self) -> Lease:
         _fs.make_directory(self._path.parent)
         # Locked before there is a row: a row without a lock is that of a dead process.
-        self._descriptor = _fs.close_in_child(_fs.create_file(self._path))
+        while not self._lock():
+            self._release()  # garbage collection removed the file before it was locked
         try:
-            _fs.try_lock(self._descriptor, shared=True)
             row = msgspec.msgpack.encode(self._row)
             self._db.update(lambda transaction: transaction.put(LEASES, self._key, row))
         except BaseException:
@@ -109,6 +109,18 @@ class Lease:
                 self._db.update(lambda transaction: transaction.delete(LEASES, self._key))
         finally:
             self._release()
+
+    def _lock(self) -> bool:
+        """Make the file and lock it; whether it is still there then."""
+        self._descriptor = _fs.close_in_child(_fs.create_file(self._path))
+        try:
+            locked = _fs.try_lock(self._descriptor, shared=True)
+            return locked and os.path.samestat(os.fstat(self._descriptor), self._path.stat())
+        except FileNotFoundError:
+            return False
+        except BaseException:
+            self._release()
+            raise
 
     def _release(self) -> None:
         descriptor, self._descriptor = self._descriptor, None
