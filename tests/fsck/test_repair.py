@@ -466,3 +466,20 @@ def test_a_merge_that_lost_rows_cannot_be_committed(past_template: Path, tmp_pat
         assert repo.fsck(data=True).sound
         repo.merge("both", "master", "side", strategy="theirs")
     assert past.read_all(tmp_path / "repo")["master"][4] == comparable(np.array(44, np.int32))
+
+
+@pytest.mark.parametrize("how", ["lost", "ruined"])
+def test_no_file_is_removed_while_a_run_is_unknown(place: Path, truth: dict[str, Any], how: str) -> None:
+    """Else the blob files that only this run names would look free."""
+
+    def change(key: bytes, row: bytes) -> bytes | None:
+        return row if not key.startswith(b"r") else ruined(row) if how == "ruined" else None
+
+    assert change_rows(place, FILES, change, most=1)
+    with Repository(place) as repo, contextlib.suppress(CorruptionError):
+        repo.convert_backend("image", "00")
+    with Repository(place) as repo, pytest.raises(CorruptionError):
+        repo.gc(expire_reflog="all")
+    report = repaired(place, data=True)
+    assert report.sound, report.problems[:3]
+    assert content(place) == truth

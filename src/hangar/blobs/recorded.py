@@ -9,7 +9,7 @@ from hangar.blobs.index import Index
 from hangar.blobs.location_update import index_of_rows
 from hangar.blobs.run import Run
 from hangar.blobs.store import BlobStore
-from hangar.db.tables import LOCATIONS
+from hangar.db.tables import FILES, LOCATIONS
 from hangar.digest import DIGEST_BYTES
 from hangar.errors import CorruptionError
 
@@ -51,9 +51,11 @@ def scan_recorded(store: BlobStore) -> Recorded:
     Raises
     ------
     CorruptionError
-        A row of the database is damaged. The content of runs is not verified here; ``Run.verify`` does that.
+        A row of the database is damaged or lost. The content of runs is not verified here; ``Run.verify`` does that.
     """
     with store.db.read() as transaction:
+        # A lost row of a run would make the files that it names look free.
+        transaction.check_count(FILES)
         files = dict(scan_blob_files(transaction))
         rows = list(transaction.scan(LOCATIONS))
         damaged = store.locator.reload(transaction)

@@ -98,6 +98,9 @@ class StorageCheck:
 
     def data(self, progress: Progress) -> None:
         """Read every blob and compare it with its digest."""
+        self._findings.attempt("table", lambda: self._data(progress))
+
+    def _data(self, progress: Progress) -> None:
         for damage in verify_blobs(self._stores.blobs, progress):
             if damage.unchecked:
                 self._findings.unchecked[damage.detail] = None
