@@ -158,7 +158,7 @@ def check(
 ) -> None:
     """Check the split NAME for leaks: equal content, or samples of one group, in two parts.
 
-    Content is compared by digest, and nothing is read. The exit code is 1 if there is a leak.
+    Content is compared by digest, so no sample is read. The exit code is 1 if there is a leak.
 
     JSON: name, total (leaks), leaks (kind, column, count, samples as pairs of part and key; the first of each column),
     counts (samples of each part, by column), skipped (columns that were not checked, and why).

@@ -1,8 +1,8 @@
-"""Reads the entries of a committed column by position: what data sets use, and everything about them that is known in bulk.
+"""Reads the entries of a committed column by position, for data sets.
 
 A position is the index of an entry in key order: of a sample in a flat column, of a pair (sample, subsample) in a nested
-one. The commit never changes, so positions stand for keys. They are found once, for all keys together, and take no space
-if they are consecutive.
+one. A commit never changes, so a position can replace a key. Positions are looked up once, for all keys together. If they
+are consecutive, they are a range and take no memory.
 """
 
 from __future__ import annotations
