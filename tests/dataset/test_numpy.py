@@ -178,6 +178,32 @@ def test_an_iteration_that_was_broken_off_is_resumed_exactly(reader: ReaderCheck
         assert [*seen, *rest][:16] == whole
 
 
+def test_single_items_are_resumed_exactly(reader: ReaderCheckout, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hangar.dataset.numpy._BLOCK", 16)
+    data = make_numpy_dataset(reader["label"], seed=5)
+    whole = [label for _ in range(2) for label in data]
+    for stop in (0, 1, 15, 16, 17, 40, COUNT - 1, COUNT):
+        other = make_numpy_dataset(reader["label"], seed=5)
+        items = iter(other)
+        seen = [next(items) for _ in range(stop)]
+        state = other.state_dict()
+        assert (state["epoch"], state["position"]) == divmod(stop, COUNT)
+        other.load_state_dict(state)
+        assert [*seen, *other] == (whole[:COUNT] if stop < COUNT else whole)
+
+
+def test_dicts_that_a_transform_makes(reader: ReaderCheckout) -> None:
+    given = columns(reader, "image", "label")
+    for as_dict, transform in (
+        (True, lambda item: {**item, "twice": 2 * int(item["label"])}),
+        (False, lambda item: {"image": item[0], "twice": 2 * int(item[1])}),
+    ):
+        data = make(given, batch_size=5, shuffle=False, as_dict=as_dict, transform=transform)
+        batch = next(iter(data))
+        assert batch["image"].shape == (5, 4, 5)
+        assert batch["twice"].tolist() == [2 * (key % 7) for key in KEYS[:5]]
+
+
 def test_the_items_by_number(reader: ReaderCheckout) -> None:
     data = make_numpy_dataset(columns(reader, "image", "label"), batch_size=8).dataset
     assert len(data) == COUNT

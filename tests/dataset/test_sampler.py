@@ -308,6 +308,9 @@ def test_ranks_of_torch_come_before_those_of_the_environment(monkeypatch: pytest
     ("options", "error"),
     [
         ({"data": 0}, "the number of items is at least 1"),
+        ({"data": None}, "a number of items, not NoneType"),
+        ({"data": True}, "a number of items, not bool"),
+        ({"data": 2.0}, "a number of items, not float"),
         ({"batch_size": 0}, "batch_size is at least 1"),
         ({"batch_size": 2.5}, "batch_size is an int"),
         ({"batch_size": True}, "batch_size is an int"),
@@ -338,6 +341,12 @@ def test_ranks_of_torch_come_before_those_of_the_environment(monkeypatch: pytest
 def test_arguments_that_do_not_fit(options: dict[str, Any], error: str) -> None:
     with pytest.raises((InvalidInputError, InvalidTypeError), match=error):
         Sampler(**{"data": 10, "batch_size": 2, **options})
+
+
+def test_a_number_of_items_of_numpy() -> None:
+    sampler = Sampler(np.int64(10), 2)
+    assert (len(sampler), sampler.data_count) == (5, 10)
+    assert Sampler(np.uint8(10), 2, where=[1, 2]).data_count == 10
 
 
 def test_states_that_do_not_fit() -> None:

@@ -6,7 +6,8 @@ arrays.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+import sys
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, overload
 
 import numpy.typing as npt
@@ -14,14 +15,59 @@ import numpy.typing as npt
 from hangar.dataset.selection import ItemNumbers, Selection
 from hangar.errors import InvalidInputError, InvalidTypeError
 
-__all__ = ["Batch", "ItemForm", "NamedItem", "Transform"]
+__all__ = ["Batch", "ItemForm", "NamedItem", "Transform", "collate_items"]
 
 Transform = Callable[[Any], Any] | Mapping[str, Callable[[Any], Any]] | None
 """A callable that takes an item, or a mapping from names of columns to callables that take a value of the column."""
 
 
+DescribeItem = Callable[[int], str]
+"""Describes the item at an index of a batch, for messages."""
+
+
 class NamedItem(dict[str, Any]):
-    """An item as a dict of column names. A class of its own, to tell it from a sample of a nested column."""
+    """An item as a dict of names, of columns or of what a transform made. A sample of a nested column is another class."""
+
+
+def collate_items(items: list[Any], collate_values: Callable[[list[Any]], Any]) -> Any:
+    """A batch of items in the form of an item, with ``collate_values`` called on the values of each name or place.
+
+    Raises
+    ------
+    InvalidInputError
+        The items differ in their names, or in their number of values.
+    """
+    first = items[0] if items else None
+    if isinstance(first, NamedItem):
+        for item in items:
+            if not isinstance(item, Mapping) or item.keys() != first.keys():
+                names = ", ".join(map(str, item)) if isinstance(item, Mapping) else type(item).__name__
+                raise InvalidInputError(
+                    f"items of one batch differ: one has {', '.join(map(str, first))}, another {names}: "
+                    "let the transform make equal names, or give a collate_fn"
+                )
+        return {name: collate_values([item[name] for item in items]) for name in first}
+    if isinstance(first, tuple):
+        if any(not isinstance(item, tuple) or len(item) != len(first) for item in items):
+            raise InvalidInputError(
+                f"items of one batch differ: one is a tuple of {len(first)}, another is not: "
+                "let the transform make equal tuples, or give a collate_fn"
+            )
+        columns = [collate_values(list(column)) for column in zip(*items, strict=True)]
+        return type(first)(*columns) if hasattr(first, "_fields") else tuple(columns)
+    return collate_values(items)
+
+
+def _apply(function: Callable[[Any], Any], values: Iterable[Any], what: str, describe: DescribeItem) -> list[Any]:
+    """``function`` of each value. An error that it raises gets a note that names the item, from Python 3.11 on."""
+    made: list[Any] = []
+    try:
+        made.extend(map(function, values))
+    except Exception as error:
+        if sys.version_info >= (3, 11):
+            error.add_note(f"{what} failed for {describe(len(made))}")
+        raise
+    return made
 
 
 class ItemForm:
@@ -61,11 +107,11 @@ class ItemForm:
         self.item_transform: Callable[[Any], Any] | None = None if isinstance(transform, Mapping) else transform
         self.column_transforms: list[Callable[[Any], Any] | None] = [column_transforms.get(name) for name in names]
 
-    def transform_columns(self, columns: Sequence[Any]) -> tuple[Any, ...]:
+    def transform_columns(self, columns: Sequence[Any], describe: DescribeItem) -> tuple[Any, ...]:
         """The columns of a batch, with the column transforms applied to each value."""
         return tuple(
-            values if function is None else list(map(function, values))
-            for function, values in zip(self.column_transforms, columns, strict=True)
+            values if function is None else _apply(function, values, f"the transform of column {name!r}", describe)
+            for name, function, values in zip(self.names, self.column_transforms, columns, strict=True)
         )
 
     def assemble(self, columns: Sequence[Any]) -> Any:
@@ -74,14 +120,20 @@ class ItemForm:
             return NamedItem(zip(self.names, columns, strict=True))
         return columns[0] if len(columns) == 1 else tuple(columns)
 
-    def items(self, columns: Sequence[Any]) -> list[Any]:
+    def items(self, columns: Sequence[Any], describe: DescribeItem) -> list[Any]:
         """The items of a batch, from its columns: arrays or lists of n values each. Rows of arrays are views of them."""
-        values = self.transform_columns(columns)
+        values = self.transform_columns(columns, describe)
         if self.as_dict:
             items: list[Any] = [NamedItem(zip(self.names, row, strict=True)) for row in zip(*values, strict=True)]
         else:
             items = list(values[0]) if len(values) == 1 else list(zip(*values, strict=True))
-        return items if self.item_transform is None else list(map(self.item_transform, items))
+        return items if self.item_transform is None else _apply(self._transform_item, items, "the transform", describe)
+
+    def _transform_item(self, item: Any) -> Any:
+        assert self.item_transform is not None
+        made = self.item_transform(item)
+        # A dict made of a dict of subsamples may have other keys in each sample. Every other dict names values.
+        return NamedItem(made) if isinstance(made, Mapping) and type(item) is not dict else made
 
 
 class Batch(Sequence[Any]):
@@ -100,12 +152,20 @@ class Batch(Sequence[Any]):
         """Read the columns of the batch, without transforms; see :meth:`Selection.gather`. Reads again at each call."""
         return self.selection.gather(self.numbers, out)
 
+    def columns(self, out: Sequence[npt.NDArray[Any] | None] | None = None) -> tuple[Any, ...]:
+        """As :meth:`gather`, with the transforms of columns applied."""
+        return self.form.transform_columns(self.gather(out), self._describe)
+
     @property
     def items(self) -> list[Any]:
         """The items, read once."""
         if self._items is None:
-            self._items = self.form.items(self.gather())
+            self._items = self.form.items(self.gather(), self._describe)
         return self._items
+
+    def _describe(self, index: int) -> str:
+        number = int(self.numbers[index])
+        return f"item {number:,}, key {self.selection.keys(range(number, number + 1))[0]!r}"
 
     def __len__(self) -> int:
         return len(self.numbers)

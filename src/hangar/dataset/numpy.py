@@ -11,7 +11,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from hangar.dataset.batch import Batch, ItemForm, NamedItem, Transform
+from hangar.dataset.batch import Batch, ItemForm, Transform, collate_items
 from hangar.dataset.sampler import Sampler
 from hangar.dataset.selection import Selection, select
 from hangar.dataset.stats import LoaderStats
@@ -56,14 +56,14 @@ class NumpyItems(Sequence[Any]):
     def __getitem__(self, index: Any) -> Any:
         """The item at ``index``, or a list of items for a slice; PositionNotFoundError (an ``IndexError``) if there is none."""
         if isinstance(index, slice):
-            return self.form.items(self.selection.gather(self.selection.items(index)))
+            return Batch(self.selection, self.form, self.selection.items(index)).items
         if isinstance(index, bool) or not isinstance(index, (int, np.integer)):
             raise InvalidTypeError(f"an item is selected by an int or a slice, not {type(index).__name__}")
         count = len(self)
         if not -count <= index < count:
             raise PositionNotFoundError(f"the data set has items: {count:,}, and none at position {index}")
         number = int(index) % count
-        return self.form.items(self.selection.gather(range(number, number + 1)))[0]
+        return Batch(self.selection, self.form, range(number, number + 1)).items[0]
 
     def __repr__(self) -> str:
         return f"<NumpyItems: {len(self):,} items of {', '.join(self.selection.names)}>"
@@ -168,14 +168,21 @@ class NumpyDataset:
             self._batch_size is None,
         )
         stats = self._stats = LoaderStats()
-        for numbers in self.sampler:
+        sampler = self.sampler
+        epoch, position = sampler.begin()
+        for numbers in sampler.batches(epoch, position):
             began = time.perf_counter()
             batch = Batch(selection, form, numbers)
             made = batch.items if single else collate(batch) if collate_fn is None else collate_fn(batch.items)
             stats.add(made, len(numbers), time.perf_counter() - began)
             if single:
-                yield from made
+                for item in made:
+                    position += 1
+                    sampler.note(epoch, position)
+                    yield item
             else:
+                position += len(numbers)
+                sampler.note(epoch, position)
                 yield made
             stats.returned()
 
@@ -184,7 +191,7 @@ class NumpyDataset:
         return self._stats
 
     def state_dict(self) -> dict[str, Any]:
-        """The state of the iteration: a small dict for JSON. Without batches it counts blocks of items, not items."""
+        """The state of the iteration: a small dict for JSON. It counts what was delivered."""
         return self.sampler.state_dict()
 
     def load_state_dict(self, state: dict[str, Any]) -> None:
@@ -205,19 +212,10 @@ def collate(batch: Batch) -> Any:
     """
     form = batch.form
     if form.item_transform is not None:
-        return _collate_items(batch.items)
-    values = form.transform_columns(batch.gather())
+        return collate_items(batch.items, _collate_values)
+    values = batch.columns()
     together = form.assemble([_collate_values(column) if isinstance(column, list) else column for column in values])
     return dict(together) if form.as_dict else together
-
-
-def _collate_items(items: list[Any]) -> Any:
-    first = items[0] if items else None
-    if isinstance(first, NamedItem):
-        return {name: _collate_values([item[name] for item in items]) for name in first}
-    if isinstance(first, tuple):
-        return tuple(_collate_values(list(column)) for column in zip(*items, strict=True))
-    return _collate_values(items)
 
 
 def _collate_values(values: list[Any]) -> Any:

@@ -77,6 +77,8 @@ class Sampler:
         Current epoch, from 0: the one that an iteration goes through, or the next one if none has begun.
     order
         The global order.
+    data_count
+        Number of items of the data set. The order has fewer if ``where`` chooses some, or another number of draws.
 
     Raises
     ------
@@ -94,7 +96,7 @@ class Sampler:
 
     def __init__(
         self,
-        data: Sized | int,
+        data: Sized | int | np.integer[Any],
         batch_size: int | None = None,
         *,
         shuffle: bool = True,
@@ -112,7 +114,7 @@ class Sampler:
     ) -> None:
         for flag, name in ((shuffle, "shuffle"), (drop_last, "drop_last"), (pad, "pad")):
             check_flag(flag, name)
-        count = check_number(data if isinstance(data, int) else len(data), "the number of items", 1)
+        count = self.data_count = _count_of(data)
         check_number(seed, "seed", 0, 2**64 - 1)
         self.batch_size = None if batch_size is None else check_number(batch_size, "batch_size", 1)
         self.seed, self.drop_last, self.pad = seed, drop_last, pad
@@ -295,6 +297,15 @@ def check_number(value: Any, name: str, least: int, most: int | None = None) -> 
             f"{name} is {'at least' if most is None else 'from'} {least}{'' if most is None else f' to {most}'}, not {value}"
         )
     return int(value)
+
+
+def _count_of(data: Any) -> int:
+    given = data if isinstance(data, (int, np.integer)) or not hasattr(data, "__len__") else len(data)
+    if isinstance(given, bool) or not isinstance(given, (int, np.integer)):
+        raise InvalidTypeError(
+            f"a sampler takes a data set that has a length, or a number of items, not {type(data).__name__}"
+        )
+    return check_number(given, "the number of items", 1)
 
 
 def _each(given: Any, count: int, name: str) -> npt.NDArray[Any]:

@@ -75,9 +75,10 @@ class SelectedColumn:
         self.whole = whole
         self._reader: PositionReader | None = PositionReader(column)
         self._reads = 0
+        self._prepared = False
 
     def __getstate__(self) -> dict[str, Any]:
-        return self.__dict__ | {"_reader": None, "_reads": 0}
+        return self.__dict__ | {"_reader": None, "_reads": 0, "_prepared": False}
 
     @property
     def reader(self) -> PositionReader:
@@ -118,8 +119,11 @@ class SelectedColumn:
         # The first batch is read through the tree, so that it comes at once. A second one means a longer run of reads,
         # which the table makes faster.
         self._reads += 1
-        if self._reads == 2 and len(self.item_positions) * _TABLE_MIN_SHARE >= reader.entries:
-            reader.prepare(whole=self.whole)
+        if self._reads > 1 and not self._prepared:
+            # Not at a certain number of reads, which several threads can miss.
+            self._prepared = True
+            if len(self.item_positions) * _TABLE_MIN_SHARE >= reader.entries:
+                reader.prepare(whole=self.whole)
         return reader.read_samples(positions) if self.whole else reader.read(positions, out)
 
     def keys(self, items: ItemNumbers) -> list[Any]:

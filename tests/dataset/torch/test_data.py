@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import pickle
+import sys
 import warnings
+from collections.abc import Callable
 from typing import Any
 
 import numpy as np
@@ -14,7 +16,7 @@ from torch.utils.data import ConcatDataset, DataLoader, Subset, default_collate,
 import hangar
 from hangar import Repository, make_torch_dataset
 from hangar.checkout import ReaderCheckout
-from hangar.dataset import Sampler, collate
+from hangar.dataset import Loader, Sampler, collate
 from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundError
 from tests.counting import calls_of
 from tests.dataset.content import COUNT, FLAT, NESTED, same, subsamples, value
@@ -131,6 +133,17 @@ def test_torchs_own_collate_without_a_warning(reader: ReaderCheckout) -> None:
     assert alone.tolist() == labels.tolist()
 
 
+@pytest.mark.parametrize("name", ["text", "blob"])
+def test_a_batch_of_texts_is_a_list_for_torchs_own_collate(name: str, reader: ReaderCheckout) -> None:
+    expected = [value(name, 100 + index) for index in range(3)]
+    for transform, made in ((None, expected), ({name: lambda one: one[:4]}, [one[:4] for one in expected])):
+        batch = next(iter(DataLoader(make_torch_dataset(reader.columns[name], transform=transform), batch_size=3)))
+        assert type(batch) is list
+        assert batch == made
+    labelled = make_torch_dataset([reader.columns["label"], reader.columns[name]], transform=lambda item: item[1])
+    assert next(iter(DataLoader(labelled, batch_size=3))) == expected
+
+
 def test_chosen_keys(reader: ReaderCheckout) -> None:
     dataset = make_torch_dataset([reader.columns["image"], reader.columns["boxes"]], [(105, (103, 0)), (100, (101, 1))])
     images, boxes = next(iter(DataLoader(dataset, batch_size=2, collate_fn=collate)))
@@ -162,6 +175,58 @@ def test_transforms_of_columns(reader: ReaderCheckout) -> None:
         assert words == [value("text", key).split() for key in (100, 101)]
         assert ragged.shape == (2, 1, 2)  # What a transform makes is stacked if it can be.
     assert dataset[1][1] == value("text", 101).split()
+
+
+def test_dicts_that_a_transform_makes(reader: ReaderCheckout) -> None:
+    columns = [reader.columns["image"], reader.columns["label"]]
+    named = make_torch_dataset(columns, as_dict=True, transform=lambda item: {**item, "twice": 2 * int(item["label"])})
+    made = make_torch_dataset(columns, transform=lambda item: {"image": item[0], "label": item[1]})
+    single = make_torch_dataset(reader.columns["image"], transform=lambda image: {"image": image, "label": 0})
+    for dataset in (named, made, single, ConcatDataset([named])):
+        for collate_fn in (collate, default_collate):
+            batch = next(iter(DataLoader(dataset, batch_size=3, collate_fn=collate_fn)))
+            assert batch["image"].shape == (3, 4, 5)
+            assert batch["label"].tolist() == ([0] * 3 if dataset is single else [key % 7 for key in (100, 101, 102)])
+    assert next(iter(DataLoader(named, batch_size=3, collate_fn=collate)))["twice"].tolist() == [4, 6, 8]
+    # Samples of a nested column have different keys.
+    boxes = make_torch_dataset(reader.columns["boxes"], transform=lambda item: {key: item[key][:2] for key in item})
+    assert [sorted(item) for item in collate(boxes.__getitems__([0, 1]))] == [[0, 1], [0, 1, 2]]
+
+
+@pytest.mark.parametrize(
+    ("transform", "error"),
+    [
+        (lambda image: {"a": 1} if image[0, 0] < 101 else {"b": 1}, "one has a, another b"),
+        (lambda image: {"a": 1} if image[0, 0] < 101 else 5, "one has a, another int"),
+        (lambda image: (1,) * int(image[0, 0] - 98), "one is a tuple of 2"),
+    ],
+)
+def test_items_that_do_not_go_together(transform: Any, error: str, reader: ReaderCheckout) -> None:
+    dataset = make_torch_dataset(reader.columns["image"], transform=transform)
+    with pytest.raises(InvalidInputError, match=error):
+        collate(dataset.__getitems__([0, 1]))
+
+
+@pytest.mark.skipif(sys.version_info < (3, 11), reason="errors have no notes before Python 3.11")
+@pytest.mark.parametrize("of_column", [False, True])
+def test_an_error_of_a_transform_names_the_sample(of_column: bool, reader: ReaderCheckout) -> None:
+    def inverse(label: Any) -> float:
+        return 1 // (int(label) - 103 % 7)
+
+    column = reader.columns["label"]
+    dataset = make_torch_dataset([column], transform={"label": inverse} if of_column else inverse)
+    what = "the transform of column 'label'" if of_column else "the transform"
+    reads: list[Callable[[], Any]] = [
+        lambda: dataset[3],
+        lambda: collate(dataset.__getitems__([0, 3, 1])),
+        lambda: next(iter(Loader(dataset, batch_size=6))),
+    ]
+    for read in reads:
+        with pytest.raises(ZeroDivisionError) as raised:
+            read()
+        assert raised.value.__notes__ == [f"{what} failed for item 3, key 103"]  # type: ignore[attr-defined]
+    with pytest.raises(ZeroDivisionError, match="failed for item 3, key 103"):
+        next(iter(DataLoader(dataset, batch_size=6, num_workers=1, multiprocessing_context="fork")))
 
 
 def test_transforms_that_do_not_fit(reader: ReaderCheckout) -> None:

@@ -271,6 +271,13 @@ def test_arguments_that_do_not_fit(dataset: TorchDataset) -> None:
             ({"prefetch": -1}, "prefetch is at least 0"),
             ({"prefetch": 1.5}, "prefetch is an int"),
             ({"pin_memory": "no"}, "pin_memory"),
+            ({"batch_size": 0}, "batch_size is at least 1"),
+            ({"collate_fn": 3}, "collate_fn is a function"),
+            ({"sampler": Sampler(COUNT - 1, 4)}, f"made for {COUNT - 1} items, and the data set has {COUNT}"),
+            ({"sampler": Sampler(COUNT + 1, 4)}, f"made for {COUNT + 1} items"),
+            ({"num_workers": 1, "prefetch_factor": 2}, "no argument 'prefetch_factor': prefetch="),
+            ({"num_workers": 1, "in_order": False}, "always come in order"),
+            ({"workers": 1}, "no argument 'workers'$"),
             ({"persistent_workers": True}, "only for worker processes"),
         ]
     )
@@ -279,6 +286,24 @@ def test_arguments_that_do_not_fit(dataset: TorchDataset) -> None:
             Loader(dataset, **options)
     with pytest.raises(InvalidInputError, match="belongs to another order"):
         Loader(dataset, sampler).load_state_dict(Sampler(3, 4).state_dict())
+
+
+def test_a_sampler_of_some_items_is_one_of_the_data_set(dataset: TorchDataset) -> None:
+    some = Loader(dataset, Sampler(dataset, 4, where=np.arange(COUNT) < 10))
+    assert sorted(key for batch in some for key in keys(batch)) == list(range(100, 110))
+
+
+def test_options_of_workers_that_ask_for_nothing_go_without_workers(dataset: TorchDataset) -> None:
+    assert len(list(Loader(dataset, batch_size=30, persistent_workers=False, multiprocessing_context=None))) == 2
+
+
+def test_a_data_set_without_a_length() -> None:
+    class Stream(torch.utils.data.IterableDataset):  # type: ignore[misc]
+        def __iter__(self) -> Iterator[int]:
+            return iter(range(3))
+
+    with pytest.raises(InvalidTypeError, match="a data set that has a length, or a number of items, not Stream"):
+        Loader(Stream(), batch_size=2)
 
 
 def test_values_are_those_of_the_columns(reader: ReaderCheckout) -> None:

@@ -48,11 +48,19 @@ class TorchDataset(Dataset):  # type: ignore[misc]  # torch is optional
         if not -count <= number < count:
             raise PositionNotFoundError(f"the data set has items: {count:,}, and none at position {number}")
         number %= count
-        return self.form.items(self.selection.gather(range(number, number + 1)))[0]
+        return Batch(self.selection, self.form, range(number, number + 1)).items[0]
 
-    def __getitems__(self, indices: Sequence[int] | npt.NDArray[np.integer[Any]]) -> Batch:
-        """A batch of items, read as one; torch calls it for each batch. The batch is read when it is used."""
-        return Batch(self.selection, self.form, self.selection.items(indices))
+    def __getitems__(self, indices: Sequence[int] | npt.NDArray[np.integer[Any]]) -> Sequence[Any]:
+        """A batch of items, read as one; torch calls it for each batch. Unless items may be texts, it is read when it is used."""
+        batch = Batch(self.selection, self.form, self.selection.items(indices))
+        # torch's collate hands out a batch of texts as it is, and users expect a list.
+        return batch.items if self._may_be_texts() else batch
+
+    def _may_be_texts(self) -> bool:
+        form = self.form
+        if form.item_transform is not None or len(form.names) > 1:
+            return form.item_transform is not None
+        return form.column_transforms[0] is not None or self.selection.columns[0].schema.dtype is None
 
     def __repr__(self) -> str:
         return f"<TorchDataset: {len(self):,} items of {', '.join(self.selection.names)}>"

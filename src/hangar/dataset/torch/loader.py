@@ -23,11 +23,19 @@ from hangar.dataset.torch.tensors import collate, collate_into
 from hangar.errors import InvalidInputError, InvalidTypeError
 from hangar.flags import check_flag
 from hangar.threads import Pipeline
+from hangar.wording import plural
 
 __all__ = ["Loader"]
 
 _FAST_READ_SECONDS: Final = 0.0005
 """If reading a batch takes less than this, in seconds, it is not read ahead."""
+
+_OPTIONS: Final = ("persistent_workers", "multiprocessing_context", "worker_init_fn", "timeout", "generator")
+_INSTEAD: Final = {
+    "prefetch_factor": ": prefetch= is the number of batches that are read ahead",
+    "batch_sampler": ": sampler= takes a hangar.dataset.Sampler, which makes batches",
+    "in_order": ", since batches always come in order",
+}
 
 Collate = Callable[[Sequence[Any]], Any]
 
@@ -87,12 +95,21 @@ class Loader:
         **options: Any,
     ) -> None:
         if sampler is None:
-            sampler = Sampler(dataset, batch_size or 1, shuffle=shuffle, seed=seed, drop_last=drop_last)
+            sampler = Sampler(
+                dataset, 1 if batch_size is None else batch_size, shuffle=shuffle, seed=seed, drop_last=drop_last
+            )
         elif batch_size is not None or shuffle or seed or drop_last:
             raise InvalidInputError("batch_size, shuffle, seed and drop_last are those of the sampler: give them to it")
         given: object = sampler
         if not isinstance(given, Sampler) or given.batch_size is None:
             raise InvalidTypeError("a loader needs a hangar.dataset.Sampler with a batch_size")
+        if hasattr(dataset, "__len__") and sampler.data_count != len(dataset):
+            raise InvalidInputError(
+                f"the sampler was made for {plural(sampler.data_count, 'item')}, and the data set has {len(dataset):,}: "
+                "make the sampler of this data set; its `where` chooses some of the items"
+            )
+        if collate_fn is not None and not callable(collate_fn):
+            raise InvalidTypeError(f"collate_fn is a function of a sequence of items, not {type(collate_fn).__name__}")
         check_number(num_workers, "num_workers", 0)
         if prefetch is not None:
             check_number(prefetch, "prefetch", 0)
@@ -107,7 +124,11 @@ class Loader:
         self._stats = LoaderStats()
 
     def _make_workers(self, options: dict[str, Any]) -> DataLoader | None:
+        for name in options:
+            if name not in _OPTIONS:
+                raise InvalidTypeError(f"a loader has no argument {name!r}{_INSTEAD.get(name, '')}")
         if not self.num_workers:
+            options = {name: value for name, value in options.items() if value}
             if options:
                 raise InvalidInputError(
                     f"{', '.join(options)}: only for worker processes, which num_workers=0 has none of"
@@ -190,9 +211,8 @@ class Loader:
         dataset: Any = self.dataset
         whole = getattr(dataset, "__getitems__", None)
         batch = whole(items.tolist()) if callable(whole) else [dataset[index] for index in items.tolist()]
-        if self.collate_fn is collate:
-            return collate_into(batch, pinned=self._pinned)
-        made = self.collate_fn(batch)
+        made = collate_into(batch, pinned=self._pinned) if self.collate_fn is collate else self.collate_fn(batch)
+        # What a transform made is not pinned yet; what is pinned already stays as it is.
         return torch.utils.data._utils.pin_memory.pin_memory(made) if self._pinned else made
 
     # ------------------------------------------------------------------ state

@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.utils.data import get_worker_info
 
-from hangar.dataset.batch import Batch, ItemForm, NamedItem
+from hangar.dataset.batch import Batch, ItemForm, collate_items
 from hangar.dataset.selection import SelectedColumn
 from hangar.errors import InvalidTypeError
 
@@ -31,13 +31,17 @@ def collate(batch: Sequence[Any]) -> Any:
     object
         One value for each column, in the form of an item: a tensor of shape ``(n, *shape of a sample)`` for columns of
         one shape; a list of n tensors for columns of variable shape; a list of str or bytes; a list of dicts of tensors
-        for whole samples of nested columns. The memory is new, writable and belongs to the caller. In a
-        worker process it is shared memory, so that it is not copied again on its way.
+        for whole samples of nested columns. Items that a transform makes are tuples or dicts of values, or values: arrays
+        and tensors of one shape become one tensor, and so do numbers; other values are a list. The memory is new,
+        writable and belongs to the caller. In a worker process it is shared memory, so that it is not copied again on
+        its way.
 
     Raises
     ------
     InvalidTypeError
         (a ``TypeError``) torch has no such dtype.
+    InvalidInputError
+        (a ``ValueError``) a transform made dicts of different names, or tuples of different lengths.
     """
     return collate_into(batch, pinned=False)
 
@@ -45,16 +49,16 @@ def collate(batch: Sequence[Any]) -> Any:
 def collate_into(batch: Sequence[Any], *, pinned: bool) -> Any:
     """As :func:`collate`, into pinned memory if ``pinned``."""
     if not isinstance(batch, Batch):
-        return _collate_items(list(batch))
+        return collate_items(list(batch), _collate_values)
     form = batch.form
     if form.item_transform is not None:
-        return _collate_items(batch.items)
+        return collate_items(batch.items, _collate_values)
     selected = batch.selection.columns
     made = [
         None if form.column_transforms[at] else _allocate(source, len(batch), pinned)
         for at, source in enumerate(selected)
     ]
-    columns = form.transform_columns(batch.gather([None if tensor is None else tensor.numpy() for tensor in made]))
+    columns = batch.columns([None if tensor is None else tensor.numpy() for tensor in made])
     return _assemble(
         form,
         [
@@ -111,17 +115,6 @@ def as_tensor(array: np.ndarray[Any, Any] | np.generic) -> Any:
     if array.dtype.isbuiltin != 1:
         return torch.from_numpy(array.view(f"u{array.dtype.itemsize}")).view(dtype)
     return torch.from_numpy(np.ascontiguousarray(array).astype(array.dtype.newbyteorder("=")))
-
-
-def _collate_items(items: list[Any]) -> Any:
-    """Collate items that a transform or another data set has made."""
-    first = items[0] if items else None
-    if isinstance(first, NamedItem):
-        return {name: _collate_values([item[name] for item in items]) for name in first}
-    if isinstance(first, tuple):
-        columns = list(map(_collate_values, map(list, zip(*items, strict=True))))
-        return type(first)(*columns) if hasattr(first, "_fields") else tuple(columns)
-    return _collate_values(items)
 
 
 def _collate_values(values: list[Any]) -> Any:
