@@ -69,6 +69,24 @@ def test_items_of_every_kind(block: int, reader: ReaderCheckout, monkeypatch: py
                 assert np.array_equal(one, expected)
 
 
+@pytest.mark.parametrize("size", [None, 2])
+def test_arrays_without_elements(size: int | None, repo: Repository) -> None:
+    writer = repo.checkout(write=True)
+    empty = writer.add_ndarray_column("empty", (0, 3), np.float32)
+    label = writer.add_ndarray_column("label", (), np.int64)
+    empty.write(range(5), np.zeros((5, 0, 3), np.float32))
+    label.write(range(5), np.arange(5))
+    writer.commit("Arrays without elements")
+    writer.close()
+    reader = repo.checkout()
+    for order in (("empty", "label"), ("label", "empty"), ("empty",)):
+        found = list(make_tensorflow_dataset(columns(reader, *order), batch_size=size).as_numpy_iterator())
+        lead = [()] * 5 if size is None else [(2,), (2,), (1,)]
+        assert [item[order.index("empty")].shape for item in found] == [(*one, 0, 3) for one in lead]
+        if "label" in order:
+            assert np.hstack([item[order.index("label")] for item in found]).tolist() == list(range(5))
+
+
 def test_one_column_gives_tuples_too(reader: ReaderCheckout) -> None:
     assert [item for (item,) in make_tensorflow_dataset(reader["label"]).take(3).as_numpy_iterator()] == [2, 3, 4]
     (batch,) = next(iter(make_tensorflow_dataset(reader["ragged"]).padded_batch(3)))

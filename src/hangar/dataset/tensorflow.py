@@ -94,7 +94,9 @@ def as_dataset(selection: Selection, *, shuffle: bool, seed: int, batch_size: in
     signature = tuple(column.block_spec for column in columns)
     data = tf.data.Dataset.from_generator(blocks, output_signature=signature).prefetch(_PREFETCH_BLOCKS)
     if batch_size is None:
-        data = data.flat_map(_block_items(columns)) if packed else data.unbatch()
+        # unbatch of TensorFlow 2.21 ends the process on values without elements, such as those of shape (0, 3).
+        by_index = packed or any(0 in column.shape for column in columns)
+        data = data.flat_map(_block_items(columns)) if by_index else data.unbatch()
     return data.apply(tf.data.experimental.assert_cardinality(len(selection) if batch_size is None else len(sampler)))
 
 
