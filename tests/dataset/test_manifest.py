@@ -230,7 +230,7 @@ def test_transforms_are_given_again(reader: ReaderCheckout) -> None:
 def test_what_a_manifest_is_not_made_of(reader: ReaderCheckout, tmp_path: Path) -> None:
     data = make_numpy_dataset(reader["label"], batch_size=3)
     for wrong in ([1], reader["label"], None):
-        with pytest.raises(InvalidTypeError, match="loader or a data set"):
+        with pytest.raises(InvalidTypeError, match="data set of Hangar, or a loader of one"):
             Manifest.of(wrong)
     with pytest.raises(InvalidTypeError, match="needs the sampler"):
         Manifest.of(data.dataset)

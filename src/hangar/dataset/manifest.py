@@ -107,7 +107,11 @@ class Manifest:
         inner = data if isinstance(getattr(data, "selection", None), Selection) else getattr(data, "dataset", None)
         selection, form = getattr(inner, "selection", None), getattr(inner, "form", None)
         if not isinstance(selection, Selection) or not isinstance(form, ItemForm):
-            raise InvalidTypeError(f"a manifest is made of a loader or a data set of Hangar, not {type(data).__name__}")
+            what = type(data).__name__ + ("" if inner is None else f" of {type(inner).__name__}")
+            raise InvalidTypeError(
+                f"a manifest is made of a data set of Hangar, or a loader of one, not of {what}: "
+                "choose items by keys= or index_range= of the data set, or by where= of the sampler"
+            )
         chosen = getattr(data, "sampler", None) if sampler is None else sampler
         if not isinstance(chosen, Sampler):
             raise InvalidTypeError("a manifest needs the sampler of the run: Manifest.of(data, sampler)")

@@ -5,8 +5,9 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from torch.utils.data import Subset
 
-from hangar import make_torch_dataset
+from hangar import InvalidTypeError, make_torch_dataset
 from hangar.checkout import ReaderCheckout
 from hangar.dataset import Loader, Manifest, Sampler
 from tests.dataset.content import COUNT
@@ -31,3 +32,9 @@ def test_a_loader_that_reads_ahead(workers: int, reader: ReaderCheckout, tmp_pat
     rest = Loader(data, manifest.sampler)
     seen = [int(one) for batch in [*delivered, *rest] for one in batch["image"][:, 0, 0]]
     assert sorted(seen) == list(range(100, 100 + COUNT))
+
+
+def test_a_loader_of_a_subset_has_none(reader: ReaderCheckout) -> None:
+    subset = Subset(make_torch_dataset(reader["image"]), [1, 2, 3])
+    with pytest.raises(InvalidTypeError, match="not of Loader of Subset: choose items by keys="):
+        Manifest.of(Loader(subset, batch_size=2))
