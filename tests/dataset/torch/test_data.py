@@ -282,6 +282,20 @@ def test_a_batch_sampler(reader: ReaderCheckout) -> None:
     assert torch.cat(list(single))[:, 0, 0].tolist() == (100 + sampler.items(0, 0, COUNT)).tolist()
 
 
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"sampler": Sampler(COUNT, 8)},
+        {"sampler": Sampler(COUNT, 8), "batch_size": None},
+        {"batch_sampler": Sampler(COUNT)},
+    ],
+)
+def test_samplers_in_the_wrong_place(options: dict[str, Any], reader: ReaderCheckout) -> None:
+    dataset = make_torch_dataset(reader.columns["image"])
+    with pytest.raises(InvalidTypeError, match="Sampler with a batch_size as batch_sampler="):
+        next(iter(DataLoader(dataset, collate_fn=collate, **options)))
+
+
 # ---------------------------------------------------------------------- dtypes
 
 

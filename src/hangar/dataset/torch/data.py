@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -15,6 +15,10 @@ from hangar.errors import InvalidTypeError, PositionNotFoundError
 from hangar.flags import check_flag
 
 __all__ = ["TorchDataset"]
+
+_HINT: Final = (
+    "a DataLoader takes a hangar.dataset.Sampler with a batch_size as batch_sampler=, and one without as sampler="
+)
 
 
 class TorchDataset(Dataset):  # type: ignore[misc]  # torch is optional
@@ -43,8 +47,8 @@ class TorchDataset(Dataset):  # type: ignore[misc]  # torch is optional
         count = len(self.selection)
         try:
             number = index.__index__()
-        except AttributeError:
-            raise InvalidTypeError(f"an item is selected by an int, not {type(index).__name__}") from None
+        except (AttributeError, TypeError):  # an array of several numbers has the method, and raises
+            raise InvalidTypeError(f"an item is selected by an int, not {type(index).__name__}: {_HINT}") from None
         if not -count <= number < count:
             raise PositionNotFoundError(f"the data set has items: {count:,}, and none at position {number}")
         number %= count
@@ -52,7 +56,11 @@ class TorchDataset(Dataset):  # type: ignore[misc]  # torch is optional
 
     def __getitems__(self, indices: Sequence[int] | npt.NDArray[np.integer[Any]]) -> Sequence[Any]:
         """A batch of items, read as one; torch calls it for each batch. Unless items may be texts, it is read when it is used."""
-        batch = Batch(self.selection, self.form, self.selection.items(indices))
+        try:
+            numbers = self.selection.items(indices)
+        except InvalidTypeError as error:
+            raise InvalidTypeError(f"{error}: {_HINT}") from None
+        batch = Batch(self.selection, self.form, numbers)
         # torch's collate hands out a batch of texts as it is, and users expect a list.
         return batch.items if self._may_be_texts() else batch
 
