@@ -79,7 +79,7 @@ def resolve(db: Database, refs: Refs, text: str) -> Revision:
         )
     base, moves, steps = match["base"].strip("@") or HEAD, match["moves"], match["steps"]
     with db.read() as transaction:
-        name = find_ref(refs, base, transaction, moved=moves is not None)
+        name = find_ref(refs, base, transaction, deleted=moves is not None)
         commits = _find_commits(base, transaction)
         stash = _stash(refs, base, moves, transaction) if name is None and not commits else None
         if stash is not None:
@@ -122,8 +122,8 @@ def resolve_commit(db: Database, refs: Refs, text: str) -> Digest:
     return revision.digest
 
 
-def find_ref(refs: Refs, base: str, transaction: ReadTransaction, *, moved: bool = False) -> str | None:
-    """Full name of the ref ``base``; None if there is none. With ``moved`` a deleted ref that has a reflog is found too."""
+def find_ref(refs: Refs, base: str, transaction: ReadTransaction, *, deleted: bool = False) -> str | None:
+    """Full name of the ref ``base``; None if there is none. With ``deleted``, a deleted ref that has a reflog is found too."""
     names = [prefix + base for prefix in (BRANCHES, TAGS, REMOTES)]
     if base.startswith((BRANCHES, TAGS, REMOTES)):
         names.insert(0, base)
@@ -132,7 +132,7 @@ def find_ref(refs: Refs, base: str, transaction: ReadTransaction, *, moved: bool
             return name
     if base == HEAD:
         return BRANCHES + refs.head(transaction).write_branch
-    return next((name for name in names if moved and refs.reflog(name, transaction, limit=1)), None)
+    return next((name for name in names if deleted and refs.reflog(name, transaction, limit=1)), None)
 
 
 def _stash(refs: Refs, base: str, moves: str | None, transaction: ReadTransaction) -> Digest | None:
@@ -160,7 +160,7 @@ def _refuse_damage(db: Database, refs: Refs, base: str, transaction: ReadTransac
     if len(base) != 2 * DIGEST_BYTES or not _HEX.match(base):
         return
     digest = Digest(bytes.fromhex(base))
-    if transaction.get(GRAPH, digest) is not None or digest in refs.moved(transaction):
+    if transaction.get(GRAPH, digest) is not None or digest in refs.reflog_commits(transaction):
         raise CorruptionError(f"commit {base} is missing from the database: run `hangar fsck`")
     problems = db.page_problems(COMMITS)
     if problems:

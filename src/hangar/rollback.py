@@ -1,14 +1,15 @@
 """Recognise a database that was replaced by an older copy, and keep the files of the newer one as they are.
 
-Blob files and runs are append-only, and the database says up to where they are in use. An older ``data.mdb`` under newer files is a rollback
-that nothing else would notice: the next writer would write over the bytes behind the recorded ends, and remove the files that have no row. If
-the newer database were put back after that, its data would be gone.
+Blob files and runs are append-only, and the database records the end of the used part of each. An older ``data.mdb``
+with newer files is a rollback. Without this check the next writer would overwrite the bytes behind the recorded ends, and
+remove the files without a row. If the newer database were put back after that, its data would be gone.
 
-Each publishing transaction raises the *publish count* in the database; afterwards the lock file is given the same number. A lock file
-whose count is higher than the database's therefore proves a rollback. The next writer notices it as it takes the lock. It raises the epoch of the lock and
-the publish count above all that were seen, warns (:class:`~hangar.errors.RolledBackWarning`), and records the highest id that a blob file
-or run has: the *kept* files. Up to that id no file is appended to or removed, and no id is given again. So any of the two databases
-can be put back later, and finds all its bytes.
+Each publishing transaction raises the *publish count* in the database; afterwards the lock file gets the same number. So
+a lock file with a higher count than the database proves a rollback. The next writer detects it when it takes the lock.
+It raises the epoch of the lock and the publish count above all known numbers, and warns
+(:class:`~hangar.errors.RolledBackWarning`). It also records the highest id of a blob file or run: files up to that id are
+*kept*. They are neither appended to nor removed, and no id is reused. So either database can be put back later, and
+finds all its bytes.
 """
 
 from __future__ import annotations
@@ -87,7 +88,7 @@ def find_rollback(directory: Path, transaction: ReadTransaction) -> Rollback | N
 
 
 def warn_of_rollback(found: Rollback) -> None:
-    """Say what was found and done, and what can be done about it."""
+    """Warn the caller of a rollback, with the possible next steps."""
     warn_caller(
         f"{found}. If that was not meant, close what has the repository open and put the newer data.mdb back; everything that it "
         "names is kept. Or go on: new data goes to new files, and no file that is there now is changed or removed",
@@ -96,7 +97,7 @@ def warn_of_rollback(found: Rollback) -> None:
 
 
 def publish_count(transaction: ReadTransaction) -> int:
-    """How many changes the database says were published."""
+    """Number of published changes according to the database."""
     return _number(transaction, PUBLISH_COUNT)
 
 

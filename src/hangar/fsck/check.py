@@ -3,7 +3,8 @@
 The pages of the database are checked first, because LMDB would trust damaged pages. The structure is checked from all
 live roots (see ``history.roots``) downwards; shared parts are checked once. Every checksummed row of the database is
 read, the size of every blob file and run is checked, and with ``data=True`` every blob is read and hashed. Nothing is
-changed or locked; what looks like damage is checked again if something was published meanwhile. Problems are reported by digest and file, and named by commit, column and sample.
+changed or locked. Apparent damage is checked again if another process published a change meanwhile. Problems are
+reported by digest and file, with the commits, columns and samples that they affect.
 """
 
 from __future__ import annotations

@@ -56,7 +56,7 @@ def list_branches(refs: Refs, transaction: ReadTransaction | None = None) -> lis
 
 
 def create_branch(db: Database, refs: Refs, name: str, base: str | None = None, *, who: tuple[str, str]) -> BranchHead:
-    """Make a branch.
+    """Create a branch.
 
     Parameters
     ----------

@@ -64,13 +64,13 @@ def moves(db: Database, refs: Refs, name: str | None = None, *, limit: int | Non
     """
     short = refs.head().last_written if name is None else plain_text(name)
     with db.read() as transaction:
-        ref = find_ref(refs, BRANCHES + short if name is None else short, transaction, moved=True)
+        ref = find_ref(refs, BRANCHES + short if name is None else short, transaction, deleted=True)
         entries = [] if ref is None else refs.reflog(ref, transaction, limit=limit)
         shown = "" if ref is None else ref.partition("/")[2]
-        if ref is not None and find_ref(refs, shown, transaction, moved=True) != ref:
+        if ref is not None and find_ref(refs, shown, transaction, deleted=True) != ref:
             shown = ref
     if ref is None:
-        known = [one.partition("/")[2] for one in {*refs.names(""), *refs.logged()}]
+        known = [one.partition("/")[2] for one in {*refs.names(""), *refs.reflog_names()}]
         raise RevisionNotFoundError(f"no branch or tag {short!r}{did_you_mean(short, known, '`hangar branch list`')}")
     return [
         Move(
@@ -91,7 +91,7 @@ def deleted_branches(refs: Refs) -> dict[str, str]:
     """Map from the name of each deleted branch to its last commit in hex, as far as the reflog has it; sorted by name."""
     present = set(refs.names(BRANCHES))
     found = {}
-    for ref in sorted(refs.logged()):
+    for ref in sorted(refs.reflog_names()):
         if ref.startswith(BRANCHES) and ref not in present:
             for last in refs.reflog(ref, limit=1):
                 if last.old is not None:

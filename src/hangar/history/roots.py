@@ -76,7 +76,7 @@ def live_roots(stores: Stores, failed: Failed | None = None, *, without: Collect
     refs = stores.refs
     items = attempt("ref", lambda: refs.items("")) or []
     commits = {digest: None for _, digest in items if digest is not None}
-    moved = attempt("reflog", partial(refs.moved, without=without))
+    moved = attempt("reflog", partial(refs.reflog_commits, without=without))
     if moved is None:
         # One entry is damaged. Fall back to the readable reflogs of the existing refs.
         for name, _ in items:

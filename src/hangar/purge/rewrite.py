@@ -115,7 +115,7 @@ class Rewriting:
             )
         if self.replaced:
             refs = {digest for _, digest in stores.refs.items("", transaction) if digest is not None}
-            if not refs | set(stores.refs.moved(transaction)) <= self._known:
+            if not refs | set(stores.refs.reflog_commits(transaction)) <= self._known:
                 raise OutdatedError("a branch moved since the purge was planned: run it again")
             for commit in self._new:
                 record_generation(transaction, store_commit(transaction, commit), commit.parents)

@@ -1,12 +1,12 @@
 """Refs: branches, tags, remote-tracking branches, HEAD, and the reflog with the history of each ref.
 
-A ref is a name (``heads/NAME``, ``tags/NAME``, ``remotes/REMOTE/NAME``, ``stash/NUMBER``) and the digest of a commit; a branch without
-a commit has none. A ref moves only by compare-and-swap inside a write transaction of the caller, which also publishes
+A ref is a name (``heads/NAME``, ``tags/NAME``, ``remotes/REMOTE/NAME``, ``stash/NUMBER``) and the digest of a commit; a
+branch without a commit has none. A ref moves only by compare-and-swap inside a write transaction of the caller, which also publishes
 the records of the new commit; each move adds one entry to the reflog in the same transaction. Entries are
-rewritten only together with the history that they name. They are kept when their ref is deleted, and expire oldest first, so that their numbers have no gaps. HEAD
-names two branches: the branch to write, and the branch last written. Refs do not check that a commit exists, except
-that garbage collection has not removed it. An
-invalid row raises ``CorruptionError``.
+rewritten only together with the history that they name. They are kept when their ref is deleted. The oldest ones expire
+first, so their numbers have no gaps. HEAD names two branches: the branch to write, and the branch last written. Refs
+check only that garbage collection has not removed a commit, not that it exists. An invalid row raises
+``CorruptionError``.
 """
 
 from __future__ import annotations

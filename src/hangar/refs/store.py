@@ -239,18 +239,20 @@ class Refs:
                 return self.reflog(name, reading, limit=limit)
         return reflog.read(transaction, name, limit)
 
-    def logged(self, transaction: ReadTransaction | None = None) -> list[str]:
+    def reflog_names(self, transaction: ReadTransaction | None = None) -> list[str]:
         """Full names of all refs that have a reflog, deleted ones included."""
         if transaction is None:
             with self._db.read() as reading:
-                return self.logged(reading)
+                return self.reflog_names(reading)
         return reflog.names(transaction)
 
-    def moved(self, transaction: ReadTransaction | None = None, *, without: Collection[bytes] = ()) -> list[Digest]:
+    def reflog_commits(
+        self, transaction: ReadTransaction | None = None, *, without: Collection[bytes] = ()
+    ) -> list[Digest]:
         """Every commit in any reflog, those of deleted refs included; ``without`` are keys of entries that do not count."""
         if transaction is None:
             with self._db.read() as reading:
-                return self.moved(reading, without=without)
+                return self.reflog_commits(reading, without=without)
         return reflog.commits(transaction, without)
 
     def _get(self, key: bytes, transaction: ReadTransaction | None) -> bytes | None:

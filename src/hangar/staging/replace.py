@@ -1,4 +1,4 @@
-"""Stage the content of a commit on another one, in a few rows: one for each column that differs, for any number of samples."""
+"""Stage the content of one commit on another: one row for each column that differs, whatever the number of samples."""
 
 from __future__ import annotations
 
