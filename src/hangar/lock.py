@@ -87,7 +87,9 @@ class Holder:
     def __str__(self) -> str:
         if self.pid is None:
             return "an unknown process"
-        since = "" if self.time is None else f" since {datetime.fromtimestamp(self.time):%Y-%m-%d %H:%M:%S}"
+        since = (
+            "" if self.time is None else f" since {datetime.fromtimestamp(self.time).astimezone():%Y-%m-%d %H:%M:%S %z}"
+        )
         return f"process {self.pid} of {self.user or 'an unknown user'} on {self.host or 'an unknown host'}{since}"
 
 

@@ -116,18 +116,6 @@ def merge_in_python(shell: Shell, template: str) -> None:
     shell.fails(4, "merge", "other", text="1 conflict")
 
 
-def merge_again(shell: Shell, template: str) -> None:
-    merging(shell)
-    followed(shell, shell.fails(1, "merge", "other"), template)
-
-
-def merge_of_changes(shell: Shell, template: str) -> None:
-    shell.ok("branch", "create", "other")
-    shell.ok("rm", "images", "a")
-    follow(shell, shell.fails(1, "merge", "other"), template, *(["-m", "x"] if template == "hangar commit" else []))
-    shell.ok("merge", "other")
-
-
 def name_taken(shell: Shell, template: str) -> None:
     """Two columns were renamed to one name; the new name is taken too."""
     shell.ok("column", "create", "texts", "str")
@@ -168,10 +156,6 @@ MERGE: Final[dict[str, dict[str, Callable[[Shell, str], None]]]] = {
     ),
     "checkout/merging.py": {
         "hangar merge REV": merge_in_python,
-        "hangar commit": merge_of_changes,
-        "hangar restore .": merge_of_changes,
-        "hangar merge --continue": merge_again,
-        "hangar merge --abort": merge_again,
     },
     "cli/conflicts.py": dict.fromkeys(("hangar resolve", "hangar merge --continue"), list_of_conflicts),
     "cli/merge.py": dict.fromkeys(_IN_PROGRESS, conflict_of_merge),

@@ -10,7 +10,7 @@ import numpy as np
 
 from hangar import Repository
 from hangar.db.tables import META
-from tests.cli.advice import follow, said
+from tests.cli.advice import command_in, follow, said
 from tests.cli.shell import Shell
 
 __all__ = ["REPAIR", "repaired"]
@@ -52,12 +52,19 @@ def rescued(shell: Shell, template: str) -> None:
     last.write_bytes(data[:at] + bytes([7]) * 35 + data[at + 35 :])
     result = shell.run("fsck", "--data")
     assert result.exit_code == 6
-    follow(shell, result.stdout, template)
-    assert shell.json("log", "rescue")["head"] == shell.json("log", "master~1")["head"]
+    result = shell.run(*command_in(result.stdout, "hangar fsck --data --repair"))
+    assert result.exit_code == 6
+    if template != "hangar fsck --data --repair":
+        follow(shell, result.stdout, template)
+        assert shell.json("log", "rescue")["head"] == shell.json("log", "master~1")["head"]
 
 
 REPAIR: Final[dict[str, dict[str, Callable[[Shell, str], None]]]] = {
-    "cli/fsck.py": {"hangar fsck --repair": repaired, "hangar branch create rescue {}": rescued},
+    "cli/fsck.py": {
+        "hangar fsck --repair": repaired,
+        "hangar fsck --data --repair": rescued,
+        "hangar branch create rescue {}": rescued,
+    },
     "db/opening.py": {"hangar fsck --repair": repaired},
     "fsck/small_files.py": {"hangar fsck --repair": repaired, "hangar config": without_values},
     "permissions.py": {"hangar fsck --repair": repaired},

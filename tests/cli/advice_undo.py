@@ -37,6 +37,29 @@ def deleted_tag(shell: Shell, template: str) -> None:
     assert shell.json("tag")["tags"][0]["name"] == "v1"
 
 
+def tag_commands(shell: Shell, template: str) -> None:
+    """Words that are commands of `hangar branch` make no tags by mistake."""
+    shell.ok("tag", "v1")
+    text = shell.fails(2, "tag", "delete", "v1") if "-d" in template else shell.fails(2, "tag", "list")
+    follow(shell, text, template)
+    assert [one["name"] for one in shell.json("tag")["tags"]] == {"hangar tag": ["v1"], "hangar tag -d {}": []}.get(
+        template, ["list", "v1"]
+    )
+
+
+def names_taken(shell: Shell, template: str) -> None:
+    shell.ok("tag", "v1")
+    shell.ok("branch", "create", "other")
+    if template == "hangar tag -d {}":
+        follow(shell, shell.fails(4, "tag", "v1"), template)
+        shell.ok("tag", "v1")
+        return
+    for words in (["branch", "create", "other"], ["branch", "rename", "master", "other"]):
+        follow(shell, shell.fails(4, *words), template)
+        assert shell.json("status")["branch"] == "other"
+        shell.ok("checkout", "master")
+
+
 def unknown_tag(shell: Shell, template: str) -> None:
     follow(shell, shell.fails(3, "tag", "-d", "xxxxx"), template)
 
@@ -52,18 +75,11 @@ def reset_back(shell: Shell, template: str) -> None:
     assert shell.json("log")["head"] == before
 
 
-def reset_of_changes(shell: Shell, template: str) -> None:
-    shell.ok("rm", "images", "a")
-    text = shell.fails(1, "reset", "master")
-    follow(shell, text, template, *(["-m", "x"] if template == "hangar commit" else []))
-    assert shell.json("status")["clean"]
-
-
 def without_bisection(shell: Shell, template: str) -> None:
     two_commits(shell)
     follow(
         shell,
-        shell.fails(9, "bisect", "log").replace("BAD GOOD", "master master~1"),
+        shell.fails(1, "bisect", "log").replace("BAD GOOD", "master master~1"),
         template.replace("BAD GOOD", "master master~1"),
     )
 
@@ -108,6 +124,14 @@ def stash_comes_back(shell: Shell, template: str) -> None:
     assert len(shell.json("log")["commits"]) == 2
 
 
+def stash_in_git(shell: Shell, template: str) -> None:
+    """Commands of `git stash` that are others here."""
+    shell.ok("rm", "images", "a")
+    shell.ok("stash", "push", "-m", "Aside")
+    assert follow(shell, shell.fails(2, "stash", "clear" if "drop" in template else "show"), template)
+    assert len(shell.json("stash", "list")["stashes"]) == ("drop" not in template)
+
+
 def no_stash(shell: Shell, template: str) -> None:
     shell.ok("rm", "images", "a")
     text = shell.fails(9, "stash", "pop")
@@ -122,24 +146,6 @@ def first_commit(shell: Shell, template: str) -> None:
     follow(shell, text, template.replace("COLUMN", "images"))
 
 
-def reset_in_a_merge(shell: Shell, template: str) -> None:
-    shell.ok("branch", "create", "side")
-    shell.ok("rm", "images", "a")
-    shell.ok("commit", "-m", "Second")
-    with Repository(shell.path) as repo:
-        writer = repo.checkout(write=True, branch="side")
-        writer["images"]["a"] = writer["images"]["b"]
-        writer.commit("On side")
-        writer.close()
-        repo.merge("merged", "master", "side", keep_conflicts=True)
-    text = shell.fails(1, "reset", "master~1")
-    if template == "hangar merge --continue":
-        with Repository(shell.path) as repo:
-            repo.resolve(None, "theirs")
-    follow(shell, text, template)
-    assert shell.json("status")["clean"]
-
-
 UNDO: Final[dict[str, dict[str, Callable[[Shell, str], None]]]] = {
     "cli/bisect.py": {
         "hangar bisect start BAD GOOD": without_bisection,
@@ -150,21 +156,21 @@ UNDO: Final[dict[str, dict[str, Callable[[Shell, str], None]]]] = {
     },
     "cli/branch.py": {"hangar branch restore {}": deleted_branch},
     "cli/reset.py": {"hangar reset --hard {}": reset_back},
-    "cli/stash.py": dict.fromkeys(("hangar stash pop", "hangar cherry-pick {}"), stash_comes_back),
-    "cli/tag.py": {"hangar tag {} {}": deleted_tag},
-    "history/blame.py": {"hangar log --column {} --sample SAMPLE": removed_sample, "hangar ls": unknown_column},
-    "history/current.py": {
-        "hangar commit": reset_of_changes,
-        "hangar stash": reset_of_changes,
-        "hangar merge --continue": reset_in_a_merge,
-        "hangar merge --abort": reset_in_a_merge,
+    "cli/stash.py": {
+        **dict.fromkeys(("hangar stash pop", "hangar cherry-pick {}"), stash_comes_back),
+        **dict.fromkeys(("hangar show stash@{0}", "hangar log -p -1 stash@{0}", "hangar stash drop"), stash_in_git),
     },
+    "cli/tag.py": {
+        "hangar tag {} {}": deleted_tag,
+        **dict.fromkeys(("hangar tag", "hangar tag list HEAD", "hangar tag -d {}"), tag_commands),
+    },
+    "refs/store.py": dict.fromkeys(("hangar tag -d {}", "hangar checkout {}"), names_taken),
+    "history/blame.py": {"hangar log --column {} --sample SAMPLE": removed_sample, "hangar ls": unknown_column},
     "history/replay.py": {"hangar column remove COLUMN": first_commit},
     "history/stash.py": {"hangar stash": no_stash, "hangar stash list": no_stash},
     "history/reflogs.py": {
         "hangar branch list": unknown_reflog,
         "hangar branch list --deleted": no_such_deleted_branch,
     },
-    "history/reset.py": {"hangar reset --hard": reset_of_changes},
     "history/tags.py": {"hangar tag": unknown_tag},
 }

@@ -17,6 +17,7 @@ from hangar import Repository
 from hangar.cli.main import HINTS
 from tests.cli.advice import Advice, command_in, follow, proposed_commands, said
 from tests.cli.advice_gc import GC
+from tests.cli.advice_in_the_way import IN_THE_WAY, staged_elsewhere
 from tests.cli.advice_merge import MERGE
 from tests.cli.advice_purge import PURGE, listed_by_ls, noted_by_fsck, unfinished
 from tests.cli.advice_repair import REPAIR, repaired
@@ -50,35 +51,6 @@ def damaged(shell: Shell, advice: Advice) -> None:
 
 
 # ---------------------------------------------------------------------- scenarios
-
-
-def staged_elsewhere(shell: Shell, template: str, words: tuple[str, ...] = ("rm", "images", "b")) -> None:
-    shell.ok("branch", "other")
-    with Repository(shell.path) as repository:
-        writer = repository.checkout(write=True, branch="other")
-        del writer["images"]["a"]
-        writer.close()
-    text = said(shell.run(*words))
-    follow(shell, text, "hangar checkout {}")
-    assert "to be committed" in shell.ok("status")
-    if template != "hangar checkout {}":
-        follow(shell, text, template, *(["-m", "x"] if template == "hangar commit" else []))
-        assert shell.json("status")["clean"]
-
-
-def checkout_with_changes_elsewhere(shell: Shell, template: str) -> None:
-    shell.ok("branch", "third")
-    staged_elsewhere(shell, template, ("checkout", "third"))
-
-
-def staged_here(shell: Shell, template: str) -> None:
-    shell.ok("branch", "other")
-    change(shell)
-    shell.ok(
-        *command_in(shell.fails(1, "checkout", "other"), template),
-        *(["-m", "x"] if template == "hangar commit" else []),
-    )
-    assert shell.json("status")["clean"]
 
 
 def commit_is_no_branch(shell: Shell, template: str) -> None:
@@ -190,6 +162,18 @@ def hint(shell: Shell, template: str) -> None:
         assert shell.json("status")["clean"]
 
 
+def hint_for_git(shell: Shell, template: str) -> None:
+    """Commands of git that Hangar has under another name, or not at all."""
+    shell.ok("rm", "images", "b")
+    shell.ok("commit", "-m", "Second")
+    for word in [word for word, text in HINTS.items() if f"`{template}`" in text]:
+        text, command = shell.fails(2, word), template
+        for blank, value in {"REV": "HEAD", "OLD": "images", "NEW": "pictures"}.items():
+            text, command = text.replace(blank, value), command.replace(blank, value)
+        follow(shell, text, command)
+        shell.run("column", "rename", "pictures", "images")
+
+
 def unforeseen(shell: Shell, template: str) -> None:
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(Repository, "status", lambda self: 1 / 0)
@@ -258,6 +242,13 @@ def status(shell: Shell, template: str) -> None:
         assert shell.json("status")["clean"]
 
 
+def status_of_bisection(shell: Shell, template: str) -> None:
+    assert shell.json("status")["bisect"] is False
+    shell.ok("bisect", "start")
+    assert shell.json("status")["bisect"] is True
+    follow(shell, shell.ok("status"), template)
+
+
 def who_commits(shell: Shell, template: str) -> None:
     shell.ok("config", "--unset", "user.name")
     shell.ok("config", "--unset", "user.email")
@@ -311,13 +302,7 @@ def unknown_revision(shell: Shell, template: str) -> None:
 
 Scenario = Callable[[Shell, str], None]
 SCENARIOS: Final[dict[str, dict[str, Scenario]]] = {
-    "checkout/writer.py": dict.fromkeys(("hangar checkout {}", "hangar commit", "hangar restore ."), staged_elsewhere),
-    "cli/checkout.py": {
-        "hangar commit": staged_here,
-        "hangar restore .": staged_here,
-        "hangar checkout {}": checkout_with_changes_elsewhere,
-        "hangar checkout -b NAME {}": commit_is_no_branch,
-    },
+    "cli/checkout.py": {"hangar checkout -b NAME {}": commit_is_no_branch},
     "cli/column.py": {"hangar restore {}": column_was_removed},
     "cli/column_backend.py": {
         "hangar column backend {} TAG --option {}": backend_option,
@@ -335,22 +320,37 @@ SCENARIOS: Final[dict[str, dict[str, Scenario]]] = {
         "hangar column list {}": missing_column,
         "hangar purge --list": listed_by_ls,
     },
-    "cli/main.py": dict.fromkeys(
-        (
-            "hangar import COLUMN PATH",
-            "hangar checkout BRANCH",
-            "hangar restore COLUMN",
-            "hangar restore .",
-            "hangar rm COLUMN SAMPLE",
-            "hangar column remove COLUMN",
-            "hangar ls",
-            "hangar fsck --data",
-            "hangar writer-lock --force-release",
-            "hangar log",
-            "hangar --version",
+    "cli/main.py": {
+        **dict.fromkeys(
+            (
+                "hangar import COLUMN PATH",
+                "hangar checkout BRANCH",
+                "hangar restore COLUMN",
+                "hangar restore .",
+                "hangar rm COLUMN SAMPLE",
+                "hangar column remove COLUMN",
+                "hangar ls",
+                "hangar fsck --data",
+                "hangar writer-lock --force-release",
+                "hangar log",
+                "hangar --version",
+            ),
+            hint,
         ),
-        hint,
-    ),
+        **dict.fromkeys(
+            (
+                "hangar merge REV",
+                "hangar column rename OLD NEW",
+                "hangar gc",
+                "hangar blame COLUMN SAMPLE",
+                "hangar revert REV",
+                "hangar reset REV",
+                "hangar show REV",
+                "hangar log --oneline",
+            ),
+            hint_for_git,
+        ),
+    },
     "cli/outcome.py": dict.fromkeys(("hangar -v", "hangar --version"), unforeseen),
     "cli/restore.py": {
         "hangar column remove {}": new_column,
@@ -366,6 +366,7 @@ SCENARIOS: Final[dict[str, dict[str, Scenario]]] = {
         "hangar restore .": status,
         "hangar column remove COLUMN": status,
         "hangar purge --continue": unfinished,
+        **dict.fromkeys(("hangar bisect status", "hangar bisect reset"), status_of_bisection),
     },
     "config.py": {"hangar config {} VALUE": who_commits, "hangar fsck --repair": repaired},
     "db/format.py": {"hangar init": no_repository, "hangar fsck --repair": repaired},
@@ -373,7 +374,6 @@ SCENARIOS: Final[dict[str, dict[str, Scenario]]] = {
     "history/branches.py": {"hangar checkout BRANCH": branch_in_use},
     "initialize.py": {"hangar status": init_again, "hangar init --overwrite": init_again},
     "lock.py": {"hangar writer-lock --force-release": locked, "hangar fsck --repair": repaired},
-    "refs/store.py": {"hangar log {}": moved_ref},
     "repository/base.py": {"hangar init": no_repository},
     "revisions.py": dict.fromkeys(("hangar branch list", "hangar tag", "hangar log"), unknown_revision),
     **GC,
@@ -381,7 +381,9 @@ SCENARIOS: Final[dict[str, dict[str, Scenario]]] = {
     "fsck/check.py": {"hangar purge --continue": noted_by_fsck},
     **PURGE,
     **UNDO,
+    **IN_THE_WAY,
 }
+SCENARIOS["refs/store.py"] |= {"hangar log {}": moved_ref}
 for _module, _scenarios in MERGE.items():
     SCENARIOS.setdefault(_module, {}).update(_scenarios)
 NO_PROPOSALS: Final = {

@@ -45,6 +45,8 @@ def test_status_reads_like_gits(filled: Shell, tmp_path: Path) -> None:
         ],
         "attributes": [],
         "columns": ["labels"],
+        "merge": None,
+        "bisect": False,
         "writer": None,
     }
 

@@ -69,10 +69,13 @@ def test_a_merge_from_beginning_to_end(apart: Shell) -> None:
     assert "blob " in lines["text/b"]
     assert "one name" in lines["notes"]
     assert "6 conflicts" in apart.ok("status")
+    assert 'use "hangar commit"' not in apart.ok("status")
+    assert apart.ok("status", "-s").startswith("## merge of dev into master, 6 conflicts\n")
     assert apart.json("status")["merge"] == {"revision": "dev", "conflicts": 6}
     listed = apart.json("conflicts")
     assert (listed["merge"], listed["unresolved"], listed["total"]) == ("dev", 6, 6)
-    assert [one["sample"] for one in listed["conflicts"]] == [["x", 0], ["x", 1], 1, 2, None, "b"]
+    assert [one["sample"] for one in listed["conflicts"]] == ["x", "x", 1, 2, None, "b"]
+    assert [one["subsample"] for one in listed["conflicts"]] == [0, 1, None, None, None, None]
     assert "5 conflicts left" in apart.ok("resolve", "labels", "1", "--value", "42")
     assert apart.json("resolve", "boxes", "x", "--theirs") == {"resolved": 2, "unresolved": 3}
     assert apart.json("resolve", "notes", "--value", "remarks") == {"resolved": 1, "unresolved": 2}
@@ -206,7 +209,7 @@ def test_attributes(repo: Repository) -> None:
 def test_the_branch_waits(apart: Shell) -> None:
     """Every other command that writes says what stands in its way, and loses nothing."""
     apart.fails(4, "merge", "dev")
-    apart.fails(1, "checkout", "dev", text="uncommitted changes")
+    apart.fails(1, "checkout", "dev", text="a merge of 'dev' is in progress")
     apart.fails(4, "commit", "-m", "too early", text="6 conflicts")
     apart.fails(1, "commit", "--amend", "-m", "x", text="merge of 'dev' is in progress")
     assert apart.run("reset", "master~1").exit_code not in (0, 2)
@@ -214,7 +217,7 @@ def test_the_branch_waits(apart: Shell) -> None:
     (apart.path / "in" / "new.txt").write_text("imported while the merge waits")
     apart.ok("import", "text", "in")
     apart.ok("restore", "text", "a", "--from", "dev")
-    apart.ok("checkout", "-b", "aside")
+    assert "The merge in progress moved along" in apart.ok("checkout", "-b", "aside")
     assert apart.json("conflicts")["unresolved"] == 6
     apart.ok("rm", "labels", "1")
     apart.ok("resolve", "labels", "1", "--staged")

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from datetime import datetime
 from pathlib import Path
 
 import pytest
@@ -57,11 +58,12 @@ def test_json(texts: Shell) -> None:
         "size_after",
         "unfinished",
     }
-    assert done["samples"][0]["key"] == ["a"]
+    assert done["samples"][0]["sample"] == "a"
     assert len(done["samples"][0]["digests"]) == len(done["commits"]) == 2
     listed = texts.json("purge", "--list")["purged"]
     assert {one["digest"] for one in listed} == set(done["samples"][0]["digests"])
-    assert listed[0]["samples"] == [{"column": "texts", "key": ["a"]}]
+    assert listed[0]["samples"] == [{"column": "texts", "sample": "a", "subsample": None}]
+    assert datetime.fromisoformat(listed[0]["time"]).tzinfo is not None
     assert listed[0]["reason"] == "x"
     assert texts.json("purge", "--continue") == {"unfinished": []}
     assert len(texts.json("purge", "--lift", "texts", "a")["lifted"]) == 2
@@ -74,7 +76,7 @@ def test_patterns_revisions_and_versions(texts: Shell) -> None:
     assert len(one["samples"][0]["digests"]) == 1
     assert files_with(texts.path, LONG.encode()) == []
     assert LONG.upper() in texts.ok("show", "master:texts/a")
-    assert [one["key"] for one in texts.json("purge", "texts", "int:7", "--dry-run")["samples"]] == [[7]]
+    assert [one["sample"] for one in texts.json("purge", "texts", "int:7", "--dry-run")["samples"]] == [7]
 
 
 def test_without_a_terminal_it_must_be_confirmed(texts: Shell) -> None:
@@ -147,7 +149,7 @@ def test_other_commands_say_so_and_go_on(texts: Shell, tmp_path: Path) -> None:
     listed = texts.run("ls", "texts")
     assert listed.stdout.split() == ["7", "a", "b"]
     assert "a: purged by" in listed.stderr
-    assert [one["key"] for one in texts.json("ls", "texts")["purged"]] == [["a"]]
+    assert [one["sample"] for one in texts.json("ls", "texts")["purged"]] == ["a"]
     assert "staging area clean" in texts.ok("status")
     assert texts.ok("log", "-p").count("(purged by Ada Lovelace <ada@example.com> on 20") == 2
     assert "texts" in texts.ok("summary")

@@ -79,7 +79,7 @@ def test_reset(history: Shell) -> None:
     assert "Staged changes:\n" in text
     assert "labels" in text
     assert history.json("status")["changes"][0]["mutated"] == 1
-    history.fails(1, "reset", "master~1", text="hangar reset --hard")
+    history.fails(1, "reset", "master~1", text="hangar restore .")
     history.fails(1, "reset", text="uncommitted changes")
     assert history.json("reset", "--hard") == {"branch": "master", "digest": second, "before": second, "staged": False}
     assert history.json("status")["clean"]

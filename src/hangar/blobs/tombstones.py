@@ -76,7 +76,7 @@ class Tombstone(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fie
     def date(self) -> str:
         """When, in the time zone of who did it."""
         zone = timezone(timedelta(minutes=self.tz))
-        return f"{datetime.fromtimestamp(self.time_ns // 10**9, zone):%Y-%m-%d %H:%M}"
+        return f"{datetime.fromtimestamp(self.time_ns // 10**9, zone):%Y-%m-%d %H:%M:%S %z}"
 
     def __str__(self) -> str:
         who = f"{self.name} <{self.email}>" if self.email else self.name

@@ -20,7 +20,7 @@ from hangar.objects.commit import Commit, check_message
 from hangar.objects.graph import record_generation
 from hangar.objects.records import store_commit
 from hangar.publishing import publish
-from hangar.staging import Staging
+from hangar.staging import Staging, merge_in_progress
 from hangar.staging.conflicts import INCOMPLETE
 from hangar.wording import plural
 
@@ -93,7 +93,7 @@ def _require_resolved(staging: Staging) -> None:
 
 def _parents_to_amend(staging: Staging) -> Sequence[Digest]:
     if staging.merge is not None:
-        raise InvalidStateError(f"a merge of {staging.merge.name!r} is in progress: commit it before you amend")
+        raise InvalidStateError(f"there is nothing to amend yet, because {merge_in_progress(staging.merge)}")
     if staging.base_commit is None:
         raise InvalidStateError("there is no commit to amend yet")
     return staging.base_commit.parents

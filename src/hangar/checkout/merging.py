@@ -29,7 +29,7 @@ from hangar.objects.commit import check_message
 from hangar.publishing import publish, publish_rows
 from hangar.refs import BRANCHES, describe
 from hangar.revisions import resolve, resolve_commit
-from hangar.staging import ConflictName, Merge, clear_staging
+from hangar.staging import ConflictName, Merge, StagedColumns, Staging, clear_staging, in_the_way, merge_in_progress
 from hangar.staging.rows import HEAD
 from hangar.wording import plural
 
@@ -39,6 +39,7 @@ if TYPE_CHECKING:
     from hangar.db import WriteTransaction
     from hangar.digest import Digest
     from hangar.merge.resolve import Driver
+    from hangar.stores import Stores
 
 __all__ = ["MergeResult", "Strategy", "abort_merge", "continue_merge", "merge_revision", "resolve_open"]
 
@@ -164,12 +165,9 @@ def _require_clean(session: WriterSession) -> None:
     if session.in_batch:
         raise InvalidStateError("a merge is not possible inside a `with` block of the checkout")
     if staging.merge is not None:
-        raise InvalidStateError(
-            f"a merge of {staging.merge.name!r} is in progress: conclude it with `hangar merge --continue`, or give it up "
-            "with `hangar merge --abort`"
-        )
+        raise InvalidStateError(merge_in_progress(staging.merge))
     if staging.changed():
-        raise uncommitted(staging.branch)
+        raise uncommitted(session.stores, staging)
     with db.read() as transaction:
         empty = transaction.get(STAGING, HEAD) is None
     if not empty:
@@ -178,12 +176,10 @@ def _require_clean(session: WriterSession) -> None:
             staging.rebase(staging.base)
 
 
-def uncommitted(branch: str) -> InvalidStateError:
+def uncommitted(stores: Stores, staged: StagedColumns | Staging) -> InvalidStateError:
     """The error for uncommitted changes before a merge."""
-    return InvalidStateError(
-        f"there are uncommitted changes on branch {branch!r}: commit them with `hangar commit`, or drop them all with "
-        "`hangar restore .`, before the merge"
-    )
+    what = in_the_way(staged, stores.refs.head().write_branch)
+    return InvalidStateError(f"a merge is not possible now, because {what}")
 
 
 class _FastForward:

@@ -45,7 +45,7 @@ from hangar.merge.resolve import Value, choice_of
 from hangar.objects.attributes import AttributeMap
 from hangar.publishing import publish_rows
 from hangar.revisions import resolve_commit
-from hangar.staging import clear_staging, read_staged, staged_branch
+from hangar.staging import clear_staging, read_staged, staged_branch, ways_out
 from hangar.stores import Stores
 
 __all__ = ["WriterCheckout"]
@@ -353,8 +353,8 @@ def _switch_to(stores: Stores, lock: WriterLock, branch: str, *, move_head: bool
         staged = read_staged(stores.db, transaction) if elsewhere else None
     if staged is not None and staged.changed():
         raise InvalidInputError(
-            f"there are uncommitted changes on branch {staged.branch!r}: commit or reset them before writing to {branch!r} "
-            f"(from the command line: `hangar checkout {staged.branch}`, then `hangar commit` or `hangar restore .`)"
+            f"branch {branch!r} cannot be written to now, because there are uncommitted changes on branch {staged.branch!r}: "
+            f"{ways_out(staged, stores.refs.head().write_branch)}"
         )
     move_head = move_head and stores.refs.head().last_written != branch
     if elsewhere or move_head:

@@ -138,9 +138,11 @@ def log(state: State, as_json: bool) -> None:
 @pass_state
 def reset(state: State) -> None:
     """End the search and forget its state."""
-    from hangar.history.bisect import end_search
+    from hangar.history.bisect import end_search, is_searching
 
-    _search(state)
+    if not is_searching(state.stores.db):
+        echo("No bisection is in progress")
+        return
     end_search(state.stores.db)
     echo("The bisection was ended")
 
@@ -264,7 +266,7 @@ def _search(state: State) -> Search:
 
     found = read_search(state.stores.db)
     if found is None:
-        raise NothingToDoError("no bisection is in progress: begin with `hangar bisect start BAD GOOD`")
+        raise InvalidStateError("no bisection is in progress: begin with `hangar bisect start BAD GOOD`")
     return found
 
 
@@ -309,8 +311,10 @@ def _tell(state: State, search: Search, as_json: bool) -> None:
             }
         )
     elif step is None:
-        missing = "a good" if search.bad is not None else "a bad" if search.good else "a good and a bad"
-        echo(f"Waiting for {missing} commit: `hangar bisect good REV`, `hangar bisect bad REV`")
+        missing = [] if search.good else [("good", "`hangar bisect good REV`")]
+        missing += [] if search.bad is not None else [("bad", "`hangar bisect bad REV`")]
+        words, commands = zip(*missing, strict=True)
+        echo(f"Waiting for a {' and a '.join(words)} commit: {', '.join(commands)}")
     elif step.test is not None:
         echo(
             f"{plural(len(step.suspects), 'suspect')} left, about {plural(step.left, 'test')} to go. Test this commit:"

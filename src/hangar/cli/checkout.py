@@ -43,7 +43,7 @@ def command(state: State, branch: str, rev: str | None, create: bool, as_json: b
     report = repository.status()
     carried = create and rev is None and not report.clean and report.staged_branch == before
     if not report.clean and not carried and branch != before and report.staged_branch != branch:
-        raise InvalidStateError(_uncommitted(report.staged_branch, before))
+        raise _refused(state, before)
     if carried:
         repository.branch_off(branch)
     elif create:
@@ -53,16 +53,19 @@ def command(state: State, branch: str, rev: str | None, create: bool, as_json: b
         write_json({"branch": branch, "created": create})
     elif create:
         echo(f"Switched to a new branch {branch}")
+        if carried:
+            echo("The merge in progress moved along" if report.merge else "The staged changes moved along")
     else:
         echo(f"Already on {branch}" if branch == before else f"Switched to branch {branch}")
 
 
-def _uncommitted(staged: str, current: str) -> str:
-    first = "" if staged == current else f"switch to it with `hangar checkout {staged}`, and "
-    return (
-        f"there are uncommitted changes on branch {staged!r}: {first}commit them with `hangar commit`, "
-        "or drop them all with `hangar restore .`"
-    )
+def _refused(state: State, current: str) -> InvalidStateError:
+    """The error for staged changes of another branch than the one to switch to."""
+    from hangar.staging import in_the_way, read_staged
+
+    staged = read_staged(state.stores.db)
+    assert staged is not None
+    return InvalidStateError(f"the current branch cannot be changed now, because {in_the_way(staged, current)}")
 
 
 def _no_branch(state: State, name: str) -> Exception:

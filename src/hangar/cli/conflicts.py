@@ -9,8 +9,19 @@ from typing import TYPE_CHECKING, Any, Final
 import click
 
 from hangar.cli.groups import Command
-from hangar.cli.output import echo, echo_lines, json_option, style, table, visible, visible_name, write_json
+from hangar.cli.output import (
+    SHORT_DIGEST,
+    echo,
+    echo_lines,
+    json_option,
+    style,
+    table,
+    visible,
+    visible_name,
+    write_json,
+)
 from hangar.cli.pager import paged
+from hangar.cli.records import sample_record
 from hangar.cli.state import State, pass_state
 from hangar.wording import plural
 
@@ -56,13 +67,15 @@ def conflict_records(state: State, merge: MergeState) -> Iterator[dict[str, Any]
             "column": label(conflict, merge.columns),
             "subject": conflict.subject,
             "sample": None,
+            "subsample": None,
             "attribute": conflict.key.decode() if conflict.subject == "attribute" else None,
             "kind": conflict.kind,
         }
         schema = None
         if conflict.subject == "sample":
             assert conflict.column is not None
-            record["sample"] = sample_of(conflict, merge.columns[conflict.column].layout == NESTED)
+            found = sample_of(conflict, merge.columns[conflict.column].layout == NESTED)
+            record |= sample_record(found if isinstance(found, list) else [found])
             if conflict.column not in schemas:
                 schemas[conflict.column] = merge.schema(state.stores.db, conflict.column)
             schema = schemas[conflict.column]
@@ -75,7 +88,7 @@ _SIDES: Final = ("base", "ours", "theirs")
 
 
 def _value(conflict: Conflict, value: Any, schema: ColumnSchema | None) -> Any:
-    """A value as JSON has it: an inline value itself, a blob by the beginning of its digest."""
+    """A value as JSON has it: an inline value itself, a blob as ``{"blob": digest}``."""
     if conflict.subject == "clash":
         value = value[0] if conflict.ours[0] is not None and value[0] is not None else value[1]
     if value is None or conflict.subject in ("name", "attribute"):
@@ -86,15 +99,23 @@ def _value(conflict: Conflict, value: Any, schema: ColumnSchema | None) -> Any:
         return "a value that cannot be read here"
     digest = schema.digest_of(value)
     if digest is not None:
-        return f"blob {digest.hex()[:12]}"
+        return {"blob": digest.hex()}
     found = schema.decode_cell(value)
     return found if isinstance(found, (str, bytes)) else found.tolist()
 
 
-def _short(value: Any) -> str:
+def _short(value: Any, *, quote: bool) -> str:
+    """A value in a line, as `hangar diff` shows it: texts of samples in quotes, bytes in hex."""
     if value is None:
         return "-"
-    text = value if isinstance(value, str) else json.dumps(value, ensure_ascii=False, default=lambda data: data.hex())
+    if isinstance(value, bytes):
+        text = value.hex()
+    elif isinstance(value, dict) and value.keys() == {"blob"}:
+        text = f"blob {value['blob'][:SHORT_DIGEST]}"
+    elif isinstance(value, str) and not quote:
+        text = value
+    else:
+        text = json.dumps(value, ensure_ascii=False, default=lambda data: data.hex())
     return visible(text if len(text) <= _WIDTH else text[: _WIDTH - 3] + "...")
 
 
@@ -102,15 +123,15 @@ def conflict_lines(records: list[dict[str, Any]]) -> list[str]:
     """A line for each conflict."""
     rows: list[tuple[str, ...]] = [("", "", "base", "ours", "theirs", "")]
     for record in records:
-        sample = record["sample"]
-        parts = [] if sample is None else sample if isinstance(sample, list) else [sample]
+        parts = [part for part in (record["sample"], record["subsample"]) if part is not None]
         what = "/".join([visible(record["column"] or "(commit)"), *(visible(str(part)) for part in parts)])
         if record["attribute"] is not None:
             what += f" attribute {visible_name(record['attribute'])}"
         kind = _KINDS_OF_NAMES.get(record["subject"], KINDS[record["kind"]])
+        quote = record["subject"] in ("sample", "attribute")
         done = "" if record["resolution"] is None else style(f"resolved: {record['resolution']}", "green")
         colour = "red" if record["resolution"] is None else "green"
-        rows.append((style(what, colour), kind, *(_short(record[side]) for side in _SIDES), done))
+        rows.append((style(what, colour), kind, *(_short(record[side], quote=quote) for side in _SIDES), done))
     return table(rows, indent=2)
 
 
@@ -126,8 +147,8 @@ def command(state: State, every: bool, as_json: bool) -> None:
     "-" where there is none. Resolve them with `hangar resolve`.
 
     JSON: branch, merge (revision, or null without a merge), unresolved, total, conflicts (column, subject: sample, column,
-    name, clash or attribute, sample, attribute, kind: t1 both added, t21 deleted by us, t22 deleted by them, t3 both
-    modified, base, ours, theirs, resolution), with resolved ones.
+    name, clash or attribute, sample, in a nested column subsample, attribute, kind: t1 both added, t21 deleted by us, t22 deleted by them, t3 both
+    modified, base, ours, theirs: values, of large ones the digest of the blob, resolution), with resolved ones.
     """
     merge = state_of(state)
     found = [] if merge is None else list(conflict_records(state, merge))

@@ -118,7 +118,9 @@ def _text(report: FsckReport, repair: bool) -> Iterator[str]:
 
 def _advice(report: FsckReport, repair: bool) -> Iterator[str]:
     if not repair and all(problem.kind != "page" for problem in report.problems):
-        yield "To repair what can be repaired here: `hangar fsck --repair`"
+        command = "`hangar fsck --data --repair`" if report.data else "`hangar fsck --repair`"
+        yield f"To repair what can be repaired here: {command}"
+        return  # what to do about the rest is said after the repair
     for one in report.rescues:
         if one.commit:
             newer = plural(one.behind, "newer commit")
@@ -140,10 +142,11 @@ def _lines(problems: Sequence[Problem]) -> Iterator[str]:
         shown = group if len(group) <= _MOST_SHOWN else group[:_FEW]
         for problem in shown:
             digest = f" {problem.digest[:SHORT_DIGEST]}" if problem.digest else ""
-            remedy = f" ({visible(problem.remedy)})" if problem.remedy else ""
+            detail = problem.detail.removeprefix(f"{kind} {problem.digest}: ")
+            remedy = f" ({visible(problem.remedy)})" if problem.remedy and "hangar fsck" not in detail else ""
             places = list(_places(problem))
             first = f" ({places[0].strip()})" if places and len(shown) < len(group) else ""
-            yield f"{style(kind, 'red')}{digest}{where}: {visible(problem.detail)}{remedy}{first}"
+            yield f"{style(kind, 'red')}{digest}{where}: {visible(detail)}{remedy}{first}"
             if not first:
                 yield from places
         if len(shown) < len(group):

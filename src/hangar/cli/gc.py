@@ -43,7 +43,7 @@ def command(state: State, dry_run: bool, why: str | None, expire_reflog: str | N
     For example:
       hangar gc --dry-run
       hangar gc --expire-reflog "30 days"
-      hangar gc --why 4f2a9c
+      hangar gc --why master~3
 
     JSON: dry_run, commits, nodes, schemas, attributes, blobs (of each: kept, removed, removed_nbytes), reflog_entries,
     files, files_nbytes, rewritten, rewritten_nbytes, other_files, compacted, size_before, size_after, kept (reason by
@@ -104,10 +104,10 @@ def _show_why(why: Why, as_json: bool) -> None:
 def _reasons(why: Why) -> Iterator[str]:
     if why.staged:
         yield "the staged changes"
-    for title, items in (("", why.refs), ("reflog entry ", why.reflog)):
+    for title, noun, items in (("", "ref", why.refs), ("reflog entry ", "reflog entry", why.reflog)):
         yield from (f"{title}{visible_name(one)}" for one in items[:_MOST_SHOWN])
         if len(items) > _MOST_SHOWN:
-            yield f"{title}... and {len(items) - _MOST_SHOWN:,} more"
+            yield f"and {plural(len(items) - _MOST_SHOWN, f'more {noun}')}"
     if why.kind != "commit":
         newest = f", the newest is {why.commits[0][:SHORT_DIGEST]}" if why.commits else ""
         yield plural(len(why.commits), "commit") + newest

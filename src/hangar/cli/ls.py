@@ -13,7 +13,7 @@ from hangar.cli.column import list_columns
 from hangar.cli.groups import Command
 from hangar.cli.output import echo_lines, json_option, note, style, visible, write_json
 from hangar.cli.pager import paged
-from hangar.cli.records import place_record
+from hangar.cli.records import place_record, sample_record
 from hangar.cli.samples import Address, address_of, existing_samples, is_pattern, matcher, sample_text, sample_texts
 from hangar.cli.state import State, pass_state
 from hangar.cli.views import View, open_view
@@ -88,8 +88,8 @@ def command(
       hangar ls --changed
 
     JSON: branch, commit, column, samples (integers and strings); with --changed: branch, commit, changes (column,
-    sample, in a nested column subsample, change); without COLUMN as `column list`; and purged (key, purged), if the data of
-    samples was erased.
+    sample, in a nested column subsample, change); without COLUMN as `column list`; and purged (sample,
+    subsample or null, purged), if the data of samples was erased.
     """
     patterns = [word for word in words if is_pattern(word)]
     revisions = [word for word in words if not is_pattern(word)]
@@ -129,7 +129,7 @@ def _list_samples(
     keys = existing_samples(patterns, found, column)[:limit] if patterns else list(islice(iter(found), limit))
     purged = purged_samples(state.stores, view.nodes, view.entry(column))
     if as_json:
-        erased = [{"key": list(key), "purged": str(tombstone)} for key, tombstone in purged.items()]
+        erased = [{**sample_record(key), "purged": str(tombstone)} for key, tombstone in purged.items()]
         listed = {"column": column, "samples": keys} | ({"purged": erased} if erased else {})
         write_json(place_record(view) | listed)
         return

@@ -72,6 +72,16 @@ HINTS: Final = {
     "verify": "Verify a repository with `hangar fsck --data`.",
     "unlock": "Release the writer lock with `hangar writer-lock --force-release`.",
     "history": "List commits with `hangar log`.",
+    "rebase": "There is no rebase: merge the other branch with `hangar merge REV`.",
+    "mv": "Rename a column with `hangar column rename OLD NEW`.",
+    "rename": "Rename a column with `hangar column rename OLD NEW`.",
+    "clean": "Drop staged changes with `hangar restore .`, and free disk space with `hangar gc`.",
+    "prune": "Free disk space with `hangar gc`.",
+    "annotate": "Show which commit last changed a sample with `hangar blame COLUMN SAMPLE`.",
+    "undo": "Undo a commit with `hangar revert REV`, or move the branch back with `hangar reset REV`.",
+    "rev-parse": "Show a commit and its digest with `hangar show REV`.",
+    "shortlog": "List commits with `hangar log --oneline`.",
+    **dict.fromkeys(("clone", "fetch", "pull", "push", "remote"), "Remotes are not part of this version."),
     "version": "Show the version with `hangar --version`.",
 }
 

@@ -21,10 +21,12 @@ from hangar.cli.output import (
     visible_name,
     write_json,
 )
+from hangar.cli.records import sample_record
 from hangar.cli.samples import existing_samples, explicit
 from hangar.cli.state import State, pass_state
 from hangar.cli.views import open_view
 from hangar.errors import EXIT_CODES, AccessError
+from hangar.history import iso_time
 from hangar.progress import format_bytes
 from hangar.wording import plural
 
@@ -101,9 +103,10 @@ def command(
       hangar purge images cat_17 --lift
       hangar purge --list
 
-    JSON: column, samples (key, digests, inline), commits, staged, shared (digest, column, key, commit), shared_count,
-    rewritten (old and new digests), refs, dry_run, size_before, size_after, unfinished; with --list: purged (digest,
-    name, email, time, tz, reason, samples, state); with --lift: lifted; with --continue: unfinished.
+    JSON: column, samples (sample, subsample or null, digests, inline), commits, staged, shared (digest, column, sample,
+    subsample, commit), shared_count, rewritten (old and new digests), refs, dry_run, size_before, size_after,
+    unfinished; with --list: purged (digest, author, email, time, reason, samples, state); with --lift: lifted; with
+    --continue: unfinished.
     """
     if listing or go_on:
         if column or (listing and go_on):
@@ -208,11 +211,11 @@ def _key(key: tuple[Any, ...]) -> str:
 def _record(report: PurgeReport) -> dict[str, Any]:
     return {
         "column": report.column,
-        "samples": [{"key": list(one.key), "digests": one.digests, "inline": one.inline} for one in report.samples],
+        "samples": [{**sample_record(one.key), "digests": one.digests, "inline": one.inline} for one in report.samples],
         "commits": report.commits,
         "staged": report.staged,
         "shared": [
-            {"digest": one.digest, "column": one.column, "key": list(one.key), "commit": one.commit}
+            {"digest": one.digest, "column": one.column, **sample_record(one.key), "commit": one.commit}
             for one in report.shared
         ],
         "shared_count": report.shared_count,
@@ -258,12 +261,11 @@ def _list(state: State, as_json: bool) -> None:
 def _purged_record(one: PurgedBlob) -> dict[str, Any]:
     return {
         "digest": one.digest,
-        "name": one.name,
+        "author": one.name,
         "email": one.email,
-        "time": one.time,
-        "tz": one.tz,
+        "time": iso_time(int(one.time * 1e9), one.tz),
         "reason": one.reason,
-        "samples": [{"column": column, "key": list(key)} for column, key in one.samples],
+        "samples": [{"column": column, **sample_record(key)} for column, key in one.samples],
         "state": one.state,
     }
 

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from hangar.cli.views import View
     from hangar.describe import ColumnStatus, CommitInfo
     from hangar.lock import Holder
+    from hangar.names import SampleKey
 
-__all__ = ["change_record", "column_record", "commit_record", "place_record", "writer_record"]
+__all__ = ["change_record", "column_record", "commit_record", "place_record", "sample_record", "writer_record"]
 
 
 def place_record(view: View) -> dict[str, Any]:
@@ -65,8 +68,20 @@ def change_record(column: ColumnStatus) -> dict[str, Any]:
     }
 
 
+def sample_record(key: Sequence[SampleKey]) -> dict[str, Any]:
+    """The address of a sample: of a flat column ``[sample]``, of a nested one ``[sample, subsample]``."""
+    return {"sample": key[0], "subsample": key[1] if len(key) > 1 else None}
+
+
+def writer_time(writer: Holder) -> str | None:
+    """When the lock was taken, in ISO 8601 with the local time zone."""
+    if writer.time is None:
+        return None
+    return datetime.fromtimestamp(writer.time).astimezone().isoformat(timespec="seconds")
+
+
 def writer_record(writer: Holder | None) -> dict[str, Any] | None:
     """The holder of the writer lock, or None."""
     if writer is None:
         return None
-    return {"pid": writer.pid, "host": writer.host, "user": writer.user, "time": writer.time}
+    return {"pid": writer.pid, "host": writer.host, "user": writer.user, "time": writer_time(writer)}

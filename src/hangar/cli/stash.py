@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Final
 
 import click
 
@@ -21,8 +21,14 @@ if TYPE_CHECKING:
 
 __all__ = ["command"]
 
+HINTS: Final = {
+    "save": "Did you mean push?",
+    "show": "Show the changes of a stash with `hangar show stash@{0}`, or with `hangar log -p -1 stash@{0}`.",
+    "clear": "Drop stashes one by one with `hangar stash drop`.",
+}
 
-@click.group("stash", cls=SuggestingGroup, invoke_without_command=True, hints={"save": "Did you mean push?"})
+
+@click.group("stash", cls=SuggestingGroup, invoke_without_command=True, hints=HINTS)
 @json_option
 @click.pass_context
 def command(ctx: click.Context, as_json: bool) -> None:

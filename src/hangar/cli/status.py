@@ -13,6 +13,7 @@ from hangar.cli.output import echo, json_option, style, table, visible, visible_
 from hangar.cli.pager import paged
 from hangar.cli.records import change_record, writer_record
 from hangar.cli.state import State, pass_state
+from hangar.history.bisect import is_searching
 from hangar.pending_purge import is_purge_pending
 from hangar.wording import plural
 
@@ -105,7 +106,9 @@ def status_lines(report: StatusReport) -> list[str]:
         lines += ["", style(f"Uncommitted changes belong to branch {report.staged_branch}:", "red")]
         lines += [f'  (use "hangar checkout {report.staged_branch}" to continue with them)']
     else:
-        lines += ["", "Changes to be committed:", '  (use "hangar commit" to commit them)']
+        lines += ["", "Changes to be committed:"]
+        if not report.conflicts:
+            lines.append('  (use "hangar commit" to commit them)')
         states = {column.state for column in report.columns}
         if states & {"changed", "deleted"}:
             lines.append('  (use "hangar restore COLUMN" to restore a column from the last commit)')
@@ -119,6 +122,9 @@ def status_lines(report: StatusReport) -> list[str]:
 def short_lines(report: StatusReport) -> list[str]:
     """A line for each column that differs from the commit: a letter as in git, and its name."""
     lines = []
+    if report.merge is not None:
+        left = f", {plural(report.conflicts, 'conflict')}" if report.conflicts else ""
+        lines.append(f"## merge of {visible(report.merge)} into {visible(report.staged_branch)}{left}")
     if not report.clean and report.staged_branch != report.branch:
         lines.append(f"## uncommitted changes of branch {visible(report.staged_branch)}")
     for column in report.columns:
@@ -129,6 +135,13 @@ def short_lines(report: StatusReport) -> list[str]:
     return [*lines, *(f"{style('M', 'yellow')}  ({one})" for one in attribute_change(report.attributes))]
 
 
+_BISECTION = (
+    "",
+    "A bisection is in progress",
+    '  (use "hangar bisect status" to see which commit to test, and "hangar bisect reset" to end it)',
+)
+
+
 @click.command("status", cls=Command)
 @click.option(
     "-s", "--short", is_flag=True, help="A letter and a name for each column: A new, M changed, D deleted, R renamed."
@@ -137,12 +150,13 @@ def short_lines(report: StatusReport) -> list[str]:
 @pass_state
 @paged
 def command(state: State, short: bool, as_json: bool) -> None:
-    """Show the current branch, its staged changes, and the active writer.
+    """Show the current branch, its staged changes, a merge or bisection in progress, and the active writer.
 
     JSON: branch, head (digest, or "" before the first commit), clean, staged_branch, changes (column, state, added,
     deleted, mutated, renamed_from, schema: whether it was widened, attributes: keys), attributes (changed keys of the
-    commit's own attributes), columns (names), merge (revision, conflicts: number of open ones) or null, writer (pid, host, user, time) or null; and needs, if columns need a
-    package that is not installed.
+    commit's own attributes), columns (names), merge (revision, conflicts: number of open ones) or null, bisect (whether a
+    bisection is in progress), writer (pid, host, user, time) or null; and needs, if columns need a package that is not
+    installed.
     """
     report = state.repository.status()
     if as_json:
@@ -157,6 +171,7 @@ def command(state: State, short: bool, as_json: bool) -> None:
                 "attributes": list(report.attributes),
                 "columns": [one.name for one in report.columns if one.state != "deleted"],
                 "merge": None if report.merge is None else {"revision": report.merge, "conflicts": report.conflicts},
+                "bisect": is_searching(state.stores.db),
                 "writer": writer_record(report.writer),
                 **({"needs": needs} if needs else {}),
             }
@@ -164,5 +179,8 @@ def command(state: State, short: bool, as_json: bool) -> None:
         return
     for line in short_lines(report) if short else status_lines(report):
         echo(line)
+    if not short and is_searching(state.stores.db):
+        for line in _BISECTION:
+            echo(line)
     if is_purge_pending(state.stores.db):
         echo("A purge is not finished, and bytes of it are still on disk: run `hangar purge --continue`", err=True)

@@ -69,14 +69,25 @@ def command(
             raise click.UsageError("-d takes only the NAME of a tag")
         _delete(state, name, as_json)
         return
+    _check_not_a_command(state, name, rev)
     message = "\n\n".join(messages) if messages else None
+    before = state.stores.refs.get(f"tags/{name}") if force and state.stores.refs.exists(f"tags/{name}") else None
     start = rev or f"heads/{state.repository.head().write_branch}"
     state.repository.tag(name, start, message=message, force=force)
     made = state.repository.tag_info(name)
     if as_json:
         write_json(tag_record(made))
     else:
-        echo(f"Tagged {made.digest[:SHORT_DIGEST]} as {made.name}")
+        was = "" if before is None else f" (it was at {before.hex()[:SHORT_DIGEST]})"
+        echo(f"Tagged {made.digest[:SHORT_DIGEST]} as {made.name}{was}")
+
+
+def _check_not_a_command(state: State, name: str, rev: str | None) -> None:
+    """Refuse to make a tag of a word that was meant as a command, as those of `hangar branch` are."""
+    if name == "list" and rev is None:
+        raise click.UsageError("list tags with `hangar tag`; for a tag of this name write `hangar tag list HEAD`")
+    if name in ("delete", "remove") and rev is not None and state.stores.refs.exists(f"tags/{rev}"):
+        raise click.UsageError(f"delete a tag with `hangar tag -d {rev}`")
 
 
 def tag_record(tag: TagInfo) -> dict[str, Any]:

@@ -113,12 +113,13 @@ def open_nothing(state: State) -> View:
 
 def open_commit(state: State, revision: str) -> View:
     """A view of the commit ``revision``. Raises the same errors as :func:`open_view`."""
+    from hangar.refs import describe
     from hangar.revisions import resolve
 
     stores = state.stores
-    digest = resolve(stores.db, stores.refs, revision).digest
+    digest, name = resolve(stores.db, stores.refs, revision)
     if digest is None:
-        return _view(stores, None, f"branch {revision}, which has no commit yet")
+        return _view(stores, None, f"{describe(name) if name else revision}, which has no commit yet")
     return _view(stores, digest, f"commit {digest.hex()[:SHORT_DIGEST]}")
 
 

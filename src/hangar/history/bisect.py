@@ -29,6 +29,7 @@ __all__ = [
     "Verdict",
     "bisect",
     "end_search",
+    "is_searching",
     "next_step",
     "read_search",
     "rewrite_search",
@@ -201,6 +202,12 @@ def _only(step: Step) -> Digest:
 class _Row(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
     version: int
     verdicts: list[tuple[str, bytes]]
+
+
+def is_searching(db: Database) -> bool:
+    """Whether a search is in progress on the command line; its row is not read, so that a damaged one can be ended."""
+    with db.read() as transaction:
+        return transaction.get(META, _KEY) is not None
 
 
 def read_search(db: Database, transaction: ReadTransaction | None = None) -> Search | None:

@@ -15,7 +15,7 @@ from hangar.names import plain_text
 from hangar.objects.commit import Commit
 from hangar.objects.records import load_commit
 from hangar.refs import BRANCHES
-from hangar.staging import StagedColumns, read_staged
+from hangar.staging import StagedColumns, in_the_way, read_staged
 from hangar.stores import Stores
 
 __all__ = ["Current", "current_branch", "require_clean", "staged_on"]
@@ -85,15 +85,13 @@ def staged_on(stores: Stores) -> StagedColumns | None:
     return staged if staged is not None and staged.changed() else None
 
 
-def require_clean(stores: Stores, action: str, *, advice: str = "") -> None:
+def require_clean(stores: Stores, action: str) -> None:
     """Make sure that nothing is staged.
 
     Parameters
     ----------
     action
         The operation that is refused otherwise, such as ``'a revert'``.
-    advice
-        One more alternative, as the end of the message.
 
     Raises
     ------
@@ -101,14 +99,6 @@ def require_clean(stores: Stores, action: str, *, advice: str = "") -> None:
         There are staged changes, or a merge is in progress.
     """
     staged = staged_on(stores)
-    if staged is None:
-        return
-    if staged.merge is not None:
-        raise InvalidStateError(
-            f"{action} is not possible now, because a merge of {staged.merge.name!r} is in progress: "
-            "conclude it with `hangar merge --continue`, or give it up with `hangar merge --abort`"
-        )
-    raise InvalidStateError(
-        f"{action} is not possible now, because there are uncommitted changes on branch {staged.branch!r}: "
-        f"commit them with `hangar commit`, or put them aside with `hangar stash`{advice}"
-    )
+    if staged is not None:
+        what = in_the_way(staged, stores.refs.head().write_branch)
+        raise InvalidStateError(f"{action} is not possible now, because {what}")

@@ -58,7 +58,7 @@ def reset(stores: Stores, rev: str, *, hard: bool = False, branch: str = "", who
         current = current_branch(stores, branch)
         target = resolve_commit(stores.db, stores.refs, rev)
         if not hard:
-            require_clean(stores, "a soft reset", advice=", or drop them with `hangar reset --hard`")
+            require_clean(stores, "a soft reset")
         staged = staged_on(stores)
         # Changes staged on another branch are not those of the branch that is reset.
         elsewhere = staged is not None and staged.branch != current.name

@@ -22,7 +22,7 @@ from hangar.objects.graph import record_generation
 from hangar.objects.records import load_commit, store_commit
 from hangar.publishing import publish_rows
 from hangar.refs import STASHES, Refs
-from hangar.staging import clear_staging, stage_content
+from hangar.staging import clear_staging, merge_in_progress, stage_content
 from hangar.stores import Stores
 
 if TYPE_CHECKING:
@@ -85,9 +85,7 @@ def stash(stores: Stores, message: str | None = None, *, who: tuple[str, str]) -
         if staged is None:
             raise NothingToDoError("there are no staged changes to put aside")
         if staged.merge is not None:
-            raise InvalidStateError(
-                f"a merge of {staged.merge.name!r} is in progress, which cannot be put aside: conclude it or give it up first"
-            )
+            raise InvalidStateError(f"changes cannot be put aside, because {merge_in_progress(staged.merge)}")
         if staged.base is None or staged.base_commit is None:
             raise InvalidStateError(
                 f"branch {staged.branch!r} has no commit yet: commit something before you put changes aside"
@@ -218,10 +216,8 @@ def _find(stores: Stores, which: int | str) -> tuple[str, Digest, StashInfo]:
     for position, info in enumerate(known):
         if position == int(match[1]) if match else len(text) >= 4 and info.digest.startswith(text.lower()):
             return refs[position][0], Digest(bytes.fromhex(info.digest)), info
-    raise RevisionNotFoundError(
-        f"there is no stash {text!r}: there are {len(known)}, from stash@{{0}} to stash@{{{len(known) - 1}}} "
-        "(`hangar stash list`)"
-    )
+    last = f"the last one is stash@{{{len(known) - 1}}}" if len(known) > 1 else "there is only stash@{0}"
+    raise RevisionNotFoundError(f"there is no stash {text!r}: {last} (see `hangar stash list`)")
 
 
 def _next_name(refs: Refs, transaction: WriteTransaction) -> str:

@@ -16,6 +16,7 @@ from hangar.refs.rows import (
     BRANCHES,
     HEAD_KEY,
     REMOTES,
+    TAGS,
     Annotation,
     Head,
     ReflogEntry,
@@ -140,7 +141,7 @@ class Refs:
         """
         key = name_key(check_ref(name))
         if transaction.get(REFS, key) is not None:
-            raise NameTakenError(f"{describe(name)} exists: choose another name, or delete it first")
+            raise _taken(name)
         self._refuse_ambiguous(transaction, name)
         _require_commit(transaction, name, digest)
         note = None if annotation is None else Annotation(annotation, *who, *now())
@@ -221,7 +222,7 @@ class Refs:
             raise StaleRefError(f"{describe(old)} is gone: it was deleted since it was read")
         key = name_key(check_ref(new))
         if transaction.get(REFS, key) is not None:
-            raise NameTakenError(f"{describe(new)} exists: choose another name, or delete it first")
+            raise _taken(new)
         transaction.put(REFS, key, data)
         transaction.delete(REFS, name_key(old))
         reflog.move(transaction, old, new)
@@ -271,6 +272,16 @@ class Refs:
         transaction.check_count(REFS)
         rows = transaction.scan(REFS, prefix=name_key(prefix))
         return [(key_name(key), data) for key, data in rows if key != HEAD_KEY]
+
+
+def _taken(name: str) -> NameTakenError:
+    short = name.partition("/")[2]
+    if name.startswith(TAGS):
+        return NameTakenError(
+            f"{describe(name)} exists: choose another name, or delete it first with `hangar tag -d {short}`"
+        )
+    way = f", or switch to it with `hangar checkout {short}`" if name.startswith(BRANCHES) else ""
+    return NameTakenError(f"{describe(name)} exists: choose another name{way}")
 
 
 def _digest(data: bytes, name: str) -> Digest | None:

@@ -92,7 +92,7 @@ class MergeMethods(BranchMethods):
         resolve_commit(stores.db, stores.refs, rev)
         staged = read_staged(stores.db)
         if staged is not None and staged.branch != branch and staged.changed():
-            raise uncommitted(staged.branch)
+            raise uncommitted(stores, staged)
         return self._with_writer(branch, lambda checkout: checkout.merge_revision(rev, message, **options))
 
     def merge_preview(self, rev: str, *, branch: str = "", fast_forward: bool | None = None) -> MergePreview:

@@ -28,6 +28,7 @@ from hangar.staging.conflicts import (
     read_conflicts,
     write_conflicts,
 )
+from hangar.staging.refusals import merge_in_progress
 from hangar.staging.rows import (
     HEAD,
     STAGING_VERSION,
@@ -255,9 +256,7 @@ class Staging:
         with self._lock:
             state = self._state
             if state.merge is not None:
-                raise InvalidStateError(
-                    f"a merge of {state.merge.name!r} is in progress: commit it, or reset the staging area, first"
-                )
+                raise InvalidStateError(merge_in_progress(state.merge))
             if state.base is None:
                 raise InvalidStateError("there is no commit to merge into yet")
             state.head_changed = True
