@@ -130,7 +130,7 @@ def completed(path: Path, *words: str) -> list[str]:
 def test_names_are_completed(filled: Shell, tmp_path: Path) -> None:
     filled.ok("column", "create", "labels", "INT64")
     filled.ok("branch", "create", "other")
-    assert completed(filled.path, "sta") == ["status"]
+    assert completed(filled.path, "sta") == ["status", "stash"]
     assert completed(filled.path, "column", "") == ["create", "remove", "list", "rename", "attributes", "backend"]
     assert completed(filled.path, "ls", "") == ["images", "labels"]
     assert completed(filled.path, "ls", "im") == ["images"]

@@ -100,7 +100,7 @@ def test_what_is_merged_in_is_alive(
 ) -> None:
     """Even where no branch and no reflog names it."""
     monkeypatch.setattr(Refs, "items", lambda *_: [])
-    monkeypatch.setattr(Refs, "moved", lambda *_: [])
+    monkeypatch.setattr(Refs, "reflog_commits", lambda *_, **__: [])
     assert live_roots(repo._open()).commits == (bytes.fromhex(merging.commit_hash), side)
 
 
