@@ -54,7 +54,7 @@ def test_the_commands_of_the_page(photos: Path) -> None:
     assert said.returncode == 6, said.stderr
     assert "images/17" in said.stdout
     assert "images/18" in said.stdout
-    assert "hangar fsck --repair" in said.stdout
+    assert "hangar fsck --data --repair" in said.stdout
     said = run(repair)
     assert said.returncode == 6
     assert "corrected a flipped bit in 1 blob" in said.stdout
