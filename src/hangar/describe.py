@@ -23,7 +23,7 @@ from hangar.objects.records import load_commit, load_record
 from hangar.objects.store import NodeStore
 from hangar.progress import format_bytes
 from hangar.schema import ColumnSchema, open_schema
-from hangar.staging import StagedColumns, read_staged
+from hangar.staging import Operation, StagedColumns, read_staged
 from hangar.stores import Stores
 from hangar.wording import plural
 
@@ -99,8 +99,9 @@ class ColumnStatus:
 class StatusReport:
     """The branch to write, the staged changes and their branch, and the holder of the writer lock.
 
-    ``attributes`` are the keys of the changed attributes of the commit itself. ``merge`` is the revision of the merge in
-    progress, None if there is none, and ``conflicts`` the number of its open conflicts.
+    ``attributes`` are the keys of the changed attributes of the commit itself. ``operation`` is the merge,
+    cherry-pick or revert in progress (its ``kind``, and ``name``, the revision), None if there is none, and ``conflicts``
+    the number of its open conflicts.
     """
 
     branch: str
@@ -110,8 +111,7 @@ class StatusReport:
     columns: tuple[ColumnStatus, ...]
     writer: Holder | None
     attributes: tuple[str, ...] = ()
-    merge: str | None = None
-    merge_message: str = ""
+    operation: Operation | None = None
     conflicts: int = 0
 
 
@@ -190,8 +190,7 @@ def status(stores: Stores) -> StatusReport:
         columns=columns,
         writer=holder(stores.db),
         attributes=tuple(attribute_changes(below, staging.attributes, staging.load_attributes)),
-        merge=None if staging.merge is None else staging.merge.name,
-        merge_message="" if staging.merge is None else staging.merge.message,
+        operation=staging.operation,
         conflicts=0 if staging.conflicts is None else staging.conflicts.unresolved,
     )
 

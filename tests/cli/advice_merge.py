@@ -39,7 +39,7 @@ def followed(shell: Shell, text: str, template: str) -> None:
     if template == "hangar resolve":
         follow(shell, text, template, "--all", "--theirs")
         return
-    if template == "hangar merge --continue":
+    if template.endswith(" --continue"):
         shell.ok("resolve", "--all", "--theirs")
     follow(shell, text, template)
 
@@ -55,23 +55,21 @@ def commit_too_early(shell: Shell, template: str) -> None:
 
 def status_of_merge(shell: Shell, template: str) -> None:
     merging(shell)
-    if template == "hangar merge --continue":
+    if template.endswith(" --continue"):
         shell.ok("resolve", "images", "--ours")
     followed(shell, shell.ok("status"), template)
 
 
 def list_of_conflicts(shell: Shell, template: str) -> None:
     merging(shell)
-    if template == "hangar merge --continue":
+    if template.endswith(" --continue"):
         shell.ok("resolve", "images", "--ours")
     followed(shell, shell.ok("conflicts"), template)
 
 
 def resolving(shell: Shell, template: str) -> None:
     merging(shell)
-    if template == "hangar merge --continue":
-        text = shell.ok("resolve", "images", "a", "--ours")
-    elif template == "hangar conflicts --all":
+    if template == "hangar conflicts --all":
         text = shell.fails(3, "resolve", "images", "b", "--ours")
     else:
         shell.ok("merge", "--abort")
@@ -95,8 +93,9 @@ def nothing_in_conflict(shell: Shell, template: str) -> None:
 
 
 def no_merge(shell: Shell, template: str) -> None:
-    words = command_in(shell.fails(1, "merge", "--continue"), template)
-    assert words == ["merge", "REV"]
+    for kind in ("cherry-pick", "revert", "merge"):
+        words = command_in(shell.fails(1, kind, "--continue"), template)
+        assert words == [kind, "REV"]
     shell.ok("branch", "create", "other")
     shell.ok("merge", "other")
 
@@ -104,6 +103,12 @@ def no_merge(shell: Shell, template: str) -> None:
 def resolve_without_merge(shell: Shell, template: str) -> None:
     words = command_in(shell.fails(1, "resolve", "--all", "--ours"), template)
     assert words == ["merge", "REV"]
+
+
+def ways_to_begin(shell: Shell, template: str) -> None:
+    no_merge(shell, template)
+    shell.ok("branch", "delete", "other")
+    merge_in_python(shell, template)
 
 
 def merge_in_python(shell: Shell, template: str) -> None:
@@ -149,23 +154,38 @@ def merge_that_lost_rows(shell: Shell, template: str) -> None:
     shell.ok("fsck")
 
 
-_IN_PROGRESS: Final = ("hangar resolve", "hangar merge --continue", "hangar merge --abort")
+def merge_without_commit(shell: Shell, template: str) -> None:
+    shell.ok("branch", "create", "other")
+    shell.ok("rm", "images", "a")
+    shell.ok("commit", "-m", "Gone")
+    shell.ok("checkout", "other")
+    shell.ok("rm", "images", "b")
+    shell.ok("commit", "-m", "Gone too")
+    follow(shell, shell.ok("merge", "--no-commit", "master"), template)
+
+
+def replay_without_commit(shell: Shell, template: str) -> None:
+    shell.ok("rm", "images", "a")
+    shell.ok("commit", "-m", "Gone")
+    follow(shell, shell.ok("revert", "--no-commit", "HEAD"), template, "-m", "Back")
+
+
+_IN_PROGRESS: Final = ("hangar resolve", "hangar {} --continue", "hangar {} --abort")
 MERGE: Final[dict[str, dict[str, Callable[[Shell, str], None]]]] = {
-    "checkout/commit.py": dict.fromkeys(
-        ("hangar conflicts", "hangar resolve", "hangar merge --abort"), commit_too_early
-    ),
-    "checkout/merging.py": {
-        "hangar merge REV": merge_in_python,
+    "checkout/commit.py": dict.fromkeys(("hangar conflicts", "hangar resolve", "hangar {} --abort"), commit_too_early),
+    "checkout/operations.py": {
+        "hangar {} REV": ways_to_begin,
     },
-    "cli/conflicts.py": dict.fromkeys(("hangar resolve", "hangar merge --continue"), list_of_conflicts),
-    "cli/merge.py": dict.fromkeys(_IN_PROGRESS, conflict_of_merge),
+    "cli/conflicts.py": dict.fromkeys(("hangar resolve", "hangar {} --continue"), list_of_conflicts),
+    "cli/in_progress.py": dict.fromkeys(_IN_PROGRESS, conflict_of_merge),
+    "cli/merge.py": {"hangar merge --continue": merge_without_commit},
     "cli/resolve.py": {
         "hangar merge REV": resolve_without_merge,
-        **dict.fromkeys(("hangar conflicts", "hangar conflicts --all", "hangar merge --continue"), resolving),
+        **dict.fromkeys(("hangar conflicts", "hangar conflicts --all"), resolving),
     },
+    "cli/revert.py": {"hangar commit": replay_without_commit},
     "cli/status.py": dict.fromkeys(("hangar conflicts", *_IN_PROGRESS), status_of_merge),
     "merge/resolve.py": dict.fromkeys(("hangar column rename", "hangar resolve COLUMN --value NAME"), name_taken),
     "merge/state.py": {"hangar conflicts": nothing_in_conflict},
-    "repository/merging.py": {"hangar merge REV": no_merge},
-    "staging/conflicts.py": {"hangar merge --abort": merge_that_lost_rows},
+    "staging/conflicts.py": {"hangar restore .": merge_that_lost_rows},
 }

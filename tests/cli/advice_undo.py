@@ -166,7 +166,7 @@ UNDO: Final[dict[str, dict[str, Callable[[Shell, str], None]]]] = {
     },
     "refs/store.py": dict.fromkeys(("hangar tag -d {}", "hangar checkout {}"), names_taken),
     "history/blame.py": {"hangar log --column {} --sample SAMPLE": removed_sample, "hangar ls": unknown_column},
-    "history/replay.py": {"hangar column remove COLUMN": first_commit},
+    "checkout/replaying.py": {"hangar column remove COLUMN": first_commit},
     "history/stash.py": {"hangar stash": no_stash, "hangar stash list": no_stash},
     "history/reflogs.py": {
         "hangar branch list": unknown_reflog,

@@ -71,9 +71,9 @@ def test_a_merge_from_beginning_to_end(apart: Shell) -> None:
     assert "6 conflicts" in apart.ok("status")
     assert 'use "hangar commit"' not in apart.ok("status")
     assert apart.ok("status", "-s").startswith("## merge of dev into master, 6 conflicts\n")
-    assert apart.json("status")["merge"] == {"revision": "dev", "conflicts": 6}
+    assert apart.json("status")["operation"] == {"kind": "merge", "revision": "dev", "conflicts": 6}
     listed = apart.json("conflicts")
-    assert (listed["merge"], listed["unresolved"], listed["total"]) == ("dev", 6, 6)
+    assert (listed["revision"], listed["unresolved"], listed["total"]) == ("dev", 6, 6)
     assert [one["sample"] for one in listed["conflicts"]] == ["x", "x", 1, 2, None, "b"]
     assert [one["subsample"] for one in listed["conflicts"]] == [0, 1, None, None, None, None]
     assert "5 conflicts left" in apart.ok("resolve", "labels", "1", "--value", "42")
@@ -91,8 +91,8 @@ def test_a_merge_from_beginning_to_end(apart: Shell) -> None:
         assert {key: found["labels"][key] for key in (1, 2, 4, 5)} == {1: 42, 2: 2, 4: 4, 5: 5}
         assert (found["notes"], found["remarks"], found["text"]["b"]) == ({"k": "ours"}, {"k": b"theirs"}, "a new text")
         assert set(found["boxes"]["x"]) == {0, 1}
-    assert apart.json("status")["merge"] is None
-    assert apart.ok("conflicts") == "No merge is in progress\n"
+    assert apart.json("status")["operation"] is None
+    assert apart.ok("conflicts") == "No merge, cherry-pick or revert is in progress\n"
     assert apart.json("conflicts")["conflicts"] == []
     assert apart.ok("merge", "dev") == "Already up to date.\n"
     apart.ok("fsck", "--data")
@@ -145,7 +145,7 @@ def test_options_that_exclude_each_other(apart: Shell) -> None:
         assert apart.run(*words).exit_code == 2, words
     apart.fails(4, "merge", "dev", "--ff-only", text="no fast-forward is possible")
     apart.fails(3, "merge", "nowhere")
-    apart.fails(1, "resolve", "--all", "--ours", text="no merge is in progress")
+    apart.fails(1, "resolve", "--all", "--ours", text="nothing is in progress")
     assert apart.json("status")["clean"]
 
 

@@ -175,10 +175,75 @@ def test_a_conflict_and_a_side(history: Shell) -> None:
     change(history, 5)
     history.ok("commit", "-m", "Fourth")
     before = head(history)
-    history.fails(4, "revert", "master~1", text="labels/k")
-    assert head(history) == before
+    result = history.run("revert", "master~1")
+    assert (result.exit_code, head(history)) == (4, before)
+    assert "labels/k" in result.stdout
+    history.fails(1, "revert", "master", text="hangar revert --abort")
+    history.ok("revert", "--abort")
+    assert history.json("status")["clean"]
     history.ok("revert", "master~1", "-X", "theirs")
     assert label(history, "master") == 0
+
+
+def test_a_cherry_pick_that_waits(history: Shell) -> None:
+    """The conflict is listed, resolved and concluded by the commands that the messages name; another operation's are refused."""
+    picked = head(history)
+    history.ok("checkout", "-b", "side", "master~2")
+    change(history, 5)
+    history.ok("commit", "-m", "On side")
+    before = head(history, "side")
+    result = history.run("cherry-pick", "master")
+    assert result.exit_code == 4
+    assert "labels/k" in result.stdout
+    assert "hangar cherry-pick --continue" in result.stderr
+    text = history.ok("status")
+    assert "A cherry-pick of master into side is in progress, with 1 conflict" in text
+    assert "hangar cherry-pick --abort" in text
+    assert history.json("status")["operation"] == {"kind": "cherry-pick", "revision": "master", "conflicts": 1}
+    listed = history.json("conflicts")
+    assert (listed["operation"], listed["revision"], listed["unresolved"]) == ("cherry-pick", "master", 1)
+    assert [listed["conflicts"][0][side] for side in ("base", "ours", "theirs")] == [0, 5, 1]
+    for words, error in (
+        (["merge", "--continue"], "no merge is in progress, but a cherry-pick of 'master'"),
+        (["revert", "--abort"], "hangar cherry-pick --abort"),
+        (["cherry-pick", "master~1"], "hangar cherry-pick --continue"),
+        (["stash"], "hangar cherry-pick --abort"),
+        (["reset", "master"], "hangar cherry-pick --abort"),
+        (["commit", "--amend", "-m", "x"], "nothing to amend yet, because a cherry-pick of"),
+    ):
+        history.fails(1, *words, text=error)
+    history.fails(4, "cherry-pick", "--continue", text="1 conflict of the cherry-pick")
+    history.fails(4, "commit", "-m", "x", text="hangar cherry-pick --abort")
+    assert "hangar cherry-pick --continue" in history.ok("resolve", "--all", "--ours")
+    history.fails(9, "cherry-pick", "--continue", text="changes nothing")
+    history.ok("resolve", "labels", "k", "--value", "9")
+    assert "hangar cherry-pick --continue" in history.ok("conflicts")
+    assert history.ok("cherry-pick", "--continue").startswith("[side ")
+    info = history.json("show")
+    assert (info["message"], info["parents"]) == ("Third", [before])
+    assert info["meta"] == {"cherry-picked-from": picked}
+    assert label(history, "side") == 9
+    assert history.json("status")["operation"] is None
+    history.fails(1, "cherry-pick", "--continue", text="no cherry-pick is in progress")
+    assert history.json("reflog")["moves"][0]["operation"] == "cherry-pick"
+
+
+def test_replay_without_commit(history: Shell) -> None:
+    before = head(history)
+    document = history.json("revert", "HEAD", "--no-commit")
+    assert (document["digest"], document["conflicts"], document["changes"][0]["mutated"]) == (None, [], 1)
+    status = history.json("status")
+    assert (status["head"], status["clean"], status["operation"]) == (before, False, None)
+    history.ok("restore", ".")
+    assert "hangar commit" in history.ok("cherry-pick", "-n", "master~1", "-X", "theirs")
+    history.ok("commit", "-m", "Again")
+    assert label(history, "master") == 0
+
+
+def test_options_of_replays_that_exclude_each_other(history: Shell) -> None:
+    for name in ("cherry-pick", "revert"):
+        for words in ([], ["HEAD", "--abort"], ["--abort", "-m", "x"], ["--continue", "-n"], ["--continue", "--abort"]):
+            assert history.run(name, *words).exit_code == 2, words
 
 
 def test_cherry_pick(history: Shell) -> None:

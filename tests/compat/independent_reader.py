@@ -81,7 +81,7 @@ class Commit:
 class Staged:
     branch: str
     parents: list[bytes]
-    merge: list[str] | None
+    operation: list[Any] | None
     attributes: dict[str, Any]
     columns: dict[str, Column]
     unresolved: int
@@ -226,9 +226,15 @@ class Repository:
         rows = dict(self.tables["staging"])
         if not rows:
             return None
-        version, branch, parents, next_number, attributes, merge = decode(rows.pop(b"\x00"), "the staging head")
+        version, branch, parents, next_number, attributes, operation = decode(rows.pop(b"\x00"), "the staging head")
         require(version == 0, f"staging of version {version}")
-        require((merge is not None) == (len(parents) > 1), "parents and merge contradict each other")
+        kind, applied = (None, []) if operation is None else (operation[0], operation[4])
+        require(kind in (None, "merge", "cherry-pick", "revert"), f"an unknown operation {kind!r}")
+        require((kind == "merge") == (len(parents) > 1), "parents and operation contradict each other")
+        require(
+            len(applied) in {None: (0,), "merge": (0,), "cherry-pick": (1, 2), "revert": (2,)}[kind], "commits to apply"
+        )
+        require(all(commit in self.commits for commit in applied), "a commit that is being applied is not here")
         require(len(set(parents)) == len(parents), "a parent is named twice")
         require(all(parent in self.commits for parent in parents), "a parent of the next commit is not here")
         base = parents[0] if parents else None
@@ -252,15 +258,15 @@ class Repository:
         for number, (removed, (name, *column)) in listed.items():
             if not removed:
                 columns[name] = self._column(*column, overlay=overlays.get(number))
-        unresolved = self._read_conflicts(merge is not None)
-        return Staged(branch, parents, merge, self._attributes(attributes), columns, unresolved)
+        unresolved = self._read_conflicts(operation is not None)
+        return Staged(branch, parents, operation, self._attributes(attributes), columns, unresolved)
 
     def _read_conflicts(self, merging: bool) -> int:
-        """How many conflicts of the merge in progress are open."""
+        """How many conflicts of the operation in progress are open."""
         rows = dict(self.tables["conflicts"])
         if not rows:
             return 0
-        require(merging, "conflicts without a merge")
+        require(merging, "conflicts without an operation")
         version, bases, total, unresolved = decode(rows.pop(b"\x00"), "the head of the conflicts")
         require(version == 0, f"conflicts of version {version}")
         require(all(base in self.commits for base in bases), "a merge base is not here")

@@ -45,7 +45,7 @@ def test_the_archive_holds_what_the_format_has(fixture: tuple[Path, dict[str, An
     assert {key[0] for key in found.tables["staging"]} == {0, 1, 2, 3}
     assert found.staged is not None
     assert found.staged.parents == [found.refs["heads/master"], found.refs["heads/relabel"]]
-    assert found.staged.merge == ["relabel", "Merge branch 'relabel'"]
+    assert found.staged.operation == ["merge", "relabel", "Merge branch 'relabel'", {}, []]
     assert {key[0] for key in found.tables["conflicts"]} == {0, 1, 2}
     assert found.staged.unresolved == 5
     assert len(found.commits) >= 4

@@ -93,7 +93,7 @@ RECORDS: dict[str, type[msgspec.Struct]] = {
     "reflog": refs.ReflogEntry,
     "lease": leases._Row,
     "staging-head": staged_rows.HeadRow,
-    "staging-merge": staged_rows.Merge,
+    "staging-operation": staged_rows.Operation,
     "staging-column": staged_rows.ColumnRow,
     "conflict-head": conflicts.ConflictHead,
     "blob-file-row": BlobFileRow,
@@ -112,7 +112,7 @@ VALUES: dict[str, Any] = {
     "array of columns": [["a", b"a", b"a", None, 0, None, 0, 0]],
     "annotation": ["a", "a", "a", 1, 1],
     "column": ["a", b"a", b"a", None, 0, None, 0, 0],
-    "merge": ["a", "a"],
+    "operation": ["a", "a", "a", {}, [b"a"]],
 }
 
 
@@ -134,7 +134,7 @@ def test_record_is_what_its_table_says(name: str) -> None:
     assert not decodes(record, [*good, 1])
     for place, row in enumerate(rows):
         for kind, value in {**VALUES, "nil": None, "float": 1.5}.items():
-            if isinstance(value, list) and row["type"].startswith(("array", "annotation", "column", "merge")):
+            if isinstance(value, list) and row["type"].startswith(("array", "annotation", "column", "operation")):
                 continue
             stated = kind in row["type"].split(" | ")
             assert decodes(record, [*good[:place], value, *good[place + 1 :]]) == stated, (row["field"], kind)
@@ -143,6 +143,7 @@ def test_record_is_what_its_table_says(name: str) -> None:
 def test_conflicts() -> None:
     fields = [row["field"] for row in TABLES_OF_PAGE["spec-conflict"]]
     assert fields == list(conflicts.ConflictRow.__struct_fields__)
+    assert column("operations", "operation") == list(staged_rows.OPERATIONS)
     subjects = {int(row["code"]): row["subject"] for row in TABLES_OF_PAGE["spec-conflict-subjects"]}
     assert subjects == dict(enumerate(conflicts.SUBJECTS))
 

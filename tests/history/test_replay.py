@@ -131,7 +131,7 @@ def test_the_first_commit_can_be_picked_and_not_reverted(repo: Repository, tmp_p
 def test_conflicts_change_nothing(repo: Repository) -> None:
     commit(repo, "later", lambda w: w["label"].update({0: np.int64(99)}))
     before = rows(repo)
-    with pytest.raises(MergeConflictError, match=r"1 conflict with later changes.*label/0") as caught:
+    with pytest.raises(MergeConflictError, match=r"a revert of .* has 1 conflict .*label/0") as caught:
         repo.revert("master~2")
     assert rows(repo) == before
     (key,) = caught.value.conflicts.t3.samples
@@ -213,6 +213,72 @@ def test_during_a_merge(repo: Repository) -> None:
     repo.reset("master", hard=True)
     assert repo.status().clean
     sound(repo)
+
+
+@pytest.mark.parametrize("end", ["commit", "continue", "abort"])
+def test_kept_conflicts_of_a_cherry_pick(repo: Repository, tmp_path: Path, end: str) -> None:
+    """The picked commit is alive while it is in progress, though no branch has it; the rest is applied at once."""
+    repo.create_branch("side", "master~2")
+    commit(repo, "picked", lambda w: w["label"].update({0: np.int64(7), 80: np.int64(8)}), "side")
+    picked, head = repo.rev_parse("side"), repo.rev_parse("master")
+    assert repo.cherry_pick("side", branch="master", keep_conflicts=True) == head
+    repo.remove_branch("side", force_delete=True)
+    repo.gc(expire_reflog="all")
+    sound(repo)
+    assert repo.conflicts().t3.samples[0].sample == 0
+    assert staged(repo, "master")["label"][0][80] == ("<i8", (), np.int64(8).tobytes())
+    for action in (repo.merge_continue, repo.revert_continue, repo.merge_abort, repo.revert_abort, repo.stash):
+        refused(repo, InvalidStateError, "a cherry-pick of 'side'", action)
+    refused(repo, InvalidStateError, "a cherry-pick of 'side'", lambda: repo.merge("m", "master", "master~1"))
+    refused(repo, MergeConflictError, "1 conflict of the cherry-pick", repo.cherry_pick_continue)
+    assert repo.resolve(("label", 0), lambda base, ours, theirs: base + ours + theirs) == 0
+    if end == "abort":
+        assert repo.cherry_pick_abort() == head
+        assert (repo.status().clean, repo.conflicts().total()) == (True, 0)
+    else:
+        with_writer(repo, lambda w: w["label"].update({81: np.int64(1)}))
+        if end == "commit":
+            writer = repo.checkout(write=True)
+            made = writer.commit("By hand")
+            writer.close()
+        else:
+            made = repo.cherry_pick_continue()
+        info = repo.commit_info(made)
+        assert (info.parents, info.meta) == ((head,), {"cherry-picked-from": picked})
+        assert info.message == ("By hand" if end == "commit" else "picked")
+        assert repo.reflog()[0].operation == ("commit (cherry-pick)" if end == "commit" else "cherry-pick")
+        label = repo.checkout(commit=made)["label"]
+        assert [label[key] for key in (0, 80, 81, 50)] == [0 - 1 + 7, 8, 1, 50]
+    refused(repo, InvalidStateError, "no cherry-pick is in progress", repo.cherry_pick_continue)
+    repo.gc(expire_reflog="all")
+    sound(repo)
+
+
+def test_kept_conflicts_of_a_revert(repo: Repository) -> None:
+    commit(repo, "later", lambda w: w["label"].update({0: np.int64(99)}))
+    commit(repo, "meant", lambda w: w["label"].update({5: np.int64(1)}))
+    head = repo.rev_parse("master")
+    assert repo.revert("master~3", keep_conflicts=True) == head
+    assert repo.resolve(None, "base") == 0
+    made = repo.revert_continue()
+    reader = repo.checkout(commit=made)
+    assert (reader["label", 0], reader["label", 1], "raw" in reader) == (-1, 1, False)
+    assert repo.commit_info(made).message.startswith('Revert "everything"')
+    assert repo.commit_info(made).parents == (head,)
+    sound(repo)
+    assert repo.revert(made, commit=False) == made
+    assert (repo.status().operation, repo.status().clean) == (None, False)
+
+
+def test_resolved_as_it_was(repo: Repository) -> None:
+    """A cherry-pick that changes nothing is not committed, and can be given up."""
+    repo.create_branch("side", "master~2")
+    commit(repo, "on side", lambda w: w["label"].update({0: np.int64(7)}), "side")
+    repo.cherry_pick("side", branch="master", keep_conflicts=True)
+    repo.resolve(None, "ours")
+    refused(repo, NothingToDoError, "hangar cherry-pick --abort", repo.cherry_pick_continue)
+    repo.cherry_pick_abort()
+    assert repo.status().clean
 
 
 _CHANGES = st.dictionaries(st.sampled_from("abcde"), st.sampled_from(["x", "y", "z"]) | st.none(), max_size=4)

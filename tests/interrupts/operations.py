@@ -261,6 +261,22 @@ def revert(opened: Opened) -> None:
     opened.repo.revert("master")
 
 
+def cherry_pick_and_keep(opened: Opened) -> None:
+    opened.repo.cherry_pick("dev", keep_conflicts=True)
+
+
+def prepare_picked(directory: Path) -> None:
+    """A cherry-pick with its conflicts resolved."""
+    prepare_merge(directory)
+    with Repository(directory) as repo:
+        repo.cherry_pick("dev", keep_conflicts=True)
+        repo.resolve(None, value(62))
+
+
+def continue_cherry_pick(opened: Opened) -> None:
+    opened.repo.cherry_pick_continue()
+
+
 OPERATIONS = [
     Operation("write one", begin, write_one, look, go_on, 300),
     Operation("write a batch", begin, write_batch, look, go_on, 300),
@@ -280,6 +296,10 @@ OPERATIONS = [
     Operation("stash", begin_without_writer, stash, look, go_on, 300),
     Operation("stash pop", begin_without_writer, pop, look, go_on, 300, prepare_stash),
     Operation("revert", begin_without_writer, revert, look, go_on, 300, prepare_stash),
+    Operation(
+        "cherry-pick and keep conflicts", begin_without_writer, cherry_pick_and_keep, look, go_on, 300, prepare_merge
+    ),
+    Operation("continue a cherry-pick", begin_without_writer, continue_cherry_pick, look, go_on, 300, prepare_picked),
     Operation("open and close", begin_without_writer, open_and_close, look, go_on, 300),
     Operation("merge", begin, merge, look, go_on, 300, prepare_merge),
     Operation("merge and keep conflicts", begin, merge_and_keep, look, go_on, 300, prepare_merge),

@@ -203,7 +203,9 @@ def test_kept_conflicts_are_resolved_one_by_one(repo: Repository) -> None:
     assert repo.merge("Both", "master", "dev", keep_conflicts=True) == ours
     assert repo.conflicts().total() == 4
     status = repo.status()
-    assert (status.clean, status.merge, status.conflicts) == (False, "dev", 4)
+    assert (status.clean, status.conflicts) == (False, 4)
+    assert status.operation is not None
+    assert (status.operation.kind, status.operation.name) == ("merge", "dev")
     assert repo.checkout(write=False).commit_hash == ours
     acts: list[Callable[[], str]] = [repo.merge_continue, lambda: repo.checkout(write=True).commit("too early")]
     for refused in acts:
@@ -220,7 +222,7 @@ def test_kept_conflicts_are_resolved_one_by_one(repo: Repository) -> None:
     assert parents(repo, merged) == [ours, theirs]
     assert repo.commit_info(merged).message == "Both"
     assert content(repo, merged)["labels"] == {0: 0, 1: 2, 3: 2, 4: 4, 5: 5, 6: 0, 7: 0, 8: 0, 9: 0, "new": 9}
-    assert repo.status().merge is None
+    assert repo.status().operation is None
     assert repo.verify_repo_integrity()
 
 
@@ -392,7 +394,8 @@ def test_a_merge_can_be_given_up(repo: Repository) -> None:
 def test_without_commit(repo: Repository) -> None:
     ours, theirs = fork(repo, put("labels", 1, 1), put("labels", 2, 2))
     result = repo.merge_revision("dev", branch="master", commit=False)
-    assert (result.committed, repo.rev_parse("master"), repo.status().merge) == (False, ours, "dev")
+    assert (result.committed, repo.rev_parse("master")) == (False, ours)
+    assert repo.status().operation is not None
     assert repo.resolve(None, "ours") == 0
     writer = repo.checkout(write=True)
     writer["labels", 3] = 3

@@ -18,11 +18,12 @@ from hangar.history.roots import live_roots
 from hangar.objects.graph import ancestors
 from hangar.objects.records import load_commit
 from hangar.refs import Refs
-from hangar.staging import Merge
+from hangar.staging import Operation
 from hangar.staging.rows import HEAD, ColumnRow, HeadRow, decode_head
 from tests.compat.independent_reader import Repository as IndependentRepository
 
-MERGE = Merge("side", "Merge branch 'side'")
+MERGE = Operation("merge", "side", "Merge branch 'side'", {}, [])
+ROW = list(msgspec.structs.astuple(MERGE))
 
 
 @pytest.fixture
@@ -48,7 +49,7 @@ def side(repo: Repository, writer: WriterCheckout) -> Digest:
 def merging(repo: Repository, side: Digest) -> WriterCheckout:
     writer = repo.checkout(write=True, branch="master")
     with writer.session.writing():
-        writer.session.staging.start_merge([side], MERGE)
+        writer.session.staging.start_operation(MERGE, [side])
     return writer
 
 
@@ -63,7 +64,7 @@ def test_a_commit_has_all_parents_the_branch_first(repo: Repository, merging: Wr
     merged = merging.commit(MERGE.message)
     assert commit_of(repo, merged).parents == [head, side]
     staging = merging.session.staging
-    assert (staging.parents, staging.merge, merging.diff.status()) == ([bytes.fromhex(merged)], None, "CLEAN")
+    assert (staging.parents, staging.operation, merging.diff.status()) == ([bytes.fromhex(merged)], None, "CLEAN")
     merging["x"][7] = np.int64(7)
     assert commit_of(repo, merging.commit("next")).parents == [bytes.fromhex(merged)]
     assert len(list(ancestors(repo._open().db, [Digest(bytes.fromhex(merged))]))) == 4
@@ -84,13 +85,13 @@ def test_a_merge_survives_the_process(repo: Repository, merging: WriterCheckout,
     repo.close()
     with Repository(repo.path) as other:
         again = other.checkout(write=True)
-        assert (again.session.staging.parents, again.session.staging.merge) == ([head, side], MERGE)
+        assert (again.session.staging.parents, again.session.staging.operation) == ([head, side], MERGE)
         assert again.diff.status() == "DIRTY"
         again["x"][9] = np.int64(9)
         again.close()
     found = IndependentRepository(repo._directory).staged
     assert found is not None
-    assert (found.parents, found.merge, found.branch) == ([head, side], ["side", "Merge branch 'side'"], "master")
+    assert (found.parents, found.operation, found.branch) == ([head, side], ROW, "master")
     again = Repository(repo.path).checkout(write=True)
     assert (again.session.staging.parents, again["x"][9]) == ([head, side], 9)
 
@@ -116,7 +117,7 @@ def test_giving_up(merging: WriterCheckout) -> None:
     head = merging.commit_hash
     merging["x"][9] = np.int64(9)
     merging.reset_staging_area()
-    assert (merging.session.staging.parents, merging.session.staging.merge) == ([bytes.fromhex(head)], None)
+    assert (merging.session.staging.parents, merging.session.staging.operation) == ([bytes.fromhex(head)], None)
     assert merging.diff.status() == "CLEAN"
     assert 9 not in merging["x"]
 
@@ -134,24 +135,24 @@ def test_a_block_that_fails_begins_no_merge_and_ends_none(
 
     with pytest.raises(ZeroDivisionError):
         fail()
-    assert (staging.parents, staging.merge) == ([head, side], MERGE)
+    assert (staging.parents, staging.operation) == ([head, side], MERGE)
     merging.reset_staging_area()
 
     def begin() -> None:
         with merging:
             with merging.session.writing():
-                staging.start_merge([side], MERGE)
-            assert staging.merge == MERGE
+                staging.start_operation(MERGE, [side])
+            assert staging.operation == MERGE
             raise ZeroDivisionError
 
     with pytest.raises(ZeroDivisionError):
         begin()
-    assert (staging.parents, staging.merge) == ([head], None)
+    assert (staging.parents, staging.operation) == ([head], None)
 
 
 def test_what_is_refused(repo: Repository, merging: WriterCheckout, side: Digest) -> None:
     with pytest.raises(InvalidStateError, match="merge of 'side' is in progress"):
-        merging.session.staging.start_merge([side], MERGE)
+        merging.session.staging.start_operation(MERGE, [side])
     with pytest.raises(InvalidStateError, match="merge of 'side' is in progress"):
         merging.commit("again", amend=True)
     merging.commit("merged")
@@ -161,7 +162,7 @@ def test_what_is_refused(repo: Repository, merging: WriterCheckout, side: Digest
 
 def test_there_must_be_a_commit_to_merge_into(writer: WriterCheckout) -> None:
     with pytest.raises(InvalidStateError, match="no commit"):
-        writer.session.staging.start_merge([Digest(bytes(32))], MERGE)
+        writer.session.staging.start_operation(MERGE, [Digest(bytes(32))])
 
 
 def test_parents_can_be_given(repo: Repository, side: Digest) -> None:
@@ -176,13 +177,28 @@ def test_parents_can_be_given(repo: Repository, side: Digest) -> None:
     ("parents", "merge"),
     [
         (lambda head, side: [head, side], None),
-        (lambda head, side: [head], ["side", "m"]),
-        (lambda head, side: [head, head], ["side", "m"]),
-        (lambda head, side: [head, bytes(32)], ["side", "m"]),
-        (lambda head, side: [side, head], ["side", "m"]),
+        (lambda head, side: [head], ROW),
+        (lambda head, side: [head, head], ROW),
+        (lambda head, side: [head, bytes(32)], ROW),
+        (lambda head, side: [side, head], ROW),
         (lambda head, side: [], None),
+        (lambda head, side: [head, side], ["revert", "m", "m", {}, [bytes(32)]]),
+        (lambda head, side: [head], ["revert", "m", "m", {}, []]),
+        (lambda head, side: [head], ["revert", "m", "m", {}, [bytes(32)]]),
+        (lambda head, side: [head], ["rebase", "m", "m", {}, [bytes(32)]]),
     ],
-    ids=["no merge", "one parent", "one twice", "one missing", "another base", "no base"],
+    ids=[
+        "no merge",
+        "one parent",
+        "one twice",
+        "one missing",
+        "another base",
+        "no base",
+        "two parents",
+        "nothing to apply",
+        "theirs is missing",
+        "unknown",
+    ],
 )
 def test_a_head_that_contradicts_itself_is_damage(
     repo: Repository, merging: WriterCheckout, side: Digest, parents: Any, merge: Any
@@ -207,5 +223,5 @@ def test_rows_have_one_record_of_a_column(repo: Repository, merging: WriterCheck
     with repo._open().db.read() as transaction:
         head = decode_head(transaction.get(STAGING, HEAD) or b"")
     assert head.base == head.parents[0]
-    assert HeadRow.__struct_fields__ == ("version", "branch", "parents", "next_number", "attributes", "merge")
+    assert HeadRow.__struct_fields__ == ("version", "branch", "parents", "next_number", "attributes", "operation")
     assert ColumnRow.__struct_fields__ == ("removed", "column")

@@ -6,7 +6,6 @@ become visible together, or not at all.
 
 from __future__ import annotations
 
-import time
 from collections.abc import Mapping, Sequence
 from typing import Any
 
@@ -17,10 +16,9 @@ from hangar.db import WriteTransaction
 from hangar.digest import Digest
 from hangar.errors import CorruptionError, InvalidStateError, InvalidTypeError, MergeConflictError, NothingToDoError
 from hangar.objects.commit import Commit, check_message
-from hangar.objects.graph import record_generation
-from hangar.objects.records import store_commit
+from hangar.objects.graph import add_commit
 from hangar.publishing import publish
-from hangar.staging import Staging, merge_in_progress
+from hangar.staging import Staging, in_progress
 from hangar.staging.conflicts import INCOMPLETE
 from hangar.wording import plural
 
@@ -42,7 +40,7 @@ def commit_staging(
     Parameters
     ----------
     message, meta
-        With ``amend``, None keeps those of the replaced commit.
+        With ``amend``, None keeps those of the replaced commit. Else None for ``meta`` gives that of the operation in progress.
     parents
         Parents of the commit, the head of the branch first. None: those of the staging area (several during a merge);
         with ``amend`` those of the replaced commit.
@@ -52,11 +50,11 @@ def commit_staging(
     Raises
     ------
     MergeConflictError
-        Conflicts of the merge in progress are not resolved.
+        Conflicts of the operation in progress are not resolved.
     InvalidStateError
-        ``amend`` before the first commit, or during a merge.
+        ``amend`` before the first commit, or while an operation is in progress.
     NothingToDoError
-        Nothing was changed, and there is no merge.
+        Nothing was changed, and no merge is in progress.
     """
     if message is not None or not amend:
         message = check_message(message)
@@ -66,15 +64,25 @@ def commit_staging(
         staging = session.staging
         if parents is None:
             parents = _parents_to_amend(staging) if amend else staging.parents
-        if not amend and len(parents) < 2 and not staging.changed():
-            raise NothingToDoError("No changes made in staging area. Cannot commit.")
         _require_resolved(staging)
+        begun = staging.operation
+        if not amend and len(parents) < 2 and not staging.differs():
+            raise NothingToDoError(
+                "No changes made in staging area. Cannot commit."
+                if begun is None
+                else f"{begun.title} changes nothing on branch {staging.branch!r}: give it up with `hangar {begun.kind} --abort`"
+            )
         before = staging.base_commit if amend else None
         if before is not None:
             message, meta = before.message if message is None else message, before.meta if meta is None else meta
-        commit = _make_commit(session, config, message or "", parents, dict(meta or {}))
+        if meta is None:
+            meta = {} if begun is None else begun.meta
+        who = config.person()
+        commit = Commit.now(
+            parents, staging.entries(), staging.attributes, message=message or "", meta=meta, who=(who.name, who.email)
+        )
         if operation is None:
-            operation = "commit (amend)" if amend else "commit (merge)" if len(parents) > 1 else "commit"
+            operation = "commit (amend)" if amend else "commit" if begun is None else f"commit ({begun.kind})"
         change = _NewCommit(session, config, commit, operation)
         publish(session.stores.db, session.lock, change)
     return change.digest
@@ -85,35 +93,19 @@ def _require_resolved(staging: Staging) -> None:
     if conflicts is not None and conflicts.incomplete:
         raise CorruptionError(INCOMPLETE)
     if conflicts is not None and conflicts.unresolved:
+        kind = "merge" if staging.operation is None else staging.operation.kind
         raise MergeConflictError(
-            f"{plural(conflicts.unresolved, 'conflict')} of the merge must be resolved before the commit: see "
-            "`hangar conflicts` and `hangar resolve`, or give up the merge with `hangar merge --abort`"
+            f"{plural(conflicts.unresolved, 'conflict')} of the {kind} must be resolved before the commit: see "
+            f"`hangar conflicts` and `hangar resolve`, or give up the {kind} with `hangar {kind} --abort`"
         )
 
 
 def _parents_to_amend(staging: Staging) -> Sequence[Digest]:
-    if staging.merge is not None:
-        raise InvalidStateError(f"there is nothing to amend yet, because {merge_in_progress(staging.merge)}")
+    if staging.operation is not None:
+        raise InvalidStateError(f"there is nothing to amend yet, because {in_progress(staging.operation)}")
     if staging.base_commit is None:
         raise InvalidStateError("there is no commit to amend yet")
     return staging.base_commit.parents
-
-
-def _make_commit(
-    session: WriterSession, config: Config, message: str, parents: Sequence[Digest], meta: dict[str, Any]
-) -> Commit:
-    who = config.person()
-    return Commit(
-        parents=list(parents),
-        columns=session.staging.entries(),
-        attributes=session.staging.attributes,
-        author=who.name,
-        email=who.email,
-        time_ns=time.time_ns(),
-        tz=time.localtime().tm_gmtoff // 60,
-        message=message,
-        meta=meta,
-    )
 
 
 class _NewCommit:
@@ -135,8 +127,7 @@ class _NewCommit:
         session.blobs.record(transaction)
         staging.write_records(transaction)
         session.nodes.flush(transaction, [entry.root for entry in commit.columns if entry.root is not None])
-        store_commit(transaction, commit)
-        record_generation(transaction, self.digest, commit.parents)
+        add_commit(transaction, commit)
         session.stores.refs.update(
             transaction,
             self._branch,

@@ -12,14 +12,9 @@ from typing import Any
 from hangar.checkout.adding import ColumnAdding
 from hangar.checkout.base import CheckoutBase
 from hangar.checkout.commit import commit_staging
-from hangar.checkout.merging import (
-    MergeResult,
-    Strategy,
-    abort_merge,
-    continue_merge,
-    merge_revision,
-    resolve_open,
-)
+from hangar.checkout.merging import MergeResult, merge_revision
+from hangar.checkout.operations import Applied, Strategy, conclude, give_up, resolve_open
+from hangar.checkout.replaying import ReplayKind, replay_commit
 from hangar.checkout.restore import Sample, restore_column, restore_samples
 from hangar.checkout.session import WriterSession
 from hangar.columns.attributes import AttributesWriter, Changing
@@ -282,19 +277,34 @@ class WriterCheckout(ColumnAdding, CheckoutBase[ColumnToWrite]):
         return result
 
     def resolve(self, keys: Any, with_: Any, *, literal: bool = False) -> int:
-        """Resolve conflicts of the merge in progress; see :meth:`hangar.Repository.resolve`."""
+        """Resolve conflicts of the operation in progress; see :meth:`hangar.Repository.resolve`."""
         self.session.check()
         return resolve_open(self.session, keys, Value(with_) if literal else choice_of(with_))
 
     def merge_continue(self, message: str | None = None) -> str:
         """Commit the merge in progress; see :meth:`hangar.Repository.merge_continue`."""
-        self.session.check()
-        return continue_merge(self.session, self._config, message).hex()
+        return self.conclude("merge", message)
 
     def merge_abort(self) -> str:
         """Give up the merge in progress; see :meth:`hangar.Repository.merge_abort`."""
+        return self.give_up("merge")
+
+    def replay_commit(self, kind: ReplayKind, rev: str, message: str | None = None, **options: Any) -> Applied:
+        """Cherry-pick or revert a commit; see :func:`hangar.checkout.replaying.replay_commit`."""
         self.session.check()
-        abort_merge(self.session)
+        result = replay_commit(self.session, self._config, kind, rev, message, **options)
+        self._owner.retire_all()
+        return result
+
+    def conclude(self, kind: str, message: str | None = None) -> str:
+        """Commit the merge, cherry-pick or revert (``kind``) in progress; returns the commit in hex."""
+        self.session.check()
+        return conclude(self.session, self._config, kind, message).hex()
+
+    def give_up(self, kind: str) -> str:
+        """Give up the merge, cherry-pick or revert (``kind``) in progress; returns the commit of the branch in hex."""
+        self.session.check()
+        give_up(self.session, kind)
         self._owner.retire_all()
         return self.commit_hash
 

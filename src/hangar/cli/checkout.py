@@ -54,7 +54,11 @@ def command(state: State, branch: str, rev: str | None, create: bool, as_json: b
     elif create:
         echo(f"Switched to a new branch {branch}")
         if carried:
-            echo("The merge in progress moved along" if report.merge else "The staged changes moved along")
+            echo(
+                "The staged changes moved along"
+                if report.operation is None
+                else f"The {report.operation.kind} in progress moved along"
+            )
     else:
         echo(f"Already on {branch}" if branch == before else f"Switched to branch {branch}")
 

@@ -8,40 +8,55 @@ import click
 
 from hangar.cli import complete
 from hangar.cli.groups import Command
-from hangar.cli.revert import replay_options, tell_commit
+from hangar.cli.in_progress import conclude_options
+from hangar.cli.revert import replay, replay_options
 from hangar.cli.state import State, pass_state
 
 if TYPE_CHECKING:
-    from hangar.history.replay import SideChoice
+    from hangar.history.combine import SideChoice
 
 __all__ = ["command"]
 
 
 @click.command("cherry-pick", cls=Command)
-@click.argument("rev", shell_complete=complete.revisions)
+@click.argument("rev", required=False, shell_complete=complete.revisions)
 @replay_options
+@conclude_options("cherry-pick")
 @pass_state
 def command(
     state: State,
-    rev: str,
+    rev: str | None,
     messages: tuple[str, ...],
     mainline: int | None,
     strategy: SideChoice | None,
+    no_commit: bool,
+    go_on: bool,
+    abort: bool,
     as_json: bool,
 ) -> None:
     """Commit to the current branch what the commit REV of another branch changed.
 
     Message and metadata are those of REV, unless -m gives another message; the metadata says where it comes from. If the
-    branch has other changes of the same samples, nothing happens, unless -X chooses a side.
+    branch has other changes of the same samples, the cherry-pick waits: list the conflicts with `hangar conflicts`, resolve
+    them with `hangar resolve`, and conclude it with `hangar cherry-pick --continue`.
 
     For example:
       hangar cherry-pick relabel~1
       hangar cherry-pick -X theirs relabel
+      hangar cherry-pick --abort
 
-    JSON: branch, digest, parents, message, changes (as in `status`).
+    JSON: branch, digest, parents, message, changes (as in `status`); with conflicts or --no-commit: branch, digest (null),
+    changes, conflicts (as in `hangar conflicts`); with --continue and --abort: branch, digest.
     """
-    repository = state.repository
-    branch = repository.head().write_branch
-    message = "\n\n".join(messages) if messages else None
-    digest = repository.cherry_pick(rev, message, mainline=mainline, strategy=strategy, branch=branch)
-    tell_commit(state, branch, digest, as_json)
+    replay(
+        state,
+        "cherry-pick",
+        rev,
+        messages,
+        mainline=mainline,
+        strategy=strategy,
+        no_commit=no_commit,
+        go_on=go_on,
+        abort=abort,
+        as_json=as_json,
+    )

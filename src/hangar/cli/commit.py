@@ -57,7 +57,9 @@ def _meta(ctx: click.Context, parameter: click.Parameter, values: tuple[str, ...
     help="Does nothing: all written changes are staged already.",
 )
 @click.option("--amend", is_flag=True, help="Replace the last commit of the branch.")
-@click.option("--no-edit", is_flag=True, help="With --amend, or to conclude a merge: keep the message.")
+@click.option(
+    "--no-edit", is_flag=True, help="With --amend, or to conclude a merge, cherry-pick or revert: keep the message."
+)
 @click.option("--meta", multiple=True, metavar="KEY=VALUE", callback=_meta, help="Metadata to store with the commit.")
 @json_option
 @pass_state
@@ -76,14 +78,16 @@ def command(
     JSON: branch, digest, parents, message, changes (column, state, added, deleted, mutated).
     """
     report = state.repository.status()
-    if no_edit and (messages or not (amend or report.merge)):
-        raise click.UsageError("--no-edit needs --amend or a merge in progress, and cannot be combined with -m")
+    if no_edit and (messages or not (amend or report.operation)):
+        raise click.UsageError(
+            "--no-edit needs --amend or a merge, cherry-pick or revert in progress, and cannot be combined with -m"
+        )
     if report.clean and not amend:
         raise NothingToDoError(
             "nothing to commit: stage changes with `hangar import COLUMN PATH` or `hangar rm COLUMN SAMPLE`"
         )
-    before = _last_message(state, report) if amend else report.merge_message
-    kept = no_edit or (bool(amend or report.merge) and not _has_editor())
+    before = _last_message(state, report) if amend else "" if report.operation is None else report.operation.message
+    kept = no_edit or (bool(amend or report.operation) and not _has_editor())
     message = "\n\n".join(messages) if messages else before if kept else _edited(before, report)
     if not message.strip():
         raise InvalidInputError("the commit was aborted: its message is empty")

@@ -1,4 +1,4 @@
-"""``hangar conflicts``, and the conflicts of a merge as text."""
+"""``hangar conflicts``, and conflicts as text."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ if TYPE_CHECKING:
     from hangar.names import SampleKey
     from hangar.schema import ColumnSchema
 
-__all__ = ["command", "conflict_lines", "conflict_records", "sample_of", "state_of"]
+__all__ = ["all_resolved", "command", "conflict_lines", "conflict_records", "sample_of", "state_of"]
 
 KINDS: Final = {"t1": "both added", "t21": "deleted by us", "t22": "deleted by them", "t3": "both modified"}
 """Kinds of conflict in the words of git."""
@@ -41,7 +41,7 @@ _WIDTH: Final = 24
 
 
 def state_of(state: State) -> MergeState | None:
-    """The merge in progress."""
+    """The merge, cherry-pick or revert in progress."""
     from hangar.merge.state import read_state
 
     return read_state(state.stores.db)
@@ -135,18 +135,24 @@ def conflict_lines(records: list[dict[str, Any]]) -> list[str]:
     return table(rows, indent=2)
 
 
+def all_resolved(kind: str) -> str:
+    """What to do when no conflict is left."""
+    return f"All conflicts are resolved: conclude the {kind} with `hangar {kind} --continue`"
+
+
 @click.command("conflicts", cls=Command)
 @click.option("-a", "--all", "every", is_flag=True, help="List resolved conflicts too.")
 @json_option
 @pass_state
 @paged
 def command(state: State, every: bool, as_json: bool) -> None:
-    """List the conflicts of the merge in progress: what both sides changed in different ways.
+    """List the conflicts of the merge, cherry-pick or revert in progress: what both sides changed in different ways.
 
     Values are those of the common ancestor (base), of the current branch (ours) and of the merged revision (theirs);
-    "-" where there is none. Resolve them with `hangar resolve`.
+    "-" where there is none. Of a cherry-pick, theirs is the picked commit and base its parent; of a revert, base is the
+    reverted commit and theirs its parent. Resolve them with `hangar resolve`.
 
-    JSON: branch, merge (revision, or null without a merge), unresolved, total, conflicts (column, subject: sample, column,
+    JSON: branch, operation (merge, cherry-pick, revert, or null if nothing is in progress), revision, unresolved, total, conflicts (column, subject: sample, column,
     name, clash or attribute, sample, in a nested column subsample, attribute, kind: t1 both added, t21 deleted by us, t22 deleted by them, t3 both
     modified, base, ours, theirs: values, of large ones the digest of the blob, resolution), with resolved ones.
     """
@@ -157,7 +163,8 @@ def command(state: State, every: bool, as_json: bool) -> None:
         write_json(
             {
                 "branch": state.repository.head().write_branch if merge is None else merge.staged.branch,
-                "merge": None if merge is None or merge.staged.merge is None else merge.staged.merge.name,
+                "operation": None if merge is None else merge.operation.kind,
+                "revision": None if merge is None else merge.operation.name,
                 "unresolved": len(left),
                 "total": len(found),
                 "conflicts": found,
@@ -165,7 +172,7 @@ def command(state: State, every: bool, as_json: bool) -> None:
         )
         return
     if merge is None:
-        echo("No merge is in progress")
+        echo("No merge, cherry-pick or revert is in progress")
         return
     shown = found if every else left
     if shown:
@@ -173,4 +180,4 @@ def command(state: State, every: bool, as_json: bool) -> None:
     if left:
         echo(f"{plural(len(left), 'conflict')} left of {len(found):,}: resolve them with `hangar resolve`")
     else:
-        echo("All conflicts are resolved: conclude the merge with `hangar merge --continue`")
+        echo(all_resolved(merge.operation.kind))

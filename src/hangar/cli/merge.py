@@ -7,20 +7,16 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hangar.cli import complete
-from hangar.cli.conflicts import conflict_lines, conflict_records, state_of
 from hangar.cli.groups import Command
+from hangar.cli.in_progress import conclude, conclude_options, conflicts_of, echo_conflicts, open_conflicts_error
 from hangar.cli.output import SHORT_DIGEST, echo, echo_lines, json_option, table, visible, write_json
 from hangar.cli.state import State, pass_state
-from hangar.errors import MergeConflictError
 from hangar.wording import plural
 
 if TYPE_CHECKING:
     from hangar.checkout.merging import MergeResult
 
 __all__ = ["command"]
-
-_SHOWN = 20
-"""Number of conflicts that a merge lists at once."""
 
 
 @click.command("merge", cls=Command)
@@ -38,10 +34,7 @@ _SHOWN = 20
     type=click.Choice(["ours", "theirs", "base"]),
     help="Resolve conflicts by taking this side. Changes that only one side made are merged anyway.",
 )
-@click.option(
-    "--continue", "go_on", is_flag=True, help="Commit the merge in progress, when its conflicts are resolved."
-)
-@click.option("--abort", is_flag=True, help="Give up the merge in progress, and all changes staged since it began.")
+@conclude_options("merge")
 @json_option
 @pass_state
 def command(
@@ -82,7 +75,7 @@ def command(
     message = "\n\n".join(messages) if messages else None
     fast_forward = False if no_ff else True if ff_only else None
     if rev is None:
-        _conclude(state, message, abort=abort, as_json=as_json)
+        conclude(state, "merge", message, abort=abort, as_json=as_json)
     elif dry_run:
         _preview(state, rev, fast_forward, as_json)
     else:
@@ -97,19 +90,6 @@ def command(
             strategy=strategy,
         )
         _tell(state, branch, rev, result, as_json)
-
-
-def _conclude(state: State, message: str | None, *, abort: bool, as_json: bool) -> None:
-    repository = state.repository
-    branch = repository.status().staged_branch
-    digest = repository.merge_abort() if abort else repository.merge_continue(message)
-    if as_json:
-        write_json({"branch": branch, "digest": digest})
-    elif abort:
-        echo(f"The merge was given up: branch {visible(branch)} is at {digest[:SHORT_DIGEST]}, and nothing is staged")
-    else:
-        subject = repository.commit_info(digest).message.partition("\n")[0]
-        echo(f"[{visible(branch)} {digest[:SHORT_DIGEST]}] {visible(subject)}")
 
 
 def _preview(state: State, rev: str, fast_forward: bool | None, as_json: bool) -> None:
@@ -139,9 +119,7 @@ def _rows(changes: Any) -> list[tuple[str, ...]]:
 
 
 def _tell(state: State, branch: str, rev: str, result: MergeResult, as_json: bool) -> None:
-    merge = state_of(state)
-    records = [] if merge is None else list(conflict_records(state, merge))
-    left = [one for one in records if one["resolution"] is None]
+    _, records, left = conflicts_of(state)
     digest = "" if result.head is None else result.head.hex()
     if as_json:
         write_json(
@@ -167,11 +145,6 @@ def _tell(state: State, branch: str, rev: str, result: MergeResult, as_json: boo
         elif not left:
             echo("The merge is staged and not committed: conclude it with `hangar merge --continue`")
         else:
-            echo_lines(conflict_lines(left[:_SHOWN]))
-            if len(left) > _SHOWN:
-                echo(f"  ... and {len(left) - _SHOWN:,} more")
+            echo_conflicts(left)
     if left:
-        raise MergeConflictError(
-            f"merging {rev!r} has {plural(len(left), 'conflict')}: resolve them with `hangar resolve`, then conclude the "
-            "merge with `hangar merge --continue`, or give it up with `hangar merge --abort`"
-        )
+        raise open_conflicts_error("merge", rev, len(left))

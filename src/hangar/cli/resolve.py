@@ -11,7 +11,7 @@ import click
 
 from hangar.cli import complete
 from hangar.cli.attributes import parse_value
-from hangar.cli.conflicts import sample_of, state_of
+from hangar.cli.conflicts import all_resolved, sample_of, state_of
 from hangar.cli.groups import Command
 from hangar.cli.output import echo, json_option, write_json
 from hangar.cli.samples import is_pattern, matcher
@@ -30,7 +30,7 @@ __all__ = ["command"]
 @click.argument("column", required=False, shell_complete=complete.columns)
 @click.argument("samples", nargs=-1, metavar="[SAMPLE]...", shell_complete=complete.samples)
 @click.option("--ours", "side", flag_value="ours", help="Take what the current branch has.")
-@click.option("--theirs", "side", flag_value="theirs", help="Take what the merged revision has.")
+@click.option("--theirs", "side", flag_value="theirs", help="Take what the merged or picked revision has.")
 @click.option("--base", "side", flag_value="base", help="Take what their common ancestor has.")
 @click.option("--staged", "side", flag_value="staged", help="Take what is staged now, written or imported by hand.")
 @click.option(
@@ -50,9 +50,9 @@ def command(
     every: bool,
     as_json: bool,
 ) -> None:
-    """Resolve conflicts of the merge in progress: of samples of COLUMN, of the whole column, or all.
+    """Resolve conflicts of the merge, cherry-pick or revert in progress: of samples of COLUMN, of the whole column, or all.
 
-    A conflict can be resolved again in another way until the merge is committed. SAMPLE may be a pattern with * and ?, in
+    A conflict can be resolved again in another way until it is committed. SAMPLE may be a pattern with * and ?, in
     quotes. V is JSON for numbers and arrays, and text for columns of text; @FILE reads a .npy file, or for text and bytes
     any file. If columns are in conflict because of their names, V is a new name.
 
@@ -72,7 +72,7 @@ def command(
         raise click.UsageError("--attribute takes no SAMPLE")
     merge = state_of(state)
     if merge is None:
-        raise InvalidStateError("no merge is in progress: `hangar merge REV` begins one")
+        raise InvalidStateError("nothing is in progress that could have conflicts: `hangar merge REV` begins a merge")
     keys = None if every else _keys(merge, column, samples, attribute)
     before = merge.left
     given = (
@@ -86,7 +86,7 @@ def command(
     elif left:
         echo(f"{plural(left, 'conflict')} left: see `hangar conflicts`")
     else:
-        echo("All conflicts are resolved: conclude the merge with `hangar merge --continue`")
+        echo(all_resolved(merge.operation.kind))
 
 
 def _keys(merge: MergeState, column: str | None, samples: Sequence[str], attribute: str | None) -> Any:

@@ -16,7 +16,7 @@ from hangar.cli.state import State, pass_state
 from hangar.cli.status import staged_lines
 
 if TYPE_CHECKING:
-    from hangar.history.replay import SideChoice
+    from hangar.history.combine import SideChoice
     from hangar.history.stash import StashInfo
 
 __all__ = ["command"]

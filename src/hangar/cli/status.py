@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from itertools import zip_longest
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import click
 
@@ -73,18 +73,20 @@ def staged_lines(columns: Sequence[ColumnStatus], notes: Sequence[str] = ()) -> 
     return table(rows, indent=8)
 
 
-def merge_lines(report: StatusReport) -> list[str]:
-    """The merge in progress and the next command, nothing without a merge."""
-    if report.merge is None:
+def operation_lines(report: StatusReport) -> list[str]:
+    """The operation in progress and the next command; nothing if there is none."""
+    operation = report.operation
+    if operation is None:
         return []
-    lines = [f"A merge of {visible(report.merge)} into {visible(report.staged_branch)} is in progress"]
+    kind = operation.kind
+    lines = [f"A {kind} of {visible(operation.name)} into {visible(report.staged_branch)} is in progress"]
     if report.conflicts:
         left = plural(report.conflicts, "conflict")
         lines[0] += style(f", with {left}", "red")
         lines.append('  (use "hangar conflicts" to list them, and "hangar resolve" to resolve them)')
     else:
-        lines.append('  (all conflicts are resolved: use "hangar merge --continue" to conclude it)')
-    return [*lines, '  (use "hangar merge --abort" to give up the merge)']
+        lines.append(f'  (all conflicts are resolved: use "hangar {kind} --continue" to conclude it)')
+    return [*lines, f'  (use "hangar {kind} --abort" to give up the {kind})']
 
 
 def status_lines(report: StatusReport) -> list[str]:
@@ -92,7 +94,7 @@ def status_lines(report: StatusReport) -> list[str]:
     lines = [f"On branch {style(visible(report.branch), 'green', bold=True)}"]
     if not report.head:
         lines.append("No commits yet")
-    lines += merge_lines(report)
+    lines += operation_lines(report)
     if report.writer is not None:
         lines.append(f"A writer is active: {visible(str(report.writer))}")
     lines += [
@@ -122,9 +124,11 @@ def status_lines(report: StatusReport) -> list[str]:
 def short_lines(report: StatusReport) -> list[str]:
     """A line for each column that differs from the commit: a letter as in git, and its name."""
     lines = []
-    if report.merge is not None:
+    if report.operation is not None:
         left = f", {plural(report.conflicts, 'conflict')}" if report.conflicts else ""
-        lines.append(f"## merge of {visible(report.merge)} into {visible(report.staged_branch)}{left}")
+        lines.append(
+            f"## {report.operation.kind} of {visible(report.operation.name)} into {visible(report.staged_branch)}{left}"
+        )
     if not report.clean and report.staged_branch != report.branch:
         lines.append(f"## uncommitted changes of branch {visible(report.staged_branch)}")
     for column in report.columns:
@@ -133,6 +137,13 @@ def short_lines(report: StatusReport) -> list[str]:
             name = f"{visible(column.renamed_from)} -> " if column.renamed_from else ""
             lines.append(f"{style(letter, _STATES[column.state][1])}  {name}{visible(column.name)}")
     return [*lines, *(f"{style('M', 'yellow')}  ({one})" for one in attribute_change(report.attributes))]
+
+
+def _operation_record(report: StatusReport) -> dict[str, Any] | None:
+    operation = report.operation
+    if operation is None:
+        return None
+    return {"kind": operation.kind, "revision": operation.name, "conflicts": report.conflicts}
 
 
 _BISECTION = (
@@ -154,9 +165,9 @@ def command(state: State, short: bool, as_json: bool) -> None:
 
     JSON: branch, head (digest, or "" before the first commit), clean, staged_branch, changes (column, state, added,
     deleted, mutated, renamed_from, schema: whether it was widened, attributes: keys), attributes (changed keys of the
-    commit's own attributes), columns (names), merge (revision, conflicts: number of open ones) or null, bisect (whether a
-    bisection is in progress), writer (pid, host, user, time) or null; and needs, if columns need a package that is not
-    installed.
+    commit's own attributes), columns (names), operation (kind: merge, cherry-pick or revert, revision,
+    conflicts: number of open ones) or null, bisect (whether a bisection is in progress), writer (pid, host, user, time) or null; and needs, if columns need a
+    package that is not installed.
     """
     report = state.repository.status()
     if as_json:
@@ -170,7 +181,7 @@ def command(state: State, short: bool, as_json: bool) -> None:
                 "changes": [change_record(one) for one in report.columns if one.state != "unchanged"],
                 "attributes": list(report.attributes),
                 "columns": [one.name for one in report.columns if one.state != "deleted"],
-                "merge": None if report.merge is None else {"revision": report.merge, "conflicts": report.conflicts},
+                "operation": _operation_record(report),
                 "bisect": is_searching(state.stores.db),
                 "writer": writer_record(report.writer),
                 **({"needs": needs} if needs else {}),

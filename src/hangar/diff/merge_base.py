@@ -9,8 +9,7 @@ agree. The order comes from generation numbers, never from times.
 from __future__ import annotations
 
 from collections.abc import Generator, Iterator, Sequence
-from itertools import islice
-from typing import TYPE_CHECKING, Final, TypeAlias
+from typing import TYPE_CHECKING, TypeAlias
 
 from hangar.diff.threeway import Conflict, Records, Side, Subject, ThreeWay
 from hangar.digest import Digest
@@ -25,10 +24,8 @@ from hangar.schema import open_schema
 if TYPE_CHECKING:
     from hangar.db import Database
 
-__all__ = ["BATCH", "merge_base", "merged_side", "records_of"]
+__all__ = ["merge_base", "merged_side", "records_of"]
 
-BATCH: Final = 65_536
-"""Number of changes that are applied to a tree together."""
 _Heads: TypeAlias = "tuple[Digest, ...]"
 _Below: TypeAlias = "Generator[tuple[_Heads, Digest], Side, Side]"
 
@@ -110,14 +107,11 @@ def merged_side(records: Records, base: Side, ours: Side, theirs: Side) -> Side:
         entry = merged.merged
         if entry is None:
             continue
-        form, walk = records.schema(entry.schema).form if merged.walk else None, merge.samples(merged)
-        while form is not None and (batch := list(islice(walk, BATCH))):
-            clean = [row for row in batch if row.kind is None]
-            cells = [row.theirs for row in clean]
-            entry = entry.with_tree(apply(records.nodes, form, entry.tree, [row.key for row in clean], cells))
-            open_keys = [row.key for row in batch if row.kind is not None]
-            if open_keys:
-                unresolved.setdefault(("sample", merged.id), set()).update(open_keys)
+        for batch in merge.batches(merged):
+            form = records.schema(entry.schema).form
+            entry = entry.with_tree(apply(records.nodes, form, entry.tree, batch.keys, batch.cells))
+            if batch.conflicts:
+                unresolved.setdefault(("sample", merged.id), set()).update(one.key for one in batch.conflicts)
         columns.append(entry)
     columns.sort(key=lambda entry: entry.name)
     return Side(columns, merge.attributes, unresolved)

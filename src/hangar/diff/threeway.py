@@ -14,7 +14,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from itertools import islice
-from typing import Final
+from typing import Final, NamedTuple
 
 from hangar.diff.compare import ColumnPair, data_keys
 from hangar.diff.results import AttributeConflict, Changes, ColumnSchemaKey, Conflicts, DataKey, DataRecordVal, Layout
@@ -36,6 +36,7 @@ __all__ = [
     "Conflict",
     "ConflictKind",
     "Records",
+    "SampleBatch",
     "SampleMerge",
     "Side",
     "Subject",
@@ -46,6 +47,24 @@ __all__ = [
 ]
 
 _BATCH: Final = 256
+_MERGED_AT_ONCE: Final = 65_536
+"""Number of samples in a batch of a merge."""
+
+
+class SampleBatch(NamedTuple):
+    """Some samples of a merged column.
+
+    Attributes
+    ----------
+    keys, cells
+        The keys of those that theirs alone changed, and their cells, None if it removed them.
+    conflicts
+        The conflicts of the others.
+    """
+
+    keys: list[bytes]
+    cells: list[bytes | None]
+    conflicts: list[Conflict]
 
 
 class ThreeWay:
@@ -102,13 +121,27 @@ class ThreeWay:
             unresolved=self._unresolved.get(("sample", column.id), ()),
         )
 
+    def batches(self, column: ColumnMerge) -> Iterator[SampleBatch]:
+        """The samples of :meth:`samples` in batches."""
+        walk = self.samples(column)
+        while batch := list(islice(walk, _MERGED_AT_ONCE)):
+            clean = [row for row in batch if row.kind is None]
+            yield SampleBatch(
+                [row.key for row in clean],
+                [row.theirs for row in clean],
+                [
+                    Conflict("sample", kind, column.id, key, base, ours, theirs)
+                    for key, kind, base, ours, theirs in batch
+                    if kind is not None
+                ],
+            )
+
     def all_conflicts(self) -> Iterator[Conflict]:
         """Stream all conflicts, those of samples last."""
         yield from self.conflicts
         for column in self.columns:
-            for key, kind, base, ours, theirs in self.samples(column):
-                if kind is not None:
-                    yield Conflict("sample", kind, column.id, key, base, ours, theirs)
+            for batch in self.batches(column):
+                yield from batch.conflicts
 
     def summary(self) -> Conflicts:
         """All conflicts as users see them."""

@@ -197,12 +197,12 @@ def repair_rows(context: RepairContext) -> Iterator[Repair]:
 
 
 def _is_merging(context: RepairContext) -> bool:
-    """Whether a merge is in progress, as far as the rows still say."""
+    """Whether a merge, cherry-pick or revert is in progress, as far as the rows still say."""
     with context.stores.db.read() as transaction:
         if any(transaction.raw_rows(CONFLICTS)):
             return True
         try:
             data = transaction.get(STAGING, HEAD)
-            return data is not None and decode_head(data).merge is not None
+            return data is not None and decode_head(data).operation is not None
         except HangarError:
             return False

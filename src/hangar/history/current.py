@@ -80,7 +80,7 @@ def current_branch(stores: Stores, branch: str = "") -> Current:
 
 
 def staged_on(stores: Stores) -> StagedColumns | None:
-    """The staging area if it differs from its base commit, or a merge is in progress; else None."""
+    """The staging area if it differs from its base commit, or an operation is in progress; else None."""
     staged = read_staged(stores.db)
     return staged if staged is not None and staged.changed() else None
 
@@ -96,7 +96,7 @@ def require_clean(stores: Stores, action: str) -> None:
     Raises
     ------
     InvalidStateError
-        There are staged changes, or a merge is in progress.
+        There are staged changes, or an operation is in progress.
     """
     staged = staged_on(stores)
     if staged is not None:

@@ -33,7 +33,8 @@ class LiveRoots:
     ----------
     commits
         Commits of all branches, tags and remote-tracking branches; commits in any reflog entry (also of deleted
-        branches, because ``NAME@{1}`` still resolves); the parents of the next commit (those being merged too);
+        branches, because ``NAME@{1}`` still resolves); the parents of the next commit (those being merged too), and
+        the commit being picked or reverted with the one it is compared with;
         those of a bisection in progress, and those that living processes have a lease on. Each once.
     staged
         The staging area, whose columns have trees that belong to no commit yet; None if nothing is staged.
@@ -86,7 +87,7 @@ def live_roots(stores: Stores, failed: Failed | None = None, *, without: Collect
         commits.update(dict.fromkeys(moved))
     staged = attempt("staging", lambda: _staged(stores))
     if staged is not None:
-        commits.update(dict.fromkeys(staged.parents))
+        commits.update(dict.fromkeys(staged.sources))
     search = attempt("bisection", lambda: read_search(stores.db))
     if search is not None:
         commits.update(dict.fromkeys(commit for _, commit in search.verdicts))

@@ -12,17 +12,17 @@ from typing import TYPE_CHECKING, Final, NamedTuple
 
 from hangar.digest import Digest
 from hangar.errors import InvalidStateError, NothingToDoError, RevisionNotFoundError
+from hangar.history.combine import SideChoice, check_side, combine
 from hangar.history.current import current_branch, require_clean, staged_on
 from hangar.history.log import iso_time
-from hangar.history.replay import SideChoice, check_side, combine, new_commit
 from hangar.lock import WriterLock, under_lock
 from hangar.names import plain_text
 from hangar.objects.commit import Commit, check_message
-from hangar.objects.graph import record_generation
-from hangar.objects.records import load_commit, store_commit
+from hangar.objects.graph import add_commit
+from hangar.objects.records import load_commit
 from hangar.publishing import publish_rows
 from hangar.refs import STASHES, Refs
-from hangar.staging import clear_staging, merge_in_progress, stage_content
+from hangar.staging import clear_staging, in_progress, stage_content
 from hangar.stores import Stores
 
 if TYPE_CHECKING:
@@ -73,7 +73,7 @@ def stash(stores: Stores, message: str | None = None, *, who: tuple[str, str]) -
     NothingToDoError
         Nothing is staged.
     InvalidStateError
-        A merge is in progress, or the branch has no commit yet.
+        An operation is in progress, or the branch has no commit yet.
     LockedError
         A writer holds the lock.
     """
@@ -84,21 +84,21 @@ def stash(stores: Stores, message: str | None = None, *, who: tuple[str, str]) -
         staged = staged_on(stores)
         if staged is None:
             raise NothingToDoError("there are no staged changes to put aside")
-        if staged.merge is not None:
-            raise InvalidStateError(f"changes cannot be put aside, because {merge_in_progress(staged.merge)}")
+        if staged.operation is not None:
+            raise InvalidStateError(f"changes cannot be put aside, because {in_progress(staged.operation)}")
         if staged.base is None or staged.base_commit is None:
             raise InvalidStateError(
                 f"branch {staged.branch!r} has no commit yet: commit something before you put changes aside"
             )
         subject = staged.base_commit.message.strip("\n").partition("\n")[0]
         text = message or f"on {staged.branch}: {staged.base.hex()[:12]} {subject}"
-        commit = new_commit([staged.base], staged.entries(), staged.attributes, text, {_BRANCH: staged.branch}, who)
+        meta = {_BRANCH: staged.branch}
+        commit = Commit.now([staged.base], staged.entries(), staged.attributes, message=text, meta=meta, who=who)
         digest = commit.digest()
 
         def record(transaction: WriteTransaction) -> None:
             staged.nodes.flush(transaction, [entry.root for entry in commit.columns if entry.root is not None])
-            store_commit(transaction, commit)
-            record_generation(transaction, digest, commit.parents)
+            add_commit(transaction, commit)
             name = _next_name(stores.refs, transaction)
             stores.refs.create(transaction, name, digest, who=who, operation="stash", message=text, annotation=text)
             clear_staging(transaction)

@@ -3,10 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
-from itertools import islice
 from typing import TYPE_CHECKING
 
-from hangar.diff.merge_base import BATCH
 from hangar.diff.threeway import ColumnMerge, Conflict, ThreeWay
 from hangar.diff.threeway_samples import ConflictKind
 from hangar.digest import Digest
@@ -56,17 +54,11 @@ def _stage_column(session: WriteSession, merge: ThreeWay, column: ColumnMerge, c
         staging.set_attributes(working, merge.records.attribute_map(merged.attributes))
     if merged.root != ours.root:
         working.put(StagedBatch(None, merged.tree))
-    walk = merge.samples(column)
-    while batch := list(islice(walk, BATCH)):
-        clean = [row for row in batch if row.kind is None]
-        if clean:
-            working.set_many([row.key for row in clean], [row.theirs for row in clean])
+    for batch in merge.batches(column):
+        if batch.keys:
+            working.set_many(batch.keys, batch.cells)
             session.spill_if_large()
-        conflicts += [
-            Conflict("sample", kind, column.id, key, base, here, there)
-            for key, kind, base, here, there in batch
-            if kind is not None
-        ]
+        conflicts += batch.conflicts
 
 
 # ---------------------------------------------------------------------------------------------------- rows

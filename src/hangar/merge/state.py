@@ -1,4 +1,4 @@
-"""Reads the conflicts of a merge in progress, names them by column, and selects those that a user names."""
+"""The conflicts of an operation in progress: read, shown under the names of columns, and selected by what users call them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from hangar.objects.commit import NESTED, ColumnEntry
 from hangar.objects.records import load_record, read_commit
 from hangar.schema import ColumnSchema, open_schema
 from hangar.schema.keys import lookup_key
-from hangar.staging import ConflictName, ConflictRow, StagedColumns, read_conflicts, read_staged
+from hangar.staging import ConflictName, ConflictRow, Operation, StagedColumns, read_conflicts, read_staged
 
 if TYPE_CHECKING:
     from hangar.db import Database, ReadTransaction
@@ -25,7 +25,7 @@ __all__ = ["MergeState", "columns_by_id", "label", "read_state", "select"]
 
 
 class MergeState(NamedTuple):
-    """A merge in progress.
+    """A merge, cherry-pick or revert in progress.
 
     Attributes
     ----------
@@ -40,6 +40,12 @@ class MergeState(NamedTuple):
     staged: StagedColumns
     rows: dict[ConflictName, ConflictRow]
     columns: dict[bytes, ColumnEntry]
+
+    @property
+    def operation(self) -> Operation:
+        """What is in progress."""
+        assert self.staged.operation is not None
+        return self.staged.operation
 
     @property
     def left(self) -> int:
@@ -70,20 +76,20 @@ class MergeState(NamedTuple):
 
 
 def read_state(db: Database) -> MergeState | None:
-    """The merge in progress in the database, None if there is none."""
+    """The operation in progress in the database, None if there is none."""
     with db.read() as transaction:
         staged = read_staged(db, transaction)
-        if staged is None or staged.merge is None:
+        if staged is None or staged.operation is None:
             return None
         rows = {} if staged.conflicts is None else dict(read_conflicts(transaction))
         return MergeState(staged, rows, columns_by_id(transaction, staged))
 
 
 def columns_by_id(transaction: ReadTransaction, staged: StagedColumns | Staging) -> dict[bytes, ColumnEntry]:
-    """The columns of all parents of the next commit and of the staging area, by id; the staging area takes precedence."""
+    """The columns of all commits that staged content comes from, and of the staging area; those of ours count before others."""
     found = {
         entry.id: entry
-        for digest in reversed(staged.parents)
+        for digest in reversed(staged.sources)
         for entry in read_commit(transaction, Digest(digest)).columns
     }
     return found | {column.id: column.record for column in staged.by_id.values()}

@@ -8,6 +8,8 @@ the records it names exist.
 
 from __future__ import annotations
 
+import time
+from collections.abc import Iterable, Mapping
 from operator import lt
 from typing import Any, Final
 
@@ -123,6 +125,30 @@ class Commit(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields
     tz: int
     message: str
     meta: dict[str, Any]
+
+    @classmethod
+    def now(
+        cls,
+        parents: Iterable[Digest],
+        columns: Iterable[ColumnEntry],
+        attributes: Digest | None,
+        *,
+        message: str,
+        meta: Mapping[str, Any],
+        who: tuple[str, str],
+    ) -> Commit:
+        """A commit of this moment, made by ``who`` (name and e-mail address)."""
+        return cls(
+            parents=list(parents),
+            columns=sorted(columns, key=lambda entry: entry.name),
+            attributes=attributes,
+            author=who[0],
+            email=who[1],
+            time_ns=time.time_ns(),
+            tz=time.localtime().tm_gmtoff // 60,
+            message=message,
+            meta=dict(meta),
+        )
 
     def encode(self) -> bytes:
         """Canonical encoding of the commit.

@@ -17,12 +17,20 @@ from hangar.db.tables import GRAPH
 from hangar.digest import Digest
 from hangar.errors import CorruptionError
 from hangar.objects.commit import Commit
-from hangar.objects.records import read_commit
+from hangar.objects.records import read_commit, store_commit
 
 if TYPE_CHECKING:
     from hangar.db import Database, ReadTransaction, WriteTransaction
 
-__all__ = ["ancestors", "generation", "is_ancestor", "joint_merge_bases", "merge_bases", "record_generation"]
+__all__ = [
+    "add_commit",
+    "ancestors",
+    "generation",
+    "is_ancestor",
+    "joint_merge_bases",
+    "merge_bases",
+    "record_generation",
+]
 
 _OURS: Final = 1
 _THEIRS: Final = 2
@@ -39,6 +47,13 @@ class GraphRow(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fiel
 
 
 _decode: Final = msgspec.msgpack.Decoder(GraphRow).decode
+
+
+def add_commit(transaction: WriteTransaction, commit: Commit) -> Digest:
+    """Store a commit and its generation in the transaction that publishes it, and return its digest."""
+    digest = store_commit(transaction, commit)
+    record_generation(transaction, digest, commit.parents)
+    return digest
 
 
 def record_generation(transaction: WriteTransaction, digest: Digest, parents: Iterable[bytes]) -> int:

@@ -17,9 +17,9 @@ from hangar.errors import InvalidStateError
 from hangar.history.bisect import rewrite_search
 from hangar.objects.apply import apply
 from hangar.objects.commit import ColumnEntry, Commit
-from hangar.objects.graph import ancestors, record_generation
+from hangar.objects.graph import add_commit, ancestors
 from hangar.objects.node import Root
-from hangar.objects.records import load_record, store_commit
+from hangar.objects.records import load_record
 from hangar.objects.store import NodeStore
 from hangar.publishing import OutdatedError
 from hangar.purge.plan import Plan
@@ -102,7 +102,7 @@ class Rewriting:
         Raises
         ------
         InvalidStateError
-            A merge with conflicts is in progress.
+            An operation with conflicts is in progress.
         OutdatedError
             A ref or reflog names a commit that was not there when the plan was made.
         """
@@ -111,14 +111,14 @@ class Rewriting:
             return
         if transaction.count(tables.CONFLICTS):
             raise InvalidStateError(
-                "a merge with conflicts is in progress, which may hold the values: conclude or abort it first"
+                "a merge, cherry-pick or revert with conflicts is in progress, which may hold the values: conclude or abort it first"
             )
         if self.replaced:
             refs = {digest for _, digest in stores.refs.items("", transaction) if digest is not None}
             if not refs | set(stores.refs.reflog_commits(transaction)) <= self._known:
                 raise OutdatedError("a branch moved since the purge was planned: run it again")
             for commit in self._new:
-                record_generation(transaction, store_commit(transaction, commit), commit.parents)
+                add_commit(transaction, commit)
             rewrite_search(stores.db, transaction, self.replaced)
             self.refs = rewrite_refs(transaction, self.replaced, who=who, operation="purge", message=message)
         rewrite_staging(transaction, self.replaced, self._column, plan.column_id, plan.cells)

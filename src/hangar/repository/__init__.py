@@ -10,14 +10,14 @@ from __future__ import annotations
 from hangar.repository.checkouts import CheckoutMethods
 from hangar.repository.comparing import CompareMethods
 from hangar.repository.maintenance import MaintenanceMethods
-from hangar.repository.merging import MergeMethods
 from hangar.repository.purging import PurgeMethods
+from hangar.repository.replaying import ReplayMethods
 from hangar.repository.undo import UndoMethods
 
 __all__ = ["Repository"]
 
 
-class Repository(CheckoutMethods, MergeMethods, UndoMethods, CompareMethods, MaintenanceMethods, PurgeMethods):
+class Repository(CheckoutMethods, ReplayMethods, UndoMethods, CompareMethods, MaintenanceMethods, PurgeMethods):
     """A repository in ``path``.
 
     Parameters

@@ -7,7 +7,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 from hangar import history
 from hangar.diff.results import Conflicts
-from hangar.errors import InvalidStateError
 from hangar.flags import check_flag
 from hangar.names import plain_text
 from hangar.refs import BRANCHES
@@ -17,7 +16,8 @@ from hangar.staging import read_staged
 
 if TYPE_CHECKING:
     from hangar.checkout import WriterCheckout
-    from hangar.checkout.merging import MergeResult, Strategy
+    from hangar.checkout.merging import MergeResult
+    from hangar.checkout.operations import Strategy
     from hangar.merge.plan import MergePreview
 
 __all__ = ["MergeMethods"]
@@ -69,7 +69,7 @@ class MergeMethods(BranchMethods):
         MergeConflictError
             (a ``ValueError``) there are conflicts, which the error has as ``conflicts``; nothing was changed.
         InvalidStateError
-            (a ``RuntimeError``) there are uncommitted changes, or a merge is in progress.
+            (a ``RuntimeError``) there are uncommitted changes, or something is in progress.
         RevisionNotFoundError
             (a ``ValueError``) there is no such branch.
         InvalidInputError
@@ -83,7 +83,7 @@ class MergeMethods(BranchMethods):
 
     def merge_revision(self, rev: str, message: str | None = None, *, branch: str, **options: Any) -> MergeResult:
         """Merge a revision into ``branch``; see :func:`hangar.checkout.merging.merge_revision`."""
-        from hangar.checkout.merging import uncommitted
+        from hangar.checkout.operations import uncommitted
 
         stores = self._open()
         branch = plain_text(branch)
@@ -115,14 +115,14 @@ class MergeMethods(BranchMethods):
         return preview(stores.db, stores.nodes, plan)
 
     def conflicts(self) -> Conflicts:
-        """The open conflicts of the merge in progress; without a merge there are none."""
+        """The open conflicts of the merge, cherry-pick or revert in progress; otherwise there are none."""
         from hangar.merge.state import read_state
 
         state = read_state(self._open().db)
         return Conflicts.none() if state is None else state.summary()
 
     def resolve(self, keys: Any, with_: Any, *, literal: bool = False) -> int:
-        """Resolve conflicts of the merge in progress. They can be resolved again in another way until it is committed.
+        """Resolve conflicts of the operation in progress. They can be resolved again in another way until it is committed.
 
         Parameters
         ----------
@@ -144,7 +144,7 @@ class MergeMethods(BranchMethods):
         Raises
         ------
         InvalidStateError
-            (a ``RuntimeError``) no merge is in progress.
+            (a ``RuntimeError``) nothing is in progress.
         ColumnNotFoundError, SampleNotFoundError
             (``KeyError``) no such conflict.
         InvalidInputError
@@ -154,7 +154,7 @@ class MergeMethods(BranchMethods):
         LockedError
             (a ``PermissionError``) a writer holds the lock.
         """
-        return self._with_merge(lambda checkout: checkout.resolve(keys, with_, literal=literal))
+        return self._with_operation(None, lambda checkout: checkout.resolve(keys, with_, literal=literal))
 
     def merge_continue(self, message: str | None = None) -> str:
         """Commit the merge in progress; returns the commit in hex. By default with the message given to the merge.
@@ -166,7 +166,7 @@ class MergeMethods(BranchMethods):
         MergeConflictError
             (a ``ValueError``) conflicts are not resolved.
         """
-        return self._with_merge(lambda checkout: checkout.merge_continue(message))
+        return self.conclude("merge", message)
 
     def merge_abort(self) -> str:
         """Give up the merge in progress and everything staged since it began; returns the commit of the branch in hex.
@@ -176,13 +176,23 @@ class MergeMethods(BranchMethods):
         InvalidStateError
             (a ``RuntimeError``) no merge is in progress.
         """
-        return self._with_merge(lambda checkout: checkout.merge_abort())
+        return self.give_up("merge")
 
-    def _with_merge(self, act: Callable[[WriterCheckout], T]) -> T:
-        """Call ``act`` with a writer of the branch that has a merge in progress."""
+    def conclude(self, kind: str, message: str | None = None) -> str:
+        """Commit the operation (``'merge'``, ``'cherry-pick'`` or ``'revert'``) in progress; returns the commit in hex."""
+        return self._with_operation(kind, lambda checkout: checkout.conclude(kind, message))
+
+    def give_up(self, kind: str) -> str:
+        """Give up the operation in progress; returns the commit of the branch in hex."""
+        return self._with_operation(kind, lambda checkout: checkout.give_up(kind))
+
+    def _with_operation(self, kind: str | None, act: Callable[[WriterCheckout], T]) -> T:
+        """Call ``act`` with a writer of the branch that has an operation (None: any) in progress."""
+        from hangar.checkout.operations import check_operation
+
         staged = read_staged(self._open().db)
-        if staged is None or staged.merge is None:
-            raise InvalidStateError("no merge is in progress: `hangar merge REV` begins one")
+        check_operation(None if staged is None else staged.operation, kind)
+        assert staged is not None
         return self._with_writer(staged.branch, act)
 
     def _with_writer(self, branch: str, act: Callable[[WriterCheckout], T]) -> T:

@@ -1,4 +1,4 @@
-"""Tags, the reflog, undoing changes (reset, stash, revert), and searching history (blame, bisect)."""
+"""Tags, the reflog, what takes history back (reset, stash), and searching it (blame, bisect)."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from hangar.revisions import resolve_commit
 if TYPE_CHECKING:
     from hangar.checkout import ReaderCheckout
     from hangar.history.blame import Blame
-    from hangar.history.replay import SideChoice
+    from hangar.history.combine import SideChoice
     from hangar.history.stash import StashInfo
 
 __all__ = ["UndoMethods"]
@@ -146,94 +146,6 @@ class UndoMethods(RepositoryBase):
         """
         stores, hard = self._open(), check_flag(hard, "hard")
         return history.reset(stores, rev, hard=hard, branch=branch, who=self._config().person()).hex()
-
-    def revert(
-        self,
-        rev: str,
-        message: str | None = None,
-        *,
-        mainline: int | None = None,
-        strategy: SideChoice | None = None,
-        branch: str = "",
-    ) -> str:
-        """Commit the opposite of what a commit changed. Later changes of other things are kept.
-
-        Parameters
-        ----------
-        rev
-            The commit to undo.
-        message
-            By default it names the commit.
-        mainline
-            Of a merge commit: the number of the parent (from 1) to whose side the branch returns.
-        strategy
-            Side to take where later changes are in conflict: ``'ours'`` (the branch) or ``'theirs'`` (the state before the commit).
-        branch
-            The branch to commit to, by default the one last written.
-
-        Returns
-        -------
-        str
-            The new head of the branch, in hex.
-
-        Raises
-        ------
-        MergeConflictError
-            (a ``ValueError``) there are conflicts, which the error has as ``conflicts``; nothing was changed.
-        InvalidStateError
-            (a ``RuntimeError``) there are staged changes, or the commit is the first one.
-        InvalidInputError
-            (a ``ValueError``) the commit is a merge and ``mainline`` is not given, or the message is blank.
-        NothingToDoError
-            (a ``RuntimeError``) the branch does not have these changes any more.
-        RevisionNotFoundError
-            (a ``ValueError``) there is no such commit or branch.
-        LockedError
-            (a ``PermissionError``) a writer holds the lock.
-        """
-        from hangar.history import replay
-
-        options: Any = {"mainline": mainline, "strategy": strategy, "branch": branch}
-        return replay.revert(self._open(), rev, message, **options, who=self._config().person()).hex()
-
-    def cherry_pick(
-        self,
-        rev: str,
-        message: str | None = None,
-        *,
-        mainline: int | None = None,
-        strategy: SideChoice | None = None,
-        branch: str = "",
-    ) -> str:
-        """Commit what another commit changed.
-
-        Parameters
-        ----------
-        rev
-            The commit to apply.
-        message
-            By default its message. Its metadata is kept too, and has its digest as ``cherry-picked-from``.
-        mainline
-            Of a merge commit: the number of the parent (from 1) whose differences to the commit are applied.
-        strategy
-            Side to take in conflicts: ``'ours'`` (the branch) or ``'theirs'`` (the commit).
-        branch
-            The branch to commit to, by default the one last written.
-
-        Returns
-        -------
-        str
-            The new head of the branch, in hex.
-
-        Raises
-        ------
-        MergeConflictError, InvalidStateError, InvalidInputError, NothingToDoError, RevisionNotFoundError, LockedError
-            As for :meth:`revert`; but the first commit can be picked.
-        """
-        from hangar.history import replay
-
-        options: Any = {"mainline": mainline, "strategy": strategy, "branch": branch}
-        return replay.cherry_pick(self._open(), rev, message, **options, who=self._config().person()).hex()
 
     # ------------------------------------------------------------------ stashes
 

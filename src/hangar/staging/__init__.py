@@ -12,23 +12,24 @@ from __future__ import annotations
 from hangar.staging.area import Staging
 from hangar.staging.column import WorkingColumn
 from hangar.staging.conflicts import CONFLICT_KINDS, ConflictHead, ConflictName, ConflictRow, read_conflicts
-from hangar.staging.refusals import in_the_way, merge_in_progress, ways_out
+from hangar.staging.refusals import in_progress, in_the_way, ways_out
 from hangar.staging.replace import stage_content
-from hangar.staging.rows import Merge, clear_staging, move_staging
+from hangar.staging.rows import OPERATIONS, Operation, clear_staging, move_staging
 from hangar.staging.staged import StagedColumns, read_staged, staged_branch
 
 __all__ = [
     "CONFLICT_KINDS",
+    "OPERATIONS",
     "ConflictHead",
     "ConflictName",
     "ConflictRow",
-    "Merge",
+    "Operation",
     "StagedColumns",
     "Staging",
     "WorkingColumn",
     "clear_staging",
+    "in_progress",
     "in_the_way",
-    "merge_in_progress",
     "move_staging",
     "read_conflicts",
     "read_staged",

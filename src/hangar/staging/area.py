@@ -28,13 +28,13 @@ from hangar.staging.conflicts import (
     read_conflicts,
     write_conflicts,
 )
-from hangar.staging.refusals import merge_in_progress
+from hangar.staging.refusals import in_progress
 from hangar.staging.rows import (
     HEAD,
     STAGING_VERSION,
     ColumnRow,
     HeadRow,
-    Merge,
+    Operation,
     clear_staging,
     column_key,
     delete_entries,
@@ -112,9 +112,14 @@ class Staging:
         return list(self._state.parents)
 
     @property
-    def merge(self) -> Merge | None:
-        """The merge in progress, None if there is none."""
-        return self._state.merge
+    def operation(self) -> Operation | None:
+        """The merge, cherry-pick or revert in progress, None if there is none."""
+        return self._state.operation
+
+    @property
+    def sources(self) -> list[Digest]:
+        """The commits that staged content comes from; see :class:`StagedColumns`."""
+        return self._state.sources
 
     @property
     def columns(self) -> dict[str, WorkingColumn]:
@@ -136,8 +141,12 @@ class Staging:
         return self._state.entries()
 
     def changed(self) -> bool:
-        """Whether a commit would differ from the base commit, or conclude a merge."""
+        """Whether the content differs from the base commit, or an operation is in progress."""
         return self._state.changed()
+
+    def differs(self) -> bool:
+        """Whether the content differs from the base commit."""
+        return self._state.differs()
 
     def unpublished(self) -> bool:
         """Whether something is not in the database yet."""
@@ -241,35 +250,35 @@ class Staging:
         named = {state.attributes, *(column.attributes for column in state.columns.values())}
         state.attribute_records = {digest: data for digest, data in state.attribute_records.items() if digest in named}
 
-    # ------------------------------------------------------------------ merging
+    # ------------------------------------------------------------------ operations in progress
 
-    def start_merge(self, others: Sequence[Digest], merge: Merge) -> None:
-        """Record a merge in progress: ``others`` are further parents of the next commit until the merge ends.
+    def start_operation(self, operation: Operation, others: Sequence[Digest] = ()) -> None:
+        """Record an operation in progress: ``others`` are further parents of the next commit until it ends.
 
-        Changes of the merge to columns are staged like all other changes.
+        What it changes in columns is staged like all other changes.
 
         Raises
         ------
         InvalidStateError
-            Another merge is in progress, or there is no commit to merge into.
+            Another operation is in progress, or there is no commit to apply it to.
         """
         with self._lock:
             state = self._state
-            if state.merge is not None:
-                raise InvalidStateError(merge_in_progress(state.merge))
+            if state.operation is not None:
+                raise InvalidStateError(in_progress(state.operation))
             if state.base is None:
-                raise InvalidStateError("there is no commit to merge into yet")
+                raise InvalidStateError("there is no commit to apply it to yet")
             state.head_changed = True
             state.parents = list(dict.fromkeys([state.base, *others]))
-            state.merge = merge if len(state.parents) > 1 else None
+            state.operation = operation if operation.kind != "merge" or len(state.parents) > 1 else None
 
     @property
     def conflicts(self) -> ConflictHead | None:
-        """Head of the conflicts of the merge in progress; None if it has none."""
+        """Head of the conflicts of the operation in progress; None if it has none."""
         return self._state.conflicts
 
     def start_conflicts(self, bases: Sequence[Digest], rows: Mapping[ConflictName, ConflictRow]) -> None:
-        """Record the conflicts of the merge that was started."""
+        """Record the conflicts of the operation that was started."""
         with self._lock:
             state = self._state
             unresolved = sum(row.resolution is None for row in rows.values())
@@ -277,7 +286,7 @@ class Staging:
             state.conflict_rows.update(rows)
 
     def conflict_rows(self) -> dict[ConflictName, ConflictRow]:
-        """All conflicts of the merge in progress, resolved ones too."""
+        """All conflicts of the operation in progress, resolved ones too."""
         if self._state.conflicts is None:
             return {}
         with self._lock, self._db.read() as transaction:
@@ -319,7 +328,9 @@ class Staging:
                 self._write_column(transaction, column)
         if state.conflicts is not None and state.conflict_rows:
             write_conflicts(transaction, state.conflicts, state.conflict_rows)
-        head = HeadRow(STAGING_VERSION, self.branch, state.parents, state.next_number, state.attributes, state.merge)
+        head = HeadRow(
+            STAGING_VERSION, self.branch, state.parents, state.next_number, state.attributes, state.operation
+        )
         transaction.put(STAGING, HEAD, encode(head))
 
     def _take_number(self) -> int:

@@ -1,9 +1,9 @@
-"""Database rows of the conflicts of a merge in progress: a head, and one row for each conflict.
+"""Database rows of the conflicts of an operation in progress: a head, and one row for each conflict.
 
 Key ``00`` is the head, ``01 COLUMN SUBJECT KEY`` a conflict: the id of the column (zeros for the commit itself), a byte
 for the subject, and the key of the sample or attribute. If that is too long for LMDB, the row key is
 ``02 COLUMN SUBJECT DIGEST`` with the digest of the key, and the value has the key itself. A row stays when its conflict
-is resolved, so that it can be resolved in another way until the merge is committed.
+is resolved, so that it can be resolved in another way until the operation is committed.
 """
 
 from __future__ import annotations
@@ -49,8 +49,8 @@ _COMMIT: Final = bytes(COLUMN_ID_BYTES)
 _LONGEST: Final = limits.DATABASE_MAX_KEY_BYTES - 2 - COLUMN_ID_BYTES
 
 INCOMPLETE: Final = (
-    "changes or conflicts of the merge in progress were lost, so it cannot be committed: give it up with "
-    "`hangar merge --abort`, and merge again"
+    "changes or conflicts of the operation in progress were lost, so it cannot be committed: give it up with "
+    "`hangar restore .`, and begin again"
 )
 
 ConflictName = tuple[str, "bytes | None", bytes]
@@ -63,7 +63,7 @@ class ConflictHead(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_
     Attributes
     ----------
     bases
-        The merge bases of the merge.
+        The merge bases of a merge; of a cherry-pick or revert the commit that theirs is compared with, if there is one.
     total, unresolved
         Number of rows, and of those without a resolution; more unresolved than rows if some were lost (:attr:`incomplete`).
     """
@@ -206,11 +206,11 @@ def _decode_conflict(key: bytes, data: bytes) -> tuple[ConflictName, ConflictRow
         form: Any = _FORMS[subject]
         base, ours, theirs = (msgspec.convert(value, form) for value in (row.base, row.ours, row.theirs))
     except (msgspec.MsgspecError, ValueError, IndexError, RecursionError) as error:
-        raise CorruptionError(f"a conflict of the merge cannot be read: {error}") from None
+        raise CorruptionError(f"a conflict cannot be read: {error}") from None
     if (row.resolution is not None and row.resolution not in RESOLUTIONS) or not 0 <= row.kind < len(CONFLICT_KINDS):
-        raise CorruptionError("a conflict of the merge has an unknown kind or resolution")
+        raise CorruptionError("a conflict has an unknown kind or resolution")
     if conflict_key(name) != key:
-        raise CorruptionError("a conflict of the merge is stored under the wrong key")
+        raise CorruptionError("a conflict is stored under the wrong key")
     return name, ConflictRow(None, row.kind, base, ours, theirs, row.resolution)
 
 

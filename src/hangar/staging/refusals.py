@@ -8,11 +8,9 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from hangar.staging.rows import Merge
+from hangar.staging.rows import Operation
 
-__all__ = ["in_the_way", "merge_in_progress", "ways_out"]
-
-_MERGE = "conclude it with `hangar merge --continue`, or give it up with `hangar merge --abort`"
+__all__ = ["in_progress", "in_the_way", "ways_out"]
 
 
 class Staged(Protocol):
@@ -23,19 +21,19 @@ class Staged(Protocol):
         """The branch they belong to."""
 
     @property
-    def merge(self) -> Merge | None:
-        """The merge in progress."""
+    def operation(self) -> Operation | None:
+        """The merge, cherry-pick or revert in progress."""
 
 
-def merge_in_progress(merge: Merge) -> str:
-    """A merge in progress, and what to do about it."""
-    return f"a merge of {merge.name!r} is in progress: {_MERGE}"
+def in_progress(operation: Operation) -> str:
+    """An operation in progress, and what to do about it."""
+    return f"{operation.title} is in progress: {operation.advice}"
 
 
 def ways_out(staged: Staged, current: str) -> str:
     """The commands that end the staged changes, on ``current``, the branch to write."""
-    if staged.merge is not None:
-        return f"a merge of {staged.merge.name!r} is in progress there: {_MERGE}"
+    if staged.operation is not None:
+        return f"{staged.operation.title} is in progress there: {staged.operation.advice}"
     first = "" if staged.branch == current else f"switch to it with `hangar checkout {staged.branch}`, and "
     return (
         f"{first}commit them with `hangar commit`, put them aside with `hangar stash`, or drop them all with "
@@ -44,7 +42,7 @@ def ways_out(staged: Staged, current: str) -> str:
 
 
 def in_the_way(staged: Staged, current: str) -> str:
-    """The staged changes or the merge in progress, and what to do about it."""
-    if staged.merge is not None:
-        return merge_in_progress(staged.merge)
+    """The staged changes or the operation in progress, and what to do about it."""
+    if staged.operation is not None:
+        return in_progress(staged.operation)
     return f"there are uncommitted changes on branch {staged.branch!r}: {ways_out(staged, current)}"

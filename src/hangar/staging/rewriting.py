@@ -48,8 +48,12 @@ def rewrite_staging(
     if data is None:
         return
     head = decode_head(data)
+    operation = head.operation
+    if operation is not None:
+        operation = msgspec.structs.replace(operation, commits=[replaced.get(one, one) for one in operation.commits])
     parents = [replaced.get(parent, parent) for parent in head.parents]
-    transaction.put(STAGING, HEAD, msgspec.msgpack.encode(msgspec.structs.replace(head, parents=parents)))
+    head = msgspec.structs.replace(head, parents=parents, operation=operation)
+    transaction.put(STAGING, HEAD, msgspec.msgpack.encode(head))
     numbers: set[int] = set()
     for key, value in list(transaction.scan(STAGING)):
         if key[:1] == COLUMN:

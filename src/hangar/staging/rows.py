@@ -7,7 +7,7 @@ the digest of the entry's key, and the value begins with the key itself.
 
 from __future__ import annotations
 
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 
 import msgspec
 
@@ -23,11 +23,12 @@ __all__ = [
     "COLUMN",
     "HEAD",
     "LONG_ROW",
+    "OPERATIONS",
     "ROW",
     "STAGING_VERSION",
     "ColumnRow",
     "HeadRow",
-    "Merge",
+    "Operation",
     "clear_staging",
     "column_key",
     "decode_column",
@@ -42,6 +43,8 @@ __all__ = [
 T = TypeVar("T")
 
 STAGING_VERSION: Final = 0
+OPERATIONS: Final = ("merge", "cherry-pick", "revert")
+"""What can be in progress."""
 HEAD: Final = b"\x00"
 COLUMN: Final = b"\x01"
 ROW: Final = b"\x02"
@@ -52,19 +55,37 @@ _TOMBSTONE: Final = b"\x00"
 _PRESENT: Final = b"\x01"
 
 
-class Merge(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
-    """A merge in progress: begun and not committed yet.
+class Operation(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
+    """An operation in progress: a merge, cherry-pick or revert that was begun and is not committed yet.
 
     Attributes
     ----------
+    kind
+        One of :data:`OPERATIONS`: the name of its command.
     name
-        The revision being merged, as the user named it.
-    message
-        Default message of the merge commit.
+        The revision being merged, picked or reverted, as the user named it.
+    message, meta
+        Default message and metadata of the commit.
+    commits
+        The commits whose difference is applied, theirs first and then its base. Empty for a merge, whose theirs are the
+        further parents, and whose bases follow from the parents.
     """
 
+    kind: str
     name: str
     message: str
+    meta: dict[str, Any]
+    commits: list[Digest]
+
+    @property
+    def title(self) -> str:
+        """What it is, for messages."""
+        return f"a {self.kind} of {self.name!r}"
+
+    @property
+    def advice(self) -> str:
+        """How it ends, for messages."""
+        return f"conclude it with `hangar {self.kind} --continue`, or give it up with `hangar {self.kind} --abort`"
 
 
 class HeadRow(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -81,8 +102,8 @@ class HeadRow(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_field
         Number of the next changed column.
     attributes
         Digest of the attributes of the next commit.
-    merge
-        The merge in progress; set if and only if there are several parents.
+    operation
+        The operation in progress. If and only if it is a merge there are several parents.
     """
 
     version: int
@@ -90,7 +111,7 @@ class HeadRow(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_field
     parents: list[Digest]
     next_number: int
     attributes: Digest | None
-    merge: Merge | None
+    operation: Operation | None
 
     @property
     def base(self) -> Digest | None:
@@ -125,10 +146,13 @@ def decode_head(data: bytes) -> HeadRow:
         raise UnsupportedVersionError(
             f"a staging area of version {head.version} needs a newer Hangar: install a newer version"
         )
-    if (head.merge is not None) != (len(head.parents) > 1):
-        raise CorruptionError(
-            f"the staging area has {len(head.parents)} parents and {'a' if head.merge else 'no'} merge in progress"
-        )
+    kind = "" if head.operation is None else head.operation.kind
+    if kind not in ("", *OPERATIONS):
+        raise CorruptionError(f"the staging area has an unknown operation {kind!r} in progress")
+    if (kind == "merge") != (len(head.parents) > 1):
+        raise CorruptionError(f"the staging area has {len(head.parents)} parents and {kind or 'nothing'} in progress")
+    if head.operation is not None and (kind == "merge") != (not head.operation.commits):
+        raise CorruptionError(f"the {kind} in progress names {len(head.operation.commits)} commits to apply")
     if len(set(head.parents)) != len(head.parents):
         raise CorruptionError("the staging area names a parent of the next commit twice")
     return head
@@ -195,7 +219,7 @@ def move_staging(transaction: WriteTransaction, old: str, new: str) -> bool:
 
 
 def clear_staging(transaction: WriteTransaction) -> None:
-    """Delete every row of the staging area, and the conflicts of the merge in progress."""
+    """Delete every row of the staging area, and the conflicts of the operation in progress."""
     transaction.delete_prefix(STAGING, b"")
     clear_conflicts(transaction)
 

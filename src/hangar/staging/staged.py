@@ -27,7 +27,7 @@ from hangar.staging.rows import (
     ROW,
     ColumnRow,
     HeadRow,
-    Merge,
+    Operation,
     decode_column,
     decode_entry,
     decode_head,
@@ -91,8 +91,8 @@ class StagedColumns:
         The commit that the changes are based on.
     parents
         Parents of the next commit: the base, then the commits being merged.
-    merge
-        The merge in progress, None if there is none.
+    operation
+        The merge, cherry-pick or revert in progress, None if there is none.
     conflicts
         Head of its conflicts, None if it has none.
     columns, by_id
@@ -122,7 +122,7 @@ class StagedColumns:
         self._lock = lock or threading.RLock()
         self.base = head
         self.parents: list[Digest] = [] if head is None else [head]
-        self.merge: Merge | None = None
+        self.operation: Operation | None = None
         self.conflicts: ConflictHead | None = None
         self.base_commit: Commit | None = None if head is None else read_commit(transaction, head)
         self.columns: dict[str, WorkingColumn] = {}
@@ -146,12 +146,12 @@ class StagedColumns:
                 f"the staging area is based on branch {head.branch!r} at {_short(head.base)}, "
                 f"but the branch is at {_short(self.base)}"
             )
-        for parent in head.parents[1:]:
-            read_commit(transaction, parent)
         self.conflicts = read_conflict_head(transaction)
-        if self.conflicts is not None and head.merge is None:
-            raise CorruptionError("there are conflicts, and no merge is in progress")
-        self.parents, self.merge = head.parents, head.merge
+        if self.conflicts is not None and head.operation is None:
+            raise CorruptionError("there are conflicts, and nothing is in progress that could have them")
+        self.parents, self.operation = head.parents, head.operation
+        for digest in self.sources[1:]:
+            read_commit(transaction, digest)
         self.next_number, self.attributes = head.next_number, head.attributes
         numbers: dict[int, WorkingColumn] = {}
         for key, value in transaction.scan(STAGING):
@@ -189,12 +189,20 @@ class StagedColumns:
         with self._lock:
             return [self.columns[name].entry() for name in sorted(self.columns)]
 
+    @property
+    def sources(self) -> list[Digest]:
+        """The commits that staged content comes from: the parents of the next commit, and what is being picked or reverted."""
+        return [*self.parents, *(() if self.operation is None else self.operation.commits)]
+
     def changed(self) -> bool:
-        """Whether a commit would differ from the base commit."""
+        """Whether the content differs from the base commit, or an operation is in progress."""
+        return self.operation is not None or self.differs()
+
+    def differs(self) -> bool:
+        """Whether the content differs from the base commit."""
         base = self.base_entries()
         attributes = None if self.base_commit is None else self.base_commit.attributes
-        changed = self.attributes != attributes or len(base) != len(self.columns) or list(base) != self.entries()
-        return changed or self.merge is not None
+        return self.attributes != attributes or len(base) != len(self.columns) or list(base) != self.entries()
 
     def load_attributes(self, digest: Digest) -> AttributeMap:
         """The attributes with this digest."""

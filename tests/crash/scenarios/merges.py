@@ -1,11 +1,11 @@
-"""Merges: killed anywhere, each step is there whole or not at all, and the next command goes on from there."""
+"""Merges, cherry-picks and reverts: killed anywhere, each step is there whole or not at all, and the next command goes on from there."""
 
 from __future__ import annotations
 
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from contextlib import closing
-from functools import lru_cache
+from functools import lru_cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -55,9 +55,26 @@ STEPS: tuple[Callable[[Repository], object], ...] = (
 )
 
 
-def run(directory: Path, acknowledge: Acknowledge) -> None:
+PICKS: tuple[Callable[[Repository], object], ...] = (
+    lambda repo: repo.cherry_pick("dev", branch="master", keep_conflicts=True),
+    lambda repo: repo.cherry_pick_abort(),
+    lambda repo: repo.cherry_pick("third", branch="master"),
+    lambda repo: repo.cherry_pick("dev", branch="master", keep_conflicts=True),
+    lambda repo: repo.resolve("labels", np.int64(7)),
+    lambda repo: repo.resolve("text", "by hand " * 30),
+    lambda repo: repo.resolve(None, "theirs"),
+    lambda repo: repo.cherry_pick_continue(),
+    lambda repo: repo.revert("master~1", branch="master"),
+    lambda repo: repo.revert("dev", branch="master", keep_conflicts=True),
+    lambda repo: repo.resolve(None, "theirs"),
+    lambda repo: repo.revert_continue("Back"),
+)
+Steps = Sequence[Callable[[Repository], object]]
+
+
+def run(steps: Steps, directory: Path, acknowledge: Acknowledge) -> None:
     with Repository(directory) as repo:
-        for number, step in enumerate(STEPS):
+        for number, step in enumerate(steps):
             step(repo)
             acknowledge(str(number))
 
@@ -71,40 +88,47 @@ def look(repo: Repository) -> dict[str, Any]:
     return {
         "trees": [tree_digest(head).hex() for head in heads],
         "parents": [len(head.parents) for head in heads],
-        "messages": [head.message for head in heads],
-        "merge": (status.merge, status.conflicts, status.clean),
+        "messages": [head.message.partition("\n")[0] for head in heads],
+        "merge": (
+            None if status.operation is None else (status.operation.kind, status.operation.name),
+            status.conflicts,
+            status.clean,
+        ),
         "open": repo.conflicts(),
         "staged": staged,
         "committed": [content(repo, name) for name in ("master", "dev", "third")],
     }
 
 
-@lru_cache(maxsize=1)
-def states() -> list[dict[str, Any]]:
+@lru_cache(maxsize=2)
+def states(steps: Steps) -> list[dict[str, Any]]:
     """What there is before the first step, and after each."""
     found = []
     with tempfile.TemporaryDirectory() as place:
         prepare(Path(place))
         with Repository(place) as repo:
             found.append(look(repo))
-            for step in STEPS:
+            for step in steps:
                 step(repo)
                 found.append(look(repo))
     return found
 
 
-def check(state: State) -> None:
+def check(steps: Steps, state: State) -> None:
     done = len(state.acknowledged)
     with Repository(state.directory) as repo:
         seen = look(repo)
-        allowed = states()[done : done + 2]
+        allowed = states(steps)[done : done + 2]
         assert seen in allowed
         assert repo.fsck(data=True).problems == ()
         # Going on from where it stopped ends in the same state.
         at = done + allowed.index(seen)
-        for step in STEPS[at:]:
+        for step in steps[at:]:
             step(repo)
-        assert look(repo) == states()[-1]
+        assert look(repo) == states(steps)[-1]
 
 
-SCENARIOS = (Scenario("merges", run, check, prepare, variants=1),)
+SCENARIOS = tuple(
+    Scenario(name, partial(run, steps), partial(check, steps), prepare, variants=1)
+    for name, steps in (("merges", STEPS), ("picks", PICKS))
+)
