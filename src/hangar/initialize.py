@@ -86,8 +86,7 @@ def _exists(directory: Path) -> str:
         )
     return (
         f"there is a repository in {directory.parent} already: see it with `hangar status`, or open it in Python with "
-        f"Repository({str(directory.parent)!r}). To delete all its history and start again: `hangar init --overwrite` "
-        "(in Python `remove_old=True`)"
+        f"Repository({str(directory.parent)!r}). Nothing was changed"
     )
 
 

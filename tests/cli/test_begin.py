@@ -49,7 +49,7 @@ def test_init_in_a_directory(shell: Shell) -> None:
 
 
 def test_init_twice(filled: Shell) -> None:
-    filled.fails(4, "init", "--name", "a", "--email", "b", text="--overwrite")
+    filled.fails(4, "init", "--name", "a", "--email", "b", text="Nothing was changed")
     assert len(filled.json("log")["commits"]) == 1
     who = ("--name", "a", "--email", "b")
     filled.fails(1, "init", *who, "--overwrite", text="add --yes")
@@ -58,9 +58,10 @@ def test_init_twice(filled: Shell) -> None:
     assert filled.json("log")["commits"] == []
 
 
-def test_init_names_the_repository_that_is_there_before_how_to_delete_it(filled: Shell) -> None:
+def test_init_names_the_repository_that_is_there_and_proposes_no_deletion(filled: Shell) -> None:
     text = filled.fails(4, "init", input="")  # said before anything is asked
-    assert text.index("`hangar status`") < text.index(f"Repository({str(filled.path)!r})") < text.index("--overwrite")
+    assert text.index("`hangar status`") < text.index(f"Repository({str(filled.path)!r})")
+    assert "--overwrite" not in text
 
 
 def test_no_repository_inside_the_files_of_another(filled: Shell) -> None:

@@ -60,7 +60,12 @@ def test_a_merge_from_beginning_to_end(apart: Shell) -> None:
     preview = apart.json("merge", "dev", "--dry-run")
     assert (preview["kind"], preview["conflicts"]) == ("merge", 6)
     assert preview["changes"] == [{"column": "labels", "added": 0, "deleted": 0, "mutated": 1}]
-    assert "6 conflicts would have to be resolved" in apart.ok("merge", "dev", "-n")
+    shown = apart.ok("merge", "dev", "-n")
+    assert "6 conflicts would have to be resolved" in shown
+    named = dict(line.strip().split("  ", 1) for line in shown.split("to be resolved:\n")[1].splitlines())
+    assert len(named) == 6
+    assert named["labels/1"].strip() == "both modified"
+    assert named["labels/2"].strip() == "deleted by us"
     result = apart.run("merge", "dev")
     assert result.exit_code == 4
     lines = {line.split("  ")[1]: line for line in result.stdout.splitlines() if line.startswith("  ")}

@@ -26,12 +26,13 @@ from hangar.cli.state import State, pass_state
 from hangar.wording import plural
 
 if TYPE_CHECKING:
+    from hangar.diff import Conflicts
     from hangar.diff.threeway import Conflict
     from hangar.merge.state import MergeState
     from hangar.names import SampleKey
     from hangar.schema import ColumnSchema
 
-__all__ = ["all_resolved", "command", "conflict_lines", "conflict_records", "sample_of", "state_of"]
+__all__ = ["all_resolved", "command", "conflict_lines", "conflict_names", "conflict_records", "sample_of", "state_of"]
 
 KINDS: Final = {"t1": "both added", "t21": "deleted by us", "t22": "deleted by them", "t3": "both modified"}
 """Kinds of conflict in the words of git."""
@@ -133,6 +134,18 @@ def conflict_lines(records: list[dict[str, Any]]) -> list[str]:
         colour = "red" if record["resolution"] is None else "green"
         rows.append((style(what, colour), kind, *(_short(record[side], quote=quote) for side in _SIDES), done))
     return table(rows, indent=2)
+
+
+def conflict_names(conflicts: Conflicts) -> Iterator[tuple[str, str]]:
+    """What is in conflict, and the kind of conflict: columns, samples, then attributes."""
+    for field, kind in KINDS.items():
+        changes = getattr(conflicts, field)
+        for key in (*changes.schema, *changes.samples):
+            parts = key[:1] if key in changes.schema else key
+            yield "/".join(visible(str(part)) for part in parts), kind
+    for column, found in conflicts.attributes.items():
+        for name in found:
+            yield f"{visible(column or '(commit)')} attribute {visible_name(name)}", "attribute"
 
 
 def all_resolved(kind: str) -> str:

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+from itertools import islice
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from hangar.cli import complete
+from hangar.cli.conflicts import conflict_names
 from hangar.cli.groups import Command
 from hangar.cli.in_progress import conclude, conclude_options, conflicts_of, echo_conflicts, open_conflicts_error
 from hangar.cli.output import SHORT_DIGEST, echo, echo_lines, json_option, table, visible, write_json
@@ -105,9 +107,17 @@ def _preview(state: State, rev: str, fast_forward: bool | None, as_json: bool) -
         return
     echo(f"A merge of {visible(rev)} into {visible(branch)} would change, by a {_WORDS[found.kind]}:")
     echo_lines(table(_rows(found.changes), indent=2) or ["  no samples and no columns"])
-    echo("There are no conflicts" if not left else f"{plural(left, 'conflict')} would have to be resolved")
+    if not left:
+        echo("There are no conflicts")
+        return
+    echo(f"{plural(left, 'conflict')} would have to be resolved:")
+    echo_lines(table(list(islice(conflict_names(found.conflicts), MAX_PREVIEWED)), indent=2))
+    if left > MAX_PREVIEWED:
+        echo(f"  and {left - MAX_PREVIEWED:,} more")
 
 
+MAX_PREVIEWED = 20
+"""Maximum number of conflicts that a preview lists."""
 _WORDS = {"fast-forward": "fast-forward", "merge": "merge commit"}
 
 
