@@ -36,6 +36,10 @@ KEYS = st.one_of(
 )
 PAIRS = st.tuples(st.integers(0, 3) | st.sampled_from(["a", "a/b", 2**64 - 1]), KEYS)
 NUMBERS = st.integers(0, 30)
+FEW_KEYS = st.sampled_from([0, 1, "a"])
+EDITS = st.tuples(st.integers(0, 9), FEW_KEYS, FEW_KEYS, NUMBERS | st.none())
+"""Changes of one sample: which column, its key, in a nested column the key of the subsample, and the number to write (None:
+delete it). The keys are few, so that two sides often change the same one."""
 
 
 def make(name: str, number: int) -> Any:
@@ -110,3 +114,38 @@ def expect_nested(column: Any, name: str, pairs: Samples) -> None:
         assert column.at(-1) == ordered[-1][0]
         assert plain(column[ordered[0]]) == wanted[-1]
         assert len(column[ordered[0][0]]) == len(samples[ordered[0][0]])
+
+
+def deletes_whole_sample(base: Content, one: Content, other: Content) -> bool:
+    """Whether ``one`` has no subsample left of a sample of a nested column that ``other`` changed."""
+    for name in base.keys() & NESTED:
+        for sample in {key[0] for key in base[name]}:
+            before, mine, changed = (
+                {key: number for key, number in content[name].items() if key[0] == sample}
+                for content in (base, one, other)
+            )
+            if not mine and changed != before:
+                return True
+    return False
+
+
+def merge_contents(base: Content, ours: Content, theirs: Content, side: str) -> tuple[Content, set[tuple[str, Any]]]:
+    """A three-way merge of contents with equal columns, with conflicts resolved to ``side``; and the conflicts.
+
+    The unit is the sample, or the subsample; see also :func:`deletes_whole_sample`.
+    """
+    merged: Content = {}
+    conflicts: set[tuple[str, Any]] = set()
+    sides = {"base": base, "ours": ours, "theirs": theirs}
+    for name in base:
+        merged[name] = {}
+        before, mine, other = base[name], ours[name], theirs[name]
+        for key in {**before, **mine, **other}:
+            b, m, o = before.get(key), mine.get(key), other.get(key)
+            chosen = o if m == b else m
+            if m != b and o != b and m != o:
+                conflicts.add((name, key))
+                chosen = sides[side][name].get(key)
+            if chosen is not None:
+                merged[name][key] = chosen
+    return merged, conflicts

@@ -1,4 +1,4 @@
-"""The whole repository follows a model of dicts (row 13 of the reliability table), with the rules that exist so far.
+"""The whole repository follows a model of dicts (row 13 of the reliability table).
 
 After each step the staging area equals the model, whatever batches, reopenings and commits came before; at the end of each run every commit
 ever made is read back whole, and fsck finds nothing.
@@ -7,9 +7,10 @@ ever made is read back whole, and fsck finds nothing.
 from __future__ import annotations
 
 import copy
+import itertools
 import shutil
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import Any
 
@@ -18,12 +19,13 @@ import pytest
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
-from hangar import HangarError, NothingToDoError, Repository
+from hangar import HangarError, MergeConflictError, NothingToDoError, Repository
 from hangar.checkout import WriterCheckout
 from tests.property.model import (
     ALL_NAMES,
     BASE_NAMES,
     COLUMNS,
+    EDITS,
     KEYS,
     NAMES,
     NESTED,
@@ -34,8 +36,10 @@ from tests.property.model import (
     Content,
     Rest,
     Samples,
+    deletes_whole_sample,
     expect,
     make,
+    merge_contents,
     order,
 )
 
@@ -55,7 +59,7 @@ class RepositoryMachine(RuleBasedStateMachine):
         self.branch = "master"
         self.tags: dict[str, str] = {}
         self.stashes: list[tuple[str, Content, Rest]] = []
-        self.parents: dict[str, str] = {}
+        self.parents: dict[str, list[str]] = {}
         self.writer: WriterCheckout
 
     @initialize()
@@ -247,15 +251,23 @@ class RepositoryMachine(RuleBasedStateMachine):
             with pytest.raises(NothingToDoError):
                 self.writer.commit("nothing")
             return
-        digest = self.writer.commit(f"commit {len(self.commits)}")
-        self.commits[digest] = {name: dict(samples) for name, samples in self.staged.items()}
-        self.note(digest)
+        self.note(self.writer.commit(f"commit {len(self.commits)}"))
 
-    def note(self, digest: str) -> None:
-        """A new commit on the branch."""
+    def note(self, digest: str, *, parents: list[str] | None = None) -> None:
+        """A new commit on the branch; its parent is the head unless ``parents`` are given."""
+        self.commits[digest] = {name: dict(samples) for name, samples in self.staged.items()}
         self.rests[digest] = copy.deepcopy(self.rest)
-        self.parents[digest] = self.heads[self.branch]
+        self.parents[digest] = [self.heads[self.branch]] if parents is None else parents
         self.heads[self.branch] = digest
+
+    @rule()
+    def amend(self) -> None:
+        head = self.heads[self.branch]
+        if not head:
+            with pytest.raises(HangarError):
+                self.writer.commit("amended", amend=True)
+            return
+        self.note(self.writer.commit(f"amended {len(self.commits)}", amend=True), parents=self.parents[head])
 
     @rule()
     def reset(self) -> None:
@@ -274,7 +286,7 @@ class RepositoryMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.commits)
     @rule(name=st.sampled_from(["a", "b", "c"]), data=st.data())
     def create_branch(self, name: str, data: st.DataObject) -> None:
-        base = data.draw(st.sampled_from(sorted(self.commits)))
+        base = data.draw(st.sampled_from(list(self.commits)))
         if name in self.heads:
             with pytest.raises(ValueError, match=name):
                 self.repo.create_branch(name, base)
@@ -326,7 +338,7 @@ class RepositoryMachine(RuleBasedStateMachine):
         if name in self.tags and data.draw(st.booleans()):
             assert self.repo.remove_tag(name) == self.tags.pop(name)
             return
-        digest = data.draw(st.sampled_from(sorted(self.commits)))
+        digest = data.draw(st.sampled_from(list(self.commits)))
         if name in self.tags:
             with pytest.raises(ValueError, match="exists"):
                 self.repo.tag(name, digest)
@@ -337,7 +349,7 @@ class RepositoryMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.heads[self.branch])
     @rule(hard=st.booleans(), data=st.data())
     def move_branch(self, hard: bool, data: st.DataObject) -> None:
-        digest = data.draw(st.sampled_from(sorted(self.commits)))
+        digest = data.draw(st.sampled_from(list(self.commits)))
         with self.without_writer():
             if self.dirty and not hard:
                 with pytest.raises(RuntimeError, match="uncommitted"):
@@ -351,7 +363,12 @@ class RepositoryMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.heads[self.branch])
     @rule()
     def revert_the_last_commit(self) -> None:
-        parent = self.parents[self.heads[self.branch]]
+        parents = self.parents[self.heads[self.branch]]
+        if len(parents) > 1:
+            with self.without_writer(), pytest.raises((ValueError, RuntimeError)):
+                self.repo.revert(self.branch)
+            return
+        parent = parents[0]
         before = (self.staged, self.rest)
         with self.without_writer():
             if self.dirty or not parent:
@@ -365,8 +382,136 @@ class RepositoryMachine(RuleBasedStateMachine):
             digest = self.repo.revert(self.branch)
         self.staged = {name: dict(samples) for name, samples in self.commits[parent].items()}
         self.rest = copy.deepcopy(self.rests[parent])
-        self.commits[digest] = {name: dict(samples) for name, samples in self.staged.items()}
         self.note(digest)
+
+    # ------------------------------------------------------------------ merging
+
+    def edit(self, steps: list[tuple[int, Any, Any, int | None]]) -> None:
+        """Write (a number) or delete (None) samples and subsamples, and commit if that changed something."""
+        for at, sample, sub, number in steps:
+            name = sorted(self.staged)[at % len(self.staged)]
+            key = (sample, sub) if name in NESTED else sample
+            column: Any = self.writer[name]
+            if number is not None and isinstance(key, tuple):
+                column[key[0]] = {key[1]: make(name, number)}
+            elif number is not None:
+                column[key] = make(name, number)
+            elif key in self.staged[name]:
+                if isinstance(key, tuple):
+                    del column[key[0]][key[1]]
+                else:
+                    del column[key]
+            if number is None:
+                self.staged[name].pop(key, None)
+            else:
+                self.staged[name][key] = number
+        if self.dirty:
+            self.note(self.writer.commit("edited"))
+
+    @rule(
+        ours=st.lists(EDITS, min_size=1, max_size=12),
+        theirs=st.lists(EDITS, min_size=1, max_size=12),
+        pick=st.booleans(),
+        end=st.sampled_from(["ours", "theirs", "base", "abort"]),
+    )
+    def merge(self, ours: list[Any], theirs: list[Any], pick: bool, end: str) -> None:
+        """Both sides edit samples; then the other side is merged, or its commit is picked."""
+        for name in ("label", "boxes"):
+            self.add_column(name)
+        self.edit([])
+        branch, base = self.branch, self.heads[self.branch]
+        self.repo.create_branch("side", base)
+        self.heads["side"] = base
+        self.switch("side")
+        self.edit(theirs)
+        self.switch(branch)
+        self.edit(ours)
+        mine, other = self.heads[branch], self.heads["side"]
+        before, after = self.commits[base], self.commits[mine]
+        merged, conflicts = merge_contents(before, after, self.commits[other], end if end != "abort" else "ours")
+        if any(deletes_whole_sample(before, *pair) for pair in itertools.permutations((after, self.commits[other]))):
+            with self.without_writer():  # such conflicts name the whole sample; they have tests of their own
+                self.repo.remove_branch("side", force_delete=True)
+            del self.heads["side"]
+            return
+        with self.without_writer():
+            if other == base or (pick and merged == after and not conflicts):
+                if pick:
+                    with pytest.raises((NothingToDoError, RuntimeError)):
+                        self.repo.cherry_pick("side") if other != base else self.nothing_to_pick()
+                else:
+                    assert self.repo.merge("merged", branch, "side") == mine
+            else:
+                operation = (
+                    (lambda **o: self.repo.cherry_pick("side", "picked", **o))
+                    if pick
+                    else (lambda **o: self.repo.merge("merged", branch, "side", **o))
+                )
+                self.conclude(operation, pick, branch, (mine, other), merged, conflicts, end)
+            self.repo.remove_branch("side", force_delete=True)
+            del self.heads["side"]
+
+    def nothing_to_pick(self) -> None:
+        raise NothingToDoError("the other side has no commit of its own")
+
+    def conclude(
+        self,
+        operation: Callable[..., str],
+        pick: bool,
+        branch: str,
+        sides: tuple[str, str],
+        merged: Content,
+        conflicts: set[tuple[str, Any]],
+        end: str,
+    ) -> None:
+        """Merge or pick, and resolve the conflicts on one side, or abort."""
+        mine, other = sides
+        if conflicts:
+            with pytest.raises(MergeConflictError):
+                operation()
+            assert self.repo.rev_parse(branch) == mine
+            operation(keep_conflicts=True)
+            found = self.repo.conflicts()
+            parts = (found.t1, found.t21, found.t22, found.t3)
+            assert {
+                (key.column, key[1] if len(key) == 2 else key[1:]) for part in parts for key in part.samples
+            } == conflicts
+            if end == "abort":
+                (self.repo.cherry_pick_abort if pick else self.repo.merge_abort)()
+                return
+            self.repo.resolve(None, end)
+            if merged == self.commits[mine] and pick:
+                self.repo.cherry_pick_abort()
+                return
+            digest = (self.repo.cherry_pick_continue if pick else self.repo.merge_continue)()
+        else:
+            digest = operation()
+        if digest != other:
+            self.staged = {name: dict(samples) for name, samples in merged.items()}
+            self.note(digest, parents=[mine] if pick else [mine, other])
+        else:
+            assert not pick
+            self.heads[branch] = other
+            self.back()
+
+    @rule(expire=st.booleans())
+    def collect(self, expire: bool) -> None:
+        with self.without_writer():
+            self.repo.gc(expire_reflog="all" if expire else None)
+        if expire:
+            kept: set[str] = set()
+            found = [*self.heads.values(), *self.tags.values(), *(base for base, _, _ in self.stashes)]
+            while found:
+                digest = found.pop()
+                if digest and digest not in kept:
+                    kept.add(digest)
+                    found += self.parents[digest]
+            for digest in [one for one in self.commits if one not in kept]:
+                with pytest.raises(ValueError, match=digest[:8]):
+                    self.repo.checkout(commit=digest)
+                del self.commits[digest]
+
+    # ------------------------------------------------------------------ stashes
 
     @precondition(lambda self: self.heads[self.branch])
     @rule()
@@ -398,7 +543,7 @@ class RepositoryMachine(RuleBasedStateMachine):
     @precondition(lambda self: self.commits)
     @rule(data=st.data())
     def read_any_commit(self, data: st.DataObject) -> None:
-        digest = data.draw(st.sampled_from(sorted(self.commits)))
+        digest = data.draw(st.sampled_from(list(self.commits)))
         expect(self.repo.checkout(commit=digest), self.commits[digest], self.rests[digest])
 
     # ------------------------------------------------------------------ what always holds
