@@ -34,6 +34,7 @@ def interrupted_everywhere(path: Path, make: Callable[[], AppendWriter | BlobFil
     said: list[Any] = []
     before = sys.unraisablehook
     sys.unraisablehook = said.append
+    gc.freeze()  # else each collection looks at all modules that other tests have imported
     try:
         for at in range(1, 10_000):
             made: list[AppendWriter | BlobFile] = []
@@ -45,6 +46,7 @@ def interrupted_everywhere(path: Path, make: Callable[[], AppendWriter | BlobFil
             assert not said
             assert is_free(path)
     finally:
+        gc.unfreeze()
         sys.unraisablehook = before
     raise AssertionError
 

@@ -182,7 +182,14 @@ ANYWHERE = ["init", "config", "demo", "completion", "help"]
 def test_without_a_repository_every_command_says_so(shell: Shell, path: tuple[str, ...]) -> None:
     if path[0] in ANYWHERE or path in (("column",), ("bisect",)):
         return
-    words = {"rm": ["c", "s"], "import": ["c", "."], "export": ["c"], "restore": ["c"], "checkout": ["b"]}
+    words = {
+        "rm": ["c", "s"],
+        "purge": ["c", "s"],
+        "import": ["c", "."],
+        "export": ["c"],
+        "restore": ["c"],
+        "checkout": ["b"],
+    }
     words |= {"merge": ["b"], "resolve": ["c", "--ours"]}
     more = {
         "column create": ["c", "STR"],

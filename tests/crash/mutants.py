@@ -167,7 +167,7 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         "a blob file goes that somebody has open",
-        "src/hangar/blobs/release.py",
+        "src/hangar/blobs/removal.py",
         "if _fs.try_lock(descriptor, shared=False):",
         "if True:",
     ),

@@ -25,8 +25,10 @@ from hangar.dataset.manifestfile import (
     Document,
     PositionsRecord,
     StateRecord,
+    decode_path,
     decode_positions,
     describe_sampler,
+    encode_path,
     encode_positions,
     invalid_manifest,
     make_sampler,
@@ -144,7 +146,7 @@ class Manifest:
             where.append(column.item_positions)
         state = msgspec.convert(self.sampler.state_dict(), StateRecord)
         document = Document(
-            FORMAT, VERSION, str(self.repository), records, describe_sampler(self.sampler), state, self.as_dict
+            FORMAT, VERSION, encode_path(self.repository), records, describe_sampler(self.sampler), state, self.as_dict
         )
         _fs.replace_file(Path(path), msgspec.json.format(msgspec.json.encode(document)) + b"\n")
 
@@ -177,7 +179,7 @@ class Manifest:
             (a ``RuntimeError``) a newer Hangar wrote it.
         """
         document = read_document(Path(path))
-        given = repository if repository is not None else document.repository
+        given = repository if repository is not None else decode_path(document.repository)
         try:
             opened = Repository(given, exists=False)
         except PathNotFoundError as error:

@@ -6,10 +6,12 @@ Files may come from other people, so everything that is read is checked, and not
 from __future__ import annotations
 
 import base64
+import os
 import zlib
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Annotated, Any, Final, Literal
+from urllib.parse import unquote_to_bytes
 
 import msgspec
 import numpy as np
@@ -28,8 +30,10 @@ __all__ = [
     "Document",
     "PositionsRecord",
     "StateRecord",
+    "decode_path",
     "decode_positions",
     "describe_sampler",
+    "encode_path",
     "encode_positions",
     "invalid_manifest",
     "make_sampler",
@@ -112,6 +116,21 @@ class _Head(msgspec.Struct):
 
 
 # ---------------------------------------------------------------------- the document
+
+
+def encode_path(path: Path) -> str:
+    """A path as text for JSON: itself, or a ``file:`` URI if it is not valid UTF-8."""
+    try:
+        str(path).encode()
+    except UnicodeEncodeError:
+        return path.as_uri()
+    return str(path)
+
+
+def decode_path(text: str) -> Path:
+    """The path that :func:`encode_path` encoded."""
+    scheme = "file://"
+    return Path(os.fsdecode(unquote_to_bytes(text.removeprefix(scheme))) if text.startswith(scheme) else text)
 
 
 def read_document(path: Path) -> Document:
