@@ -7,6 +7,7 @@ and is killed. What it was told is durable must be there.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -20,6 +21,7 @@ from types import FrameType
 from typing import Any
 
 import hangar
+from hangar import _fs
 
 PACKAGE = str(Path(hangar.__file__).parent) + os.sep
 STUCK_SECONDS = 20.0
@@ -70,6 +72,11 @@ class Tracer:
             operation()
         finally:
             sys.settrace(None)
+            # A tracer interrupts also between the end of a block and the release of its lock, where no signal is handled.
+            # A lock that is left would stop the other threads of this process for ever.
+            with contextlib.suppress(RuntimeError):
+                while True:
+                    _fs._private_lock.release()
 
     def _global(self, frame: FrameType, event: str, argument: object) -> Any:
         if not frame.f_code.co_filename.startswith(PACKAGE):
