@@ -45,7 +45,7 @@ def test_status_reads_like_gits(filled: Shell, tmp_path: Path) -> None:
         ],
         "attributes": [],
         "columns": ["labels"],
-        "merge": None,
+        "operation": None,
         "bisect": False,
         "writer": None,
     }
