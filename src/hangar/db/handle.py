@@ -129,12 +129,16 @@ class Handle:
         with self.writing, self.gate:
             if self.exclusive is not None:
                 return False
-            self.drop_leftover()
-            self._put_away()
-            if self.presence is not None:
-                _fs.close_private(self.presence)
-                self.presence = None
+            self._shut()
             return True
+
+    def _shut(self) -> None:
+        """Close the environment, and tell other processes that it is not open here any more."""
+        self.drop_leftover()
+        self._put_away()
+        if self.presence is not None:
+            _fs.close_private(self.presence)
+            self.presence = None
 
     def away_for(self, function: Callable[[], bool]) -> bool:
         """Run ``function`` while the environment is closed and not locked, and open it again.
@@ -146,11 +150,7 @@ class Handle:
         with self.writing, self.gate:
             if self.exclusive is not None:
                 return False
-            self.drop_leftover()
-            self._put_away()
-            if self.presence is not None:
-                _fs.close_private(self.presence)
-                self.presence = None
+            self._shut()
             try:
                 return function()
             finally:
