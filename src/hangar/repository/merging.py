@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Any, TypeVar
 
 from hangar import history
 from hangar.diff.results import Conflicts
+from hangar.errors import HangarError
 from hangar.flags import check_flag
 from hangar.names import plain_text
 from hangar.refs import BRANCHES
@@ -196,10 +198,18 @@ class MergeMethods(BranchMethods):
         return self._with_writer(staged.branch, act)
 
     def _with_writer(self, branch: str, act: Callable[[WriterCheckout], T]) -> T:
+        """Call ``act`` with a writer of a branch, which is closed afterwards, even after an interrupt."""
         from hangar.checkout import open_writer
 
-        checkout = open_writer(self._open(), self._config(), branch, self._sessions, move_head=False)
+        checkout = None
         try:
-            return act(checkout)
-        finally:
+            checkout = open_writer(self._open(), self._config(), branch, self._sessions, move_head=False)
+            result = act(checkout)
             checkout.close()
+            return result
+        except BaseException:
+            # Also if closing itself was interrupted, which a ``finally`` would not handle.
+            if checkout is not None:
+                with contextlib.suppress(HangarError):
+                    checkout.close()
+            raise
