@@ -32,6 +32,7 @@ says what happened, to which thing, and what to do next. The class tree, with ex
     ├── CorruptionError (RuntimeError)                 6   bytes that do not match their digest or checksum
     ├── NotLocalError (FileNotFoundError)              7   promised by a remote, not on this disk
     ├── UnreachableError (ConnectionError)             8
+    │   └── OutcomeUnknownError                        8   the answer of a remote was lost; asking again is safe
     ├── NothingToDoError (RuntimeError)                9   a commit or reset without changes
     ├── UnsupportedVersionError (RuntimeError)         10  written by a newer Hangar
     ├── MissingPackageError (ImportError)              1   this data needs a package that is not installed
@@ -71,6 +72,7 @@ __all__ = [
     "NotFoundError",
     "NotLocalError",
     "NothingToDoError",
+    "OutcomeUnknownError",
     "PathNotDirectoryError",
     "PathNotFoundError",
     "PositionNotFoundError",
@@ -224,6 +226,10 @@ class NotLocalError(HangarError, FileNotFoundError):
 
 class UnreachableError(HangarError, ConnectionError):
     """A remote does not answer."""
+
+
+class OutcomeUnknownError(UnreachableError):
+    """The connection was lost after the request was sent, so a remote may have done it or not. Asking again is safe."""
 
 
 class NothingToDoError(HangarError, RuntimeError):
