@@ -57,10 +57,10 @@ def choose_backend(schema: ColumnSchema) -> tuple[str, dict[str, Any]]:
     """
     if schema.needs:
         return MEMMAP, {}  # Nothing can be written to it here.
-    if schema.kind != NDARRAY:
-        if schema.kind not in _OTHERS:
-            raise InvalidInputError(f"there is no backend for data of kind {schema.kind}")
-        return _OTHERS[schema.kind], {}
+    if schema.blob_kind != NDARRAY:
+        if schema.blob_kind not in _OTHERS:
+            raise InvalidInputError(f"there is no backend for data of kind {schema.blob_kind}")
+        return _OTHERS[schema.blob_kind], {}
     assert isinstance(schema, NdarraySchema)
     large = VARIABLE_LARGE_BYTES if schema.variable else LARGE_BYTES
     if schema.nbytes < large:

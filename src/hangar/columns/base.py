@@ -26,6 +26,7 @@ from hangar.digest import Digest
 from hangar.objects.attributes import AttributeMap
 from hangar.objects.store import NodeStore
 from hangar.schema import ColumnSchema
+from hangar.schema.base import KindName
 from hangar.staging import Staging
 from hangar.stores import Stores
 
@@ -117,7 +118,7 @@ class ColumnBase(BatchBlock):
         return self._source.name
 
     @property
-    def column_type(self) -> Literal["ndarray", "str", "bytes"]:
+    def column_type(self) -> KindName:
         """Kind of the values."""
         self._check()
         return self._schema.kind_name
@@ -129,13 +130,10 @@ class ColumnBase(BatchBlock):
         return "variable_shape" if self._schema.variable else "fixed_shape"
 
     @property
-    def dtype(self) -> np.dtype[Any] | type[str] | type[bytes]:
-        """Element type of arrays; ``str`` for text columns, ``bytes`` for bytes columns."""
+    def dtype(self) -> np.dtype[Any] | type[Any] | None:
+        """Element type of arrays; ``str`` for text columns, ``bytes`` for bytes columns; None if values differ in it."""
         self._check()
-        dtype = self._schema.dtype
-        if dtype is not None:
-            return dtype
-        return str if self._schema.kind_name == "str" else bytes
+        return self._schema.python_type if self._schema.dtype is None else self._schema.dtype
 
     @property
     def shape(self) -> tuple[int, ...] | None:

@@ -38,14 +38,14 @@ if TYPE_CHECKING:
 
 __all__ = ["EntryReader", "chunk_entries"]
 
-_CHUNK_ENTRIES = 1024
 _CHUNK_BYTES = 8 * 2**20
-"""Limits of the read-ahead of iteration, in samples and (if the size is known) in bytes."""
+"""Limit of the read-ahead of iteration in bytes, if the size of values is known."""
 
 
 def chunk_entries(schema: ColumnSchema) -> int:
     """Number of entries that iteration reads ahead."""
-    return max(1, min(_CHUNK_ENTRIES, _CHUNK_BYTES // schema.nbytes if schema.nbytes else _CHUNK_ENTRIES))
+    most = schema.most_ahead
+    return max(1, min(most, _CHUNK_BYTES // schema.nbytes)) if schema.nbytes else most
 
 
 class EntryReader:

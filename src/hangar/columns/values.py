@@ -82,7 +82,7 @@ class ValueReader:
         for digest, (header, _) in zip(digests, pairs, strict=True):
             if header is not self._seen:
                 self._check_header(header, digest)
-        return [self._schema.decode(header, buffer) for header, buffer in pairs]
+        return self._schema.decode_all(pairs)
 
     def stacked(self, cells: Rows, out: np.ndarray[Any, Any] | None = None) -> Any:
         """Values as one array.
@@ -173,7 +173,7 @@ class ValueReader:
         for header, _ in pairs:
             if header is not self._seen:
                 self._check_header(header)
-        return [schema.decode(header, buffer) for header, buffer in pairs]
+        return schema.decode_all(pairs)
 
     def stacked_of(self, table: SampleTable, positions: Positions | range, out: np.ndarray[Any, Any] | None) -> Any:
         """The values at some positions as one array; raises like :meth:`one_of`."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar, Final, Literal, TypeAlias
 
 import msgspec
 import numpy as np
@@ -19,7 +19,17 @@ from hangar.errors import CorruptionError, UnsupportedVersionError
 from hangar.objects.node import DIGEST_TAG, FIXED_INLINE, MIXED, TreeForm
 from hangar.schema.cells import CellBatch, Encoded, Rows
 
-__all__ = ["ColumnSchema", "SchemaRecord", "load_schema", "register_kind"]
+__all__ = [
+    "SCHEMA_VERSION",
+    "ColumnSchema",
+    "KindName",
+    "SchemaRecord",
+    "common_fields",
+    "load_schema",
+    "register_kind",
+]
+
+KindName: TypeAlias = Literal["ndarray", "str", "bytes", "image", "audio", "video"]
 
 SCHEMA_VERSION = 0
 _DIGEST_TAG = bytes((DIGEST_TAG,))
@@ -47,7 +57,13 @@ class ColumnSchema(ABC):
     Attributes
     ----------
     kind_name
-        ``'ndarray'``, ``'str'`` or ``'bytes'``.
+        ``'ndarray'``, ``'str'``, ``'bytes'``, ``'image'``, ``'audio'`` or ``'video'``.
+    blob_kind
+        Kind in the header of its blobs.
+    python_type
+        Type of values that are not arrays of one element type; None if there is no such type.
+    most_ahead
+        Maximum number of values that iteration reads ahead.
     stacks
         Whether values are arrays, so that a batch of them can be one array.
     nested
@@ -68,8 +84,10 @@ class ColumnSchema(ABC):
     """
 
     kind: ClassVar[int]
-    kind_name: ClassVar[Literal["ndarray", "str", "bytes"]]
+    kind_name: ClassVar[KindName]
     stacks: ClassVar[bool] = False
+    python_type: ClassVar[type[Any] | None] = None
+    most_ahead: ClassVar[int] = 1024
 
     nested: bool
     inline: bool
@@ -87,6 +105,11 @@ class ColumnSchema(ABC):
         self.digest = record_digest("schema", self.data)
 
     needs: str = ""
+
+    @property
+    def blob_kind(self) -> int:
+        """Kind in the header of the blobs of the column."""
+        return self.kind
 
     def require(self) -> None:  # noqa: B027  (most kinds need nothing)
         """Raise if this installation cannot read and write the values."""
@@ -127,6 +150,10 @@ class ColumnSchema(ABC):
     @abstractmethod
     def decode(self, header: Header | None, buffer: bytes | Rows) -> Any:
         """Decode canonical bytes; ``header`` is None for an inline value. The result may share memory with ``buffer``."""
+
+    def decode_all(self, pairs: Sequence[tuple[Header, bytes | Rows]]) -> list[Any]:
+        """Decode many blobs, given by header and canonical bytes."""
+        return [self.decode(header, buffer) for header, buffer in pairs]
 
     def decode_rows(self, header: Header, rows: Rows) -> Any:
         """Decode canonical ``rows`` of one header as one array of shape (n, *shape), which may share their memory."""
@@ -205,25 +232,35 @@ class ColumnSchema(ABC):
         return np.array(cells[:, : self.nbytes], np.uint8, order="C")
 
 
-_KINDS: dict[int, Callable[[SchemaRecord], ColumnSchema]] = {}
+_RECORD_FIELDS: Final = 7
+"""Fields of the record that every kind has. A kind may add fields after them."""
+_KINDS: dict[int, tuple[Callable[[Any], ColumnSchema], Callable[[bytes], SchemaRecord]]] = {}
 
 
-def register_kind(kind: int, make: Callable[[SchemaRecord], ColumnSchema]) -> None:
-    """Register the constructor that :func:`load_schema` uses for records of ``kind``."""
-    _KINDS[kind] = make
+def register_kind(kind: int, make: Callable[[Any], ColumnSchema], record: type[SchemaRecord] = SchemaRecord) -> None:
+    """Register the constructor that :func:`load_schema` uses for records of ``kind``, and the class of these records."""
+    _KINDS[kind] = make, msgspec.msgpack.Decoder(record).decode
 
 
-_decoder = msgspec.msgpack.Decoder(SchemaRecord)
+def common_fields(data: bytes) -> SchemaRecord:
+    """The fields of a stored record that every kind has.
 
-
-def _refuse_newer(data: bytes) -> None:
-    """Raise UnsupportedVersionError if ``data`` looks like a schema of a newer version."""
+    Raises
+    ------
+    UnsupportedVersionError
+        A newer Hangar wrote it.
+    CorruptionError
+        The bytes are not a schema.
+    """
     try:
         parts = msgspec.msgpack.decode(data)
-    except (msgspec.DecodeError, ValueError, RecursionError):
-        return
-    if isinstance(parts, list) and parts and type(parts[0]) is int and parts[0] > SCHEMA_VERSION:
-        raise UnsupportedVersionError(f"a column schema of version {parts[0]} needs a newer Hangar: install it")
+        if not isinstance(parts, list):
+            raise CorruptionError("a column schema is not a list")
+        if parts and type(parts[0]) is int and parts[0] > SCHEMA_VERSION:
+            raise UnsupportedVersionError(f"a column schema of version {parts[0]} needs a newer Hangar: install it")
+        return msgspec.convert(parts[:_RECORD_FIELDS], SchemaRecord)
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+        raise CorruptionError(f"a column schema cannot be read: {error}") from None
 
 
 def load_schema(data: bytes) -> ColumnSchema:
@@ -238,18 +275,15 @@ def load_schema(data: bytes) -> ColumnSchema:
     CorruptionError
         The bytes are not a canonical schema.
     """
-    try:
-        record = _decoder.decode(data)
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
-        _refuse_newer(data)
-        raise CorruptionError(f"a column schema cannot be read: {error}") from None
+    record = common_fields(data)
     if record.version != SCHEMA_VERSION or record.kind not in _KINDS:
         raise UnsupportedVersionError(
             f"a column schema of version {record.version}, kind {record.kind} needs a newer Hangar: install it"
         )
+    make, decode = _KINDS[record.kind]
     try:
-        schema = _KINDS[record.kind](record)
-    except ValueError as error:
+        schema = make(decode(data))
+    except (msgspec.DecodeError, ValueError, RecursionError) as error:
         raise CorruptionError(f"a column schema contradicts itself: {error}") from None
     if schema.data != data:
         raise CorruptionError("a column schema is not in canonical form")

@@ -10,7 +10,7 @@ from __future__ import annotations
 import math
 import sys
 from collections.abc import Sequence
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 import numpy as np
 
@@ -18,7 +18,7 @@ from hangar import limits
 from hangar.digest import DIGEST_BYTES, Header
 from hangar.errors import CorruptionError, InvalidInputError, InvalidTypeError
 from hangar.objects.node import BY_DIGEST, FIXED_INLINE, TreeForm
-from hangar.schema.base import SCHEMA_VERSION, ColumnSchema, SchemaRecord, register_kind
+from hangar.schema.base import SCHEMA_VERSION, ColumnSchema, KindName, SchemaRecord, register_kind
 from hangar.schema.cells import Encoded, Rows
 from hangar.schema.dtypes import dtype_code, dtype_of, extension_dtype
 from hangar.schema.numbers import is_number_type, numbers_as_array
@@ -99,7 +99,7 @@ class NdarraySchema(ColumnSchema):
     """
 
     kind: ClassVar[int] = 1
-    kind_name: ClassVar[Literal["ndarray", "str", "bytes"]] = "ndarray"
+    kind_name: ClassVar[KindName] = "ndarray"
     stacks: ClassVar[bool] = True
 
     def __init__(

@@ -7,13 +7,13 @@ root.
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal
+from typing import Any, ClassVar
 
 from hangar import limits
 from hangar.digest import DIGEST_BYTES, Header
 from hangar.errors import CorruptionError, InvalidInputError
 from hangar.objects.node import BY_DIGEST, MIXED, TreeForm
-from hangar.schema.base import SCHEMA_VERSION, ColumnSchema, SchemaRecord, register_kind
+from hangar.schema.base import SCHEMA_VERSION, ColumnSchema, KindName, SchemaRecord, register_kind
 from hangar.schema.cells import Encoded, Rows
 from hangar.schema.dtypes import NO_DTYPE
 
@@ -63,7 +63,8 @@ class StrSchema(_TextSchema):
     """A column of ``str``."""
 
     kind: ClassVar[int] = 2
-    kind_name: ClassVar[Literal["ndarray", "str", "bytes"]] = "str"
+    kind_name: ClassVar[KindName] = "str"
+    python_type = str
 
     def _bytes(self, value: object) -> bytes:
         if not isinstance(value, str):
@@ -84,7 +85,8 @@ class BytesSchema(_TextSchema):
     """A column of ``bytes``."""
 
     kind: ClassVar[int] = 3
-    kind_name: ClassVar[Literal["ndarray", "str", "bytes"]] = "bytes"
+    kind_name: ClassVar[KindName] = "bytes"
+    python_type = bytes
 
     def _bytes(self, value: object) -> bytes:
         if not isinstance(value, bytes):

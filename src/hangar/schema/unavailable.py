@@ -15,7 +15,7 @@ from hangar import limits
 from hangar.digest import DIGEST_BYTES, NDARRAY, Header, record_digest
 from hangar.errors import CorruptionError, HangarError, MissingPackageError, UnsupportedVersionError
 from hangar.objects.node import BY_DIGEST, FIXED_INLINE, TreeForm
-from hangar.schema.base import SCHEMA_VERSION, ColumnSchema, SchemaRecord, load_schema
+from hangar.schema.base import SCHEMA_VERSION, ColumnSchema, SchemaRecord, common_fields, load_schema
 from hangar.schema.dtypes import DTYPE_NAMES, itemsize_of
 
 __all__ = ["UnavailableSchema", "open_schema"]
@@ -117,7 +117,7 @@ def _known(data: bytes) -> SchemaRecord:
         # A newer version may add fields; the known ones must be at their positions, otherwise the record is refused.
         nested = len(parts) > 5 and parts[5] is True
         return SchemaRecord(parts[0], -1, 0, True, [], nested, False)
-    record = msgspec.convert(parts, SchemaRecord)
-    if msgspec.msgpack.encode(record) != data:
+    record = common_fields(data)
+    if msgspec.msgpack.encode(parts) != data:
         raise CorruptionError("a column schema is not in canonical form")
     return record
