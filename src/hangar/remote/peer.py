@@ -203,10 +203,21 @@ class ObjectsRequest:
 
 @dataclass(frozen=True, slots=True)
 class BlobNames:
-    """Blobs by name: digests, joined. ``group`` is a number that the sender of the blobs repeats in their frames."""
+    """Blobs by name: digests, joined.
+
+    Attributes
+    ----------
+    digests
+        The digests.
+    group
+        A number that the sender of the blobs repeats in their frames.
+    start
+        In a question for blobs: the first one is wanted from this byte on, because a stream of its parts was cut.
+    """
 
     digests: bytes
     group: int = 0
+    start: int = 0
 
     def __len__(self) -> int:
         return len(self.digests) // DIGEST_BYTES
@@ -231,6 +242,9 @@ class BlobFrame:
         Where in its blob the part begins; 0 for whole blobs.
     group
         As in :class:`BlobNames`.
+    places
+        In an answer to :meth:`Reader.blobs`: place of each blob in the question, u32 little-endian. A transport needs it
+        to continue a stream that was cut.
     """
 
     headers: tuple[bytes, ...]
@@ -239,6 +253,7 @@ class BlobFrame:
     data: bytes | memoryview
     start: int = 0
     group: int = 0
+    places: bytes = b""
 
     def __len__(self) -> int:
         return len(self.lengths) // 8
