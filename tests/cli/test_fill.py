@@ -103,12 +103,14 @@ def test_import_tells_json(empty: Shell, tmp_path: Path) -> None:
         "files": 1,
         "nbytes": 35,
         "skipped": [str(tmp_path / "in" / "x.txt")],
+        "failed": [],
     }
 
 
 def test_import_what_exists(filled: Shell, tmp_path: Path) -> None:
     pictures(tmp_path / "new", ["a", "z"], seed=50)
-    filled.fails(4, "import", "images", tmp_path / "new", text="a.png: column 'images' has a sample 'a' already")
+    words = ("import", "images", tmp_path / "new", "--on-error", "stop")
+    filled.fails(4, *words, text="a.png: column 'images' has a sample 'a' already")
     assert filled.json("status")["clean"]
     assert "2 samples (1 replaced)" in filled.ok("import", "images", tmp_path / "new", "--overwrite")
     assert (
@@ -128,7 +130,8 @@ def test_import_what_exists(filled: Shell, tmp_path: Path) -> None:
 def test_an_image_that_cannot_be_decoded_ends_the_import_there(filled: Shell, tmp_path: Path, content: bytes) -> None:
     pictures(tmp_path / "new", [f"n{i}" for i in range(50)])
     (tmp_path / "new" / "n33x.png").write_bytes(content)
-    told = filled.fails(1, "import", "images", tmp_path / "new", "--keep-names", text="n33x.png")
+    words = ("import", "images", tmp_path / "new", "--keep-names")
+    told = filled.fails(1, *words, "--on-error", "stop", text="n33x.png")
     before = sorted(f"n{i}" for i in range(50) if f"n{i}.png" < "n33x.png")
     assert f"Stopped: {len(before)} of 51 files are staged, the last {tmp_path / 'new' / before[-1]}.png." in told
     assert filled.json("ls", "images_path")["samples"] == before

@@ -168,12 +168,16 @@ def test_a_name_that_is_no_utf8_is_found_before_anything_is_imported(empty: Shel
         (folder / f"{name}.txt").write_text(name[0])
     empty.ok("column", "create", "notes", "STR")
     told = empty.fails(
-        1, "import", "notes", folder, "--keep-names", text="its name is not UTF-8; rename it, or import without"
+        1,
+        *("import", "notes", folder, "--keep-names", "--on-error", "stop"),
+        text="its name is not UTF-8; rename it, or import without",
     )
     assert "none of 3 files is staged" in told
     assert "goes on" not in told
     assert empty.json("ls", "notes")["samples"] == []
-    assert empty.json("import", "notes", folder)["samples"] == 3
+    told = empty.fails(1, "import", "notes", folder, "--keep-names", text="its name is not UTF-8; rename it")
+    assert empty.json("ls", "notes_path")["samples"] == ["a", "b"]
+    assert empty.json("import", "notes", folder)["unchanged"] == 2
     assert empty.ok("ls", "notes") == "a\nb\nzcaf_\n"
 
 
@@ -229,7 +233,7 @@ def test_an_import_without_memory_is_told_as_that(
         patch.setattr("hangar.external.plugins.images.decode", short)
         told = empty.fails(1, "import", "images", tmp_path / "in", text="not enough memory to read")
     assert "c.png" in told
-    assert "2 of 3 files are staged" in told
+    assert "the rest, 2 samples, is in images" in told
     with monkeypatch.context() as patch:
         patch.setattr(np, "empty", short_of_memory)
         empty.fails(

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections import Counter
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -11,16 +10,14 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hangar.cli import complete
-from hangar.cli.output import echo, json_option, note, visible, write_json
+from hangar.cli.import_report import conclude, suffixes, where_it_stopped
+from hangar.cli.output import json_option
 from hangar.cli.plugin_command import PluginCommand, check_options
 from hangar.cli.state import State, pass_state
 from hangar.errors import ColumnNotFoundError, HangarError, InvalidInputError
-from hangar.progress import format_bytes
-from hangar.wording import plural
 
 if TYPE_CHECKING:
     from hangar.checkout import WriterCheckout
-    from hangar.external.importer import FolderImport, ImportReport
     from hangar.external.naming import Source
 
 __all__ = ["command"]
@@ -39,6 +36,13 @@ __all__ = ["command"]
 @click.option("--overwrite", is_flag=True, help="Replace existing samples.")
 @click.option("--int-keys", is_flag=True, help="Use a numeric file name as an integer key.")
 @click.option("--keep-names", is_flag=True, help="Store the path of each file in the text column COLUMN_path.")
+@click.option(
+    "--on-error",
+    type=click.Choice(["continue", "stop"]),
+    default="continue",
+    show_default=True,
+    help="After a file that cannot be imported: import the others, or end the import.",
+)
 @json_option
 @click.pass_context
 @pass_state
@@ -52,20 +56,22 @@ def command(
     overwrite: bool,
     int_keys: bool,
     keep_names: bool,
+    on_error: str,
     as_json: bool,
     plugin_options: dict[str, Any],
 ) -> None:
     """Import the file PATH, or all files of the folder PATH, into COLUMN.
 
     The sample key of a file is its path below PATH, without suffix. Characters that are not allowed in keys become _.
-    Two files with the same key are an error. In a column with subsamples a folder is a sample, and each file in it a
+    Of two files with the same key the first is imported, and the other is an error. In a column with subsamples a folder is a sample, and each file in it a
     subsample. Hidden files are skipped. So are files that no plugin can read for this kind of column, and a message
     lists them.
 
-    Files are imported in sorted order. A file that cannot be read or does not fit the column, or Ctrl-C, ends the
-    import. The samples imported so far stay staged. The same command continues from there (after you repaired the
-    file): existing samples with equal content are skipped, and different content is an error unless --overwrite is
-    given. To drop all staged changes, run: hangar restore . (with the dot).
+    Files are imported in sorted order. A file that cannot be read or does not fit the column is listed at the end with
+    the reason, the others are imported, and the exit code is not 0. With --on-error stop it ends the import. The
+    samples imported before an error or Ctrl-C stay staged, and the same command continues from there: existing samples
+    with equal content are skipped, and different content is an error unless --overwrite is given. To drop all staged
+    changes, run: hangar restore . (with the dot).
 
     Array columns take images (png, jpg, bmp, tif, webp, ppm ...), .npy, and .npz, whose arrays become PATH/NAME. Text
     columns take .txt in UTF-8. Bytes columns take any file. Other options are passed to the plugin, and are checked
@@ -80,14 +86,17 @@ def command(
       hangar import images ../pictures
       hangar import masks scans/mask.png --mode L --overwrite
 
-    JSON: column, branch, samples, overwritten, unchanged, files, nbytes, skipped (paths).
+    JSON: column, branch, samples, overwritten, unchanged, files, nbytes, skipped (paths), failed (path, sample, error,
+    reason).
     """
-    from hangar.external.importer import FolderImport
+    from hangar.external.importer import Failure, FolderImport
     from hangar.external.loading import plan_import
     from hangar.external.naming import find_files
 
     path = state.resolve(path)
-    sources = find_files(path)
+    keep_going = on_error == "continue"
+    failures: list[Failure] = []
+    sources = find_files(path, (lambda *fault: failures.append(Failure(*fault))) if keep_going else None)
     with state.writer(branch) as checkout:
         if column not in checkout.columns:
             raise _no_column(checkout, column, sources)
@@ -95,7 +104,7 @@ def command(
         jobs, skipped = plan_import(sources, target.column_type, plugin)
         for found in {id(job.plugin): job.plugin for job in jobs}.values():
             check_options(ctx, found, "load", plugin_options)
-        if not jobs:
+        if not jobs and not failures:
             raise InvalidInputError(_nothing_found(path, target.column_type, skipped))
         with _paths_column(checkout, target, keep_names) as paths:
             work = FolderImport(
@@ -106,58 +115,12 @@ def command(
                 integers=int_keys,
                 paths=paths,
                 batch_context=lambda: checkout,
+                keep_going=keep_going,
             )
-            with _where_it_stopped(work, len(jobs)):
+            with where_it_stopped(work, len(jobs)):
                 report = work.run()
         branch_name = checkout.branch_name
-    if as_json:
-        write_json(_as_json(column, branch_name, report, skipped))
-    else:
-        _tell(column, report, skipped)
-
-
-def _as_json(column: str, branch: str, report: ImportReport, skipped: Sequence[Source]) -> dict[str, Any]:
-    return {
-        "column": column,
-        "branch": branch,
-        "samples": report.samples,
-        "overwritten": report.overwritten,
-        "unchanged": report.unchanged,
-        "files": report.files,
-        "nbytes": report.nbytes,
-        "skipped": [source.path for source in skipped],
-    }
-
-
-def _tell(column: str, report: ImportReport, skipped: Sequence[Source]) -> None:
-    if skipped:
-        note(
-            f"Skipped {plural(len(skipped), 'file')} that no plugin reads for this kind of column: {_suffixes(skipped)}"
-        )
-    replaced = f" ({report.overwritten:,} replaced)" if report.overwritten else ""
-    there = f"; {report.unchanged:,} existed already" if report.unchanged else ""
-    echo(
-        f"Imported {plural(report.samples, 'sample')}{replaced} into {column} from {plural(report.files, 'file')}, "
-        f"{format_bytes(report.nbytes)}{there}"
-    )
-
-
-@contextmanager
-def _where_it_stopped(work: FolderImport, files: int) -> Iterator[None]:
-    """When an import ends early, print how much of it is staged."""
-    try:
-        yield
-    except (KeyboardInterrupt, HangarError) as error:
-        done = work.report
-        if done.files:
-            after = "The" if isinstance(error, KeyboardInterrupt) else "Once the next file is repaired, the"
-            note(
-                f"Stopped: {done.files:,} of {plural(files, 'file')} are staged, the last {done.last}. "
-                f"{after} same command continues from there"
-            )
-        else:
-            note(f"Stopped: none of {plural(files, 'file')} is staged")
-        raise
+    conclude(column, branch_name, report, skipped, [*failures, *report.failures], as_json)
 
 
 @contextmanager
@@ -201,13 +164,7 @@ def _no_column(checkout: WriterCheckout, name: str, sources: Sequence[Source]) -
     return ColumnNotFoundError(f"{text}: run `hangar column create {name} DTYPE [SHAPE]...`")
 
 
-def _suffixes(skipped: Sequence[Source]) -> str:
-    """The skipped suffixes, the most frequent first."""
-    counts = Counter(Path(source.relative).suffix or "no suffix" for source in skipped)
-    return visible(", ".join(f"{suffix} ({number:,})" for suffix, number in counts.most_common(5)))
-
-
 def _nothing_found(path: Path, kind: str, skipped: Sequence[Source]) -> str:
     if not skipped:
         return f"there is no file in {path}"
-    return f"no plugin reads the files in {path} as {kind} samples: {_suffixes(skipped)}"
+    return f"no plugin reads the files in {path} as {kind} samples: {suffixes(skipped)}"

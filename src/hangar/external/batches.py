@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -40,12 +39,14 @@ class ImportKeys:
         self._owners: dict[Key, tuple[Source, str]] = {}
         self._taken: set[Key] = set()
 
-    def reserve_all(self, jobs: Sequence[Job]) -> None:
-        """Reserve the keys that are known without reading files, to find duplicates before any file is read."""
-        for job in jobs:
-            name = job.plugin.single_name(job.source.path)
-            if name is not None:
-                self._reserve(name, job.source)
+    def reserve(self, job: Job) -> None:
+        """Reserve the key of a file if it is known without reading the file, to find duplicates before any file is read.
+
+        Raises the errors of :meth:`take`.
+        """
+        name = job.plugin.single_name(job.source.path)
+        if name is not None:
+            self._reserve(name, job.source)
 
     def take(self, name: str, source: Source) -> Key:
         """The key of the sample to which a plugin gave the name ``name``.
@@ -88,12 +89,14 @@ class Batch:
         Ring buffer into which the loader has already decoded the values (fixed shapes only). None: :meth:`add` keeps
         the values.
     capacity, limit
-        The batch is full at this number of samples or bytes. With ``rows`` only the number of samples counts.
+        The batch is full at this number of samples or bytes. With ``rows`` only the number of rows counts.
+    keep_going
+        Whether samples are written after one that exists with different content.
 
     Attributes
     ----------
-    files
-        Number of files that are complete with this batch.
+    complete
+        Paths of the files that are complete with this batch.
     written, overwritten, unchanged, nbytes, last
         Counts of the last :meth:`write`; see :class:`hangar.external.importer.ImportReport`.
     """
@@ -106,7 +109,9 @@ class Batch:
         rows: Rows | None,
         capacity: int,
         limit: int,
+        keep_going: bool = False,
     ) -> None:
+        self._keep_going = keep_going
         self._column = column
         self._paths = paths
         self._overwrite = overwrite
@@ -118,7 +123,9 @@ class Batch:
         self._keys: list[Key] = []
         self._values: list[Value] = []
         self._sources: list[Source] = []
-        self.files = 0
+        self._slots: list[int] = []
+        self._used = 0
+        self.complete: list[str] = []
         self.written = self.overwritten = self.unchanged = self.nbytes = 0
         self.last = ""
 
@@ -130,7 +137,7 @@ class Batch:
     @property
     def full(self) -> bool:
         """Whether the batch must be written before the next sample is added."""
-        return len(self._keys) >= self._capacity or (self._rows is None and self._held >= self._limit)
+        return self._used >= self._capacity or (self._rows is None and self._held >= self._limit)
 
     def add(self, key: Key, value: Value, source: Source) -> None:
         """Buffer one sample."""
@@ -138,29 +145,34 @@ class Batch:
             self._values.append(value)
         self._keys.append(key)
         self._sources.append(source)
+        self._slots.append(self._used)
+        self._used += 1
         self._held += value_bytes(value)
 
-    def write(self) -> ConflictError | None:
+    def skip(self) -> None:
+        """Leave out the row of a file that could not be read."""
+        self._used += self._rows is not None
+
+    def write(self) -> list[tuple[Source, ConflictError]]:
         """Write the buffered samples.
 
-        Stops at the first sample that exists with different content and may not be overwritten. Returns the error about
-        it.
+        Returns the errors about samples that exist with different content and may not be overwritten. Unless it keeps
+        going, it stops at the first one.
         """
         keys, column = self._keys, self._column
         existing = [at for at, key in enumerate(keys) if key in column] if len(column) else []
         to_write = list(range(len(keys)))
+        same: set[int] = set()
         self.overwritten = len(existing)
-        conflict = None
+        differ: list[int] = []
         if existing and not self._overwrite:
             self.overwritten = 0
-            same, conflict_at = self._equal_samples(existing)
-            if conflict_at is not None:
-                conflict = ConflictError(
-                    f"{self._sources[conflict_at].path}: column {column.column!r} has a sample {keys[conflict_at]!r} "
-                    "already, with different content: --overwrite replaces it"
-                )
-                self.files = len({source.path for source in self._sources[:conflict_at]})
-            to_write = [at for at in to_write[:conflict_at] if at not in same]
+            same, differ = self._compare(existing)
+            if differ and not self._keep_going:
+                self.complete = list(dict.fromkeys(source.path for source in self._sources[: differ[0]]))
+                to_write = to_write[: differ[0]]
+            left_out = same.union(differ)
+            to_write = [at for at in to_write if at not in left_out]
             self.unchanged = len(same)
         self.written, self.nbytes = len(to_write), 0
         if to_write:
@@ -169,28 +181,38 @@ class Batch:
             column.write([keys[at] for at in to_write], chosen)
             if self._paths is not None:
                 self._paths.write([keys[at] for at in to_write], [self._sources[at].relative for at in to_write])
-        end = len(to_write) + self.unchanged
-        self.last = self._sources[end - 1].path if end else ""
-        return conflict
+        done = [at for at in (*to_write[-1:], max(same, default=-1)) if at >= 0]
+        self.last = self._sources[max(done)].path if done else ""
+        return [(self._sources[at], self._conflict(at)) for at in differ]
 
     def clear(self) -> None:
         """Empty the buffer for the next batch."""
         if self._rows is not None:
-            self._first = (self._first + len(self._keys)) % len(self._rows)
-        self._keys, self._values, self._sources = [], [], []
-        self._held = self.files = 0
+            self._first = (self._first + self._used) % len(self._rows)
+        self._keys, self._values, self._sources, self._slots, self.complete = [], [], [], [], []
+        self._held = self._used = 0
         self.written = self.overwritten = self.unchanged = self.nbytes = 0
         self.last = ""
 
     def _chosen(self, places: list[int]) -> Any:
         if self._rows is None:
             return self._values if len(places) == len(self._values) else [self._values[at] for at in places]
-        rows = self._rows[self._first : self._first + len(self._keys)]
-        return rows if len(places) == len(rows) else rows[places]
+        rows = self._rows[self._first : self._first + self._used]
+        return rows if len(places) == len(rows) else rows[[self._slots[at] for at in places]]
 
-    def _equal_samples(self, existing: list[int]) -> tuple[set[int], int | None]:
-        """Positions of the samples that equal the existing ones, up to the first that differs, and its position."""
+    def _conflict(self, at: int) -> ConflictError:
+        return ConflictError(
+            f"{self._sources[at].path}: column {self._column.column!r} has a sample {self._keys[at]!r} "
+            "already, with different content: --overwrite replaces it"
+        )
+
+    def _compare(self, existing: list[int]) -> tuple[set[int], list[int]]:
+        """Positions of the samples that equal the existing ones, and of those that differ.
+
+        Unless it keeps going, up to the first one that differs.
+        """
         same: set[int] = set()
+        differ: list[int] = []
         values = self._chosen(existing)
         try:
             stored = self._column[[self._keys[at] for at in existing]]
@@ -200,10 +222,13 @@ class Batch:
                 "--overwrite stores the content of the files again"
             ) from error
         for at, value, stored_value in zip(existing, values, stored, strict=True):
-            if not _equal(value, stored_value):
-                return same, at
-            same.add(at)
-        return same, None
+            if _equal(value, stored_value):
+                same.add(at)
+                continue
+            differ.append(at)
+            if not self._keep_going:
+                break
+        return same, differ
 
 
 def _equal(one: Value, other: Value) -> bool:

@@ -63,17 +63,14 @@ class Loaded:
     Attributes
     ----------
     pairs
-        Values and names of each file. Values in a list have been checked with :func:`check_fit`; values of an iterator
-        have not.
-    error
-        The error that ended the task early, or None.
+        Values and names of each file, or the error about it. Values in a list have been checked with
+        :func:`check_fit`; values of an iterator have not.
     estimate, weight
         Bytes of memory: the estimate before reading, and the actual size.
     """
 
     jobs: Sequence[Job]
-    pairs: list[Pairs]
-    error: HangarError | None
+    pairs: list[Pairs | HangarError]
     estimate: int
     weight: int
 
@@ -117,6 +114,10 @@ class Loader:
         ``i % samples``, so each file must hold exactly one value. None: values are not copied.
     batch
         Number of files in a batch write. The files of a task always belong to one batch.
+    threads
+        Number of threads; see :func:`loader_threads`.
+    keep_going
+        Whether files after one that cannot be read are read too.
     """
 
     def __init__(
@@ -127,8 +128,10 @@ class Loader:
         rows: Rows | None,
         batch: int,
         threads: int,
+        keep_going: bool = False,
     ) -> None:
         self._jobs = jobs
+        self._keep_going = keep_going
         self._options = {id(plugin): plugin.check_options("load", options) for plugin in _plugins(jobs)}
         self._size_limit = (
             SizeLimit(prod(requirements.shape), requirements.holds) if requirements.kind == "ndarray" else None
@@ -140,7 +143,7 @@ class Loader:
         self._unfreed = 0
 
     def __iter__(self) -> Iterator[Loaded]:
-        """Yield results in the order of the files. Only the last one may have an error."""
+        """Yield results in the order of the files. Unless it keeps going, it ends with the first error."""
         start, total = 0, len(self._jobs)
         with self._ahead as ahead:
             while start < total or len(ahead):
@@ -153,7 +156,7 @@ class Loader:
                 loaded = ahead.take()
                 ahead.free(loaded.estimate - loaded.weight)
                 yield loaded
-                if loaded.error is not None:
+                if not self._keep_going and any(isinstance(pairs, HangarError) for pairs in loaded.pairs):
                     return
                 self._unfreed += loaded.weight
 
@@ -192,30 +195,37 @@ class Loader:
         return lambda: self._load_chunk(jobs, rows, weight)
 
     def _load_chunk(self, jobs: Sequence[Job], rows: Rows | None, estimate: int) -> Loaded:
-        """Load files up to the first error.
+        """Load files; unless it keeps going, up to the first error.
 
-        The error is returned with the values before it, so that these are imported first.
+        Errors are part of the result, so that the values before them are imported first.
         """
-        loaded: list[Pairs] = []
-        problem: HangarError | None = None
+        loaded: list[Pairs | HangarError] = []
         held = 0
-        try:
-            for at, job in enumerate(jobs):
-                pairs = _load(job, self._options[id(job.plugin)], self._size_limit)
-                if isinstance(pairs, list):
-                    value, name = self._requirements.typed(pairs[0][0]), pairs[0][1]
-                    check_fit(value, self._requirements, job)
-                    held += value_bytes(value)
-                    if rows is not None:
-                        rows[at] = value
-                        value = rows[at, ...]  # the ellipsis keeps a 0-dimensional value an array
-                    pairs = [(value, name)]
-                elif rows is not None:
-                    raise InvalidInputError(f"{job.source.path}: plugin {_name(job)} returned several values")
-                loaded.append(pairs)
-        except HangarError as error:
-            problem = error
-        return Loaded(jobs, loaded, problem, estimate, estimate if rows is not None else held)
+        for at, job in enumerate(jobs):
+            try:
+                pairs = self._load_one(job, None if rows is None else rows[at : at + 1])
+            except HangarError as error:
+                loaded.append(error)
+                if not self._keep_going:
+                    break
+                continue
+            held += value_bytes(pairs[0][0]) if isinstance(pairs, list) else 0
+            loaded.append(pairs)
+        return Loaded(jobs, loaded, estimate, estimate if rows is not None else held)
+
+    def _load_one(self, job: Job, row: Rows | None) -> Pairs:
+        """The values of a file; a single value is checked, and copied to ``row`` if there is one."""
+        pairs = _load(job, self._options[id(job.plugin)], self._size_limit)
+        if isinstance(pairs, list):
+            value, name = self._requirements.typed(pairs[0][0]), pairs[0][1]
+            check_fit(value, self._requirements, job)
+            if row is not None:
+                row[0] = value
+                value = row[0, ...]  # the ellipsis keeps a 0-dimensional value an array
+            return [(value, name)]
+        if row is not None:
+            raise InvalidInputError(f"{job.source.path}: plugin {_name(job)} returned several values")
+        return pairs
 
 
 def check_fit(value: Any, requirements: ColumnRequirements, job: Job) -> None:

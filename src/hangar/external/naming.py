@@ -11,13 +11,13 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
 from hangar import limits
-from hangar.errors import InvalidInputError, PathNotFoundError
+from hangar.errors import HangarError, InvalidInputError, PathNotFoundError
 from hangar.external.keysfile import Key, read_keys
 from hangar.external.safe_io import file_error
 from hangar.names import SampleKey, check_key
@@ -114,8 +114,17 @@ def named_by(relative: str, *, nested: bool) -> Key | None:
         return None
 
 
-def find_files(path: str | os.PathLike[str]) -> list[Source]:
+def find_files(
+    path: str | os.PathLike[str], on_fault: Callable[[str, HangarError], object] | None = None
+) -> list[Source]:
     """The files to import from ``path``, a file or a folder, sorted by their path.
+
+    Parameters
+    ----------
+    path
+        The file or folder.
+    on_fault
+        Called with a path below ``path`` that cannot be used, and the error about it; default: the error is raised.
 
     Raises
     ------
@@ -134,12 +143,12 @@ def find_files(path: str | os.PathLike[str]) -> list[Source]:
     root = os.path.realpath(top)
     keys = read_keys(top)
     base = top.rstrip("/") or ""
-    found = [Source(f"{base}/{relative}", relative, keys.get(relative)) for relative in _walk(top, root)]
+    found = [Source(f"{base}/{relative}", relative, keys.get(relative)) for relative in _walk(top, root, on_fault)]
     found.sort(key=lambda source: source.relative)
     return found
 
 
-def _walk(top: str, root: str) -> Iterator[str]:
+def _walk(top: str, root: str, on_fault: Callable[[str, HangarError], object] | None) -> Iterator[str]:
     """Yield the relative paths of all files in ``top``.
 
     Iterative: a deep path would exceed Python's recursion limit.
@@ -151,12 +160,22 @@ def _walk(top: str, root: str) -> Iterator[str]:
             with os.scandir(folder) as listing:
                 entries = [entry for entry in listing if not entry.name.startswith(".")]
         except OSError as error:
-            raise file_error("read", folder, error) from error
+            fault = file_error("read", folder, error)
+            if on_fault is None:
+                raise fault from error
+            on_fault(folder, fault)
+            continue
         for entry in entries:
             relative = prefix + entry.name
             if entry.is_symlink():
-                _check_link(entry.path, root)
-                if not entry.is_dir():
+                if not _leads_inside(entry.path, root):
+                    outside = InvalidInputError(
+                        f"{entry.path} is a link that leads out of the folder: put the file itself there"
+                    )
+                    if on_fault is None:
+                        raise outside
+                    on_fault(entry.path, outside)
+                elif not entry.is_dir():
                     yield relative
             elif entry.is_dir():
                 folders.append((entry.path, f"{relative}/"))
@@ -164,7 +183,5 @@ def _walk(top: str, root: str) -> Iterator[str]:
                 yield relative
 
 
-def _check_link(path: str, root: str) -> None:
-    target = os.path.realpath(path)
-    if os.path.commonpath((root, target)) != root:
-        raise InvalidInputError(f"{path} is a link that leads out of the folder: put the file itself there")
+def _leads_inside(path: str, root: str) -> bool:
+    return os.path.commonpath((root, os.path.realpath(path))) == root

@@ -23,7 +23,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import IO, Final
 
-from hangar.errors import AccessError, DiskFullError, InvalidInputError, PathNotFoundError, StorageError
+from hangar.errors import AccessError, DiskFullError, HangarError, InvalidInputError, PathNotFoundError, StorageError
 
 __all__ = ["FileNames", "OutputDirectory", "file_error", "open_input", "safe_component", "safe_parts", "safe_suffix"]
 
@@ -39,7 +39,7 @@ _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
 _FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
 
 
-def file_error(action: str, path: str | os.PathLike[str], error: OSError) -> Exception:
+def file_error(action: str, path: str | os.PathLike[str], error: OSError) -> HangarError:
     """Convert an ``OSError`` into the Hangar error for a failed ``action`` (such as ``'read'``) on ``path``."""
     text = f"cannot {action} {os.fspath(path)}: {error.strerror or error}"
     if isinstance(error, FileNotFoundError):
