@@ -273,7 +273,8 @@ def describe_schema(column: ColumnInfo) -> str:
         what = column.kind
     else:
         most = "up to " if column.variable else ""
-        what = f"{column.dtype} {most}{column.shape}"
+        sparse = "sparse " if column.kind == "sparse" else ""
+        what = f"{sparse}{column.dtype} {most}{column.shape}"
     what = f"{what}, {column.layout}" if column.layout == "nested" else what
     return f"{what} (cannot be read here: {column.needs})" if column.needs else what
 

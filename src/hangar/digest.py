@@ -32,6 +32,7 @@ __all__ = [
     "BYTES",
     "DIGEST_BYTES",
     "NDARRAY",
+    "SPARSE",
     "STR",
     "Digest",
     "Header",
@@ -57,6 +58,7 @@ RecordClass = Literal["node", "commit", "schema", "attributes", "tree", "column"
 NDARRAY: Final = 1
 STR: Final = 2
 BYTES: Final = 3
+SPARSE: Final = 5
 """Kinds of blobs."""
 
 _RECORD_CONTEXT: Final = "hangar 0 record class"
@@ -91,7 +93,7 @@ class Header(msgspec.Struct, frozen=True, dict=True):
     Parameters
     ----------
     kind
-        :data:`NDARRAY`, :data:`STR` or :data:`BYTES`.
+        :data:`NDARRAY`, :data:`STR`, :data:`BYTES` or :data:`SPARSE`.
     dtype
         Code of the element type (``schema/dtypes.py``); 0 for str and bytes.
     shape
@@ -108,12 +110,15 @@ class Header(msgspec.Struct, frozen=True, dict=True):
     shape: tuple[int, ...]
 
     def __post_init__(self) -> None:
-        if self.kind == NDARRAY:
+        if self.kind in (NDARRAY, SPARSE):
             if not 0 < self.dtype < 256:
                 raise InvalidInputError(
                     f"a blob header has the element type {self.dtype!r}; it must be a code from 1 to 255"
                 )
-            _check_shape(self.shape)
+            if self.kind == NDARRAY:
+                _check_shape(self.shape)
+            elif not 1 <= len(self.shape) <= limits.MAX_RANK or any(not 0 <= n < 2**63 for n in self.shape):
+                raise InvalidInputError(f"a sparse array cannot have the shape {self.shape}")
         elif self.kind not in (STR, BYTES):
             raise InvalidInputError(
                 f"a blob header has the kind {self.kind!r}, which this version of Hangar does not support"

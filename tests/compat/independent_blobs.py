@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import struct
 from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +14,32 @@ from xxhash import xxh3_64_intdigest
 from tests.compat.independent_hdf5 import ITEM_BYTES, read_hdf5
 from tests.compat.independent_tables import Tables, decode, require
 
-NDARRAY, STR, BYTES = 1, 2, 3
+NDARRAY, STR, BYTES, SPARSE = 1, 2, 3, 5
+
+
+def read_sparse(dtype: int, shape: tuple[int, ...], data: bytes) -> dict[tuple[int, ...], bytes]:
+    """The elements of a sparse array: their values, by coordinates; refuses what is not canonical."""
+    require(1 <= len(shape) <= 31 and (1 <= dtype <= 9 or 11 <= dtype <= 14), "a sparse array of impossible form")
+    widths = [next(width for width in (1, 2, 4, 8) if extent <= 2 ** (8 * width)) for extent in shape]
+    count, rest = divmod(len(data), sum(widths) + ITEM_BYTES[dtype])
+    require(rest == 0, "a sparse array has part of an element")
+    axes, at = [], 0
+    for width, extent in zip(widths, shape, strict=True):
+        axes.append([int.from_bytes(data[at + i * width : at + (i + 1) * width], "little") for i in range(count)])
+        require(all(one < extent for one in axes[-1]), "a coordinate lies outside of a sparse array")
+        at += count * width
+    where = list(zip(*axes, strict=True))
+    require(all(a < b for a, b in pairwise(where)), "the elements of a sparse array do not ascend")
+    size = ITEM_BYTES[dtype]
+    values = [data[at + i * size : at + (i + 1) * size] for i in range(count)]
+    for value in values:
+        # The bits of a number are those of zero, but for a sign of a float.
+        bits = int.from_bytes(value, "little")
+        halves = [bits] if dtype < 13 else [bits & (1 << 4 * size) - 1, bits >> 4 * size]
+        signless = 8 * size // len(halves) - 1
+        zero = all(half & ((1 << signless) - 1) == 0 for half in halves) if dtype > 10 else not bits
+        require(not zero and (dtype != 1 or bits == 1), "a sparse array stores a zero")
+    return dict(zip(where, values, strict=True))
 
 
 @dataclass(frozen=True)
@@ -122,6 +148,8 @@ class Blobs:
             for extent in shape:
                 size *= extent
             require(size == len(data) and rank <= 31, f"blob {digest.hex()} has a size that is not its shape's")
+        elif kind == SPARSE:
+            read_sparse(dtype, tuple(shape), data)
         else:
             require(kind in (STR, BYTES) and (dtype, rank) == (0, 0), "a header of unknown kind")
         return Value(kind, dtype, tuple(shape), data)

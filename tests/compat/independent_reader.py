@@ -13,7 +13,7 @@ from typing import Any
 
 import msgspec
 
-from tests.compat.independent_blobs import BYTES, NDARRAY, PURGED, STR, Blobs, Value
+from tests.compat.independent_blobs import BYTES, NDARRAY, PURGED, SPARSE, STR, Blobs, Value, read_sparse
 from tests.compat.independent_hdf5 import ITEM_BYTES
 from tests.compat.independent_tables import FormatError, Tables, decode, read_record, record_digest, require
 from tests.compat.independent_trees import Key, Trees, cuts, decode_key
@@ -146,7 +146,9 @@ class Repository:
         version, *fields = read_record(self.tables, "schemas", "schema", digest)
         require(version == 0, f"schema of version {version}")
         kind, dtype, variable, shape, nested, inline = fields
-        if kind != NDARRAY:
+        if kind == SPARSE:
+            require(not (inline and variable), "an inline column of sparse arrays of several shapes")
+        elif kind != NDARRAY:
             require(dtype == 0 and not shape and variable, "a str or bytes schema has a dtype or a shape")
         schema = Schema(kind, dtype, variable, tuple(shape), nested, inline)
         if inline and kind == NDARRAY:
@@ -213,7 +215,9 @@ class Repository:
             return Value(schema.kind, schema.dtype, schema.shape, cell)
         if kind == 2 and cell[0] != 0xFF:
             require(cell[0] == len(cell) - 1 <= 64, "an inline value has the wrong length")
-            return Value(schema.kind, 0, (), cell[1:])
+            if schema.kind == SPARSE:
+                read_sparse(schema.dtype, schema.shape, cell[1:])
+            return Value(schema.kind, schema.dtype, schema.shape, cell[1:])
         value = self.blobs.read(cell[-32:])
         require(kind == 0 or value.kind == PURGED or len(value.data) > 64, "a short value of a mixed leaf is a blob")
         return value
@@ -310,6 +314,7 @@ def _check_sorted(value: Any) -> None:
 
 __all__ = [
     "BYTES",
+    "SPARSE",
     "STR",
     "Column",
     "Commit",
@@ -320,5 +325,6 @@ __all__ = [
     "Value",
     "cuts",
     "decode_key",
+    "read_sparse",
     "record_digest",
 ]

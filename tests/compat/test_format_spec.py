@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Any, get_args
 
 import msgspec
+import numpy as np
 import pytest
 
 import hangar
@@ -26,7 +27,7 @@ from hangar.objects import attributes, commit, graph, node
 from hangar.objects.node import DIGEST_TAG, TreeForm
 from hangar.refs import reflog
 from hangar.refs import rows as refs
-from hangar.schema import BytesSchema, ColumnSchema, NdarraySchema, StrSchema, base
+from hangar.schema import BytesSchema, ColumnSchema, NdarraySchema, SparseSchema, StrSchema, base
 from hangar.schema.base import SchemaRecord
 from hangar.schema.dtypes import DTYPE_NAMES, dtype_of
 from hangar.staging import conflicts
@@ -179,7 +180,7 @@ def test_record_classes() -> None:
 
 def test_blob_kinds() -> None:
     kinds = {int(row["code"]): row["kind"] for row in TABLES_OF_PAGE["spec-blob-kinds"]}
-    assert kinds == {digest.NDARRAY: "ndarray", digest.STR: "str", digest.BYTES: "bytes"}
+    assert kinds == {digest.NDARRAY: "ndarray", digest.STR: "str", digest.BYTES: "bytes", digest.SPARSE: "sparse"}
     assert {kind: name for kind, name in kinds.items() if kind in base._KINDS} == kinds
     assert len(base._KINDS) == len(kinds)
 
@@ -214,6 +215,9 @@ def test_node_kinds() -> None:
         (StrSchema(), TreeForm(2, 0, False)),
         (StrSchema(inline=False), TreeForm(0, 32, False)),
         (BytesSchema(nested=True), TreeForm(2, 0, True)),
+        (SparseSchema(np.dtype("f4"), (5, 5)), TreeForm(2, 0, False)),
+        (SparseSchema(np.dtype("f4"), (5, 5), inline=False), TreeForm(0, 32, False)),
+        (SparseSchema(np.dtype("f4"), (5, 5), variable=True), TreeForm(0, 32, False)),
     ],
 )
 def test_what_lies_in_the_tree(schema: ColumnSchema, form: TreeForm) -> None:
@@ -222,14 +226,14 @@ def test_what_lies_in_the_tree(schema: ColumnSchema, form: TreeForm) -> None:
 
 
 def test_backends() -> None:
-    kinds = {"ndarray": digest.NDARRAY, "str": digest.STR, "bytes": digest.BYTES}
+    kinds = {"ndarray": digest.NDARRAY, "str": digest.STR, "bytes": digest.BYTES, "sparse": digest.SPARSE}
     stated = TABLES_OF_PAGE["spec-backends"]
     assert [row["tag"] for row in stated] == ["00", "01", "10", "30", "31", "50"]
     built = [row for row in stated if not row["its files"].startswith("Reserved")]
     assert [row["tag"] for row in built] == backend_tags()
     for row in built:
         capabilities = get_backend(row["tag"]).capabilities
-        assert set(capabilities.kinds) == {kinds[row["holds"]]}
+        assert set(capabilities.kinds) == {kinds[one] for one in row["holds"].split(", ")}
         assert capabilities.raw == (row["its files"] == "*Raw*")
 
 
@@ -247,7 +251,7 @@ LIMITS = {
     "level of a node": node.MAX_LEVEL,
     "entries or samples below one child": 2**53,
     "bytes of an inline array": limits.INLINE_FIXED_BYTES,
-    "bytes of an inline str or bytes value": limits.INLINE_TEXT_BYTES,
+    "bytes of an inline str, bytes or sparse value": limits.INLINE_TEXT_BYTES,
     "dimensions of an array": limits.MAX_RANK,
     "product of the extents of a header (0 counts as 1)": limits.MAX_ARRAY_BYTES,
     "bytes of an array, exclusively": limits.MAX_ARRAY_BYTES,

@@ -10,10 +10,13 @@ import json
 from collections.abc import Iterator
 from pathlib import Path
 
-from hangar.digest import BYTES, NDARRAY, STR, Header, blob_digest, checksum, record_digest
+import numpy as np
+
+from hangar.digest import BYTES, NDARRAY, SPARSE, STR, Header, blob_digest, checksum, record_digest
 from hangar.objects.attributes import encode_attributes
 from hangar.objects.build import build
 from hangar.objects.commit import FLAT, NESTED, ColumnEntry, Commit, column_id, tree_digest
+from hangar.schema import SparseSchema
 from tests.objects.memory import FORMS, cell_of, int_key, memory_store, nested_key, text_key
 
 PATH = Path(__file__).with_name("golden.json")
@@ -48,6 +51,16 @@ HEADERS = {
     "no elements": Header(NDARRAY, 11, (0, 4)),
     "str": Header(STR, 0, ()),
     "bytes": Header(BYTES, 0, ()),
+    "sparse": Header(SPARSE, 11, (100, 300)),
+    "sparse of huge extents": Header(SPARSE, 5, (2**63 - 1, 0, 7)),
+}
+
+SPARSE_ARRAYS: dict[str, tuple[str, tuple[int, ...], list[list[int]], list[complex]]] = {
+    "matrix": ("float32", (100, 300), [[7, 0, 7], [260, 2, 1]], [4.5, 1.0, -2.0]),
+    "rank 3, sums and zeros": ("int64", (5, 70_000, 2**40), [[4, 4, 0], [9, 9, 1], [2**39] * 3], [2, 3, 0]),
+    "vector of bools": ("bool", (9,), [[8, 0]], [True, True]),
+    "complex": ("complex64", (3, 3), [[2], [0]], [1 - 2j]),
+    "no elements": ("uint8", (4, 4), [[], []], []),
 }
 
 ATTRIBUTES = {
@@ -117,6 +130,11 @@ def digests() -> Iterator[tuple[str, str]]:
         yield f"header: {name}", header.encode().hex()
         yield f"blob: {name}", blob_digest(header, b"logical bytes").hex()
         yield f"checksum: {name}", f"{checksum(b'logical bytes', header.id):016x}"
+    for name, (dtype, shape, where, elements) in SPARSE_ARRAYS.items():
+        schema = SparseSchema(np.dtype(dtype), shape, inline=False)
+        found, data = schema.encode((where, np.array(elements, dtype), shape))
+        yield f"sparse: {name}", f"{data.hex()} {blob_digest(found, data).hex()}"
+        yield f"sparse schema: {name}", schema.digest.hex()
 
 
 if __name__ == "__main__":

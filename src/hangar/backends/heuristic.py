@@ -11,7 +11,7 @@ from __future__ import annotations
 
 from typing import Any, Final
 
-from hangar.digest import BYTES, NDARRAY, STR
+from hangar.digest import BYTES, NDARRAY, SPARSE, STR
 from hangar.errors import InvalidInputError
 from hangar.schema import ColumnSchema
 from hangar.schema.ndarray import NdarraySchema
@@ -21,7 +21,7 @@ __all__ = ["choose_backend"]
 MEMMAP: Final = "10"
 ROWS: Final = "00"
 CHUNKS: Final = "01"
-_OTHERS: Final = {STR: "30", BYTES: "31"}
+_OTHERS: Final = {STR: "30", BYTES: "31", SPARSE: MEMMAP}
 
 LARGE_BYTES: Final = 4 * 2**20
 """Samples of fixed shape are compressed from this size on (byte shuffle, then lz4).

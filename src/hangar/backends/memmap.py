@@ -10,13 +10,13 @@ from typing import ClassVar
 
 from hangar.backends.append import RawBackend
 from hangar.backends.base import Capabilities
-from hangar.digest import NDARRAY
+from hangar.digest import NDARRAY, SPARSE
 
 __all__ = ["Memmap"]
 
 
 class Memmap(RawBackend):
-    """Arrays, uncompressed."""
+    """Arrays, uncompressed; sparse arrays in their canonical form."""
 
     tag: ClassVar[str] = "10"
-    capabilities: ClassVar[Capabilities] = Capabilities(frozenset({NDARRAY}), raw=True)
+    capabilities: ClassVar[Capabilities] = Capabilities(frozenset({NDARRAY, SPARSE}), raw=True)

@@ -54,9 +54,9 @@ class DtypeType(click.ParamType):  # type: ignore[type-arg]
 def schema_text(column: Any) -> str:
     """The schema of a column as readable text, such as ``'uint8 28 x 28'``."""
     text = str(column.column_type)
-    if text == "ndarray":
+    if text in ("ndarray", "sparse"):
         shape = " x ".join(map(str, column.shape))
-        text = f"{column.schema.dtype_name} {shape}".rstrip()
+        text = f"{'sparse ' if text == 'sparse' else ''}{column.schema.dtype_name} {shape}".rstrip()
         text = f"{text} at most" if column.schema_type == "variable_shape" else text
     return f"{text}, nested" if column.contains_subsamples else text
 
@@ -113,6 +113,9 @@ def _shape(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...
 @click.option(
     "--variable-shape", is_flag=True, help="Samples may differ in shape; SHAPE is the maximum in each dimension."
 )
+@click.option(
+    "--sparse", is_flag=True, help="Samples are sparse arrays: coordinates and values, as scipy.sparse has them."
+)
 @click.option("--contains-subsamples", is_flag=True, help="Each sample holds named subsamples.")
 @click.option(
     "--backend", metavar="TAG", help="Storage backend for new data on this machine. Default: chosen by dtype and shape."
@@ -125,6 +128,7 @@ def create(
     dtype: Any,
     shape: tuple[int, ...],
     variable_shape: bool,
+    sparse: bool,
     contains_subsamples: bool,
     backend: str | None,
     as_json: bool,
@@ -140,11 +144,12 @@ def create(
       hangar column create photos UINT8 4000 4000 3 --variable-shape
       hangar column create labels INT64
       hangar column create captions STR
+      hangar column create ratings FLOAT32 943 1682 --sparse
 
     JSON: name, type, layout, dtype, shape, variable_shape, backend, samples, subsamples (null in a flat column),
     attributes.
     """
-    if dtype in TEXT_DTYPES and (shape or variable_shape):
+    if dtype in TEXT_DTYPES and (shape or variable_shape or sparse):
         raise click.UsageError(f"{dtype.upper()} columns have no shape")
     with state.writer() as checkout:
         options: dict[str, Any] = {"contains_subsamples": contains_subsamples, "backend": backend}
@@ -152,6 +157,8 @@ def create(
             column = checkout.add_str_column(name, **options)
         elif dtype == "bytes":
             column = checkout.add_bytes_column(name, **options)
+        elif sparse:
+            column = checkout.add_sparse_column(name, dtype, shape, variable_shape=variable_shape, **options)
         else:
             column = checkout.add_ndarray_column(name, shape, dtype, variable_shape=variable_shape, **options)
         if as_json:

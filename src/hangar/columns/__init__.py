@@ -10,15 +10,31 @@ from hangar.columns.flat import FlatSampleReader
 from hangar.columns.flat_write import FlatSampleWriter
 from hangar.columns.nested import NestedSampleReader
 from hangar.columns.nested_write import NestedSampleWriter
+from hangar.columns.sparse import (
+    FlatSparseReader,
+    FlatSparseWriter,
+    NestedSparseReader,
+    NestedSparseWriter,
+    SparseCoordinates,
+    SparseSubsampleReader,
+    SparseSubsampleWriter,
+)
 
 __all__ = [
     "Columns",
     "FlatSampleReader",
     "FlatSampleWriter",
+    "FlatSparseReader",
+    "FlatSparseWriter",
     "FlatSubsampleReader",
     "FlatSubsampleWriter",
     "NestedSampleReader",
     "NestedSampleWriter",
+    "NestedSparseReader",
+    "NestedSparseWriter",
+    "SparseCoordinates",
+    "SparseSubsampleReader",
+    "SparseSubsampleWriter",
     "is_column",
     "is_writer_column",
 ]

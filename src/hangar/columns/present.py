@@ -38,7 +38,8 @@ def holds(schema: ColumnSchema) -> str:
     """Type of the values of a schema, such as ``'uint8 (28, 28)'``."""
     if schema.dtype_name is None:
         return schema.kind_name
-    return f"{schema.dtype_name} {'up to ' if schema.variable else ''}{schema.shape}"
+    sparse = "sparse " if schema.kind_name == "sparse" else ""
+    return f"{sparse}{schema.dtype_name} {'up to ' if schema.variable else ''}{schema.shape}"
 
 
 def lacks(column: Any) -> str:
@@ -115,7 +116,7 @@ def columns_html(title: str, columns: Iterable[tuple[str, Any]], total: int) -> 
             name,
             column.column_type,
             column.schema.dtype_name or "",
-            str(column.shape) if column.column_type == "ndarray" else "",
+            "" if column.shape is None else str(column.shape),
             column.column_layout,
             " ".join(filter(None, (counts(column), lacks(column)))),
         )

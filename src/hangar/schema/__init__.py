@@ -1,7 +1,7 @@
 """Column schemas: kind, dtype, shape, layout, and whether small values are stored inline in the tree.
 
 A schema is part of history and independent of storage backends. ``base`` has the record, the registry and the common
-base class of all kinds; ``ndarray`` and ``scalar`` the kinds; ``cells`` the encoded form of batches; ``dtypes`` the
+base class of all kinds; ``ndarray``, ``scalar`` and ``sparse`` the kinds; ``cells`` the encoded form of batches; ``dtypes`` the
 closed table of element types; ``keys`` the order-preserving encoding of keys.
 """
 
@@ -9,16 +9,18 @@ from __future__ import annotations
 
 from hangar.schema.base import ColumnSchema, load_schema
 from hangar.schema.cells import Encoded
-from hangar.schema.ndarray import NdarraySchema, as_shape, widened
+from hangar.schema.ndarray import NdarraySchema, as_shape
 from hangar.schema.scalar import BytesSchema, StrSchema
+from hangar.schema.sparse import SparseSchema
 from hangar.schema.unavailable import open_schema
-from hangar.schema.widest import widest
+from hangar.schema.widest import widened, widest
 
 __all__ = [
     "BytesSchema",
     "ColumnSchema",
     "Encoded",
     "NdarraySchema",
+    "SparseSchema",
     "StrSchema",
     "as_shape",
     "load_schema",

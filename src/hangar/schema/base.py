@@ -29,7 +29,7 @@ __all__ = [
     "register_kind",
 ]
 
-KindName: TypeAlias = Literal["ndarray", "str", "bytes", "image", "audio", "video"]
+KindName: TypeAlias = Literal["ndarray", "str", "bytes", "sparse", "image", "audio", "video"]
 
 SCHEMA_VERSION = 0
 _DIGEST_TAG = bytes((DIGEST_TAG,))
@@ -57,7 +57,7 @@ class ColumnSchema(ABC):
     Attributes
     ----------
     kind_name
-        ``'ndarray'``, ``'str'``, ``'bytes'``, ``'image'``, ``'audio'`` or ``'video'``.
+        ``'ndarray'``, ``'str'``, ``'bytes'``, ``'sparse'``, ``'image'``, ``'audio'`` or ``'video'``.
     blob_kind
         Kind in the header of its blobs.
     python_type

@@ -23,7 +23,7 @@ from hangar.schema.cells import Encoded, Rows
 from hangar.schema.dtypes import dtype_code, dtype_of, extension_dtype
 from hangar.schema.numbers import is_number_type, numbers_as_array
 
-__all__ = ["NdarraySchema", "as_array", "as_shape", "check_out", "widened"]
+__all__ = ["NdarraySchema", "as_array", "as_shape", "check_out"]
 
 _STACK_BYTES = 64 * 1024
 """Arrays up to this size are copied into one batch; larger ones are passed on one by one without a copy."""
@@ -287,26 +287,6 @@ def check_out(out: object, shape: tuple[int, ...], dtype: np.dtype[Any] | None) 
         )
     if not out.flags.writeable:
         raise InvalidInputError("out is not writable")
-
-
-def widened(schema: ColumnSchema, shape: object, name: str) -> NdarraySchema:
-    """The schema of the column ``name`` with a larger maximum shape, so that all present values still fit.
-
-    Raises
-    ------
-    InvalidInputError, InvalidTypeError
-        The column is not of variable shape, or ``shape`` is not a shape, has another rank or is smaller in a dimension.
-    """
-    schema.require()
-    wanted = as_shape(shape)
-    if not isinstance(schema, NdarraySchema) or not schema.variable:
-        what = f"arrays of the fixed shape {schema.shape}" if schema.kind_name == "ndarray" else schema.kind_name
-        raise InvalidInputError(f"column {name!r} holds {what}: only columns of variable shape can be widened")
-    if len(wanted) != len(schema.shape):
-        raise InvalidInputError(f"shape {wanted} has rank {len(wanted)}; column {name!r} has rank {len(schema.shape)}")
-    if any(new < old for new, old in zip(wanted, schema.shape, strict=True)):
-        raise InvalidInputError(f"shape {wanted} is smaller than {schema.shape}: a column can only be widened")
-    return NdarraySchema(schema.dtype, wanted, variable=True, nested=schema.nested, inline=schema.inline)
 
 
 def _load(record: SchemaRecord) -> NdarraySchema:

@@ -1,14 +1,16 @@
-"""The smallest schema that covers two schemas which differ in their maximum shape."""
+"""Schemas of a larger maximum shape: the one that a user asks for, and the smallest that covers two schemas."""
 
 from __future__ import annotations
 
 import msgspec
 
-from hangar.errors import CorruptionError
+from hangar.errors import CorruptionError, InvalidInputError
 from hangar.schema.base import ColumnSchema, SchemaRecord
+from hangar.schema.ndarray import NdarraySchema, as_shape
+from hangar.schema.sparse import SparseSchema
 from hangar.schema.unavailable import open_schema
 
-__all__ = ["widest"]
+__all__ = ["widened", "widest"]
 
 _decode = msgspec.msgpack.Decoder(SchemaRecord).decode
 
@@ -34,3 +36,23 @@ def widest(first: ColumnSchema, second: ColumnSchema) -> ColumnSchema | None:
         return open_schema(msgspec.msgpack.encode(record))
     except CorruptionError:
         return None  # beyond the limits
+
+
+def widened(schema: ColumnSchema, shape: object, name: str) -> ColumnSchema:
+    """The schema of the column ``name`` with a larger maximum shape, so that all present values still fit.
+
+    Raises
+    ------
+    InvalidInputError, InvalidTypeError
+        The column is not of variable shape, or ``shape`` is not a shape, has another rank or is smaller in a dimension.
+    """
+    schema.require()
+    wanted = as_shape(shape)
+    if not isinstance(schema, (NdarraySchema, SparseSchema)) or not schema.variable:
+        what = f"arrays of the fixed shape {schema.shape}" if schema.shape else schema.kind_name
+        raise InvalidInputError(f"column {name!r} holds {what}: only columns of variable shape can be widened")
+    if len(wanted) != len(schema.shape):
+        raise InvalidInputError(f"shape {wanted} has rank {len(wanted)}; column {name!r} has rank {len(schema.shape)}")
+    if any(new < old for new, old in zip(wanted, schema.shape, strict=True)):
+        raise InvalidInputError(f"shape {wanted} is smaller than {schema.shape}: a column can only be widened")
+    return type(schema)(schema.dtype, wanted, variable=True, nested=schema.nested, inline=schema.inline)
