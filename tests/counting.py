@@ -19,7 +19,6 @@ def calls_of(function: Callable[[], Any]) -> Counter[str]:
     def note(frame: object, event: str, argument: object) -> None:
         seen[event] += 1
 
-    gc.collect()
     gc.disable()
     sys.setprofile(note)
     try:

@@ -388,6 +388,7 @@ def run(root: Path, mutant: Mutant | None, guards: tuple[str, ...], keywords: st
         command = [sys.executable, "-m", "pytest", "-x", "-q", "-p", "no:cacheprovider", "-k", keywords, *existing]
         environment = {
             **os.environ,
+            "HANGAR_TEST_WHOLE": "1",
             "PYTHONPATH": str(tree / "src"),
             "HANGAR_MUTANT": "1",
             "PYTHONDONTWRITEBYTECODE": "1",

@@ -14,17 +14,19 @@ from hangar import _fs
 from tests.crash import harness
 from tests.crash.harness import Scenario, State
 from tests.crash.scenarios import SCENARIOS
+from tests.halves import is_tried
 
 every_scenario = pytest.mark.parametrize("scenario", SCENARIOS, ids=[scenario.name for scenario in SCENARIOS])
 
 
 def check_all(scenario: Scenario, states: Iterator[State]) -> tuple[int, bool]:
-    """The number of states, and whether the end was among them."""
+    """The number of states, and whether the end was among them. Half of the others are checked in a run (tests/halves.py)."""
     number = 0
     finished = False
     for state in states:
         try:
-            scenario.check(state)
+            if state.finished or is_tried(number):
+                scenario.check(state)
         except BaseException as error:
             raise AssertionError(f"{scenario.name}, {state.crash}, after {state.acknowledged}") from error
         number += 1

@@ -20,6 +20,7 @@ import pytest
 from tests.crash.random_steps import choose
 from tests.crash.scenarios import repositories
 from tests.crash.world import COLUMNS, NESTED, Live, Model, Step, observe, require
+from tests.halves import tried
 from tests.processes import child
 
 KILLS_OF_ONE = 5
@@ -106,7 +107,7 @@ def kill_often(place: Path, seed: int, kills: int, count: Count, names: Iterable
     live.close()
 
 
-@pytest.mark.parametrize("seed", range(5))
+@pytest.mark.parametrize("seed", tried(range(6)))
 def test_row_1_killed_writers(seed: int, place: Path) -> None:
     count = Count()
     kill_often(place, seed, KILLS_OF_ONE, count)
@@ -114,7 +115,7 @@ def test_row_1_killed_writers(seed: int, place: Path) -> None:
     assert count.acknowledged
 
 
-@pytest.mark.parametrize("seed", range(2))
+@pytest.mark.parametrize("seed", tried(range(2)))
 def test_row_1_killed_writers_of_nested_columns(seed: int, place: Path) -> None:
     count = Count()
     kill_often(place, 1_000 + seed, KILLS_OF_ONE, count, NESTED)

@@ -78,7 +78,7 @@ def test_data_of_another_lmdb_is_refused(directory: Path) -> None:
         Database.open(directory)
 
 
-@pytest.mark.parametrize("flips", [150, pytest.param(3_000, marks=pytest.mark.nightly)])
+@pytest.mark.parametrize("flips", [60, pytest.param(3_000, marks=pytest.mark.nightly)])
 def test_flips_anywhere_in_the_file_give_the_truth_or_an_error_of_the_tree(directory: Path, flips: int) -> None:
     rows = {number(i): random.Random(i).randbytes(80) for i in range(400)}
     db = Database.open(directory)
