@@ -221,7 +221,18 @@ class CorruptionError(HangarError, RuntimeError):
 
 
 class NotLocalError(HangarError, FileNotFoundError):
-    """The data is promised by a remote and not on this disk."""
+    """The data is promised by a remote and not on this disk.
+
+    Attributes
+    ----------
+    count
+        Number of values that were needed and are not here.
+    remotes
+        Names of the remotes that have them.
+    """
+
+    count: int = 0
+    remotes: tuple[str, ...] = ()
 
 
 class UnreachableError(HangarError, ConnectionError):

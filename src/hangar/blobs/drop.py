@@ -26,6 +26,7 @@ from hangar.blobs.catalog import (
     scan_runs,
 )
 from hangar.blobs.index import ENTRY_WORDS, Index
+from hangar.blobs.promises import forget_complete
 from hangar.blobs.recorded import scan_recorded
 from hangar.blobs.run import write_run
 from hangar.blobs.space import IsDead, file_column, require_sound
@@ -146,6 +147,7 @@ class Drop:
         for key in unused:
             transaction.delete(HEADERS, key)
         self.headers = len(unused)
+        forget_complete(transaction)
         raise_gc_epoch(transaction)
 
     def _require_unchanged(self, transaction: WriteTransaction) -> None:

@@ -10,6 +10,7 @@ child, may read. ``writer`` writes blobs; its unpublished blobs are readable her
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
@@ -26,15 +27,20 @@ from hangar.backends.location import (
 from hangar.backends.raw import LARGE_BYTES
 from hangar.blobs.index import Digests, Mask, Sought
 from hangar.blobs.locator import Located
+from hangar.blobs.promises import Promises
 from hangar.blobs.reader import STALE, BlobReader
 from hangar.blobs.tombstones import find_tombstones, purged_error
+from hangar.db import Database
 from hangar.db.epoch import raise_if_collected
 from hangar.digest import DIGEST_BYTES, NDARRAY, Header, digest_array, digest_list
-from hangar.errors import CorruptionError, InvalidInputError, PurgedError
+from hangar.errors import CorruptionError, InvalidInputError, NotLocalError, PurgedError
+from hangar.wording import plural
 
-__all__ = ["BlobStore"]
+__all__ = ["BlobStore", "Resolve", "not_local"]
 
 _T = TypeVar("_T")
+Resolve = Callable[[Digests], object]
+"""Tries to fetch blobs that are not here, by their digests. What it stored is found by the next look-up."""
 
 
 class BlobStore(BlobReader):
@@ -46,7 +52,16 @@ class BlobStore(BlobReader):
         Its database.
     directory
         Its ``.hangar``.
+
+    Attributes
+    ----------
+    promises
+        Which blobs without a location a remote has.
     """
+
+    def __init__(self, db: Database, directory: Path) -> None:
+        super().__init__(db, directory)
+        self.promises = Promises(db, self.known)
 
     def close(self) -> None:
         """Close all files. They are opened again when the store is used again."""
@@ -120,7 +135,15 @@ class BlobStore(BlobReader):
 
     # ------------------------------------------------------------------ reading
 
-    def read_rows(self, digests: Digests, header: Header, nbytes: int, out: Rows | None = None) -> Rows:
+    def read_rows(
+        self,
+        digests: Digests,
+        header: Header,
+        nbytes: int,
+        out: Rows | None = None,
+        *,
+        resolve: Resolve | None = None,
+    ) -> Rows:
         """Read blobs of one header, stacked into one array.
 
         Parameters
@@ -133,6 +156,8 @@ class BlobStore(BlobReader):
             Size of each.
         out
             uint8, shape (n, nbytes), C order, to read into; None: new memory.
+        resolve
+            Called with the digests of blobs that are not here, before an error is raised for them.
 
         Returns
         -------
@@ -141,6 +166,8 @@ class BlobStore(BlobReader):
 
         Raises
         ------
+        NotLocalError
+            A blob is not here, and a remote has promised it.
         CorruptionError
             A blob is missing, damaged, or has another header; the message names digest and file.
         PurgedError
@@ -152,14 +179,21 @@ class BlobStore(BlobReader):
             raise InvalidInputError(f"`out` must be a writable uint8 array in C order of shape {(count, nbytes)}")
         if not count:
             return np.empty((0, nbytes), np.uint8) if out is None else out
-        words = self._locate_all(digests)
+        words = self._locate_all(digests, resolve)
         try:
             return self.read_rows_at(words, header, nbytes, out, digests=digests)
         except STALE:
             return self._again(lambda words: self.read_rows_at(words, header, nbytes, out, digests=digests), digests)
 
-    def read_list(self, digests: Sequence[bytes]) -> list[tuple[Header, Blob]]:
+    def read_list(
+        self, digests: Sequence[bytes], *, resolve: Resolve | None = None
+    ) -> list[tuple[Header, Blob]]:
         """Read blobs of any headers, in the order of ``digests``: header and logical bytes of each.
+
+        Parameters
+        ----------
+        resolve
+            As in :meth:`read_rows`.
 
         Returns
         -------
@@ -168,6 +202,8 @@ class BlobStore(BlobReader):
 
         Raises
         ------
+        NotLocalError
+            A blob is not here, and a remote has promised it.
         CorruptionError
             A blob is missing or damaged; the message names digest and file.
         PurgedError
@@ -178,13 +214,13 @@ class BlobStore(BlobReader):
         if not set(map(len, digests)) <= {DIGEST_BYTES}:
             raise InvalidInputError(f"a digest has {DIGEST_BYTES} bytes")
         array = digest_array(digests)
-        words = self._locate_all(array)
+        words = self._locate_all(array, resolve)
         try:
             return self.read_list_at(words, digests=array)
         except STALE:
             return self._again(lambda words: self.read_list_at(words, digests=array), array)
 
-    def read_one(self, digest: bytes) -> tuple[Header, Blob]:
+    def read_one(self, digest: bytes, *, resolve: Resolve | None = None) -> tuple[Header, Blob]:
         """Read one blob: header and logical bytes, as in :meth:`read_list`."""
         found = self.locator.locate_one(digest)
         if found is not None:
@@ -208,25 +244,38 @@ class BlobStore(BlobReader):
                 if blob is not None:
                     return header, blob
         # The general path, which also raises the errors.
-        return self.read_list([digest])[0]
+        return self.read_list([digest], resolve=resolve)[0]
 
     # ------------------------------------------------------------------ where a read failed
 
-    def _locate_all(self, digests: Digests) -> Words:
-        """Locations of blobs; raises if a blob has none."""
+    def _locate_all(self, digests: Digests, resolve: Resolve | None = None) -> Words:
+        """Locations of blobs; raises if a blob has none, also after ``resolve`` was called for it."""
         words, missing = self.locator.locate(Sought.of(digests))
+        if missing.size and resolve is not None and self.promises.possible():
+            resolve(digests[missing])
+            words, missing = self.locator.locate(Sought.of(digests))
         if missing.size:
-            raise self._absent(digests[missing])
+            raise self.absent(digests[missing])
         return words
 
-    def _absent(self, digests: Digests) -> CorruptionError | PurgedError:
-        """Error for blobs without a location: they are lost, or were purged."""
+    def absent(self, digests: Digests) -> CorruptionError | PurgedError | NotLocalError:
+        """Error for blobs without a location: they are lost, or a remote has promised them, or they were purged."""
         self.db.require_in_place()
         names = digest_list(digests)
         with self.db.read() as transaction:
             purged = find_tombstones(transaction, names)
-        lost = next((digest for digest in names if digest not in purged), None)
-        return purged_error(purged) if lost is None else self.lost(lost)
+        left = [digest for digest in names if digest not in purged]
+        if not left:
+            return purged_error(purged)
+        if not self.promises.possible():
+            return self.lost(left[0])
+        promised = self.promises.by_remote(digest_array(left))
+        unpromised = np.flatnonzero(~np.any([np.zeros(len(left), np.bool_), *promised.values()], axis=0))
+        if unpromised.size:
+            return self.lost(left[int(unpromised[0])])
+        names_of = self.promises.names()
+        holders = tuple(names_of[number] for number, mask in promised.items() if mask.any() and number in names_of)
+        return not_local(len(set(left)), holders)
 
     def _again(self, read: Callable[[Words], _T], digests: Digests) -> _T:
         """Read again, after dropping all caches and looking up the locations again."""
@@ -255,3 +304,24 @@ def _checked_digests(digests: Digests) -> Digests:
     if digests.dtype != np.uint8 or digests.ndim != 2 or digests.shape[1] != DIGEST_BYTES:
         raise InvalidInputError(f"digests are a uint8 array (n, {DIGEST_BYTES}), not {digests.dtype} {digests.shape}")
     return digests if digests.flags.c_contiguous else np.ascontiguousarray(digests)
+
+
+def not_local(count: int, remotes: Sequence[str], where: str = "", command: str = "") -> NotLocalError:
+    """Error for data that remotes have and this disk has not.
+
+    Parameters
+    ----------
+    where
+        Such as "of column 'images' ".
+    command
+        The command that fetches it; empty for a general one.
+    """
+    remote = remotes[0] if remotes else "REMOTE"
+    verb = "is" if count == 1 else "are"
+    error = NotLocalError(
+        f"{plural(count, 'value')} {where}{verb} not on this disk; {' and '.join(map(repr, remotes)) or 'a remote'} has "
+        f"{'it' if count == 1 else 'them'}: run `{command or f'hangar fetch-data {remote} REV'}`, or open the checkout with "
+        "fetch_on_read=True"
+    )
+    error.count, error.remotes = count, tuple(remotes)
+    return error

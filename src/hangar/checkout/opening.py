@@ -6,6 +6,7 @@ import atexit
 import contextlib
 import weakref
 
+from hangar.blobs.store import Resolve
 from hangar.checkout.session import ReaderSession, WriterSession
 from hangar.checkout.writer import WriterCheckout
 from hangar.config import Config
@@ -20,7 +21,13 @@ _open_writers: weakref.WeakSet[WriterSession] = weakref.WeakSet()
 
 
 def open_writer(
-    stores: Stores, config: Config, branch: str, sessions: Sessions, *, move_head: bool = True
+    stores: Stores,
+    config: Config,
+    branch: str,
+    sessions: Sessions,
+    *,
+    move_head: bool = True,
+    resolve: Resolve | None = None,
 ) -> WriterCheckout:
     """A write checkout of ``branch``, whose session is added to ``sessions``; see ``Repository.checkout``.
 
@@ -28,7 +35,7 @@ def open_writer(
     """
     checkout = None
     try:
-        checkout = WriterCheckout(stores, config, branch, move_head=move_head)
+        checkout = WriterCheckout(stores, config, branch, move_head=move_head, resolve=resolve)
         sessions.add(checkout.session)
         _open_writers.add(checkout.session)
         return checkout

@@ -9,6 +9,7 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
+from hangar.blobs.store import Resolve
 from hangar.checkout.base import CheckoutBase
 from hangar.checkout.session import ReaderSession
 from hangar.columns.attributes import AttributesReader
@@ -63,16 +64,18 @@ class _Owner:
         self._session.check()
 
     def reduce(self) -> tuple[Any, ...]:
-        return reopen_columns, (str(self._session.stores.directory), self._session.commit)
+        return reopen_columns, (str(self._session.stores.directory), self._session.commit, self._session.resolve)
 
 
 class ReaderCheckout(CheckoutBase[ColumnReader]):
     """Read access to one commit; ``Repository.checkout()`` returns it."""
 
-    def __init__(self, stores: Stores, digest: Digest | None) -> None:
+    def __init__(self, stores: Stores, digest: Digest | None, resolve: Resolve | None = None) -> None:
         self._digest = digest
         self._commit = None if digest is None else load_commit(stores.db, digest)
-        self.session: ReaderSession = ReaderSession(stores, "" if digest is None else digest.hex(), reopen_column)
+        self.session: ReaderSession = ReaderSession(
+            stores, "" if digest is None else digest.hex(), reopen_column, resolve
+        )
         self._columns = Columns(_Owner(self.session, self._commit))
 
     @property
@@ -107,19 +110,19 @@ class ReaderCheckout(CheckoutBase[ColumnReader]):
 
     def __reduce__(self) -> tuple[Any, ...]:
         self.session.check()
-        return reopen, (str(self.session.stores.directory), self.commit_hash)
+        return reopen, (str(self.session.stores.directory), self.commit_hash, self.session.resolve)
 
 
-def reopen(directory: str, commit: str) -> ReaderCheckout:
+def reopen(directory: str, commit: str, resolve: Resolve | None = None) -> ReaderCheckout:
     """Open the checkout of ``commit`` (hex) in the repository whose ``.hangar`` is ``directory``; called when unpickling."""
-    return ReaderCheckout(Stores.shared(Path(directory)), Digest(bytes.fromhex(commit)) if commit else None)
+    return ReaderCheckout(Stores.shared(Path(directory)), Digest(bytes.fromhex(commit)) if commit else None, resolve)
 
 
-def reopen_columns(directory: str, commit: str) -> Columns[ColumnReader]:
+def reopen_columns(directory: str, commit: str, resolve: Resolve | None = None) -> Columns[ColumnReader]:
     """The columns of that checkout."""
-    return reopen(directory, commit).columns
+    return reopen(directory, commit, resolve).columns
 
 
-def reopen_column(directory: str, commit: str, name: str) -> ColumnReader:
+def reopen_column(directory: str, commit: str, name: str, resolve: Resolve | None = None) -> ColumnReader:
     """One column of that checkout."""
-    return reopen(directory, commit).columns[name]
+    return reopen(directory, commit, resolve).columns[name]

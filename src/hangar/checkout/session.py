@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from hangar.backends.preference import Preference, load_preference, store_preference
 from hangar.blobs import BlobWriter
+from hangar.blobs.store import Resolve
 from hangar.checkout.turns import BLOCK, CALL, CLOSE, Statement, Turn, Turns
 from hangar.columns.views import LiveChunks
 from hangar.db import WriteTransaction
@@ -32,8 +33,8 @@ from hangar.stores import Stores
 
 __all__ = ["ReaderSession", "WriterSession"]
 
-Reopen = Callable[[str, str, str], object]
-"""Function that opens a column from repository path, commit and name; called when unpickling."""
+Reopen = Callable[[str, str, str, "Resolve | None"], object]
+"""Function that opens a column from repository path, commit, name and resolver; called when unpickling."""
 _SPOILT: Final = "a write in this `with` block was interrupted or failed, so that nothing of the block was stored: leave it and write it again"
 
 
@@ -59,13 +60,25 @@ class ReaderSession:
 
     writable = False
 
-    def __init__(self, stores: Stores, commit: str = "", reopen_column: Reopen | None = None) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        commit: str = "",
+        reopen_column: Reopen | None = None,
+        resolve: Resolve | None = None,
+    ) -> None:
         self.stores = stores
         self.nodes = stores.nodes
         self.commit = commit
+        self.resolve = resolve
         self._reopen_column = reopen_column
         self.closed = False
         self.live = LiveChunks()
+
+    @property
+    def rev(self) -> str:
+        """The commit, as a short digest."""
+        return self.commit[:12]
 
     def check(self) -> None:
         """Raise ClosedError after :meth:`close`."""
@@ -77,7 +90,7 @@ class ReaderSession:
         self.check()
         if self._reopen_column is None:
             raise AccessError("a view of the staging area cannot be pickled")
-        return self._reopen_column, (str(self.stores.directory), self.commit, name)
+        return self._reopen_column, (str(self.stores.directory), self.commit, name, self.resolve)
 
     def load_attributes(self, digest: Digest) -> AttributeMap:
         """Load attributes by digest."""
@@ -105,8 +118,11 @@ class WriterSession:
 
     writable = True
 
-    def __init__(self, stores: Stores, lock: WriterLock, branch: str, head: Digest | None) -> None:
+    def __init__(
+        self, stores: Stores, lock: WriterLock, branch: str, head: Digest | None, resolve: Resolve | None = None
+    ) -> None:
         self.stores = stores
+        self.resolve = resolve
         self.nodes = NodeStore(stores.db)
         self.lock = lock
         self.live = LiveChunks()
@@ -151,6 +167,11 @@ class WriterSession:
                 self.lock.require_held()
         except InvalidStateError:
             raise _closed() from None
+
+    @property
+    def rev(self) -> str:
+        """The branch."""
+        return self.staging.branch
 
     def reduce_column(self, name: str) -> tuple[Any, ...]:
         """A writer's column does not pickle: AccessError."""

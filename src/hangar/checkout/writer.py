@@ -98,12 +98,16 @@ class _Owner:
 class WriterCheckout(ColumnAdding, SparseAdding, CheckoutBase[ColumnToWrite]):
     """Write access to the staging area of one branch; ``Repository.checkout(write=True)`` returns it."""
 
-    def __init__(self, stores: Stores, config: Config, branch: str, *, move_head: bool = True) -> None:
+    def __init__(
+        self, stores: Stores, config: Config, branch: str, *, move_head: bool = True, resolve: Resolve | None = None
+    ) -> None:
         lock = WriterLock(stores.db)
         try:
             lock.acquire()
             _switch_to(stores, lock, branch, move_head=move_head)
-            self.session: WriterSession = WriterSession(stores, lock, branch, stores.refs.get(f"heads/{branch}"))
+            self.session: WriterSession = WriterSession(
+                stores, lock, branch, stores.refs.get(f"heads/{branch}"), resolve
+            )
             self._config = config
             self._owner = _Owner(self.session)
             self._columns = Columns(self._owner)

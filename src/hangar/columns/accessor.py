@@ -20,6 +20,7 @@ from hangar.columns.block import BatchBlock, OpenBlock
 from hangar.columns.evolve import ColumnWriter
 from hangar.columns.keyed import KeyedWriter, generated_key
 from hangar.columns.keyspace import PrefixSpace
+from hangar.columns.local import has_promised, promised_keys
 from hangar.columns.mapping import ValueMapping
 from hangar.columns.present import COMPLETED_KEYS, first_keys, mapping_html
 from hangar.columns.tables import ColumnTable, StagedTable
@@ -113,14 +114,13 @@ class FlatSubsampleReader(BatchBlock, ValueMapping):
     @property
     def contains_remote_references(self) -> bool:
         """Whether some data is only promised by a remote and not on this disk."""
-        self._session.check()
-        return False
+        return has_promised(self)
 
     @property
     def remote_reference_keys(self) -> tuple[SampleKey, ...]:
         """Keys of subsamples whose data is promised and not on this disk."""
         self._session.check()
-        return ()
+        return tuple(promised_keys(self))
 
     @property
     def data(self) -> dict[SampleKey, Any]:

@@ -15,8 +15,10 @@ import numpy as np
 
 from hangar.backends.preference import Preference, column_needs, load_preference
 from hangar.blobs import BlobWriter
+from hangar.blobs.store import Resolve
 from hangar.columns.attributes import AttributesReader
 from hangar.columns.block import BatchBlock, OpenBlock
+from hangar.columns.local import has_promised, named, promised_keys, promised_samples
 from hangar.columns.present import COMPLETED_KEYS, column_html, column_lines, counts, holds, lacks
 from hangar.columns.source import CommittedSource, Source, StagedSource
 from hangar.columns.tables import ColumnTable, StagedTable
@@ -40,6 +42,11 @@ class Session(Protocol):
     nodes: NodeStore
     writable: bool
     live: LiveChunks
+    resolve: Resolve | None
+
+    @property
+    def rev(self) -> str:
+        """The revision it shows, for commands in messages: a short digest, or a branch."""
 
     def check(self) -> None:
         """Raise ClosedError or LockedError if the checkout cannot be used any more."""
@@ -90,7 +97,7 @@ class ColumnBase(BatchBlock):
         self._source = source
         self._schema = source.schema
         self._nodes = session.nodes
-        self._values = ValueReader(session.stores.blobs, self._schema)
+        self._values = self._reader_of(self._schema)
         self._table = (
             ColumnTable(session.stores, session.nodes, self._schema, source.root())
             if isinstance(source, CommittedSource)
@@ -106,7 +113,13 @@ class ColumnBase(BatchBlock):
     def _use_schema(self, schema: ColumnSchema) -> None:
         """Switch to another schema, which also fits the stored values."""
         self._schema = schema
-        self._values = ValueReader(self._session.stores.blobs, schema)
+        self._values = self._reader_of(schema)
+
+    def _reader_of(self, schema: ColumnSchema) -> ValueReader:
+        session, source = self._session, self._source
+        return ValueReader(
+            session.stores.blobs, schema, session.resolve, lambda error: named(error, source.name, session.rev)
+        )
 
     def _check(self) -> None:
         self._session.check()
@@ -214,14 +227,13 @@ class ColumnBase(BatchBlock):
     @property
     def contains_remote_references(self) -> bool:
         """Whether some data is only promised by a remote and not on this disk."""
-        self._check()
-        return False
+        return has_promised(self)  # type: ignore[arg-type]
 
     @property
     def remote_reference_keys(self) -> tuple[int | str, ...]:
         """Keys of samples whose data is promised and not on this disk."""
         self._check()
-        return ()
+        return tuple(promised_samples(self) if self._schema.nested else promised_keys(self))  # type: ignore[arg-type]
 
     def _open_batch(self) -> OpenBlock:
         return self._session.batch()

@@ -16,10 +16,12 @@ import numpy as np
 from hangar.blobs.reader import STALE
 from hangar.columns.keybatch import KeyBatch
 from hangar.columns.keyspace import FLAT, KeySpace
+from hangar.columns.local import LocalEntries, may_have_promised, named
 from hangar.columns.sampletable import Positions, SampleTable
 from hangar.columns.views import Chunk
 from hangar.errors import (
     InvalidInputError,
+    NotLocalError,
     PositionNotFoundError,
     SampleNotFoundError,
 )
@@ -221,7 +223,14 @@ class EntryReader:
         cell = None if encoded is None else self._source.cell(encoded)
         if cell is None:
             raise self._missing(key)
-        return self._values.one(cell)
+        try:
+            return self._values.one(cell)
+        except NotLocalError as error:
+            raise self._named(error, key) from None
+
+    def _named(self, error: NotLocalError, key: Any) -> NotLocalError:
+        """The error of reading one sample that is not here."""
+        return named(error, self._source.name, self._session.rev, key)
 
     def _read_slice(self, key: Any, slices: Any) -> np.ndarray[Any, Any]:
         value = self._value(key)
@@ -298,10 +307,13 @@ class EntryReader:
         """Register items that an iterator has read ahead; they are dropped when the checkout is closed."""
         return self._session.live.add(items)
 
-    def _check_local(self, local: bool) -> None:
-        """Check the flag ``local``. It has no effect yet: without remotes all data is on this disk."""
+    def _viewed(self, local: bool) -> Any:
+        """What a view of ``keys``, ``values`` or ``items`` shows: everything, or with ``local`` only what is on this disk."""
         self._session.check()
-        check_flag(local, "local")
+        return self._on_disk() if check_flag(local, "local") and may_have_promised(self) else self
+
+    def _on_disk(self) -> Any:
+        return LocalEntries(self)
 
 
 def as_keys(keys: Any) -> Any:

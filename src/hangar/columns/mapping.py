@@ -183,18 +183,15 @@ class ValueMapping(EntryReader):
 
     def keys(self, local: bool = False) -> SampleKeys:
         """Keys in order: ints by value, then strings by code point. A view, as that of a dict. ``local``: only of data on this disk."""
-        self._check_local(local)
-        return SampleKeys(self)
+        return SampleKeys(self._viewed(local))
 
     def values(self, local: bool = False) -> SampleValues:
         """Values in key order, a view: each iteration reads ahead in batches and does not see later writes."""
-        self._check_local(local)
-        return SampleValues(self)  # type: ignore[arg-type]
+        return SampleValues(self._viewed(local))
 
     def items(self, local: bool = False) -> SampleItems:
         """Pairs of key and value in key order, a view: each iteration reads ahead in batches and does not see later writes."""
-        self._check_local(local)
-        return SampleItems(self)  # type: ignore[arg-type]
+        return SampleItems(self._viewed(local))
 
     def _iterate_keys(self, *, backwards: bool = False) -> Iterator[SampleKey]:
         chunks = self._chunks_back() if backwards else self._chunks()

@@ -21,6 +21,7 @@ from hangar.columns.base import ColumnBase, Session, Source
 from hangar.columns.entries import EntryReader, as_keys, chunk_entries
 from hangar.columns.keybatch import NO_SUCH_KEY, KeyBatch, check_position, position_batch
 from hangar.columns.keyspace import PAIRS, are_pairs, lookup_prefix
+from hangar.columns.local import LocalSamples
 from hangar.columns.views import SampleItems, SampleKeys, SampleValues
 from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundError, SampleNotFoundError
 from hangar.names import SampleKey
@@ -284,18 +285,18 @@ class NestedSampleReader(ColumnBase, EntryReader):
 
         ``local``: only of samples whose data is all on this disk.
         """
-        self._check_local(local)
-        return SampleKeys(self)
+        return SampleKeys(self._viewed(local))
 
     def values(self, local: bool = False) -> SampleValues:
         """Samples in key order, as views. When their data is used, it is read ahead for many samples as one batch."""
-        self._check_local(local)
-        return SampleValues(self)
+        return SampleValues(self._viewed(local))
 
     def items(self, local: bool = False) -> SampleItems:
         """Pairs of sample key and sample, as :meth:`values`."""
-        self._check_local(local)
-        return SampleItems(self)
+        return SampleItems(self._viewed(local))
+
+    def _on_disk(self) -> LocalSamples:
+        return LocalSamples(self)
 
     def _iterate_keys(self, *, backwards: bool = False) -> Iterator[SampleKey]:
         for prefixes in self._prefixes_back() if backwards else self._prefixes_forth():

@@ -14,9 +14,10 @@ import numpy as np
 
 from hangar.backends.location import HEADER
 from hangar.blobs import BlobStore
+from hangar.blobs.store import Resolve
 from hangar.columns.sampletable import Positions, SampleTable
 from hangar.digest import Header
-from hangar.errors import CorruptionError
+from hangar.errors import CorruptionError, NotLocalError
 from hangar.schema import ColumnSchema
 from hangar.schema.cells import Rows
 from hangar.schema.ndarray import check_out
@@ -28,12 +29,28 @@ _SHARED_BYTES = 64 * 1024
 
 
 class ValueReader:
-    """Reads the values of one column."""
+    """Reads the values of one column.
 
-    __slots__ = ("_all_blobs", "_blobs", "_no_blobs", "_schema", "_seen")
+    Parameters
+    ----------
+    resolve
+        Fetches blobs that are not here; None: reading them is an error.
+    explain
+        Makes that error name the column.
+    """
 
-    def __init__(self, blobs: BlobStore, schema: ColumnSchema) -> None:
+    __slots__ = ("_all_blobs", "_blobs", "_explain", "_no_blobs", "_resolve", "_schema", "_seen")
+
+    def __init__(
+        self,
+        blobs: BlobStore,
+        schema: ColumnSchema,
+        resolve: Resolve | None = None,
+        explain: Callable[[NotLocalError], NotLocalError] | None = None,
+    ) -> None:
         self._blobs = blobs
+        self._resolve = resolve
+        self._explain = explain or _as_it_is
         self._schema = schema
         self._all_blobs = schema.inline_bytes < 0
         self._no_blobs = schema.uniform and not self._all_blobs
@@ -47,7 +64,10 @@ class ValueReader:
         return self._schema.decode_cell(cell) if digest is None else self._blob(digest)
 
     def _blob(self, digest: bytes) -> Any:
-        header, buffer = self._blobs.read_one(digest)
+        try:
+            header, buffer = self._blobs.read_one(digest, resolve=self._resolve)
+        except NotLocalError as error:
+            raise self._explain(error) from None
         if header is not self._seen:
             self._check_header(header, digest)
         return self._schema.decode(header, buffer)
@@ -78,7 +98,10 @@ class ValueReader:
     def _listed(self, digests: Sequence[bytes]) -> list[Any]:
         if not digests:
             return []
-        pairs = self._blobs.read_list(list(digests))
+        try:
+            pairs = self._blobs.read_list(list(digests), resolve=self._resolve)
+        except NotLocalError as error:
+            raise self._explain(error) from None
         for digest, (header, _) in zip(digests, pairs, strict=True):
             if header is not self._seen:
                 self._check_header(header, digest)
@@ -124,9 +147,15 @@ class ValueReader:
         return header
 
     def _gathered(self, digests: Rows, header: Header, nbytes: int, out: np.ndarray[Any, Any] | None) -> Any:
-        return self._read_into(
-            out, len(digests), header, lambda into: self._blobs.read_rows(digests, header, nbytes, into)
-        )
+        try:
+            return self._read_into(
+                out,
+                len(digests),
+                header,
+                lambda into: self._blobs.read_rows(digests, header, nbytes, into, resolve=self._resolve),
+            )
+        except NotLocalError as error:
+            raise self._explain(error) from None
 
     def _read_into(
         self, out: np.ndarray[Any, Any] | None, count: int, header: Header, read: Callable[[Rows | None], Rows]
@@ -212,3 +241,7 @@ class ValueReader:
             return found
         out[...] = found
         return out
+
+
+def _as_it_is(error: NotLocalError) -> NotLocalError:
+    return error

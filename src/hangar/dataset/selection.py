@@ -71,6 +71,7 @@ class SelectedColumn:
         session = column._session
         assert isinstance(session, ReaderSession)
         self.path, self.commit, self.name = str(session.stores.directory), session.commit, column.column
+        self._resolve = session.resolve
         self.item_positions = item_positions
         self.whole = whole
         self._reader: PositionReader | None = PositionReader(column)
@@ -85,7 +86,7 @@ class SelectedColumn:
         """The column, opened on first use in this process."""
         reader = self._reader
         if reader is None:
-            reader = self._reader = PositionReader(reopen_column(self.path, self.commit, self.name))
+            reader = self._reader = PositionReader(reopen_column(self.path, self.commit, self.name, self._resolve))
         return reader
 
     @property
@@ -304,7 +305,7 @@ def _independent(column: ColumnReader) -> ColumnReader:
     PositionReader(column)  # raises if the column cannot be read by position
     session = column._session
     assert isinstance(session, ReaderSession)
-    return open_reader(ReaderSession(session.stores, session.commit, reopen_column), column._source)
+    return open_reader(ReaderSession(session.stores, session.commit, reopen_column, session.resolve), column._source)
 
 
 def _all(columns: list[ColumnReader], index_range: slice | None) -> list[SelectedColumn]:

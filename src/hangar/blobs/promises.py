@@ -1,0 +1,232 @@
+"""Promises: which blobs without a location a remote has.
+
+History may name blobs that are not on this disk. Such a blob is *promised* if a row of ``promisors`` says so, else it is
+lost. The key of a row is a digest and the number of a remote. Most rows name a leaf of a tree, and promise every blob
+that the leaf names: one row for each leaf received. Others name a single blob: those whose data was evicted, and those
+that stay reachable when their leaf is removed. Rows are looked at only when a blob has no location, and in a repository
+without rows nothing is looked at.
+
+A row says what a remote had when it was asked. Only fetching shows whether it still does.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Iterator
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from hangar.blobs.index import Digests, Mask
+from hangar.db import Database, ReadTransaction, WriteTransaction
+from hangar.db.epoch import gc_epoch
+from hangar.db.tables import COMPLETE, NODES, PROMISORS
+from hangar.digest import DIGEST_BYTES, Digest, digest_array
+from hangar.errors import CorruptionError
+from hangar.objects.store import NodeStore
+from hangar.refs.remotes import remote_names
+
+__all__ = [
+    "Promises",
+    "forget_complete",
+    "is_complete",
+    "mark_complete",
+    "promise_blobs",
+    "promise_leaves",
+    "remove_promises",
+    "scan_promises",
+]
+
+_REMOTE_BYTES: Final = 4
+_LEAF: Final = b""
+_BLOB: Final = b"\x01"
+_LEAVES_AT_ONCE: Final = 1_024
+
+Prefixes = npt.NDArray[np.uint64]
+"""First eight bytes of digests as numbers, sorted. Digests are uniform, so that they stand for the digest here."""
+
+
+# ---------------------------------------------------------------------------------------------------- rows
+
+
+def promise_leaves(transaction: WriteTransaction, remote: int, leaves: Iterable[bytes]) -> None:
+    """Record that a remote has every blob that these leaves name.
+
+    Parameters
+    ----------
+    remote
+        Number of the remote.
+    leaves
+        Digests of leaves, stored now or by this transaction.
+    """
+    _put(transaction, remote, leaves, _LEAF)
+
+
+def promise_blobs(transaction: WriteTransaction, remote: int, blobs: Iterable[bytes]) -> None:
+    """Record that a remote has these blobs."""
+    _put(transaction, remote, blobs, _BLOB)
+
+
+def _put(transaction: WriteTransaction, remote: int, digests: Iterable[bytes], value: bytes) -> None:
+    suffix = remote.to_bytes(_REMOTE_BYTES, "big")
+    rows = [(key, value) for key in sorted({digest + suffix for digest in digests})]
+    if rows:
+        transaction.put_many(PROMISORS, rows)
+
+
+def scan_promises(transaction: ReadTransaction) -> Iterator[tuple[bytes, int, bool]]:
+    """Digest, number of the remote, and whether it is a leaf, of every row."""
+    for key, value in transaction.scan(PROMISORS):
+        if len(key) != DIGEST_BYTES + _REMOTE_BYTES or value not in (_LEAF, _BLOB):
+            raise CorruptionError(f"table 'promisors' has a malformed row (key {key.hex()}): run `hangar fsck`")
+        yield key[:DIGEST_BYTES], int.from_bytes(key[DIGEST_BYTES:], "big"), value == _LEAF
+
+
+def remove_promises(transaction: WriteTransaction, remote: int) -> int:
+    """Delete all promises of a remote; returns the number of rows."""
+    doomed = [
+        digest + remote.to_bytes(_REMOTE_BYTES, "big")
+        for digest, number, _ in scan_promises(transaction)
+        if number == remote
+    ]
+    for key in doomed:
+        transaction.delete(PROMISORS, key)
+    return len(doomed)
+
+
+# ---------------------------------------------------------------------------------------------------- complete
+
+
+def is_complete(transaction: ReadTransaction, root: bytes) -> bool:
+    """Whether a tree was found to have all its blobs here. False means: not known."""
+    return transaction.get(COMPLETE, root) is not None
+
+
+def mark_complete(db: Database, root: bytes, epoch: int) -> None:
+    """Record that all blobs of a tree are here, unless blobs were removed since the gc epoch was read."""
+
+    def write(transaction: WriteTransaction) -> None:
+        if gc_epoch(transaction) == epoch:
+            transaction.put(COMPLETE, root, b"")
+
+    db.update(write)
+
+
+def forget_complete(transaction: WriteTransaction) -> None:
+    """Forget which trees are complete, because blobs are removed."""
+    if transaction.count(COMPLETE):
+        transaction.delete_prefix(COMPLETE, b"")
+
+
+# ---------------------------------------------------------------------------------------------------- asking
+
+
+class Promises:
+    """Which absent blobs are promised, and by whom.
+
+    Parameters
+    ----------
+    known
+        Mask of the blobs that are stored here; their promises need not be remembered.
+    """
+
+    def __init__(self, db: Database, known: Callable[[Digests], Mask]) -> None:
+        self._db = db
+        self._known = known
+        self._state: tuple[int, tuple[int, ...]] | None = None
+        self._sets: dict[int, Prefixes] = {}
+
+    def possible(self) -> bool:
+        """Whether anything can be promised. Where nothing was ever received, this is all that is asked."""
+        with self._db.read() as transaction:
+            if transaction.count(PROMISORS):
+                return True
+            transaction.check_count(PROMISORS)  # lost rows must not look like none
+            return False
+
+    def promised(self, digests: Digests) -> Mask:
+        """Mask of the blobs that some remote promises: bool, shape (n,)."""
+        found = np.zeros(len(digests), np.bool_)
+        for mask in self.by_remote(digests).values():
+            found |= mask
+        return found
+
+    def by_remote(self, digests: Digests) -> dict[int, Mask]:
+        """For each remote that promises anything, by its number, the mask of the blobs that it promises.
+
+        Parameters
+        ----------
+        digests
+            uint8, shape (n, 32): blobs without a location.
+        """
+        if not len(digests):
+            return {}
+        prefixes = _prefixes(digests)
+        found = _among(self._load(), prefixes)
+        if not _union(found, len(digests)).all():
+            # Rows may have been exchanged for as many others, and blobs that were here may have been removed.
+            self._state = None
+            found = _among(self._load(), prefixes)
+        return found
+
+    def remotes(self) -> list[int]:
+        """Numbers of the remotes that promise anything, those with the most blobs first."""
+        sets = self._load()
+        return sorted(sets, key=lambda number: -len(sets[number]))
+
+    def names(self) -> dict[int, str]:
+        """Names of all remotes by their number."""
+        with self._db.read() as transaction:
+            return remote_names(transaction)
+
+    def _load(self) -> dict[int, Prefixes]:
+        with self._db.read() as transaction:
+            state = (transaction.count(PROMISORS), tuple(sorted(remote_names(transaction))))
+            if state == self._state:
+                return self._sets
+            rows = list(scan_promises(transaction))
+        leaves: dict[int, list[Digest]] = {}
+        parts: dict[int, list[Prefixes]] = {}
+        for digest, number, leaf in rows:
+            if leaf:
+                leaves.setdefault(number, []).append(Digest(digest))
+            else:
+                parts.setdefault(number, []).append(_prefixes(digest_array([digest])))
+        for number, digests in leaves.items():
+            parts.setdefault(number, []).extend(map(_prefixes, self._blobs_of(digests)))
+        self._sets = {number: np.unique(np.concatenate(found)) for number, found in parts.items()}
+        self._state = state
+        return self._sets
+
+    def _blobs_of(self, leaves: list[Digest]) -> Iterator[Digests]:
+        """The blobs that leaves name and that are not here. A leaf that was removed promises nothing."""
+        store = NodeStore(self._db, cache_bytes=0)
+        for start in range(0, len(leaves), _LEAVES_AT_ONCE):
+            part = leaves[start : start + _LEAVES_AT_ONCE]
+            with self._db.read() as transaction:
+                stored = transaction.get_many(NODES, part)
+            names = [digest for digest, row in zip(part, stored, strict=True) if row is not None]
+            blobs = [node.blobs() for node in store.load_many(names)]
+            if blobs:
+                digests = np.concatenate(blobs)
+                yield digests[~self._known(digests)]
+
+
+def _prefixes(digests: Digests) -> Prefixes:
+    return np.ascontiguousarray(digests).view(">u8")[:, 0].astype(np.uint64)
+
+
+def _among(sets: dict[int, Prefixes], prefixes: Prefixes) -> dict[int, Mask]:
+    found: dict[int, Mask] = {}
+    for number, known in sets.items():
+        if len(known):
+            mask: Mask = known.take(known.searchsorted(prefixes), mode="clip") == prefixes
+            found[number] = mask
+    return found
+
+
+def _union(found: dict[int, Mask], count: int) -> Mask:
+    union = np.zeros(count, np.bool_)
+    for mask in found.values():
+        union |= mask
+    return union
