@@ -185,9 +185,7 @@ class BlobStore(BlobReader):
         except STALE:
             return self._again(lambda words: self.read_rows_at(words, header, nbytes, out, digests=digests), digests)
 
-    def read_list(
-        self, digests: Sequence[bytes], *, resolve: Resolve | None = None
-    ) -> list[tuple[Header, Blob]]:
+    def read_list(self, digests: Sequence[bytes], *, resolve: Resolve | None = None) -> list[tuple[Header, Blob]]:
         """Read blobs of any headers, in the order of ``digests``: header and logical bytes of each.
 
         Parameters

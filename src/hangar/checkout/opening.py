@@ -6,9 +6,9 @@ import atexit
 import contextlib
 import weakref
 
-from hangar.blobs.store import Resolve
 from hangar.checkout.session import ReaderSession, WriterSession
 from hangar.checkout.writer import WriterCheckout
+from hangar.columns.base import ResolveColumn
 from hangar.config import Config
 from hangar.errors import HangarError
 from hangar.stores import Stores
@@ -27,7 +27,7 @@ def open_writer(
     sessions: Sessions,
     *,
     move_head: bool = True,
-    resolve: Resolve | None = None,
+    resolve: ResolveColumn | None = None,
 ) -> WriterCheckout:
     """A write checkout of ``branch``, whose session is added to ``sessions``; see ``Repository.checkout``.
 

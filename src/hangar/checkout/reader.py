@@ -9,11 +9,10 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Any
 
-from hangar.blobs.store import Resolve
 from hangar.checkout.base import CheckoutBase
 from hangar.checkout.session import ReaderSession
 from hangar.columns.attributes import AttributesReader
-from hangar.columns.base import CommittedSource
+from hangar.columns.base import CommittedSource, ResolveColumn
 from hangar.columns.block import OpenBlock
 from hangar.columns.collection import Columns
 from hangar.columns.opening import ColumnReader, open_reader
@@ -70,7 +69,7 @@ class _Owner:
 class ReaderCheckout(CheckoutBase[ColumnReader]):
     """Read access to one commit; ``Repository.checkout()`` returns it."""
 
-    def __init__(self, stores: Stores, digest: Digest | None, resolve: Resolve | None = None) -> None:
+    def __init__(self, stores: Stores, digest: Digest | None, resolve: ResolveColumn | None = None) -> None:
         self._digest = digest
         self._commit = None if digest is None else load_commit(stores.db, digest)
         self.session: ReaderSession = ReaderSession(
@@ -113,16 +112,16 @@ class ReaderCheckout(CheckoutBase[ColumnReader]):
         return reopen, (str(self.session.stores.directory), self.commit_hash, self.session.resolve)
 
 
-def reopen(directory: str, commit: str, resolve: Resolve | None = None) -> ReaderCheckout:
+def reopen(directory: str, commit: str, resolve: ResolveColumn | None = None) -> ReaderCheckout:
     """Open the checkout of ``commit`` (hex) in the repository whose ``.hangar`` is ``directory``; called when unpickling."""
     return ReaderCheckout(Stores.shared(Path(directory)), Digest(bytes.fromhex(commit)) if commit else None, resolve)
 
 
-def reopen_columns(directory: str, commit: str, resolve: Resolve | None = None) -> Columns[ColumnReader]:
+def reopen_columns(directory: str, commit: str, resolve: ResolveColumn | None = None) -> Columns[ColumnReader]:
     """The columns of that checkout."""
     return reopen(directory, commit, resolve).columns
 
 
-def reopen_column(directory: str, commit: str, name: str, resolve: Resolve | None = None) -> ColumnReader:
+def reopen_column(directory: str, commit: str, name: str, resolve: ResolveColumn | None = None) -> ColumnReader:
     """One column of that checkout."""
     return reopen(directory, commit, resolve).columns[name]

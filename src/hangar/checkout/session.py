@@ -16,8 +16,8 @@ from typing import Any, Final
 
 from hangar.backends.preference import Preference, load_preference, store_preference
 from hangar.blobs import BlobWriter
-from hangar.blobs.store import Resolve
 from hangar.checkout.turns import BLOCK, CALL, CLOSE, Statement, Turn, Turns
+from hangar.columns.base import ResolveColumn
 from hangar.columns.views import LiveChunks
 from hangar.db import WriteTransaction
 from hangar.digest import Digest
@@ -33,7 +33,7 @@ from hangar.stores import Stores
 
 __all__ = ["ReaderSession", "WriterSession"]
 
-Reopen = Callable[[str, str, str, "Resolve | None"], object]
+Reopen = Callable[[str, str, str, "ResolveColumn | None"], object]
 """Function that opens a column from repository path, commit, name and resolver; called when unpickling."""
 _SPOILT: Final = "a write in this `with` block was interrupted or failed, so that nothing of the block was stored: leave it and write it again"
 
@@ -65,7 +65,7 @@ class ReaderSession:
         stores: Stores,
         commit: str = "",
         reopen_column: Reopen | None = None,
-        resolve: Resolve | None = None,
+        resolve: ResolveColumn | None = None,
     ) -> None:
         self.stores = stores
         self.nodes = stores.nodes
@@ -119,7 +119,7 @@ class WriterSession:
     writable = True
 
     def __init__(
-        self, stores: Stores, lock: WriterLock, branch: str, head: Digest | None, resolve: Resolve | None = None
+        self, stores: Stores, lock: WriterLock, branch: str, head: Digest | None, resolve: ResolveColumn | None = None
     ) -> None:
         self.stores = stores
         self.resolve = resolve

@@ -19,7 +19,7 @@ from hangar.checkout.replaying import ReplayKind, replay_commit
 from hangar.checkout.restore import Sample, restore_column, restore_samples
 from hangar.checkout.session import WriterSession
 from hangar.columns.attributes import AttributesWriter, Changing
-from hangar.columns.base import StagedSource
+from hangar.columns.base import ResolveColumn, StagedSource
 from hangar.columns.block import OpenBlock
 from hangar.columns.collection import Columns
 from hangar.columns.evolve import change_attributes
@@ -99,7 +99,13 @@ class WriterCheckout(ColumnAdding, SparseAdding, CheckoutBase[ColumnToWrite]):
     """Write access to the staging area of one branch; ``Repository.checkout(write=True)`` returns it."""
 
     def __init__(
-        self, stores: Stores, config: Config, branch: str, *, move_head: bool = True, resolve: Resolve | None = None
+        self,
+        stores: Stores,
+        config: Config,
+        branch: str,
+        *,
+        move_head: bool = True,
+        resolve: ResolveColumn | None = None,
     ) -> None:
         lock = WriterLock(stores.db)
         try:
@@ -282,7 +288,7 @@ class WriterCheckout(ColumnAdding, SparseAdding, CheckoutBase[ColumnToWrite]):
         return result
 
     def resolve(self, keys: Any, with_: Any, *, literal: bool = False) -> int:
-        """Resolve conflicts of the operation in progress; see :meth:`hangar.Repository.resolve`."""
+        """ResolveColumn conflicts of the operation in progress; see :meth:`hangar.Repository.resolve`."""
         self.session.check()
         return resolve_open(self.session, keys, Value(with_) if literal else choice_of(with_))
 

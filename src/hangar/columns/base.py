@@ -7,7 +7,9 @@ used. Its *source* gives the tree to read: that of a commit for a reader, that o
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from itertools import islice
 from typing import Any, ClassVar, Literal, Protocol
 
@@ -15,7 +17,7 @@ import numpy as np
 
 from hangar.backends.preference import Preference, column_needs, load_preference
 from hangar.blobs import BlobWriter
-from hangar.blobs.store import Resolve
+from hangar.blobs.index import Digests
 from hangar.columns.attributes import AttributesReader
 from hangar.columns.block import BatchBlock, OpenBlock
 from hangar.columns.local import has_promised, named, promised_keys, promised_samples
@@ -32,7 +34,11 @@ from hangar.schema.base import KindName
 from hangar.staging import Staging
 from hangar.stores import Stores
 
-__all__ = ["ColumnBase", "CommittedSource", "Session", "Source", "StagedSource", "WriteSession"]
+__all__ = ["ColumnBase", "CommittedSource", "ResolveColumn", "Session", "Source", "StagedSource", "WriteSession"]
+
+ResolveColumn = Callable[[bytes, ColumnSchema, Digests], object]
+"""Fetches blobs of a column that are not here, as far as it can: column id, schema, digests (uint8, shape (n, 32)).
+It is pickled with readers."""
 
 
 class Session(Protocol):
@@ -42,7 +48,7 @@ class Session(Protocol):
     nodes: NodeStore
     writable: bool
     live: LiveChunks
-    resolve: Resolve | None
+    resolve: ResolveColumn | None
 
     @property
     def rev(self) -> str:
@@ -118,7 +124,10 @@ class ColumnBase(BatchBlock):
     def _reader_of(self, schema: ColumnSchema) -> ValueReader:
         session, source = self._session, self._source
         return ValueReader(
-            session.stores.blobs, schema, session.resolve, lambda error: named(error, source.name, session.rev)
+            session.stores.blobs,
+            schema,
+            None if session.resolve is None else partial(session.resolve, source.id, schema),
+            lambda error: named(error, source.name, session.rev),
         )
 
     def _check(self) -> None:
@@ -227,13 +236,13 @@ class ColumnBase(BatchBlock):
     @property
     def contains_remote_references(self) -> bool:
         """Whether some data is only promised by a remote and not on this disk."""
-        return has_promised(self)  # type: ignore[arg-type]
+        return has_promised(self)
 
     @property
     def remote_reference_keys(self) -> tuple[int | str, ...]:
         """Keys of samples whose data is promised and not on this disk."""
         self._check()
-        return tuple(promised_samples(self) if self._schema.nested else promised_keys(self))  # type: ignore[arg-type]
+        return tuple(promised_samples(self) if self._schema.nested else promised_keys(self))
 
     def _open_batch(self) -> OpenBlock:
         return self._session.batch()

@@ -24,22 +24,29 @@ from hangar.objects.scan import leaves
 from hangar.schema.keys import decode_prefixes
 
 if TYPE_CHECKING:
-    from hangar.columns.base import ColumnBase
-    from hangar.columns.entries import EntryReader
     from hangar.schema import ColumnSchema
-    from hangar.stores import Stores
 
-__all__ = ["LocalEntries", "LocalSamples", "has_promised", "may_have_promised", "named", "promised_keys", "promised_samples"]
+__all__ = [
+    "LocalEntries",
+    "LocalSamples",
+    "has_promised",
+    "may_have_promised",
+    "named",
+    "promised_keys",
+    "promised_samples",
+]
 
 _AT_ONCE: Final = 8_192
 """Entries that are looked up together; the first batches are smaller, so that a column without data is found at once."""
 _FIRST: Final = 256
 
+Reads = Any
+"""A column, or a sample of a nested column: an ``EntryReader``, which imports this module."""
 Batch = tuple[list[bytes], list[bytes], Mask]
 """Encoded keys, cells, and the mask of the entries whose data has no location."""
 
 
-def _batches(reader: EntryReader) -> Iterator[Batch]:
+def _batches(reader: Reads) -> Iterator[Batch]:
     """The entries of a column or sample in key order."""
     nodes, root = reader._snapshot()
     if root is None:
@@ -80,7 +87,7 @@ def _never(schema: ColumnSchema) -> bool:
     return schema.uniform and schema.inline_bytes >= 0
 
 
-def _promised_batches(reader: EntryReader) -> Iterator[Batch]:
+def _promised_batches(reader: Reads) -> Iterator[Batch]:
     """As :func:`_batches`, with the mask of the entries that are promised; only batches that have such."""
     promises = reader._session.stores.blobs.promises
     for keys, cells, absent in _batches(reader):
@@ -91,12 +98,12 @@ def _promised_batches(reader: EntryReader) -> Iterator[Batch]:
                 yield keys, cells, absent
 
 
-def may_have_promised(reader: EntryReader) -> bool:
+def may_have_promised(reader: Reads) -> bool:
     """Whether the column has to be looked at: its data is not all in the tree, and something is promised."""
     return not _never(reader._schema) and reader._session.stores.blobs.promises.possible()
 
 
-def has_promised(reader: EntryReader) -> bool:
+def has_promised(reader: Reads) -> bool:
     """Whether some data of a column or sample is promised and not here."""
     reader._session.check()
     root = reader._source.root()
@@ -114,25 +121,25 @@ def has_promised(reader: EntryReader) -> bool:
     return False
 
 
-def _remember(stores: Stores, reader: EntryReader, root: bytes, epoch: int) -> None:
+def _remember(stores: Any, reader: Reads, root: bytes, epoch: int) -> None:
     """Remember that a column is complete, where it is and the repository can be written to."""
     if not any(absent.any() for _, _, absent in _batches(reader)):
         with contextlib.suppress(HangarError):
             mark_complete(stores.db, root, epoch)
 
 
-def promised_keys(reader: EntryReader) -> Iterator[Any]:
+def promised_keys(reader: Reads) -> Iterator[Any]:
     """Keys of the entries whose data is promised and not here, in key order."""
     if may_have_promised(reader):
         for keys, _, promised in _promised_batches(reader):
             yield from reader._space.decode(list(compress(keys, promised)))
 
 
-def promised_samples(column: ColumnBase) -> Iterator[Any]:
+def promised_samples(column: Reads) -> Iterator[Any]:
     """Keys of the samples of a nested column of which a subsample is promised and not here, in key order."""
     last = b""
-    if may_have_promised(column):  # type: ignore[arg-type]
-        for keys, _, promised in _promised_batches(column):  # type: ignore[arg-type]
+    if may_have_promised(column):
+        for keys, _, promised in _promised_batches(column):
             prefixes = dict.fromkeys(map(sample_of, compress(keys, promised)))
             prefixes.pop(last, None)
             yield from decode_prefixes(list(prefixes))

@@ -1,0 +1,145 @@
+"""Eviction: drops the data of samples from this disk, as far as a remote has it.
+
+The remote is asked first. What it has is promised in one transaction; then the locations are dropped and the files
+shrink, as in garbage collection. A crash in between leaves data that is both here and promised, which is harmless. Data
+that no remote has stays here.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+
+from hangar.blobs.digests import DigestSet
+from hangar.blobs.index import Digests
+from hangar.blobs.promises import promise_blobs, promise_leaves
+from hangar.blobs.repack import remove_blobs
+from hangar.db import WriteTransaction
+from hangar.digest import DIGEST_BYTES, Digest, digest_list
+from hangar.gc.policy import files_to_rewrite
+from hangar.lock import WriterLock, under_lock
+from hangar.objects.node import Node
+from hangar.objects.walk import walk
+from hangar.progress import Progress
+from hangar.publishing import publish_rows
+from hangar.remote.peer import ABSENT, BlobNames, Reader
+from hangar.stores import Stores
+
+__all__ = ["EvictReport", "evict_blobs"]
+
+_AT_ONCE: Final = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class EvictReport:
+    """What an eviction did.
+
+    Attributes
+    ----------
+    blobs, nbytes
+        Number of values dropped from this disk, and their logical bytes.
+    kept
+        Number of values that stayed, because no remote has them.
+    absent
+        Number of values that were not here anyway.
+    freed
+        Bytes by which the files of the repository shrank.
+    """
+
+    blobs: int
+    nbytes: int
+    kept: int
+    absent: int
+    freed: int
+
+
+def evict_blobs(
+    stores: Stores,
+    remotes: Sequence[tuple[int, Reader]],
+    digests: Digests,
+    roots: Sequence[Digest] = (),
+    *,
+    progress: Progress = None,
+) -> EvictReport:
+    """Drop blobs that a remote has.
+
+    Parameters
+    ----------
+    remotes
+        Number of each remote and a connection to it, in the order in which they are asked.
+    digests
+        uint8, shape (n, 32).
+    roots
+        Trees that name them: leaves of which a remote has all blobs are promised as a whole.
+
+    Raises
+    ------
+    LockedError
+        A writer holds the writer lock.
+    UnreachableError
+        A remote does not answer. Nothing was dropped.
+    """
+    known = stores.blobs.known(digests)
+    here, absent = digests[known], int((~known).sum())
+    held: list[tuple[int, DigestSet]] = []
+    left = here
+    nbytes = 0
+    for number, reader in remotes:
+        mask, sizes = _asked(reader, left)
+        held.append((number, DigestSet(left[mask])))
+        nbytes += sizes
+        left = left[~mask]
+    chosen = DigestSet(np.concatenate([np.empty((0, DIGEST_BYTES), np.uint8), *(part.digests() for _, part in held)]))
+    if not len(chosen):
+        return EvictReport(0, 0, len(left), absent, 0)
+
+    def run(lock: WriterLock) -> int:
+        leaves = list(_leaves(stores, roots))
+
+        def promise(transaction: WriteTransaction) -> None:
+            for number, part in held:
+                _promise(transaction, number, part, leaves)
+
+        publish_rows(stores.db, lock, promise)
+        return remove_blobs(stores.blobs, lock, chosen.holds, files_to_rewrite, progress=progress).nbytes
+
+    freed = under_lock(stores.db, run)
+    return EvictReport(len(chosen), nbytes, len(left), absent, freed)
+
+
+def _asked(reader: Reader, digests: Digests) -> tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], int]:
+    """Mask of the blobs that a remote has, and the bytes of those."""
+    mask = np.zeros(len(digests), np.bool_)
+    nbytes = 0
+    for start in range(0, len(digests), _AT_ONCE):
+        part = np.ascontiguousarray(digests[start : start + _AT_ONCE])
+        sizes = np.frombuffer(reader.blob_sizes(BlobNames(part.tobytes())), "<u8")
+        found = sizes != np.uint64(ABSENT)
+        mask[start : start + len(part)] = found
+        nbytes += int(sizes[found].sum())
+    return mask, nbytes
+
+
+def _leaves(stores: Stores, roots: Sequence[Digest]) -> Iterator[tuple[Digest, Node]]:
+    seen: set[Digest] = set()
+    for root in roots:
+        for digest, node in walk(stores.nodes, root, seen):
+            if not node.level and len(node.blobs()):
+                yield digest, node
+
+
+def _promise(transaction: WriteTransaction, number: int, held: DigestSet, leaves: list[tuple[Digest, Node]]) -> None:
+    """Promise leaves of which the remote has all blobs, and the other blobs one by one."""
+    covered = DigestSet()
+    whole: list[Digest] = []
+    for digest, node in leaves:
+        blobs = node.blobs()
+        if held.holds(blobs).all():
+            whole.append(digest)
+            covered.add(blobs)
+    promise_leaves(transaction, number, whole)
+    every = held.digests()
+    promise_blobs(transaction, number, digest_list(every[~covered.holds(every)]))

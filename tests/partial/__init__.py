@@ -1,0 +1,1 @@
+"""Partial clones, as their users hold them."""

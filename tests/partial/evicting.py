@@ -1,0 +1,64 @@
+"""A repository whose data is partly at a remote: a peer that has copies of blobs, and eviction to it."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from hangar import Repository
+from hangar.digest import Digest
+from hangar.refs.remotes import add_remote
+from hangar.remote.evict import EvictReport, evict_blobs
+from hangar.remote.peer import ABSENT, BlobNames
+from hangar.remote.selection import blobs_of_samples, column_entry
+from hangar.stores import Stores
+
+
+class Copy:
+    """Answers like a remote that has the blobs of another repository."""
+
+    def __init__(self, stores: Stores) -> None:
+        self.stores = stores
+        self.asked = 0
+
+    def blob_sizes(self, names: BlobNames) -> bytes:
+        self.asked += 1
+        digests = np.frombuffer(names.digests, np.uint8).reshape(-1, 32)
+        known = self.stores.blobs.known(digests)
+        sizes = [
+            len(self.stores.blobs.read_one(digest.tobytes())[1]) if here else ABSENT
+            for digest, here in zip(digests, known, strict=True)
+        ]
+        return np.array(sizes, "<u8").tobytes()
+
+
+def with_remote(repo: Repository, name: str = "origin") -> int:
+    """Add a remote; returns its number."""
+    stores = repo.stores
+    return stores.db.update(lambda transaction: add_remote(transaction, stores.refs, name, "host:1")).number
+
+
+def evict(
+    repo: Repository, copy: Any, column: str, samples: Sequence[Any], number: int, *, leaves: bool = False
+) -> EvictReport:
+    """Evict samples of a column of the last commit."""
+    from hangar.objects.records import load_commit
+
+    stores = repo.stores
+    commit = load_commit(stores.db, Digest(bytes.fromhex(repo.rev_parse("master"))))
+    entry = column_entry(commit, column)
+    chosen = blobs_of_samples(stores, entry, samples)
+    assert entry.root is not None
+    return evict_blobs(stores, [(number, copy)], chosen.digests, [Digest(entry.root)] if leaves else [])
+
+
+def copied(repo: Repository, place: Path) -> Copy:
+    """A remote with everything that is in ``repo`` now."""
+    import shutil
+
+    repo.close()
+    shutil.copytree(repo.path, place)
+    return Copy(Repository(place).stores)
