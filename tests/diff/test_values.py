@@ -13,8 +13,9 @@ from hypothesis import strategies as st
 from hypothesis.extra import numpy as arrays
 
 from hangar.diff import ArrayDifference, TextDifference, difference
-from hangar.diff import values as module
-from hangar.diff.values import compare_arrays, compare_stacks, differences
+from hangar.diff import arrays as module
+from hangar.diff.arrays import compare_arrays, compare_stacks
+from hangar.diff.values import differences
 from hangar.errors import InvalidInputError
 
 Array = np.ndarray[Any, Any]

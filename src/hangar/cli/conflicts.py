@@ -101,6 +101,11 @@ def _value(conflict: Conflict, value: Any, schema: ColumnSchema | None) -> Any:
     digest = schema.digest_of(value)
     if digest is not None:
         return {"blob": digest.hex()}
+    from hangar.schema import SparseSchema
+
+    if isinstance(schema, SparseSchema):
+        where, values, shape = schema.as_coordinates().decode_cell(value)
+        return {"coordinates": where.tolist(), "values": values.tolist(), "shape": list(shape)}
     found = schema.decode_cell(value)
     return found if isinstance(found, (str, bytes)) else found.tolist()
 

@@ -16,7 +16,12 @@ from hangar.cli.groups import Command
 from hangar.cli.output import echo, json_option, write_json
 from hangar.cli.samples import is_pattern, matcher
 from hangar.cli.state import State, pass_state
-from hangar.errors import InvalidInputError, InvalidStateError, PathNotFoundError, SampleNotFoundError
+from hangar.errors import (
+    InvalidInputError,
+    InvalidStateError,
+    PathNotFoundError,
+    SampleNotFoundError,
+)
 from hangar.wording import plural
 
 if TYPE_CHECKING:
@@ -170,6 +175,8 @@ def _parsed(state: State, schema: Any, text: str) -> Any:
     path = state.resolve(Path(text[1:])) if text.startswith("@") else None
     if path is not None and not path.is_file():
         raise PathNotFoundError(f"there is no file {path}")
+    if schema.kind_name == "sparse":
+        return _sparse(path, text)
     if schema.kind_name != "ndarray":
         data = text.encode() if path is None else path.read_bytes()
         try:
@@ -186,3 +193,14 @@ def _parsed(state: State, schema: Any, text: str) -> Any:
     if array.tolist() != numbers and schema.dtype.kind != "f":
         raise InvalidInputError(f"{text!r} is no value of type {schema.dtype_name}")
     return array
+
+
+def _sparse(path: Path | None, text: str) -> Any:
+    """A sparse array from a file of ``scipy.sparse.save_npz``."""
+    if path is None:
+        raise InvalidInputError(
+            f"a sparse array comes from a file of scipy.sparse.save_npz: give @FILE.npz, not {text!r}"
+        )
+    from hangar.external.plugins.sparse import SparsePlugin
+
+    return SparsePlugin(("load",), ("npz",)).load(str(path))[0]

@@ -17,6 +17,7 @@ from hangar.cli.pager import paged
 from hangar.cli.patch import commit_patch
 from hangar.cli.records import change_record, column_record, commit_record, place_record
 from hangar.cli.samples import Address, one_sample, sample_text, sample_texts
+from hangar.cli.show_value import shown_value
 from hangar.cli.state import State, pass_state
 from hangar.cli.status import staged_lines
 from hangar.cli.views import View, open_commit, open_view
@@ -26,14 +27,10 @@ from hangar.names import SampleKey
 from hangar.wording import plural
 
 if TYPE_CHECKING:
-    import numpy as np
-
     from hangar.describe import ColumnStatus, CommitInfo
 
 __all__ = ["command"]
 
-SMALL_ARRAY: Final = 1000
-"""Most elements of an array that is shown whole."""
 FIRST_SAMPLES: Final = 10
 
 
@@ -62,6 +59,7 @@ def command(state: State, thing: str | None, as_json: bool) -> None:
       a column: as in `column create`, and branch, commit
       a sample: branch, commit, column, sample, type, digest, nbytes, and
                 dtype, shape, min, max, mean, values (null if too many)
+                or, if it is sparse, dtype, shape, stored (elements that are not zero), min, max, mean of these
                 or text, or hex
       a subsample: as a sample, and subsample
       a sample of a nested column: branch, commit, column, sample, subsamples
@@ -169,31 +167,20 @@ def _show_sample(state: State, view: View, name: str, text: str, as_json: bool) 
     if column.contains_subsamples and not isinstance(key, tuple):
         _show_subsamples(view, name, key, as_json)
         return
+    label = name if view.branch else f"{name} {view.commit[:SHORT_DIGEST]}".strip()
     try:
-        value = column[key]
+        shown = shown_value(column, key, f"hangar export {visible(label)} -s {sample_text(key, column)}")
     except PurgedError:
         if not _show_purged(state, view, name, key, as_json):
             raise
         return
-    record = _sample_record(column, value)
     if as_json:
         named = {"sample": key[0], "subsample": key[1]} if isinstance(key, tuple) else {"sample": key}
-        write_json(place_record(view) | {"column": name} | named | record)
+        write_json(place_record(view) | {"column": name} | named | shown.record)
         return
     rows = [("Sample:", f"{style(f'{visible(name)}/{sample_text(key, column)}', 'blue', bold=True)} of {view.label}")]
-    if column.column_type == "ndarray":
-        shape = " x ".join(map(str, value.shape)) or "one number"
-        rows += [("Type:", f"{value.dtype} {shape}"), *(_statistics_rows(record) if value.size > 1 else [])]
-    else:
-        rows.append(("Type:", column.column_type))
-    rows += [("Size:", plural(record["nbytes"], "byte")), ("Digest:", record["digest"])]
-    for line in [
-        *table(rows),
-        "",
-        *_value_lines(
-            value, f"{name} {view.commit[:SHORT_DIGEST]}".strip() if not view.branch else name, sample_text(key, column)
-        ),
-    ]:
+    rows += [*shown.rows, ("Size:", plural(shown.record["nbytes"], "byte")), ("Digest:", shown.record["digest"])]
+    for line in [*table(rows), "", *shown.lines]:
         echo(line)
 
 
@@ -228,47 +215,3 @@ def _show_subsamples(view: View, name: str, sample: SampleKey, as_json: bool) ->
     ]
     for line in [*table(rows), "", *(f"    {text}" for text in sample_texts(keys, column[sample]))]:
         echo(line)
-
-
-def _sample_record(column: Any, value: Any) -> dict[str, Any]:
-    from hangar.digest import blob_digest
-
-    header, buffer = column.schema.encode(value)
-    nbytes = len(buffer) if isinstance(buffer, bytes) else int(buffer.nbytes)
-    record: dict[str, Any] = {"type": column.column_type, "digest": blob_digest(header, buffer).hex(), "nbytes": nbytes}
-    if column.column_type == "str":
-        return record | {"text": value}
-    if column.column_type == "bytes":
-        return record | {"hex": value.hex()}
-    values = value.tolist() if value.size <= SMALL_ARRAY and value.dtype.kind in "biuf" else None
-    return record | {"dtype": str(value.dtype), "shape": list(value.shape)} | _statistics(value) | {"values": values}
-
-
-def _statistics(array: np.ndarray[Any, Any]) -> dict[str, Any]:
-    """Minimum, maximum and mean; None if undefined."""
-    import numpy as np
-
-    if array.size == 0 or array.dtype.kind == "c":
-        return {"min": None, "max": None, "mean": None}
-    with np.errstate(all="ignore"):
-        least, greatest, mean = array.min().item(), array.max().item(), float(array.mean(dtype=np.float64))
-    return {"min": least, "max": greatest, "mean": mean}
-
-
-def _statistics_rows(record: dict[str, Any]) -> list[tuple[str, str]]:
-    if record["mean"] is None:
-        return []
-    return [("Values:", f"{record['min']} to {record['max']}, mean {record['mean']:.6g}")]
-
-
-def _value_lines(value: Any, column: str, sample: str) -> list[str]:
-    import numpy as np
-
-    if isinstance(value, str):
-        return visible_lines(value)
-    if isinstance(value, bytes):
-        shown = value[:256].hex(" ", 4)
-        return [shown + (" ..." if len(value) > 256 else "")]
-    if value.size > SMALL_ARRAY:
-        return [f"(too large to show; write it to a file with `hangar export {visible(column)} -s {sample}`)"]
-    return np.array2string(value, max_line_width=120, threshold=SMALL_ARRAY).split("\n")

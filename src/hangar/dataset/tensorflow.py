@@ -35,6 +35,10 @@ class _Column:
                 "give keys, pairs (sample, subsample)"
             )
         schema = source.schema
+        if schema.kind_name == "sparse":
+            raise InvalidInputError(
+                f"column {source.name!r} holds sparse arrays, which have no tf.data.Dataset here: use make_numpy_dataset"
+            )
         self.packed = schema.stacks and schema.variable
         self.rank = len(schema.shape or ())
         self.text = schema.dtype is None

@@ -10,6 +10,7 @@ two values.
 
 from __future__ import annotations
 
+from hangar.diff.arrays import ArrayDifference
 from hangar.diff.compare import (
     ColumnPair,
     attribute_changes,
@@ -39,7 +40,7 @@ from hangar.diff.results import (
 )
 from hangar.diff.stream import Unavailable, ValueChange
 from hangar.diff.user import ReaderUserDiff, WriterUserDiff, changes_of_revisions, diff_revisions
-from hangar.diff.values import ArrayDifference, TextDifference, difference
+from hangar.diff.values import TextDifference, difference
 
 __all__ = [
     "ArrayDifference",

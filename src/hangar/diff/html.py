@@ -15,10 +15,11 @@ from typing import Any, Final
 import numpy as np
 
 from hangar._version import __version__
+from hangar.diff.arrays import ArrayDifference
 from hangar.diff.pictures import difference_png, picture_kind, pictures_png
 from hangar.diff.stream import Unavailable, ValueChange
 from hangar.diff.text import change_text, difference_text, text_spans, value_text
-from hangar.diff.values import ArrayDifference, TextDifference, ValueDifference
+from hangar.diff.values import TextDifference, ValueDifference
 from hangar.progress import format_bytes
 from hangar.wording import visible_name
 

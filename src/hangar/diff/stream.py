@@ -17,8 +17,9 @@ from typing import TYPE_CHECKING, Any, Final, NamedTuple, TypeAlias
 
 from hangar.diff.compare import ColumnPair, count_pair, data_keys, kind_of, walk_pair
 from hangar.diff.results import ChangeCounts, ChangeKind, DataKey
+from hangar.diff.sparse import as_coordinates, sparse_nbytes
 from hangar.diff.values import ValueDifference, difference, differences
-from hangar.digest import NDARRAY, digest_array
+from hangar.digest import NDARRAY, SPARSE, digest_array
 from hangar.errors import (
     CorruptionError,
     HangarError,
@@ -231,7 +232,10 @@ def _nbytes(value: Any) -> int:
     """Logical bytes of a value or form; 0 for one that is not available."""
     if isinstance(value, str):
         return len(value.encode())
-    return len(value) if isinstance(value, bytes) else getattr(value, "nbytes", 0)
+    if isinstance(value, bytes):
+        return len(value)
+    sparse = as_coordinates(value)
+    return getattr(value, "nbytes", 0) if sparse is None else sparse_nbytes(sparse)
 
 
 def _forms(reader: _CellReader | None, cells: Sequence[bytes | None]) -> list[Form | None]:
@@ -318,7 +322,7 @@ class _CellReader:
             return [Form(kind, dtype, schema.shape, schema.nbytes)] * len(cells)
         digests = [schema.digest_of(cell) for cell in cells]
         blobs = iter(self._blob_forms([digest for digest in digests if digest is not None]))
-        inline = partial(Form, kind, dtype, None)
+        inline = partial(Form, kind, dtype, schema.shape)
         return [
             inline(len(cell) - 1) if digest is None else next(blobs)
             for cell, digest in zip(cells, digests, strict=True)
@@ -342,5 +346,6 @@ class _CellReader:
                 forms.append(Form(kind, dtype, header.shape, nbytes))
             else:
                 nbytes = len(buffered.data) if buffered is not None else stored & LENGTH_MASK
-                forms.append(Form(kind, dtype, None, nbytes))
+                shape = header.shape if header is not None and header.kind == SPARSE else None
+                forms.append(Form(kind, dtype, shape, nbytes))
         return forms

@@ -8,9 +8,11 @@ from typing import Any, Final
 
 import numpy as np
 
+from hangar.diff.arrays import ArrayDifference
 from hangar.diff.pictures import picture_kind
+from hangar.diff.sparse import as_coordinates, sparse_nbytes
 from hangar.diff.stream import Form, Unavailable
-from hangar.diff.values import ArrayDifference, TextDifference, ValueDifference
+from hangar.diff.values import TextDifference, ValueDifference
 from hangar.progress import format_bytes
 from hangar.wording import visible_name
 
@@ -62,6 +64,10 @@ def value_text(value: Any) -> str:
         return form_text(value)
     if isinstance(value, (str, bytes)):
         return _cut(value, 0, len(value))
+    sparse = as_coordinates(value)
+    if sparse is not None:
+        stored = f"{len(sparse.values):,} not zero"
+        return f"{form_text(Form('sparse', value.dtype.name, sparse.shape, sparse_nbytes(sparse)))}, {stored}"
     if not is_small(value.shape):
         return form_text(Form("ndarray", value.dtype.name, value.shape, value.nbytes))
     return _elements(value)
@@ -71,7 +77,7 @@ def form_text(form: Form) -> str:
     """Text of a value that was not read, such as ``'uint8 28 x 28'``."""
     if form.shape is None:
         return f"({form.kind} of {format_bytes(form.nbytes)})"
-    return f"{form.dtype} {_shape_text(form.shape)}"
+    return f"{'sparse ' if form.kind == 'sparse' else ''}{form.dtype} {_shape_text(form.shape)}"
 
 
 def _shape_text(shape: Sequence[int]) -> str:
@@ -88,19 +94,22 @@ def _elements(array: np.ndarray[Any, Any]) -> str:
 
 def difference_text(found: ArrayDifference) -> str | None:
     """What changed between two arrays; None if both are small enough to be shown whole."""
-    if is_small(found.shape_before) and is_small(found.shape_after):
+    dense = found.kind == "ndarray"
+    if dense and is_small(found.shape_before) and is_small(found.shape_after):
         return None
-    before = f"{found.dtype_before} {_shape_text(found.shape_before)}"
+    before = f"{'' if dense else f'{found.kind} '}{found.dtype_before} {_shape_text(found.shape_before)}"
     if found.dtype_before != found.dtype_after or not found.same_shape:
         before += f" -> {found.dtype_after} {_shape_text(found.shape_after)}"
         if not found.same_shape:
             return before
     if not found.changed:
         return f"{before}: equal as numbers (-0.0, NaN)"
-    kind = picture_kind(found.dtype_after, found.shape_after)
+    kind = picture_kind(found.dtype_after, found.shape_after) if dense else None
     image = kind in ("gray", "colour")
     changed, total = (found.pixels_changed, found.pixels) if image else (found.changed, found.elements)
-    parts = [f"{changed:,} of {total:,} {'pixels' if image else 'elements'} changed ({_percent(changed / total)})"]
+    parts = [
+        f"{changed:,} of {total:,} {'pixels' if image else 'elements that are not zero' if found.kind == 'sparse' else 'elements'} changed ({_percent(changed / total)})"
+    ]
     if found.changed < found.elements and found.box is not None:
         box = found.box[:2] if image else found.box
         parts.append(f"in [{', '.join(f'{start}:{stop}' for start, stop in box)}]")

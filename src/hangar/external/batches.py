@@ -12,6 +12,8 @@ from hangar.external.fit import Column, Value, value_bytes
 from hangar.external.keysfile import Key
 from hangar.external.loading import Job, Rows
 from hangar.external.naming import Source, key_of
+from hangar.schema.coordinates import pack
+from hangar.schema.sparse import coordinates_of_scipy
 
 __all__ = ["Batch", "ImportKeys", "WritableColumn"]
 
@@ -235,6 +237,11 @@ def _equal(one: Value, other: Value) -> bool:
     """Whether two values of the same column are equal, bit for bit."""
     if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
         return one.shape == other.shape and one.astype(other.dtype, copy=False).tobytes() == other.tobytes()
+    first, second = coordinates_of_scipy(one), coordinates_of_scipy(other)
+    if first is not None and second is not None:
+        dtype = second.values.dtype
+        packed = [pack(each.coordinates, each.values, each.shape, dtype) for each in (first, second)]
+        return first.shape == second.shape and packed[0] == packed[1]
     return one == other
 
 

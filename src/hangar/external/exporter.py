@@ -41,7 +41,7 @@ CHUNK_BYTES: Final = 2 * 2**20
 CHUNK_SAMPLES: Final = 32
 AHEAD_BYTES: Final = 64 * 2**20
 """Maximum bytes of values that wait to be written."""
-_DEFAULTS: Final = {"str": "txt", "bytes": "bin"}
+_DEFAULTS: Final = {"str": "txt", "bytes": "bin", "sparse": "npz"}
 
 
 @dataclass(frozen=True, slots=True)

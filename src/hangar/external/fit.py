@@ -9,6 +9,8 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+from hangar.schema.sparse import is_scipy_sparse
+
 __all__ = ["Column", "ColumnRequirements", "Value", "create_command", "is_added", "value_bytes"]
 
 Value: TypeAlias = "np.ndarray[Any, Any] | str | bytes"
@@ -36,12 +38,16 @@ class Column(Protocol):
 
 
 def _kind(value: object) -> str:
-    return "ndarray" if isinstance(value, np.ndarray) else type(value).__name__
+    if isinstance(value, np.ndarray):
+        return "ndarray"
+    return "sparse" if is_scipy_sparse(value) else type(value).__name__
 
 
-def value_bytes(value: Value) -> int:
+def value_bytes(value: Any) -> int:
     """Approximate size of a value in memory, in bytes."""
-    return value.nbytes if isinstance(value, np.ndarray) else len(value)
+    if isinstance(value, np.ndarray):
+        return value.nbytes
+    return 3 * value.nnz * value.dtype.itemsize if is_scipy_sparse(value) else len(value)
 
 
 def is_added(dtype: np.dtype[Any]) -> bool:
@@ -70,7 +76,7 @@ class ColumnRequirements:
     def of(cls, column: Column) -> ColumnRequirements:
         """The snapshot of ``column``."""
         kind = column.column_type
-        array = kind == "ndarray"
+        array = kind in ("ndarray", "sparse")
         return cls(
             column=column.column,
             kind=kind,
@@ -83,7 +89,7 @@ class ColumnRequirements:
     @property
     def nbytes(self) -> int:
         """Size of a value in bytes. The largest size if shapes vary; 0 for text and bytes."""
-        return 0 if self.dtype is None else prod(self.shape) * self.dtype.itemsize
+        return 0 if self.dtype is None or self.kind == "sparse" else prod(self.shape) * self.dtype.itemsize
 
     @property
     def holds(self) -> str:
@@ -100,12 +106,12 @@ class ColumnRequirements:
             return value
         return value.view(self.dtype) if value.dtype == np.dtype(f"V{self.dtype.itemsize}") else value
 
-    def mismatch(self, value: object) -> str | None:
+    def mismatch(self, value: Any) -> str | None:
         """The reason why ``value`` does not fit, as a predicate for an error message; None if it fits."""
         kind = _kind(value)
         if kind != self.kind:
             return f"holds {kind}, and column {self.column!r} holds {self.kind}"
-        if not isinstance(value, np.ndarray):
+        if isinstance(value, (str, bytes)):
             return None
         if value.dtype.newbyteorder("=") != self.dtype:
             return f"has dtype {value.dtype}, and column {self.column!r} holds {self.dtype}"
@@ -127,8 +133,10 @@ def _times(shape: Sequence[int]) -> str:
     return " x ".join(str(extent) for extent in shape) or "()"
 
 
-def create_command(name: str, value: object) -> str:
+def create_command(name: str, value: Any) -> str:
     """The command that creates a column for values like ``value``."""
-    if isinstance(value, np.ndarray):
-        return " ".join(("hangar column create", name, value.dtype.name.upper(), *map(str, value.shape)))
+    kind = _kind(value)
+    if kind in ("ndarray", "sparse"):
+        words = ("hangar column create", name, value.dtype.name.upper(), *map(str, value.shape))
+        return " ".join([*words, *(["--sparse"] if kind == "sparse" else [])])
     return f"hangar column create {name} {_kind(value).upper()}"

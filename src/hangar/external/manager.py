@@ -39,6 +39,7 @@ BUILT_IN: Final[dict[str, _BuiltIn]] = {
         ("png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", "ppm", "pgm", "pbm", "pnm", "gif"),
     ),
     "numpy": _BuiltIn(f"{_HERE}.arrays", "NumpyPlugin", _LOAD_SAVE, ("npy", "npz")),
+    "sparse": _BuiltIn(f"{_HERE}.sparse", "SparsePlugin", _LOAD_SAVE, ("npz",)),
     "text": _BuiltIn(f"{_HERE}.text", "TextPlugin", _LOAD_SAVE, ("txt",)),
     "raw": _BuiltIn(f"{_HERE}.raw", "RawPlugin", _LOAD_SAVE, ("bin", "raw")),
 }

@@ -19,7 +19,7 @@ import numpy.typing as npt
 from hangar import limits
 from hangar.errors import CorruptionError, InvalidInputError, InvalidTypeError
 
-__all__ = ["SPARSE_DTYPES", "SparseCoordinates", "entry_bytes", "pack", "unpack"]
+__all__ = ["SPARSE_DTYPES", "SparseCoordinates", "entry_bytes", "linear_index", "pack", "unpack"]
 
 SPARSE_DTYPES: Final = frozenset(
     (
@@ -128,8 +128,8 @@ def _sorted(
     where: npt.NDArray[Any], values: np.ndarray[Any, Any], shape: tuple[int, ...]
 ) -> tuple[npt.NDArray[Any], np.ndarray[Any, Any]]:
     """Coordinates in C order, those of one element in the order in which they were given."""
-    if math.prod(shape) < _MOST_LINEAR:
-        linear = _linear(where, shape)
+    linear = linear_index(where, shape)
+    if linear is not None:
         if (linear[1:] > linear[:-1]).all():
             return where, values
         order = np.argsort(linear, kind="stable")
@@ -138,8 +138,10 @@ def _sorted(
     return where[:, order], values[order]
 
 
-def _linear(where: npt.NDArray[Any], shape: Sequence[int]) -> npt.NDArray[np.int64]:
-    """Position of each element in C order; the shape has less than 2**63 elements."""
+def linear_index(where: npt.NDArray[Any], shape: Sequence[int]) -> npt.NDArray[np.int64] | None:
+    """Position of each element in C order; None if the shape has 2**63 elements or more."""
+    if math.prod(shape) >= _MOST_LINEAR:
+        return None
     linear: npt.NDArray[np.int64] = where[0].astype(np.int64)
     for axis, extent in zip(where[1:], shape[1:], strict=True):
         linear *= extent
@@ -195,8 +197,8 @@ def unpack(buffer: Any, shape: tuple[int, ...], dtype: np.dtype[Any]) -> SparseC
 
 def _ascends(where: npt.NDArray[np.int64], shape: tuple[int, ...]) -> bool:
     """Whether the coordinates are in C order, each of them once."""
-    if math.prod(shape) < _MOST_LINEAR:
-        linear = _linear(where, shape)
+    linear = linear_index(where, shape)
+    if linear is not None:
         return bool((linear[1:] > linear[:-1]).all())
     equal = np.ones(max(0, where.shape[1] - 1), np.bool_)
     for axis in where:

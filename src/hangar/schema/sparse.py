@@ -22,7 +22,7 @@ from hangar.schema.cells import Encoded, Rows
 from hangar.schema.coordinates import SPARSE_DTYPES, SparseCoordinates, entry_bytes, pack, unpack
 from hangar.schema.dtypes import dtype_code, dtype_of
 
-__all__ = ["CoordinatesSchema", "SparseSchema", "as_scipy"]
+__all__ = ["CoordinatesSchema", "SparseSchema", "as_scipy", "coordinates_of_scipy", "is_scipy_sparse"]
 
 _EXTRA: Final = "run `pip install 'hangar[sparse]'`, or read coordinates with `column.as_coo(key)`"
 _MAX_EXTENT: Final = 2**63 - 1
@@ -166,13 +166,26 @@ def _check_shape(given: Any) -> tuple[int, ...]:
     return shape
 
 
+def is_scipy_sparse(value: object) -> bool:
+    """Whether ``value`` is an array or matrix of scipy.sparse. Does not import scipy."""
+    sparse = sys.modules.get("scipy.sparse")
+    return sparse is not None and bool(sparse.issparse(value))
+
+
+def coordinates_of_scipy(value: Any) -> SparseCoordinates | None:
+    """The coordinates of an array or matrix of scipy.sparse, not in canonical form; None if ``value`` is something else."""
+    if not is_scipy_sparse(value):
+        return None
+    coo = value.tocoo()
+    where = np.stack(coo.coords if hasattr(coo, "coords") else (coo.row, coo.col))
+    return SparseCoordinates(where, coo.data, coo.shape)
+
+
 def _coordinates_of(value: object) -> SparseCoordinates:
     """``value`` as coordinates, not checked yet."""
-    sparse = sys.modules.get("scipy.sparse")
-    if sparse is not None and sparse.issparse(value):
-        coo: Any = value.tocoo()  # type: ignore[attr-defined]
-        where: Any = coo.coords if hasattr(coo, "coords") else (coo.row, coo.col)
-        return SparseCoordinates(where, coo.data, coo.shape)
+    found = coordinates_of_scipy(value)
+    if found is not None:
+        return found
     if isinstance(value, (tuple, list)) and len(value) == 3:
         return SparseCoordinates(*value)
     raise InvalidInputError(

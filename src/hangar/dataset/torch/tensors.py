@@ -14,6 +14,8 @@ from torch.utils.data import get_worker_info
 from hangar.dataset.batch import Batch, ItemForm, collate_items
 from hangar.dataset.selection import SelectedColumn
 from hangar.errors import InvalidTypeError
+from hangar.schema.coordinates import SparseCoordinates
+from hangar.schema.sparse import coordinates_of_scipy, is_scipy_sparse
 
 __all__ = ["as_tensor", "collate", "collate_into"]
 
@@ -30,7 +32,8 @@ def collate(batch: Sequence[Any]) -> Any:
     -------
     object
         One value for each column, in the form of an item: a tensor of shape ``(n, *shape of a sample)`` for columns of
-        one shape; a list of n tensors for columns of variable shape; a list of str or bytes; a list of dicts of tensors
+        one shape; a list of n tensors for columns of variable shape; a sparse COO tensor ``(n, *shape)`` for columns of
+        sparse arrays, or a list of sparse tensors if they differ in shape; a list of str or bytes; a list of dicts of tensors
         for whole samples of nested columns. Items that a transform makes are tuples or dicts of values, or values: arrays
         and tensors of one shape become one tensor, and so do numbers; other values are a list. The memory is new,
         writable and belongs to the caller. In a worker process it is shared memory, so that it is not copied again on
@@ -123,6 +126,8 @@ def _collate_values(values: list[Any]) -> Any:
     if isinstance(first, (torch.Tensor, np.ndarray, np.generic)):
         tensors = [value if isinstance(value, torch.Tensor) else as_tensor(value) for value in values]
         return torch.stack(tensors) if len({(tensor.shape, tensor.dtype) for tensor in tensors}) == 1 else tensors
+    if is_scipy_sparse(first):
+        return _sparse_tensors(values)
     if isinstance(first, (bool, int, float, complex)):
         with contextlib.suppress(TypeError, ValueError, OverflowError):
             return torch.tensor(values)
@@ -131,7 +136,26 @@ def _collate_values(values: list[Any]) -> Any:
     return values
 
 
+def _sparse_tensors(values: list[Any]) -> Any:
+    """Arrays of scipy.sparse as one sparse COO tensor ``(n, *shape)``; a list of tensors if they differ in shape."""
+    parts = [one for one in map(coordinates_of_scipy, values) if one is not None]
+    if len({(one.shape, one.values.dtype) for one in parts}) > 1:
+        return list(map(_sparse_tensor, parts))
+    numbers = np.repeat(np.arange(len(parts)), [len(one.values) for one in parts])
+    where = np.vstack((numbers, np.concatenate([one.coordinates for one in parts], axis=1)))
+    together = np.concatenate([one.values for one in parts])
+    return _sparse_tensor(SparseCoordinates(where, together, (len(parts), *parts[0].shape)))
+
+
+def _sparse_tensor(array: SparseCoordinates) -> Any:
+    where = torch.from_numpy(np.ascontiguousarray(array.coordinates, np.int64))
+    return torch.sparse_coo_tensor(where, as_tensor(array.values), array.shape, check_invariants=False).coalesce()
+
+
 def _subsample(value: Any) -> Any:
+    sparse = coordinates_of_scipy(value)
+    if sparse is not None:
+        return _sparse_tensor(sparse)
     return as_tensor(value) if isinstance(value, np.ndarray) else value
 
 

@@ -1,0 +1,97 @@
+"""One sample as ``hangar show`` shows it: a JSON record, rows of a table, and lines of its content."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
+
+from hangar.cli.output import visible_lines
+
+if TYPE_CHECKING:
+    import numpy as np
+
+    from hangar.cli.samples import Address
+
+__all__ = ["Shown", "shown_value"]
+
+SMALL_ARRAY: Final = 1000
+"""Most elements of an array that is shown whole."""
+FIRST_ELEMENTS: Final = 10
+"""Most elements of a sparse array that are listed."""
+
+
+class Shown(NamedTuple):
+    """A sample: its JSON record, which has ``nbytes`` and ``digest``; rows of label and text; lines of its content."""
+
+    record: dict[str, Any]
+    rows: list[tuple[str, str]]
+    lines: list[str]
+
+
+def shown_value(column: Any, key: Address, export: str) -> Shown:
+    """The sample ``key`` of a column. ``export`` is the command that writes it to a file."""
+    if column.column_type == "sparse":
+        return _sparse(column, key)
+    value = column[key]
+    record = _plain_record(column, value)
+    if isinstance(value, str):
+        return Shown(record | {"text": value}, [("Type:", "str")], visible_lines(value))
+    if isinstance(value, bytes):
+        lines = [value[:256].hex(" ", 4) + (" ..." if len(value) > 256 else "")]
+        return Shown(record | {"hex": value.hex()}, [("Type:", "bytes")], lines)
+    values = value.tolist() if value.size <= SMALL_ARRAY and value.dtype.kind in "biuf" else None
+    about = {"dtype": str(value.dtype), "shape": list(value.shape)} | _statistics(value)
+    rows = [("Type:", f"{value.dtype} {_extents(value.shape)}"), *(_statistics_rows(about) if value.size > 1 else [])]
+    return Shown(record | about | {"values": values}, rows, _array_lines(value, export))
+
+
+def _plain_record(column: Any, value: Any) -> dict[str, Any]:
+    from hangar.digest import blob_digest
+
+    header, buffer = column.schema.encode(value)
+    nbytes = len(buffer) if isinstance(buffer, bytes) else int(buffer.nbytes)
+    return {"type": column.column_type, "digest": blob_digest(header, buffer).hex(), "nbytes": nbytes}
+
+
+def _extents(shape: tuple[int, ...]) -> str:
+    return " x ".join(map(str, shape)) or "one number"
+
+
+def _sparse(column: Any, key: Address) -> Shown:
+    """A sparse array, read as coordinates: scipy is not needed."""
+    where, values, shape = found = column.as_coo(key)
+    about = {"dtype": str(values.dtype), "shape": list(shape), "stored": len(values)} | _statistics(values)
+    rows = [
+        ("Type:", f"sparse {values.dtype} {_extents(shape)}"),
+        ("Stored:", f"{len(values):,} elements that are not zero"),
+        *(_statistics_rows(about) if len(values) > 1 else []),
+    ]
+    first = [
+        f"({', '.join(map(str, at))})  {value}"
+        for at, value in zip(where[:, :FIRST_ELEMENTS].T.tolist(), values[:FIRST_ELEMENTS], strict=True)
+    ]
+    return Shown(_plain_record(column, found) | about, rows, [*first, *(["..."] if len(values) > len(first) else [])])
+
+
+def _statistics(array: np.ndarray[Any, Any]) -> dict[str, Any]:
+    """Minimum, maximum and mean; None if undefined."""
+    import numpy as np
+
+    if array.size == 0 or array.dtype.kind == "c":
+        return {"min": None, "max": None, "mean": None}
+    with np.errstate(all="ignore"):
+        least, greatest, mean = array.min().item(), array.max().item(), float(array.mean(dtype=np.float64))
+    return {"min": least, "max": greatest, "mean": mean}
+
+
+def _statistics_rows(record: dict[str, Any]) -> list[tuple[str, str]]:
+    if record["mean"] is None:
+        return []
+    return [("Values:", f"{record['min']} to {record['max']}, mean {record['mean']:.6g}")]
+
+
+def _array_lines(value: np.ndarray[Any, Any], export: str) -> list[str]:
+    import numpy as np
+
+    if value.size > SMALL_ARRAY:
+        return [f"(too large to show; write it to a file with `{export}`)"]
+    return np.array2string(value, max_line_width=120, threshold=SMALL_ARRAY).split("\n")
