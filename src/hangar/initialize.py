@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hangar import _fs
@@ -90,8 +90,21 @@ def _exists(directory: Path) -> str:
     )
 
 
-def initialize(directory: Path, user_name: str, user_email: str, *, remove_old: bool) -> None:
+def initialize(
+    directory: Path,
+    user_name: str,
+    user_email: str,
+    *,
+    remove_old: bool,
+    fill: Callable[[Path], object] | None = None,
+) -> None:
     """Create a repository in ``directory`` (the ``.hangar``) with an empty branch ``master``.
+
+    Parameters
+    ----------
+    fill
+        Adds the first content; called with the place of the new repository before it is put in ``directory``. If it
+        fails, nothing is left behind, and an old repository stays.
 
     Raises
     ------
@@ -114,6 +127,8 @@ def initialize(directory: Path, user_name: str, user_email: str, *, remove_old: 
         try:
             _remove(fresh)
             _build(fresh, user_name, user_email)
+            if fill is not None:
+                fill(fresh)
             _put_in_place(fresh, directory)
         except OSError as error:
             _remove(fresh)

@@ -10,7 +10,6 @@ import numpy as np
 
 from hangar import Repository
 from hangar.digest import Digest
-from hangar.refs.remotes import add_remote
 from hangar.remote.evict import EvictReport, evict_blobs
 from hangar.remote.peer import ABSENT, BlobNames
 from hangar.remote.selection import blobs_of_samples, column_entry
@@ -38,7 +37,7 @@ class Copy:
 def with_remote(repo: Repository, name: str = "origin") -> int:
     """Add a remote; returns its number."""
     stores = repo.stores
-    return stores.db.update(lambda transaction: add_remote(transaction, stores.refs, name, "host:1")).number
+    return stores.db.update(lambda transaction: stores.refs.add_remote(transaction, name, "host:1")).number
 
 
 def evict(

@@ -11,10 +11,11 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hangar import CorruptionError, NotLocalError, Repository
+from hangar import CorruptionError, InvalidStateError, NotLocalError, Repository
 from hangar.db.tables import COMPLETE, PROMISORS
 from tests.partial.evicting import Copy, copied, evict, with_remote
 
+pytestmark = pytest.mark.filterwarnings("ignore:.*reference-only")
 ROWS = np.arange(600 * 40, dtype=np.int64).reshape(600, 40)
 
 
@@ -216,3 +217,69 @@ def test_data_of_other_files_frees_space(made: tuple[Repository, Copy, int], tmp
     assert repo.size_nbytes < before
     with repo.stores.db.read() as transaction:
         assert transaction.count(PROMISORS) < 30
+
+
+def test_the_check_says_promised_and_removing_what_is_not_promised_is_an_error(
+    made: tuple[Repository, Copy, int],
+) -> None:
+    """Row 22."""
+    repo, copy, number = made
+    evict(repo, copy, "rows", range(100), number, leaves=True)
+    report = repo.fsck(data=True)
+    assert report.sound
+    assert report.promised == 100
+    with pytest.warns(RuntimeWarning, match="100 values of the history only a remote has"):
+        assert repo.verify_repo_integrity()
+    with pytest.raises(InvalidStateError, match="100 values of the history here are at remote 'origin' alone"):
+        repo.remote.remove("origin")
+    _remove_unpromised(repo, 200)
+    report = repo.fsck()
+    assert [problem.kind for problem in report.problems] == ["blob"]
+    assert "no remote has promised it" in report.problems[0].detail
+    repo.remote.remove("origin", force=True)
+    report = repo.fsck()
+    assert (len(report.problems), report.promised) == (101, 0)
+
+
+def _remove_unpromised(repo: Repository, sample: int) -> None:
+    """Remove the location of a blob that nobody promises, as a defect would."""
+    from hangar.blobs.digests import DigestSet
+    from hangar.blobs.repack import remove_blobs
+    from hangar.gc.policy import files_to_rewrite
+    from hangar.lock import under_lock
+
+    stores = repo.stores
+    with repo.checkout() as co:
+        cell = co["rows"]._cell(sample)
+    assert cell is not None
+    chosen = DigestSet(np.frombuffer(cell, np.uint8).reshape(1, 32))
+    under_lock(stores.db, lambda lock: remove_blobs(stores.blobs, lock, chosen.holds, files_to_rewrite))
+
+
+def test_garbage_collection_keeps_promises_of_what_is_reachable(made: tuple[Repository, Copy, int]) -> None:
+    """The leaf that promised a value is removed; a commit made here still names the value in a leaf of its own."""
+    repo, copy, number = made
+    evict(repo, copy, "rows", range(600), number, leaves=True)
+    co = repo.checkout(write=True)
+    for key in range(0, 600, 40):
+        co["rows"][key] = np.full(40, key)
+    co.commit("data, corrected", amend=True)
+    co.close()
+    with repo.stores.db.read() as transaction:
+        before = transaction.count(PROMISORS)
+    report = repo.gc(expire_reflog="all")
+    assert report.commits.removed == 1
+    with repo.stores.db.read() as transaction:
+        assert transaction.count(PROMISORS) > before  # values that are promised one by one
+    found = repo.fsck(data=True)
+    assert (found.sound, found.promised) == (True, 600 - 15)
+    with repo.checkout() as reader:
+        assert len(reader["rows"].remote_reference_keys) == 600 - 15
+    co = repo.checkout(write=True)
+    co.columns.delete("rows")
+    co.commit("no rows", amend=True)
+    co.close()
+    repo.gc(expire_reflog="all")
+    with repo.stores.db.read() as transaction:
+        assert not transaction.count(PROMISORS)
+    assert repo.fsck(data=True).sound

@@ -29,6 +29,7 @@ from hangar.refs.remotes import remote_names
 __all__ = [
     "Promises",
     "forget_complete",
+    "forget_promises",
     "is_complete",
     "mark_complete",
     "promise_blobs",
@@ -84,14 +85,15 @@ def scan_promises(transaction: ReadTransaction) -> Iterator[tuple[bytes, int, bo
 
 def remove_promises(transaction: WriteTransaction, remote: int) -> int:
     """Delete all promises of a remote; returns the number of rows."""
-    doomed = [
-        digest + remote.to_bytes(_REMOTE_BYTES, "big")
-        for digest, number, _ in scan_promises(transaction)
-        if number == remote
-    ]
-    for key in doomed:
-        transaction.delete(PROMISORS, key)
+    doomed = [(digest, number) for digest, number, _ in scan_promises(transaction) if number == remote]
+    forget_promises(transaction, doomed)
     return len(doomed)
+
+
+def forget_promises(transaction: WriteTransaction, rows: Iterable[tuple[bytes, int]]) -> None:
+    """Delete promises, by digest and number of the remote."""
+    for digest, number in rows:
+        transaction.delete(PROMISORS, digest + number.to_bytes(_REMOTE_BYTES, "big"))
 
 
 # ---------------------------------------------------------------------------------------------------- complete
@@ -168,6 +170,14 @@ class Promises:
             self._state = None
             found = _among(self._load(), prefixes)
         return found
+
+    def only_at(self, number: int) -> int:
+        """Number of blobs that are not here and that one remote alone promises."""
+        self._state = None
+        sets = self._load()
+        mine = sets.get(number, np.empty(0, np.uint64))
+        others = [known for other, known in sets.items() if other != number]
+        return len(mine) - int(np.isin(mine, np.concatenate(others)).sum()) if others else len(mine)
 
     def remotes(self) -> list[int]:
         """Numbers of the remotes that promise anything, those with the most blobs first."""

@@ -42,8 +42,8 @@ def command(state: State, ctx: click.Context, data: bool, repair: bool, as_json:
 
     JSON: problems (kind, digest, file, detail, places: their number, uses: the first of them with commit, column,
     sample, subsample, remedy), repaired (kind, detail, kept), rescues (branch, commit: its newest intact commit, behind),
-    notes (kind, digest, file, detail), commits, nodes, blobs (how many were checked), data, unchecked (columns that need
-    a package that is not installed).
+    notes (kind, digest, file, detail), commits, nodes, blobs (how many were checked), promised (blobs that only a remote
+    has), data, unchecked (columns that need a package that is not installed).
     """
     report = state.repository.fsck(data=data, repair=repair)
     if as_json:
@@ -77,6 +77,7 @@ def _document(report: FsckReport) -> dict[str, Any]:
         "commits": report.commits,
         "nodes": report.nodes,
         "blobs": report.blobs,
+        "promised": report.promised,
         "data": report.data,
         "unchecked": list(report.unchecked),
     }
@@ -100,6 +101,12 @@ def _text(report: FsckReport, repair: bool) -> Iterator[str]:
     yield from _lines(report.problems)
     for text in report.unchecked:
         yield f"{style('not checked', 'yellow')}: {visible(text)}"
+    if report.promised:
+        verb = "is" if report.promised == 1 else "are"
+        yield (
+            f"{style('promised', 'yellow')}: {plural(report.promised, 'value')} {verb} not on this disk; a remote has promised "
+            f"{'it' if report.promised == 1 else 'them'}"
+        )
     checked = ", ".join(plural(getattr(report, noun + "s"), noun) for noun in ("commit", "node", "blob"))
     for note in report.notes[:_MOST_SHOWN]:
         what = note.file or (f"blob {note.digest[:SHORT_DIGEST]}" if note.digest else "")

@@ -124,6 +124,7 @@ def _check(stores: Stores, data: bool, progress: Progress) -> FsckReport:
         notes,
         tuple(findings.unchecked),
         rescues=rescues,
+        promised=len(history.promised),
     )
 
 

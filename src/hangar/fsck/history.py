@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from hangar.backends import Locations
+from hangar.blobs.digests import DigestSet
 from hangar.blobs.index import Digests
 from hangar.blobs.tombstones import Tombstone, find_tombstones
 from hangar.db.tables import GRAPH
@@ -43,6 +44,8 @@ class HistoryCheck:
         The commits that were checked, each with whether it can be read.
     purged
         The tombstones of the blobs that were erased on purpose.
+    promised
+        Blobs that are not here, and that a remote has promised.
     """
 
     def __init__(self, stores: Stores, findings: Findings, reporter: Reporter, damaged_run: str) -> None:
@@ -59,6 +62,9 @@ class HistoryCheck:
         self.columns: set[bytes] = set()
         self.blobs = 0
         self.purged: dict[bytes, Tombstone] = {}
+        self.promised = DigestSet()
+        # A damaged table is reported by the check of the tables.
+        self._promises = findings.attempt("table", stores.blobs.promises.possible)
 
     @property
     def nodes(self) -> int:
@@ -154,7 +160,12 @@ class HistoryCheck:
         known = np.asarray(self._stores.blobs.known(digests))
         if schema.inline_bytes >= 0 and not schema.needs:
             self._findings.attempt("node", lambda: self._long_enough(digests[known], schema.inline_bytes, where))
-        for lost in self._not_purged(digests[~known]):
+        absent = digests[~known]
+        if len(absent) and self._promises:
+            promised = self._stores.blobs.promises.promised(absent)
+            self.promised.add(absent[promised])
+            absent = absent[~promised]
+        for lost in self._not_purged(absent):
             detail = f"{where}: it has no known location, and no remote has promised it"
             self._findings.add("blob", detail, lost.hex(), self._damaged_run)
 

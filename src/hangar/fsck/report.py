@@ -130,6 +130,8 @@ class FsckReport:
         What was repaired.
     rescues
         For each branch that names damaged data, its newest intact commit.
+    promised
+        Number of blobs that are not here, and that a remote has promised. They are not checked.
     """
 
     problems: tuple[Problem, ...]
@@ -142,6 +144,7 @@ class FsckReport:
     unchecked: tuple[str, ...] = ()
     repaired: tuple[Repair, ...] = ()
     rescues: tuple[Rescue, ...] = ()
+    promised: int = 0
 
     @property
     def sound(self) -> bool:

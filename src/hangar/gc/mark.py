@@ -14,7 +14,7 @@ import msgspec
 import numpy as np
 from xxhash import xxh3_64
 
-from hangar.blobs.digests import Marks
+from hangar.blobs.digests import DigestSet, Marks
 from hangar.blobs.index import Digests, Mask
 from hangar.blobs.recorded import scan_recorded
 from hangar.blobs.run import merged_pieces
@@ -64,6 +64,11 @@ class Marked:
     reporter
         Receives the number of nodes that were read.
 
+    Attributes
+    ----------
+    absent
+        Reachable blobs that have no location: promised, purged or lost.
+
     Raises
     ------
     CorruptionError
@@ -84,6 +89,7 @@ class Marked:
         recorded = scan_recorded(stores.blobs)
         require_sound(recorded)
         self.blobs = Marks(_join([piece.digests() for piece in merged_pieces(recorded.indexes)]))
+        self.absent = DigestSet()
         self._seen_commits: set[Digest] = set()
         self._roots_of: bytes | None = None
         self.renew()
@@ -191,7 +197,9 @@ class Marked:
         nodes = store.load_many(names)
         self._reporter.advance(len(nodes))
         blobs = [node.blobs() for node in nodes if not node.level]
-        self.blobs.mark(_join(blobs))
+        named = _join(blobs)
+        _, found = self.blobs.mark(named)
+        self.absent.add(named[~found])
         children = [np.frombuffer(node.refs, np.uint8).reshape(-1, DIGEST_BYTES) for node in nodes if node.level]
         return [_join(children)] if children else []
 

@@ -17,6 +17,7 @@ from hangar.db.tables import ATTRIBUTES, COMMITS, COMPLETE, GRAPH, NODES, SCHEMA
 from hangar.digest import DIGEST_BYTES, digest_list
 from hangar.gc.expire import Expiry
 from hangar.gc.mark import Marked
+from hangar.gc.promised import PromiseSweep
 from hangar.gc.report import Amount
 from hangar.history.leases import dead_leases, remove_leases
 from hangar.publishing import OutdatedError
@@ -57,6 +58,7 @@ class Sweep:
         if self._expiry.everything:
             claim_ids(transaction, end_keeping(transaction))
         remove_leases(transaction, dead_leases(self._stores.db, transaction))
+        PromiseSweep(marked).record(transaction)
         for table, marks in _tables(marked):
             for digest in digest_list(marks.unmarked()):
                 transaction.delete(table, digest)

@@ -14,11 +14,9 @@ import msgspec
 from hangar.db.tables import META
 from hangar.errors import CorruptionError, InvalidInputError, NameTakenError, RemoteNotFoundError
 from hangar.names import check_name, plain_text
-from hangar.refs.rows import BRANCHES, REMOTES
 
 if TYPE_CHECKING:
     from hangar.db.transaction import ReadTransaction, WriteTransaction
-    from hangar.refs.store import Refs
 
 __all__ = ["RemoteRow", "add_remote", "change_remote", "delete_remote", "get_remote", "list_remotes", "remote_names"]
 
@@ -71,20 +69,18 @@ def remote_names(transaction: ReadTransaction) -> dict[int, str]:
 
 
 def add_remote(
-    transaction: WriteTransaction, refs: Refs, name: str, address: str, settings: dict[str, str] | None = None
+    transaction: WriteTransaction, name: str, address: str, settings: dict[str, str] | None = None
 ) -> RemoteRow:
-    """Record a new remote, and give it a number.
+    """Record a new remote, and give it a number. The caller checks that no branch begins with its name.
 
     Raises
     ------
     InvalidInputError, NameTakenError
-        (``ValueError``) a bad name or address; a taken name; a name that begins the names of local branches.
+        (``ValueError``) a bad name or address; a taken name.
     """
     key = _PREFIX + check_name(name, "remote").encode()
     if transaction.get(META, key) is not None:
         raise NameTakenError(f"there is a remote {name!r}: choose another name, or remove it first")
-    if refs.names(f"{BRANCHES}{name}/", transaction):
-        raise NameTakenError(f"branches of this repository begin with '{name}/': give the remote another name")
     row = RemoteRow(transaction.next_id("remote"), check_address(address), dict(settings or {}))
     transaction.put(META, key, msgspec.msgpack.encode(row))
     return row
@@ -103,12 +99,10 @@ def change_remote(
     transaction.put(META, _PREFIX + name.encode(), msgspec.msgpack.encode(new))
 
 
-def delete_remote(transaction: WriteTransaction, refs: Refs, name: str, who: tuple[str, str]) -> RemoteRow:
-    """Delete a remote and its remote-tracking branches. Its promises are the caller's."""
+def delete_remote(transaction: WriteTransaction, name: str) -> RemoteRow:
+    """Delete the row of a remote. Its refs and promises are the caller's."""
     row = get_remote(transaction, name)
     transaction.delete(META, _PREFIX + name.encode())
-    for ref, digest in refs.items(f"{REMOTES}{name}/", transaction):
-        refs.delete(transaction, ref, digest, who=who, operation="remote (remove)")
     return row
 
 

@@ -12,6 +12,7 @@ from hangar.digest import Digest
 from hangar.errors import CorruptionError, NameTakenError, RevisionNotFoundError, StaleRefError
 from hangar.names import check_name
 from hangar.refs import reflog
+from hangar.refs.remotes import RemoteRow, add_remote, delete_remote, list_remotes
 from hangar.refs.rows import (
     BRANCHES,
     HEAD_KEY,
@@ -119,7 +120,7 @@ class Refs:
         who: tuple[str, str],
         operation: str,
         message: str = "",
-        annotation: str | None = None,
+        annotation: str | Annotation | None = None,
     ) -> None:
         """Make a ref.
 
@@ -130,7 +131,8 @@ class Refs:
         who
             Name and email.
         annotation
-            Message stored with a tag or stash, unshortened, together with author and time.
+            Message stored with a tag or stash, unshortened, together with author and time; or a whole annotation of
+            another repository.
 
         Raises
         ------
@@ -144,7 +146,7 @@ class Refs:
             raise _taken(name)
         self._refuse_ambiguous(transaction, name)
         _require_commit(transaction, name, digest)
-        note = None if annotation is None else Annotation(annotation, *who, *now())
+        note = Annotation(annotation, *who, *now()) if isinstance(annotation, str) else annotation
         transaction.put(REFS, key, encode(RefRow(digest, note)))
         reflog.append(transaction, name, None, digest, who, operation, message)
 
@@ -152,7 +154,11 @@ class Refs:
         """Refuse a name if ``origin/x`` would then be both a local branch and a branch of the remote ``origin``."""
         kind, _, short = name.partition("/")
         first, slash, _ = short.partition("/")
-        if kind == "heads" and slash and self.names(f"{REMOTES}{first}/", transaction):
+        if (
+            kind == "heads"
+            and slash
+            and (self.names(f"{REMOTES}{first}/", transaction) or first in list_remotes(transaction))
+        ):
             raise NameTakenError(
                 f"branch {short!r} would look like a branch of the remote {first!r}: choose a name that does not begin with {first + slash!r}"
             )
@@ -228,6 +234,29 @@ class Refs:
         reflog.move(transaction, old, new)
         digest = _digest(data, new)
         reflog.append(transaction, new, digest, digest, who, "branch (rename)", f"from {old.partition('/')[2]}")
+
+    # Remotes
+
+    def add_remote(
+        self, transaction: WriteTransaction, name: str, address: str, settings: dict[str, str] | None = None
+    ) -> RemoteRow:
+        """Add a remote; see :func:`hangar.refs.remotes.add_remote`.
+
+        Raises
+        ------
+        InvalidInputError, NameTakenError
+            A bad or taken name, or branches here begin with it.
+        """
+        row = add_remote(transaction, name, address, settings)
+        self._refuse_ambiguous(transaction, f"{REMOTES}{name}/")
+        return row
+
+    def delete_remote(self, transaction: WriteTransaction, name: str, *, who: tuple[str, str]) -> RemoteRow:
+        """Delete a remote and its remote-tracking refs. Its promises are the caller's."""
+        row = delete_remote(transaction, name)
+        for ref, digest in self.items(f"{REMOTES}{name}/", transaction):
+            self.delete(transaction, ref, digest, who=who, operation="remote (remove)")
+        return row
 
     # The reflog
 

@@ -7,9 +7,10 @@ that no remote has stays here.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 
@@ -19,16 +20,21 @@ from hangar.blobs.promises import promise_blobs, promise_leaves
 from hangar.blobs.repack import remove_blobs
 from hangar.db import WriteTransaction
 from hangar.digest import DIGEST_BYTES, Digest, digest_list
+from hangar.errors import InvalidStateError
 from hangar.gc.policy import files_to_rewrite
 from hangar.lock import WriterLock, under_lock
 from hangar.objects.node import Node
+from hangar.objects.records import load_commit
 from hangar.objects.walk import walk
 from hangar.progress import Progress
 from hangar.publishing import publish_rows
+from hangar.refs.remotes import get_remote, list_remotes
+from hangar.remote.connect import connected
 from hangar.remote.peer import ABSENT, BlobNames, Reader
+from hangar.remote.selection import all_blobs, blobs_of_samples, column_entry
 from hangar.stores import Stores
 
-__all__ = ["EvictReport", "evict_blobs"]
+__all__ = ["EvictReport", "evict", "evict_blobs"]
 
 _AT_ONCE: Final = 16_384
 
@@ -54,6 +60,31 @@ class EvictReport:
     kept: int
     absent: int
     freed: int
+
+
+def evict(
+    stores: Stores,
+    head: Digest,
+    column: str,
+    keys: Iterable[Any] | None = None,
+    *,
+    remote: str | None = None,
+    progress: Progress = None,
+) -> EvictReport:
+    """Drop the data of a column of a commit, or of some of its samples; see :meth:`hangar.Repository.evict`."""
+    with stores.db.read() as transaction:
+        remotes = list_remotes(transaction) if remote is None else {remote: get_remote(transaction, remote)}
+    if not remotes:
+        raise InvalidStateError("there is no remote: data is only dropped if a remote has it; see `hangar remote add`")
+    entry = column_entry(load_commit(stores.db, head), column)
+    if keys is None:
+        digests, roots = all_blobs(stores, entry), [] if entry.root is None else [Digest(entry.root)]
+    else:
+        listed = [keys] if isinstance(keys, (str, int)) else list(keys)
+        digests, roots = blobs_of_samples(stores, entry, listed).digests, []
+    with ExitStack() as stack:
+        readers = [(row.number, stack.enter_context(connected(name, row))) for name, row in remotes.items()]
+        return evict_blobs(stores, readers, digests, roots, progress=progress)
 
 
 def evict_blobs(

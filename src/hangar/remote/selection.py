@@ -27,7 +27,7 @@ from hangar.schema import ColumnSchema, open_schema
 from hangar.schema.keys import lookup_key
 from hangar.stores import Stores
 
-__all__ = ["blobs_of_columns", "blobs_of_samples", "column_entry", "commits_of"]
+__all__ = ["all_blobs", "blobs_of_columns", "blobs_of_samples", "column_entry", "commits_of"]
 
 _BATCH: Final = 65_536
 
@@ -76,6 +76,16 @@ def blobs_of_columns(
             digests = np.concatenate([np.empty((0, DIGEST_BYTES), np.uint8), *found])
             if len(digests):
                 yield ColumnBlobs(entry.id, schema, digests)
+
+
+def all_blobs(stores: Stores, entry: ColumnEntry) -> Digests:
+    """All blobs of a column, stored here or not, each once."""
+    found = DigestSet()
+    if entry.root is not None:
+        for _, node in walk(stores.nodes, entry.root):
+            if not node.level:
+                found.add(node.blobs())
+    return found.digests()
 
 
 def _absent(stores: Stores, root: Digest, walked: set[Digest]) -> Iterator[Digests]:

@@ -11,13 +11,16 @@ from hangar.repository.checkouts import CheckoutMethods
 from hangar.repository.comparing import CompareMethods
 from hangar.repository.maintenance import MaintenanceMethods
 from hangar.repository.purging import PurgeMethods
+from hangar.repository.remotes import RemoteMethods
 from hangar.repository.replaying import ReplayMethods
 from hangar.repository.undo import UndoMethods
 
 __all__ = ["Repository"]
 
 
-class Repository(CheckoutMethods, ReplayMethods, UndoMethods, CompareMethods, MaintenanceMethods, PurgeMethods):
+class Repository(
+    CheckoutMethods, ReplayMethods, UndoMethods, CompareMethods, MaintenanceMethods, PurgeMethods, RemoteMethods
+):
     """A repository in ``path``.
 
     Parameters

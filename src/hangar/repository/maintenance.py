@@ -5,11 +5,12 @@ from __future__ import annotations
 import warnings
 from typing import TYPE_CHECKING, Any
 
-from hangar.errors import InvalidInputError, LockedError
+from hangar.errors import InvalidInputError, LockedError, warn_caller
 from hangar.flags import check_flag
 from hangar.lock import force_release, holder, lock_problem
 from hangar.progress import Progress
 from hangar.repository.base import RepositoryBase
+from hangar.wording import plural
 
 if TYPE_CHECKING:
     from hangar.convert import ConvertReport
@@ -122,7 +123,7 @@ class MaintenanceMethods(RepositoryBase):
         return released
 
     def verify_repo_integrity(self) -> bool:
-        """Verify everything, including the bytes of every blob.
+        """Verify everything, including the bytes of every blob. Warns (``RuntimeWarning``) of data that only a remote has.
 
         Returns
         -------
@@ -141,7 +142,13 @@ class MaintenanceMethods(RepositoryBase):
         stores = self._open_leniently()
         if lock_problem(stores.db) is None and holder(stores.db) is not None:
             raise LockedError("a writer holds the writer lock: close it before the repository is verified")
-        return fsck.require_sound(fsck.check(stores, data=True))
+        report = fsck.check(stores, data=True)
+        fsck.require_sound(report)
+        if report.promised:
+            warn_caller(
+                f"{plural(report.promised, 'value')} of the history only a remote has: not checked", RuntimeWarning
+            )
+        return True
 
     def fsck(
         self, *, data: bool = False, repair: bool = False, remote: str | None = None, progress: Progress = None

@@ -1,0 +1,90 @@
+"""Connections to remotes: a server, a repository on this machine, or a bundle file, by the form of the address."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+from hangar.errors import InvalidInputError, PathNotFoundError, UnreachableError
+from hangar.refs.remotes import RemoteRow
+from hangar.remote.peer import Hello, Peer
+
+__all__ = ["Settings", "check_settings", "connected", "is_local"]
+
+_DIRECTORY: Final = ".hangar"
+_KNOWN: Final = ("ca", "token-file", "token-env", "insecure")
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Credentials of one call, instead of those that the settings of the remote name."""
+
+    token: str | None = None
+    username: str = ""
+    password: str = ""
+
+
+def check_settings(given: Mapping[str, str | bool | None]) -> dict[str, str]:
+    """The settings of a remote as they are stored.
+
+    Raises
+    ------
+    InvalidInputError
+        A setting is unknown, or its value is not text.
+    """
+    stored: dict[str, str] = {}
+    for name, value in given.items():
+        key = name.replace("_", "-")
+        if key not in _KNOWN:
+            raise InvalidInputError(f"a remote has no setting {name!r}: the settings are {', '.join(_KNOWN)}")
+        if value is None or value is False:
+            continue
+        if not isinstance(value, (str, bool, os.PathLike)):
+            raise InvalidInputError(f"setting {name!r} of a remote is text, not {type(value).__name__}")
+        stored[key] = "true" if value is True else os.fspath(value)
+    return stored
+
+
+def is_local(address: str) -> bool:
+    """Whether an address is a path on this machine."""
+    return address.startswith(("/", "./", "../", "~", "file://")) or address in (".", "..")
+
+
+@contextmanager
+def connected(name: str, row: RemoteRow, credentials: Settings | None = None) -> Iterator[Any]:
+    """Connect to a remote for the time of the block, and agree on a version of the protocol.
+
+    Raises
+    ------
+    UnreachableError
+        (a ``ConnectionError``) it does not answer.
+    UnsupportedVersionError
+        It speaks no version of the protocol that is known here.
+    """
+    with _opened(name, row, credentials or Settings()) as peer:
+        peer.hello(Hello(software=_software()))
+        yield peer
+
+
+def _software() -> str:
+    from hangar._version import __version__
+
+    return f"hangar {__version__}"
+
+
+@contextmanager
+def _opened(name: str, row: RemoteRow, credentials: Settings) -> Iterator[Peer]:
+    if not is_local(row.address):
+        raise UnreachableError(f"remote {name!r} at {row.address} cannot be reached")
+    path = Path(row.address.removeprefix("file://")).expanduser()
+    if (path / _DIRECTORY).is_dir():
+        path = path / _DIRECTORY
+    if not path.exists():
+        raise UnreachableError(f"remote {name!r} cannot be reached: there is nothing at {path}") from PathNotFoundError(
+            str(path)
+        )
+    raise UnreachableError(f"remote {name!r} cannot be reached")
