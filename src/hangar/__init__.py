@@ -59,6 +59,7 @@ if TYPE_CHECKING:
     from hangar import external as external
     from hangar.dataset import make_numpy_dataset, make_tf_dataset, make_torch_dataset
     from hangar.history import BranchHead
+    from hangar.inputs import read
     from hangar.repository import Repository
 
 __all__ = [
@@ -105,6 +106,7 @@ __all__ = [
     "make_numpy_dataset",
     "make_tf_dataset",
     "make_torch_dataset",
+    "read",
 ]
 
 _MODULES: Final = ("checkout", "columns", "dataset", "diff", "external")
@@ -114,6 +116,7 @@ _ORIGINS: Final = {
     "make_numpy_dataset": "hangar.dataset.numpy",
     "make_tf_dataset": "hangar.dataset.make_tensorflow",
     "make_torch_dataset": "hangar.dataset.make",
+    "read": "hangar.inputs",
 }
 
 if not TYPE_CHECKING:  # a checker that saw it would let any name pass

@@ -10,12 +10,12 @@ from __future__ import annotations
 import os
 import threading
 from collections import deque
-from collections.abc import Callable, Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from itertools import islice
 from types import TracebackType
 from typing import Any, Final, Generic, TypeVar
 
-__all__ = ["Pipeline", "Task", "cores", "parallel_map", "run_parallel", "start_thread", "threads_for"]
+__all__ = ["Pipeline", "Task", "cores", "parallel_list", "parallel_map", "run_parallel", "start_thread", "threads_for"]
 
 MAX_CORES: Final = 16
 """Maximum number of cores that one call uses."""
@@ -120,6 +120,28 @@ def run_parallel(works: list[Callable[[], None]], name: str = "hangar-decode") -
     for helper in helpers:
         if helper._error is not None:
             raise helper._error
+
+
+def parallel_list(work: Callable[[T], R], items: Sequence[T], name: str = "hangar-decode") -> list[R]:
+    """``list(map(work, items))`` on several threads. The first error ends it."""
+    count = len(items)
+    if count < 2 or min(cores(), count) < 2:
+        return list(map(work, items))
+    results: list[Any] = [None] * count
+    left = iter(range(count))
+
+    def run() -> None:
+        # Taking the next index is atomic in the interpreter, so no lock is needed.
+        try:
+            for index in left:
+                results[index] = work(items[index])
+        except BaseException:
+            for _ in left:  # Nobody waits for what is left.
+                pass
+            raise
+
+    run_parallel([run] * min(cores(), count), name)
+    return results
 
 
 class _Pool(Generic[R]):

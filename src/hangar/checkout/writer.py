@@ -10,6 +10,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from hangar.checkout.adding import ColumnAdding
+from hangar.checkout.adding_media import MediaAdding
 from hangar.checkout.adding_sparse import SparseAdding
 from hangar.checkout.base import CheckoutBase
 from hangar.checkout.commit import commit_staging
@@ -95,7 +96,7 @@ class _Owner:
         raise AccessError("a writer's columns cannot be pickled: they belong to the process that holds the writer lock")
 
 
-class WriterCheckout(ColumnAdding, SparseAdding, CheckoutBase[ColumnToWrite]):
+class WriterCheckout(ColumnAdding, SparseAdding, MediaAdding, CheckoutBase[ColumnToWrite]):
     """Write access to the staging area of one branch; ``Repository.checkout(write=True)`` returns it."""
 
     def __init__(

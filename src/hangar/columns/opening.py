@@ -7,6 +7,7 @@ from typing import Any, Final, NamedTuple, TypeAlias
 from hangar.columns.base import Session, Source, StagedSource, WriteSession
 from hangar.columns.flat import FlatSampleReader
 from hangar.columns.flat_write import FlatSampleWriter
+from hangar.columns.media import FlatMediaReader, FlatMediaWriter, NestedMediaReader, NestedMediaWriter
 from hangar.columns.nested import NestedSampleReader
 from hangar.columns.nested_write import NestedSampleWriter
 from hangar.columns.sparse import FlatSparseReader, FlatSparseWriter, NestedSparseReader, NestedSparseWriter
@@ -27,8 +28,12 @@ class _Classes(NamedTuple):
 
 
 _PLAIN: Final = _Classes(FlatSampleReader, NestedSampleReader, FlatSampleWriter, NestedSampleWriter)
+_MEDIA: Final = _Classes(FlatMediaReader, NestedMediaReader, FlatMediaWriter, NestedMediaWriter)
 _BY_KIND: Final[dict[str, Any]] = {
+    "audio": _MEDIA,
+    "image": _MEDIA,
     "sparse": _Classes(FlatSparseReader, NestedSparseReader, FlatSparseWriter, NestedSparseWriter),
+    "video": _MEDIA,
 }
 """Kinds whose columns have methods of their own."""
 

@@ -96,8 +96,10 @@ class ValueReader:
         return values
 
     def _listed(self, digests: Sequence[bytes]) -> list[Any]:
-        if not digests:
-            return []
+        return self._schema.decode_all(self._pairs(digests)) if digests else []
+
+    def _pairs(self, digests: Sequence[bytes]) -> list[tuple[Header, Any]]:
+        """Header and canonical bytes of blobs."""
         try:
             pairs = self._blobs.read_list(list(digests), resolve=self._resolve)
         except NotLocalError as error:
@@ -105,7 +107,11 @@ class ValueReader:
         for digest, (header, _) in zip(digests, pairs, strict=True):
             if header is not self._seen:
                 self._check_header(header, digest)
-        return self._schema.decode_all(pairs)
+        return pairs
+
+    def buffers(self, cells: Sequence[bytes]) -> list[Any]:
+        """The canonical bytes of tree entries of a column whose values are all blobs, in order."""
+        return [buffer for _, buffer in self._pairs(cells)] if cells else []
 
     def stacked(self, cells: Rows, out: np.ndarray[Any, Any] | None = None) -> Any:
         """Values as one array.

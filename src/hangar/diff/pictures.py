@@ -64,7 +64,7 @@ def pictures_png(
         scale = 0.0, 255.0
     else:
         scale = _range([one for one in small if one is not None])
-    first, second = (None if one is None else encode_png(_pixels(one, *scale)) for one in small)
+    first, second = (None if one is None else encode_png(_pixels(one, *scale), filters=False) for one in small)
     return first, second
 
 
@@ -86,7 +86,7 @@ def difference_png(before: Array, after: Array, where: int | None = None) -> byt
     colours = [faint + strength * (top - faint) for top in _CHANGED]
     pixels = np.stack(colours, axis=2).clip(0, 255).astype(np.uint8)
     _frame(pixels, strength > 0)
-    return encode_png(pixels)
+    return encode_png(pixels, filters=False)
 
 
 def _frame(pixels: Pixels, changed: npt.NDArray[np.bool_]) -> None:

@@ -17,13 +17,14 @@ import stat
 import tempfile
 import unicodedata
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from itertools import chain, count
 from pathlib import Path
 from types import TracebackType
-from typing import IO, Final
+from typing import Final
 
-from hangar.errors import AccessError, DiskFullError, HangarError, InvalidInputError, PathNotFoundError, StorageError
+from hangar.errors import InvalidInputError
+from hangar.inputs import file_error, open_input
 
 __all__ = ["FileNames", "OutputDirectory", "file_error", "open_input", "safe_component", "safe_parts", "safe_suffix"]
 
@@ -36,38 +37,6 @@ _RESERVED: Final = frozenset(
 )
 """Device names of Windows. They are reserved with any suffix."""
 _DIRECTORY: Final = os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC
-_FULL: Final = (errno.ENOSPC, errno.EDQUOT, errno.EFBIG)
-
-
-def file_error(action: str, path: str | os.PathLike[str], error: OSError) -> HangarError:
-    """Convert an ``OSError`` into the Hangar error for a failed ``action`` (such as ``'read'``) on ``path``."""
-    text = f"cannot {action} {os.fspath(path)}: {error.strerror or error}"
-    if isinstance(error, FileNotFoundError):
-        return PathNotFoundError(text)
-    if isinstance(error, PermissionError):
-        return AccessError(text)
-    return DiskFullError(text) if error.errno in _FULL else StorageError(text)
-
-
-@contextmanager
-def open_input(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
-    """Open a regular file for reading. Pipes and devices are refused, as reading them could block for ever.
-
-    Raises
-    ------
-    PathNotFoundError, AccessError, StorageError
-        The file cannot be opened.
-    InvalidInputError
-        It is not a regular file.
-    """
-    try:
-        descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
-    except OSError as error:
-        raise file_error("read", path, error) from error
-    with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise InvalidInputError(f"{os.fspath(path)} is not a regular file")
-        yield file
 
 
 def _hash_suffix(text: str) -> str:

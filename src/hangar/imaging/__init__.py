@@ -9,7 +9,27 @@ of pillow's result.
 from __future__ import annotations
 
 from hangar.imaging.decode import decode
+from hangar.imaging.encode import ENCODED_FORMATS, QUALITY_FORMATS, encode_image
+from hangar.imaging.info import FORMATS, ImageInfo, read_info
 from hangar.imaging.opening import load_decoders
+from hangar.imaging.reading import READ_MODES, Reading, read_image
+from hangar.imaging.stored import Refusal
 from hangar.imaging.wanted import MODES, Wanted, mode_named
 
-__all__ = ["MODES", "Wanted", "decode", "load_decoders", "mode_named"]
+__all__ = [
+    "ENCODED_FORMATS",
+    "FORMATS",
+    "MODES",
+    "QUALITY_FORMATS",
+    "READ_MODES",
+    "ImageInfo",
+    "Reading",
+    "Refusal",
+    "Wanted",
+    "decode",
+    "encode_image",
+    "load_decoders",
+    "mode_named",
+    "read_image",
+    "read_info",
+]

@@ -6,14 +6,13 @@ wrong width.
 
 from __future__ import annotations
 
-import os
 import struct
 from dataclasses import replace
 from typing import IO, Any, Final
 
 import numpy as np
 
-from hangar.imaging.stored import Refusal, Stored
+from hangar.imaging.stored import Refusal, Stored, size_of
 from hangar.wording import plural
 
 __all__ = ["read_bmp"]
@@ -57,7 +56,7 @@ def read_bmp(file: IO[bytes]) -> Stored:
 def _with_samples(file: IO[bytes], stored: Stored, at: int, downwards: bool, colours: bytes) -> Stored:
     """Read the indices: rows from the bottom up, each padded to 4 bytes."""
     row = -(-stored.width * stored.bits // 32) * 4
-    if at + row * stored.height > os.fstat(file.fileno()).st_size:
+    if at + row * stored.height > size_of(file):
         raise Refusal(f"is truncated: its header needs {plural(row * stored.height, 'byte')} of samples")
     file.seek(at)
     packed = np.frombuffer(file.read(row * stored.height), np.uint8).reshape(stored.height, row)

@@ -10,7 +10,7 @@ import numpy as np
 
 from hangar.errors import HangarError, InvalidInputError, ResourceLimitError
 from hangar.imaging.opening import Opened, open_image, unbounded
-from hangar.imaging.png import check_complete
+from hangar.imaging.png import check_complete, deep_samples
 from hangar.imaging.stored import Refusal, Stored
 from hangar.imaging.wanted import Wanted
 from hangar.wording import plural
@@ -18,12 +18,13 @@ from hangar.wording import plural
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["decode"]
+__all__ = ["apply_orientation", "decode", "named"]
 
 Array = np.ndarray[Any, Any]
 
 _WIDE: Final = {"I": np.int32, "I;16": np.uint16, "F": np.float32}
 """Pillow modes of more than 8 bits, and their dtypes."""
+_CONVERT: Final = "convert it with --mode RGB, or store it as .npy"
 _MODE_OF: Final = {1: "L", 2: "LA", 3: "RGB", 4: "RGBA"}
 
 
@@ -53,12 +54,15 @@ def decode(file: IO[bytes], name: str, wanted: Wanted) -> Array:
     ResourceLimitError
         It does not fit in memory.
     """
-    with _named(name):
+    with named(name, advise=wanted.advise):
         opened = open_image(file, wanted)
         stored = opened.stored
         if stored.unreadable:
             raise Refusal(f"has {stored.unreadable}")
         with unbounded(stored.width * stored.height):
+            deep = stored.format == "PNG" and stored.deep and stored.channels > 1 and not stored.converts
+            if deep and wanted.mode is None and wanted.bits is None:
+                return apply_orientation(deep_samples(file, stored), opened.orientation if wanted.upright else 1)
             _check_rows(file, opened)
             if wanted.mode is not None:
                 array = _converted(opened, wanted)
@@ -70,12 +74,13 @@ def decode(file: IO[bytes], name: str, wanted: Wanted) -> Array:
 
 
 @contextmanager
-def _named(name: str) -> Iterator[None]:
+def named(name: str, *, advise: bool) -> Iterator[None]:
     """Translate all exceptions of a decoder for a bad file into an error that names the file."""
     try:
         yield
     except Refusal as refusal:
-        raise InvalidInputError(f"{name} {refusal}") from refusal.__cause__
+        advice = f": {refusal.advice}" if advise and refusal.advice else ""
+        raise InvalidInputError(f"{name} {refusal}{advice}") from refusal.__cause__
     except HangarError:
         raise
     except MemoryError as error:
@@ -106,16 +111,15 @@ def _exact(opened: Opened) -> Array:
         return stored.samples
     assert image is not None
     if stored.converts:
-        raise Refusal(f"has {stored.converts}: convert it with --mode RGB, or store it as .npy")
+        raise Refusal(f"has {stored.converts}", _CONVERT)
     if stored.deep and stored.channels > 1:
-        raise Refusal(f"has {stored.bits} bits a channel, which would be cut to 8: {_ways_out(stored)}")
+        raise Refusal(f"has {stored.bits} bits a channel, which would be cut to 8", _ways_out(stored))
     array = _restored(np.asarray(image), image.mode, stored)
     channels = array.shape[2] if array.ndim == 3 else 1
     if (channels != stored.channels and stored.channels) or array.dtype != _dtype_of(stored):
         given = f"{plural(channels, 'channel')} of {array.dtype}"
         raise Refusal(
-            f"has {plural(stored.channels, 'channel')} of {stored.depth}, which pillow gives as {given}: convert it with --mode RGB, or store it "
-            "as .npy"
+            f"has {plural(stored.channels, 'channel')} of {stored.depth}, which pillow gives as {given}", _CONVERT
         )
     return array
 
@@ -171,7 +175,7 @@ def _converted(opened: Opened, wanted: Wanted) -> Array:
     assert mode is not None
     if stored.deep and wanted.bits is None:
         if mode not in _WIDE or stored.channels > 1:
-            raise Refusal(f"has {stored.depth}, and mode {mode} holds 8 bits a channel: {_ways_out(stored)}")
+            raise Refusal(f"has {stored.depth}, and mode {mode} holds 8 bits a channel", _ways_out(stored))
         return _widened(_exact(opened), mode, stored)
     if stored.deep:
         reduced = 255 - _reduced(opened) if stored.negative else _reduced(opened)
@@ -190,7 +194,7 @@ def _widened(array: Array, mode: str, stored: Stored) -> Array:
     with np.errstate(invalid="ignore"):
         converted = array.astype(dtype)
     if array.dtype != dtype and not np.array_equal(converted, array):
-        raise Refusal(f"has {stored.depth} that mode {mode} does not hold: import it without --mode")
+        raise Refusal(f"has {stored.depth} that mode {mode} does not hold", "import it without --mode")
     return converted
 
 
@@ -198,20 +202,21 @@ def _reduced(opened: Opened) -> Array:
     """The 8 most significant bits of unsigned samples of more than 8 bits."""
     stored, image = opened.stored, opened.image
     if stored.kind != "u":
-        raise Refusal(f"has {stored.depth}: --bits 8 is for unsigned ones")
+        raise Refusal(f"has {stored.depth}, which are not reduced to 8 bits", "--bits 8 is for unsigned ones")
     if stored.channels == 1 or stored.samples is not None:
         exact = _exact(opened)
         return (exact.astype(np.uint64) * 256 // (stored.top + 1)).astype(np.uint8)
     if stored.converts or stored.bits != 16 or image is None:
         raise Refusal(
-            f"has {stored.converts or stored.depth} in {plural(stored.channels, 'channel')}: store it as .npy"
+            f"has {stored.converts or stored.depth} in {plural(stored.channels, 'channel')}", "store it as .npy"
         )
     array = np.asarray(image)  # pillow keeps the high byte of each sample
     if stored.channels == 2 and array.shape[2:] == (4,):
         array = array[:, :, [0, 3]]  # gray and alpha, which pillow reads as three equal colours and alpha
     if array.shape[2:] != (stored.channels,) or array.dtype != np.uint8:
         raise Refusal(
-            f"has {plural(stored.channels, 'channel')} of {stored.depth}, which pillow does not give: store it as .npy"
+            f"has {plural(stored.channels, 'channel')} of {stored.depth}, which pillow does not give",
+            "store it as .npy",
         )
     return array
 
@@ -253,14 +258,14 @@ def _turned(array: Array, opened: Opened, upright: bool) -> Array:
     if (opened.stored.format == "TIFF") == upright:
         return array  # pillow has already turned a TIFF
     orientation = opened.orientation
+    inverse = {6: 8, 8: 6}
+    return apply_orientation(array, orientation if upright else inverse.get(orientation, orientation))
+
+
+def apply_orientation(array: Array, orientation: int) -> Array:
+    """Apply an EXIF orientation to an image."""
     if orientation < 2:
         return array
-    inverse = {6: 8, 8: 6}
-    return _apply(array, orientation if upright else inverse.get(orientation, orientation))
-
-
-def _apply(array: Array, orientation: int) -> Array:
-    """Apply an EXIF orientation to an image."""
     turns: dict[int, Callable[[], Array]] = {
         2: lambda: array[:, ::-1],
         3: lambda: array[::-1, ::-1],

@@ -20,7 +20,7 @@ from hangar.wording import plural
 if TYPE_CHECKING:
     from PIL import Image
 
-__all__ = ["Opened", "check_pixels", "load_decoders", "open_image", "unbounded"]
+__all__ = ["Opened", "check_pixels", "format_of", "load_decoders", "open_image", "unbounded", "webp_size"]
 
 _CHANNELS: Final = {"L": 1, "LA": 2, "RGB": 3, "RGBA": 4, "CMYK": 4, "YCbCr": 3, "P": 1, "PA": 2, "1": 1}
 _PNG_CHANNELS: Final = {0: 1, 2: 3, 3: 1, 4: 2, 6: 4}
@@ -144,7 +144,7 @@ def open_image(file: IO[bytes], wanted: Wanted) -> Opened:
             return Opened(stored, None)
     if name == "PNG":
         check_header(file)
-    width, height = _webp_size(start) if name == "WEBP" else (0, 0)
+    width, height = webp_size(start) if name == "WEBP" else (0, 0)
     check_pixels(width, height, wanted)
     image = _by_pillow(file, name, wanted, width * height)
     # Pillow always turns a TIFF, which has to be undone; reading the tag of other formats costs time.
@@ -165,7 +165,7 @@ def _by_pillow(file: IO[bytes], name: str, wanted: Wanted, pixels: int) -> Image
         except SyntaxError as error:
             if name == "TIFF":
                 raise Refusal(
-                    f"cannot be decoded: {_tiff_kind(file)}, which pillow does not read: store it as .npy"
+                    f"cannot be decoded: {_tiff_kind(file)}, which pillow does not read", "store it as .npy"
                 ) from error
             raise
     check_pixels(*image.size, wanted)
@@ -176,10 +176,12 @@ def _by_pillow(file: IO[bytes], name: str, wanted: Wanted, pixels: int) -> Image
 
 
 def _choose_frame(image: Image.Image | None, wanted: Wanted) -> None:
+    if wanted.frame == 0:
+        return  # Counting the frames of an animation would decode all of them.
     # The further images of an MPO (a JPEG of a camera) are previews and stereo images.
     frames = 1 if image is None or image.format == "MPO" else getattr(image, "n_frames", 1)
     if wanted.frame is None and frames > 1:
-        raise Refusal(f"holds {frames} images: choose one with --frame 0 ... {frames - 1}")
+        raise Refusal(f"holds {frames} images", f"choose one with --frame 0 ... {frames - 1}")
     if wanted.frame is not None:
         if not 0 <= wanted.frame < frames:
             raise Refusal(f"has no image {wanted.frame}: it holds {frames}")
@@ -197,7 +199,7 @@ def _check_bmp_size(start: bytes, wanted: Wanted) -> None:
     check_pixels(width, height, wanted)
 
 
-def _webp_size(start: bytes) -> tuple[int, int]:
+def webp_size(start: bytes) -> tuple[int, int]:
     """Size of the canvas, which pillow's decoder allocates when it is created."""
     kind = start[12:16]
     if kind == b"VP8X":

@@ -6,13 +6,12 @@ where 1 is black, are returned as in all other formats: True is white.
 
 from __future__ import annotations
 
-import os
 import re
 from typing import IO, Any, Final
 
 import numpy as np
 
-from hangar.imaging.stored import Refusal, Stored
+from hangar.imaging.stored import Refusal, Stored, size_of
 from hangar.wording import plural
 
 __all__ = ["is_pnm", "read_header", "read_samples"]
@@ -84,7 +83,7 @@ def read_samples(file: IO[bytes], stored: Stored, start: int) -> np.ndarray[Any,
 
 
 def _exactly(file: IO[bytes], size: int, dtype: Any) -> np.ndarray[Any, Any]:
-    there = os.fstat(file.fileno()).st_size - file.tell()
+    there = size_of(file) - file.tell()
     if there < size:
         raise Refusal(f"is truncated: its header needs {plural(size, 'byte')} of samples and it has {max(0, there):,}")
     return np.frombuffer(file.read(size), dtype)

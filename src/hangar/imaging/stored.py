@@ -3,15 +3,35 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 
-__all__ = ["Refusal", "Stored"]
+__all__ = ["Refusal", "Stored", "size_of"]
 
 
 class Refusal(Exception):  # noqa: N818  becomes an InvalidInputError that names the file
-    """Reason why an image is not decoded. The message continues a sentence that begins with the name of the file."""
+    """Reason why an image is not decoded. The message continues a sentence that begins with the name of the file.
+
+    Parameters
+    ----------
+    text
+        The reason.
+    advice
+        What to do in an import, such as an option of the command line. It is appended to the message of an import.
+    """
+
+    def __init__(self, text: str, advice: str = "") -> None:
+        super().__init__(text)
+        self.advice = advice
+
+
+def size_of(file: IO[bytes]) -> int:
+    """Size of an open file in bytes. Its position stays."""
+    at = file.tell()
+    size = file.seek(0, 2)
+    file.seek(at)
+    return size
 
 
 @dataclass(frozen=True, slots=True)

@@ -34,6 +34,8 @@ class Wanted:
         Apply the orientation tag of the image.
     pixels, holder
         Maximum number of pixels, and the end of a sentence that gives the reason.
+    advise
+        Whether an error tells the options of the command line.
     """
 
     mode: str | None = None
@@ -41,4 +43,5 @@ class Wanted:
     frame: int | None = None
     upright: bool = False
     pixels: int = limits.IMAGE_PIXELS
+    advise: bool = True
     holder: str = f"the limit is {limits.IMAGE_PIXELS:,} if no column gives the shape"

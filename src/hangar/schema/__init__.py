@@ -9,6 +9,8 @@ from __future__ import annotations
 
 from hangar.schema.base import ColumnSchema, load_schema
 from hangar.schema.cells import Encoded
+from hangar.schema.image import ImageSchema
+from hangar.schema.media import MediaSchema
 from hangar.schema.ndarray import NdarraySchema, as_shape
 from hangar.schema.scalar import BytesSchema, StrSchema
 from hangar.schema.sparse import SparseSchema
@@ -19,6 +21,8 @@ __all__ = [
     "BytesSchema",
     "ColumnSchema",
     "Encoded",
+    "ImageSchema",
+    "MediaSchema",
     "NdarraySchema",
     "SparseSchema",
     "StrSchema",

@@ -283,7 +283,7 @@ def load_schema(data: bytes) -> ColumnSchema:
     make, decode = _KINDS[record.kind]
     try:
         schema = make(decode(data))
-    except (msgspec.DecodeError, ValueError, RecursionError) as error:
+    except (msgspec.DecodeError, ValueError, TypeError, RecursionError) as error:
         raise CorruptionError(f"a column schema contradicts itself: {error}") from None
     if schema.data != data:
         raise CorruptionError("a column schema is not in canonical form")

@@ -4,10 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from hangar import limits
 from hangar.errors import InvalidInputError
 from hangar.external.plugins._files import FilePlugin
-from hangar.external.plugins.raw import read_bytes
+from hangar.inputs import read
 
 __all__ = ["TextPlugin"]
 
@@ -26,7 +25,7 @@ class TextPlugin(FilePlugin):
             It is not UTF-8, or longer than a str value may be.
         """
         try:
-            return str(read_bytes(fpath, limits.MAX_TEXT_BYTES), "utf-8"), self.sample_name(fpath)
+            return str(read(fpath), "utf-8"), self.sample_name(fpath)
         except UnicodeDecodeError as error:
             raise InvalidInputError(f"{fpath} is not UTF-8 text: {error.reason} at byte {error.start}") from None
 

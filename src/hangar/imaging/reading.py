@@ -1,0 +1,149 @@
+"""Decode the bytes of an image file for an image column: to the pixels as stored, or converted to one mode.
+
+JPEGs of 8 bits in gray or colour are decoded by simplejpeg (libjpeg-turbo without the overhead of pillow), if it is
+installed; all other files by pillow. Both give the same pixels, bit for bit. A file that simplejpeg refuses is given to
+pillow, which decides. Decoders release the interpreter's lock, so that threads decode in parallel.
+"""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Callable
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any, Final
+
+import numpy as np
+
+from hangar import limits
+from hangar.errors import MissingPackageError
+from hangar.imaging.decode import apply_orientation, decode, named
+from hangar.imaging.info import read_info
+from hangar.imaging.jpeg import read_jpeg
+from hangar.imaging.opening import load_decoders
+from hangar.imaging.stored import Refusal
+from hangar.imaging.wanted import Wanted
+
+__all__ = ["READ_MODES", "Reading", "read_image", "require_decoder"]
+
+Array = np.ndarray[Any, Any]
+
+READ_MODES: Final = ("L", "LA", "RGB", "RGBA")
+"""Modes that images can be converted to when they are read."""
+_JPEG: Final = b"\xff\xd8\xff"
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How images are decoded.
+
+    Attributes
+    ----------
+    mode
+        One of :data:`READ_MODES`; None: the pixels as stored.
+    orient
+        Whether the Exif orientation is applied, as a viewer does.
+    frame
+        Which image of a file that holds several.
+    max_pixels
+        Maximum number of pixels. A larger image is refused before anything is allocated.
+    """
+
+    mode: str | None = None
+    orient: bool = True
+    frame: int = 0
+    max_pixels: int = limits.IMAGE_PIXELS
+
+
+def require_decoder() -> None:
+    """Raise MissingPackageError (an ``ImportError``) if pillow is not installed."""
+    try:
+        load_decoders()
+    except ImportError as error:
+        raise MissingPackageError(f"decoding images needs pillow ({error}): run `pip install hangar[images]`") from None
+
+
+@lru_cache(maxsize=1)
+def _simplejpeg() -> Callable[..., Any] | None:
+    try:
+        import simplejpeg
+    except ImportError:
+        return None
+    found: Callable[..., Any] = simplejpeg.decode_jpeg
+    return found
+
+
+def read_image(data: bytes, reading: Reading, name: str = "the image") -> Array:
+    """Decode an image.
+
+    Parameters
+    ----------
+    data
+        The bytes of the file.
+    reading
+        How.
+    name
+        Name of the image in messages.
+
+    Returns
+    -------
+    numpy.ndarray
+        New, writable memory: shape (height, width) for one channel, else (height, width, channels). With a mode uint8;
+        without one the smallest dtype that holds the stored samples.
+
+    Raises
+    ------
+    InvalidInputError
+        It is not an image, is damaged or too large, or cannot be given in this form.
+    MissingPackageError
+        Pillow is not installed.
+    """
+    with named(name, advise=False):
+        if data[:3] == _JPEG and not reading.frame:
+            found = _by_simplejpeg(data, reading)
+            if found is not None:
+                return found
+        require_decoder()
+        info = read_info(data)
+        _check_size(info.width, info.height, reading)
+        wanted = Wanted(
+            mode=reading.mode,
+            bits=None if reading.mode is None else 8,
+            frame=reading.frame,
+            pixels=reading.max_pixels,
+            advise=False,
+            holder=_limit(reading),
+        )
+        array = decode(io.BytesIO(data), name, wanted)
+        if reading.orient:
+            array = apply_orientation(array, info.orientation)
+        return array if array.flags.writeable and array.flags.c_contiguous else array.copy()
+
+
+def _by_simplejpeg(data: bytes, reading: Reading) -> Array | None:
+    """The pixels of a JPEG, or None if pillow has to decode it."""
+    decode_jpeg = _simplejpeg()
+    header = read_jpeg(data)
+    _check_size(header.width, header.height, reading)
+    channels = header.components
+    if decode_jpeg is None or header.bits != 8 or channels not in (1, 3):
+        return None
+    if reading.mode not in ((None, "L", "RGB") if channels == 1 else (None, "RGB")):
+        return None
+    try:
+        # Without tolerance: pillow decides about files with warnings.
+        pixels: Array = decode_jpeg(data, "GRAY" if channels == 1 else "RGB", strict=True)
+    except ValueError:
+        return None
+    if channels == 1:
+        pixels = pixels[:, :, 0] if reading.mode != "RGB" else pixels.repeat(3, axis=2)
+    return apply_orientation(pixels, header.orientation) if reading.orient else pixels
+
+
+def _check_size(width: int, height: int, reading: Reading) -> None:
+    if width * height > reading.max_pixels:
+        raise Refusal(f"has {height:,} x {width:,} pixels, and {_limit(reading)}")
+
+
+def _limit(reading: Reading) -> str:
+    return f"the limit is {reading.max_pixels:,}: `column.decoding(max_pixels=...)` sets another"
