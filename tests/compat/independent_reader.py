@@ -21,6 +21,19 @@ from tests.compat.independent_trees import Key, Trees, cuts, decode_key
 _encode = msgspec.msgpack.encode
 
 
+MEDIA: dict[int, dict[str, set[Any]]] = {
+    16: {"format": {"JPEG", "WEBP", "TIFF"}, "mode": {"L", "LA", "RGB", "RGBA"}, "quality": set(range(1, 101))}
+}
+"""Options of columns of encoded files, by kind, and what each of them may be."""
+
+
+def check_options(kind: int, options: dict[str, Any]) -> None:
+    require(list(options) == sorted(options), "options of a schema are not sorted")
+    for name, value in options.items():
+        require(value in MEDIA[kind].get(name, ()), f"a schema has an option {name} of {value}")
+    require("quality" not in options or options.get("format") in ("JPEG", "WEBP"), "quality without a format")
+
+
 @dataclass(frozen=True)
 class Schema:
     kind: int
@@ -48,7 +61,8 @@ class Schema:
     def admits(self, value: Value) -> bool:
         if value.kind == PURGED:
             return True
-        if (value.kind, value.dtype) != (self.kind, self.dtype) or len(value.shape) != len(self.shape):
+        kind = BYTES if self.kind in MEDIA else self.kind
+        if (value.kind, value.dtype) != (kind, self.dtype) or len(value.shape) != len(self.shape):
             return False
         if self.variable:
             return all(n <= most for n, most in zip(value.shape, self.shape, strict=True))
@@ -145,7 +159,11 @@ class Repository:
     def _schema(self, digest: bytes) -> Schema:
         version, *fields = read_record(self.tables, "schemas", "schema", digest)
         require(version == 0, f"schema of version {version}")
-        kind, dtype, variable, shape, nested, inline = fields
+        kind, dtype, variable, shape, nested, inline, *more = fields
+        require(bool(more) == (kind in MEDIA), "a schema has fields that its kind does not have")
+        if kind in MEDIA:
+            check_options(kind, *more)
+            require(not inline, "encoded files lie in the tree")
         if kind == SPARSE:
             require(not (inline and variable), "an inline column of sparse arrays of several shapes")
         elif kind != NDARRAY:

@@ -22,20 +22,32 @@ from hangar.blobs.merging import TABLE_ROWS
 from hangar.blobs.tombstones import Tombstone
 from hangar.db import format as format_file
 from hangar.db.tables import TABLES
+from hangar.errors import CorruptionError
 from hangar.history import leases
 from hangar.objects import attributes, commit, graph, node
 from hangar.objects.node import DIGEST_TAG, TreeForm
 from hangar.refs import reflog
 from hangar.refs import rows as refs
-from hangar.schema import BytesSchema, ColumnSchema, NdarraySchema, SparseSchema, StrSchema, base
+from hangar.schema import (
+    BytesSchema,
+    ColumnSchema,
+    ImageSchema,
+    NdarraySchema,
+    SparseSchema,
+    StrSchema,
+    base,
+    load_schema,
+)
 from hangar.schema.base import SchemaRecord
 from hangar.schema.dtypes import DTYPE_NAMES, dtype_of
+from hangar.schema.media import MediaRecord
 from hangar.staging import conflicts
 from hangar.staging import rows as staged_rows
 from tests.compat.independent_hdf5 import ITEM_BYTES
 from tests.compat.specification import EXAMPLES, PAGE, PAGE_NAMES, REPORT, TABLES_OF_PAGE, column
 
 HERE = Path(__file__).parent
+MEDIA_SCHEMAS: tuple[type[Any], ...] = (ImageSchema,)
 
 
 # ---------------------------------------------------------------------------------------------------------- the page
@@ -141,6 +153,26 @@ def test_record_is_what_its_table_says(name: str) -> None:
             assert decodes(record, [*good[:place], value, *good[place + 1 :]]) == stated, (row["field"], kind)
 
 
+def test_kinds_of_encoded_files() -> None:
+    stated = {int(row["code"]): row["kind"] for row in TABLES_OF_PAGE["spec-media-kinds"]}
+    kinds = {kind.kind: kind.kind_name for kind in MEDIA_SCHEMAS}
+    assert stated == kinds
+    fields = (*SchemaRecord.__struct_fields__, "options")
+    assert MediaRecord.__struct_fields__ == fields
+    for kind in MEDIA_SCHEMAS:
+        parts = msgspec.msgpack.decode(kind(nested=True).data)
+        assert parts == [0, kind.kind, 0, True, [], True, False, {}]
+        extras: list[list[Any]] = [[], [{}, 1], [[]]]
+        for extra in extras:
+            with pytest.raises(CorruptionError):
+                load_schema(msgspec.msgpack.encode([*parts[:7], *extra]))
+    image = ImageSchema("RGB", "jpg", 80)
+    assert msgspec.msgpack.decode(image.data)[7] == {"format": "JPEG", "mode": "RGB", "quality": 80}
+    for options in ({"mode": "XYZ"}, {"quality": 5}, {"quality": "5", "format": "JPEG"}, {"new": 1}, {"format": "PNG"}):
+        with pytest.raises(CorruptionError):
+            load_schema(msgspec.msgpack.encode([0, 16, 0, True, [], True, False, options]))
+
+
 def test_conflicts() -> None:
     fields = [row["field"] for row in TABLES_OF_PAGE["spec-conflict"]]
     assert fields == list(conflicts.ConflictRow.__struct_fields__)
@@ -181,8 +213,7 @@ def test_record_classes() -> None:
 def test_blob_kinds() -> None:
     kinds = {int(row["code"]): row["kind"] for row in TABLES_OF_PAGE["spec-blob-kinds"]}
     assert kinds == {digest.NDARRAY: "ndarray", digest.STR: "str", digest.BYTES: "bytes", digest.SPARSE: "sparse"}
-    assert {kind: name for kind, name in kinds.items() if kind in base._KINDS} == kinds
-    assert len(base._KINDS) == len(kinds)
+    assert set(base._KINDS) == set(kinds) | {kind.kind for kind in MEDIA_SCHEMAS}
 
 
 def test_dtypes() -> None:
@@ -218,6 +249,7 @@ def test_node_kinds() -> None:
         (SparseSchema(np.dtype("f4"), (5, 5)), TreeForm(2, 0, False)),
         (SparseSchema(np.dtype("f4"), (5, 5), inline=False), TreeForm(0, 32, False)),
         (SparseSchema(np.dtype("f4"), (5, 5), variable=True), TreeForm(0, 32, False)),
+        (ImageSchema(nested=True), TreeForm(0, 32, True)),
     ],
 )
 def test_what_lies_in_the_tree(schema: ColumnSchema, form: TreeForm) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import random
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +23,7 @@ from hangar.schema.keys import encode_nested_key
 from tests.compat import independent_reader as independent
 from tests.compat.content import Contents, content, read_by_hangar, read_independently
 from tests.compat.rewriting import Rows, decode, encode, rewriting
+from tests.objects.golden import PIXEL
 
 Everything = tuple[Path, dict[str, Any]]
 
@@ -99,6 +101,26 @@ def test_any_history_is_read_as_hangar_reads_it(seed: int, tmp_path: Path) -> No
             assert read_independently(commit.columns) == read_by_hangar(repo, digest.hex())
         assert found.staged is not None
         assert read_independently(found.staged.columns) == staged_by_hangar(repo)
+
+
+def test_encoded_files_are_blobs_of_bytes(tmp_path: Path) -> None:
+    repo = Repository(tmp_path, exists=False)
+    repo.init("Ada", "ada@example.com")
+    with closing(repo.checkout(write=True)) as writer:
+        flat = writer.add_image_column("flat", mode="RGB")
+        nested = writer.add_image_column("nested", format="JPEG", quality=50, contains_subsamples=True)
+        plain = writer.add_bytes_column("plain")
+        flat["a"] = plain["a"] = PIXEL
+        nested["s"] = {"x": PIXEL, 3: np.zeros((4, 6, 3), np.uint8)}
+        stored = nested.encoded(("s", 3))
+        assert stored[:2] == b"\xff\xd8"
+        commit = writer.commit("Files")
+    repo.close()
+    found = read(tmp_path).commits[bytes.fromhex(commit)].columns
+    assert {name: column.schema.kind for name, column in found.items()} == {"flat": 16, "nested": 16, "plain": 3}
+    assert found["flat"].values["a"] == found["plain"].values["a"] == found["nested"].values["s", "x"]
+    assert (found["flat"].values["a"].kind, found["flat"].values["a"].data) == (3, PIXEL)
+    assert found["nested"].values["s", 3].data == stored
 
 
 NESTED: dict[str, tuple[ColumnSchema, bytes]] = {

@@ -42,7 +42,8 @@ def test_png_channels(tmp_path: Path, colour: int, channels: int) -> None:
     same(load(tmp_path, made.png(array, 8, colour), "png"), array)
     deep = samples(16, channels)
     data = made.png(deep, 16, colour)
-    for options in ({}, {"mode": "RGB"}, {"mode": "L"}, {"mode": "I"}, {"mode": "F"}):
+    same(load(tmp_path, data, "png"), deep)
+    for options in ({"mode": "RGB"}, {"mode": "L"}, {"mode": "I"}, {"mode": "F"}):
         with pytest.raises(InvalidInputError, match=r"x\.png has 16.bit.*--bits 8"):
             load(tmp_path, data, "png", **options)
     same(load(tmp_path, data, "png", bits=8), (deep >> 8).astype("u1"))

@@ -16,7 +16,7 @@ from hangar.digest import BYTES, NDARRAY, SPARSE, STR, Header, blob_digest, chec
 from hangar.objects.attributes import encode_attributes
 from hangar.objects.build import build
 from hangar.objects.commit import FLAT, NESTED, ColumnEntry, Commit, column_id, tree_digest
-from hangar.schema import SparseSchema
+from hangar.schema import ImageSchema, MediaSchema, SparseSchema
 from tests.objects.memory import FORMS, cell_of, int_key, memory_store, nested_key, text_key
 
 PATH = Path(__file__).with_name("golden.json")
@@ -61,6 +61,16 @@ SPARSE_ARRAYS: dict[str, tuple[str, tuple[int, ...], list[list[int]], list[compl
     "vector of bools": ("bool", (9,), [[8, 0]], [True, True]),
     "complex": ("complex64", (3, 3), [[2], [0]], [1 - 2j]),
     "no elements": ("uint8", (4, 4), [[], []], []),
+}
+
+PIXEL = bytes.fromhex(
+    "89504e470d0a1a0a0000000d49484452000000010000000108000000003a7e9b55"
+    "0000000a49444154785e6360000000020001de9e8fbf0000000049454e44ae426082"
+)
+"""A PNG of one pixel."""
+MEDIA: dict[str, MediaSchema] = {
+    "images": ImageSchema(),
+    "images, nested, read as RGB, written as JPEG": ImageSchema("RGB", "jpg", 90, nested=True),
 }
 
 ATTRIBUTES = {
@@ -135,6 +145,9 @@ def digests() -> Iterator[tuple[str, str]]:
         found, data = schema.encode((where, np.array(elements, dtype), shape))
         yield f"sparse: {name}", f"{data.hex()} {blob_digest(found, data).hex()}"
         yield f"sparse schema: {name}", schema.digest.hex()
+    for name, media in MEDIA.items():
+        found, data = media.encode(PIXEL)
+        yield f"media: {name}", f"{media.digest.hex()} {blob_digest(found, data).hex()}"
 
 
 if __name__ == "__main__":

@@ -22,9 +22,12 @@ __all__ = ["command", "list_columns", "schema_text"]
 
 _SHAPE: Final = re.compile(r"[(\[]?\s*([0-9]{1,18}((\s*[,xX*]\s*|\s+)[0-9]{1,18})*\s*,?)?\s*[)\]]?")
 TEXT_DTYPES: Final = ("str", "bytes")
+FILE_DTYPES: Final = ("image",)
+"""Words for columns without a dtype: of text, and of encoded files."""
 COMPLETED_DTYPES: Final = (
     *("BOOL", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"),
     *("FLOAT16", "FLOAT32", "FLOAT64", "COMPLEX64", "COMPLEX128", "BFLOAT16", "STR", "BYTES"),
+    "IMAGE",
 )
 
 
@@ -34,8 +37,8 @@ class DtypeType(click.ParamType):  # type: ignore[type-arg]
     name = "dtype"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """``'str'``, ``'bytes'``, or the numpy dtype."""
-        if not isinstance(value, str) or value.lower() in TEXT_DTYPES:
+        """``'str'``, ``'bytes'``, ``'image'``, or the numpy dtype."""
+        if not isinstance(value, str) or value.lower() in (*TEXT_DTYPES, *FILE_DTYPES):
             return value.lower() if isinstance(value, str) else value
         from hangar.schema.dtypes import as_dtype, dtype_code
 
@@ -53,7 +56,7 @@ class DtypeType(click.ParamType):  # type: ignore[type-arg]
 
 def schema_text(column: Any) -> str:
     """The schema of a column as readable text, such as ``'uint8 28 x 28'``."""
-    text = str(column.column_type)
+    text = column.schema.kind_text
     if text in ("ndarray", "sparse"):
         shape = " x ".join(map(str, column.shape))
         text = f"{'sparse ' if text == 'sparse' else ''}{column.schema.dtype_name} {shape}".rstrip()
@@ -94,7 +97,7 @@ def list_columns(view: View, as_json: bool) -> None:
 def command() -> None:
     """Create, remove, rename, describe and list columns.
 
-    A column is a named set of samples of one kind: arrays of one dtype and shape, text, or bytes.
+    A column is a named set of samples of one kind: arrays of one dtype and shape, text, bytes, or images.
     """
 
 
@@ -117,6 +120,9 @@ def _shape(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...
     "--sparse", is_flag=True, help="Samples are sparse arrays: coordinates and values, as scipy.sparse has them."
 )
 @click.option("--contains-subsamples", is_flag=True, help="Each sample holds named subsamples.")
+@click.option("--mode", metavar="MODE", help="Images are read in this mode: L, LA, RGB or RGBA. Default: as stored.")
+@click.option("--format", "file_format", metavar="FORMAT", help="Format of arrays in an IMAGE column. Default: PNG.")
+@click.option("--quality", type=click.IntRange(1, 100), help="Quality of arrays in an IMAGE column: JPEG and WEBP.")
 @click.option(
     "--backend", metavar="TAG", help="Storage backend for new data on this machine. Default: chosen by dtype and shape."
 )
@@ -130,13 +136,17 @@ def create(
     variable_shape: bool,
     sparse: bool,
     contains_subsamples: bool,
+    mode: str | None,
+    file_format: str | None,
+    quality: int | None,
     backend: str | None,
     as_json: bool,
 ) -> None:
-    """Create the column NAME for arrays of DTYPE and SHAPE, for text (STR) or for BYTES.
+    """Create the column NAME for arrays of DTYPE and SHAPE, for text (STR), for BYTES, or for files (IMAGE).
 
     DTYPE, in any case: BOOL, INT8 to INT64, UINT8 to UINT64, FLOAT16, FLOAT32, FLOAT64, COMPLEX64, COMPLEX128,
-    BFLOAT16, FLOAT8_..., STR, BYTES. The spellings of NumPy and torch work too (f4, np.float32, torch.float32). Without
+    BFLOAT16, FLOAT8_..., STR, BYTES, IMAGE. An IMAGE column keeps image files as they are and decodes them when they
+    are read. The spellings of NumPy and torch work too (f4, np.float32, torch.float32). Without
     SHAPE each sample is a single number. 28 28, 28,28 and 28x28 are the same SHAPE.
 
     For example:
@@ -144,19 +154,26 @@ def create(
       hangar column create photos UINT8 4000 4000 3 --variable-shape
       hangar column create labels INT64
       hangar column create captions STR
+      hangar column create pictures IMAGE --mode RGB
       hangar column create ratings FLOAT32 943 1682 --sparse
 
     JSON: name, type, layout, dtype, shape, variable_shape, backend, samples, subsamples (null in a flat column),
     attributes.
     """
-    if dtype in TEXT_DTYPES and (shape or variable_shape or sparse):
+    if dtype in (*TEXT_DTYPES, *FILE_DTYPES) and (shape or variable_shape or sparse):
         raise click.UsageError(f"{dtype.upper()} columns have no shape")
+    if dtype != "image" and (mode, file_format, quality) != (None, None, None):
+        raise click.UsageError("--mode, --format and --quality are for IMAGE columns")
     with state.writer() as checkout:
         options: dict[str, Any] = {"contains_subsamples": contains_subsamples, "backend": backend}
         if dtype == "str":
             column = checkout.add_str_column(name, **options)
         elif dtype == "bytes":
             column = checkout.add_bytes_column(name, **options)
+        elif dtype == "image":
+            column = checkout.add_image_column(
+                name, mode=mode and mode.upper(), format=file_format, quality=quality, **options
+            )
         elif sparse:
             column = checkout.add_sparse_column(name, dtype, shape, variable_shape=variable_shape, **options)
         else:

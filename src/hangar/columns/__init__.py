@@ -8,6 +8,14 @@ from hangar.columns.collection import Columns
 from hangar.columns.evolve import ColumnWriter
 from hangar.columns.flat import FlatSampleReader
 from hangar.columns.flat_write import FlatSampleWriter
+from hangar.columns.media import (
+    FlatMediaReader,
+    FlatMediaWriter,
+    MediaSubsampleReader,
+    MediaSubsampleWriter,
+    NestedMediaReader,
+    NestedMediaWriter,
+)
 from hangar.columns.nested import NestedSampleReader
 from hangar.columns.nested_write import NestedSampleWriter
 from hangar.columns.sparse import (
@@ -22,12 +30,18 @@ from hangar.columns.sparse import (
 
 __all__ = [
     "Columns",
+    "FlatMediaReader",
+    "FlatMediaWriter",
     "FlatSampleReader",
     "FlatSampleWriter",
     "FlatSparseReader",
     "FlatSparseWriter",
     "FlatSubsampleReader",
     "FlatSubsampleWriter",
+    "MediaSubsampleReader",
+    "MediaSubsampleWriter",
+    "NestedMediaReader",
+    "NestedMediaWriter",
     "NestedSampleReader",
     "NestedSampleWriter",
     "NestedSparseReader",

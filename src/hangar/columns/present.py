@@ -37,7 +37,7 @@ COMPLETED_KEYS: Final = 100
 def holds(schema: ColumnSchema) -> str:
     """Type of the values of a schema, such as ``'uint8 (28, 28)'``."""
     if schema.dtype_name is None:
-        return schema.kind_name
+        return schema.kind_text
     sparse = "sparse " if schema.kind_name == "sparse" else ""
     return f"{sparse}{schema.dtype_name} {'up to ' if schema.variable else ''}{schema.shape}"
 

@@ -8,7 +8,7 @@ import numpy as np
 
 from hangar.errors import ConflictError, CorruptionError, InvalidInputError
 from hangar.external.base import BasePlugin
-from hangar.external.fit import Column, Value, value_bytes
+from hangar.external.fit import Column, Value, stored_values, value_bytes
 from hangar.external.keysfile import Key
 from hangar.external.loading import Job, Rows
 from hangar.external.naming import Source, key_of
@@ -217,7 +217,7 @@ class Batch:
         differ: list[int] = []
         values = self._chosen(existing)
         try:
-            stored = self._column[[self._keys[at] for at in existing]]
+            stored = stored_values(self._column, [self._keys[at] for at in existing])
         except CorruptionError as error:
             raise CorruptionError(
                 f"an existing sample cannot be compared with its file: {error}. "

@@ -22,7 +22,7 @@ import numpy as np
 
 from hangar.errors import HangarError, InvalidInputError, PurgedError
 from hangar.external.base import BasePlugin, normal_extension
-from hangar.external.fit import Column, ColumnRequirements, value_bytes
+from hangar.external.fit import Column, ColumnRequirements, stored_values, value_bytes
 from hangar.external.keysfile import Key, read_keys, write_keys
 from hangar.external.manager import manager
 from hangar.external.naming import named_by
@@ -30,6 +30,7 @@ from hangar.external.plugins._files import FilePlugin
 from hangar.external.plugins.images import lossless_format, lossy
 from hangar.external.safe_io import FileNames, OutputDirectory, safe_component, safe_suffix
 from hangar.progress import Progress, Reporter, report
+from hangar.schema import MediaSchema
 from hangar.threads import Pipeline, threads_for
 
 __all__ = ["ExportReport", "Exported", "FolderExport", "export_samples"]
@@ -259,7 +260,7 @@ def _values(column: Column, keys: Sequence[Key]) -> Iterator[tuple[Key, Any]]:
         size = max(1, min(BATCH_SAMPLES, BATCH_BYTES // max(1, nbytes)))
     for start in range(0, len(keys), size):
         some = list(keys[start : start + size])
-        yield from zip(some, column[some], strict=True)
+        yield from zip(some, stored_values(column, some), strict=True)
 
 
 class _Plan:
@@ -267,6 +268,7 @@ class _Plan:
 
     def __init__(self, column: Column, extension: str | None, plugin: str | None, options: dict[str, Any]) -> None:
         self._kind = column.column_type
+        self._schema = getattr(column, "schema", None)
         self._extension = None if extension is None else safe_suffix(extension).removeprefix(".")
         self._plugin = None if plugin is None else manager.find("save", plugin)
         self._names = FileNames()
@@ -277,6 +279,10 @@ class _Plan:
         """Plan the file of one sample."""
         name, extension = (_file_name(key), None) if stored_path is None else _split(stored_path)
         wanted = self._extension or self._default(value)
+        if isinstance(self._schema, MediaSchema) and self._extension not in (None, self._schema.extension(value)):
+            raise InvalidInputError(
+                f"sample {key!r} is a .{self._schema.extension(value)} file, which is exported as it is: leave out the format"
+            )
         if self._extension is None and extension is not None and self._can_encode(value, extension):
             # The original format, unless it can only be read or cannot hold this value.
             wanted = extension
@@ -284,7 +290,7 @@ class _Plan:
         parts: tuple[str, ...] = ()
         if isinstance(plugin, FilePlugin):
             parts = self._names.take(name, safe_suffix(wanted))
-            self.lossy |= lossy(wanted)
+            self.lossy |= lossy(wanted) and not isinstance(self._schema, MediaSchema)
         return _File(key, value, plugin, name, wanted, parts)
 
     def _can_encode(self, value: Any, extension: str) -> bool:
@@ -298,7 +304,7 @@ class _Plan:
         if isinstance(value, np.ndarray):
             image = lossless_format(value)
             return image if image is not None and find_spec("PIL") is not None else "npy"
-        return _DEFAULTS[self._kind]
+        return self._schema.extension(value) if isinstance(self._schema, MediaSchema) else _DEFAULTS[self._kind]
 
     def _find(self, extension: str) -> BasePlugin:
         kind = self._kind

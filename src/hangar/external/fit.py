@@ -9,9 +9,10 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+from hangar.schema.media import MEDIA_KINDS
 from hangar.schema.sparse import is_scipy_sparse
 
-__all__ = ["Column", "ColumnRequirements", "Value", "create_command", "is_added", "value_bytes"]
+__all__ = ["Column", "ColumnRequirements", "Value", "create_command", "is_added", "stored_values", "value_bytes"]
 
 Value: TypeAlias = "np.ndarray[Any, Any] | str | bytes"
 
@@ -41,6 +42,12 @@ def _kind(value: object) -> str:
     if isinstance(value, np.ndarray):
         return "ndarray"
     return "sparse" if is_scipy_sparse(value) else type(value).__name__
+
+
+def stored_values(column: Any, keys: list[Any]) -> list[Any]:
+    """The values of a column as files hold them: of images, audio and video the files, of others what they read as."""
+    found: list[Any] = column.encoded(keys) if column.column_type in MEDIA_KINDS else column[keys]
+    return found
 
 
 def value_bytes(value: Any) -> int:
@@ -109,7 +116,7 @@ class ColumnRequirements:
     def mismatch(self, value: Any) -> str | None:
         """The reason why ``value`` does not fit, as a predicate for an error message; None if it fits."""
         kind = _kind(value)
-        if kind != self.kind:
+        if kind != self.kind and not (kind == "bytes" and self.kind in MEDIA_KINDS):
             return f"holds {kind}, and column {self.column!r} holds {self.kind}"
         if isinstance(value, (str, bytes)):
             return None

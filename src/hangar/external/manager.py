@@ -31,6 +31,10 @@ class _BuiltIn(NamedTuple):
 
 _LOAD_SAVE: Final = ("load", "save")
 _HERE: Final = "hangar.external.plugins"
+IMAGE_SUFFIXES: Final = (
+    *("png", "jpg", "jpeg", "jpe", "jfif", "bmp", "dib", "tif", "tiff", "webp", "gif"),
+    *("ppm", "pgm", "pbm", "pnm", "pfm"),
+)
 BUILT_IN: Final[dict[str, _BuiltIn]] = {
     "images": _BuiltIn(
         f"{_HERE}.images",
@@ -38,6 +42,7 @@ BUILT_IN: Final[dict[str, _BuiltIn]] = {
         ("load", "save", "show"),
         ("png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", "ppm", "pgm", "pbm", "pnm", "gif"),
     ),
+    "image-file": _BuiltIn(f"{_HERE}.media", "ImageFilePlugin", _LOAD_SAVE, IMAGE_SUFFIXES),
     "numpy": _BuiltIn(f"{_HERE}.arrays", "NumpyPlugin", _LOAD_SAVE, ("npy", "npz")),
     "sparse": _BuiltIn(f"{_HERE}.sparse", "SparsePlugin", _LOAD_SAVE, ("npz",)),
     "text": _BuiltIn(f"{_HERE}.text", "TextPlugin", _LOAD_SAVE, ("txt",)),

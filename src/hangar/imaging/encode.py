@@ -73,7 +73,7 @@ def _save(picture: Any, format: str, quality: int | None) -> bytes:  # noqa: A00
 
 def _check_pixels(array: np.ndarray[Any, Any]) -> None:
     """Raise unless ``array`` can be an image."""
-    if array.dtype not in (np.uint8, np.uint16) and not (array.dtype == np.bool_ and array.ndim == 2):
+    if array.dtype.newbyteorder("=") not in (np.uint8, np.uint16) and not (array.dtype == np.bool_ and array.ndim == 2):
         raise InvalidInputError(f"an image is an array of uint8 or uint16 (or a mask of bool), not {array.dtype}")
     if array.ndim not in (2, 3) or 0 in array.shape or (array.ndim == 3 and array.shape[2] not in (2, 3, 4)):
         raise InvalidInputError(

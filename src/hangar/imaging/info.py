@@ -123,8 +123,9 @@ def _bmp(data: bytes) -> ImageInfo:
     wide = 2 if _number(data, base, 4) == 12 else 4
     width, height = (_number(data, base + 4 + at, wide, signed=wide == 4) for at in (0, wide))
     bits = _number(data, base + 4 + 2 * wide + 2, 2)
-    if width * abs(height) * bits > 8 * len(data) and (wide == 2 or _number(data, base + 16, 4) in (0, 3)):
-        raise Refusal("is truncated: it has fewer bytes than its header needs")
+    if wide == 2 or _number(data, base + 16, 4) in (0, 3):  # not compressed
+        start = _number(data, 10, 4) if base else _number(data, 0, 4)
+        _need(data, start + -(-width * bits // 32) * 4 * abs(height))
     return ImageInfo("BMP", width, abs(height), "P" if bits <= 8 else "RGBA" if bits == 32 else "RGB")
 
 

@@ -125,6 +125,11 @@ class ColumnSchema(ABC):
         return None if self.dtype is None else self.dtype.name
 
     @property
+    def kind_text(self) -> str:
+        """Kind of the values, and how they are read, for people."""
+        return self.kind_name
+
+    @property
     @abstractmethod
     def variable(self) -> bool:
         """Whether values may differ in shape."""

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
 __all__ = ["ImageSchema"]
 
 IMAGE: Final = 16
+_EXTENSIONS: Final = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "BMP": "bmp", "WEBP": "webp", "TIFF": "tif"}
 _FRAMES: Final = 100_000
 
 
@@ -64,6 +65,10 @@ class ImageSchema(MediaSchema):
         self._reading: Reading | None = None
 
     @property
+    def kind_text(self) -> str:
+        return f"image, read as {self.mode}" if self.mode else "image"
+
+    @property
     def read_options(self) -> Reading:
         """How values are decoded."""
         if self._reading is None:
@@ -103,6 +108,10 @@ class ImageSchema(MediaSchema):
             return read_info(data)
         except Refusal as refusal:
             raise InvalidInputError(f"the image {refusal}") from None
+
+    def extension(self, data: bytes) -> str:
+        found = self.info(data).format
+        return _EXTENSIONS.get(found) or {b"1": "pbm", b"4": "pbm", b"2": "pgm", b"5": "pgm"}.get(data[1:2], "ppm")
 
     def encode_value(self, value: object) -> bytes:
         from hangar.imaging import encode_image

@@ -9,7 +9,7 @@ from __future__ import annotations
 from abc import abstractmethod
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Final
 
 import numpy as np
 
@@ -24,8 +24,9 @@ from hangar.schema.dtypes import NO_DTYPE
 from hangar.schema.ndarray import check_out
 from hangar.threads import parallel_list
 
-__all__ = ["MediaRecord", "MediaSchema", "load_media"]
+__all__ = ["MEDIA_KINDS", "MediaRecord", "MediaSchema", "load_media"]
 
+MEDIA_KINDS: Final = ("image", "audio", "video")
 _HEADER = Header(BYTES, NO_DTYPE, ())
 
 
@@ -118,6 +119,10 @@ class MediaSchema(ColumnSchema):
     @abstractmethod
     def info(self, data: bytes) -> Any:
         """Description of a file from its header, without decoding it."""
+
+    @abstractmethod
+    def extension(self, data: bytes) -> str:
+        """Usual suffix of such a file, without a dot."""
 
     @abstractmethod
     def decode_file(self, data: bytes) -> Any:

@@ -1,0 +1,50 @@
+"""Plugins for columns of images, audio and video: the file itself is the value, checked without decoding it."""
+
+from __future__ import annotations
+
+from abc import abstractmethod
+from functools import cached_property
+from typing import Any
+
+from hangar.errors import InvalidInputError
+from hangar.external.plugins._files import FilePlugin
+from hangar.inputs import read
+from hangar.schema import ImageSchema, MediaSchema
+
+__all__ = ["ImageFilePlugin"]
+
+
+class _MediaFilePlugin(FilePlugin):
+    """Reads files as bytes and writes them unchanged."""
+
+    @abstractmethod
+    def _make_schema(self) -> MediaSchema:
+        """A schema of the kind, which checks files."""
+
+    @cached_property
+    def _schema(self) -> MediaSchema:
+        return self._make_schema()
+
+    def load(self, fpath: str) -> tuple[bytes, str]:
+        """The bytes of a file, and its name."""
+        data = read(fpath)
+        try:
+            self._schema.check_file(data)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{fpath}: {error}") from None
+        return data, self.sample_name(fpath)
+
+    def encode(self, arr: Any, extension: str) -> bytes:
+        """The file itself."""
+        if not isinstance(arr, bytes):
+            raise self._wrong_type(arr, extension)
+        return arr
+
+
+class ImageFilePlugin(_MediaFilePlugin):
+    """Image files of columns of images."""
+
+    column_types = frozenset(("image",))
+
+    def _make_schema(self) -> MediaSchema:
+        return ImageSchema()
