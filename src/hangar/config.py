@@ -36,7 +36,7 @@ __all__ = [
 
 Scope: TypeAlias = 'Literal["user", "repository"]'
 
-KEYS: Final = ("cache.chunks", "user.email", "user.name")
+KEYS: Final = ("cache.chunks", "remote.tls-ca", "user.email", "user.name")
 """Every key that can be set, sorted."""
 MAX_VALUE_BYTES: Final = 1_000
 """Maximum length of a value in UTF-8; the limit for names in commits is slightly higher."""

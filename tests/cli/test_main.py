@@ -175,7 +175,7 @@ def test_usage_errors_exit_2(empty: Shell, words: tuple[str, ...]) -> None:
     empty.fails(2, *words)
 
 
-ANYWHERE = ["init", "config", "demo", "completion", "help"]
+ANYWHERE = ["init", "config", "demo", "completion", "help", "server"]
 
 
 @pytest.mark.parametrize("path", every(), ids=" ".join)

@@ -33,10 +33,10 @@ def _complete(ctx: click.Context, parameter: click.Parameter, prefix: str) -> li
 @json_option
 @pass_state
 def command(state: State, key: str | None, value: str | None, everywhere: bool, unset: bool, as_json: bool) -> None:
-    """Show or set configuration: user.name and user.email for commits, and cache.chunks.
+    """Show or set configuration: user.name and user.email for commits, cache.chunks, and remote.tls-ca.
 
     cache.chunks is the size of the cache for decoded chunks of compressed columns, such as 256M or 256MB. The default is 64M; 0
-    turns it off.
+    turns it off. remote.tls-ca is a PEM file of the certificates to trust when a remote is contacted with TLS.
 
     The configuration of a repository takes precedence over your own. Without KEY all values are listed. With KEY its
     value is shown, and with VALUE it is set.

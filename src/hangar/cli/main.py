@@ -53,6 +53,9 @@ SECTIONS: Final = {
         "stash": Entry("hangar.cli.stash", "Put staged changes aside, and bring them back."),
         "reflog": Entry("hangar.cli.reflog", "Show where a branch was."),
     },
+    "Remotes": {
+        "server": Entry("hangar.cli.server", "Serve the repository to other machines."),
+    },
     "Maintenance": {
         "gc": Entry("hangar.cli.gc", "Free disk space."),
         "fsck": Entry("hangar.cli.fsck", "Verify the repository."),

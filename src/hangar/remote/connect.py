@@ -79,7 +79,17 @@ def _software() -> str:
 @contextmanager
 def _opened(name: str, row: RemoteRow, credentials: Settings) -> Iterator[Peer]:
     if not is_local(row.address):
-        raise UnreachableError(f"remote {name!r} at {row.address} cannot be reached")
+        from hangar.remote.dial import connect_server  # gRPC is imported when a server is contacted
+
+        with connect_server(
+            row.address,
+            row.settings,
+            token=credentials.token,
+            username=credentials.username,
+            password=credentials.password,
+        ) as server:
+            yield server
+        return
     path = Path(row.address.removeprefix("file://")).expanduser()
     if (path / _DIRECTORY).is_dir():
         path = path / _DIRECTORY

@@ -1,0 +1,236 @@
+"""Calls of a gRPC client: deadlines on all of them, streams watched for silence, and errors of Hangar's classes.
+
+A blocking call returns within a second of Ctrl-C. Frames to send are taken from their iterator in the thread of the
+caller, because it may read a database, and errors of the iterator are raised as they are.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import queue
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final, NamedTuple
+
+import grpc
+
+from hangar.errors import HangarError, UnreachableError
+from hangar.remote.options import METHODS, SERVICE, Timeouts, client_options
+from hangar.remote.status import ERROR_KEY, local_error, make_error
+from hangar.threads import start_thread
+
+__all__ = ["Connection", "Target", "is_cut"]
+
+_TRANSIENT: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
+_POLL_SECONDS: Final = 0.1
+
+
+class Target(NamedTuple):
+    """What a connection is made of.
+
+    Attributes
+    ----------
+    name
+        The address, for messages.
+    target
+        ``host:port``.
+    credentials
+        TLS credentials; None for a connection in clear text.
+    metadata
+        Sent with every call: the token.
+    """
+
+    name: str
+    target: str
+    credentials: grpc.ChannelCredentials | None
+    metadata: Sequence[tuple[str, str]]
+
+
+def is_cut(error: grpc.RpcError) -> bool:
+    """Whether the connection failed, or the server was busy, so that the same call may succeed when it is made again."""
+    if isinstance(error, HangarError):
+        return False
+    call: Any = error
+    code = call.code()
+    named = any(key == ERROR_KEY for key, _ in call.trailing_metadata() or ())
+    busy = code is grpc.StatusCode.RESOURCE_EXHAUSTED and "limit exceeded" in str(call.details())
+    return not named and (code in _TRANSIENT or busy)
+
+
+class Connection:
+    """A connection to a server, made at the first call, and made again in a forked child.
+
+    Parameters
+    ----------
+    target
+        The server.
+    timeouts
+        Deadlines of its calls.
+    """
+
+    def __init__(self, target: Target, timeouts: Timeouts) -> None:
+        self.target = target
+        self.timeouts = timeouts
+        self._lock = threading.Lock()
+        self._owner = 0
+        self._channel: grpc.Channel | None = None
+        self._stubs: dict[str, Callable[..., Any]] = {}
+
+    def close(self) -> None:
+        """Close the connection; a later call opens it again."""
+        with self._lock:
+            channel, self._channel, self._stubs = self._channel, None, {}
+        if channel is not None and self._owner == os.getpid():
+            channel.close()
+
+    def _stub(self, name: str) -> Callable[..., Any]:
+        if self._owner != os.getpid():
+            # The channel of the parent, its threads and a lock that one of them may hold do not work in a child.
+            self._lock, self._channel, self._stubs, self._owner = threading.Lock(), None, {}, os.getpid()
+        with self._lock:
+            if self._channel is None:
+                self._channel = self._open()
+            found = self._stubs.get(name)
+            if found is None:
+                found = self._stubs[name] = _make_stub(self._channel, name)
+            return found
+
+    def _open(self) -> grpc.Channel:
+        if self.target.credentials is None:
+            return grpc.insecure_channel(self.target.target, client_options())
+        return grpc.secure_channel(self.target.target, self.target.credentials, client_options())
+
+    def error(self, error: grpc.RpcError, seconds: float = 0.0) -> HangarError:
+        """The Hangar error of a failed call."""
+        return local_error(error, self.target.name, seconds)
+
+    # ------------------------------------------------------------------ one answer
+
+    def unary(self, name: str, request: Any, seconds: float | None = None) -> Any:
+        """Make a call with one answer. Raises what gRPC raises."""
+        timeout = self.timeouts.call if seconds is None else seconds
+        return self._stub(name)(request, timeout=timeout, metadata=self.target.metadata)
+
+    # ------------------------------------------------------------------ a stream of answers
+
+    def stream(self, name: str, request: Any) -> Iterator[Any]:
+        """Make a call with a stream of answers. Raises what gRPC raises, and ``UnreachableError`` if nothing comes."""
+        call = self._stub(name)(request, timeout=self.timeouts.stream, metadata=self.target.metadata)
+        with _Watch(call, self.timeouts.idle) as watch:
+            while True:
+                try:
+                    watch.waits()
+                    message = next(call, None)
+                    watch.works()
+                except grpc.RpcError as error:
+                    if watch.expired:
+                        raise self._silent() from None
+                    raise error
+                if message is None:
+                    return
+                yield message
+
+    def _silent(self) -> HangarError:
+        text = f"{self.target.name} sent nothing for {self.timeouts.idle:g} seconds: check the network, then try again"
+        return make_error(UnreachableError, text, grpc.StatusCode.DEADLINE_EXCEEDED)
+
+    # ------------------------------------------------------------------ a stream of requests
+
+    def send(self, name: str, messages: Iterator[Any]) -> Any:
+        """Send a stream of messages, and return the answer. Raises as :meth:`stream` does."""
+        waiting: queue.Queue[Any] = queue.Queue(1)
+        call = self._stub(name).future(  # type: ignore[attr-defined]
+            iter(waiting.get, None), timeout=self.timeouts.stream, metadata=self.target.metadata
+        )
+        try:
+            for message in messages:
+                if not self._put(waiting, message, call):
+                    return call.result()  # raises why it ended
+            if not self._put(waiting, None, call):
+                return call.result()
+            return self._answer(call)
+        finally:
+            call.cancel()
+            self._release(waiting)
+
+    def _put(self, waiting: queue.Queue[Any], message: Any, call: Any) -> bool:
+        """Hand a message to gRPC; False if the call is over."""
+        began = time.monotonic()
+        while not call.done():
+            try:
+                waiting.put(message, timeout=_POLL_SECONDS)
+            except queue.Full:
+                if time.monotonic() - began > self.timeouts.idle:
+                    raise self._silent() from None
+            else:
+                return True
+        return False
+
+    def _answer(self, call: Any) -> Any:
+        """The answer of a call whose messages are all sent: the server may need its time to verify them."""
+        end = time.monotonic() + self.timeouts.call
+        while True:
+            try:
+                return call.result(timeout=1.0)
+            except grpc.FutureTimeoutError:
+                if time.monotonic() > end:
+                    raise self._silent() from None
+
+    @staticmethod
+    def _release(waiting: queue.Queue[Any]) -> None:
+        """End the thread of gRPC that waits for the next message."""
+        with contextlib.suppress(queue.Empty):
+            waiting.get_nowait()
+        waiting.put_nowait(None)
+
+
+def _make_stub(channel: grpc.Channel, name: str) -> Callable[..., Any]:
+    method = METHODS[name]
+    make: Any = {
+        (False, False): channel.unary_unary,
+        (False, True): channel.unary_stream,
+        (True, False): channel.stream_unary,
+    }[method.request_streaming, method.response_streaming]
+    stub: Callable[..., Any] = make(
+        f"/{SERVICE}/{name}",
+        request_serializer=method.request.SerializeToString,
+        response_deserializer=method.reply.FromString,
+    )
+    return stub
+
+
+class _Watch:
+    """Cancels a call when its reader has waited too long for the next message."""
+
+    def __init__(self, call: Any, seconds: float) -> None:
+        self.expired = False
+        self._call = call
+        self._seconds = seconds
+        self._since: float | None = None
+        self._over = threading.Event()
+
+    def waits(self) -> None:
+        """The reader waits from now on."""
+        self._since = time.monotonic()
+
+    def works(self) -> None:
+        """The reader got a message."""
+        self._since = None
+
+    def __enter__(self) -> _Watch:
+        start_thread(self._run, "hangar-remote-watch", daemon=True)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._over.set()
+        self._call.cancel()
+
+    def _run(self) -> None:
+        while not self._over.wait(min(1.0, self._seconds / 4)):
+            since = self._since
+            if since is not None and time.monotonic() - since > self._seconds:
+                self.expired = True
+                self._call.cancel()
+                return

@@ -1,0 +1,183 @@
+"""The methods of the gRPC service: they decode a request, ask the repository's ``Peer``, and encode the answer.
+
+Each function takes the message, or an iterator of them, and the :class:`hangar.remote.guard.Call` it belongs to.
+"""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Iterator
+from typing import Any, Final
+
+import grpc
+import numpy as np
+
+from hangar.digest import DIGEST_BYTES
+from hangar.errors import InvalidInputError
+from hangar.remote import peer, wire
+from hangar.remote.guard import Call
+from hangar.remote.options import METHODS, SERVICE
+from hangar.remote.peer import Peer
+from hangar.remote.v1 import remote_pb2 as pb
+from hangar.remote.wire_frames import blobs_in, blobs_out, objects_in, objects_out
+
+__all__ = ["Servicer", "health_handler"]
+
+MAX_PREFIX: Final = 300
+_SERVING: Final = b"\x08\x01"
+_NOT_SERVING: Final = b"\x08\x02"
+
+
+class Servicer:
+    """The methods of the service, by their names in the protocol.
+
+    Parameters
+    ----------
+    service
+        Answers for the repository.
+    """
+
+    def __init__(self, service: Peer) -> None:
+        self._service = service
+
+    def handlers(self) -> Any:
+        """The handlers for a gRPC server."""
+        made = {}
+        for name, method in METHODS.items():
+            make: Any = {
+                (False, False): grpc.unary_unary_rpc_method_handler,
+                (False, True): grpc.unary_stream_rpc_method_handler,
+                (True, False): grpc.stream_unary_rpc_method_handler,
+            }[method.request_streaming, method.response_streaming]
+            made[name] = make(
+                getattr(self, name),
+                request_deserializer=method.request.FromString,
+                response_serializer=method.reply.SerializeToString,
+            )
+        return grpc.method_handlers_generic_handler(SERVICE, made)
+
+    # ------------------------------------------------------------------ reading
+
+    def Hello(self, request: pb.HelloRequest, call: Call) -> pb.HelloReply:  # noqa: N802
+        welcome = self._service.hello(wire.hello_in(request))
+        limits = dataclasses.replace(wire.GRPC_LIMITS, blob_bytes=welcome.limits.blob_bytes)
+        welcome = dataclasses.replace(
+            welcome,
+            limits=limits,
+            capabilities=(*welcome.capabilities, "zstd"),
+            read_only=welcome.read_only or not call.caller.may_write,
+        )
+        return wire.welcome_out(welcome)
+
+    def ListRefs(self, request: pb.ListRefsRequest, call: Call) -> Iterator[pb.RefPage]:  # noqa: N802
+        wire.check_count(request.prefixes, wire.MAX_LIST, "prefixes")
+        prefixes = tuple(wire.check_text(prefix, MAX_PREFIX, "a prefix") for prefix in request.prefixes)
+        for page in self._service.refs(prefixes):
+            yield wire.refs_out(page)
+
+    def GetHistory(self, request: pb.HistoryRequest, call: Call) -> Iterator[pb.Objects]:  # noqa: N802
+        wants, haves = wire.check_digests(request.wants, "wants"), wire.check_digests(request.haves, "haves")
+        for frame in self._service.history(peer.HistoryRequest(wants, haves)):
+            yield from objects_out(frame, request.compress)
+
+    def GetObjects(self, request: pb.ObjectsRequest, call: Call) -> Iterator[pb.Objects]:  # noqa: N802
+        wants, bases = wire.names_in(request.wants), wire.check_digests(request.bases, "bases")
+        for frame in self._service.objects(peer.ObjectsRequest(wants, bases, request.below)):
+            yield from objects_out(frame, request.compress)
+
+    def GetBlobSizes(self, request: pb.BlobNames, call: Call) -> pb.BlobSizes:  # noqa: N802
+        names = peer.BlobNames(wire.check_digests(request.digests, "blobs"), request.group)
+        return pb.BlobSizes(sizes=self._service.blob_sizes(names))
+
+    def GetBlobs(self, request: pb.BlobsRequest, call: Call) -> Iterator[pb.BlobFrame]:  # noqa: N802
+        digests = wire.check_digests(request.digests, "blobs")
+        first = DIGEST_BYTES if request.start else 0
+        if request.start:
+            for frame in _rest(self._service.blobs(peer.BlobNames(digests[:first])), request.start):
+                yield blobs_out(frame, request.compress)
+        for frame in self._service.blobs(peer.BlobNames(digests[first:])) if len(digests) > first else ():
+            yield blobs_out(_shifted(frame) if first else frame, request.compress)
+
+    def ListTombstones(self, request: pb.ListTombstonesRequest, call: Call) -> Iterator[pb.TombstonePage]:  # noqa: N802
+        for page in self._service.tombstones():
+            yield wire.tombstones_out(page)
+
+    # ------------------------------------------------------------------ pushing
+
+    def BeginPush(self, request: pb.BeginPushRequest, call: Call) -> pb.BeginPushReply:  # noqa: N802
+        call.require_write()
+        return wire.started_out(self._service.begin_push(wire.begin_in(request)))
+
+    def SendObjects(self, requests: Iterator[pb.SendObjectsRequest], call: Call) -> pb.Missing:  # noqa: N802
+        push = _push_of(requests, call)
+        frames = objects_in(request.objects for request in requests)
+        return wire.missing_out(self._service.send_objects(push, frames))
+
+    def GetMissing(self, request: pb.PushName, call: Call) -> pb.Missing:  # noqa: N802
+        call.require_write()
+        return wire.missing_out(self._service.missing(wire.check_id(request.push, "a push")))
+
+    def SendBlobs(self, requests: Iterator[pb.SendBlobsRequest], call: Call) -> pb.Received:  # noqa: N802
+        push = _push_of(requests, call)
+        frames = (blobs_in(request.frame) for request in requests)
+        return pb.Received(count=self._service.send_blobs(push, frames))
+
+    def SendTombstones(self, requests: Iterator[pb.SendTombstonesRequest], call: Call) -> pb.Received:  # noqa: N802
+        push = _push_of(requests, call)
+        pages = (wire.tombstones_in(request.page) for request in requests)
+        return pb.Received(count=self._service.send_tombstones(push, pages))
+
+    def FinishPush(self, request: pb.FinishPushRequest, call: Call) -> pb.FinishPushReply:  # noqa: N802
+        call.require_write()
+        push, updates = wire.check_id(request.push, "a push"), wire.updates_in(request.updates)
+        name = wire.check_text(request.name, wire.MAX_PERSON, "a name")
+        email = wire.check_text(request.email, wire.MAX_PERSON, "an email address")
+        results = self._service.finish_push(push, updates, (name, email))
+        return pb.FinishPushReply(results=[pb.RefResult(name=one.name, repeated=one.repeated) for one in results])
+
+    def AbortPush(self, request: pb.PushName, call: Call) -> pb.Received:  # noqa: N802
+        call.require_write()
+        self._service.abort_push(wire.check_id(request.push, "a push"))
+        return pb.Received()
+
+
+def _push_of(requests: Iterator[Any], call: Call) -> bytes:
+    """Id of the push that a stream belongs to, from its first message."""
+    call.require_write()
+    first = next(requests, None)
+    if first is None:
+        raise InvalidInputError("the stream has no message")
+    return wire.check_id(first.push, "a push")
+
+
+def _rest(frames: Iterator[peer.BlobFrame], start: int) -> Iterator[peer.BlobFrame]:
+    """The frames of one blob from the byte ``start`` on."""
+    for frame in frames:
+        end = frame.start + len(frame.data)
+        if end <= start:
+            continue
+        cut = max(0, start - frame.start)
+        yield dataclasses.replace(frame, data=frame.data[cut:], start=frame.start + cut)
+
+
+def _shifted(frame: peer.BlobFrame) -> peer.BlobFrame:
+    """A frame whose places count from the second blob of the request."""
+    places = np.frombuffer(frame.places, "<u4") + np.uint32(1)
+    return dataclasses.replace(frame, places=places.astype("<u4").tobytes())
+
+
+def health_handler(serving: Any) -> Any:
+    """Handler of ``grpc.health.v1.Health``, whose two small messages are written out here.
+
+    Parameters
+    ----------
+    serving
+        A function: whether the server accepts calls.
+    """
+
+    def check(request: bytes, context: grpc.ServicerContext) -> bytes:
+        return _SERVING if serving() else _NOT_SERVING
+
+    return grpc.method_handlers_generic_handler(
+        "grpc.health.v1.Health", {"Check": grpc.unary_unary_rpc_method_handler(check)}
+    )
