@@ -31,7 +31,7 @@ from hangar.objects.graph import ancestors
 from hangar.objects.node import Node
 from hangar.objects.records import load_commit, load_record
 from hangar.objects.store import NodeStore
-from hangar.objects.walk import walk
+from hangar.objects.walk import blob_leaves
 from hangar.progress import Progress, Reporter, report
 from hangar.publishing import publish_rows
 from hangar.refs import BRANCHES
@@ -179,13 +179,11 @@ class _Conversion:
                     yield self._stores.nodes, entry
 
     def _leaves(self) -> Iterator[Node]:
-        """Every leaf of the column, once."""
+        """Every leaf of the column, and of the chunk maps of its arrays, once."""
         walked: set[Digest] = set()
         for nodes, entry in self._entries():
             if entry.root is not None:
-                for _, node in walk(nodes, entry.root, walked):
-                    if not node.level:
-                        yield node
+                yield from blob_leaves(nodes, entry.root, walked)
 
     def _gathered(self) -> Iterator[Any]:
         """Digests of the blobs in batches of some thousand, without duplicates in a batch: uint8, shape (n, 32)."""

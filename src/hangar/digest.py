@@ -52,7 +52,7 @@ Digest = NewType("Digest", bytes)
 """32 bytes."""
 DIGEST_BYTES: Final = 32
 
-RecordClass = Literal["node", "commit", "schema", "attributes", "tree", "column", "key"]
+RecordClass = Literal["node", "array", "commit", "schema", "attributes", "tree", "column", "key"]
 """Classes of records with digests; ``tree``, ``column``, ``key`` are for tree digests, column ids and long row keys."""
 
 NDARRAY: Final = 1

@@ -19,6 +19,12 @@ MAX_INTEGER_KEY: Final = 2**64 - 1
 MAX_RANK: Final = 31
 """Number of dimensions of an array."""
 MAX_ARRAY_BYTES: Final = 2**40
+MAX_EXTENT: Final = 2**63 - 1
+"""Extent of one dimension of a chunked array. As a maximum in a schema it means that the dimension is not bounded."""
+MAX_CHUNKED_BYTES: Final = 2**60
+"""Bytes of a chunked array, whether its chunks are present or not."""
+MAX_CHUNK_BYTES: Final = 2**31
+"""Bytes of one chunk of a chunked array, exclusively."""
 IMAGE_PIXELS: Final = 2**28
 """Pixels of a decoded image that is not bounded by the shape of a column."""
 MAX_TEXT_BYTES: Final = 2 * 10**9
@@ -48,6 +54,8 @@ STAGED_ROWS: Final = 4_096
 """Maximum rows of a column's staging overlay; a larger overlay is merged into its tree."""
 BATCH_BUFFER_BYTES: Final = 8 * 2**20
 """Blob bytes of single writes that a batch buffers before it passes them to a backend."""
+CHUNK_BUFFER_BYTES: Final = 64 * 2**20
+"""Changed chunks of chunked arrays that a writer keeps in memory before they are written to a backend."""
 BATCH_SPILL_BYTES: Final = 64 * 2**20
 """Metadata that a batch keeps in memory before it is merged into trees."""
 STAGED_NODE_BYTES: Final = 16 * 2**20

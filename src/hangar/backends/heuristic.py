@@ -55,6 +55,7 @@ def choose_backend(schema: ColumnSchema) -> tuple[str, dict[str, Any]]:
     InvalidInputError
         There is no backend for data of this kind.
     """
+    schema = schema.blob_schema
     if schema.needs:
         return MEMMAP, {}  # Nothing can be written to it here.
     if schema.blob_kind != NDARRAY:

@@ -56,7 +56,8 @@ def check_preference(schema: ColumnSchema, backend: object, options: object) -> 
     if not isinstance(backend, str):
         raise InvalidInputError(f"backend must be a tag such as '10', not {backend!r}")
     found = get_backend(backend)
-    if not found.holds(schema.blob_kind, variable=schema.variable):
+    blobs = schema.blob_schema
+    if not found.holds(blobs.blob_kind, variable=blobs.variable):
         raise InvalidInputError(
             f"backend {backend!r} cannot hold {schema.kind_name} data of {'variable' if schema.variable else 'fixed'} shape"
         )

@@ -53,7 +53,7 @@ class OpenFiles:
         self._open: dict[int, tuple[BlobFile, Backend]] = {}
         self.raw: Final[dict[int, BlobFile]] = {}
         self.written: Final[dict[int, str]] = {}
-        self._chunks: BoundedCache[tuple[int, int], Any] | None = None
+        self._chunks: BoundedCache[Any, Any] | None = None
         _fs.register_cache(self)
 
     def get(self, file_id: int) -> tuple[BlobFile, Backend]:
@@ -73,7 +73,7 @@ class OpenFiles:
             return found
         tag = self.tag(file_id)
         backend = stored_backend(tag)
-        chunks = None if backend.capabilities.raw else self._chunk_cache()
+        chunks = None if backend.capabilities.raw else self.chunk_cache()
         opened = BlobFile(blob_file_path(self._directory, file_id, tag), file_id, tag, chunks), backend
         while len(self._open) >= most_open():
             # Another thread may be making room too.
@@ -105,8 +105,8 @@ class OpenFiles:
             raise CorruptionError(f"blob file {file_id:08x} is not in the database")
         return row.tag
 
-    def _chunk_cache(self) -> BoundedCache[tuple[int, int], Any]:
-        """The cache of decoded chunks that all files of the repository share."""
+    def chunk_cache(self) -> BoundedCache[Any, Any]:
+        """The cache of decoded chunks that all files of the repository share: by file id and offset; those of chunked arrays by digest."""
         chunks = self._chunks
         if chunks is None:
             configured = Config(self._directory).get("cache.chunks")

@@ -17,7 +17,8 @@ from hangar.errors import AccessError, ColumnExistsError, InvalidInputError
 from hangar.flags import check_flag, check_optional_flag
 from hangar.names import check_name
 from hangar.objects.commit import column_id
-from hangar.schema import BytesSchema, ColumnSchema, NdarraySchema, StrSchema, as_shape
+from hangar.schema import BytesSchema, ChunkedSchema, ColumnSchema, NdarraySchema, StrSchema, as_shape
+from hangar.schema.chunked import as_max_shape
 from hangar.schema.dtypes import as_dtype
 from hangar.schema.ndarray import as_array
 from hangar.schema.numbers import is_number_type
@@ -25,6 +26,7 @@ from hangar.schema.numbers import is_number_type
 __all__ = ["ColumnAdding"]
 
 Shape: TypeAlias = "int | tuple[int, ...] | list[int]"
+MaxShape: TypeAlias = "int | tuple[int | None, ...] | list[int | None]"
 
 
 class ColumnAdding:
@@ -233,6 +235,85 @@ class ColumnAdding:
         name = self._check_new(name)
         nested, inline = _layout(contains_subsamples, inline)
         return self._add(name, BytesSchema(nested=nested, inline=inline), backend, backend_options)
+
+    @overload
+    def add_chunked_column(
+        self,
+        name: str,
+        dtype: npt.DTypeLike,
+        chunks: Shape,
+        shape: MaxShape | None = None,
+        fill_value: object = 0,
+        contains_subsamples: Literal[False] = False,
+        *,
+        backend: str | None = None,
+        backend_options: dict[str, Any] | None = None,
+    ) -> FlatSampleWriter: ...
+    @overload
+    def add_chunked_column(
+        self,
+        name: str,
+        dtype: npt.DTypeLike,
+        chunks: Shape,
+        shape: MaxShape | None = None,
+        fill_value: object = 0,
+        *,
+        contains_subsamples: Literal[True],
+        backend: str | None = None,
+        backend_options: dict[str, Any] | None = None,
+    ) -> NestedSampleWriter: ...
+    @overload
+    def add_chunked_column(
+        self,
+        name: str,
+        dtype: npt.DTypeLike,
+        chunks: Shape,
+        shape: MaxShape | None = None,
+        fill_value: object = 0,
+        contains_subsamples: bool = False,
+        *,
+        backend: str | None = None,
+        backend_options: dict[str, Any] | None = None,
+    ) -> ColumnToWrite: ...
+    def add_chunked_column(
+        self,
+        name: str,
+        dtype: npt.DTypeLike,
+        chunks: Shape,
+        shape: MaxShape | None = None,
+        fill_value: object = 0,
+        contains_subsamples: bool = False,
+        *,
+        backend: str | None = None,
+        backend_options: dict[str, Any] | None = None,
+    ) -> ColumnToWrite:
+        """Add a column of chunked arrays: arrays that are larger than memory, or grow.
+
+        Parameters
+        ----------
+        name, dtype, contains_subsamples
+            As in :meth:`add_ndarray_column`.
+        chunks
+            Shape of a chunk; its rank is that of the arrays. A chunk is what a read or write handles as a whole: 1 to 16 MB
+            suit most data.
+        shape
+            The largest extent of each dimension, None where it is not bounded; None alone bounds none of them.
+        fill_value
+            Value of elements that nobody wrote. Chunks of this value alone are not stored.
+        backend, backend_options
+            Backend for new chunks on this machine, and its options (codec and level); None chooses from the schema.
+
+        Raises
+        ------
+        InvalidInputError, ColumnExistsError, AccessError
+            As in :meth:`add_ndarray_column`.
+        """
+        name = self._check_new(name)
+        nested = check_flag(contains_subsamples, "contains_subsamples")
+        sizes = as_shape(chunks)
+        most = as_max_shape(shape, len(sizes))
+        schema = ChunkedSchema(as_dtype(dtype), sizes, most, fill_value=fill_value, nested=nested)
+        return self._add(name, schema, backend, backend_options)
 
     def _check_new(self, name: str) -> str:
         self.session.check()

@@ -18,6 +18,7 @@ from hangar.backends.preference import Preference, load_preference, store_prefer
 from hangar.blobs import BlobWriter
 from hangar.checkout.turns import BLOCK, CALL, CLOSE, Statement, Turn, Turns
 from hangar.columns.base import ResolveColumn
+from hangar.columns.chunked.buffer import ChunkBuffer
 from hangar.columns.views import LiveChunks
 from hangar.db import WriteTransaction
 from hangar.digest import Digest
@@ -126,13 +127,20 @@ class WriterSession:
         self.nodes = NodeStore(stores.db)
         self.lock = lock
         self.live = LiveChunks()
-        self.staging = Staging(stores.db, self.nodes, branch, head)
+        self._staging = Staging(stores.db, self.nodes, branch, head)
         self.blobs = BlobWriter(stores.blobs, lock)
         self._process = os.getpid()
         self._turns = Turns()
+        self.arrays = ChunkBuffer(lambda: self._turns.current.mine())
         self.by_hand: list[Statement] = []
         self._preferences: dict[bytes, Preference] = {}
         weakref.finalize(self, lock.release)
+
+    @property
+    def staging(self) -> Staging:
+        """The staging area, with all changes of the present batch."""
+        self.arrays.settle()
+        return self._staging
 
     @property
     def closed(self) -> bool:
@@ -291,11 +299,16 @@ class WriterSession:
 
     def spill_if_large(self) -> None:
         """Store tree nodes if a long batch holds too many in memory."""
-        self.staging.spill()
+        self._staging.spill()
 
     def publish(self) -> None:
         """Make all writes so far durable and visible, in one transaction. After an error none of them is."""
-        if self.staging.unpublished() or self.blobs.replaces:
+        try:
+            self.arrays.flush()
+        except BaseException:
+            self.drop()
+            raise
+        if self._staging.unpublished() or self.blobs.replaces:
             publish(self.stores.db, self.lock, _Batch(self))
         else:
             self.blobs.rollback()
@@ -303,7 +316,7 @@ class WriterSession:
 
     def note_written(self, transaction: WriteTransaction) -> None:
         """Record that the branch was written last."""
-        refs, branch = self.stores.refs, self.staging.branch
+        refs, branch = self.stores.refs, self._staging.branch
         if refs.head(transaction).last_written != branch:
             refs.set_head(transaction, last_written=branch)
 
@@ -316,9 +329,10 @@ class WriterSession:
 
         If the rollback is interrupted, it is repeated before the next read or write.
         """
+        self.arrays.clear()
         self.blobs.rollback()
         if not self._taken_over():
-            self.staging.rebase(self.stores.refs.get(f"heads/{self.staging.branch}"))
+            self._staging.rebase(self.stores.refs.get(f"heads/{self._staging.branch}"))
         self.aligned()
 
     def _taken_over(self) -> bool:

@@ -20,11 +20,13 @@ from hangar.blobs import BlobWriter
 from hangar.blobs.index import Digests
 from hangar.columns.attributes import AttributesReader
 from hangar.columns.block import BatchBlock, OpenBlock
+from hangar.columns.chunked.array import ChunkedArray
+from hangar.columns.chunked.buffer import ChunkBuffer
+from hangar.columns.chunked.values import open_values
 from hangar.columns.local import has_promised, named, promised_keys, promised_samples
 from hangar.columns.present import COMPLETED_KEYS, column_html, column_lines, counts, holds, lacks
 from hangar.columns.source import CommittedSource, Source, StagedSource
 from hangar.columns.tables import ColumnTable, StagedTable
-from hangar.columns.values import ValueReader
 from hangar.columns.views import LiveChunks
 from hangar.digest import Digest
 from hangar.objects.attributes import AttributeMap
@@ -70,8 +72,12 @@ class Session(Protocol):
 class WriteSession(Session, Protocol):
     """Interface of a writer checkout."""
 
-    staging: Staging
     blobs: BlobWriter
+    arrays: ChunkBuffer
+
+    @property
+    def staging(self) -> Staging:
+        """The staging area."""
 
     def writing(self) -> AbstractContextManager[None]:
         """A single write, as a context manager: durable at its end, or inside a batch at the end of the batch.
@@ -82,6 +88,9 @@ class WriteSession(Session, Protocol):
     @property
     def in_batch(self) -> bool:
         """Whether a ``with`` block is open."""
+
+    def drop(self) -> None:
+        """Drop all writes of the present batch, and refuse further ones: half of it must not become visible."""
 
     def spill_if_large(self) -> None:
         """Store tree nodes if a long batch holds too many in memory; called after each staged batch."""
@@ -123,15 +132,23 @@ class ColumnBase(BatchBlock):
 
     def _reader_of(self, schema: ColumnSchema) -> ValueReader:
         session, source = self._session, self._source
-        return ValueReader(
-            session.stores.blobs,
+        return open_values(
+            session.stores,
+            session.nodes,
             schema,
             None if session.resolve is None else partial(session.resolve, source.id, schema),
             lambda error: named(error, source.name, session.rev),
+            column=self,
         )
 
     def _check(self) -> None:
         self._session.check()
+
+    def _array(self, digest: bytes) -> ChunkedArray:
+        """The array of a record; of a chunked column."""
+        self._check()
+        found: ChunkedArray = self._values.one(digest)
+        return found
 
     @property
     def column(self) -> str:
@@ -158,10 +175,10 @@ class ColumnBase(BatchBlock):
         return self._schema.python_type if self._schema.dtype is None else self._schema.dtype
 
     @property
-    def shape(self) -> tuple[int, ...] | None:
-        """Shape of every array, or the largest size of each dimension; None for str and bytes."""
+    def shape(self) -> tuple[int | None, ...] | None:
+        """Shape of every array, or the largest size of each dimension (None where it is not bounded); None for str and bytes."""
         self._check()
-        return self._schema.shape
+        return self._schema.max_shape
 
     @property
     def needs(self) -> str:

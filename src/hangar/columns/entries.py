@@ -14,6 +14,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from hangar.blobs.reader import STALE
+from hangar.columns.chunked.array import ChunkedArray
 from hangar.columns.keybatch import KeyBatch
 from hangar.columns.keyspace import FLAT, KeySpace
 from hangar.columns.local import LocalEntries, may_have_promised, named
@@ -224,7 +225,7 @@ class EntryReader:
         if cell is None:
             raise self._missing(key)
         try:
-            return self._values.one(cell)
+            return self._opened(key, cell)
         except NotLocalError as error:
             raise self._named(error, key) from None
 
@@ -232,9 +233,13 @@ class EntryReader:
         """The error of reading one sample that is not here."""
         return named(error, self._source.name, self._session.rev, key)
 
+    def _opened(self, key: Any, cell: bytes) -> Any:
+        """The value of an existing key, whose cell is known."""
+        return self._values.one(cell)
+
     def _read_slice(self, key: Any, slices: Any) -> np.ndarray[Any, Any]:
         value = self._value(key)
-        if not isinstance(value, np.ndarray):
+        if not isinstance(value, (np.ndarray, ChunkedArray)):
             raise InvalidInputError(f"column {self._source.name!r} holds {self._schema.kind_name}, which has no slices")
         try:
             return np.array(value[slices])

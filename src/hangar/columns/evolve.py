@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, cast
 from hangar.backends.preference import Preference, check_preference
 from hangar.columns.attributes import AttributesWriter, Changing
 from hangar.columns.base import ColumnBase, StagedSource, WriteSession
+from hangar.columns.chunkedentries import open_entry_writer
 from hangar.columns.write import EntryWriter
 from hangar.errors import AccessError, ClosedError, InvalidInputError, InvalidStateError
 from hangar.schema import ColumnSchema, widened
@@ -46,11 +47,11 @@ class ColumnWriter(ColumnBase):
 
     def __init__(self, session: WriteSession, source: StagedSource) -> None:
         super().__init__(session, source)
-        self._entry_writer = EntryWriter(session, source, self._schema)
+        self._entry_writer = open_entry_writer(session, source, self._schema)
 
     def _use_schema(self, schema: ColumnSchema) -> None:
         super()._use_schema(schema)
-        self._entry_writer = EntryWriter(self._session, self._source, schema)
+        self._entry_writer = open_entry_writer(self._session, self._source, schema)
 
     def _writer(self) -> EntryWriter:
         """The entry writer; raises if the column cannot be written to any more."""

@@ -9,14 +9,18 @@ from __future__ import annotations
 import os
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any, TypeAlias
+from typing import Any, TypeAlias, TypeGuard
 
 import numpy.typing as npt
 
+from hangar.columns.chunked.writer import ChunkedArrayWriter
+from hangar.columns.chunkedentries import ChunkedEntryWriter
 from hangar.columns.entries import EntryReader
 from hangar.columns.keyspace import as_pairs
 from hangar.columns.write import EntryWriter
+from hangar.errors import InvalidInputError
 from hangar.names import SampleKey
+from hangar.schema import as_shape
 
 __all__ = ["KeyedWriter", "generated_key"]
 
@@ -97,6 +101,53 @@ class KeyedWriter(EntryReader):
     def pop(self, key: Key) -> Any:
         """Delete ``key`` and return its value."""
         writer = self._writer()
-        value = self._value(key)
-        writer.remove_entry(self._existing_one(key))
+        encoded = self._existing_one(key)
+        # An array of a writer would look for its sample; this one is as it was.
+        cell = self._source.cell(encoded) if self._is_chunked(writer) else None
+        value = self._value(key) if cell is None else self._values.one(cell)
+        writer.remove_entry(encoded)
         return value
+
+    # ------------------------------------------------------------------ chunked arrays
+
+    @staticmethod
+    def _is_chunked(writer: EntryWriter) -> TypeGuard[ChunkedEntryWriter]:
+        return isinstance(writer, ChunkedEntryWriter)
+
+    def _opened(self, key: Key, cell: bytes) -> Any:
+        writer = self._writer()
+        if self._is_chunked(writer):
+            return writer.opened(self._space.encode(key), key)
+        return super()._opened(key, cell)
+
+    def create(self, key: Key, shape: int | tuple[int, ...] | list[int]) -> ChunkedArrayWriter:
+        """Add an array of a chunked column that has only fill values; it takes no space, whatever its shape.
+
+        Parameters
+        ----------
+        key
+            A key that the column does not have.
+        shape
+            Its shape; it can be resized.
+
+        Returns
+        -------
+        ChunkedArrayWriter
+            The array, to write to.
+
+        Raises
+        ------
+        InvalidInputError
+            (a ``ValueError``) the key exists or is not suitable, the shape does not fit the column, or the column does not
+            hold chunked arrays.
+        """
+        writer = self._writer()
+        if not self._is_chunked(writer):
+            raise InvalidInputError(f"column {self._source.name!r} does not hold chunked arrays: assign a value")
+        encoded = self._space.encode(key)
+        if self._source.cell(encoded) is not None:
+            raise InvalidInputError(
+                f"there is a sample {key!r} in column {self._source.name!r} already: resize it, or delete it first"
+            )
+        writer.create(encoded, as_shape(shape))
+        return writer.opened(encoded, key)

@@ -19,6 +19,7 @@ from hangar.blobs.store import not_local
 from hangar.db.epoch import gc_epoch
 from hangar.digest import digest_array
 from hangar.errors import HangarError, NotLocalError
+from hangar.objects.node import ARRAYS
 from hangar.objects.samples import sample_of
 from hangar.objects.scan import leaves
 from hangar.schema.keys import decode_prefixes
@@ -51,7 +52,7 @@ def _batches(reader: Reads) -> Iterator[Batch]:
     nodes, root = reader._snapshot()
     if root is None:
         return
-    blobs, schema, space = reader._session.stores.blobs, reader._schema, reader._space
+    space = reader._space
     keys: list[bytes] = []
     cells: list[bytes] = []
     most = _FIRST
@@ -59,15 +60,18 @@ def _batches(reader: Reads) -> Iterator[Batch]:
         keys += leaf.keys[first:last]
         cells += leaf.cells(first, last)
         if len(keys) >= most:
-            yield keys, cells, _absent(blobs, schema, cells)
+            yield keys, cells, _absent(reader, cells)
             keys, cells, most = [], [], min(2 * most, _AT_ONCE)
             reader._session.check()
     if keys:
-        yield keys, cells, _absent(blobs, schema, cells)
+        yield keys, cells, _absent(reader, cells)
 
 
-def _absent(blobs: Any, schema: ColumnSchema, cells: list[bytes]) -> Mask:
-    """Mask of the cells whose blob has no location."""
+def _absent(reader: Reads, cells: list[bytes]) -> Mask:
+    """Mask of the cells whose blob, or a chunk of whose array, has no location."""
+    blobs, schema = reader._session.stores.blobs, reader._schema
+    if _is_chunked(schema):
+        return np.fromiter((len(reader._values.reader.absent(cell)) > 0 for cell in cells), np.bool_, len(cells))
     absent = np.zeros(len(cells), np.bool_)
     digests = _digests(schema, cells)
     places = [at for at, digest in enumerate(digests) if digest is not None]
@@ -82,6 +86,11 @@ def _digests(schema: ColumnSchema, cells: list[bytes]) -> list[Any]:
     return [None] * len(cells) if _never(schema) else list(map(schema.digest_of, cells))
 
 
+def _is_chunked(schema: ColumnSchema) -> bool:
+    """Whether a cell names an array, whose chunks may be absent one by one."""
+    return schema.known_form and schema.form.kind == ARRAYS
+
+
 def _never(schema: ColumnSchema) -> bool:
     """Whether all values are in the tree, so that nothing can be absent."""
     return schema.uniform and schema.inline_bytes >= 0
@@ -91,7 +100,13 @@ def _promised_batches(reader: Reads) -> Iterator[Batch]:
     """As :func:`_batches`, with the mask of the entries that are promised; only batches that have such."""
     promises = reader._session.stores.blobs.promises
     for keys, cells, absent in _batches(reader):
-        if absent.any():
+        if absent.any() and _is_chunked(reader._schema):
+            absent[absent] = [
+                promises.promised(reader._values.reader.absent(cell)).any() for cell in compress(cells, absent)
+            ]
+            if absent.any():
+                yield keys, cells, absent
+        elif absent.any():
             digests = _digests(reader._schema, list(compress(cells, absent)))
             absent[absent] = promises.promised(digest_array(digests))
             if absent.any():
@@ -164,7 +179,7 @@ class LocalEntries:
         if key not in self._reader:
             return False
         reader = self._reader
-        return not _absent(reader._session.stores.blobs, reader._schema, [reader._cell(key)]).any()
+        return not _absent(reader, [reader._cell(key)]).any()
 
     def get(self, key: Any, default: Any = None) -> Any:
         """The value of a key, if it is here."""

@@ -37,7 +37,7 @@ class ValueMapping(EntryReader):
     def get(self, key: SampleKey, default: Any = None) -> Any:
         """Value of ``key``, or ``default`` if it does not exist."""
         cell = self._cell(key)
-        return default if cell is None else self._values.one(cell)
+        return default if cell is None else self._opened(key, cell)
 
     def __contains__(self, key: object) -> bool:
         self._session.check()
@@ -124,7 +124,8 @@ class ValueMapping(EntryReader):
         return self._read_at(chosen, root, out)
 
     def read_slice(self, key: SampleKey, slices: Any) -> np.ndarray[Any, Any]:
-        """Part of one sample: ``slices`` is the index expression of ``array[...]``. The whole sample is read and checked.
+        """Part of one sample: ``slices`` is the index expression of ``array[...]``. The whole sample is read and checked, of a chunked array
+        only the chunks that the part touches.
 
         Raises
         ------

@@ -39,7 +39,8 @@ def holds(schema: ColumnSchema) -> str:
     if schema.dtype_name is None:
         return schema.kind_text
     sparse = "sparse " if schema.kind_name == "sparse" else ""
-    return f"{sparse}{schema.dtype_name} {'up to ' if schema.variable else ''}{schema.shape}"
+    chunks = f" in chunks of {schema.blob_schema.shape}" if schema.blob_schema is not schema else ""
+    return f"{sparse}{schema.dtype_name} {'up to ' if schema.variable else ''}{schema.max_shape}{chunks}"
 
 
 def lacks(column: Any) -> str:

@@ -6,7 +6,7 @@ The source of the staging area is resolved again at each access.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 from hangar.digest import Digest
@@ -92,17 +92,31 @@ class CommittedSource:
 
 
 class StagedSource:
-    """A column of the staging area. It is looked up by id, so that it is never stale after a rollback."""
+    """A column of the staging area. It is looked up by id, so that it is never stale after a rollback.
 
-    __slots__ = ("_staging", "id")
+    Parameters
+    ----------
+    settle
+        Called before each access: stages the changed chunks of the present batch.
+    """
 
-    def __init__(self, staging: Staging | StagedColumns, column: WorkingColumn) -> None:
+    __slots__ = ("_settle", "_staging", "id")
+
+    def __init__(
+        self, staging: Staging | StagedColumns, column: WorkingColumn, settle: Callable[[], None] | None = None
+    ) -> None:
         self._staging = staging
         self.id = column.id
+        self._settle = settle
 
     @property
     def working(self) -> WorkingColumn:
         """The current state of the column."""
+        if self._settle is not None:
+            self._settle()
+        return self._present()
+
+    def _present(self) -> WorkingColumn:
         found = self._staging.by_id.get(self.id)
         if found is None:
             raise ClosedError(
@@ -112,15 +126,15 @@ class StagedSource:
 
     @property
     def name(self) -> str:
-        return self.working.name
+        return self._present().name
 
     @property
     def schema(self) -> ColumnSchema:
-        return self.working.schema
+        return self._present().schema
 
     @property
     def attributes(self) -> Digest | None:
-        return self.working.attributes
+        return self._present().attributes
 
     def root(self) -> Root | None:
         return self.working.merged_tree()
@@ -129,8 +143,18 @@ class StagedSource:
         return self.working.snapshot()
 
     def cell(self, key: bytes) -> bytes | None:
+        if self._settle is not None:
+            self._settle()
+        return self.stored_cell(key)
+
+    def stored_cell(self, key: bytes) -> bytes | None:
+        """Like :meth:`cell`, without the changed chunks of the present batch."""
         found = self._staging.by_id.get(self.id)
-        return (self.working if found is None else found).cell(key)
+        return (self._present() if found is None else found).cell(key)
+
+    def stage_cell(self, key: bytes, cell: bytes) -> None:
+        """Change one entry; changed chunks of the present batch stay where they are."""
+        self._present().set(key, cell)
 
     def cells(self, keys: Sequence[bytes]) -> list[bytes | None]:
         return self.working.cells(keys)

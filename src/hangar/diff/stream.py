@@ -282,11 +282,13 @@ class _CellReader:
     __slots__ = ("_blobs", "_catch", "_values", "schema")
 
     def __init__(self, comparison: Comparison, schema: bytes, damage: bool) -> None:
-        from hangar.columns.values import ValueReader  # not needed for history and status
+        from hangar.columns.chunked.values import open_values  # not needed for history and status
 
         self.schema = comparison.schema(schema)
         self._blobs: BlobStore = comparison.stores.blobs
-        self._values: ValueReader | None = None if self.schema.needs else ValueReader(self._blobs, self.schema)
+        self._values: ValueReader | None = (
+            None if self.schema.needs else open_values(comparison.stores, comparison.nodes, self.schema)
+        )
         self._catch = (*_UNREADABLE, *_DAMAGE) if damage else _UNREADABLE
 
     def values(self, cells: Sequence[bytes]) -> list[Any]:

@@ -20,7 +20,7 @@ __all__ = ["AffectedData"]
 
 _FEW: Final = 3
 """Maximum number of places that are reported for each digest."""
-_NAMED: Final = ("blob", "node", "schema", "attributes")
+_NAMED: Final = ("blob", "node", "array", "schema", "attributes")
 
 
 class AffectedData:

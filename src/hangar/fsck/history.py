@@ -11,17 +11,18 @@ from hangar.blobs.tombstones import Tombstone, find_tombstones
 from hangar.db.tables import GRAPH
 from hangar.digest import Digest, digest_list
 from hangar.errors import NOT_DAMAGE, CorruptionError, HangarError
+from hangar.fsck.arrays import ArrayCheck
 from hangar.fsck.findings import Findings
 from hangar.objects.attributes import load_attributes
 from hangar.objects.commit import ColumnEntry, Commit
 from hangar.objects.graph import generation
-from hangar.objects.node import Node
+from hangar.objects.node import ARRAYS, Node
 from hangar.objects.records import load_commit, load_record
 from hangar.objects.store import NodeStore
 from hangar.objects.verify import TreeVerifier
 from hangar.objects.walk import walk
 from hangar.progress import Reporter
-from hangar.schema import ColumnSchema, open_schema
+from hangar.schema import ChunkedSchema, ColumnSchema, open_schema
 from hangar.staging import StagedColumns
 from hangar.stores import Stores
 
@@ -58,6 +59,7 @@ class HistoryCheck:
         self._schemas: dict[Digest, ColumnSchema | None] = {}
         self._attributes: set[Digest] = set()
         self._verifiers: dict[Digest, TreeVerifier] = {}
+        self._arrays: dict[Digest, ArrayCheck] = {}
         self._walked: dict[Digest, set[Digest]] = {}
         self.columns: set[bytes] = set()
         self.blobs = 0
@@ -143,14 +145,25 @@ class HistoryCheck:
         walked = self._walked.setdefault(schema.digest, set())
 
         def failed(digest: Digest, error: HangarError) -> None:
-            if not schema.known_form:  # else the verifier has reported it
+            if not schema.known_form or schema.needs:  # else a verifier has reported it
                 self._findings.add("node", f"{where}: {error}", digest.hex())
 
         for _, node in walk(store, root, walked, failed):
             self._reporter.advance()
-            if not node.level:
+            if node.kind == ARRAYS:
+                self._check_arrays(store, node, schema, where)
+            elif not node.level:
                 # A damaged row of a location concerns many leaves, and is told once.
                 self._findings.attempt("location", lambda: self._present(node, schema, where))  # noqa: B023
+
+    def _check_arrays(self, store: NodeStore, leaf: Node, schema: ColumnSchema, where: str) -> None:
+        if not isinstance(schema, ChunkedSchema):
+            return  # values of a missing package; the walk follows the records all the same
+        check = self._arrays.get(schema.digest)
+        if check is None:
+            check = self._arrays[schema.digest] = ArrayCheck(store, schema)
+        for problem in check.problems(leaf):
+            self._findings.add(problem.kind, f"{where}: {problem.message}", problem.digest.hex())
 
     def _present(self, leaf: Node, schema: ColumnSchema, where: str) -> None:
         digests = leaf.blobs()
@@ -201,6 +214,7 @@ class HistoryCheck:
             # The schemas of staged columns are already stored.
             self._schemas.setdefault(column.schema.digest, column.schema)
         self._verifiers.clear()
+        self._arrays.clear()
         if staged.attributes is not None:
             self._check_attributes(staged.attributes)
         for entry in entries:

@@ -31,6 +31,7 @@ _RECORDS: Final[tuple[tuple[RecordClass, Table], ...]] = (
     ("schema", SCHEMAS),
     ("attributes", ATTRIBUTES),
     ("node", NODES),
+    ("array", NODES),
 )
 _BATCH: Final = 1_000
 

@@ -26,6 +26,7 @@ _RANKS: Final = (
     "schema",
     "attributes",
     "node",
+    "array",
     "blob",
     "staging",
     "conflict",

@@ -37,6 +37,7 @@ from hangar.db.tables import (
 from hangar.digest import DIGEST_BYTES, Digest, digest_array, digest_list
 from hangar.errors import CorruptionError
 from hangar.history.roots import LiveRoots, live_roots
+from hangar.objects.children import children_of_array, children_of_node, is_array
 from hangar.objects.commit import ColumnEntry
 from hangar.objects.graph import ancestors
 from hangar.objects.records import read_record
@@ -166,7 +167,12 @@ class Marked:
     def _mark_any(self, digest: bytes) -> None:
         """Mark a digest of any kind."""
         if digest in self.nodes:
-            self._mark_trees(self._nodes_of, [Digest(digest)])
+            with self._stores.db.read() as transaction:
+                row = transaction.get(NODES, digest)
+            if row is not None and is_array(row):
+                self._mark_trees(self._nodes_of, self._mark_arrays(self._nodes_of, digest_array([digest])))
+            else:
+                self._mark_trees(self._nodes_of, [Digest(digest)])
         array = digest_array([digest])
         for marks in (self.schemas, self.attributes, self.blobs):
             marks.mark(array)
@@ -193,15 +199,27 @@ class Marked:
                 waiting += self._mark_nodes(store, names)
 
     def _mark_nodes(self, store: NodeStore, names: list[Digest]) -> list[Digests]:
-        """Read nodes, and mark the blobs of leaves; return the children of inner nodes."""
+        """Read nodes, and mark the blobs and array records of leaves; return the nodes below: children and chunk maps."""
         nodes = store.load_many(names)
         self._reporter.advance(len(nodes))
-        blobs = [node.blobs() for node in nodes if not node.level]
-        named = _join(blobs)
-        _, found = self.blobs.mark(named)
-        self.absent.add(named[~found])
-        children = [np.frombuffer(node.refs, np.uint8).reshape(-1, DIGEST_BYTES) for node in nodes if node.level]
-        return [_join(children)] if children else []
+        found = list(map(children_of_node, nodes))
+        named = _join([one.blobs for one in found])
+        _, known = self.blobs.mark(named)
+        self.absent.add(named[~known])
+        arrays = self._mark_arrays(store, _join([one.arrays for one in found]))
+        below = _join([*(one.nodes for one in found), digest_array(arrays)])
+        return [below] if len(below) else []
+
+    def _mark_arrays(self, store: NodeStore, digests: Digests) -> list[Digest]:
+        """Mark array records; return the roots of the chunk maps of those that were not marked before."""
+        if not len(digests):
+            return []
+        fresh, stored = self.nodes.mark(digests)
+        # Those that are not stored are pending in ``store``; loading fails if they are lost.
+        names = dict.fromkeys([*digest_list(fresh), *digest_list(digests[~stored])])
+        self._reporter.advance(len(fresh))
+        roots = [children_of_array(record).nodes for record in store.load_arrays(list(names))]
+        return list(digest_list(_join(roots)))
 
 
 def _join(parts: list[Digests]) -> Digests:

@@ -25,6 +25,7 @@ from hangar.errors import CorruptionError, UnsupportedVersionError
 from hangar.wording import plural
 
 __all__ = [
+    "ARRAYS",
     "BY_DIGEST",
     "DIGEST_TAG",
     "EXACT_INTEGER",
@@ -43,7 +44,9 @@ NODE_VERSION: Final = 0
 BY_DIGEST: Final = 0
 FIXED_INLINE: Final = 1
 MIXED: Final = 2
-"""Kinds of nodes. 3 is reserved for digests of records that refer to further blobs."""
+ARRAYS: Final = 3
+"""Kinds of nodes. The entries of kind :data:`ARRAYS` are digests of array records, which ``objects/children`` expands."""
+_DIGESTS: Final = (BY_DIGEST, ARRAYS)
 
 MAX_LEVEL: Final = 16
 """Every node but the last of a level has at least 16 entries, so no tree of 2**64 entries is higher than this."""
@@ -68,9 +71,9 @@ class TreeForm(msgspec.Struct, frozen=True):
     Attributes
     ----------
     kind
-        :data:`BY_DIGEST`, :data:`FIXED_INLINE` or :data:`MIXED`.
+        :data:`BY_DIGEST`, :data:`FIXED_INLINE`, :data:`MIXED` or :data:`ARRAYS`.
     width
-        Bytes of one entry: 32 by digest, 0 to 32 inline, 0 when mixed.
+        Bytes of one entry: 32 for digests, 0 to 32 inline, 0 when mixed.
     nested
         Whether keys are those of a nested column.
     """
@@ -106,7 +109,7 @@ class Node(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=T
     @property
     def width(self) -> int:
         """Bytes of one entry in ``refs``; 0 if entries differ in length."""
-        return DIGEST_BYTES if self.kind == BY_DIGEST else self.sizes[0] if self.kind == FIXED_INLINE else 0
+        return DIGEST_BYTES if self.kind in _DIGESTS else self.sizes[0] if self.kind == FIXED_INLINE else 0
 
     def child(self, index: int) -> Digest:
         """Digest of the child at ``index`` of an inner node."""
@@ -121,7 +124,7 @@ class Node(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=T
     def cell(self, index: int) -> bytes:
         """The cell of the entry at ``index`` of a leaf."""
         kind = self.kind
-        if kind == BY_DIGEST:
+        if kind in _DIGESTS:
             return self.refs[index * DIGEST_BYTES : (index + 1) * DIGEST_BYTES]
         if kind == FIXED_INLINE:
             width = self.sizes[0]
@@ -145,9 +148,16 @@ class Node(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=T
         return np.frombuffer(self.refs, np.uint8).reshape(len(self.keys), self.width)
 
     def blobs(self) -> npt.NDArray[np.uint8]:
-        """Digests of the blobs that a leaf names: uint8, shape (n, 32)."""
+        """Digests of the blobs that a leaf names: uint8, shape (n, 32).
+
+        Raises
+        ------
+        AssertionError
+            The leaf names array records. Whoever walks a tree must expand them, see ``objects/children``.
+        """
         if self.kind == BY_DIGEST:
             return self.rows
+        assert self.kind != ARRAYS, "the array records of a leaf were not expanded"
         if self.kind == FIXED_INLINE:
             return np.empty((0, DIGEST_BYTES), np.uint8)
         return digest_array([cell[1:] for cell in self.cells() if cell[:1] == _DIGEST_TAG])
@@ -234,7 +244,7 @@ def decode_node(data: bytes) -> Node:
     except (msgspec.MsgspecError, ValueError, RecursionError) as error:
         _check_version(data)
         raise CorruptionError(f"a tree node cannot be read: {error}") from None
-    if node.version or node.kind > MIXED:
+    if node.version or node.kind > ARRAYS:
         _refuse_version(node.version, node.kind)
     problem = _problem(node)
     if problem:
@@ -281,7 +291,7 @@ def _check_version(data: bytes) -> None:
         return
     if isinstance(parts, list) and len(parts) > 2 and type(parts[0]) is int and type(parts[2]) is int:
         version, kind = parts[0], parts[2]
-        if version > NODE_VERSION or (version == NODE_VERSION and kind > MIXED):
+        if version > NODE_VERSION or (version == NODE_VERSION and kind > ARRAYS):
             _refuse_version(version, kind)
 
 

@@ -8,15 +8,18 @@ number of threads may read from one store; at most one of them may write.
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from itertools import chain
+from typing import TYPE_CHECKING, Any, Final, Literal
 
 import numpy as np
 
 from hangar import limits
 from hangar.db.epoch import raise_if_collected
 from hangar.db.tables import NODES
-from hangar.digest import DIGEST_BYTES, Digest, digest_list, record_digests
+from hangar.digest import DIGEST_BYTES, Digest, digest_list, record_digest, record_digests
 from hangar.errors import CorruptionError, HangarError
+from hangar.objects.arrays import ArrayRecord, decode_array, encode_array
+from hangar.objects.children import is_array, names_records
 from hangar.objects.node import Node, decode_node, encode_node
 
 if TYPE_CHECKING:
@@ -24,8 +27,8 @@ if TYPE_CHECKING:
 
 __all__ = ["NodeStore"]
 
-_LEVEL_OFFSET = 2
-"""Offset of the level in an encoded node: the first three fields take one byte each."""
+
+_NAMES: Final = {"node": "tree node", "array": "array record"}
 
 
 class NodeStore:
@@ -44,7 +47,7 @@ class NodeStore:
         Cache of recently used nodes. Callers may look here first to save a call of :meth:`load`, but must not change
         it.
     pending
-        New nodes that are not written yet, in the order they were made.
+        New nodes and array records that are not written yet, in the order they were made.
     pending_bytes
         Total length of the pending nodes.
     loads
@@ -137,21 +140,36 @@ class NodeStore:
         stored.reverse()
         return [pending[digest] if digest in pending else stored.pop() for digest in digests]
 
-    def _stored(self, digests: list[bytes]) -> list[bytes]:
+    def load_arrays(self, digests: Sequence[bytes]) -> list[ArrayRecord]:
+        """The array records of these digests, in their order.
+
+        Raises
+        ------
+        CorruptionError
+            One is missing, does not match its digest, or is not an array record.
+        UnsupportedVersionError
+            A newer Hangar wrote it.
+        """
+        pending: dict[Any, bytes] = self.pending
+        absent = [digest for digest in dict.fromkeys(digests) if digest not in pending]
+        stored = dict(zip(absent, self._stored(absent, "array"), strict=True)) if absent else {}
+        return [decode_array(stored[digest] if digest in stored else pending[digest]) for digest in digests]
+
+    def _stored(self, digests: list[bytes], record_class: Literal["node", "array"] = "node") -> list[bytes]:
         with self._db.read() as transaction:
             stored = transaction.get_many(NODES, digests)
             if None in stored:
-                raise_if_collected(self._db, transaction, f"tree node {digests[stored.index(None)].hex()}")
+                raise_if_collected(self._db, transaction, f"{_NAMES[record_class]} {digests[stored.index(None)].hex()}")
         self.loads += len(digests)
         datas = [data for data in stored if data is not None]
         if len(datas) < len(digests):
             digest = digests[stored.index(None)]
-            raise CorruptionError(f"tree node {digest.hex()} is missing: run `hangar fsck`")
-        actual = record_digests("node", datas)
+            raise CorruptionError(f"{_NAMES[record_class]} {digest.hex()} is missing: run `hangar fsck`")
+        actual = record_digests(record_class, datas)
         if actual != digests:
             digest = next(wanted for wanted, found in zip(digests, actual, strict=True) if wanted != found)
             raise CorruptionError(
-                f"tree node {digest.hex()} is damaged, its bytes do not match its digest: run `hangar fsck`"
+                f"{_NAMES[record_class]} {digest.hex()} is damaged, its bytes do not match its digest: run `hangar fsck`"
             )
         return datas
 
@@ -192,6 +210,15 @@ class NodeStore:
                 self._keep(digest, node)
         return digests
 
+    def add_array(self, record: ArrayRecord) -> Digest:
+        """Make an array record pending and return its digest."""
+        data = encode_array(record)
+        digest = record_digest("array", data)
+        if digest not in self.pending:
+            self.pending[digest] = data
+            self.pending_bytes += len(data)
+        return digest
+
     def drop(self, digest: Digest) -> None:
         """Forget a pending node that no tree uses."""
         self.pending_bytes -= len(self.pending.pop(digest, b""))
@@ -205,7 +232,7 @@ class NodeStore:
         transaction
             The transaction that also stores the records that refer to the nodes.
         roots
-            Store only the nodes below these roots; None stores all.
+            Store only the nodes and array records below these roots, which are nodes or array records; None stores all.
 
         Returns
         -------
@@ -226,10 +253,17 @@ class NodeStore:
         found = pending.keys() & set(roots)
         while found:
             below |= found
-            inner = self.load_many([digest for digest in found if pending[digest][_LEVEL_OFFSET]])
-            refs = np.frombuffer(b"".join([node.refs for node in inner]), np.uint8)
-            found = set(filter(pending.__contains__, digest_list(refs.reshape(-1, DIGEST_BYTES)))) - below
+            found = set(filter(pending.__contains__, self._records_below(found))) - below
         return below
+
+    def _records_below(self, digests: Iterable[Digest]) -> Iterable[Digest]:
+        """The nodes and array records that pending ones name."""
+        pending = self.pending
+        naming = [digest for digest in digests if names_records(pending[digest])]
+        roots = [decode_array(pending[digest]).root for digest in naming if is_array(pending[digest])]
+        nodes = self.load_many([digest for digest in naming if not is_array(pending[digest])])
+        refs = np.frombuffer(b"".join([node.refs for node in nodes]), np.uint8)
+        return chain(digest_list(refs.reshape(-1, DIGEST_BYTES)), [Digest(root) for root in roots if root is not None])
 
     def written(self) -> None:
         """The transaction of :meth:`flush` is durable: forget all pending nodes, also those not below its roots."""

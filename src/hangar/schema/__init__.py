@@ -1,7 +1,7 @@
 """Column schemas: kind, dtype, shape, layout, and whether small values are stored inline in the tree.
 
 A schema is part of history and independent of storage backends. ``base`` has the record, the registry and the common
-base class of all kinds; ``ndarray``, ``scalar`` and ``sparse`` the kinds; ``cells`` the encoded form of batches; ``dtypes`` the
+base class of all kinds; ``ndarray``, ``scalar``, ``sparse`` and ``chunked`` the kinds; ``cells`` the encoded form of batches; ``dtypes`` the
 closed table of element types; ``keys`` the order-preserving encoding of keys.
 """
 
@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from hangar.schema.base import ColumnSchema, load_schema
 from hangar.schema.cells import Encoded
+from hangar.schema.chunked import ChunkedSchema
 from hangar.schema.image import ImageSchema
 from hangar.schema.media import MediaSchema
 from hangar.schema.ndarray import NdarraySchema, as_shape
@@ -19,6 +20,7 @@ from hangar.schema.widest import widened, widest
 
 __all__ = [
     "BytesSchema",
+    "ChunkedSchema",
     "ColumnSchema",
     "Encoded",
     "ImageSchema",

@@ -29,7 +29,7 @@ __all__ = [
     "register_kind",
 ]
 
-KindName: TypeAlias = Literal["ndarray", "str", "bytes", "sparse", "image", "audio", "video"]
+KindName: TypeAlias = Literal["ndarray", "str", "bytes", "chunked", "sparse", "image", "audio", "video"]
 
 SCHEMA_VERSION = 0
 _DIGEST_TAG = bytes((DIGEST_TAG,))
@@ -57,7 +57,7 @@ class ColumnSchema(ABC):
     Attributes
     ----------
     kind_name
-        ``'ndarray'``, ``'str'``, ``'bytes'``, ``'sparse'``, ``'image'``, ``'audio'`` or ``'video'``.
+        ``'ndarray'``, ``'str'``, ``'bytes'``, ``'chunked'``, ``'sparse'``, ``'image'``, ``'audio'`` or ``'video'``.
     blob_kind
         Kind in the header of its blobs.
     python_type
@@ -143,6 +143,16 @@ class ColumnSchema(ABC):
     @abstractmethod
     def shape(self) -> tuple[int, ...] | None:
         """Shape, or its maximum, of arrays; None for str and bytes."""
+
+    @property
+    def max_shape(self) -> tuple[int | None, ...] | None:
+        """The shape as users see it: None for a dimension that is not bounded."""
+        return self.shape
+
+    @property
+    def blob_schema(self) -> ColumnSchema:
+        """Schema of the blobs of the column, from which the backend is chosen: of chunked arrays that of a chunk."""
+        return self
 
     @abstractmethod
     def encode(self, value: object) -> tuple[Header, bytes | memoryview]:

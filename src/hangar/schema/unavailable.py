@@ -14,8 +14,9 @@ import msgspec
 from hangar import limits
 from hangar.digest import DIGEST_BYTES, NDARRAY, Header, record_digest
 from hangar.errors import CorruptionError, HangarError, MissingPackageError, UnsupportedVersionError
-from hangar.objects.node import BY_DIGEST, FIXED_INLINE, TreeForm
+from hangar.objects.node import ARRAYS, BY_DIGEST, FIXED_INLINE, TreeForm
 from hangar.schema.base import SCHEMA_VERSION, ColumnSchema, SchemaRecord, common_fields, load_schema
+from hangar.schema.chunked import ChunkedSchema
 from hangar.schema.dtypes import DTYPE_NAMES, itemsize_of
 
 __all__ = ["UnavailableSchema", "open_schema"]
@@ -52,10 +53,13 @@ class UnavailableSchema(ColumnSchema):
         record = _known(data)
         self.kind, self.nested, self.inline = record.kind, record.nested, record.inline  # type: ignore[misc]
         self.stacks = record.kind == NDARRAY  # type: ignore[misc]
-        self.kind_name = "ndarray" if self.stacks else "unknown"  # type: ignore[misc, assignment]
+        chunked = record.kind == ChunkedSchema.kind
+        self.kind_name = "ndarray" if self.stacks else "chunked" if chunked else "unknown"  # type: ignore[misc, assignment]
         self._shape, self._variable, self._dtype = tuple(record.shape), record.variable, record.dtype
         # Neither value is used: the methods that would use them raise.
         self.inline_bytes = 0
+        if chunked:
+            self.form = TreeForm(ARRAYS, DIGEST_BYTES, record.nested)
         if self.stacks and record.dtype in DTYPE_NAMES:
             nbytes = math.prod(record.shape) * itemsize_of(record.dtype)
             fits = record.inline and not record.variable and nbytes <= limits.INLINE_FIXED_BYTES

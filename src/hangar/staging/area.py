@@ -16,6 +16,7 @@ from hangar.digest import Digest, record_digest
 from hangar.errors import InvalidStateError
 from hangar.objects.attributes import AttributeMap, decode_attributes, encode_attributes
 from hangar.objects.commit import ColumnEntry, Commit
+from hangar.objects.node import ARRAYS
 from hangar.objects.records import store_record
 from hangar.objects.store import NodeStore
 from hangar.schema import ColumnSchema
@@ -351,6 +352,9 @@ class Staging:
                 self.nodes.flush(transaction, [column.record.root])
         if column.replaced or column.row_changed:
             transaction.put(STAGING, column_key(column.number), encode(ColumnRow(False, column.record)))
+        if column.schema.known_form and column.schema.form.kind == ARRAYS:
+            # The rows name array records, whose chunk maps are new too.
+            self.nodes.flush(transaction, [Digest(cell) for cell in rows.values() if cell is not None])
         if rows:
             transaction.put_many(STAGING, encode_entries(column.number, rows))
 

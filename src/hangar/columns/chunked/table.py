@@ -1,0 +1,251 @@
+"""Reads the chunks of one array record.
+
+Where the chunks of an array are is worked out once: a *chunk table* has the digest and the location of each. It is cached
+by the digest of the record, which is that of its content, so it is never out of date; a chunk that was moved fails its
+checksum, is looked up again, and the table is dropped. The table of an array of very many chunks is not made: the chunk
+map is searched for those of a slice. Decoded chunks that a read needed only in part are cached by their digest.
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Callable, Iterator, Sequence
+from typing import Any, Final
+
+import numpy as np
+import numpy.typing as npt
+
+from hangar.backends.location import FILE_ROW
+from hangar.blobs import BlobStore
+from hangar.blobs.reader import STALE
+from hangar.blobs.store import Resolve
+from hangar.columns.chunked.grid import ChunkIndex, chunk_keys, grid_of, indices_of
+from hangar.digest import DIGEST_BYTES
+from hangar.errors import CorruptionError, NotLocalError
+from hangar.objects.arrays import ArrayRecord
+from hangar.objects.lookup import get_many
+from hangar.objects.node import FIXED_INLINE
+from hangar.objects.scan import leaves
+from hangar.objects.store import NodeStore
+from hangar.schema.cells import Rows
+from hangar.schema.chunked import ChunkedSchema
+from hangar.stores import Stores
+
+__all__ = ["ChunkReader", "ChunkTable"]
+
+_TABLE_CHUNKS: Final = 65_536
+"""The chunks of larger arrays are looked up slice by slice, without a table."""
+_BATCH_BYTES: Final = 32 * 2**20
+"""Chunks that are read and decoded together."""
+_TABLE_KEY: Final = b" chunks"
+
+Array = np.ndarray[Any, Any]
+
+
+class ChunkTable:
+    """Cells and locations of the chunks of one array record.
+
+    Attributes
+    ----------
+    rows
+        Position of each chunk that is present; None if all are, so that the position is the index in C order.
+    cells
+        Cells of the chunk map, uint8, shape (n, width).
+    words
+        Locations, uint64, shape (n, 5); None if chunks are inline.
+    """
+
+    __slots__ = ("cells", "grid", "rows", "strides", "words")
+
+    def __init__(
+        self,
+        grid: tuple[int, ...],
+        rows: dict[ChunkIndex, int] | None,
+        cells: Rows,
+        words: npt.NDArray[np.uint64] | None,
+    ) -> None:
+        self.grid, self.rows, self.cells, self.words = grid, rows, cells, words
+        self.strides = tuple(math.prod(grid[axis + 1 :]) for axis in range(len(grid)))
+
+    @property
+    def nbytes(self) -> int:
+        """Size in memory."""
+        words = 0 if self.words is None else self.words.nbytes
+        return 1_000 + self.cells.nbytes + words + (0 if self.rows is None else 200 * len(self.rows))
+
+    def find(self, index: ChunkIndex) -> int:
+        """Position of a chunk, -1 if it is absent."""
+        if self.rows is not None:
+            return self.rows.get(index, -1)
+        position = 0
+        for at, extent, stride in zip(index, self.grid, self.strides, strict=True):
+            if at >= extent:
+                return -1  # the array has grown since
+            position += at * stride
+        return position
+
+
+class ChunkReader:
+    """Reads chunks of the arrays of one column.
+
+    Parameters
+    ----------
+    stores
+        Stores of the repository.
+    nodes
+        Node store of the column.
+    schema
+        Schema of the column.
+    resolve
+        Fetches chunks that are not here; None: reading them is an error.
+    explain
+        Makes that error name the column.
+    """
+
+    __slots__ = ("_blobs", "_explain", "_header", "_nbytes", "_resolve", "_tables", "nodes", "schema", "stores")
+
+    def __init__(
+        self,
+        stores: Stores,
+        nodes: NodeStore,
+        schema: ChunkedSchema,
+        resolve: Resolve | None = None,
+        explain: Callable[[NotLocalError], NotLocalError] | None = None,
+    ) -> None:
+        self.stores, self.nodes, self.schema = stores, nodes, schema
+        self._resolve, self._explain = resolve, explain
+        self._blobs: BlobStore = stores.blobs
+        self._tables = stores.tables
+        self._header = schema.chunk.header
+        self._nbytes = schema.chunk.nbytes
+
+    def record(self, digest: bytes) -> ArrayRecord:
+        """The array record of this digest, checked against the schema."""
+        return self.schema.check_record(self.nodes.load_arrays([digest])[0])
+
+    # ------------------------------------------------------------------ finding
+
+    def table(self, record: ArrayRecord, digest: bytes) -> ChunkTable | None:
+        """The table of a record; None if it has too many chunks for one."""
+        found: ChunkTable | None = self._tables.get(digest + _TABLE_KEY)
+        if found is None and record.chunks <= _TABLE_CHUNKS:
+            found = self._make_table(record)
+            if self._is_settled(found):
+                self._tables.put(digest + _TABLE_KEY, found, found.nbytes)
+        return found
+
+    def _make_table(self, record: ArrayRecord) -> ChunkTable:
+        grid = grid_of(record.shape, self.schema.chunks)
+        form = self.schema.chunk.form
+        keys: list[bytes] = []
+        parts: list[Rows] = []
+        for leaf, start, stop in leaves(self.nodes, record.root) if record.root is not None else ():
+            if (leaf.kind, leaf.width) != (form.kind, form.width):
+                raise CorruptionError("a chunk map has leaves of another form than the chunks of its column: run `hangar fsck`")
+            keys += leaf.keys[start:stop]
+            parts.append(leaf.rows[start:stop])
+        if len(keys) != record.chunks:
+            raise CorruptionError(f"a chunk map has {len(keys):,} chunks, not the {record.chunks:,} of its array record")
+        cells = np.concatenate(parts) if parts else np.empty((0, form.width), np.uint8)
+        indices = indices_of(keys, grid)
+        rows = None if len(keys) == math.prod(grid) else {index: i for i, index in enumerate(indices)}
+        return ChunkTable(grid, rows, cells, None if form.kind == FIXED_INLINE else self._locate(cells))
+
+    def _locate(self, digests: Rows) -> npt.NDArray[np.uint64]:
+        # A chunk that is missing keeps the location of file 0, and reading it raises the error.
+        return self._blobs.locate(np.ascontiguousarray(digests)).words
+
+    @staticmethod
+    def _is_settled(table: ChunkTable) -> bool:
+        """Whether no chunk is in the memory of a writer, which will move it."""
+        return table.words is None or bool((table.words[:, FILE_ROW] != 0).all())
+
+    def _looked_up(self, record: ArrayRecord, indices: Sequence[ChunkIndex]) -> ChunkTable:
+        """A table of some chunks."""
+        form = self.schema.chunk.form
+        grid = grid_of(record.shape, self.schema.chunks)
+        found: list[bytes | None] = [None] * len(indices)
+        if record.root is not None:
+            found = get_many(self.nodes, form, record.root, chunk_keys(indices))
+        there = [(index, cell) for index, cell in zip(indices, found, strict=True) if cell is not None]
+        joined = np.frombuffer(b"".join([cell for _, cell in there]), np.uint8).reshape(len(there), form.width)
+        words = None if form.kind == FIXED_INLINE else self._locate(joined)
+        return ChunkTable(grid, {index: i for i, (index, _) in enumerate(there)}, joined, words)
+
+    def indices(self, record: ArrayRecord) -> Iterator[ChunkIndex]:
+        """The chunks that are present, in order."""
+        grid = grid_of(record.shape, self.schema.chunks)
+        for leaf, start, stop in leaves(self.nodes, record.root) if record.root is not None else ():
+            yield from indices_of(leaf.keys[start:stop], grid)
+
+    # ------------------------------------------------------------------ reading
+
+    def read(
+        self, record: ArrayRecord, digest: bytes, indices: Sequence[ChunkIndex], *, keep: bool = True
+    ) -> Iterator[tuple[int, Array | None]]:
+        """Read chunks, some megabytes at a time.
+
+        Parameters
+        ----------
+        record, digest
+            The array, and the digest of its record.
+        indices
+            The chunks.
+        keep
+            Cache them, because a later read may need another part of them.
+
+        Yields
+        ------
+        tuple
+            Position in ``indices``, and the chunk, which must not be changed; None for an absent one. In any order.
+        """
+        table = self.table(record, digest) or self._looked_up(record, indices)
+        rows = list(map(table.find, indices))
+        cache = self._blobs.files.chunk_cache() if keep and table.words is not None else None
+        wanted: list[int] = []
+        for i, row in enumerate(rows):
+            cached = None if cache is None or row < 0 else cache.get(table.cells[row].tobytes())
+            if cached is not None or row < 0:
+                yield i, cached
+            else:
+                wanted.append(i)
+        together = max(1, _BATCH_BYTES // self._nbytes)
+        for start in range(0, len(wanted), together):
+            part = wanted[start : start + together]
+            chunks = self._chunks(table, digest, np.array([rows[i] for i in part]))
+            for i, chunk in zip(part, chunks, strict=True):
+                if cache is not None and self._nbytes <= cache.most // 8:
+                    chunk.flags.writeable = False
+                    kept = chunk if chunk.base is None or len(part) == 1 else chunk.copy()
+                    cache.put(table.cells[rows[i]].tobytes(), kept, self._nbytes)
+                yield i, chunk
+
+    def _chunks(self, table: ChunkTable, digest: bytes, rows: npt.NDArray[np.intp]) -> Array:
+        """Chunks at rows of a table, stacked."""
+        if table.words is None:
+            return self._shaped(table.cells[rows])
+        digests = table.cells[rows]
+        try:
+            found = self._blobs.read_rows_at(table.words[rows], self._header, self._nbytes, digests=digests)
+        except STALE:
+            # Raises if the data is damaged. Otherwise chunks were moved.
+            try:
+                found = self._blobs.read_rows(digests, self._header, self._nbytes, resolve=self._resolve)
+            except NotLocalError as error:
+                raise error if self._explain is None else self._explain(error) from None
+            self._tables.drop(digest + _TABLE_KEY)
+        return self._shaped(found)
+
+    def _shaped(self, rows: Rows) -> Array:
+        return rows.view(self.schema.dtype).reshape((len(rows), *self.schema.chunks))
+
+    def blobs_of(self, record: ArrayRecord) -> Iterator[Rows]:
+        """Digests of the blobs of all chunks, in the order of chunks, in batches (n, 32); none if chunks are inline."""
+        if self.schema.chunk.form.kind != FIXED_INLINE and record.root is not None:
+            for leaf, start, stop in leaves(self.nodes, record.root):
+                yield leaf.blobs()[start:stop]
+
+    def absent(self, digest: bytes) -> Rows:
+        """Digests of the chunks of an array that are not on this disk: uint8, shape (n, 32)."""
+        found = [part[self._blobs.locate(part).missing] for part in self.blobs_of(self.record(digest))]
+        return np.concatenate(found) if found else np.empty((0, DIGEST_BYTES), np.uint8)
