@@ -24,18 +24,20 @@ from hangar.db import format as format_file
 from hangar.db.tables import TABLES
 from hangar.errors import CorruptionError
 from hangar.history import leases
-from hangar.objects import attributes, commit, graph, node
+from hangar.objects import arrays, attributes, commit, graph, node
 from hangar.objects.node import DIGEST_TAG, TreeForm
 from hangar.refs import reflog
 from hangar.refs import rows as refs
 from hangar.schema import (
     BytesSchema,
+    ChunkedSchema,
     ColumnSchema,
     ImageSchema,
     NdarraySchema,
     SparseSchema,
     StrSchema,
     base,
+    chunked,
     load_schema,
 )
 from hangar.schema.base import SchemaRecord
@@ -96,6 +98,7 @@ def test_every_titled_table_is_tested() -> None:
 
 RECORDS: dict[str, type[msgspec.Struct]] = {
     "node": node.Node,
+    "array": arrays.ArrayRecord,
     "schema": SchemaRecord,
     "commit": commit.Commit,
     "column": commit.ColumnEntry,
@@ -213,7 +216,8 @@ def test_record_classes() -> None:
 def test_blob_kinds() -> None:
     kinds = {int(row["code"]): row["kind"] for row in TABLES_OF_PAGE["spec-blob-kinds"]}
     assert kinds == {digest.NDARRAY: "ndarray", digest.STR: "str", digest.BYTES: "bytes", digest.SPARSE: "sparse"}
-    assert set(base._KINDS) == set(kinds) | {kind.kind for kind in MEDIA_SCHEMAS}
+    # The chunks of chunked arrays are arrays.
+    assert set(base._KINDS) == set(kinds) | {kind.kind for kind in MEDIA_SCHEMAS} | {ChunkedSchema.kind}
 
 
 def test_dtypes() -> None:
@@ -227,8 +231,10 @@ def test_dtypes() -> None:
 
 
 def test_node_kinds() -> None:
-    assert column("node-kinds", "kind") == [str(node.BY_DIGEST), str(node.FIXED_INLINE), str(node.MIXED)]
-    _, fixed, mixed = column("node-kinds", "sizes")
+    assert column("node-kinds", "kind") == [
+        str(kind) for kind in (node.BY_DIGEST, node.FIXED_INLINE, node.MIXED, node.ARRAYS)
+    ]
+    _, fixed, mixed, _ = column("node-kinds", "sizes")
     assert fixed == f"1 byte: the width, 0 to {limits.INLINE_FIXED_BYTES}"
     stated = f"0 to {limits.INLINE_TEXT_BYTES} is the length of an inline value, {DIGEST_TAG} stands for a digest"
     assert mixed == f"1 byte an entry: {stated}"
@@ -250,11 +256,20 @@ def test_node_kinds() -> None:
         (SparseSchema(np.dtype("f4"), (5, 5), inline=False), TreeForm(0, 32, False)),
         (SparseSchema(np.dtype("f4"), (5, 5), variable=True), TreeForm(0, 32, False)),
         (ImageSchema(nested=True), TreeForm(0, 32, True)),
+        (ChunkedSchema(np.dtype("f4"), (5, 5), (9, 9), nested=True), TreeForm(3, 32, True)),
     ],
 )
 def test_what_lies_in_the_tree(schema: ColumnSchema, form: TreeForm) -> None:
     assert schema.form == form
-    assert schema.inline == (form.kind != 0)
+    assert schema.inline == (form.kind in (1, 2))
+
+
+def test_the_schema_of_chunked_arrays_has_further_fields() -> None:
+    rows = TABLES_OF_PAGE["spec-chunked"]
+    common = len(SchemaRecord.__struct_fields__)
+    assert [row["field"] for row in rows] == list(chunked.ChunkedRecord.__struct_fields__[common:])
+    record = msgspec.msgpack.decode(ChunkedSchema(np.dtype("f2"), (5, 6), (9, limits.MAX_EXTENT), fill_value=1).data)
+    assert record == [0, 4, 10, True, [9, 2**63 - 1], False, False, [5, 6], b"\x00\x3c"]
 
 
 def test_backends() -> None:
@@ -287,6 +302,9 @@ LIMITS = {
     "dimensions of an array": limits.MAX_RANK,
     "product of the extents of a header (0 counts as 1)": limits.MAX_ARRAY_BYTES,
     "bytes of an array, exclusively": limits.MAX_ARRAY_BYTES,
+    "bytes of a chunk, exclusively": limits.MAX_CHUNK_BYTES,
+    "bytes of a chunked array, stored or not (an extent of 0 counts as 1)": limits.MAX_CHUNKED_BYTES,
+    "chunks of an array along one dimension": chunked._MAX_INDEX,
     "bytes of a str or bytes value": limits.MAX_TEXT_BYTES,
     "bytes of an attributes record, or of the meta map of a commit": limits.MAX_ATTRIBUTES_BYTES,
     "depth of maps and arrays in attributes": attributes.MAX_DEPTH,

@@ -137,8 +137,8 @@ def test_parts_that_do_not_agree_are_refused(parts: Any) -> None:
     [
         replaced(LEAF, version=1),
         (1, "something", 0, "else"),
-        replaced(LEAF, kind=3),
-        replaced(LEAF, kind=3, refs=b"?" * 7, sizes=b"???"),
+        replaced(LEAF, kind=4),
+        replaced(LEAF, kind=4, refs=b"?" * 7, sizes=b"???"),
         replaced(LEAF, kind=200, counts=[0]),
     ],
 )

@@ -66,7 +66,7 @@ def test_wrong_bytes_are_found_and_the_node_is_named() -> None:
     ("parts", "error"),
     [
         ((0, 0, 0, [b"k"], b"short", b"", [], []), CorruptionError),
-        ((0, 0, 3, [b"k"], b"d" * 32, b"", [], []), UnsupportedVersionError),
+        ((0, 0, 4, [b"k"], b"d" * 32, b"", [], []), UnsupportedVersionError),
         ((7,), CorruptionError),
         ((7, 0, 0, [b"k"], b"d" * 32, b"", [], []), UnsupportedVersionError),
     ],

@@ -131,10 +131,14 @@ class WriterSession:
         self.blobs = BlobWriter(stores.blobs, lock)
         self._process = os.getpid()
         self._turns = Turns()
-        self.arrays = ChunkBuffer(lambda: self._turns.current.mine())
+        self.arrays = ChunkBuffer(self._is_writing)
         self.by_hand: list[Statement] = []
         self._preferences: dict[bytes, Preference] = {}
         weakref.finalize(self, lock.release)
+
+    def _is_writing(self) -> bool:
+        """Whether this thread has the turn."""
+        return self._turns.current.mine()
 
     @property
     def staging(self) -> Staging:

@@ -66,7 +66,9 @@ class _Owner:
             return None
         found = self._open.get(working.id)
         if found is None:
-            found = self._open[working.id] = open_writer(self._session, StagedSource(self._session.staging, working, self._session.arrays.settle))
+            found = self._open[working.id] = open_writer(
+                self._session, StagedSource(self._session.staging, working, self._session.arrays.settle)
+            )
         return found
 
     def check_removal(self) -> None:

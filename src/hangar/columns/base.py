@@ -27,6 +27,7 @@ from hangar.columns.local import has_promised, named, promised_keys, promised_sa
 from hangar.columns.present import COMPLETED_KEYS, column_html, column_lines, counts, holds, lacks
 from hangar.columns.source import CommittedSource, Source, StagedSource
 from hangar.columns.tables import ColumnTable, StagedTable
+from hangar.columns.values import ValueReader
 from hangar.columns.views import LiveChunks
 from hangar.digest import Digest
 from hangar.objects.attributes import AttributeMap

@@ -124,8 +124,9 @@ class ValueMapping(EntryReader):
         return self._read_at(chosen, root, out)
 
     def read_slice(self, key: SampleKey, slices: Any) -> np.ndarray[Any, Any]:
-        """Part of one sample: ``slices`` is the index expression of ``array[...]``. The whole sample is read and checked, of a chunked array
-        only the chunks that the part touches.
+        """Part of one sample: ``slices`` is the index expression of ``array[...]``.
+
+        The whole sample is read and checked; of a chunked array only the chunks that the part touches.
 
         Raises
         ------

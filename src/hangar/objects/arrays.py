@@ -23,7 +23,6 @@ __all__ = ["ARRAY_VERSION", "ArrayRecord", "decode_array", "encode_array"]
 ARRAY_VERSION: Final = 0
 
 _Extent = Annotated[int, msgspec.Meta(ge=0, le=limits.MAX_EXTENT)]
-_Digest = Annotated[bytes, msgspec.Meta(min_length=DIGEST_BYTES, max_length=DIGEST_BYTES)]
 
 
 class ArrayRecord(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=True):
@@ -42,7 +41,7 @@ class ArrayRecord(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_f
     version: Annotated[int, msgspec.Meta(ge=0)]
     shape: Annotated[tuple[_Extent, ...], msgspec.Meta(min_length=1, max_length=limits.MAX_RANK)]
     chunks: Annotated[int, msgspec.Meta(ge=0, le=2**53)]
-    root: _Digest | None
+    root: bytes | None
 
     @classmethod
     def of(cls, shape: tuple[int, ...], tree: Root | None) -> ArrayRecord:
@@ -77,6 +76,8 @@ def decode_array(data: bytes) -> ArrayRecord:
         raise CorruptionError(f"an array record cannot be read: {error}") from None
     if record.version:
         _check_version(data)
+    if record.root is not None and len(record.root) != DIGEST_BYTES:
+        raise CorruptionError(f"an array record names a root of {len(record.root)} bytes")
     if (record.root is None) != (record.chunks == 0):
         raise CorruptionError(f"an array record contradicts itself: it counts {record.chunks} chunks")
     if encode_array(record) != data:

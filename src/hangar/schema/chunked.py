@@ -95,7 +95,9 @@ class ChunkedSchema(ColumnSchema):
         self._shape = _check_extents(shape, chunks)
         self.chunk = NdarraySchema(self._dtype, chunks)
         if self.chunk.nbytes >= limits.MAX_CHUNK_BYTES:
-            raise InvalidInputError(f"a chunk of shape {tuple(chunks)} takes {self.chunk.nbytes:,} bytes, the limit is 2**31")
+            raise InvalidInputError(
+                f"a chunk of shape {tuple(chunks)} takes {self.chunk.nbytes:,} bytes, the limit is 2**31"
+            )
         self.chunks: tuple[int, ...] = self.chunk.shape
         self.fill = _as_fill(fill_value, self._dtype)
         self._settle(
@@ -160,7 +162,9 @@ class ChunkedSchema(ColumnSchema):
         """
         found = tuple(shape)
         if len(found) != len(self.chunks):
-            raise InvalidInputError(f"shape {found} has rank {len(found)}; the arrays of the column have {len(self.chunks)}")
+            raise InvalidInputError(
+                f"shape {found} has rank {len(found)}; the arrays of the column have {len(self.chunks)}"
+            )
         if any(extent < 0 for extent in found):
             raise InvalidInputError(f"shape {found} has a negative dimension")
         if any(extent > most for extent, most in zip(found, self._shape, strict=True)):
@@ -178,7 +182,9 @@ class ChunkedSchema(ColumnSchema):
         except InvalidInputError as error:
             raise CorruptionError(f"an array record is not what its column holds: {error}") from None
         if record.chunks > math.prod(-(-n // size) for n, size in zip(record.shape, self.chunks, strict=True)):
-            raise CorruptionError(f"an array record of shape {record.shape} counts {record.chunks:,} chunks, which are too many")
+            raise CorruptionError(
+                f"an array record of shape {record.shape} counts {record.chunks:,} chunks, which are too many"
+            )
         return record
 
     def whole(self, value: object) -> np.ndarray[Any, Any]:

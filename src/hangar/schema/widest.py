@@ -29,7 +29,11 @@ def widest(first: ColumnSchema, second: ColumnSchema) -> ColumnSchema | None:
         return first
     try:
         one, other = _decode(first.data), _decode(second.data)
-        if SCHEMA_VERSION != one[0] or not (one[_VARIABLE] and other[_VARIABLE]) or len(one[_SHAPE]) != len(other[_SHAPE]):
+        if (
+            one[0] != SCHEMA_VERSION
+            or not (one[_VARIABLE] and other[_VARIABLE])
+            or len(one[_SHAPE]) != len(other[_SHAPE])
+        ):
             return None
         record = _with_shape(one, list(map(max, one[_SHAPE], other[_SHAPE])))
     except (msgspec.MsgspecError, IndexError, TypeError):
@@ -51,10 +55,7 @@ def widened(schema: ColumnSchema, shape: object, name: str) -> ColumnSchema:
         The column is not of variable shape, or ``shape`` is not a shape, has another rank or is smaller in a dimension.
     """
     schema.require()
-    if isinstance(schema, ChunkedSchema):
-        wanted = as_max_shape(shape, len(schema.shape))
-    else:
-        wanted = as_shape(shape)
+    wanted = as_max_shape(shape, len(schema.shape)) if isinstance(schema, ChunkedSchema) else as_shape(shape)
     if not isinstance(schema, (NdarraySchema, SparseSchema, ChunkedSchema)) or not schema.variable:
         what = f"arrays of the fixed shape {schema.shape}" if schema.shape else schema.kind_name
         raise InvalidInputError(f"column {name!r} holds {what}: only columns of variable shape can be widened")

@@ -98,7 +98,9 @@ def _covers(selection: Selection, shape: tuple[int, ...]) -> bool:
     return selection.basic and selection.block == shape
 
 
-def regions(indices: Iterable[ChunkIndex] | None, shape: tuple[int, ...], chunks: tuple[int, ...]) -> Iterator[tuple[slice, ...]]:
+def regions(
+    indices: Iterable[ChunkIndex] | None, shape: tuple[int, ...], chunks: tuple[int, ...]
+) -> Iterator[tuple[slice, ...]]:
     """The part of the array that each chunk covers; ``indices`` None stands for all chunks, in order."""
     every = product(*map(range, grid_of(shape, chunks))) if indices is None else indices
     for index in every:

@@ -14,15 +14,13 @@ from typing import Any, NamedTuple, TypeAlias
 import numpy as np
 import numpy.typing as npt
 
-from hangar.errors import PositionNotFoundError
+from hangar.errors import InvalidInputError, PositionNotFoundError
 
 __all__ = ["Group", "Points", "Run", "Selection", "parse"]
 
 Coordinates: TypeAlias = npt.NDArray[np.int64]
 
-_KINDS = (
-    "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and integer or boolean arrays are valid indices"
-)
+_KINDS = "only integers, slices (`:`), ellipsis (`...`), numpy.newaxis (`None`) and integer or boolean arrays are valid indices"
 
 
 class Run(NamedTuple):
@@ -122,7 +120,12 @@ _ALL = slice(None)
 
 def _run(item: slice, axis: int, extent: int) -> tuple[Run, bool]:
     """The positions of a slice, and whether it goes backwards."""
-    start, stop, step = item.indices(extent)
+    try:
+        start, stop, step = item.indices(extent)
+    except ValueError as error:  # a step of 0
+        raise InvalidInputError(str(error)) from None
+    except TypeError as error:
+        raise PositionNotFoundError(str(error)) from None
     if step > 0:
         return Run(axis, start, step, max(0, -(-(stop - start) // step))), False
     count = max(0, -(-(start - stop) // -step))
@@ -179,10 +182,7 @@ class _Parser:
     def _item(self, item: Any, axis: int) -> Any:
         extent = self._shape[axis]
         if isinstance(item, slice):
-            try:
-                return _run(item, axis, extent)
-            except ValueError as error:
-                raise PositionNotFoundError(str(error)) from None
+            return _run(item, axis, extent)
         if not isinstance(item, np.ndarray):
             return Run(axis, _position(operator.index(item), axis, extent), 1, 1)
         if item.dtype == np.bool_:
@@ -258,7 +258,9 @@ class _Parser:
 
 
 def _is_plain(item: Any) -> bool:
-    return item is None or item is Ellipsis or isinstance(item, (slice, int, np.integer)) and not isinstance(item, bool)
+    return (
+        item is None or item is Ellipsis or (isinstance(item, (slice, int, np.integer)) and not isinstance(item, bool))
+    )
 
 
 def _as_index_array(item: Any) -> Any:

@@ -141,11 +141,15 @@ class ChunkReader:
         parts: list[Rows] = []
         for leaf, start, stop in leaves(self.nodes, record.root) if record.root is not None else ():
             if (leaf.kind, leaf.width) != (form.kind, form.width):
-                raise CorruptionError("a chunk map has leaves of another form than the chunks of its column: run `hangar fsck`")
+                raise CorruptionError(
+                    "a chunk map has leaves of another form than the chunks of its column: run `hangar fsck`"
+                )
             keys += leaf.keys[start:stop]
             parts.append(leaf.rows[start:stop])
         if len(keys) != record.chunks:
-            raise CorruptionError(f"a chunk map has {len(keys):,} chunks, not the {record.chunks:,} of its array record")
+            raise CorruptionError(
+                f"a chunk map has {len(keys):,} chunks, not the {record.chunks:,} of its array record"
+            )
         cells = np.concatenate(parts) if parts else np.empty((0, form.width), np.uint8)
         indices = indices_of(keys, grid)
         rows = None if len(keys) == math.prod(grid) else {index: i for i, index in enumerate(indices)}

@@ -5,9 +5,9 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
+from hangar.blobs.store import Resolve
 from hangar.columns.chunked.array import ArrayColumn, ChunkedArray
 from hangar.columns.chunked.table import ChunkReader
-from hangar.blobs.store import Resolve
 from hangar.columns.values import ValueReader
 from hangar.errors import InvalidInputError, NotLocalError
 from hangar.objects.store import NodeStore

@@ -210,7 +210,9 @@ class ChunkedArrayWriter(ChunkedArray):
         axis %= rank
         part = self._writer.schema.part(values)
         fits = part.ndim == rank and all(
-            found == wanted for i, (found, wanted) in enumerate(zip(part.shape, content.shape, strict=True)) if i != axis
+            found == wanted
+            for i, (found, wanted) in enumerate(zip(part.shape, content.shape, strict=True))
+            if i != axis
         )
         if not fits:
             raise InvalidInputError(
