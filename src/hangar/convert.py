@@ -183,7 +183,8 @@ class _Conversion:
         walked: set[Digest] = set()
         for nodes, entry in self._entries():
             if entry.root is not None:
-                yield from blob_leaves(nodes, entry.root, walked)
+                for _, leaf in blob_leaves(nodes, entry.root, walked):
+                    yield leaf
 
     def _gathered(self) -> Iterator[Any]:
         """Digests of the blobs in batches of some thousand, without duplicates in a batch: uint8, shape (n, 32)."""

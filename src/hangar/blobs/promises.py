@@ -23,6 +23,7 @@ from hangar.db.epoch import gc_epoch
 from hangar.db.tables import COMPLETE, NODES, PROMISORS
 from hangar.digest import DIGEST_BYTES, Digest, digest_array
 from hangar.errors import CorruptionError
+from hangar.objects.children import children_of_node
 from hangar.objects.store import NodeStore
 from hangar.refs.remotes import remote_names
 
@@ -216,7 +217,7 @@ class Promises:
             with self._db.read() as transaction:
                 stored = transaction.get_many(NODES, part)
             names = [digest for digest, row in zip(part, stored, strict=True) if row is not None]
-            blobs = [node.blobs() for node in store.load_many(names)]
+            blobs = [children_of_node(node).blobs for node in store.load_many(names)]
             if blobs:
                 digests = np.concatenate(blobs)
                 yield digests[~self._known(digests)]

@@ -12,7 +12,7 @@ from hangar.db import WriteTransaction
 from hangar.db.tables import NODES, PROMISORS
 from hangar.digest import Digest, digest_array, digest_list
 from hangar.gc.mark import Marked
-from hangar.objects.node import decode_node
+from hangar.objects.children import children_of
 
 __all__ = ["PromiseSweep"]
 
@@ -80,4 +80,4 @@ def _blobs_of(transaction: WriteTransaction, rows: list[Row]) -> Iterator[tuple[
         datas = transaction.get_many(NODES, [Digest(digest) for digest, _ in part])
         for (_, number), data in zip(part, datas, strict=True):
             if data is not None:
-                yield number, decode_node(data).blobs()
+                yield number, children_of(data).blobs

@@ -129,8 +129,8 @@ def _records(store: NodeStore, digests: Sequence[Digest], failed: Failed | None)
 
 def blob_leaves(
     store: NodeStore, root: bytes, seen: set[Digest] | None = None, failed: Failed | None = None
-) -> Iterator[Node]:
+) -> Iterator[tuple[Digest, Node]]:
     """The leaves whose ``blobs()`` are all blobs of a tree, those of chunk maps included; parameters as for :func:`walk`."""
-    for _, node in walk(store, root, seen, failed):
+    for digest, node in walk(store, root, seen, failed):
         if not node.level and node.kind != ARRAYS:
-            yield node
+            yield digest, node

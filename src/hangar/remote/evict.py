@@ -25,7 +25,7 @@ from hangar.gc.policy import files_to_rewrite
 from hangar.lock import WriterLock, under_lock
 from hangar.objects.node import Node
 from hangar.objects.records import load_commit
-from hangar.objects.walk import walk
+from hangar.objects.walk import blob_leaves
 from hangar.progress import Progress
 from hangar.publishing import publish_rows
 from hangar.refs.remotes import get_remote, list_remotes
@@ -157,8 +157,8 @@ def _asked(reader: Reader, digests: Digests) -> tuple[np.ndarray[tuple[int], np.
 def _leaves(stores: Stores, roots: Sequence[Digest]) -> Iterator[tuple[Digest, Node]]:
     seen: set[Digest] = set()
     for root in roots:
-        for digest, node in walk(stores.nodes, root, seen):
-            if not node.level and len(node.blobs()):
+        for digest, node in blob_leaves(stores.nodes, root, seen):
+            if len(node.blobs()):
                 yield digest, node
 
 

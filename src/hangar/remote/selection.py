@@ -21,7 +21,7 @@ from hangar.objects.graph import ancestors
 from hangar.objects.lookup import get_many
 from hangar.objects.records import load_commit, load_record
 from hangar.objects.scan import entries_below, leaves
-from hangar.objects.walk import walk
+from hangar.objects.walk import blob_leaves
 from hangar.remote.transfer import ColumnBlobs
 from hangar.schema import ColumnSchema, open_schema
 from hangar.schema.keys import lookup_key
@@ -82,9 +82,8 @@ def all_blobs(stores: Stores, entry: ColumnEntry) -> Digests:
     """All blobs of a column, stored here or not, each once."""
     found = DigestSet()
     if entry.root is not None:
-        for _, node in walk(stores.nodes, entry.root):
-            if not node.level:
-                found.add(node.blobs())
+        for _, node in blob_leaves(stores.nodes, entry.root):
+            found.add(node.blobs())
     return found.digests()
 
 
@@ -92,10 +91,9 @@ def _absent(stores: Stores, root: Digest, walked: set[Digest]) -> Iterator[Diges
     """Blobs below a root that are not stored here."""
     waiting: list[Digests] = []
     held = 0
-    for _, node in walk(stores.nodes, root, walked):
-        if not node.level:
-            waiting.append(node.blobs())
-            held += len(waiting[-1])
+    for _, node in blob_leaves(stores.nodes, root, walked):
+        waiting.append(node.blobs())
+        held += len(waiting[-1])
         if held >= _BATCH:
             yield _unknown(stores, waiting)
             waiting, held = [], 0
