@@ -264,6 +264,9 @@ class Repository:
         listed: dict[int, list[Any]] = {}
         overlays: dict[int, dict[bytes, bytes | None]] = {}
         for key, row in rows.items():
+            if key[0] == 4:
+                _check_progress(key, row)
+                continue
             number = int.from_bytes(key[1:5], "big")
             require(0 < number < next_number, f"staging row of column number {number}")
             if key[0] == 1:
@@ -304,6 +307,14 @@ class Repository:
             still_open += resolution is None
         require((len(rows), still_open) == (total, unresolved), "the conflicts are miscounted")
         return still_open
+
+
+def _check_progress(key: bytes, row: bytes) -> None:
+    version, columns, total, done, failed = decode(row, "the progress of an import")
+    require(version == 0 and len(key) == 33, "the progress of an import of an unknown form")
+    require(all(len(column) == 16 for column in columns), "the progress of an import names no columns")
+    require(0 <= done <= total and sorted(set(failed)) == failed, "the progress of an import contradicts itself")
+    require(not failed or 0 <= failed[0] <= failed[-1] < done, "an item failed that was not imported yet")
 
 
 def _check_conflict_value(subject: int, value: Any) -> None:

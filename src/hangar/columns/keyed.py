@@ -40,6 +40,10 @@ class KeyedWriter(EntryReader):
         """The entry writer; raises if the column cannot be written to any more."""
         raise NotImplementedError
 
+    def entry_writer(self) -> EntryWriter:
+        """The writer of encoded entries, for bulk imports. It is not part of the public API."""
+        return self._writer()
+
     def __setitem__(self, key: Key, value: Any) -> None:
         """Write ``value`` under ``key``; replaces an existing value.
 

@@ -9,6 +9,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import msgspec
 import numpy as np
 
 from hangar.backends.preference import Preference
@@ -17,13 +18,31 @@ from hangar.columns.base import StagedSource, WriteSession
 from hangar.columns.entries import EntryReader
 from hangar.columns.keyspace import batch_list
 from hangar.columns.mapping import ValueMapping
-from hangar.digest import Digest, blob_digest
+from hangar.digest import Digest, Header, blob_digest
 from hangar.errors import InvalidInputError, InvalidTypeError
 from hangar.schema import ColumnSchema, Encoded
 from hangar.schema.cells import Rows
 from hangar.wording import plural
 
-__all__ = ["EntryWriter"]
+__all__ = ["EncodedEntries", "EntryWriter"]
+
+
+class EncodedEntries(msgspec.Struct, frozen=True):
+    """A batch of entries that were encoded and hashed elsewhere, such as in another process.
+
+    Attributes
+    ----------
+    keys, cells
+        Encoded key and cell of each entry.
+    headers, buffers, digests
+        Of each blob among them: header, logical bytes, and digest. The caller vouches for the digests.
+    """
+
+    keys: Sequence[bytes]
+    cells: Sequence[bytes]
+    headers: Sequence[Header]
+    buffers: Sequence[bytes | memoryview]
+    digests: Sequence[Digest]
 
 
 class EntryWriter:
@@ -64,6 +83,22 @@ class EntryWriter:
                 self._session.blobs.finish()
                 working.put(change)
                 self._session.spill_if_large()
+
+    def put_encoded(self, batch: EncodedEntries) -> None:
+        """Write a batch that was encoded and hashed elsewhere; if a key is repeated, the last entry wins."""
+        if batch.keys:
+            with self._session.writing():
+                working, blobs, to = self._source.working, self._session.blobs, self._to()
+                if batch.digests:
+                    blobs.begin_list(to.tag, batch.headers, batch.buffers, batch.digests, to.options)
+                change = working.prepare(batch.keys, batch.cells)
+                blobs.finish()
+                working.put(change)
+                self._session.spill_if_large()
+
+    def stored_cells(self, encoded: Sequence[bytes]) -> list[bytes | None]:
+        """The cell of each encoded key as the column has it; None where it has no such entry."""
+        return self._source.working.cells(encoded)
 
     def _batch_of(self, values: Any) -> Any:
         """``values`` as an array, if they are one and the column holds arrays; else as a list."""

@@ -24,6 +24,7 @@ from hangar.lockfile import EPOCH, TOKEN_BYTES, highest_count, lock_epochs, reco
 from hangar.publishing import publish_rows
 from hangar.rollback import BLOB_DIRECTORY, KEPT_FILE_ID, PUBLISH_COUNT, RUN_DIRECTORY, file_id_of
 from hangar.staging.conflicts import INCOMPLETE, mark_incomplete
+from hangar.staging.imports import forget_imports
 from hangar.staging.rows import HEAD, decode_head
 from hangar.wording import plural
 
@@ -184,12 +185,17 @@ def repair_rows(context: RepairContext) -> Iterator[Repair]:
 
         def write(transaction: WriteTransaction, table: Table = table, changes: Changes = state.changes) -> None:
             changes.make(transaction)
+            if forgets:  # noqa: B023
+                forget_imports(transaction)
             if table.counted:
                 transaction.recount(table)
             if marks:  # noqa: B023
                 mark_incomplete(transaction)
 
-        marks = table in (STAGING, CONFLICTS) and (state.dropped or not state.counted) and _is_merging(context)
+        lost = state.dropped > 0 or not state.counted
+        # The progress of an import claims rows that may be among the lost ones.
+        forgets = table is STAGING and lost
+        marks = table in (STAGING, CONFLICTS) and lost and _is_merging(context)
         publish_rows(context.stores.db, context.lock, write)
         yield from table_repairs(table, state, kept)
         if marks:

@@ -14,6 +14,7 @@ from hangar.fsck.report import Repair
 from hangar.objects.records import read_commit
 from hangar.publishing import publish_rows
 from hangar.refs import BRANCHES
+from hangar.staging.imports import IMPORT, decode_import, forget_imports, recipe_of
 from hangar.staging.rows import (
     COLUMN,
     HEAD,
@@ -49,6 +50,8 @@ def repair_staging(context: RepairContext) -> Iterator[Repair]:
 
     def write(transaction: WriteTransaction) -> None:
         changes.make(transaction)
+        # The progress of an import claims rows that may be among the lost ones.
+        forget_imports(transaction)
 
     publish_rows(context.stores.db, context.lock, write)
     if wrong:
@@ -77,6 +80,9 @@ def _sorted_out(rows: list[tuple[bytes, bytes]]) -> tuple[HeadRow | None, set[in
             elif key[:1] in (ROW, LONG_ROW):
                 decode_entry(key, data)
                 entries.append(key)
+            elif key[:1] == IMPORT:
+                recipe_of(key)
+                decode_import(data)
             else:
                 wrong[key] = "a row of an unknown kind"
         except HangarError as error:

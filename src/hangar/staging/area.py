@@ -29,6 +29,7 @@ from hangar.staging.conflicts import (
     read_conflicts,
     write_conflicts,
 )
+from hangar.staging.imports import ImportRow, import_key
 from hangar.staging.refusals import in_progress
 from hangar.staging.rows import (
     HEAD,
@@ -66,6 +67,7 @@ class _State(StagedColumns):
         self.schemas: dict[Digest, bytes] = {}
         self.retired: set[int] = set()
         self.conflict_rows: dict[ConflictName, ConflictRow] = {}
+        self.changed_imports: set[Digest] = set()
 
 
 class Staging:
@@ -156,6 +158,7 @@ class Staging:
             state.head_changed
             or bool(state.conflict_rows)
             or bool(state.retired)
+            or bool(state.changed_imports)
             or None in state.removed.values()
             or any(c.overlay.unsaved or c.replaced or c.row_changed for c in state.columns.values())
         )
@@ -186,6 +189,10 @@ class Staging:
             state.retired.add(column.number)
         if any(entry.id == column.id for entry in state.base_entries()):
             state.removed[column.id] = None
+        for recipe, progress in list(state.imports.items()):
+            if column.id in progress.columns:
+                del state.imports[recipe]
+                state.changed_imports.add(recipe)
 
     def restore(self, entry: ColumnEntry, schema: ColumnSchema) -> None:
         """Restore a column as a commit lists it; it replaces the column with the same name or id."""
@@ -250,6 +257,22 @@ class Staging:
         state = self._state
         named = {state.attributes, *(column.attributes for column in state.columns.values())}
         state.attribute_records = {digest: data for digest, data in state.attribute_records.items() if digest in named}
+
+    # ------------------------------------------------------------------ bulk imports
+
+    def import_progress(self, recipe: Digest) -> ImportRow | None:
+        """Progress of the import with this recipe, None if it has staged nothing."""
+        return self._state.imports.get(recipe)
+
+    def set_import_progress(self, recipe: Digest, progress: ImportRow | None) -> None:
+        """Record the progress of an import, to be stored together with what it wrote; None forgets it."""
+        with self._lock:
+            state = self._state
+            if progress is None:
+                state.imports.pop(recipe, None)
+            else:
+                state.imports[recipe] = progress
+            state.changed_imports.add(recipe)
 
     # ------------------------------------------------------------------ operations in progress
 
@@ -327,6 +350,12 @@ class Staging:
         for column in state.columns.values():
             if column.overlay.unsaved or column.replaced or column.row_changed:
                 self._write_column(transaction, column)
+        for recipe in state.changed_imports:
+            progress = state.imports.get(recipe)
+            if progress is None:
+                transaction.delete(STAGING, import_key(recipe))
+            else:
+                transaction.put(STAGING, import_key(recipe), encode(progress))
         if state.conflicts is not None and state.conflict_rows:
             write_conflicts(transaction, state.conflicts, state.conflict_rows)
         head = HeadRow(
@@ -374,6 +403,7 @@ class Staging:
             state.head_changed = False
             state.conflict_rows.clear()
             state.retired.clear()
+            state.changed_imports.clear()
             stored = False
             for column in state.columns.values():
                 stored |= column.replaced

@@ -20,6 +20,7 @@ from hangar.objects.store import NodeStore
 from hangar.schema import ColumnSchema, open_schema
 from hangar.staging.column import WorkingColumn
 from hangar.staging.conflicts import ConflictHead, read_conflict_head
+from hangar.staging.imports import IMPORT, ImportRow, decode_import, recipe_of
 from hangar.staging.rows import (
     COLUMN,
     HEAD,
@@ -99,6 +100,8 @@ class StagedColumns:
         The columns, by name and by id.
     attributes
         Digest of the attributes of the next commit.
+    imports
+        Progress of bulk imports, by the digest of their recipe.
 
     Raises
     ------
@@ -130,6 +133,7 @@ class StagedColumns:
         self.attributes = None if self.base_commit is None else self.base_commit.attributes
         self.next_number = 1
         self.removed: dict[bytes, int | None] = {}
+        self.imports: dict[Digest, ImportRow] = {}
         for entry in self.base_entries():
             schema = _schema(transaction, entry.schema)
             self.columns[entry.name] = WorkingColumn(self.nodes, entry, schema, self._lock)
@@ -165,6 +169,8 @@ class StagedColumns:
                     )
                 entry, cell = decode_entry(key, value)
                 numbers[number].overlay.cells[entry] = cell
+            elif key[:1] == IMPORT:
+                self.imports[recipe_of(key)] = decode_import(value)
             elif key != HEAD:
                 raise CorruptionError("the staging area has a row of an unknown kind")
 
