@@ -25,6 +25,7 @@ UPPER = {"hangar.checkout", "hangar.columns", "hangar.blobs", "hangar.backends"}
 
 PUBLIC = {
     "hangar": ["Repository", "BranchHead", "make_numpy_dataset", "make_tf_dataset", "__version__"],
+    "hangar.bulk_importer": ["FailedItem", "ImportReport", "UDF_Return", "import_items", "run_bulk_import"],
     "hangar.checkout": ["ReaderCheckout", "WriterCheckout"],
     "hangar.columns": [
         "Columns",

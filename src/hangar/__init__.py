@@ -1,7 +1,7 @@
 """Hangar: version control for tensors.
 
-What is listed in ``__all__`` is the public API, with ``hangar.checkout``, ``hangar.columns``, ``hangar.dataset``,
-``hangar.diff`` and ``hangar.external``; everything else may move. Whatever is more than names and errors is imported
+What is listed in ``__all__`` is the public API, with ``hangar.bulk_importer``, ``hangar.checkout``, ``hangar.columns``,
+``hangar.dataset``, ``hangar.diff`` and ``hangar.external``; everything else may move. Whatever is more than names and errors is imported
 when it is first asked for, so that ``import hangar`` itself costs little more than the interpreter (PEP 562).
 """
 
@@ -52,6 +52,7 @@ from hangar.errors import (
 )
 
 if TYPE_CHECKING:
+    from hangar import bulk_importer as bulk_importer
     from hangar import checkout as checkout
     from hangar import columns as columns
     from hangar import dataset as dataset
@@ -109,7 +110,7 @@ __all__ = [
     "read",
 ]
 
-_MODULES: Final = ("checkout", "columns", "dataset", "diff", "external")
+_MODULES: Final = ("bulk_importer", "checkout", "columns", "dataset", "diff", "external")
 _ORIGINS: Final = {
     "BranchHead": "hangar.history",
     "Repository": "hangar.repository",

@@ -7,8 +7,28 @@ shared memory.
 
 from __future__ import annotations
 
-from hangar.bulk_importer.items import import_items
-from hangar.bulk_importer.report import FailedItem, ImportReport
-from hangar.bulk_importer.udf import UDF_Return, run_bulk_import
+from importlib import import_module
+from typing import TYPE_CHECKING, Final
+
+if TYPE_CHECKING:
+    from hangar.bulk_importer.items import import_items
+    from hangar.bulk_importer.report import FailedItem, ImportReport
+    from hangar.bulk_importer.udf import UDF_Return, run_bulk_import
 
 __all__ = ["FailedItem", "ImportReport", "UDF_Return", "import_items", "run_bulk_import"]
+
+_ORIGINS: Final = {
+    "FailedItem": "report",
+    "ImportReport": "report",
+    "UDF_Return": "udf",
+    "import_items": "items",
+    "run_bulk_import": "udf",
+}
+
+if not TYPE_CHECKING:  # a worker process does not need what the writer needs
+
+    def __getattr__(name: str) -> object:
+        if name not in _ORIGINS:
+            raise AttributeError(f"module 'hangar.bulk_importer' has no attribute {name!r}", name=name)
+        found = globals()[name] = getattr(import_module(f"hangar.bulk_importer.{_ORIGINS[name]}"), name)
+        return found

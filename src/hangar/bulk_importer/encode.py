@@ -11,13 +11,14 @@ import pickle
 import time
 import traceback
 from collections.abc import Callable, Collection, Iterable, Sequence
-from typing import Any, Final, NamedTuple, Protocol
+from typing import Any, Final, NamedTuple
 
 from hangar.bulk_importer.slots import HEADER_BYTES, NO_ITEM, Slot
-from hangar.columns.keyspace import FLAT, PAIRS
 from hangar.digest import Header, blob_digest
 from hangar.errors import HangarError, InvalidInputError, InvalidTypeError, StorageError
+from hangar.names import check_key
 from hangar.schema import open_schema
+from hangar.schema.keys import encode_key, encode_nested_key
 
 __all__ = ["Chunk", "ChunkEncoder", "ChunkResult", "ColumnPart", "Failure", "Target", "Values", "died"]
 
@@ -90,10 +91,6 @@ class ChunkResult(NamedTuple):
     seconds: float
 
 
-class _Key(Protocol):
-    def encode(self, key: Any, /) -> bytes: ...
-
-
 class _Column:
     """Encodes the keys and values of one column."""
 
@@ -101,14 +98,15 @@ class _Column:
         self.name = target.name
         self.schema = open_schema(target.schema)
         self.schema.require()
-        self._space: _Key = PAIRS if target.nested else FLAT
+        self._nested = target.nested
         self._headers: dict[Header, bytes] = {}
 
     def key(self, key: Any) -> bytes:
-        try:
-            return self._space.encode(key)
-        except InvalidTypeError as error:
-            raise InvalidInputError(f"key {key!r} is not suitable for column {self.name!r}: {error}") from None
+        if not self._nested:
+            return encode_key(check_key(key))
+        if not isinstance(key, (tuple, list)) or len(key) != 2:
+            raise InvalidInputError(f"key {key!r} is not suitable: column {self.name!r} is nested, so a key is a pair")
+        return encode_nested_key(check_key(key[0]), check_key(key[1]))
 
     def header(self, header: Header) -> bytes:
         found = self._headers.get(header)

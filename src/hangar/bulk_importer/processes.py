@@ -8,7 +8,6 @@ value if ``cloudpickle`` is installed; else the worker runs the main program aga
 from __future__ import annotations
 
 import json
-import os
 import pickle
 import subprocess
 import sys
@@ -23,19 +22,13 @@ from hangar.errors import InvalidStateError, ResourceLimitError
 if TYPE_CHECKING:
     from multiprocessing.connection import Connection
 
-__all__ = ["Program", "WorkerProcess", "dumps", "inside_worker"]
+__all__ = ["Program", "WorkerProcess", "dumps"]
 
 _PROGRAM: Final = (
     "import json, sys; sys.path[:] = json.loads(sys.argv[1]); "
     "from hangar.bulk_importer.worker import main; main(int(sys.argv[2]), json.loads(sys.argv[3]))"
 )
-_INSIDE: Final = "HANGAR_IMPORT_WORKER"
 _END_SECONDS: Final = 1.0
-
-
-def inside_worker() -> bool:
-    """Whether this process is a worker of a bulk import."""
-    return _INSIDE in os.environ
 
 
 def dumps(value: Any, what: str) -> bytes:
@@ -67,8 +60,13 @@ def dumps(value: Any, what: str) -> bytes:
 
 
 def _not_sendable(what: str, error: Exception | None) -> InvalidStateError:
-    hint = "" if "cloudpickle" in sys.modules else " (functions inside functions need `pip install cloudpickle`)"
+    hint = "" if _has_cloudpickle() else " (functions inside functions need `pip install cloudpickle`)"
     return InvalidStateError(f"{what} cannot be sent to a worker process{hint}: {type(error).__name__}: {error}")
+
+
+def _has_cloudpickle() -> bool:
+    """Whether cloudpickle was loaded, which :func:`dumps` tries where it is needed."""
+    return sys.modules.get("cloudpickle") is not None
 
 
 class Program:
@@ -82,11 +80,7 @@ class Program:
 
     def __init__(self, function: Any, targets: Sequence[Target]) -> None:
         self._function = dumps(function, "the function of the import")
-        by_name = b"__main__" in self._function and "cloudpickle" not in sys.modules
-        if by_name and inside_worker():
-            raise InvalidStateError(
-                "a worker process of an import began the import again: put the call under `if __name__ == '__main__':`"
-            )
+        by_name = b"__main__" in self._function and not _has_cloudpickle()
         self._main = spawn.get_preparation_data("hangar-import") if by_name else None
         if self._main is not None:
             self._main = {
@@ -119,7 +113,6 @@ class WorkerProcess:
                 command,
                 stdin=subprocess.DEVNULL,
                 pass_fds=(theirs.fileno(), *slots),
-                env={**os.environ, _INSIDE: "1"},
                 start_new_session=True,  # Ctrl-C is for the importing process, which then ends its workers
             )
             self.connection.send(program.message())

@@ -11,7 +11,7 @@ import os
 import pickle
 from collections.abc import Iterable
 from functools import partial
-from types import CodeType
+from types import CodeType, FunctionType
 from typing import Any, Final
 
 import msgspec
@@ -63,7 +63,7 @@ def _function(function: Any) -> Any:
     if code is None:
         own = getattr(function, "__dict__", None)
         call = vars(type(function)).get("__call__")
-        return [*name, own or None, None if call is None else _function(call)]
+        return [*name, own or None, _function(call) if isinstance(call, FunctionType) else None]
     closure = [_cell(cell) for cell in function.__closure__ or ()]
     return [*name, _code(code), list(function.__defaults__ or ()), function.__kwdefaults__, closure]
 

@@ -12,13 +12,18 @@ import signal
 import sys
 from multiprocessing.connection import Connection
 from queue import SimpleQueue
-from typing import Any
+from typing import Any, Final
 
 from hangar.bulk_importer.encode import Chunk, ChunkEncoder, Target
 from hangar.bulk_importer.slots import Slot
 from hangar.threads import start_thread
 
 __all__ = ["main"]
+
+_HINT: Final = (
+    ". It ran the main program again, to find the function there: put the call of the import under "
+    "`if __name__ == '__main__':`, or run `pip install cloudpickle`"
+)
 
 
 def main(descriptor: int, slots: list[int]) -> None:
@@ -41,7 +46,7 @@ def main(descriptor: int, slots: list[int]) -> None:
     try:
         encoder = _encoder(messages.get())
     except BaseException as error:  # noqa: BLE001  sent to the importing process
-        _send(connection, f"{type(error).__name__}: {error}")
+        _send(connection, f"{type(error).__name__}: {error}{_HINT * ('__mp_main__' in sys.modules)}")
         return
     _send(connection, None)
     while True:
@@ -77,7 +82,3 @@ def _send(connection: Connection[Any, Any], message: Any) -> None:
         connection.send(message)
     except OSError:
         os._exit(0)
-
-
-if __name__ == "__main__":
-    main(int(sys.argv[1]), [int(one) for one in sys.argv[2].split(",")])
