@@ -2,25 +2,34 @@
 
 Checks that keys ascend through the whole tree; that every node ends where the boundary rule cuts, or at the end of
 its level; that inner nodes are right about their children (last key, entries, samples, level); that leaves have the
-form of the column; and that the encoding is canonical. Used by fsck, and meant for every tree received from another
-repository.
+form of the column; and that the encoding is canonical. Used by fsck, and for every tree received from another
+repository: there, subtrees that were verified before are not walked again.
 """
 
 from __future__ import annotations
 
-from collections.abc import Generator, Iterator
+from collections.abc import Callable, Generator, Iterator, Sequence
 from operator import lt
-from typing import NamedTuple
+from typing import Final, NamedTuple, Protocol
 
 from hangar.digest import Digest, record_digest
 from hangar.errors import HangarError, ResourceLimitError
 from hangar.objects.node import Node, Root, TreeForm, encode_node
-from hangar.objects.samples import count_samples, sample_of
+from hangar.objects.samples import count_samples, sample_of, samples_below
 from hangar.objects.split import cuts, marks
-from hangar.objects.store import NodeStore
 from hangar.wording import plural
 
-__all__ = ["Problem", "TreeVerifier", "verify"]
+__all__ = ["Nodes", "Problem", "TreeVerifier", "verify"]
+
+
+class Nodes(Protocol):
+    """Loads nodes: a :class:`~hangar.objects.store.NodeStore`, or something like it."""
+
+    def load(self, digest: bytes) -> Node:
+        """The node of this digest."""
+
+    def load_many(self, digests: Sequence[bytes]) -> list[Node]:
+        """The nodes of these digests, in their order."""
 
 
 class Problem(NamedTuple):
@@ -40,7 +49,7 @@ class _Subtree(NamedTuple):
     samples: int
 
 
-def verify(store: NodeStore, form: TreeForm, root: Root) -> Iterator[Problem]:
+def verify(store: Nodes, form: TreeForm, root: Root) -> Iterator[Problem]:
     """Check one tree (see :meth:`TreeVerifier.problems`)."""
     return TreeVerifier(store, form).problems(root)
 
@@ -54,11 +63,15 @@ class TreeVerifier:
         Has the nodes.
     form
         Expected form of the leaves.
+    trusted
+        Whether a node and everything below it was verified before, in a tree of any form. It must then still be right in its
+        new place. None: no node was.
     """
 
-    def __init__(self, store: NodeStore, form: TreeForm) -> None:
+    def __init__(self, store: Nodes, form: TreeForm, trusted: Callable[[Digest], bool] | None = None) -> None:
         self._store = store
         self._form = form
+        self._trusted = trusted
         # By digest and whether the node is the last of its level: a short node is valid only as the last one.
         self._known: dict[tuple[Digest, bool], _Subtree | None] = {}
 
@@ -83,13 +96,22 @@ class TreeVerifier:
                 f"the tree has {plural(found.entries, 'entry')} and {plural(samples, 'sample')}, not {root.entries:,} and {root.samples:,}",
             )
 
-    def _check(self, digest: Digest, ends_level: bool) -> Generator[Problem, None, _Subtree | None]:
-        """Check a node and everything below it; returns facts about it, None if it cannot be read."""
+    def _check(
+        self, digest: Digest, ends_level: bool, above: int | None = None
+    ) -> Generator[Problem, None, _Subtree | None]:
+        """Check a node and everything below it, if it is below the level ``above``; returns facts about it, None if it cannot be read."""
         if (digest, ends_level) in self._known:
             return self._known[digest, ends_level]
         found: _Subtree | None = None
         try:
             node = self._store.load(digest)
+            if above is not None and node.level >= above:
+                # The parent reports it. Going on could lead down a chain of any length.
+                return _Subtree(node.level, node.keys[0], node.keys[-1], 0, 0)
+            if self._trusted is not None and self._trusted(digest):
+                found = yield from self._check_place(digest, node, ends_level)
+                self._known[digest, ends_level] = found
+                return found
             for message in _own_problems(node, self._form, digest, ends_level):
                 yield Problem(digest, message)
             if node.level:
@@ -115,7 +137,7 @@ class TreeVerifier:
         for i, child in enumerate(children):
             key = child, ends_level and i == len(children) - 1
             # Nearly all children are known from other trees.
-            found = known[key] if key in known else (yield from self._check(*key))
+            found = known[key] if key in known else (yield from self._check(*key, node.level))
             if found is not None:
                 message = _disagreement(node, i, found, above)
                 if message:
@@ -125,6 +147,25 @@ class TreeVerifier:
         if first is None:
             return None
         return _Subtree(node.level, first, node.keys[-1], sum(node.counts), sum(node.samples))
+
+    def _check_place(self, digest: Digest, top: Node, ends_level: bool) -> Generator[Problem, None, _Subtree]:
+        """Check that a verified subtree is right where it is now: its form, and where its last nodes end."""
+        leaf = node = top
+        while leaf.level:
+            leaf = self._store.load(leaf.child(0))
+        if (leaf.kind, leaf.width) != (self._form.kind, self._form.width):
+            yield Problem(digest, f"its entries have {_form_of(leaf)}; those of the column have {_form_of(self._form)}")
+        if top.level and bool(top.samples) != self._form.nested:
+            yield Problem(digest, _SAMPLE_COUNTS)
+        while not ends_level:
+            if cuts(node.keys, marks(node.keys, node.level)) != [len(node.keys)]:
+                yield Problem(digest, "it does not end where the boundary rule cuts")
+                break
+            if not node.level:
+                break
+            node = self._store.load(node.child(len(node.keys) - 1))
+        samples = samples_below(top) if self._form.nested else 0
+        return _Subtree(top.level, leaf.keys[0], top.keys[-1], top.entries, samples)
 
     def _load_ahead(self, children: list[Digest]) -> None:
         fresh = [child for child in children if (child, False) not in self._known]
@@ -144,10 +185,16 @@ def _own_problems(node: Node, form: TreeForm, digest: Digest, ends_level: bool) 
     if ends != [len(node.keys)] and (ends or not ends_level):
         yield "it does not end where the boundary rule cuts"
     if node.level == 0 and (node.kind, node.width) != (form.kind, form.width):
-        own, due = f"kind {node.kind}, width {node.width}", f"kind {form.kind}, width {form.width}"
-        yield f"its entries have {own}; those of the column have {due}"
+        yield f"its entries have {_form_of(node)}; those of the column have {_form_of(form)}"
     if node.level and bool(node.samples) != form.nested:
-        yield "it has sample counts in a flat column, or lacks them in a nested one"
+        yield _SAMPLE_COUNTS
+
+
+_SAMPLE_COUNTS: Final = "it has sample counts in a flat column, or lacks them in a nested one"
+
+
+def _form_of(what: Node | TreeForm) -> str:
+    return f"kind {what.kind}, width {what.width}"
 
 
 def _disagreement(node: Node, index: int, found: _Subtree, above: bytes | None) -> str | None:

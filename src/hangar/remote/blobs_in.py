@@ -1,0 +1,320 @@
+"""Blobs as they come in: gathered into batches, hashed, compared with what was asked for, and given to a blob writer.
+
+The digest of each blob is computed from its bytes and its header, so that a blob with other content is simply not one
+that was asked for. Frames are gathered until they make a batch of some megabytes, because hashing and appending cost per
+batch, not per blob. A blob that comes in parts is gathered in a file if it is large.
+"""
+
+from __future__ import annotations
+
+import mmap
+import tempfile
+import threading
+from collections.abc import Callable
+from pathlib import Path
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from hangar import _fs
+from hangar.backends.preference import Preference
+from hangar.blobs import BlobWriter
+from hangar.blobs.index import Digests, Mask
+from hangar.blobs.intact import logical_size
+from hangar.digest import (
+    NDARRAY,
+    STR,
+    Header,
+    blob_digests,
+    blob_digests_of_list,
+    digest_array,
+)
+from hangar.errors import InvalidInputError
+from hangar.remote.peer import BlobFrame
+from hangar.wording import plural
+
+__all__ = ["BlobsIn", "Wanted"]
+
+_BATCH_BYTES: Final = 16 * 2**20
+_BATCH_BLOBS: Final = 65_536
+_MEMORY_BYTES: Final = 32 * 2**20
+"""A blob in parts that is larger than this is gathered in a file."""
+_BOOL: Final = 1
+
+Wanted = Callable[[Digests], Mask]
+"""Which of these blobs were asked for: bool, shape (n,)."""
+
+
+class _Parts:
+    """A large blob of which parts have come."""
+
+    def __init__(self, header: Header, total: int, group: int, directory: Path) -> None:
+        self.header, self.total, self.group = header, total, group
+        self.done = 0
+        self._memory = bytearray(total) if total <= _MEMORY_BYTES else None
+        self._file = None if self._memory is not None else tempfile.TemporaryFile(dir=directory)  # noqa: SIM115
+
+    def add(self, data: bytes | memoryview) -> None:
+        end = self.done + len(data)
+        if self._memory is not None:
+            self._memory[self.done : end] = data
+        else:
+            assert self._file is not None
+            _fs.write_at(self._file.fileno(), [data], self.done, "a received blob")
+        self.done = end
+
+    def whole(self) -> memoryview:
+        if self._memory is not None:
+            return memoryview(self._memory)
+        assert self._file is not None
+        return memoryview(mmap.mmap(self._file.fileno(), self.total, access=mmap.ACCESS_READ))
+
+
+class BlobsIn:
+    """One stream of blobs.
+
+    Parameters
+    ----------
+    writer
+        Stores the blobs. Several streams may share it.
+    lock
+        Held while the writer is used.
+    place
+        Backend for the blobs of a group.
+    wanted
+        Which blobs were asked for.
+    directory
+        For the files of large blobs.
+    most
+        Bytes of one blob.
+    fits
+        Whether a header, and the length of the shortest blob that has it, can be one of the blobs of a group; None: any can.
+
+    Attributes
+    ----------
+    blobs, nbytes
+        Number of blobs stored, and their bytes.
+    """
+
+    def __init__(
+        self,
+        writer: BlobWriter,
+        lock: threading.Lock,
+        place: Callable[[int, Header], Preference],
+        wanted: Wanted,
+        directory: Path,
+        *,
+        most: int,
+        fits: Callable[[int, Header, int], bool] | None = None,
+    ) -> None:
+        self._writer = writer
+        self._lock = lock
+        self._place = place
+        self._wanted = wanted
+        self._directory = directory
+        self._most = most
+        self._fits = fits
+        self._headers: dict[bytes, Header] = {}
+        self._waiting: list[tuple[Header, int, bytes | memoryview]] = []
+        self._mixed: list[tuple[list[Header], npt.NDArray[np.int64], bytes | memoryview]] = []
+        self._waiting_key: tuple[int, Header | None, int] | None = None
+        self._waiting_bytes = self._waiting_blobs = 0
+        self._parts: _Parts | None = None
+        self.blobs = self.nbytes = 0
+
+    def add(self, frame: BlobFrame) -> None:
+        """Add the blobs of a frame.
+
+        Raises
+        ------
+        InvalidInputError
+            The frame contradicts itself, or has a blob that was not asked for.
+        PurgedError, DiskFullError, StorageError
+            As from the writer.
+        """
+        lengths = _lengths(frame)
+        headers = list(map(self._header, frame.headers))
+        if frame.start or self._parts is not None or (len(lengths) == 1 and len(frame.data) < int(lengths[0])):
+            self._add_part(frame, headers, lengths)
+            return
+        if int(lengths.sum()) != len(frame.data):
+            raise InvalidInputError(
+                f"a frame of blobs has {plural(len(frame.data), 'byte')}, its lengths make {int(lengths.sum()):,}"
+            )
+        self._add_whole(frame, headers, lengths)
+        if self._waiting_bytes >= _BATCH_BYTES or self._waiting_blobs >= _BATCH_BLOBS:
+            self.flush()
+
+    def finish(self) -> None:
+        """Store what is left.
+
+        Raises
+        ------
+        InvalidInputError
+            The last blob is not complete.
+        """
+        if self._parts is not None:
+            raise InvalidInputError(f"a blob of {plural(self._parts.total, 'byte')} ends after {self._parts.done:,}")
+        self.flush()
+
+    # ------------------------------------------------------------------ frames
+
+    def _header(self, data: bytes) -> Header:
+        found = self._headers.get(data)
+        if found is None:
+            found = Header.decode(data)
+            if len(self._headers) >= _BATCH_BLOBS:
+                self._headers.clear()
+            self._headers[data] = found
+        return found
+
+    def _check(self, header: Header, lengths: npt.NDArray[np.int64], group: int) -> None:
+        """Check the lengths of the blobs of one header, and that it fits their column."""
+        if not len(lengths):
+            raise InvalidInputError("a frame of blobs has a header that none of them has")
+        size = logical_size(header)
+        if size >= 0 and (lengths != size).any():
+            wrong = int(lengths[lengths != size][0])
+            raise InvalidInputError(f"a blob of {wrong:,} bytes has the header of one of {size:,}")
+        if self._fits is not None and not self._fits(group, header, int(lengths.min())):
+            raise InvalidInputError(f"a blob is not what its column holds: {header}")
+
+    def _add_whole(self, frame: BlobFrame, headers: list[Header], lengths: npt.NDArray[np.int64]) -> None:
+        count = len(lengths)
+        numbers = _numbers(frame, len(headers), count)
+        one = headers[0] if len(headers) == 1 else None
+        size = int(lengths[0]) if count and one is not None and (lengths == lengths[0]).all() else -1
+        if one is not None:
+            self._check(one, lengths, frame.group)
+        else:
+            for number, header in enumerate(headers):
+                self._check(header, lengths[numbers == number], frame.group)
+        key = (frame.group, one, size) if size >= 0 and one is not None else (frame.group, None, -1)
+        if key != self._waiting_key:
+            self.flush()
+            self._waiting_key = key
+        if key[1] is not None:
+            self._waiting.append((key[1], count, frame.data))
+        else:
+            self._mixed.append(([headers[number] for number in numbers.tolist()], lengths, frame.data))
+        self._waiting_bytes += len(frame.data)
+        self._waiting_blobs += count
+
+    def _add_part(self, frame: BlobFrame, headers: list[Header], lengths: npt.NDArray[np.int64]) -> None:
+        parts = self._parts
+        if len(lengths) != 1 or len(headers) != 1:
+            raise InvalidInputError("a part of a large blob comes in a frame of its own")
+        total = int(lengths[0])
+        if parts is None:
+            if total > self._most:
+                raise InvalidInputError(f"a blob of {plural(total, 'byte')} exceeds the limit of {self._most:,}")
+            self._check(headers[0], lengths, frame.group)
+            parts = self._parts = _Parts(headers[0], total, frame.group, self._directory)
+        if (
+            (headers[0], total, frame.group) != (parts.header, parts.total, parts.group)
+            or frame.start != parts.done
+            or not len(frame.data)
+            or parts.done + len(frame.data) > total
+        ):
+            raise InvalidInputError("the parts of a large blob do not follow each other")
+        parts.add(frame.data)
+        if parts.done == total:
+            self._parts = None
+            self.flush()
+            self._store_list([parts.header], [parts.whole()], parts.group)
+
+    # ------------------------------------------------------------------ batches
+
+    def flush(self) -> None:
+        """Store the blobs that were gathered."""
+        key, waiting, mixed = self._waiting_key, self._waiting, self._mixed
+        self._waiting, self._mixed, self._waiting_key = [], [], None
+        self._waiting_bytes = self._waiting_blobs = 0
+        if key is None:
+            return
+        group, header, size = key
+        if header is not None:
+            count = sum(part for _, part, _ in waiting)
+            data = waiting[0][2] if len(waiting) == 1 else b"".join([data for _, _, data in waiting])
+            rows = np.frombuffer(data, np.uint8).reshape(count, size)
+            self._store_rows(header, rows, group)
+            return
+        headers: list[Header] = []
+        buffers: list[memoryview] = []
+        for named, lengths, data in mixed:
+            view = memoryview(data)
+            ends = lengths.cumsum().tolist()
+            headers += named
+            buffers += [view[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+        if headers:
+            self._store_list(headers, buffers, group)
+
+    def _store_rows(self, header: Header, rows: npt.NDArray[np.uint8], group: int) -> None:
+        if header.kind == STR:
+            self._store_list([header] * len(rows), [row.data for row in rows], group)
+            return
+        _check_content(header, rows.reshape(-1).data)
+        digests = blob_digests(header, rows)
+        self._check_wanted(digests)
+        preference = self._place(group, header)
+        with self._lock:
+            self._writer.add_rows(preference.tag, header, rows, digests, preference.options)
+        self._count(len(rows), rows.nbytes)
+
+    def _store_list(self, headers: list[Header], buffers: list[memoryview], group: int) -> None:
+        for header, buffer in zip(headers, buffers, strict=True):
+            if header.kind == STR or header.dtype == _BOOL:
+                _check_content(header, buffer)
+        digests = blob_digests_of_list(headers, buffers)
+        self._check_wanted(digest_array(digests))
+        preference = self._place(group, headers[0])
+        with self._lock:
+            self._writer.add_list(preference.tag, headers, buffers, digests, preference.options)
+        self._count(len(buffers), sum(buffer.nbytes for buffer in buffers))
+
+    def _check_wanted(self, digests: Digests) -> None:
+        mask = self._wanted(digests)
+        if not mask.all():
+            digest = digests[int(np.argmin(mask))].tobytes()
+            raise InvalidInputError(
+                f"a blob was received that was not asked for, or with other bytes ({digest.hex()[:16]})"
+            )
+
+    def _count(self, blobs: int, nbytes: int) -> None:
+        self.blobs += blobs
+        self.nbytes += nbytes
+
+
+def _lengths(frame: BlobFrame) -> npt.NDArray[np.int64]:
+    if len(frame.lengths) % 8 or not frame.headers or not frame.lengths:
+        raise InvalidInputError("a frame of blobs has no headers, or its lengths are cut off")
+    lengths = np.frombuffer(frame.lengths, "<u8")
+    if int(lengths.max()) > 2**41:
+        raise InvalidInputError("a frame of blobs has a blob that is longer than any can be")
+    return lengths.astype(np.int64)
+
+
+def _numbers(frame: BlobFrame, headers: int, count: int) -> npt.NDArray[np.int64]:
+    """Number of the header of each blob."""
+    if not frame.header_of:
+        return np.zeros(count, np.int64)
+    if len(frame.header_of) != 4 * count:
+        raise InvalidInputError("a frame of blobs has more blobs than headers, or less")
+    numbers = np.frombuffer(frame.header_of, "<u4").astype(np.int64)
+    if int(numbers.max()) >= headers:
+        raise InvalidInputError("a frame of blobs names a header that it does not have")
+    return numbers
+
+
+def _check_content(header: Header, data: memoryview) -> None:
+    """Refuse bytes that are not the canonical form of a value."""
+    if header.kind == STR:
+        try:
+            str(data, "utf-8")
+        except UnicodeDecodeError as error:
+            raise InvalidInputError(f"a received str is not UTF-8: {error}") from None
+    elif (
+        header.kind == NDARRAY and header.dtype == _BOOL and len(data) and int(np.frombuffer(data, np.uint8).max()) > 1
+    ):
+        raise InvalidInputError("a received array of bools has bytes other than 0 and 1")

@@ -1,0 +1,112 @@
+"""Which blobs of received leaves are not here: leaf by leaf, in the order of the trees.
+
+A leaf that was found complete is not looked at again, so asking again for what is missing costs what is missing.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Final
+
+import numpy as np
+
+from hangar.backends.location import HEADER, Locations, Words
+from hangar.blobs.index import Digests, Mask, sort_digests
+from hangar.blobs.tombstones import find_tombstones
+from hangar.blobs.unpublished import UnpublishedBlobs
+from hangar.digest import DIGEST_BYTES, digest_list
+from hangar.errors import InvalidInputError
+from hangar.objects.node import decode_node
+from hangar.remote.source import ObjectSource
+from hangar.remote.verify import Leaves
+from hangar.schema import ColumnSchema
+from hangar.stores import Stores
+
+__all__ = ["LeafScan"]
+
+_AT_ONCE: Final = 256
+_NONE: Final = np.empty((0, DIGEST_BYTES), np.uint8)
+
+
+class LeafScan:
+    """Scan of the new leaves of one schema.
+
+    Parameters
+    ----------
+    source
+        Has the leaves.
+    received
+        Blobs that were received and are not published yet.
+
+    Attributes
+    ----------
+    leaves
+        The leaves, and the column they belong to.
+    """
+
+    def __init__(self, stores: Stores, source: ObjectSource, leaves: Leaves, received: UnpublishedBlobs) -> None:
+        self.leaves = leaves
+        self._stores = stores
+        self._source = source
+        self._received = received
+        self._digests = digest_list(leaves.digests.digests())
+        self._done = 0
+        self._good_headers: set[int] = set()
+
+    def missing(self, most: int) -> tuple[Digests, bool]:
+        """Blobs that are missing, each once, at most about ``most``; and whether there may be more.
+
+        Raises
+        ------
+        InvalidInputError
+            A blob that is here is not what the column holds.
+        """
+        found: list[Digests] = []
+        count = 0
+        at = self._done
+        while at < len(self._digests) and count < most:
+            absent = self._absent(self._digests[at : at + _AT_ONCE])
+            at += _AT_ONCE
+            if len(absent):
+                found.append(absent)
+                count += len(absent)
+            elif not found:
+                self._done = at
+        return np.concatenate([_NONE, *found]), at < len(self._digests)
+
+    def _absent(self, leaves: Sequence[bytes]) -> Digests:
+        nodes = map(decode_node, self._source.get("node", leaves))
+        blobs = np.concatenate([_NONE, *(node.blobs() for node in nodes)])
+        _, sought, repeats = sort_digests(np.ascontiguousarray(blobs))
+        sought = sought.take(np.flatnonzero(~repeats))
+        blobs = sought.words.view(np.uint8)
+        located = self._stores.blobs.locator.locate_published(sought)
+        self._check(located.words[located.stored])
+        absent = blobs[~located.stored & ~self._received.holds(sought)]
+        return absent[~self._explained(absent)] if len(absent) else absent
+
+    def _explained(self, absent: Digests) -> Mask:
+        """Mask of the blobs that may be missing here: purged ones, and those that another remote has promised."""
+        names = digest_list(absent)
+        with self._stores.db.read() as transaction:
+            purged = find_tombstones(transaction, names)
+        mask: Mask = np.fromiter((digest in purged for digest in names), np.bool_, len(names))
+        if self._stores.blobs.promises.possible():
+            mask |= self._stores.blobs.promises.promised(absent)
+        return mask
+
+    def _check(self, words: Words) -> None:
+        """Check that blobs that are here are what the column holds."""
+        schema: ColumnSchema = self.leaves.schema
+        if schema.needs or not len(words):
+            return
+        for header_id in np.unique(words[:, HEADER]).tolist():
+            if header_id not in self._good_headers:
+                header = self._stores.blobs.header(header_id)
+                if not schema.check_header(header):
+                    raise InvalidInputError(f"a column names a blob of another type: {header}")
+                self._good_headers.add(header_id)
+        # For unencoded blobs the stored length is the length of the value; longer ones are never inline.
+        locations = Locations(words)
+        if ((locations.codec == 0) & (locations.length.astype(np.int64) <= schema.inline_bytes)).any():
+            raise InvalidInputError("a column names a blob that must be inline in its tree")

@@ -1,0 +1,181 @@
+"""Objects as they come in: each is decoded, and must be the encoding of what it decodes to; what it names is noted.
+
+This is the first check of what a peer sends. Whether the objects are right where they are named (trees, connections) is
+checked when all are there: see ``verify``.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from typing import Final
+
+import numpy as np
+
+from hangar import limits
+from hangar.blobs.digests import DigestSet
+from hangar.blobs.index import Digests
+from hangar.digest import DIGEST_BYTES, RecordClass, digest_array, digest_list
+from hangar.errors import CorruptionError, InvalidInputError
+from hangar.objects.arrays import decode_array
+from hangar.objects.attributes import decode_attributes
+from hangar.objects.children import Children, children_of_array, children_of_node
+from hangar.objects.commit import decode_commit
+from hangar.objects.node import decode_node, encode_node
+from hangar.remote.peer import Names, Objects
+from hangar.remote.quarantine import CLASSES, Quarantine
+from hangar.remote.source import ObjectSource
+from hangar.schema import open_schema
+from hangar.wording import plural
+
+__all__ = ["ObjectsIn"]
+
+Named = list[tuple[RecordClass, Digests]]
+
+_MAX_BYTES: Final[dict[str, int]] = {
+    "commit": 2**26,
+    "schema": 2**16,
+    "attributes": limits.MAX_ATTRIBUTES_BYTES,
+    "node": limits.NODE_MAX_BYTES,
+    "array": 2**12,
+}
+"""Bytes of one object. A commit has up to 65,536 columns."""
+_AT_ONCE: Final = 1_024
+
+
+class ObjectsIn:
+    """Received objects in a quarantine, and what they name that is neither there nor in the repository.
+
+    Parameters
+    ----------
+    quarantine
+        Its objects are checked again first: they may be those of an interrupted transfer.
+    most_bytes
+        Bytes of all objects; None: no limit.
+    """
+
+    def __init__(self, source: ObjectSource, quarantine: Quarantine, most_bytes: int | None = None) -> None:
+        self.quarantine = quarantine
+        self._source = source
+        self._most_bytes = most_bytes
+        self._named: dict[RecordClass, DigestSet] = {kind: DigestSet() for kind in CLASSES}
+        self.rescan()
+
+    def rescan(self) -> None:
+        """Note again what all the objects name: the repository may have less than it had."""
+        self._named = {kind: DigestSet() for kind in CLASSES}
+        for kind in CLASSES:
+            digests = self.quarantine.digests(kind)
+            for start in range(0, len(digests), _AT_ONCE):
+                datas = self.quarantine.get_many(kind, digest_list(digests[start : start + _AT_ONCE]))
+                self._note(_named_by(kind, [data for data in datas if data is not None]))
+
+    def add(self, frame: Objects) -> Digests:
+        """Check and keep the objects of a frame; returns their digests.
+
+        Raises
+        ------
+        InvalidInputError
+            One of them is not valid, or they are too many.
+        UnsupportedVersionError
+            A newer Hangar wrote one.
+        """
+        if frame.kind not in CLASSES:
+            raise InvalidInputError(f"objects of the class {frame.kind[:40]!r} are not known here")
+        kind: RecordClass = frame.kind
+        datas = list(frame.items)
+        longest = max(map(len, datas), default=0)
+        if longest > _MAX_BYTES[kind]:
+            raise InvalidInputError(
+                f"a received {kind} of {plural(longest, 'byte')} exceeds the limit of {_MAX_BYTES[kind]:,}"
+            )
+        if self._most_bytes is not None and self.quarantine.nbytes + sum(map(len, datas)) > self._most_bytes:
+            raise InvalidInputError(
+                f"the objects of one transfer exceed the limit of {plural(self._most_bytes, 'byte')}"
+            )
+        try:
+            named = _named_by(kind, datas)
+        except CorruptionError as error:
+            raise InvalidInputError(f"a received {kind} is not valid: {error}") from None
+        digests = self.quarantine.add(kind, datas)
+        self._note(named)
+        return digests
+
+    def want(self, kind: RecordClass, digests: Digests) -> None:
+        """Note that objects are needed."""
+        self._note([(kind, digests)])
+
+    def _note(self, named: Named) -> None:
+        for kind, digests in named:
+            digests = np.ascontiguousarray(digests)
+            self._named[kind].add(digests[~self._source.known(kind, digests)])
+
+    def missing(self, most: int) -> tuple[list[Names], bool]:
+        """What is named and missing: at most so many objects, and whether there are more."""
+        found: list[Names] = []
+        more = False
+        for kind in CLASSES:
+            digests = self._named[kind].digests()
+            absent = digests[~self._source.known(kind, digests)]
+            self._named[kind] = DigestSet(absent)
+            if len(absent) and most:
+                found.append(Names(kind, absent[:most].tobytes()))
+            more |= len(absent) > most
+            most -= min(most, len(absent))
+        return found, more
+
+    @property
+    def complete(self) -> bool:
+        """Whether nothing that was named is missing."""
+        return not self.missing(1)[0]
+
+
+def _named_by(kind: RecordClass, datas: list[bytes]) -> Named:
+    return [(name, digests) for name, digests in _NAMED[kind](datas) if len(digests)]
+
+
+def _by_commits(datas: list[bytes]) -> Iterator[tuple[RecordClass, Digests]]:
+    found: dict[RecordClass, dict[bytes, None]] = {kind: {} for kind in CLASSES}
+    for commit in map(decode_commit, datas):
+        found["commit"].update(dict.fromkeys(commit.parents))
+        for entry in commit.columns:
+            found["schema"][entry.schema] = None
+            found["attributes"].update(dict.fromkeys([entry.attributes] if entry.attributes else []))
+            found["node"].update(dict.fromkeys([entry.root] if entry.root else []))
+        found["attributes"].update(dict.fromkeys([commit.attributes] if commit.attributes else []))
+    for kind, names in found.items():
+        yield kind, digest_array(list(names))
+
+
+def _by_nodes(datas: list[bytes]) -> Iterator[tuple[RecordClass, Digests]]:
+    nodes = list(map(decode_node, datas))
+    if [encode_node(node) for node in nodes] != datas:
+        raise CorruptionError("a tree node is not in canonical form")
+    yield from _records(list(map(children_of_node, nodes)))
+
+
+def _by_arrays(datas: list[bytes]) -> Iterator[tuple[RecordClass, Digests]]:
+    yield from _records([children_of_array(decode_array(data)) for data in datas])
+
+
+def _records(children: list[Children]) -> Iterator[tuple[RecordClass, Digests]]:
+    none = np.empty((0, DIGEST_BYTES), np.uint8)
+    yield "node", np.concatenate([none, *(one.nodes for one in children)])
+    yield "array", np.concatenate([none, *(one.arrays for one in children)])
+
+
+def _by_plain(decode: Callable[[bytes], object]) -> Callable[[list[bytes]], Iterator[tuple[RecordClass, Digests]]]:
+    def named(datas: list[bytes]) -> Iterator[tuple[RecordClass, Digests]]:
+        for data in datas:
+            decode(data)
+        yield from ()
+
+    return named
+
+
+_NAMED: Final[dict[RecordClass, Callable[[list[bytes]], Iterator[tuple[RecordClass, Digests]]]]] = {
+    "commit": _by_commits,
+    "schema": _by_plain(open_schema),
+    "attributes": _by_plain(decode_attributes),
+    "node": _by_nodes,
+    "array": _by_arrays,
+}

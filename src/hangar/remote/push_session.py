@@ -1,0 +1,289 @@
+"""One push, as the server sees it: what was received and is not published yet, and what is still missing.
+
+Objects are in a quarantine file, blobs in blob files that no row names yet. Nothing of them is visible to anybody until
+:meth:`PushSession.finish`, which verifies everything and publishes it together with the moves of the refs. Ending the
+session in any other way leaves no trace.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from typing import Final
+
+import msgspec
+import numpy as np
+
+from hangar.backends.preference import Preference, load_preference
+from hangar.blobs import BlobWriter
+from hangar.blobs.catalog import first_free_id
+from hangar.blobs.digests import DigestSet
+from hangar.blobs.ownership import OwnFiles
+from hangar.blobs.tombstones import FOREIGN, Tombstone, put_tombstones
+from hangar.db import ReadTransaction, WriteTransaction
+from hangar.db.epoch import gc_epoch
+from hangar.db.tables import TOMBSTONES
+from hangar.digest import DIGEST_BYTES, Digest, Header
+from hangar.errors import HangarError, InvalidInputError, InvalidStateError
+from hangar.history.leases import Lease
+from hangar.remote.blobs_in import BlobsIn
+from hangar.remote.leafscan import LeafScan
+from hangar.remote.objects_in import ObjectsIn
+from hangar.remote.peer import BlobFrame, BlobNames, Limits, Missing, Objects, RefResult, RefUpdate, TombstonePage
+from hangar.remote.policy import Policy, check_forward, check_updates, record_operation
+from hangar.remote.publication import Publication, publish_received
+from hangar.remote.quarantine import Quarantine, quarantine_path
+from hangar.remote.source import ObjectSource
+from hangar.remote.verify import NewHistory, verify_history
+from hangar.stores import Stores
+
+__all__ = ["PushSession"]
+
+_MOST_TOMBSTONES: Final = 1_000_000
+
+
+class PushSession:
+    """A push in progress. Its methods may be called from any thread; those that change it run one at a time.
+
+    Parameters
+    ----------
+    name
+        Name of the quarantine file.
+    limits
+        What one message holds.
+    object_bytes
+        Bytes of all objects of the push.
+
+    Attributes
+    ----------
+    used
+        When it was used last (:func:`time.monotonic`).
+    """
+
+    def __init__(self, stores: Stores, name: str, limits: Limits, object_bytes: int) -> None:
+        self._stores = stores
+        self._limits = limits
+        self._lock = threading.RLock()
+        self._writer_lock = threading.Lock()
+        self._heads: tuple[bytes, ...] = ()
+        self._history: NewHistory | None = None
+        self._scans: list[LeafScan] = []
+        self._asked = DigestSet()
+        self._tombstones: dict[bytes, Tombstone] = {}
+        self._closed = False
+        self._places: dict[int, Preference] = {}
+        self.used = time.monotonic()
+        with contextlib.ExitStack() as stack:
+            with stores.db.read() as transaction:
+                first = first_free_id(transaction)
+                self._epoch = gc_epoch(transaction)
+            stack.enter_context(Lease(stores.db, (), first))
+            quarantine = Quarantine(quarantine_path(stores.directory, name))
+            stack.callback(quarantine.close)
+            self._source = ObjectSource(stores.db, quarantine)
+            self._objects = ObjectsIn(self._source, quarantine, object_bytes)
+            self._writer = BlobWriter(stores.blobs, OwnFiles(), own_files=True)
+            stack.callback(self._close_writer)
+            self._stack = stack.pop_all()
+
+    def begin(self, updates: Sequence[RefUpdate]) -> None:
+        """Note which commits the push will publish."""
+        with self._using():
+            self._heads = tuple(update.new for update in updates if update.new is not None)
+            self._forget_history()
+            self._want_heads()
+
+    def _want_heads(self) -> None:
+        heads = np.frombuffer(b"".join(self._heads), np.uint8).reshape(-1, DIGEST_BYTES)
+        self._objects.want("commit", heads)
+
+    def _forget_history(self) -> None:
+        self._history = None
+        self._scans = []
+        self._asked = DigestSet()
+
+    @contextlib.contextmanager
+    def _using(self) -> Iterator[None]:
+        with self._lock:
+            if self._closed:
+                raise InvalidStateError("this push was given up: begin it again")
+            self.used = time.monotonic()
+            yield
+            self.used = time.monotonic()
+
+    # ------------------------------------------------------------------ receiving
+
+    def add_objects(self, frame: Objects) -> None:
+        """Take objects."""
+        with self._using():
+            if self._history is not None:
+                self._forget_history()
+            self._objects.add(frame)
+
+    def missing(self) -> Missing:
+        """What is missing.
+
+        Raises
+        ------
+        InvalidInputError
+            All objects are there, and are not valid.
+        """
+        with self._using():
+            self._follow_gc()
+            names, more = self._objects.missing(self._limits.names)
+            if names:
+                return Missing(tuple(names), (), more)
+            if self._history is None:
+                self._history = verify_history(self._source, self._heads)
+                received = self._writer.unpublished
+                self._scans = [
+                    LeafScan(self._stores, self._source, leaves, received) for leaves in self._history.leaves.values()
+                ]
+            return self._missing_blobs()
+
+    def _missing_blobs(self) -> Missing:
+        found: list[BlobNames] = []
+        left, more = self._limits.names, False
+        for group, scan in enumerate(self._scans):
+            with self._writer_lock:
+                digests, rest = scan.missing(left)
+            if len(digests) > left:
+                digests, rest = digests[:left], True
+            if len(digests):
+                self._asked.add(digests)
+                found.append(BlobNames(digests.tobytes(), group))
+                left -= len(digests)
+            more |= rest
+            if not left:
+                more |= group + 1 < len(self._scans)
+                break
+        return Missing((), tuple(found), more)
+
+    def _follow_gc(self) -> None:
+        """Look again at everything if garbage collection ran meanwhile."""
+        with self._stores.db.read() as transaction:
+            epoch = gc_epoch(transaction)
+        if epoch != self._epoch:
+            self._stores.blobs.refresh()
+            self._epoch = epoch
+            self._forget_history()
+            self._objects.rescan()
+            self._want_heads()
+
+    def add_blobs(self, frames: Iterator[BlobFrame]) -> int:
+        """Take a stream of blobs; returns how many were stored."""
+        with self._using():
+            asked = self._asked
+            stream = BlobsIn(
+                self._writer,
+                self._writer_lock,
+                self._place,
+                asked.holds,
+                self._source.quarantine.path.parent,  # type: ignore[union-attr]
+                most=self._limits.blob_bytes,
+                fits=self._fits,
+            )
+        for frame in frames:
+            if self._closed:
+                raise InvalidStateError("this push was given up: begin it again")
+            self.used = time.monotonic()
+            stream.add(frame)
+        with self._using():
+            stream.finish()
+        return stream.blobs
+
+    def _fits(self, group: int, header: Header, shortest: int) -> bool:
+        if not 0 <= group < len(self._scans):
+            raise InvalidInputError(f"blobs of the group {group}, which was not asked for")
+        schema = self._scans[group].leaves.schema
+        return bool(schema.needs) or (schema.check_header(header) and shortest > schema.inline_bytes)
+
+    def _place(self, group: int, header: Header) -> Preference:
+        found = self._places.get(group)
+        if found is None:
+            leaves = self._scans[group].leaves
+            found = self._places[group] = load_preference(self._stores.db, leaves.column_id, leaves.schema)
+        return found
+
+    def add_tombstones(self, page: TombstonePage) -> int:
+        """Take tombstones; returns how many are new here."""
+        with self._using():
+            if len(self._tombstones) + len(page.items) > _MOST_TOMBSTONES:
+                raise InvalidInputError(f"a push brings at most {_MOST_TOMBSTONES:,} tombstones")
+            if any(len(digest) != DIGEST_BYTES for digest, _ in page.items):
+                raise InvalidInputError("a tombstone names a digest of a wrong length")
+            fresh = {
+                digest: msgspec.structs.replace(tombstone, state=FOREIGN)
+                for digest, tombstone in page.items
+                if digest not in self._tombstones
+            }
+            with self._stores.db.read() as transaction:
+                for digest in list(fresh):
+                    if transaction.get(TOMBSTONES, digest) is not None:
+                        del fresh[digest]
+            self._tombstones.update(fresh)
+            return len(fresh)
+
+    # ------------------------------------------------------------------ the end
+
+    def finish(
+        self, updates: Sequence[RefUpdate], who: tuple[str, str], *, read_only: bool, protected: Policy
+    ) -> tuple[RefResult, ...]:
+        """Publish everything, and move the refs."""
+        with self._using():
+            heads = tuple(update.new for update in updates if update.new is not None)
+            if heads != self._heads:
+                self._heads = heads
+                self._forget_history()
+                self._want_heads()
+            if self.missing():
+                raise InvalidStateError("something of this push is missing: ask what, and send it")
+            check_forward(self._source, updates, protected)
+            left: list[RefUpdate] = []
+
+            def check(transaction: ReadTransaction) -> None:
+                left[:] = check_updates(self._stores, transaction, updates, read_only=read_only, protected=protected)
+
+            def move(transaction: WriteTransaction) -> None:
+                for update in left:
+                    self._move(transaction, update, who)
+                if self._tombstones:
+                    known = {digest for digest in self._tombstones if transaction.get(TOMBSTONES, digest) is not None}
+                    put_tombstones(transaction, {key: one for key, one in self._tombstones.items() if key not in known})
+
+            with self._writer_lock:
+                publish_received(
+                    self._stores,
+                    Publication(self._source, self._history, self._writer, epoch=self._epoch, check=check, move=move),
+                )
+            moved = {update.name for update in left}
+            return tuple(RefResult(update.name, update.name not in moved) for update in updates)
+
+    def _move(self, transaction: WriteTransaction, update: RefUpdate, who: tuple[str, str]) -> None:
+        refs = self._stores.refs
+        time_ns = time.time_ns()
+        old = None if update.old is None else Digest(update.old)
+        if update.new is None:
+            refs.delete(transaction, update.name, old, who=who, operation="push (delete)")
+        elif refs.exists(update.name, transaction):
+            operation = "push (forced)" if update.force else "push"
+            refs.update(transaction, update.name, old, Digest(update.new), who=who, operation=operation)
+        else:
+            refs.create(
+                transaction, update.name, Digest(update.new), who=who, operation="push", annotation=update.annotation
+            )
+        record_operation(transaction, update, time_ns)
+
+    def _close_writer(self) -> None:
+        with self._writer_lock, contextlib.suppress(HangarError):
+            self._writer.rollback()
+            self._writer.close()
+
+    def close(self) -> None:
+        """Drop everything that was not published."""
+        with self._lock:
+            if not self._closed:
+                self._closed = True
+                self._stack.close()

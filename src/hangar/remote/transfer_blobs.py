@@ -1,0 +1,286 @@
+"""Fetch of blobs: of columns, samples or chunks, with a budget, in parallel streams, kept as they come."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+from collections.abc import Iterable, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass
+from typing import Final
+
+import numpy as np
+import numpy.typing as npt
+
+from hangar.backends.preference import Preference, load_preference
+from hangar.blobs import BlobWriter
+from hangar.blobs.catalog import first_free_id
+from hangar.blobs.digests import DigestSet
+from hangar.blobs.index import Digests, Mask, Sought, sort_digests
+from hangar.blobs.ownership import OwnFiles
+from hangar.blobs.tombstones import IN_EFFECT, find_tombstones
+from hangar.digest import DIGEST_BYTES, Header, digest_list
+from hangar.errors import CorruptionError, HangarError, InvalidInputError
+from hangar.history.leases import Lease
+from hangar.progress import Progress, Reporter, report
+from hangar.remote.blobs_in import BlobsIn
+from hangar.remote.peer import ABSENT, BlobFrame, BlobNames, Limits, Reader
+from hangar.remote.publication import Publication, publish_received
+from hangar.remote.quarantine import QUARANTINE_DIRECTORY
+from hangar.remote.source import ObjectSource
+from hangar.remote.transfer_types import ColumnBlobs, FetchedBlobs
+from hangar.schema import ColumnSchema
+from hangar.stores import Stores
+
+__all__ = ["fetch_blobs"]
+
+_PUBLISH_BYTES: Final = 256 * 2**20
+"""Blobs are published when so much has come, so that an interrupted fetch loses no more."""
+_PUBLISH_BLOBS: Final = 2**18
+_PART_BYTES: Final = 64 * 2**20
+"""About so much is asked for with one call, if there are several streams."""
+
+
+@dataclass(slots=True)
+class _Group:
+    """Missing blobs of one column: digests, shape (n, 32), and the size of each, -1 where it is not known."""
+
+    column: ColumnBlobs
+    preference: Preference
+    digests: Digests
+    sizes: npt.NDArray[np.int64]
+
+
+def fetch_blobs(
+    stores: Stores,
+    reader: Reader,
+    chosen: Iterable[ColumnBlobs],
+    *,
+    nbytes: int | None = None,
+    streams: int = 1,
+    limits: Limits | None = None,
+    progress: Progress = None,
+) -> FetchedBlobs:
+    """Fetch blobs of columns, verify them, and store them with the backends of the columns here.
+
+    Parameters
+    ----------
+    chosen
+        Blobs that are here already are skipped. To fetch a part of a chunked array, choose the digests of its chunks.
+    nbytes
+        Stop before a blob that would make more than so many logical bytes in total; None: no limit.
+    streams
+        Calls of the peer at the same time.
+    limits
+        What one message to the peer holds, by its :class:`~hangar.remote.peer.Welcome`.
+    progress
+        Counts blobs, with their total; the bytes are those of :class:`hangar.progress.Reporter`.
+
+    Raises
+    ------
+    CorruptionError
+        What the peer sent is not what was asked for. What came before is kept.
+    UnreachableError
+        The connection was lost. What came is kept.
+    """
+    bounds = limits or Limits()
+    groups, purged = _missing(stores, chosen)
+    left, left_nbytes, absent = _size(reader, groups, nbytes, bounds)
+    total = sum(len(group.digests) for group in groups)
+    if not total:
+        return FetchedBlobs(0, 0, left, left_nbytes, absent, purged)
+    with stores.db.read() as transaction:
+        first = first_free_id(transaction)
+    with report(progress, total, "values", "fetching data") as reporter, Lease(stores.db, (), first):
+        fetch = _Fetch(stores, reader, bounds, reporter)
+        try:
+            fetch.run(groups, streams)
+        finally:
+            fetch.close()
+    not_sent = _not_stored(stores, groups)
+    return FetchedBlobs(fetch.blobs, fetch.nbytes, left, left_nbytes, np.concatenate([absent, not_sent]), purged)
+
+
+# ---------------------------------------------------------------------------------------------------- what to ask for
+
+
+def _missing(stores: Stores, chosen: Iterable[ColumnBlobs]) -> tuple[list[_Group], int]:
+    """The blobs that are not here, each once, and how many are not wanted because they were purged here."""
+    seen = DigestSet()
+    groups: list[_Group] = []
+    purged = 0
+    for column in chosen:
+        digests = np.ascontiguousarray(column.digests)
+        if not len(digests):
+            continue
+        order, _, repeats = sort_digests(digests)
+        keep = np.zeros(len(digests), np.bool_)
+        keep[order[~repeats]] = True
+        keep &= ~_stored(stores, digests) & ~seen.holds(digests)
+        digests = digests[keep]
+        seen.add(digests)
+        with stores.db.read() as transaction:
+            found = find_tombstones(transaction, digest_list(digests)) if len(digests) else {}
+        gone = {digest for digest, tombstone in found.items() if tombstone.state == IN_EFFECT}
+        if gone:
+            kept = [digest not in gone for digest in digest_list(digests)]
+            purged += len(digests) - sum(kept)
+            digests = digests[np.array(kept, np.bool_)]
+        if len(digests):
+            preference = load_preference(stores.db, column.column_id, column.schema)
+            size = _uniform_size(column.schema)
+            groups.append(_Group(column, preference, digests, np.full(len(digests), size, np.int64)))
+    return groups, purged
+
+
+def _uniform_size(schema: ColumnSchema) -> int:
+    """Size of every blob of a column; -1 if they differ."""
+    return schema.nbytes if not schema.needs and schema.uniform else -1
+
+
+def _stored(stores: Stores, digests: Digests) -> Mask:
+    return stores.blobs.locator.locate_published(Sought.of(digests)).stored
+
+
+def _not_stored(stores: Stores, groups: list[_Group]) -> Digests:
+    parts = [group.digests[~_stored(stores, group.digests)] for group in groups]
+    return np.concatenate([np.empty((0, DIGEST_BYTES), np.uint8), *parts])
+
+
+def _size(reader: Reader, groups: list[_Group], budget: int | None, limits: Limits) -> tuple[int, int, Digests]:
+    """Ask for the sizes that are not known, and keep within a budget; returns what is left out, and what is absent there."""
+    left = left_nbytes = 0
+    absent = [np.empty((0, DIGEST_BYTES), np.uint8)]
+    for group in groups:
+        if len(group.sizes) and group.sizes[0] < 0 and budget is not None:
+            sizes = _ask_sizes(reader, group.digests, limits)
+            here = sizes != ABSENT
+            absent.append(group.digests[~here])
+            group.digests, group.sizes = group.digests[here], sizes[here].astype(np.int64)
+        if budget is not None:
+            ends = group.sizes.cumsum()
+            count = int(np.searchsorted(ends, budget, side="right"))
+            left += len(group.sizes) - count
+            left_nbytes += int(group.sizes[count:].sum())
+            budget = 0 if count < len(group.sizes) else budget - int(group.sizes.sum())
+            group.digests, group.sizes = group.digests[:count], group.sizes[:count]
+    return left, left_nbytes, np.concatenate(absent)
+
+
+def _ask_sizes(reader: Reader, digests: Digests, limits: Limits) -> npt.NDArray[np.uint64]:
+    parts = []
+    for start in range(0, len(digests), limits.names):
+        part = digests[start : start + limits.names]
+        sizes = np.frombuffer(reader.blob_sizes(BlobNames(part.tobytes())), "<u8")
+        if len(sizes) != len(part):
+            raise CorruptionError("the remote gave the sizes of other blobs than those it was asked for")
+        # A size that no blob can have is that of no blob.
+        parts.append(np.where(sizes > 2**41, ABSENT, sizes).astype(np.uint64))
+    return np.concatenate(parts)
+
+
+# ---------------------------------------------------------------------------------------------------- fetching
+
+
+class _Fetch:
+    """A fetch in progress: one writer, and one or more streams."""
+
+    def __init__(self, stores: Stores, reader: Reader, limits: Limits, reporter: Reporter) -> None:
+        self._stores = stores
+        self._reader = reader
+        self._limits = limits
+        self._reporter = reporter
+        self._lock = threading.Lock()
+        self._tell = threading.Lock()
+        self._writer = BlobWriter(stores.blobs, OwnFiles(), own_files=True)
+        self._waiting_blobs = self._waiting_bytes = 0
+        self._stopped = False
+        self.blobs = self.nbytes = 0
+
+    def run(self, groups: list[_Group], streams: int) -> None:
+        parts = [(group, part) for group in groups for part in self._parts(group, streams)]
+        try:
+            if streams <= 1 or len(parts) == 1:
+                for group, part in parts:
+                    self._fetch(group, part)
+            else:
+                with ThreadPoolExecutor(min(streams, len(parts)), "hangar-fetch") as pool:
+                    futures = [pool.submit(self._fetch, group, part) for group, part in parts]
+                    try:
+                        for future in futures:
+                            future.result()
+                    except BaseException:
+                        self._stopped = True
+                        for future in futures:
+                            future.cancel()
+                        raise
+        except BaseException:
+            # What came is kept. The error that ended the fetch is the one to tell.
+            with contextlib.suppress(HangarError):
+                self._publish()
+            raise
+        self._publish()
+
+    def _parts(self, group: _Group, streams: int) -> Iterator[Digests]:
+        step = self._limits.names
+        if streams > 1:
+            size = max(1, int(group.sizes.mean())) if len(group.sizes) else 1
+            step = max(1, min(step, _PART_BYTES // size, -(-len(group.digests) // streams)))
+        for start in range(0, len(group.digests), step):
+            yield group.digests[start : start + step]
+
+    def _fetch(self, group: _Group, digests: Digests) -> None:
+        stream = BlobsIn(
+            self._writer,
+            self._lock,
+            lambda number, header: group.preference,
+            DigestSet(digests).holds,
+            self._stores.directory / QUARANTINE_DIRECTORY,
+            most=self._limits.blob_bytes,
+            fits=lambda number, header, shortest: _fits(group.column.schema, header, shortest),
+        )
+        try:
+            try:
+                for frame in self._reader.blobs(BlobNames(digests.tobytes())):
+                    if self._stopped:
+                        return
+                    stream.add(frame)
+                    self._note(frame)
+            finally:
+                # Blobs that came whole are kept, also if the stream was cut.
+                stream.flush()
+                self._count(stream)
+        except InvalidInputError as error:
+            raise CorruptionError(f"what the remote sent is not valid, and was not stored: {error}") from error
+
+    def _note(self, frame: BlobFrame) -> None:
+        with self._tell:
+            count = len(frame) if not frame.start else 0
+            self._reporter.advance(count, len(frame.data))
+
+    def _count(self, stream: BlobsIn) -> None:
+        with self._tell:
+            self.blobs += stream.blobs
+            self.nbytes += stream.nbytes
+            self._waiting_blobs += stream.blobs
+            self._waiting_bytes += stream.nbytes
+            due = self._waiting_bytes >= _PUBLISH_BYTES or self._waiting_blobs >= _PUBLISH_BLOBS
+        if due:
+            self._publish()
+
+    def _publish(self) -> None:
+        """Make what came durable and visible."""
+        with self._lock:
+            self._waiting_blobs = self._waiting_bytes = 0
+            change = Publication(
+                ObjectSource(self._stores.db), None, self._writer, epoch=None, check=None, move=lambda _: None
+            )
+            publish_received(self._stores, change)
+
+    def close(self) -> None:
+        with self._lock:
+            self._writer.close()
+
+
+def _fits(schema: ColumnSchema, header: Header, shortest: int) -> bool:
+    return bool(schema.needs) or (schema.check_header(header) and shortest > schema.inline_bytes)

@@ -1,0 +1,231 @@
+"""Push: what the peer lacks of some commits, and then the moves of its refs in one step."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Sequence
+from itertools import chain
+from typing import Final
+
+from blake3 import blake3
+
+from hangar.blobs.tombstones import IN_EFFECT, scan_tombstones
+from hangar.digest import Digest
+from hangar.errors import (
+    AccessError,
+    HangarError,
+    InvalidStateError,
+    NotLocalError,
+    OutcomeUnknownError,
+    StaleRefError,
+    UnreachableError,
+)
+from hangar.history.leases import Lease
+from hangar.objects.graph import ancestors
+from hangar.progress import Progress, Reporter, report
+from hangar.remote.blobs_out import blob_frames
+from hangar.remote.haves import commits_here, haves
+from hangar.remote.peer import (
+    ID_BYTES,
+    BlobFrame,
+    Limits,
+    Missing,
+    Objects,
+    Peer,
+    PushStart,
+    RefResult,
+    RefUpdate,
+    TombstonePage,
+)
+from hangar.remote.sending import below_names, content_of, frames, join_digests, split_digests
+from hangar.remote.source import ObjectSource
+from hangar.remote.transfer_types import Pushed
+from hangar.stores import Stores
+from hangar.wording import plural
+
+__all__ = ["push"]
+
+_ATTEMPTS: Final = 4
+_TOMBSTONES: Final = 1_000
+
+
+def push(
+    stores: Stores,
+    peer: Peer,
+    updates: Sequence[RefUpdate],
+    *,
+    who: tuple[str, str],
+    limits: Limits | None = None,
+    progress: Progress = None,
+) -> Pushed:
+    """Push commits with everything that they name that the peer lacks, and move its refs in one step.
+
+    Parameters
+    ----------
+    updates
+        The moves, each with the commit that the ref must have now.
+    who
+        Name and email, for the reflog of the peer.
+    limits
+        What one message to the peer holds, by its :class:`~hangar.remote.peer.Welcome`.
+    progress
+        Counts blobs, with the total as far as the peer has told it.
+
+    Raises
+    ------
+    StaleRefError
+        A ref is not where it was, or would lose commits.
+    AccessError
+        The peer does not permit it.
+    NotLocalError
+        The peer lacks blobs that are not here either.
+    OutcomeUnknownError
+        The connection was lost at the very end. Pushing again is safe.
+    """
+    heads = [Digest(update.new) for update in updates if update.new is not None]
+    with contextlib.ExitStack() as stack:
+        with contextlib.suppress(AccessError):  # a repository that is read-only here cannot be collected either
+            stack.enter_context(Lease(stores.db, heads))
+        reporter = stack.enter_context(report(progress, None, "values", "pushing"))
+        return _Push(stores, peer, tuple(updates), heads, limits or Limits(), reporter).run(who)
+
+
+class _Push:
+    def __init__(
+        self,
+        stores: Stores,
+        peer: Peer,
+        updates: tuple[RefUpdate, ...],
+        heads: list[Digest],
+        limits: Limits,
+        reporter: Reporter,
+    ) -> None:
+        self._stores = stores
+        self._peer = peer
+        self._updates = updates
+        self._heads = heads
+        self._limits = limits
+        self._reporter = reporter
+        self._source = ObjectSource(stores.db)
+        self._id = _push_id(stores, updates)
+        # Whether the server, asking for a node, lacks all below it.
+        self._below = False
+        self._calls = self._objects = self._object_nbytes = self._blobs = self._blob_nbytes = 0
+
+    def run(self, who: tuple[str, str]) -> Pushed:
+        try:
+            self._calls += 1
+            started = self._peer.begin_push(PushStart(self._id, self._updates, join_digests(haves(self._stores))))
+            known = commits_here(self._stores, split_digests(started.known))
+            self._below = bool(known)
+            missing = self._send_new(started.missing, known)
+            results = self._finish(missing, known, who)
+        except (UnreachableError, StaleRefError):
+            raise  # what was sent is kept for a while: the next push goes on with it
+        except BaseException:
+            with contextlib.suppress(HangarError):
+                self._peer.abort_push(self._id)
+            raise
+        moved = tuple(result.name for result in results)
+        return Pushed(moved, self._objects, self._object_nbytes, self._blobs, self._blob_nbytes, self._calls)
+
+    # ------------------------------------------------------------------ objects
+
+    def _send_new(self, missing: Missing, known: Sequence[Digest]) -> Missing:
+        """Send the new commits with all that they name, if the server knows what they build on."""
+        asked = {digest for one in missing.objects if one.kind == "commit" for digest in split_digests(one.digests)}
+        if not known or not asked.intersection(self._heads):
+            return missing
+        new = list(ancestors(self._stores.db, self._heads, known))
+        if not all(commit.parents for _, commit in new):
+            # Not related to what is there, which may have much of its trees nevertheless: level by level.
+            self._below = False
+            return missing
+        commits = [(digest, commit.encode()) for digest, commit in new]
+        records = chain([("commit", commits)], content_of(self._source, [digest for digest, _ in reversed(new)]))
+        return self._send_objects(frames(records, self._limits))  # type: ignore[arg-type]
+
+    def _send_missing(self, missing: Missing, known: Sequence[Digest]) -> Missing:
+        """Send all objects that the server asks for, until it asks for none."""
+        while missing.objects:
+            before = missing.objects
+            found = below_names(self._source, missing.objects, known, below=self._below)
+            missing = self._send_objects(frames(found, self._limits))
+            if missing.objects == before:
+                name = before[0]
+                raise InvalidStateError(f"the remote asks for {name.kind} {name.digests[:32].hex()}, which is not here")
+        return missing
+
+    def _send_objects(self, found: Iterator[Objects]) -> Missing:
+        self._calls += 1
+        return self._peer.send_objects(self._id, map(self._note_objects, found))
+
+    def _note_objects(self, frame: Objects) -> Objects:
+        self._objects += len(frame.items)
+        self._object_nbytes += sum(map(len, frame.items))
+        return frame
+
+    # ------------------------------------------------------------------ blobs
+
+    def _send_blobs(self, missing: Missing) -> Missing:
+        """Send the blobs that the server asks for."""
+        found = chain.from_iterable(blob_frames(self._stores.blobs, names, self._limits) for names in missing.blobs)
+        wanted = sum(map(len, missing.blobs))
+        self._reporter.total = (self._reporter.total or 0) + wanted
+        before = self._blobs
+        self._calls += 1
+        self._peer.send_blobs(self._id, map(self._note_blobs, found))
+        if self._blobs - before < wanted:
+            raise NotLocalError(
+                f"{plural(wanted - self._blobs + before, 'value')} that the remote lacks {'is' if wanted == 1 else 'are'} not on this disk "
+                "either: fetch them with `hangar fetch-data` from the remote that has them, and push again"
+            )
+        if not missing.more:
+            return Missing()  # the server looks again when the push is finished
+        self._calls += 1
+        return self._peer.missing(self._id)
+
+    def _note_blobs(self, frame: BlobFrame) -> BlobFrame:
+        count = len(frame) if not frame.start else 0
+        self._blobs += count
+        self._blob_nbytes += len(frame.data)
+        self._reporter.advance(count, len(frame.data))
+        return frame
+
+    # ------------------------------------------------------------------ the end
+
+    def _finish(self, missing: Missing, known: Sequence[Digest], who: tuple[str, str]) -> tuple[RefResult, ...]:
+        self._send_tombstones()
+        for attempt in range(_ATTEMPTS):
+            while missing:
+                missing = self._send_missing(missing, known) if missing.objects else self._send_blobs(missing)
+            try:
+                self._calls += 1
+                return self._peer.finish_push(self._id, self._updates, who)
+            except OutcomeUnknownError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+            except InvalidStateError:
+                if attempt == _ATTEMPTS - 1:
+                    raise
+                self._calls += 1
+                missing = self._peer.missing(self._id)
+        raise AssertionError("the loop returns or raises")
+
+    def _send_tombstones(self) -> None:
+        with self._stores.db.read() as transaction:
+            found = [(bytes(key), one) for key, one in scan_tombstones(transaction) if one.state == IN_EFFECT]
+        if found:
+            pages = (
+                TombstonePage(tuple(found[start : start + _TOMBSTONES])) for start in range(0, len(found), _TOMBSTONES)
+            )
+            self._calls += 1
+            self._peer.send_tombstones(self._id, pages)
+
+
+def _push_id(stores: Stores, updates: Sequence[RefUpdate]) -> bytes:
+    """The same for the same push from the same repository, so that an interrupted one is continued."""
+    place = f"{os.uname().nodename}\0{stores.directory.resolve()}\0{os.getuid()}\0"
+    moves = [(update.name, update.old, update.new) for update in updates]
+    return blake3(place.encode(errors="surrogateescape") + repr(moves).encode()).digest()[:ID_BYTES]
