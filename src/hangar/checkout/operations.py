@@ -13,7 +13,7 @@ from typing import TYPE_CHECKING, Any, NamedTuple, TypeAlias
 from hangar.checkout.commit import commit_staging
 from hangar.db.tables import STAGING
 from hangar.diff.results import Conflicts
-from hangar.diff.threeway import ColumnMerge, Conflict, ThreeWay, summarize
+from hangar.diff.threeway import ColumnMerge, Conflict, ThreeWay
 from hangar.errors import (
     ColumnNotFoundError,
     InvalidInputError,
@@ -106,7 +106,6 @@ def apply_changes(
     InvalidInputError, InvalidTypeError, ColumnNotFoundError
         The strategy is unknown or names an unknown column.
     """
-    columns = {column.id: column.any for column in comparison.columns}
     _check_strategy(strategy, {one.name for column in comparison.columns for one in column.sides if one is not None})
     merging, staging = operation.kind == "merge", session.staging
     with session.batch():
@@ -114,7 +113,7 @@ def apply_changes(
             found = list(storable(session.stores.db, stage_changes(session, comparison), bases))
         done = _use_strategy(session, comparison.columns, found, strategy)
         left = [one for one in found if name_of(one) not in done]
-        conflicts = summarize(iter(left), columns)
+        conflicts = comparison.summary_of(iter(left))
         if left and not keep_conflicts:
             raise MergeConflictError(_conflict_text(operation, conflicts), conflicts)
         if not left and not merging and not staging.differs():

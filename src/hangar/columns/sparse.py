@@ -5,12 +5,12 @@ from __future__ import annotations
 from typing import Any, ClassVar, cast, overload
 
 from hangar.columns.accessor import FlatSubsampleReader, FlatSubsampleWriter
+from hangar.columns.base import ColumnBase
 from hangar.columns.entries import EntryReader
 from hangar.columns.flat import FlatSampleReader
 from hangar.columns.flat_write import FlatSampleWriter
 from hangar.columns.nested import NestedSampleReader
 from hangar.columns.nested_write import NestedSampleWriter
-from hangar.columns.values import ValueReader
 from hangar.schema.coordinates import SparseCoordinates
 from hangar.schema.sparse import SparseSchema
 
@@ -53,7 +53,8 @@ class _SparseReading(EntryReader):
         CorruptionError
             The stored bytes are damaged.
         """
-        values = ValueReader(self._session.stores.blobs, cast("SparseSchema", self._schema).as_coordinates())
+        column = self if isinstance(self, ColumnBase) else cast("FlatSubsampleReader", self)._of
+        values = column._reader_of(cast("SparseSchema", self._schema).as_coordinates())
         self._session.check()
         if type(key) is list:
             batch = self._space.batch(key)

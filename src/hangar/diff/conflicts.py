@@ -17,7 +17,7 @@ __all__ = ["find_conflicts"]
 
 def find_conflicts(stores: Stores, ours: Snapshot, theirs: Snapshot) -> Conflicts:
     """The conflicts of two states against the merge base of their commits."""
-    nodes = ours.nodes or theirs.nodes or stores.nodes
+    nodes = (ours.nodes or theirs.nodes or stores.nodes).scratch()  # gets the records of merged arrays
     base, records = Side(()), records_of(stores.db, nodes)
     if ours.commit and theirs.commit:
         base, records, _ = merge_base(stores.db, nodes, ours.commit, theirs.commit)

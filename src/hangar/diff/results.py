@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Mapping
 from typing import Any, Literal, NamedTuple, TypeAlias
 
 from hangar.names import SampleKey
@@ -191,6 +192,10 @@ class AttributeConflict(NamedTuple):
     theirs: Any
 
 
+Regions: TypeAlias = "tuple[tuple[tuple[int, int], ...], ...]"
+"""Regions of a chunked array: of each the bounds (start, stop) along each axis."""
+
+
 class _ConflictFields(NamedTuple):
     t1: Changes
     t21: Changes
@@ -219,6 +224,7 @@ class Conflicts(_ConflictFields):
     """
 
     _attributes: dict[str | None, dict[str, AttributeConflict]] = {}  # noqa: RUF012 - never changed, and no field
+    _regions: Mapping[DataKey, Regions] = {}
 
     def __new__(
         cls,
@@ -229,18 +235,25 @@ class Conflicts(_ConflictFields):
         conflict: bool | None = None,
         *,
         attributes: dict[str | None, dict[str, AttributeConflict]] | None = None,
+        regions: Mapping[DataKey, Regions] | None = None,
     ) -> Conflicts:
         """Make the tuple; by default ``conflict`` is whether there is something in the others."""
         if conflict is None:
             conflict = bool(attributes) or any(bool(part) for changes in (t1, t21, t22, t3) for part in changes)
         made = super().__new__(cls, t1, t21, t22, t3, conflict)
         made._attributes = attributes or {}
+        made._regions = regions or {}
         return made
 
     @property
     def attributes(self) -> dict[str | None, dict[str, AttributeConflict]]:
         """Conflicts of attributes by column (None: the commit itself) and key."""
         return self._attributes
+
+    @property
+    def regions(self) -> Mapping[DataKey, Regions]:
+        """Of each chunked array in conflict the regions that both sides changed: bounds (start, stop) along each axis."""
+        return self._regions
 
     @classmethod
     def none(cls) -> Conflicts:

@@ -12,12 +12,22 @@ pick a commit, the base is its parent and theirs the commit. Where there is a co
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Final, NamedTuple
 
+from hangar.diff.chunks import conflict_regions
 from hangar.diff.compare import ColumnPair, data_keys
-from hangar.diff.results import AttributeConflict, Changes, ColumnSchemaKey, Conflicts, DataKey, DataRecordVal, Layout
+from hangar.diff.results import (
+    AttributeConflict,
+    Changes,
+    ColumnSchemaKey,
+    Conflicts,
+    DataKey,
+    DataRecordVal,
+    Layout,
+    Regions,
+)
 from hangar.diff.threeway_columns import (
     ColumnMerge,
     Conflict,
@@ -30,6 +40,9 @@ from hangar.diff.threeway_columns import (
 )
 from hangar.diff.threeway_samples import ConflictKind, SampleMerge, conflict_kind, merged_samples
 from hangar.objects.commit import NESTED, ColumnEntry
+from hangar.objects.store import NodeStore
+from hangar.schema import ColumnSchema
+from hangar.schema.chunked import ChunkedSchema
 
 __all__ = [
     "ColumnMerge",
@@ -57,7 +70,8 @@ class SampleBatch(NamedTuple):
     Attributes
     ----------
     keys, cells
-        The keys of those that theirs alone changed, and their cells, None if it removed them.
+        The keys of those that theirs alone changed, and their cells, None if it removed them; and of chunked arrays
+        that were merged.
     conflicts
         The conflicts of the others.
     """
@@ -112,6 +126,7 @@ class ThreeWay:
         """
         if not column.walk or column.ours is None or column.theirs is None:
             return iter(())
+        schema = self.records.schema((column.merged or column.ours).schema)
         return merged_samples(
             self.records.nodes,
             None if column.base is None else column.base.root,
@@ -119,19 +134,20 @@ class ThreeWay:
             column.theirs.root,
             nested=column.ours.layout == NESTED,
             unresolved=self._unresolved.get(("sample", column.id), ()),
+            arrays=schema if isinstance(schema, ChunkedSchema) else None,
         )
 
     def batches(self, column: ColumnMerge) -> Iterator[SampleBatch]:
         """The samples of :meth:`samples` in batches."""
         walk = self.samples(column)
         while batch := list(islice(walk, _MERGED_AT_ONCE)):
-            clean = [row for row in batch if row.kind is None]
+            taken = [row for row in batch if row.kind is None or row.merged]
             yield SampleBatch(
-                [row.key for row in clean],
-                [row.theirs for row in clean],
+                [row.key for row in taken],
+                [row.theirs if row.kind is None else row.ours for row in taken],
                 [
                     Conflict("sample", kind, column.id, key, base, ours, theirs)
-                    for key, kind, base, ours, theirs in batch
+                    for key, kind, base, ours, theirs, _ in batch
                     if kind is not None
                 ],
             )
@@ -145,16 +161,37 @@ class ThreeWay:
 
     def summary(self) -> Conflicts:
         """All conflicts as users see them."""
-        return summarize(self.all_conflicts(), {column.id: column.any for column in self.columns})
+        return self.summary_of(self.all_conflicts())
+
+    def summary_of(self, conflicts: Iterator[Conflict]) -> Conflicts:
+        """Some of the conflicts as users see them."""
+        columns = {column.id: column.any for column in self.columns}
+        records = self.records
+        return summarize(conflicts, columns, records.nodes, lambda column: records.schema(columns[column].schema))
 
 
-def summarize(conflicts: Iterator[Conflict], columns: dict[bytes, ColumnEntry]) -> Conflicts:
-    """Conflicts as users see them; ``columns`` has the columns by id, for names and layouts."""
+def summarize(
+    conflicts: Iterator[Conflict],
+    columns: dict[bytes, ColumnEntry],
+    nodes: NodeStore,
+    schema_of: Callable[[bytes], ColumnSchema],
+) -> Conflicts:
+    """Conflicts as users see them.
+
+    Parameters
+    ----------
+    columns
+        The columns by id, for names and layouts.
+    nodes, schema_of
+        The records of chunked arrays, and the schema of a column by its id, to name regions.
+    """
+    regions: dict[DataKey, Regions] = {}
     schemas: dict[ConflictKind, dict[ColumnSchemaKey, DataRecordVal]] = {"t1": {}, "t21": {}, "t22": {}, "t3": {}}
     samples: dict[ConflictKind, list[DataKey]] = {"t1": [], "t21": [], "t22": [], "t3": []}
     attributes: dict[str | None, dict[str, AttributeConflict]] = {}
     while batch := list(islice(conflicts, _BATCH)):
-        for subject, kind, column, key, base, ours, theirs in batch:
+        for one in batch:
+            subject, kind, column, key, base, ours, theirs = one
             entry = None if column is None else columns[column]
             if subject == "attribute":
                 name = None if entry is None else entry.name
@@ -162,14 +199,16 @@ def summarize(conflicts: Iterator[Conflict], columns: dict[bytes, ColumnEntry]) 
             elif subject == "sample":
                 assert entry is not None
                 samples[kind] += data_keys(ColumnPair(None, entry), (key,))
+                if found := conflict_regions(nodes, schema_of, one):
+                    regions[samples[kind][-1]] = found
             else:
                 shown = (
                     ours[0]
                     if subject == "clash"
-                    else next((one for one in (ours, theirs) if isinstance(one, ColumnEntry)), entry)
+                    else next((side for side in (ours, theirs) if isinstance(side, ColumnEntry)), entry)
                 )
                 assert shown is not None
                 layout: Layout = "nested" if shown.layout == NESTED else "flat"
                 schemas[kind][ColumnSchemaKey(shown.name, layout)] = DataRecordVal(shown.schema.hex())
     t1, t21, t22, t3 = (Changes(schemas[kind], tuple(samples[kind])) for kind in schemas)
-    return Conflicts(t1, t21, t22, t3, attributes=attributes)
+    return Conflicts(t1, t21, t22, t3, attributes=attributes, regions=regions)

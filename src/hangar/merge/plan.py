@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal, NamedTuple, TypeAlias
 from hangar.diff.compare import ColumnPair, count_pair
 from hangar.diff.merge_base import merge_base, records_of
 from hangar.diff.results import ChangeCounts, Conflicts
-from hangar.diff.threeway import ColumnMerge, Conflict, Side, ThreeWay, summarize
+from hangar.diff.threeway import ColumnMerge, Conflict, Side, ThreeWay
 from hangar.digest import Digest
 from hangar.errors import InvalidInputError, StaleRefError
 from hangar.objects.records import load_commit
@@ -119,8 +119,7 @@ def preview(db: Database, nodes: NodeStore, plan: Plan) -> MergePreview:
         counts = _count(nodes, merge, column, conflicts)
         if column.merged != column.ours or any(counts):
             changes[column.any.name] = counts
-    columns = {column.id: column.any for column in merge.columns}
-    return MergePreview(plan.kind, changes, summarize(iter(conflicts), columns))
+    return MergePreview(plan.kind, changes, merge.summary_of(iter(conflicts)))
 
 
 def _count(nodes: NodeStore, merge: ThreeWay, column: ColumnMerge, conflicts: list[Conflict]) -> ChangeCounts:
@@ -130,7 +129,7 @@ def _count(nodes: NodeStore, merge: ThreeWay, column: ColumnMerge, conflicts: li
             return ChangeCounts(0, 0, 0)
         return count_pair(nodes, ColumnPair(column.ours, column.merged))
     found = [0, 0, 0]
-    for key, kind, base, ours, theirs in merge.samples(column):
+    for key, kind, base, ours, theirs, _ in merge.samples(column):
         if kind is None:
             found[0 if ours is None else 1 if theirs is None else 2] += 1
         else:

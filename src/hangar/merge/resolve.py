@@ -12,8 +12,8 @@ from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, TypeAlias, ca
 from msgspec.structs import replace
 
 from hangar.columns.base import StagedSource
-from hangar.columns.values import ValueReader
-from hangar.columns.write import EntryWriter
+from hangar.columns.chunked.values import open_values
+from hangar.columns.chunkedentries import open_entry_writer
 from hangar.digest import Digest
 from hangar.errors import InvalidInputError, NameTakenError
 from hangar.names import check_name
@@ -112,7 +112,7 @@ def _resolve_samples(
         return conflicts
     working.schema.require()
     source = StagedSource(session.staging, working)
-    writer = EntryWriter(session, source, working.schema)
+    writer = open_entry_writer(session, source, working.schema)
     if isinstance(choice, Value):
         writer.put_entries(keys, [choice.value] * len(keys))
         return conflicts
@@ -126,7 +126,7 @@ def _resolve_samples(
 
 def _driven(session: WriteSession, schema: ColumnSchema, conflicts: list[Conflict], driver: Driver) -> list[Any]:
     """The return value of the driver for each conflict."""
-    reader = ValueReader(session.stores.blobs, schema)
+    reader = open_values(session.stores, session.nodes, schema)
     found = []
     for conflict in conflicts:
         cells = conflict.base, conflict.ours, conflict.theirs

@@ -9,6 +9,7 @@ from hangar.diff.threeway import ColumnMerge, Conflict, ThreeWay
 from hangar.diff.threeway_samples import ConflictKind
 from hangar.digest import Digest
 from hangar.objects.commit import ColumnEntry, Commit
+from hangar.objects.node import ARRAYS
 from hangar.objects.records import load_commit
 from hangar.staging import CONFLICT_KINDS, ConflictName, ConflictRow
 from hangar.staging.column import StagedBatch
@@ -54,7 +55,13 @@ def _stage_column(session: WriteSession, merge: ThreeWay, column: ColumnMerge, c
         staging.set_attributes(working, merge.records.attribute_map(merged.attributes))
     if merged.root != ours.root:
         working.put(StagedBatch(None, merged.tree))
+    arrays = working.schema.known_form and working.schema.form.kind == ARRAYS
     for batch in merge.batches(column):
+        if arrays:
+            # Merged arrays are new records, which the rows of conflicts name too.
+            cells = [*batch.cells, *(cell for one in batch.conflicts for cell in (one.base, one.ours, one.theirs))]
+            session.nodes.adopt(merge.records.nodes, [Digest(cell) for cell in cells if cell is not None])
+            staging.keep_nodes(Digest(cell) for cell in cells if cell is not None)
         if batch.keys:
             working.set_many(batch.keys, batch.cells)
             session.spill_if_large()

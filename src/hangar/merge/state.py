@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hangar.columns.keyspace import lookup_prefix
@@ -69,10 +70,10 @@ class MergeState(NamedTuple):
         """Schema of a column in conflict."""
         return open_schema(load_record(db, "schema", self.columns[column].schema))
 
-    def summary(self) -> Conflicts:
+    def summary(self, db: Database) -> Conflicts:
         """The open conflicts as users see them."""
         unresolved = (conflict_of(name, row) for name, row in self.ordered() if row.resolution is None)
-        return summarize(unresolved, self.columns)
+        return summarize(unresolved, self.columns, self.staged.nodes, partial(self.schema, db))
 
 
 def read_state(db: Database) -> MergeState | None:

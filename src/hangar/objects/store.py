@@ -193,6 +193,12 @@ class NodeStore:
         kept.pending = dict(self.pending)
         return kept
 
+    def scratch(self) -> NodeStore:
+        """A store that has the nodes pending now, and whose new nodes are dropped with it."""
+        made = NodeStore(self._db, 2 * self._generation_bytes)
+        made.pending = dict(self.pending)
+        return made
+
     # ------------------------------------------------------------------ writing
 
     def add(self, node: Node) -> Digest:
@@ -218,6 +224,15 @@ class NodeStore:
             self.pending[digest] = data
             self.pending_bytes += len(data)
         return digest
+
+    def adopt(self, other: NodeStore, roots: Iterable[Digest]) -> None:
+        """Make pending here what is pending in another store below some nodes or array records."""
+        if other is self:
+            return
+        for digest in other._pending_below(roots):
+            if digest not in self.pending:
+                self.pending[digest] = other.pending[digest]
+                self.pending_bytes += len(other.pending[digest])
 
     def drop(self, digest: Digest) -> None:
         """Forget a pending node that no tree uses."""

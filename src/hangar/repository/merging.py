@@ -113,15 +113,15 @@ class MergeMethods(BranchMethods):
             raise history.unknown_branch(stores.refs, name)
         theirs = resolve_commit(stores.db, stores.refs, rev)
         ours = stores.refs.get(BRANCHES + name)
-        plan = plan_merge(stores.db, stores.nodes, ours, theirs, fast_forward=fast_forward)
-        return preview(stores.db, stores.nodes, plan)
+        nodes = stores.nodes.scratch()  # gets the records of merged arrays, which nobody stores
+        return preview(stores.db, nodes, plan_merge(stores.db, nodes, ours, theirs, fast_forward=fast_forward))
 
     def conflicts(self) -> Conflicts:
         """The open conflicts of the merge, cherry-pick or revert in progress; otherwise there are none."""
         from hangar.merge.state import read_state
 
         state = read_state(self._open().db)
-        return Conflicts.none() if state is None else state.summary()
+        return Conflicts.none() if state is None else state.summary(self.stores.db)
 
     def resolve(self, keys: Any, with_: Any, *, literal: bool = False) -> int:
         """Resolve conflicts of the operation in progress. They can be resolved again in another way until it is committed.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Final
 
 import msgspec
@@ -68,6 +68,7 @@ class _State(StagedColumns):
         self.retired: set[int] = set()
         self.conflict_rows: dict[ConflictName, ConflictRow] = {}
         self.changed_imports: set[Digest] = set()
+        self.kept: set[Digest] = set()
 
 
 class Staging:
@@ -326,6 +327,10 @@ class Staging:
             for name, row in rows.items():
                 state.conflict_rows[name] = replace(row, resolution=resolution)
 
+    def keep_nodes(self, digests: Iterable[Digest]) -> None:
+        """Store these nodes and array records, if they are pending, with the next changes: rows of conflicts will name them."""
+        self._state.kept.update(digests)
+
     # ------------------------------------------------------------------ to the database
 
     def write(self, transaction: WriteTransaction) -> None:
@@ -356,6 +361,8 @@ class Staging:
                 transaction.delete(STAGING, import_key(recipe))
             else:
                 transaction.put(STAGING, import_key(recipe), encode(progress))
+        if state.kept:
+            self.nodes.flush(transaction, state.kept)
         if state.conflicts is not None and state.conflict_rows:
             write_conflicts(transaction, state.conflicts, state.conflict_rows)
         head = HeadRow(
@@ -404,6 +411,7 @@ class Staging:
             state.conflict_rows.clear()
             state.retired.clear()
             state.changed_imports.clear()
+            state.kept.clear()
             stored = False
             for column in state.columns.values():
                 stored |= column.replaced
@@ -426,6 +434,7 @@ class Staging:
             for column in self.columns.values():
                 column.replace_tree()
             roots = [column.record.root for column in self.columns.values() if column.record.root is not None]
+            roots += self._state.kept
             self._db.update(lambda transaction: self.nodes.flush(transaction, roots))
             self._forget_merged_trees()
 
