@@ -44,6 +44,11 @@ def sample_record(change: ValueChange, found: ValueDifference | None) -> dict[st
         names = ("elements", "changed", "largest", "mean", "nans_gained", "nans_lost")
         forms = ("dtype_before", "dtype_after", "shape_before", "shape_after")
         record["difference"] = {name: getattr(found, name) for name in (*names, *forms)} | {"region": found.box}
+        if found.kind == "chunked":
+            # null where the chunks were too many to be read
+            if not found.read:
+                record["difference"] |= dict.fromkeys(names)
+            record["difference"] |= {"chunks": found.chunks, "chunk_regions": found.regions}
     return record
 
 

@@ -28,6 +28,8 @@ if TYPE_CHECKING:
 __all__ = ["ChangedColumn", "Patch", "commit_patch"]
 
 NOT_HERE: Final = (MissingPackageError, UnsupportedVersionError)
+MOST_COMPARED: Final = 256 * 2**20
+"""Most bytes of changed chunks of one array that are read to say what changed in them."""
 MOST_TEXT: Final = 64 * 2**20
 """Most bytes of a str or bytes value that is read to be shown."""
 
@@ -86,7 +88,7 @@ class Patch:
         """Which samples are chosen, and which of their values are read to be listed."""
         from hangar.diff.stream import Reading
 
-        return Reading(self._chosen, _wanted, damage=True)
+        return Reading(self._chosen, _wanted, damage=True, most_bytes=MOST_COMPARED)
 
     @cached_property
     def changed(self) -> list[ChangedColumn]:

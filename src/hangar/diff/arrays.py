@@ -64,7 +64,13 @@ class ArrayDifference:
     pixels, pixels_changed
         As ``elements`` and ``changed``, with the last axis of an array (height, width, 2 to 4) taken as channels.
     kind
-        ``'ndarray'``, ``'sparse'`` (``elements`` are those that are not zero on one of the sides) or ``'chunked'``.
+        ``'ndarray'``, ``'sparse'`` (``elements`` are those that are not zero on one of the sides) or ``'chunked'``
+        (elements are compared where both arrays have them, also if their shapes differ).
+    chunks, regions
+        Of chunked arrays: number of chunks that changed, and the regions that they cover, as bounds (start, stop) along
+        each axis; at most 1,000 of them.
+    read
+        Whether the elements were compared. False: too much changed, so that only the chunks were counted.
     """
 
     dtype_before: str
@@ -81,6 +87,9 @@ class ArrayDifference:
     pixels: int = 0
     pixels_changed: int = 0
     kind: str = "ndarray"
+    chunks: int = 0
+    regions: tuple[Box, ...] = ()
+    read: bool = True
 
     @property
     def same_shape(self) -> bool:
@@ -95,7 +104,8 @@ class ArrayDifference:
     @property
     def differs(self) -> bool:
         """Whether shape or dtype changed, or any element by more than the tolerance."""
-        return not self.same_shape or self.dtype_before != self.dtype_after or self.changed > 0
+        same = self.same_shape and self.dtype_before == self.dtype_after and self.read
+        return not same or self.changed > 0
 
 
 def check_tolerance(tolerance: float) -> float:
@@ -263,6 +273,11 @@ class ArrayTotal:
         self._largest: Any = 0
         self._sum: Any = 0
         self._box: list[tuple[int, int]] | None = None
+
+    @property
+    def changed(self) -> int:
+        """Number of elements that changed so far."""
+        return self._changed
 
     def add_arrays(self, before: Array, after: Array, tolerance: float, at: Sequence[int] | None = None) -> None:
         """Compare two arrays of one shape, which begin at the index ``at`` of the whole arrays, and add the result."""

@@ -7,6 +7,7 @@ from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
 from hangar.columns.chunked.grid import ChunkIndex, indices_of
+from hangar.diff.compare import kind_of
 from hangar.diff.results import ChangeKind
 from hangar.objects.diff import diff
 from hangar.schema.chunked import ChunkedSchema
@@ -36,26 +37,38 @@ class ChunkChange(NamedTuple):
         ``'added'``: it had only fill values before. ``'deleted'``: it has only fill values now. ``'mutated'``.
     region
         The part of the array that it covers, on the side where the array is larger.
+    before, after
+        Its cells in the two chunk maps.
     """
 
     chunk: ChunkIndex
     kind: ChangeKind
     region: Region
+    before: bytes | None
+    after: bytes | None
 
 
 def changed_chunks(
-    nodes: NodeStore, schema: ChunkedSchema, before: ArrayRecord, after: ArrayRecord
+    nodes: NodeStore,
+    schema: ChunkedSchema,
+    before: ArrayRecord,
+    after: ArrayRecord,
+    *,
+    other: NodeStore | None = None,
 ) -> Iterator[ChunkChange]:
-    """The chunks that differ between two arrays of a column, in the order of chunks."""
+    """The chunks that differ between two arrays of a column, in the order of chunks.
+
+    ``nodes`` has the chunk maps of both, or ``other`` that of ``after``.
+    """
     shape = tuple(map(max, before.shape, after.shape))
     grid = [-(-extent // size) for extent, size in zip(shape, schema.chunks, strict=True)]
-    for key, old, new in diff(nodes, before.root, after.root):
+    for key, old, new in diff(nodes, before.root, after.root, other):
         (index,) = indices_of([key], grid)
         region = tuple(
             (at * size, min(extent, (at + 1) * size))
             for at, size, extent in zip(index, schema.chunks, shape, strict=True)
         )
-        yield ChunkChange(index, "added" if old is None else "deleted" if new is None else "mutated", region)
+        yield ChunkChange(index, kind_of(old, new), region, old, new)
 
 
 def conflict_regions(

@@ -29,6 +29,7 @@ from hangar.errors import (
     PurgedError,
     UnsupportedVersionError,
 )
+from hangar.schema.chunked import ChunkedSchema
 from hangar.schema.dtypes import itemsize_of
 
 if TYPE_CHECKING:
@@ -134,11 +135,14 @@ class Reading:
         Whether to read a value of this form for a kind of change; of others there is the :class:`Form`.
     damage
         Whether a damaged value is an :class:`Unavailable`, and no error.
+    most_bytes
+        Maximum number of bytes of a chunked array that are read to compare it; None: any.
     """
 
     chosen: Callable[[str, DataKey], object] | None = None
     wanted: Callable[[Form, ChangeKind], bool] = lambda form, kind: True
     damage: bool = False
+    most_bytes: int | None = None
 
 
 EVERYTHING: Final = Reading()
@@ -180,10 +184,24 @@ def compared(
         Leaves out changed samples whose numbers differ by no more; None: nothing is left out.
     """
     for batch in value_batches(comparison, pair, reading):
-        found = differences([(one.before, one.after) for one in batch], tolerance or 0.0)
-        for change, one in zip(batch, found, strict=True):
+        for change, one in _with_differences(batch, reading, tolerance):
             if tolerance is None or one is None or one.differs:
                 yield change, one
+
+
+def _with_differences(
+    batch: list[ValueChange], reading: Reading, tolerance: float | None
+) -> list[tuple[ValueChange, ValueDifference | None]]:
+    """Changes with their differences. The chunks of arrays are read only here, so that some may not be available."""
+    try:
+        found = differences([(one.before, one.after) for one in batch], tolerance, reading.most_bytes)
+        return list(zip(batch, found, strict=True))
+    except (*_UNREADABLE, *_DAMAGE) as error:
+        if not reading.damage and isinstance(error, _DAMAGE):
+            raise
+        if len(batch) > 1:
+            return [made for one in batch for made in _with_differences([one], reading, tolerance)]
+        return [(replace(batch[0], after=_unavailable(error)), None)]
 
 
 def count_changes(
@@ -276,16 +294,22 @@ def _read(
     return values
 
 
+def _unavailable(error: HangarError) -> Unavailable:
+    reason = "not on this disk" if isinstance(error, NotLocalError) else str(error)
+    return Unavailable(error.why if isinstance(error, PurgedError) else reason, error)
+
+
 class _CellReader:
     """Reads the cells of one schema: their values, and forms."""
 
-    __slots__ = ("_blobs", "_catch", "_values", "schema")
+    __slots__ = ("_blobs", "_catch", "_nodes", "_values", "schema")
 
     def __init__(self, comparison: Comparison, schema: bytes, damage: bool) -> None:
         from hangar.columns.chunked.values import open_values  # not needed for history and status
 
         self.schema = comparison.schema(schema)
         self._blobs: BlobStore = comparison.stores.blobs
+        self._nodes = comparison.nodes
         self._values: ValueReader | None = (
             None if self.schema.needs else open_values(comparison.stores, comparison.nodes, self.schema)
         )
@@ -309,10 +333,7 @@ class _CellReader:
         try:
             return self._values.many([cell])[0]
         except self._catch as error:
-            reason = "not on this disk" if isinstance(error, NotLocalError) else str(error)
-            if isinstance(error, PurgedError):
-                reason = error.why
-            return Unavailable(reason, error)
+            return _unavailable(error)
 
     def forms(self, cells: Sequence[bytes]) -> list[Form]:
         """The forms of cells; no value is read. Lengths are 0 for lost blobs, and where a newer version wrote them."""
@@ -322,6 +343,9 @@ class _CellReader:
             return [Form(kind, dtype, schema.shape, 0)] * len(cells)
         if schema.uniform:
             return [Form(kind, dtype, schema.shape, schema.nbytes)] * len(cells)
+        if isinstance(schema, ChunkedSchema):
+            shapes = [record.shape for record in self._nodes.load_arrays(list(cells))]
+            return [Form(kind, dtype, shape, math.prod(shape) * schema.dtype.itemsize) for shape in shapes]
         digests = [schema.digest_of(cell) for cell in cells]
         blobs = iter(self._blob_forms([digest for digest in digests if digest is not None]))
         inline = partial(Form, kind, dtype, schema.shape)

@@ -9,12 +9,14 @@ from typing import Any, Final
 import numpy as np
 
 from hangar.diff.arrays import ArrayDifference
+from hangar.diff.chunked import is_chunked
+from hangar.diff.chunks import region_text
 from hangar.diff.pictures import picture_kind
 from hangar.diff.sparse import as_coordinates, sparse_nbytes
 from hangar.diff.stream import Form, Unavailable
 from hangar.diff.values import TextDifference, ValueDifference
 from hangar.progress import format_bytes
-from hangar.wording import visible_name
+from hangar.wording import plural, visible_name
 
 __all__ = ["SMALL_ARRAY", "change_text", "difference_text", "form_text", "is_small", "text_spans", "value_text"]
 
@@ -22,6 +24,8 @@ SMALL_ARRAY: Final = 8
 """Most elements of an array that is shown."""
 CHARACTERS: Final = 60
 """Most characters of a text that are shown; of bytes, twice their number."""
+REGIONS: Final = 3
+"""Most regions of a chunked array that are named."""
 SPAN: Final = 400
 """Most characters of the differing part of a text on a page."""
 _CONTEXT: Final = 16
@@ -68,6 +72,9 @@ def value_text(value: Any) -> str:
     if sparse is not None:
         stored = f"{len(sparse.values):,} not zero"
         return f"{form_text(Form('sparse', value.dtype.name, sparse.shape, sparse_nbytes(sparse)))}, {stored}"
+    if is_chunked(value):
+        form = Form("chunked", value.dtype.name, value.shape, value.nbytes)
+        return f"{form_text(form)}, {plural(value.nchunks_initialized, 'chunk')} stored"
     if not is_small(value.shape):
         return form_text(Form("ndarray", value.dtype.name, value.shape, value.nbytes))
     return _elements(value)
@@ -77,7 +84,8 @@ def form_text(form: Form) -> str:
     """Text of a value that was not read, such as ``'uint8 28 x 28'``."""
     if form.shape is None:
         return f"({form.kind} of {format_bytes(form.nbytes)})"
-    return f"{'sparse ' if form.kind == 'sparse' else ''}{form.dtype} {_shape_text(form.shape)}"
+    kind = f"{form.kind} " if form.kind in ("sparse", "chunked") else ""
+    return f"{kind}{form.dtype} {_shape_text(form.shape)}"
 
 
 def _shape_text(shape: Sequence[int]) -> str:
@@ -100,8 +108,12 @@ def difference_text(found: ArrayDifference) -> str | None:
     before = f"{'' if dense else f'{found.kind} '}{found.dtype_before} {_shape_text(found.shape_before)}"
     if found.dtype_before != found.dtype_after or not found.same_shape:
         before += f" -> {found.dtype_after} {_shape_text(found.shape_after)}"
-        if not found.same_shape:
+        if not found.same_shape and found.kind != "chunked":
             return before
+    if found.kind == "chunked":
+        before += _chunks_text(found)
+        if not found.changed:
+            return before if found.chunks or not found.read else f"{before}: equal as numbers (-0.0, NaN)"
     if not found.changed:
         return f"{before}: equal as numbers (-0.0, NaN)"
     kind = picture_kind(found.dtype_after, found.shape_after) if dense else None
@@ -119,6 +131,16 @@ def difference_text(found: ArrayDifference) -> str | None:
         if count:
             parts.append(f"{count:,} NaN{'' if count == 1 else 's'} {word}")
     return f"{before}: {', '.join(parts)}"
+
+
+def _chunks_text(found: ArrayDifference) -> str:
+    """Which chunks changed."""
+    if not found.chunks:
+        return ""
+    regions = ", ".join(map(region_text, found.regions[:REGIONS]))
+    more = f", ... and {found.chunks - REGIONS:,} more" if found.chunks > REGIONS else ""
+    unread = "" if found.read else ", which were not read"
+    return f", {plural(found.chunks, 'chunk')} changed{unread} ({regions}{more})"
 
 
 def _percent(share: float) -> str:

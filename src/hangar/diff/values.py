@@ -1,6 +1,6 @@
 """Comparison of two values of a column: arrays element by element, text and bytes by their differing part.
 
-``arrays`` compares dense arrays, ``sparse`` sparse ones.
+``arrays`` compares dense arrays, ``sparse`` sparse and ``chunked`` chunked ones.
 """
 
 from __future__ import annotations
@@ -11,7 +11,9 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from hangar.columns.chunked.array import ChunkedArray
 from hangar.diff.arrays import PIECE, ArrayDifference, compare_arrays, compare_stacks
+from hangar.diff.chunked import compare_chunked
 from hangar.diff.sparse import as_coordinates, compare_sparse
 from hangar.errors import InvalidInputError
 
@@ -43,7 +45,7 @@ def difference(before: Any, after: Any, tolerance: float = 0.0) -> ValueDifferen
     Parameters
     ----------
     before, after
-        Two arrays (dense or sparse), two str or two bytes.
+        Two arrays of one kind (dense, sparse or chunked), two str or two bytes.
     tolerance
         Absolute change up to which numbers count as equal.
 
@@ -54,6 +56,8 @@ def difference(before: Any, after: Any, tolerance: float = 0.0) -> ValueDifferen
     """
     if isinstance(before, np.ndarray) and isinstance(after, np.ndarray):
         return compare_arrays(before, after, tolerance)
+    if isinstance(before, ChunkedArray) and isinstance(after, ChunkedArray):
+        return compare_chunked(before, after, tolerance)
     coordinates = as_coordinates(before), as_coordinates(after)
     if coordinates[0] is not None and coordinates[1] is not None:
         return compare_sparse(coordinates[0], coordinates[1], tolerance)
@@ -65,11 +69,22 @@ def difference(before: Any, after: Any, tolerance: float = 0.0) -> ValueDifferen
     )
 
 
-def differences(pairs: Sequence[tuple[Any, Any]], tolerance: float = 0.0) -> list[ValueDifference | None]:
+def differences(
+    pairs: Sequence[tuple[Any, Any]], tolerance: float | None = None, most_bytes: int | None = None
+) -> list[ValueDifference | None]:
     """The difference of each pair of values; None for a pair that is not of two arrays, two str or two bytes.
 
     Small arrays of one shape are compared together.
+
+    Parameters
+    ----------
+    tolerance
+        Absolute change up to which numbers count as equal; None: 0.
+    most_bytes
+        Maximum number of bytes that are read of a chunked array, if there is no tolerance.
     """
+    bound = most_bytes if tolerance is None else None
+    tolerance = tolerance or 0.0
     found: list[ValueDifference | None] = [None] * len(pairs)
     groups: dict[tuple[Any, ...], list[int]] = {}
     for i, (a, b) in enumerate(pairs):
@@ -78,6 +93,8 @@ def differences(pairs: Sequence[tuple[Any, Any]], tolerance: float = 0.0) -> lis
             groups.setdefault((a.shape, a.dtype, b.dtype) if together else (i,), []).append(i)
         elif isinstance(a, (str, bytes)) and type(a) is type(b):
             found[i] = _compare_texts(a, b)
+        elif isinstance(a, ChunkedArray) and isinstance(b, ChunkedArray):
+            found[i] = compare_chunked(a, b, tolerance, bound)
         elif (first := as_coordinates(a)) is not None and (second := as_coordinates(b)) is not None:
             found[i] = compare_sparse(first, second, tolerance)
     for places in groups.values():

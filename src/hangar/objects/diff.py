@@ -21,16 +21,18 @@ _TOGETHER = 64
 
 
 def diff(
-    store: NodeStore, first: bytes | None, second: bytes | None
+    store: NodeStore, first: bytes | None, second: bytes | None, other: NodeStore | None = None
 ) -> Iterator[tuple[bytes, bytes | None, bytes | None]]:
     """Yield the entries that differ between two trees.
 
     Parameters
     ----------
     store
-        Has the nodes of both.
+        Has the nodes of both, or of the first.
     first, second
         Digests of the roots, None for an empty tree.
+    other
+        Has the nodes of the second; None: ``store`` has them.
 
     Yields
     ------
@@ -39,13 +41,14 @@ def diff(
     """
     if first == second:
         return
-    ours, theirs = _Frontier(store, first), _Frontier(store, second)
+    other = store if other is None else other
+    ours, theirs = _Frontier(store, first), _Frontier(other, second)
     for level in range(max(ours.level, theirs.level), 0, -1):
         ours.go_below(level)
         theirs.go_below(level)
         if ours.level == theirs.level:
             ours.drop_shared(theirs)
-    yield from _compare(_Entries(store, ours), _Entries(store, theirs))
+    yield from _compare(_Entries(store, ours), _Entries(other, theirs))
 
 
 class _Frontier:
