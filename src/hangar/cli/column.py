@@ -56,11 +56,13 @@ class DtypeType(click.ParamType):  # type: ignore[type-arg]
 
 def schema_text(column: Any) -> str:
     """The schema of a column as readable text, such as ``'uint8 28 x 28'``."""
-    text = column.schema.kind_text
-    if text in ("ndarray", "sparse"):
-        shape = " x ".join(map(str, column.shape))
-        text = f"{'sparse ' if text == 'sparse' else ''}{column.schema.dtype_name} {shape}".rstrip()
-        text = f"{text} at most" if column.schema_type == "variable_shape" else text
+    kind, text = column.column_type, column.schema.kind_text
+    if kind in ("ndarray", "sparse", "chunked"):
+        bounded = any(extent is not None for extent in column.shape)
+        shape = " x ".join("any" if extent is None else str(extent) for extent in column.shape)
+        text = f"{'' if kind == 'ndarray' else f'{kind} '}{column.schema.dtype_name} {shape}".rstrip()
+        text = f"{text} at most" if column.schema_type == "variable_shape" and bounded else text
+        text = f"{text}, chunks of {' x '.join(map(str, column.schema.chunks))}" if kind == "chunked" else text
     return f"{text}, nested" if column.contains_subsamples else text
 
 

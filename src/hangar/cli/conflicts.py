@@ -57,6 +57,7 @@ def sample_of(conflict: Conflict, nested: bool) -> SampleKey | list[SampleKey]:
 
 def conflict_records(state: State, merge: MergeState) -> Iterator[dict[str, Any]]:
     """Each conflict, resolved ones too, as JSON shows it."""
+    from hangar.diff.chunks import conflict_regions
     from hangar.merge.stage import conflict_of
     from hangar.merge.state import label
     from hangar.objects.commit import NESTED
@@ -81,15 +82,16 @@ def conflict_records(state: State, merge: MergeState) -> Iterator[dict[str, Any]
                 schemas[conflict.column] = merge.schema(state.stores.db, conflict.column)
             schema = schemas[conflict.column]
         values = (conflict.base, conflict.ours, conflict.theirs)
-        record |= {side: _value(conflict, value, schema) for side, value in zip(_SIDES, values, strict=True)}
-        yield record | {"resolution": row.resolution}
+        record |= {side: _value(merge, conflict, value, schema) for side, value in zip(_SIDES, values, strict=True)}
+        regions = conflict_regions(merge.staged.nodes, lambda column: schemas[column], conflict)
+        yield record | {"resolution": row.resolution} | ({"regions": regions} if regions else {})
 
 
 _SIDES: Final = ("base", "ours", "theirs")
 
 
-def _value(conflict: Conflict, value: Any, schema: ColumnSchema | None) -> Any:
-    """A value as JSON has it: an inline value itself, a blob as ``{"blob": digest}``."""
+def _value(merge: MergeState, conflict: Conflict, value: Any, schema: ColumnSchema | None) -> Any:
+    """A value as JSON has it: an inline value itself, a blob as ``{"blob": digest}``, a chunked array by digest and shape."""
     if conflict.subject == "clash":
         value = value[0] if conflict.ours[0] is not None and value[0] is not None else value[1]
     if value is None or conflict.subject in ("name", "attribute"):
@@ -98,11 +100,13 @@ def _value(conflict: Conflict, value: Any, schema: ColumnSchema | None) -> Any:
         return f"column {value.name} ({plural(value.entries, 'sample')})"
     if schema.needs:
         return "a value that cannot be read here"
+    from hangar.schema import ChunkedSchema, SparseSchema
+
+    if isinstance(schema, ChunkedSchema):
+        return {"array": value.hex(), "shape": list(merge.staged.nodes.load_arrays([value])[0].shape)}
     digest = schema.digest_of(value)
     if digest is not None:
         return {"blob": digest.hex()}
-    from hangar.schema import SparseSchema
-
     if isinstance(schema, SparseSchema):
         where, values, shape = schema.as_coordinates().decode_cell(value)
         return {"coordinates": where.tolist(), "values": values.tolist(), "shape": list(shape)}
@@ -118,6 +122,8 @@ def _short(value: Any, *, quote: bool) -> str:
         text = value.hex()
     elif isinstance(value, dict) and value.keys() == {"blob"}:
         text = f"blob {value['blob'][:SHORT_DIGEST]}"
+    elif isinstance(value, dict) and value.keys() == {"array", "shape"}:
+        text = f"array {' x '.join(map(str, value['shape']))}"
     elif isinstance(value, str) and not quote:
         text = value
     else:
@@ -127,12 +133,15 @@ def _short(value: Any, *, quote: bool) -> str:
 
 def conflict_lines(records: list[dict[str, Any]]) -> list[str]:
     """A line for each conflict."""
+    from hangar.diff.chunks import regions_text
+
     rows: list[tuple[str, ...]] = [("", "", "base", "ours", "theirs", "")]
     for record in records:
         parts = [part for part in (record["sample"], record["subsample"]) if part is not None]
         what = "/".join([visible(record["column"] or "(commit)"), *(visible(str(part)) for part in parts)])
         if record["attribute"] is not None:
             what += f" attribute {visible_name(record['attribute'])}"
+        what += regions_text(record.get("regions", ()))
         kind = _KINDS_OF_NAMES.get(record["subject"], KINDS[record["kind"]])
         quote = record["subject"] in ("sample", "attribute")
         done = "" if record["resolution"] is None else style(f"resolved: {record['resolution']}", "green")
@@ -143,11 +152,13 @@ def conflict_lines(records: list[dict[str, Any]]) -> list[str]:
 
 def conflict_names(conflicts: Conflicts) -> Iterator[tuple[str, str]]:
     """What is in conflict, and the kind of conflict: columns, samples, then attributes."""
+    from hangar.diff.chunks import regions_text
+
     for field, kind in KINDS.items():
         changes = getattr(conflicts, field)
         for key in (*changes.schema, *changes.samples):
             parts = key[:1] if key in changes.schema else key
-            yield "/".join(visible(str(part)) for part in parts), kind
+            yield "/".join(visible(str(part)) for part in parts) + regions_text(conflicts.regions.get(key, ())), kind
     for column, found in conflicts.attributes.items():
         for name in found:
             yield f"{visible(column or '(commit)')} attribute {visible_name(name)}", "attribute"
@@ -172,7 +183,8 @@ def command(state: State, every: bool, as_json: bool) -> None:
 
     JSON: branch, operation (merge, cherry-pick, revert, or null if nothing is in progress), revision, unresolved, total, conflicts (column, subject: sample, column,
     name, clash or attribute, sample, in a nested column subsample, attribute, kind: t1 both added, t21 deleted by us, t22 deleted by them, t3 both
-    modified, base, ours, theirs: values, of large ones the digest of the blob, resolution), with resolved ones.
+    modified, base, ours, theirs: values, of large ones the digest of the blob, resolution, of a chunked array also regions:
+    those that both sides changed, as [start, stop] along each axis), with resolved ones.
     """
     merge = state_of(state)
     found = [] if merge is None else list(conflict_records(state, merge))

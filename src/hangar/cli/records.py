@@ -29,6 +29,7 @@ def column_record(name: str, column: Any) -> dict[str, Any]:
         "dtype": column.schema.dtype_name,
         "shape": None if column.shape is None else list(column.shape),
         "variable_shape": column.schema_type == "variable_shape",
+        **({"chunks": list(column.schema.chunks)} if column.column_type == "chunked" else {}),
         "backend": column.backend,
         "samples": len(column),
         "subsamples": column.num_subsamples if column.contains_subsamples else None,

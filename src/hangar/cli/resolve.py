@@ -177,7 +177,7 @@ def _parsed(state: State, schema: Any, text: str) -> Any:
         raise PathNotFoundError(f"there is no file {path}")
     if schema.kind_name == "sparse":
         return _sparse(path, text)
-    if schema.kind_name != "ndarray":
+    if schema.kind_name not in ("ndarray", "chunked"):
         data = text.encode() if path is None else path.read_bytes()
         try:
             return data if schema.kind_name == "bytes" else data.decode()
@@ -185,7 +185,8 @@ def _parsed(state: State, schema: Any, text: str) -> Any:
             raise InvalidInputError(f"{path} is no text in UTF-8") from None
     try:
         if path is not None:
-            return np.load(path, allow_pickle=False)
+            # A chunked array may be larger than memory.
+            return np.load(path, allow_pickle=False, mmap_mode="r" if schema.kind_name == "chunked" else None)
         numbers = json.loads(text)
         array = np.asarray(numbers, dtype=schema.dtype)
     except (ValueError, TypeError, OverflowError, OSError) as error:

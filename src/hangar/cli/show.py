@@ -59,6 +59,8 @@ def command(state: State, thing: str | None, as_json: bool) -> None:
       a column: as in `column create`, and branch, commit
       a sample: branch, commit, column, sample, type, digest, nbytes, and
                 dtype, shape, min, max, mean, values (null if too many)
+                or, if it is chunked, dtype, shape, chunks, fill_value, chunks_stored, chunks_total, chunks_read, and
+                min, max, mean of the chunks read
                 or, if it is sparse, dtype, shape, stored (elements that are not zero), min, max, mean of these
                 or text, or hex
       a subsample: as a sample, and subsample

@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import math
+from itertools import islice
 from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 from hangar.cli.output import visible_lines
+from hangar.wording import plural
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,6 +18,10 @@ __all__ = ["Shown", "shown_value"]
 
 SMALL_ARRAY: Final = 1000
 """Most elements of an array that is shown whole."""
+SAMPLED_BYTES: Final = 32 * 2**20
+"""Most bytes of chunks that are read for the statistics of a chunked array."""
+MOST_LISTED: Final = 65_536
+"""Most chunks among which those are chosen."""
 FIRST_ELEMENTS: Final = 10
 """Most elements of a sparse array that are listed."""
 
@@ -31,6 +38,8 @@ def shown_value(column: Any, key: Address, export: str) -> Shown:
     """The sample ``key`` of a column. ``export`` is the command that writes it to a file."""
     if column.column_type == "sparse":
         return _sparse(column, key)
+    if column.column_type == "chunked":
+        return _chunked(column[key], export)
     value = column[key]
     record = _plain_record(column, value)
     if isinstance(value, str):
@@ -70,6 +79,40 @@ def _sparse(column: Any, key: Address) -> Shown:
         for at, value in zip(where[:, :FIRST_ELEMENTS].T.tolist(), values[:FIRST_ELEMENTS], strict=True)
     ]
     return Shown(_plain_record(column, found) | about, rows, [*first, *(["..."] if len(values) > len(first) else [])])
+
+
+def _chunked(array: Any, export: str) -> Shown:
+    """A chunked array, of which a few chunks are read."""
+    import numpy as np
+
+    total = math.prod(-(-extent // size) for extent, size in zip(array.shape, array.chunks, strict=True))
+    stored = array.nchunks_initialized
+    regions = list(islice(array.iter_chunks(initialized=True), MOST_LISTED))
+    most = max(1, SAMPLED_BYTES // (math.prod(array.chunks) * array.dtype.itemsize))
+    chosen = (
+        [regions[at] for at in sorted(set(np.linspace(0, len(regions) - 1, most).astype(int).tolist()))]
+        if regions
+        else []
+    )
+    values = [array[region].reshape(-1) for region in chosen]
+    about = {
+        "dtype": str(array.dtype),
+        "shape": list(array.shape),
+        "chunks": list(array.chunks),
+        "fill_value": array.fill_value.item() if array.dtype.kind in "biuf" else str(array.fill_value),
+        "chunks_stored": stored,
+        "chunks_total": total,
+        "chunks_read": len(chosen),
+    } | _statistics(np.concatenate(values) if values else np.empty(0, array.dtype))
+    rows = [
+        ("Type:", f"chunked {array.dtype} {_extents(array.shape)}"),
+        ("Chunks:", f"{stored:,} of {total:,} stored, of {_extents(array.chunks)}; elsewhere {array.fill_value}"),
+        *((name, f"{text} (of {plural(len(chosen), 'stored chunk')})") for name, text in _statistics_rows(about)),
+    ]
+    record = {"type": "chunked", "digest": array.digest, "nbytes": array.nbytes}
+    small = array.size <= SMALL_ARRAY
+    lines = _array_lines(array[...], export) if small else [f"(too large to show; write it to a file with `{export}`)"]
+    return Shown(record | about, rows, lines)
 
 
 def _statistics(array: np.ndarray[Any, Any]) -> dict[str, Any]:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
@@ -11,6 +11,7 @@ from hangar.diff.compare import kind_of
 from hangar.diff.results import ChangeKind
 from hangar.objects.diff import diff
 from hangar.schema.chunked import ChunkedSchema
+from hangar.wording import plural
 
 if TYPE_CHECKING:
     from hangar.diff.threeway_columns import Conflict
@@ -18,7 +19,7 @@ if TYPE_CHECKING:
     from hangar.objects.store import NodeStore
     from hangar.schema import ColumnSchema
 
-__all__ = ["ChunkChange", "Region", "changed_chunks", "conflict_regions", "region_text"]
+__all__ = ["ChunkChange", "Region", "changed_chunks", "conflict_regions", "region_text", "regions_text"]
 
 Region: TypeAlias = "tuple[tuple[int, int], ...]"
 """Bounds (start, stop) along each axis."""
@@ -87,3 +88,11 @@ def conflict_regions(
 def region_text(region: Region) -> str:
     """A region as an index expression, such as ``[0:64, 128:192]``."""
     return f"[{', '.join(f'{start}:{stop}' for start, stop in region)}]"
+
+
+def regions_text(regions: Sequence[Region]) -> str:
+    """The first of some regions, after a space, and how many more there are; empty if there are none."""
+    if not regions:
+        return ""
+    more = f" and {plural(len(regions) - 1, 'more region')}" if len(regions) > 1 else ""
+    return f" {region_text(regions[0])}{more}"

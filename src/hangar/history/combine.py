@@ -6,10 +6,9 @@ changed, unless a side was chosen beforehand.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, Literal, NamedTuple, TypeAlias
 
-from hangar.diff.chunks import Region, region_text
+from hangar.diff.chunks import regions_text
 from hangar.diff.merge_base import merged_side, records_of
 from hangar.diff.threeway import Records, Side, ThreeWay
 from hangar.digest import Digest
@@ -103,18 +102,10 @@ def combine(
 def some_conflicts(conflicts: Any) -> str:
     """The first few things in conflict, for a message."""
     found = [
-        f"{key.column}/{'/'.join(str(part) for part in key[1:])}{_regions_text(conflicts.regions.get(key, ()))}"
+        f"{key.column}/{'/'.join(str(part) for part in key[1:])}{regions_text(conflicts.regions.get(key, ()))}"
         for changes in conflicts[:4]
         for key in changes.samples[:3]
     ]
     found += [f"column {key.column}" for changes in conflicts[:4] for key in changes.schema]
     found += [f"attribute {key}" for keys in conflicts.attributes.values() for key in keys]
     return ", ".join(found[:3]) + (" ..." if conflicts.total() > min(3, len(found)) else "")
-
-
-def _regions_text(regions: Sequence[Region]) -> str:
-    """The first region of a chunked array in conflict, and how many more there are."""
-    if not regions:
-        return ""
-    more = f" and {plural(len(regions) - 1, 'more region')}" if len(regions) > 1 else ""
-    return f" {region_text(regions[0])}{more}"
