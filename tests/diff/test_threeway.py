@@ -72,14 +72,14 @@ def expected(
 @given(FLAT_TREES, FLAT_TREES, FLAT_TREES)
 def test_samples_of_flat_columns_merge_like_dicts(base: Tree, ours: Tree, theirs: Tree) -> None:
     rows = walked(base, ours, theirs, nested=False)
-    assert {row.key: tuple(row[1:]) for row in rows} == expected(base, ours, theirs, nested=False)
+    assert {row.key: tuple(row[1:5]) for row in rows} == expected(base, ours, theirs, nested=False)
     assert [row.key for row in rows] == sorted(row.key for row in rows)
 
 
 @given(NESTED_TREES, NESTED_TREES, NESTED_TREES)
 def test_samples_of_nested_columns_merge_like_dicts(base: Tree, ours: Tree, theirs: Tree) -> None:
     rows = walked(base, ours, theirs, nested=True)
-    assert {row.key: tuple(row[1:]) for row in rows} == expected(base, ours, theirs, nested=True)
+    assert {row.key: tuple(row[1:5]) for row in rows} == expected(base, ours, theirs, nested=True)
 
 
 @given(FLAT_TREES, FLAT_TREES, FLAT_TREES, st.sets(st.integers(0, 40)))
@@ -88,7 +88,7 @@ def test_a_doubtful_base_is_a_conflict_wherever_the_sides_differ(
 ) -> None:
     unresolved = {encode_key(key) for key in doubtful}
     rows = walked(base, ours, theirs, nested=False, unresolved=unresolved)
-    assert {row.key: tuple(row[1:]) for row in rows} == expected(
+    assert {row.key: tuple(row[1:5]) for row in rows} == expected(
         base, ours, theirs, nested=False, unresolved=unresolved
     )
 
