@@ -8,7 +8,7 @@ from dataclasses import replace
 import numpy as np
 
 from hangar.digest import BYTES, Header, blob_digest
-from hangar.errors import UnsupportedVersionError
+from hangar.errors import InvalidInputError, UnsupportedVersionError
 from hangar.remote.peer import (
     ABSENT,
     PROTOCOL_VERSION,
@@ -37,9 +37,12 @@ HEADER = Header(BYTES, 0, ())
 class FakeService:
     """Answers as a repository would. ``blobs`` by digest; what is pushed is kept in ``pushed``."""
 
-    def __init__(self, blobs: dict[bytes, bytes] | None = None, objects: tuple[bytes, ...] = ()) -> None:
+    def __init__(
+        self, blobs: dict[bytes, bytes] | None = None, objects: tuple[bytes, ...] = (), keep: bool = True
+    ) -> None:
         self.known = blobs or {}
         self.items = objects
+        self.keep = keep
         self.pushed: list[bytes] = []
         self.moves: list[bytes] = []
         self.error: Exception | None = None
@@ -100,7 +103,9 @@ class FakeService:
 
     def send_objects(self, push: bytes, frames: Iterator[Objects]) -> Missing:
         for frame in frames:
-            self.pushed += frame.items
+            if any(item[:1] == b"\0" for item in frame.items):
+                raise InvalidInputError("this is no node")
+            self.pushed += frame.items if self.keep else ()
         return Missing()
 
     def missing(self, push: bytes) -> Missing:
@@ -109,7 +114,7 @@ class FakeService:
     def send_blobs(self, push: bytes, frames: Iterator[BlobFrame]) -> int:
         count = 0
         for frame in frames:
-            self.pushed.append(bytes(frame.data))
+            self.pushed += [bytes(frame.data)] if self.keep else ()
             count += len(frame)
         return count
 

@@ -15,15 +15,17 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Final, NamedTuple
 
 import grpc
+from google.protobuf.message import DecodeError
 
-from hangar.errors import HangarError, UnreachableError
+from hangar.errors import HangarError, InvalidInputError, UnreachableError
 from hangar.remote.options import METHODS, SERVICE, Timeouts, client_options
 from hangar.remote.status import ERROR_KEY, local_error, make_error
 from hangar.threads import start_thread
 
 __all__ = ["Connection", "Target", "is_cut"]
 
-_TRANSIENT: Final = (grpc.StatusCode.UNAVAILABLE, grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
+_RESET: Final = ("RST_STREAM", "Stream removed", "Connection reset", "Socket closed")
+"""Parts of the texts by which gRPC reports a lost connection under other codes than UNAVAILABLE."""
 _POLL_SECONDS: Final = 0.1
 
 
@@ -56,7 +58,11 @@ def is_cut(error: grpc.RpcError) -> bool:
     code = call.code()
     named = any(key == ERROR_KEY for key, _ in call.trailing_metadata() or ())
     busy = code is grpc.StatusCode.RESOURCE_EXHAUSTED and "limit exceeded" in str(call.details())
-    return not named and (code in _TRANSIENT or busy)
+    lost = code is grpc.StatusCode.UNAVAILABLE or (
+        code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
+        and any(one in str(call.details()) for one in _RESET)
+    )
+    return not named and (lost or busy)
 
 
 class Connection:
@@ -111,7 +117,14 @@ class Connection:
     def unary(self, name: str, request: Any, seconds: float | None = None) -> Any:
         """Make a call with one answer. Raises what gRPC raises."""
         timeout = self.timeouts.call if seconds is None else seconds
-        return self._stub(name)(request, timeout=timeout, metadata=self.target.metadata)
+        return self._decode(name, self._stub(name)(request, timeout=timeout, metadata=self.target.metadata))
+
+    def _decode(self, name: str, answer: bytes) -> Any:
+        # Decoded here, because gRPC writes a traceback to the log of the program for an answer that cannot be.
+        try:
+            return METHODS[name].reply.FromString(answer)
+        except (DecodeError, UnicodeDecodeError, RecursionError):
+            raise InvalidInputError(f"{self.target.name} sent an answer that cannot be decoded") from None
 
     # ------------------------------------------------------------------ a stream of answers
 
@@ -130,7 +143,7 @@ class Connection:
                     raise error
                 if message is None:
                     return
-                yield message
+                yield self._decode(name, message)
 
     def _silent(self) -> HangarError:
         text = f"{self.target.name} sent nothing for {self.timeouts.idle:g} seconds: check the network, then try again"
@@ -147,10 +160,10 @@ class Connection:
         try:
             for message in messages:
                 if not self._put(waiting, message, call):
-                    return call.result()  # raises why it ended
+                    return self._decode(name, call.result())  # raises why it ended
             if not self._put(waiting, None, call):
-                return call.result()
-            return self._answer(call)
+                return self._decode(name, call.result())
+            return self._decode(name, self._answer(call))
         finally:
             call.cancel()
             self._release(waiting)
@@ -196,7 +209,6 @@ def _make_stub(channel: grpc.Channel, name: str) -> Callable[..., Any]:
     stub: Callable[..., Any] = make(
         f"/{SERVICE}/{name}",
         request_serializer=method.request.SerializeToString,
-        response_deserializer=method.reply.FromString,
     )
     return stub
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import dataclasses
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from types import TracebackType
 from typing import Any, Final
 
@@ -29,6 +29,7 @@ from hangar.remote.wire_frames import blobs_in, blobs_out, objects_in, objects_o
 __all__ = ["GrpcPeer"]
 
 ZSTD_CAPABILITY: Final = "zstd"
+_STEP: Final = DIGEST_BYTES * wire.GRPC_LIMITS.names
 
 
 class _Attempts:
@@ -127,10 +128,11 @@ class GrpcPeer:
         return self._objects("GetHistory", message)
 
     def objects(self, request: peer.ObjectsRequest) -> Iterator[peer.Objects]:
-        message = pb.ObjectsRequest(
-            wants=wire.names_out(request.wants), bases=request.bases, below=request.below, compress=self._compress
-        )
-        return self._objects("GetObjects", message)
+        for wants in _messages(request.wants):
+            message = pb.ObjectsRequest(
+                wants=wire.names_out(wants), bases=request.bases, below=request.below, compress=self._compress
+            )
+            yield from self._objects("GetObjects", message)
 
     def _objects(self, name: str, request: Any) -> Iterator[peer.Objects]:
         attempts = _Attempts(self._connection)
@@ -150,7 +152,8 @@ class GrpcPeer:
                 return
 
     def blob_sizes(self, names: peer.BlobNames) -> bytes:
-        sizes: bytes = self._again("GetBlobSizes", pb.BlobNames(digests=names.digests, group=names.group)).sizes
+        parts = (names.digests[at : at + _STEP] for at in range(0, len(names.digests), _STEP))
+        sizes = b"".join(self._again("GetBlobSizes", pb.BlobNames(digests=part)).sizes for part in parts)
         if len(sizes) != 8 * len(names):
             raise CorruptionError(f"{self._connection.target.name} sent {len(sizes) // 8} sizes for {len(names)} blobs")
         return sizes
@@ -169,7 +172,7 @@ class GrpcPeer:
             except grpc.RpcError as error:
                 attempts.failed(error)
             else:
-                return
+                left.answered()
 
     def tombstones(self) -> Iterator[peer.TombstonePage]:
         attempts = _Attempts(self._connection)
@@ -260,6 +263,17 @@ def _digests_of(frame: peer.Objects) -> list[bytes]:
     return [xxhash.xxh3_128_digest(item) for item in frame.items]
 
 
+def _messages(wants: Sequence[peer.Names]) -> Iterator[tuple[peer.Names, ...]]:
+    """Names divided into as many as one message holds."""
+    parts = [
+        peer.Names(one.kind, one.digests[at : at + _STEP]) for one in wants for at in range(0, len(one.digests), _STEP)
+    ]
+    if sum(map(len, parts)) <= wire.GRPC_LIMITS.names and len(parts) <= wire.MAX_LIST:
+        yield tuple(parts)
+    else:
+        yield from ((part,) for part in parts)
+
+
 class _Wanted:
     """Which blobs of a question have not come yet.
 
@@ -278,13 +292,19 @@ class _Wanted:
         self.count = len(self._digests)
 
     def request(self) -> tuple[bytes, int]:
-        """Digests to ask for, and the byte from which on the first of them is wanted."""
+        """Digests to ask for, as many as one message holds, and the byte from which on the first of them is wanted."""
         first, start = self._part
         places = np.flatnonzero(~self._here).astype(np.uint32)
         if start:
             places = np.concatenate([np.array([first], np.uint32), places[places != first]])
-        self._places = places
-        return self._digests[places].tobytes(), start
+        self._places = places[: wire.GRPC_LIMITS.names]
+        return self._digests[self._places].tobytes(), start
+
+    def answered(self) -> None:
+        """The answer to a request has ended: what has not come of it, the server does not have."""
+        self._here[self._places] = True
+        self._part = 0, 0
+        self.count = len(self._here) - int(np.count_nonzero(self._here))
 
     def took(self, frame: peer.BlobFrame) -> peer.BlobFrame:
         """Note the blobs of a frame, and give it the places of the question."""

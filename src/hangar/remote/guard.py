@@ -18,6 +18,7 @@ from collections.abc import Callable, Iterator
 from typing import Any, Final, NoReturn
 
 import grpc
+from google.protobuf.message import DecodeError
 
 from hangar.errors import AccessError, HangarError, InvalidInputError, ResourceLimitError
 from hangar.remote.status import ERROR_KEY, MAX_TEXT, code_of
@@ -78,7 +79,7 @@ class Call:
                 "you may read here and not push: give a token that may write, or the user name and password of pushes"
             )
 
-    def receive(self, messages: Iterator[Any], room: _Room) -> Iterator[Any]:
+    def receive(self, messages: Iterator[bytes], parse: Callable[[bytes], Any], room: _Room) -> Iterator[Any]:
         """The messages of the peer, at most ``room`` of all calls at a time; counts bytes, and refuses empty streams."""
         empty = 0
         while True:
@@ -88,12 +89,17 @@ class Call:
                 self.moved = None
             if message is None:
                 return
-            nbytes = message.ByteSize()
-            empty = empty + 1 if nbytes == 0 else 0
+            empty = 0 if message else empty + 1
             if empty > MAX_EMPTY_MESSAGES:
                 raise InvalidInputError("the stream consists of empty messages")
-            self.received += nbytes
-            yield message
+            self.received += len(message)
+            # Decoded here, because gRPC logs a traceback for a message that cannot be.
+            try:
+                decoded = parse(message)
+            except (DecodeError, UnicodeDecodeError, RecursionError):
+                raise InvalidInputError("a message cannot be decoded") from None
+            del message
+            yield decoded
 
 
 class _Room:
@@ -169,7 +175,7 @@ class Guard(grpc.ServerInterceptor):
         self._hidden = hidden
         self._uploads = _Room(uploads, "other uploads")
         # Messages that arrive at the same time: more than uploads, so that a single request finds a place beside them.
-        self._receiving = _Room(uploads + 12, "other requests")
+        self._receiving = _Room(uploads + 8, "other requests")
         self._upload_idle = upload_idle
         self._active: set[Call] = set()
         self._closed = threading.Event()
@@ -227,13 +233,13 @@ class Guard(grpc.ServerInterceptor):
         It takes a stream of requests also where there is one: a single message would be read before any code of ours
         runs, for as long as the peer likes.
         """
-        upload, behaviour = handler.request_streaming, _behaviour(handler)
+        upload, behaviour, parse = handler.request_streaming, _behaviour(handler), handler.request_deserializer
 
         def run_one(requests: Any, context: grpc.ServicerContext) -> Any:
             call = Call(context, method, caller)
             try:
                 self._enter(call, upload)
-                response = behaviour(self._request(call, requests, upload), call)
+                response = behaviour(self._request(call, requests, parse, upload), call)
                 call.sent += response.ByteSize()
             except Exception as error:  # noqa: BLE001 - nothing but a status reaches the peer
                 self._fail(call, error)
@@ -244,7 +250,7 @@ class Guard(grpc.ServerInterceptor):
             call = Call(context, method, caller)
             try:
                 self._enter(call, upload)
-                for response in behaviour(self._request(call, requests, upload), call):
+                for response in behaviour(self._request(call, requests, parse, upload), call):
                     call.sent += response.ByteSize()
                     call.moved = time.monotonic()
                     yield response
@@ -258,14 +264,10 @@ class Guard(grpc.ServerInterceptor):
 
         many = handler.response_streaming
         make: Any = grpc.stream_stream_rpc_method_handler if many else grpc.stream_unary_rpc_method_handler
-        return make(
-            run_many if many else run_one,
-            request_deserializer=handler.request_deserializer,
-            response_serializer=handler.response_serializer,
-        )
+        return make(run_many if many else run_one, response_serializer=handler.response_serializer)
 
-    def _request(self, call: Call, requests: Any, upload: bool) -> Any:
-        messages = call.receive(requests, self._receiving)
+    def _request(self, call: Call, requests: Any, parse: Callable[[bytes], Any], upload: bool) -> Any:
+        messages = call.receive(requests, parse, self._receiving)
         if upload:
             return messages
         message = next(messages, None)

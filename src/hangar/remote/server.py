@@ -35,7 +35,7 @@ __all__ = ["HangarServer", "make_server", "serve"]
 
 log = logging.getLogger("hangar.server")
 
-UPLOAD_SHARE: Final = 4
+UPLOAD_SHARE: Final = 6
 """One of so many calls at the same time may be an upload."""
 SERVER_USER: Final = "hangar server"
 
@@ -102,6 +102,11 @@ class HangarServer:
         self._closed.set()
         self.guard.close()
         self._stores.close()
+
+
+def uploads_of(settings: ServerSettings) -> int:
+    """Number of uploads at the same time."""
+    return max(2, settings.connections // UPLOAD_SHARE)
 
 
 def _repository(path: Path, *, overwrite: bool) -> Path:

@@ -44,8 +44,8 @@ __all__ = [
     "welcome_out",
 ]
 
-GRPC_LIMITS: Final = peer.Limits(frame_bytes=2**20, frame_items=2**14, names=2**14)
-MAX_WIRE_BYTES: Final = 2 * 2**20
+GRPC_LIMITS: Final = peer.Limits(frame_bytes=2**20, frame_items=2**15, names=2**14)
+MAX_WIRE_BYTES: Final = 3 * 2**20
 """Bytes of one message with everything in it."""
 MAX_NAME: Final = 300
 MAX_WORD: Final = 64
