@@ -12,7 +12,6 @@ import os
 import socket
 import threading
 from concurrent import futures
-from importlib import import_module
 from pathlib import Path
 from typing import Any, Final
 
@@ -26,9 +25,11 @@ from hangar.initialize import DIRECTORY, initialize
 from hangar.remote.address import is_loopback, parse_address
 from hangar.remote.guard import UPLOAD_IDLE_SECONDS, Guard
 from hangar.remote.options import server_options
+from hangar.remote.service import Service
 from hangar.remote.servicer import Servicer, health_handler
 from hangar.remote.settings import ServerSettings
 from hangar.remote.tokens import TokenFile
+from hangar.remote.wire import GRPC_LIMITS
 from hangar.stores import Stores
 
 __all__ = ["HangarServer", "make_server", "serve"]
@@ -83,10 +84,10 @@ class HangarServer:
             max(2, settings.connections // UPLOAD_SHARE),
             upload_idle,
         )
-        service = import_module("hangar.remote.service").Service(
-            self._stores, read_only=settings.read_only, protected=settings.is_protected
+        self._service = Service(
+            self._stores, read_only=settings.read_only, protected=settings.is_protected, limits=GRPC_LIMITS
         )
-        self._servicer = Servicer(service)
+        self._servicer = Servicer(self._service)
 
     @property
     def serving(self) -> bool:
@@ -101,6 +102,7 @@ class HangarServer:
         """Close the repository; call it after the gRPC server was stopped, or before ``stop(grace)``."""
         self._closed.set()
         self.guard.close()
+        self._service.close()
         self._stores.close()
 
 

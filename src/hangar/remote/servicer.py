@@ -93,7 +93,7 @@ class Servicer:
         digests = wire.check_digests(request.digests, "blobs")
         first = DIGEST_BYTES if request.start else 0
         if request.start:
-            for frame in _rest(self._service.blobs(peer.BlobNames(digests[:first])), request.start):
+            for frame in _rest(self._service.blobs(peer.BlobNames(digests[:first], 0, request.start)), request.start):
                 yield blobs_out(frame, request.compress)
         for frame in self._service.blobs(peer.BlobNames(digests[first:])) if len(digests) > first else ():
             yield blobs_out(_shifted(frame) if first else frame, request.compress)
