@@ -11,6 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from scipy import sparse
 
 from hangar import Repository
 from hangar.backends import get_backend, registry
@@ -74,6 +75,7 @@ def fill(directory: Path) -> None:
     names = [name for tag in tags() for name in add_columns(writer, tag)]
     labels = writer.add_ndarray_column("label", (), np.int32)
     labels.write(range(2_000), np.arange(2_000, dtype=np.int32))
+    _add_arrays(writer)
     for name in names:
         write(writer, name, range(25))
     writer.commit("one")
@@ -81,12 +83,27 @@ def fill(directory: Path) -> None:
     for name in names:
         write(writer, name, range(20, 30))
     writer["label"].delete(list(range(50)))
+    writer["volume"][0][3:9, 10:30] = 9
+    writer["grid"][0].resize((200, 4))
+    writer["graph"][1] = ([[3], [5]], np.array([1], np.float32), (40, 60))
     writer.commit("two")
     labels.write(range(5_000, 5_200), np.arange(200, dtype=np.int32))
     for name in names:
         write(writer, name, range(40, 50))
+    writer["volume"][1][0, 0] = 7
     writer.close()
     repo.close()
+
+
+def _add_arrays(writer: WriterCheckout) -> None:
+    """Chunked arrays, whose chunks are blobs or inline in chunk maps, and sparse ones."""
+    source = np.random.default_rng(5)
+    volume = writer.add_chunked_column("volume", np.uint8, (8, 16))
+    volume.update({key: source.integers(0, 256, (40, 50), np.uint8) for key in range(3)})
+    writer.add_chunked_column("grid", np.uint16, (2, 4))[0] = source.integers(0, 2**16, (600, 4), np.uint16)
+    graph = writer.add_sparse_column("graph", np.float32, (40, 60))
+    dense = source.random((5, 40, 60), np.float32)
+    graph.write(range(5), [sparse.csr_array(np.where(one > 0.95, one, 0)) for one in dense])
 
 
 def read_all(directory: Path) -> dict[str, Any]:

@@ -14,10 +14,12 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
+from scipy import sparse
 
 from hangar import Repository
 from hangar.backends import registry
 from hangar.checkout import WriterCheckout
+from hangar.columns.chunked.array import ChunkedArray
 from hangar.config import Config
 from hangar.lock import force_release
 from hangar.stores import Stores
@@ -82,6 +84,10 @@ def make(column: str, number: int) -> Any:
 
 
 def comparable(value: Any) -> Any:
+    if isinstance(value, ChunkedArray):
+        value = value[...]
+    if isinstance(value, sparse.csr_array):
+        value = value.toarray()
     return (value.dtype.str, value.shape, value.tobytes()) if isinstance(value, np.ndarray) else value
 
 

@@ -19,7 +19,7 @@ from hangar.dataset.splits import Codes, Holder, Split
 from hangar.digest import digest_array
 from hangar.errors import InvalidInputError, SampleNotFoundError
 from hangar.hashing import hash_list
-from hangar.objects.node import BY_DIGEST, DIGEST_TAG, MIXED, Node
+from hangar.objects.node import ARRAYS, BY_DIGEST, DIGEST_TAG, MIXED, Node
 from hangar.objects.order import select_keys
 from hangar.objects.samples import distinct_samples
 from hangar.objects.scan import leaves
@@ -236,7 +236,7 @@ def _leaves_with_samples(column: Reader) -> Iterator[tuple[Node, Positions]]:
 def _entry_digests(leaf: Node, *, small: bool) -> tuple[Positions, Sequence[bytes]]:
     """Indices of the entries of a leaf to compare, and their digests. A small value is hashed here."""
     count = len(leaf.keys)
-    if leaf.kind == BY_DIGEST:
+    if leaf.kind in (BY_DIGEST, ARRAYS):
         return np.arange(count), leaf.cells()
     cells = leaf.cells()
     is_digest = [leaf.kind == MIXED and cell[:1] == _TAG for cell in cells]

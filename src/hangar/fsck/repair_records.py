@@ -18,6 +18,8 @@ from hangar.errors import HangarError
 from hangar.fsck.context import Changes, RepairContext
 from hangar.fsck.report import Repair
 from hangar.history.roots import live_roots
+from hangar.objects.arrays import decode_array
+from hangar.objects.children import is_array
 from hangar.objects.graph import GraphRow
 from hangar.objects.rebuild import rebuild_nodes
 from hangar.objects.records import load_commit
@@ -124,6 +126,20 @@ def _roots(context: RepairContext) -> Iterator[tuple[Digest, int]]:
         for entry in columns:
             if entry.root is not None:
                 yield Digest(entry.root), entry.entries
+    yield from _chunk_maps(context)
+
+
+def _chunk_maps(context: RepairContext) -> Iterator[tuple[Digest, int]]:
+    """The roots of the chunk maps of all array records that can be read, and their numbers of chunks."""
+    with context.stores.db.read() as transaction:
+        for digest, data in transaction.scan(NODES):
+            if is_array(data) and record_digest("array", data) == digest:
+                try:
+                    record = decode_array(data)
+                except HangarError:
+                    continue
+                if record.root is not None:
+                    yield Digest(record.root), record.chunks
 
 
 def _commits(context: RepairContext) -> Iterator[Digest]:

@@ -22,10 +22,11 @@ from hangar.objects.commit import ColumnEntry, Commit
 from hangar.objects.graph import ancestors
 from hangar.objects.records import load_commit, load_record
 from hangar.objects.store import NodeStore
+from hangar.objects.walk import blob_leaves
 from hangar.purge.report import PurgedSample, PurgeReport, SharedSample
 from hangar.purge.selection import Selection, key_list, sample_name
 from hangar.refs import BRANCHES
-from hangar.schema import ColumnSchema, open_schema
+from hangar.schema import ChunkedSchema, ColumnSchema, open_schema
 from hangar.schema.keys import encode_key, encode_nested_key
 from hangar.stores import Stores
 
@@ -137,7 +138,7 @@ class _Planning:
         self._named = self._selection.entries(nodes, entry.tree, schema)
         self._selection.require(self._named, column, self._where)
         self._plan = Plan(column, entry.id, self._selection, self._roots)
-        self._named_schema = schema
+        self._named_schema, self._named_nodes = schema, nodes
 
     def _find(self, column: str, branch: str, rev: str) -> tuple[str, NodeStore, ColumnEntry]:
         """Where the samples are named: a description, and the column there."""
@@ -173,7 +174,7 @@ class _Planning:
 
     def plan(self, *, only_this: bool) -> Plan:
         if only_this:
-            self._take(self._named, self._named_schema)
+            self._take(self._named_nodes, self._named, self._named_schema)
         else:
             self.digests()
         self._drop_purged()
@@ -183,7 +184,7 @@ class _Planning:
 
     def digests(self) -> list[bytes]:
         for nodes, entry in self._versions():
-            self._take(self._selection.entries(nodes, entry.tree, self._schema(entry)), self._schema(entry))
+            self._take(nodes, self._selection.entries(nodes, entry.tree, self._schema(entry)), self._schema(entry))
         return sorted(self._plan.blobs)
 
     def _commits(self) -> Iterator[tuple[Digest, Commit]]:
@@ -208,13 +209,27 @@ class _Planning:
                 seen.add((entry.root, entry.schema))
                 yield nodes, entry
 
-    def _take(self, entries: dict[bytes, bytes], schema: ColumnSchema) -> None:
+    def _take(self, nodes: NodeStore, entries: dict[bytes, bytes], schema: ColumnSchema) -> None:
+        if isinstance(schema, ChunkedSchema):
+            self._take_arrays(nodes, entries, schema)
+            return
         for key, cell in entries.items():
             digest = schema.digest_of(cell)
             if digest is None:
                 self._plan.cells.setdefault(key, set()).add(cell)
             else:
                 self._plan.blobs.setdefault(digest, set()).add(key)
+
+    def _take_arrays(self, nodes: NodeStore, entries: dict[bytes, bytes], schema: ChunkedSchema) -> None:
+        """Take the chunks of arrays; of small chunks, which lie inline in chunk maps, the arrays as a whole."""
+        for key, cell in entries.items():
+            if schema.chunk.inline:
+                self._plan.cells.setdefault(key, set()).add(cell)
+                continue
+            (record,) = nodes.load_arrays([cell])
+            for _, leaf in () if record.root is None else blob_leaves(nodes, record.root):
+                for digest in digest_list(leaf.blobs()):
+                    self._plan.blobs.setdefault(digest, set()).add(key)
 
     def _drop_purged(self) -> None:
         """Remove values from the plan that were purged before."""
@@ -227,7 +242,9 @@ class _Planning:
             for digest in purged.keys() - known:
                 del plan.blobs[digest]
         if not plan.blobs and not plan.cells:
-            raise NothingToDoError("the data of these samples was purged before: `hangar purge --list` shows it")
+            raise NothingToDoError(
+                "these samples have no data, or it was purged before: `hangar purge --list` shows it"
+            )
 
     # ------------------------------------------------------------------ commits
 
