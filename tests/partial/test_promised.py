@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hangar import CorruptionError, InvalidStateError, NotLocalError, Repository
+from hangar import CorruptionError, InvalidStateError, NotLocalError, Repository, make_numpy_dataset
 from hangar.db.tables import COMPLETE, PROMISORS
 from tests.partial.evicting import Copy, copied, evict, with_remote
 
@@ -283,3 +283,26 @@ def test_garbage_collection_keeps_promises_of_what_is_reachable(made: tuple[Repo
     with repo.stores.db.read() as transaction:
         assert not transaction.count(PROMISORS)
     assert repo.fsck(data=True).sound
+
+
+def test_a_data_set_has_what_is_here(made: tuple[Repository, Copy, int]) -> None:
+    repo, copy, number = made
+    evict(repo, copy, "rows", [key for key in range(600) if key % 10], number)
+    evict(repo, copy, "boxes", [(3, 1), 4], number)
+    with repo.checkout() as co:
+        data = make_numpy_dataset([co["rows"], co["labels"]], shuffle=False)
+        assert [int(label) for _, label in data] == list(range(0, 600, 10))
+        assert [int(row[0]) for row, _ in data] == [40 * key for key in range(0, 600, 10)]
+        part = make_numpy_dataset(co["rows"], index_range=slice(1, 3), shuffle=False)
+        assert [int(row[0]) for row in part] == [400, 800]
+        samples = make_numpy_dataset(co["boxes"], shuffle=False)
+        assert [sample[0][0] for sample in samples] == [10.0 * i for i in range(50) if i not in (3, 4)]
+        named = make_numpy_dataset(co["rows"], keys=[10, 11], shuffle=False)
+        with pytest.raises(NotLocalError, match=r"fetch-data origin .* -d rows"):
+            list(named)
+    evict(repo, copy, "rows", range(600), number)
+    with (
+        repo.checkout() as co,
+        pytest.raises(InvalidStateError, match=r"No local data found in column 'rows'.*fetch-data"),
+    ):
+        make_numpy_dataset([co["rows"], co["labels"]])

@@ -27,6 +27,7 @@ __all__ = [
     "columns",
     "deleted_branches",
     "paths",
+    "remotes",
     "revisions",
     "samples",
     "stashes",
@@ -75,6 +76,11 @@ def revisions(ctx: click.Context, parameter: click.Parameter, prefix: str) -> li
 def tags(ctx: click.Context, parameter: click.Parameter, prefix: str) -> list[str]:
     """Tags."""
     return _matching(ctx, prefix, lambda repository: repository.list_tags())
+
+
+def remotes(ctx: click.Context, parameter: click.Parameter, prefix: str) -> list[str]:
+    """Remotes."""
+    return _matching(ctx, prefix, lambda repository: [one.name for one in repository.remote.list_all()])
 
 
 def stashes(ctx: click.Context, parameter: click.Parameter, prefix: str) -> list[str]:

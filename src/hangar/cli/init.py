@@ -12,7 +12,7 @@ from hangar.cli.output import confirm, echo, json_option, on_terminal, visible, 
 from hangar.cli.state import State, pass_state
 from hangar.errors import InvalidInputError, PathNotDirectoryError
 
-__all__ = ["command"]
+__all__ = ["ask_user", "command", "confirm_overwrite"]
 
 
 def _ask(question: str, default: str | None) -> str:
@@ -29,7 +29,19 @@ def _ask(question: str, default: str | None) -> str:
             raise InvalidInputError(f"no answer was given to {question!r}: see `hangar init --help`")
 
 
-def _confirm_overwrite(path: Path, yes: bool) -> None:
+def ask_user(name: str | None, email: str | None) -> tuple[str, str]:
+    """Name and email for a new repository: as given, or by a question."""
+    from hangar.config import Config, check_value
+
+    config = Config(None)
+    name = _ask("Your name", config.get("user.name")) if name is None else name
+    email = _ask("Your email address", config.get("user.email")) if email is None else email
+    check_value("user.name", name)
+    check_value("user.email", email)
+    return name, email
+
+
+def confirm_overwrite(path: Path, yes: bool) -> None:
     """Ask before a repository is deleted. Without a terminal, ``--yes`` is required."""
     if yes:
         return
@@ -70,7 +82,6 @@ def command(
     JSON: path, branch.
     """
     from hangar import Repository
-    from hangar.config import Config, check_value
     from hangar.initialize import DIRECTORY, check_place
 
     path = state.directory if directory is None else state.resolve(directory)
@@ -79,12 +90,8 @@ def command(
     place = path.resolve() / DIRECTORY
     check_place(place, remove_old=overwrite)
     if overwrite and place.exists():
-        _confirm_overwrite(path, yes)
-    config = Config(None)
-    name = _ask("Your name", config.get("user.name")) if name is None else name
-    email = _ask("Your email address", config.get("user.email")) if email is None else email
-    check_value("user.name", name)
-    check_value("user.email", email)
+        confirm_overwrite(path, yes)
+    name, email = ask_user(name, email)
     path.mkdir(parents=True, exist_ok=True)
     with Repository(path, exists=False) as repository:
         made = repository.init(name, email, remove_old=overwrite)

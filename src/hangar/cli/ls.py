@@ -11,13 +11,14 @@ import click
 from hangar.cli import complete
 from hangar.cli.column import list_columns
 from hangar.cli.groups import Command
-from hangar.cli.output import echo_lines, json_option, note, style, visible, write_json
+from hangar.cli.output import echo_lines, json_option, note, style, table, visible, write_json
 from hangar.cli.pager import paged
 from hangar.cli.records import place_record, sample_record
 from hangar.cli.samples import Address, address_of, existing_samples, is_pattern, matcher, sample_text, sample_texts
 from hangar.cli.state import State, pass_state
 from hangar.cli.views import View, open_view
 from hangar.errors import ColumnNotFoundError, RevisionNotFoundError
+from hangar.wording import plural
 
 if TYPE_CHECKING:
     from hangar.diff import Change
@@ -67,12 +68,19 @@ def changes_of(state: State, view: View, name: str | None = None) -> Iterator[Ch
 @click.option(
     "--changed", is_flag=True, help="List only changed samples: staged changes or, with REV, those of the commit."
 )
+@click.option("--promised", is_flag=True, help="List only samples whose data is at a remote, and not on this disk.")
 @click.option("-n", "--max-count", "limit", type=click.IntRange(min=0), metavar="NUMBER", help="List at most NUMBER.")
 @json_option
 @pass_state
 @paged
 def command(
-    state: State, column: str | None, words: tuple[str, ...], changed: bool, limit: int | None, as_json: bool
+    state: State,
+    column: str | None,
+    words: tuple[str, ...],
+    changed: bool,
+    promised: bool,
+    limit: int | None,
+    as_json: bool,
 ) -> None:
     """List the columns, or the samples of COLUMN, of the commit REV or, without REV, of the staging area.
 
@@ -86,10 +94,12 @@ def command(
       hangar ls images 'cat_*'
       hangar ls images master~1
       hangar ls --changed
+      hangar ls images --promised
 
     JSON: branch, commit, column, samples (integers and strings); with --changed: branch, commit, changes (column,
     sample, in a nested column subsample, change); without COLUMN as `column list`; and purged (sample,
-    subsample or null, purged), if the data of samples was erased.
+    subsample or null, purged), if the data of samples was erased; with --promised and no COLUMN: branch, commit, promised
+    (column, samples: their number).
     """
     patterns = [word for word in words if is_pattern(word)]
     revisions = [word for word in words if not is_pattern(word)]
@@ -99,17 +109,32 @@ def command(
         )
     rev = revisions[0] if revisions else None
     view = open_view(state, rev)
+    if changed and promised:
+        raise click.UsageError("--changed and --promised exclude each other")
     if changed:
         if patterns:
             raise click.UsageError("--changed lists all changes of a column and takes no PATTERN")
         _list_changes(state, view, column, limit, as_json)
+    elif promised and (column is None or is_pattern(column)):
+        _count_promised(_some_columns(view, column, limit), as_json)
     elif column is None or is_pattern(column):
         if patterns:
             raise click.UsageError("a PATTERN for samples needs a single COLUMN, not a pattern of columns")
         list_columns(_some_columns(view, column, limit), as_json)
     else:
         _check(state, view, column, rev)
-        _list_samples(state, view, column, patterns, limit, as_json)
+        _list_samples(state, view, column, patterns, limit, as_json, promised)
+
+
+def _count_promised(view: View, as_json: bool) -> None:
+    """Say of how many samples of each column the data is only promised."""
+    counts = {name: len(view[name].remote_reference_keys) for name in view}
+    if as_json:
+        found = [{"column": name, "samples": count} for name, count in counts.items()]
+        write_json(place_record(view) | {"promised": found})
+        return
+    rows = [(visible(name), f"{count:,} of {plural(len(view[name]), 'sample')}") for name, count in counts.items()]
+    echo_lines(table(rows))
 
 
 def _some_columns(view: View, pattern: str | None, limit: int | None) -> View:
@@ -120,13 +145,18 @@ def _some_columns(view: View, pattern: str | None, limit: int | None) -> View:
 
 
 def _list_samples(
-    state: State, view: View, column: str, patterns: Sequence[str], limit: int | None, as_json: bool
+    state: State, view: View, column: str, patterns: Sequence[str], limit: int | None, as_json: bool, promised: bool
 ) -> None:
     from hangar.purge.lookup import purged_samples
 
     found: Any = view[column]
     keys: list[Address]
-    keys = existing_samples(patterns, found, column)[:limit] if patterns else list(islice(iter(found), limit))
+    if promised:
+        absent = list(found.remote_reference_keys)
+        chosen = set(existing_samples(patterns, found, column)) if patterns else set(absent)
+        keys = [key for key in absent if key in chosen][:limit]
+    else:
+        keys = existing_samples(patterns, found, column)[:limit] if patterns else list(islice(iter(found), limit))
     purged = purged_samples(state.stores, view.nodes, view.entry(column))
     if as_json:
         erased = [{**sample_record(key), "purged": str(tombstone)} for key, tombstone in purged.items()]

@@ -18,6 +18,7 @@ __all__ = ["main"]
 SECTIONS: Final = {
     "Start": {
         "init": Entry("hangar.cli.init", "Create a repository."),
+        "clone": Entry("hangar.cli.clone", "Create a repository with the history of another one."),
         "config": Entry("hangar.cli.config", "Show or set configuration."),
         "demo": Entry("hangar.cli.demo", "Demonstrate Hangar on real images."),
     },
@@ -54,6 +55,12 @@ SECTIONS: Final = {
         "reflog": Entry("hangar.cli.reflog", "Show where a branch was."),
     },
     "Remotes": {
+        "remote": Entry("hangar.cli.remote", "Add, list and remove remotes."),
+        "fetch": Entry("hangar.cli.fetch", "Fetch history from a remote."),
+        "fetch-data": Entry("hangar.cli.fetch_data", "Fetch the data of samples from a remote."),
+        "pull": Entry("hangar.cli.pull", "Fetch a branch and merge it."),
+        "push": Entry("hangar.cli.push", "Push branches and tags with their data."),
+        "evict": Entry("hangar.cli.evict", "Drop data from this disk that a remote has."),
         "server": Entry("hangar.cli.server", "Serve the repository to other machines."),
     },
     "Maintenance": {
@@ -84,7 +91,6 @@ HINTS: Final = {
     "undo": "Undo a commit with `hangar revert REV`, or move the branch back with `hangar reset REV`.",
     "rev-parse": "Show a commit and its digest with `hangar show REV`.",
     "shortlog": "List commits with `hangar log --oneline`.",
-    **dict.fromkeys(("clone", "fetch", "pull", "push", "remote"), "Remotes are not part of this version."),
     "version": "Show the version with `hangar --version`.",
 }
 

@@ -18,7 +18,7 @@ from hangar.wording import plural
 if TYPE_CHECKING:
     from hangar.checkout.merging import MergeResult
 
-__all__ = ["command"]
+__all__ = ["command", "tell_merge"]
 
 
 @click.command("merge", cls=Command)
@@ -91,7 +91,7 @@ def command(
             fast_forward=fast_forward,
             strategy=strategy,
         )
-        _tell(state, branch, rev, result, as_json)
+        tell_merge(state, branch, rev, result, as_json)
 
 
 def _preview(state: State, rev: str, fast_forward: bool | None, as_json: bool) -> None:
@@ -128,7 +128,8 @@ def _rows(changes: Any) -> list[tuple[str, ...]]:
     ]
 
 
-def _tell(state: State, branch: str, rev: str, result: MergeResult, as_json: bool) -> None:
+def tell_merge(state: State, branch: str, rev: str, result: MergeResult, as_json: bool, **more: Any) -> None:
+    """Say what a merge did; conflicts that are left are an error. ``more`` are further fields of the JSON document."""
     _, records, left = conflicts_of(state)
     digest = "" if result.head is None else result.head.hex()
     if as_json:
@@ -140,6 +141,7 @@ def _tell(state: State, branch: str, rev: str, result: MergeResult, as_json: boo
                 "committed": result.committed,
                 "resolved": result.resolved,
                 "conflicts": records,
+                **more,
             }
         )
     elif result.kind == "up-to-date":

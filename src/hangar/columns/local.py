@@ -161,6 +161,19 @@ def promised_samples(column: Reads) -> Iterator[Any]:
             last = next(reversed(prefixes), last)
 
 
+def local_mask(column: Reads) -> Mask | None:
+    """Mask of the samples of a column, in key order, whose data is all on this disk; None if that is all of them."""
+    if not has_promised(column):
+        return None
+    if not column._schema.nested:
+        return ~np.concatenate([absent for _, _, absent in _batches(column)])
+    whole: dict[bytes, bool] = {}
+    for keys, _, absent in _batches(column):
+        for prefix, gone in zip(map(sample_of, keys), absent.tolist(), strict=True):
+            whole[prefix] = whole.get(prefix, True) and not gone
+    return np.fromiter(whole.values(), np.bool_, len(whole))
+
+
 class LocalEntries:
     """The entries of a flat column, or of a sample, whose data is on this disk; what ``keys(local=True)`` shows."""
 

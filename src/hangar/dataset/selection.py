@@ -21,6 +21,7 @@ from hangar.checkout.reader import reopen_column
 from hangar.checkout.session import ReaderSession
 from hangar.columns import is_column, is_writer_column
 from hangar.columns.keybatch import KeyBatch, position_batch
+from hangar.columns.local import local_mask
 from hangar.columns.nested import whole_samples
 from hangar.columns.opening import ColumnReader, open_reader
 from hangar.columns.positions import PositionReader
@@ -252,7 +253,7 @@ def select(columns: Any, keys: Any = None, index_range: slice | None = None) -> 
     columns
         One column of a reader checkout, or a sequence of them. They may belong to several commits or repositories.
     keys
-        Keys of the items in their order, repeated or not; None for all. For one column a sequence of keys: of samples,
+        Keys of the items in their order, repeated or not; None for all whose data is on this disk. For one column a sequence of keys: of samples,
         or in a nested column pairs ``(sample, subsample)``, or ``(sample, ...)`` for whole samples. For several columns
         a sequence of tuples, one key for each column. Integer arrays of shape (n,) and (n, columns) are accepted too.
     index_range
@@ -270,7 +271,7 @@ def select(columns: Any, keys: Any = None, index_range: slice | None = None) -> 
     InvalidInputError
         (a ``ValueError``) flat and nested columns without ``keys``; both ``keys`` and ``index_range``; or no item is left.
     InvalidStateError
-        (a ``RuntimeError``) a column has no samples.
+        (a ``RuntimeError``) a column has no samples, or the data of none of them is on this disk.
     """
     chosen = _columns(columns)
     if keys is not None:
@@ -324,13 +325,34 @@ def _all(columns: list[ColumnReader], index_range: slice | None) -> list[Selecte
                 f"columns {first.name!r} and {reader.name!r} have different keys, such as {first.first_unshared(reader)!r}: "
                 "give keys, a tuple of one key for each column"
             )
-    where = range(first.samples)
+    where = _local(columns, first.samples)
     if index_range is not None:
         where = _sliced(where, index_range)
     return [SelectedColumn(column, where, column.contains_subsamples) for column in columns]
 
 
-def _sliced(where: range, index_range: Any) -> range:
+def _local(columns: list[ColumnReader], samples: int) -> ItemPositions:
+    """Positions of the samples whose data is on this disk, in every column; all where data is fetched when it is read."""
+    here: npt.NDArray[np.bool_] | None = None
+    for column in columns:
+        mask = None if column._session.resolve is not None else local_mask(column)
+        if mask is not None and not mask.any():
+            raise InvalidStateError(
+                f"No local data found in column {column.column!r}: fetch some with `hangar fetch-data REMOTE REV -d {column.column}`, "
+                "or open the checkout with fetch_on_read=True"
+            )
+        here = mask if here is None else here if mask is None else here & mask
+    if here is None:
+        return range(samples)
+    if not here.any():
+        names = ", ".join(repr(column.column) for column in columns)
+        raise InvalidStateError(
+            f"No local data found that the columns {names} have in common: fetch the same samples of each"
+        )
+    return narrow(np.flatnonzero(here))
+
+
+def _sliced(where: ItemPositions, index_range: Any) -> ItemPositions:
     if not isinstance(index_range, slice):
         raise InvalidTypeError(
             f"index_range is a slice of positions, such as slice(0, 100), not {type(index_range).__name__}"
@@ -339,7 +361,7 @@ def _sliced(where: range, index_range: Any) -> range:
         sliced = where[index_range]
     except (TypeError, ValueError) as error:
         raise InvalidInputError(f"{index_range!r} selects no positions: {error}") from None
-    if not sliced:
+    if not len(sliced):
         raise InvalidInputError(f"{index_range!r} selects none of the {plural(len(where), 'sample')}")
     return sliced
 

@@ -132,9 +132,15 @@ class RemoteMethods(MergeMethods):
 
     def _merge_fetched(self, branch: str, rev: str, message: str) -> str:
         """Merge a remote-tracking branch into the local branch of its name; make or begin that one if it has no commit."""
+        if self._open().refs.get(BRANCHES + branch) is None:
+            return self.begin_branch(branch, rev)
+        return self.merge(message or f"Merge {rev} into {branch}", branch, rev)
+
+    def begin_branch(self, branch: str, rev: str) -> str:
+        """Make the local branch ``branch`` at a revision, or move it there if it has no commit yet; returns the commit.
+
+        It becomes the branch last written and the current branch of the command line.
+        """
         from hangar.remote.clone import begin_branch
 
-        stores = self._open()
-        if stores.refs.get(BRANCHES + branch) is None:
-            return begin_branch(stores, branch, rev, self._config().person()).hex()
-        return self.merge(message or f"Merge {rev} into {branch}", branch, rev)
+        return begin_branch(self._open(), branch, rev, self._config().person()).hex()
