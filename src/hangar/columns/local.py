@@ -31,6 +31,7 @@ __all__ = [
     "LocalEntries",
     "LocalSamples",
     "has_promised",
+    "local_mask",
     "may_have_promised",
     "named",
     "promised_keys",

@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from hangar.errors import InvalidInputError, PathNotFoundError, UnreachableError
+from hangar.errors import InvalidInputError, NotFoundError, UnreachableError
 from hangar.refs.remotes import RemoteRow
 from hangar.remote.peer import Hello, Peer
+from hangar.stores import Stores
 
 __all__ = ["Settings", "check_settings", "connected", "is_local"]
 
@@ -79,7 +80,7 @@ def _software() -> str:
 @contextmanager
 def _opened(name: str, row: RemoteRow, credentials: Settings) -> Iterator[Peer]:
     if not is_local(row.address):
-        from hangar.remote.dial import connect_server  # gRPC is imported when a server is contacted
+        from hangar.remote.dial import connect_server
 
         with connect_server(
             row.address,
@@ -87,14 +88,20 @@ def _opened(name: str, row: RemoteRow, credentials: Settings) -> Iterator[Peer]:
             token=credentials.token,
             username=credentials.username,
             password=credentials.password,
-        ) as server:
-            yield server
+        ) as peer:
+            yield peer
         return
     path = Path(row.address.removeprefix("file://")).expanduser()
-    if (path / _DIRECTORY).is_dir():
-        path = path / _DIRECTORY
-    if not path.exists():
-        raise UnreachableError(f"remote {name!r} cannot be reached: there is nothing at {path}") from PathNotFoundError(
-            str(path)
-        )
-    raise UnreachableError(f"remote {name!r} cannot be reached")
+    directory = path / _DIRECTORY if (path / _DIRECTORY).is_dir() else path
+    if not directory.is_dir():
+        raise UnreachableError(f"remote {name!r} cannot be reached: there is no repository in {path}")
+    from hangar.remote.service import Service
+
+    try:
+        stores = Stores(directory.resolve())
+    except NotFoundError as error:
+        raise UnreachableError(f"remote {name!r} cannot be reached: {error}") from None
+    try:
+        yield Service(stores)
+    finally:
+        stores.close()
