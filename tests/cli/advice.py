@@ -79,6 +79,8 @@ WORDS: Final = {
     "BRANCH": "other",
     "NAME": "again",
     "VALUE": "somebody",
+    "ADDRESS": "/nowhere",
+    "REMOTE": "origin",
     "TAG": "00",
     "DIRECTORY": "kept",
     "PATH": "../in",

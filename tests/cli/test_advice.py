@@ -20,6 +20,7 @@ from tests.cli.advice_gc import GC
 from tests.cli.advice_in_the_way import IN_THE_WAY, staged_elsewhere
 from tests.cli.advice_merge import MERGE
 from tests.cli.advice_purge import PURGE, listed_by_ls, noted_by_fsck, unfinished
+from tests.cli.advice_remotes import REMOTES
 from tests.cli.advice_repair import REPAIR, repaired
 from tests.cli.advice_undo import UNDO
 from tests.cli.damage import DAMAGE, LOOKS
@@ -380,11 +381,12 @@ SCENARIOS: Final[dict[str, dict[str, Scenario]]] = {
     **IN_THE_WAY,
 }
 SCENARIOS["refs/store.py"] |= {"hangar log {}": moved_ref}
-for _module, _scenarios in MERGE.items():
+for _module, _scenarios in (*MERGE.items(), *REMOTES.items()):
     SCENARIOS.setdefault(_module, {}).update(_scenarios)
 NO_PROPOSALS: Final = {
     Advice("db/format.py", "hangar {}"): "the first line of the format file",
     Advice("db/environment.py", "hangar init"): "says whose leftover something is not",
+    Advice("remote/server.py", "hangar server"): "the author of the first branch of a served repository",
 }
 PROPOSED: Final = [one for one in proposed_commands() if one not in NO_PROPOSALS]
 

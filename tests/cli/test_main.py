@@ -175,7 +175,7 @@ def test_usage_errors_exit_2(empty: Shell, words: tuple[str, ...]) -> None:
     empty.fails(2, *words)
 
 
-ANYWHERE = ["init", "config", "demo", "completion", "help", "server"]
+ANYWHERE = ["init", "clone", "config", "demo", "completion", "help", "server"]
 
 
 @pytest.mark.parametrize("path", every(), ids=" ".join)
@@ -208,6 +208,15 @@ def test_without_a_repository_every_command_says_so(shell: Shell, path: tuple[st
         "blame": ["c"],
         "revert": ["r"],
         "cherry-pick": ["r"],
+        "remote add": ["r", "a"],
+        "remote set": ["r", "a"],
+        "remote remove": ["r"],
+        "remote ping": ["r"],
+        "fetch": ["r"],
+        "fetch-data": ["r", "v"],
+        "pull": ["r"],
+        "push": ["r"],
+        "evict": ["c"],
     }
     arguments = words.get(path[0], []) or more.get(" ".join(path), [])
     shell.fails(3, *path, *arguments, text="no Hangar repository")

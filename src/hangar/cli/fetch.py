@@ -8,7 +8,7 @@ import click
 
 from hangar.cli import complete
 from hangar.cli.groups import Command
-from hangar.cli.output import SHORT_DIGEST, echo, json_option, note, visible, write_json
+from hangar.cli.output import SHORT_DIGEST, echo, json_option, visible, write_json
 from hangar.cli.state import State, pass_state
 from hangar.progress import format_bytes
 from hangar.wording import plural
@@ -50,12 +50,12 @@ def history_lines(report: HistoryReport) -> list[str]:
 
 
 @click.command("fetch", cls=Command)
-@click.argument("remote", shell_complete=complete.remotes)
+@click.argument("remote", required=False, shell_complete=complete.remotes)
 @click.argument("branch", required=False)
 @json_option
 @pass_state
-def command(state: State, remote: str, branch: str | None, as_json: bool) -> None:
-    """Fetch the history of BRANCH, or of all branches and their tags, from REMOTE. Data and local branches stay as they are.
+def command(state: State, remote: str | None, branch: str | None, as_json: bool) -> None:
+    """Fetch the history of BRANCH, or of all branches and their tags, from REMOTE (by default origin). Data and local branches stay.
 
     The branches are then here as REMOTE/BRANCH: look at them with `hangar log`, merge them with `hangar merge`, and get
     their data with `hangar fetch-data`.
@@ -67,11 +67,10 @@ def command(state: State, remote: str, branch: str | None, as_json: bool) -> Non
     JSON: branches (name, digest), moved (names), tags (new ones), commits, objects, nbytes, tombstones (new ones, which
     have no effect until they are accepted).
     """
+    remote = state.remote(remote)
     report = state.repository.remote.fetch_branches(remote, None if branch is None else [branch])
     if as_json:
         write_json(history_record(report))
     else:
         for line in history_lines(report):
             echo(line)
-    if report.moved and not as_json:
-        note("Get the data with `hangar fetch-data`")

@@ -15,13 +15,13 @@ __all__ = ["command"]
 
 
 @click.command("pull", cls=Command)
-@click.argument("remote", shell_complete=complete.remotes)
+@click.argument("remote", required=False, shell_complete=complete.remotes)
 @click.argument("branch", required=False)
 @click.option("-m", "--message", help="Message of the merge commit.")
 @json_option
 @pass_state
-def command(state: State, remote: str, branch: str | None, message: str | None, as_json: bool) -> None:
-    """Fetch BRANCH (by default the current one) from REMOTE, and merge it into the local branch of that name.
+def command(state: State, remote: str | None, branch: str | None, message: str | None, as_json: bool) -> None:
+    """Fetch BRANCH (by default the current one) from REMOTE (by default origin), and merge it into the local one.
 
     If both sides changed the same thing, the merge waits, as with `hangar merge`.
 
@@ -32,6 +32,7 @@ def command(state: State, remote: str, branch: str | None, message: str | None, 
     JSON of `hangar fetch`).
     """
     repository = state.repository
+    remote = state.remote(remote)
     name = branch or repository.head().write_branch
     report = repository.remote.fetch_branches(remote, [name])
     rev = f"{remote}/{name}"

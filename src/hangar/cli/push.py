@@ -16,7 +16,7 @@ __all__ = ["command"]
 
 
 @click.command("push", cls=Command)
-@click.argument("remote", shell_complete=complete.remotes)
+@click.argument("remote", required=False, shell_complete=complete.remotes)
 @click.argument("names", nargs=-1, metavar="[BRANCH]...", shell_complete=complete.revisions)
 @click.option(
     "--force-with-lease",
@@ -34,14 +34,14 @@ __all__ = ["command"]
 def command(
     state: State,
     ctx: click.Context,
-    remote: str,
+    remote: str | None,
     names: tuple[str, ...],
     lease: str | None,
     tags: bool,
     delete: bool,
     as_json: bool,
 ) -> None:
-    """Push BRANCH (by default the current one) to REMOTE, with all data that it lacks. BRANCH may be a tag too.
+    """Push BRANCH (by default the current one) to REMOTE (by default origin), with all data that it lacks. BRANCH may be a tag too.
 
     All that is named moves in one step, or nothing. If the remote has commits that are not here, the push is refused: pull
     first. The exit code is 9 if there was nothing to push.
@@ -55,6 +55,7 @@ def command(
     """
     if delete and not names:
         raise click.UsageError("--delete needs the name of a branch or tag")
+    remote = state.remote(remote)
     chosen = list(names) or [state.repository.head().write_branch]
     report = state.repository.remote.push_refs(
         remote, chosen, force_with_lease=True if lease == "" else lease, tags=tags, delete=delete

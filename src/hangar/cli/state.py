@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from functools import update_wrapper
@@ -11,7 +12,7 @@ from typing import TYPE_CHECKING, Any, Concatenate, ParamSpec, TypeVar
 import click
 
 from hangar.cli.settings import Settings
-from hangar.errors import AccessError, PathNotDirectoryError, PathNotFoundError
+from hangar.errors import AccessError, PathNotDirectoryError, PathNotFoundError, RemoteNotFoundError
 
 if TYPE_CHECKING:
     from hangar import Repository
@@ -91,12 +92,35 @@ class State:
     @contextmanager
     def writer(self, branch: str | None = None) -> Iterator[WriterCheckout]:
         """A write checkout of ``branch``, by default the current branch; it is closed afterwards."""
-        checkout = self.repository.checkout(write=True, branch=branch or self.repository.head().write_branch)
+        with warnings.catch_warnings():
+            # That data is at a remote is no news for a command that does not read it.
+            warnings.filterwarnings("ignore", message=".*reference-only")
+            checkout = self.repository.checkout(write=True, branch=branch or self.repository.head().write_branch)
         try:
             yield checkout
         finally:
             with suppress(AccessError):  # the lock was taken over, which the write has already reported
                 checkout.close()
+
+    def remote(self, name: str | None) -> str:
+        """The remote that a command means: as given, else ``origin``, else the only one.
+
+        Raises
+        ------
+        RemoteNotFoundError
+            There is none, or there are several others.
+        """
+        if name is not None:
+            return name
+        known = [one.name for one in self.repository.remote.list_all()]
+        if "origin" in known or len(known) == 1:
+            return "origin" if "origin" in known else known[0]
+        listed = ", ".join(known)
+        raise RemoteNotFoundError(
+            f"give the name of a remote: {listed}"
+            if known
+            else "there is no remote: add one with `hangar remote add NAME ADDRESS`"
+        )
 
     def close(self) -> None:
         """Close the repository."""

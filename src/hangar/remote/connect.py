@@ -46,7 +46,10 @@ def check_settings(given: Mapping[str, str | bool | None]) -> dict[str, str]:
             continue
         if not isinstance(value, (str, bool, os.PathLike)):
             raise InvalidInputError(f"setting {name!r} of a remote is text, not {type(value).__name__}")
-        stored[key] = "true" if value is True else os.fspath(value)
+        text = "true" if value is True else os.fspath(value)
+        if not text.isprintable():
+            raise InvalidInputError(f"setting {name!r} of a remote is printable text, not {text!r}")
+        stored[key] = text
     return stored
 
 

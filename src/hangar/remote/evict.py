@@ -75,7 +75,9 @@ def evict(
     with stores.db.read() as transaction:
         remotes = list_remotes(transaction) if remote is None else {remote: get_remote(transaction, remote)}
     if not remotes:
-        raise InvalidStateError("there is no remote: data is only dropped if a remote has it; see `hangar remote add`")
+        raise InvalidStateError(
+            "there is no remote: data is only dropped if a remote has it; add one with `hangar remote add NAME ADDRESS`"
+        )
     entry = column_entry(load_commit(stores.db, head), column)
     if keys is None:
         digests, roots = all_blobs(stores, entry), [] if entry.root is None else [Digest(entry.root)]

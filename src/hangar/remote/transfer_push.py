@@ -179,7 +179,7 @@ class _Push:
         if self._blobs - before < wanted:
             raise NotLocalError(
                 f"{plural(wanted - self._blobs + before, 'value')} that the remote lacks {'is' if wanted == 1 else 'are'} not on this disk "
-                "either: fetch them with `hangar fetch-data` from the remote that has them, and push again"
+                "either: fetch them with `hangar fetch-data REMOTE REV` from the remote that has them, and push again"
             )
         if not missing.more:
             return Missing()  # the server looks again when the push is finished

@@ -102,8 +102,8 @@ def _warned(stores: Stores, checkout: _C) -> _C:
         for name, remote in checkout.columns.contains_remote_references.items():
             if remote:
                 warn_caller(
-                    f"column {name!r} contains reference-only samples: their data is at a remote, and not on this disk; see "
-                    "`remote_reference_keys`, `hangar fetch-data` and fetch_on_read=True",
+                    f"column {name!r} contains reference-only samples: their data is at a remote, and not on this disk. Fetch "
+                    f"it with `hangar fetch-data REMOTE REV -d {name}`, or open the checkout with fetch_on_read=True",
                     UserWarning,
                 )
     return checkout

@@ -1,0 +1,196 @@
+"""Situations in which messages about remotes propose commands; see ``test_advice``."""
+
+from __future__ import annotations
+
+import warnings
+from collections.abc import Callable
+from typing import Any, Final
+
+import numpy as np
+import pytest
+
+from hangar import Repository, make_numpy_dataset
+from tests.cli.advice import follow
+from tests.cli.shell import Shell
+
+__all__ = ["REMOTES"]
+
+
+def clone_of(shell: Shell) -> tuple[Shell, str]:
+    """A clone of the repository without its data, and what the command said."""
+    # A column of arrays that are too large to lie in the tree.
+    shell.ok("column", "create", "wide", "INT64", "50")
+    with Repository(shell.path) as repository:
+        writer = repository.checkout(write=True)
+        writer["wide"].write(range(9), np.arange(450).reshape(9, 50))
+        writer.commit("Wide")
+        writer.close()
+    place = shell.path / "clone"
+    place.mkdir()
+    clone = Shell(place)
+    result = clone.run("clone", shell.path, "--name", "Bob", "--email", "bob@example.org")
+    assert result.exit_code == 0, result.output
+    return clone, result.stderr
+
+
+def followed(shell: Shell, text: str, template: str) -> str:
+    """Follow a proposal whose revision is left open."""
+    return follow(shell, text.replace(" REV", " master"), template.replace(" REV", " master"))
+
+
+def failure(clone: Shell, act: Callable[[Repository], Any]) -> str:
+    """What an action in the clone raises, or warns."""
+    with Repository(clone.path) as repository, warnings.catch_warnings():
+        warnings.simplefilter("ignore")
+        with pytest.raises(Exception, match="`hangar") as caught:
+            act(repository)
+    return str(caught.value)
+
+
+def cloned(shell: Shell, template: str) -> None:
+    clone, said = clone_of(shell)
+    assert "12 values" in follow(clone, said, template)
+
+
+def blob_of_a_store(shell: Shell, template: str) -> None:
+    clone, _ = clone_of(shell)
+
+    def read(repository: Repository) -> None:
+        cell = repository.checkout()["wide"]._cell(3)
+        assert cell is not None
+        repository.stores.blobs.read_one(cell)
+
+    assert "Fetched 12 values" in followed(clone, failure(clone, read), template)
+
+
+def sample_that_is_not_here(shell: Shell, template: str) -> None:
+    clone, _ = clone_of(shell)
+    text = failure(clone, lambda repository: repository.checkout()["wide"].read([3, 4]))
+    assert "Fetched 9 values" in follow(clone, text, template)
+
+
+def data_set_of_nothing(shell: Shell, template: str) -> None:
+    clone, _ = clone_of(shell)
+    text = failure(clone, lambda repository: make_numpy_dataset(repository.checkout()["wide"]))
+    assert "Fetched 9 values" in followed(clone, text, template)
+
+
+def opened(shell: Shell, template: str) -> None:
+    clone, _ = clone_of(shell)
+    with Repository(clone.path) as repository, pytest.warns(UserWarning, match="reference-only") as caught:
+        repository.checkout()
+    assert "Fetched" in followed(clone, str(caught[0].message), template)
+
+
+def nothing_to_evict_to(shell: Shell, template: str) -> None:
+    follow(shell, shell.fails(1, "evict", "images"), template)
+
+
+def no_remote(shell: Shell, template: str) -> None:
+    follow(shell, shell.fails(3, "pull"), template)
+
+
+def added(shell: Shell, template: str) -> None:
+    clone, _ = clone_of(shell)
+    follow(clone, clone.ok("remote", "add", "second", shell.path), template)
+
+
+def unknown_branch(shell: Shell, template: str) -> None:
+    clone, _ = clone_of(shell)
+    follow(clone, clone.fails(3, "fetch", "origin", "nowhere"), template)
+
+
+def unfetched_branch(shell: Shell, template: str) -> None:
+    clone, _ = clone_of(shell)
+    shell.ok("branch", "create", "later")
+    text = failure(clone, lambda repository: repository.remote.fetch_data("origin", "later"))
+    assert "origin/later" in follow(clone, text, template)
+
+
+def sole_remote(shell: Shell, template: str) -> None:
+    clone, _ = clone_of(shell)
+    followed(clone, clone.fails(1, "remote", "remove", "origin"), template)
+    assert "Removed remote origin" in clone.ok("remote", "remove", "origin")
+
+
+def diverged(shell: Shell, template: str) -> None:
+    clone, _ = clone_of(shell)
+    shell.ok("rm", "images", "a")
+    shell.ok("commit", "-m", "Without a")
+    clone.ok("rm", "images", "b")
+    clone.ok("commit", "-m", "Without b")
+    if "pull" in template:
+        follow(clone, clone.fails(4, "push", "origin", "master"), template)
+        clone.ok("push", "origin", "master")
+    else:
+        follow(clone, clone.fails(4, "push", "origin", "master", "--force-with-lease"), template)
+
+
+def other_tag(shell: Shell, template: str) -> None:
+    clone, _ = clone_of(shell)
+    shell.ok("tag", "v1", "master~1")
+    clone.ok("tag", "v1")
+    assert "deleted" in follow(clone, clone.fails(4, "push", "origin", "v1"), template)
+    clone.ok("push", "origin", "v1")
+
+
+def overtaken(shell: Shell, template: str) -> None:
+    """The branch of the remote moves while a push is under way."""
+    from hangar.digest import Digest
+    from hangar.refs.remotes import RemoteRow
+    from hangar.remote.connect import connected
+    from hangar.remote.peer import PushStart, RefUpdate
+
+    clone, _ = clone_of(shell)
+    clone.ok("rm", "images", "b")
+    clone.ok("commit", "-m", "Without b")
+    with Repository(clone.path) as repository:
+        old, new = (Digest(bytes.fromhex(repository.rev_parse(rev))) for rev in ("master~1", "master"))
+    shell.ok("rm", "images", "a")
+    shell.ok("commit", "-m", "Without a")
+    row = RemoteRow(1, str(shell.path), {})
+    update = RefUpdate("heads/master", old, new, b"0" * 16)
+    with connected("origin", row) as peer, pytest.raises(Exception, match="hangar pull") as caught:
+        peer.begin_push(PushStart(b"1" * 16, (update,)))
+    follow(clone, str(caught.value), template)
+    clone.ok("push")
+
+
+def data_of_another_remote(shell: Shell, template: str) -> None:
+    """A push to a remote that lacks data which is only promised here."""
+    clone, _ = clone_of(shell)
+    other = shell.path / "other"
+    other.mkdir()
+    Shell(other).ok("init", "--name", "Cy", "--email", "cy@example.org")
+    clone.ok("remote", "add", "other", other)
+    text = clone.fails(7, "push", "other", "master")
+    followed(clone, text, template)
+    clone.ok("push", "other", "master")
+
+
+def purged_at_the_remote(shell: Shell, template: str) -> None:
+    clone, _ = clone_of(shell)
+    shell.ok("purge", "wide", "3", "--yes")
+    follow(clone, clone.ok("fetch", "origin"), template)
+
+
+REMOTES: Final[dict[str, dict[str, Callable[[Shell, str], None]]]] = {
+    "blobs/store.py": {"hangar fetch-data {} REV": blob_of_a_store},
+    "cli/clone.py": {"hangar fetch-data origin {}": cloned},
+    "cli/fetch.py": {"hangar purge --list": purged_at_the_remote},
+    "cli/remote.py": {"hangar fetch {}": added},
+    "columns/local.py": {"hangar fetch-data {} {} -d {}{}": sample_that_is_not_here},
+    "dataset/selection.py": {"hangar fetch-data REMOTE REV -d {}": data_set_of_nothing},
+    "remote/evict.py": {"hangar remote add NAME ADDRESS": nothing_to_evict_to},
+    "remote/fetching.py": {"hangar fetch {}": unknown_branch},
+    "remote/policy.py": {"hangar pull": overtaken},
+    "remote/transfer_push.py": {"hangar fetch-data REMOTE REV": data_of_another_remote},
+    "cli/state.py": {"hangar remote add NAME ADDRESS": no_remote},
+    "remote/pushing.py": {
+        "hangar pull {} {}": diverged,
+        "hangar fetch {} {}": diverged,
+        "hangar push {} {} --delete": other_tag,
+    },
+    "remote/remotes.py": {"hangar fetch {} {}": unfetched_branch, "hangar fetch-data {} REV": sole_remote},
+    "repository/checkouts.py": {"hangar fetch-data REMOTE REV -d {}": opened},
+}
