@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
@@ -17,7 +18,7 @@ from hangar.blobs.tombstones import FOREIGN, Tombstone, put_tombstones, scan_tom
 from hangar.db import WriteTransaction
 from hangar.db.tables import COMMITS
 from hangar.digest import Digest
-from hangar.errors import ColumnNotFoundError, NotLocalError, RevisionNotFoundError
+from hangar.errors import ColumnNotFoundError, HangarError, NotLocalError, RevisionNotFoundError
 from hangar.names import check_name
 from hangar.objects.records import load_commit
 from hangar.progress import Progress
@@ -103,7 +104,7 @@ def fetch_branches(
 ) -> HistoryReport:
     """Fetch the history of branches, move their remote-tracking refs, and take over new tags on that history."""
     refs = {ref.name: ref for page in reader.refs() for ref in page.refs}
-    chosen = _chosen(refs, remote, branches)
+    chosen = _chosen(reader, refs, remote, branches)
     foreign = [item for page in reader.tombstones() for item in page.items]
     moved: list[str] = []
     new_tags: list[str] = []
@@ -128,7 +129,19 @@ def fetch_branches(
     )
 
 
-def _chosen(refs: dict[str, RefInfo], remote: str, branches: Sequence[str] | None) -> dict[str, RefInfo]:
+def _not_found(reader: Reader, text: str) -> HangarError:
+    """The error for an unknown branch; over gRPC it is a ``grpc.RpcError`` too."""
+    module: Any = sys.modules.get("hangar.remote.grpc_client")
+    if module is None or not isinstance(reader, module.GrpcPeer):
+        return RevisionNotFoundError(text)
+    from hangar.remote.status import code_of, make_error
+
+    return make_error(RevisionNotFoundError, text, code_of(RevisionNotFoundError(text)))
+
+
+def _chosen(
+    reader: Reader, refs: dict[str, RefInfo], remote: str, branches: Sequence[str] | None
+) -> dict[str, RefInfo]:
     there = {name.removeprefix(BRANCHES): ref for name, ref in refs.items() if name.startswith(BRANCHES)}
     for name in there:
         check_name(name, "branch")  # a hostile name would look like something else here
@@ -137,7 +150,7 @@ def _chosen(refs: dict[str, RefInfo], remote: str, branches: Sequence[str] | Non
     for branch in branches:
         if branch not in there:
             hint = did_you_mean(branch, there, f"`hangar fetch {remote}`, which fetches all")
-            raise RevisionNotFoundError(f"remote {remote!r} has no branch {branch!r}{hint}")
+            raise _not_found(reader, f"remote {remote!r} has no branch {branch!r}{hint}")
     return {branch: there[branch] for branch in branches}
 
 

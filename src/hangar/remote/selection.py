@@ -72,10 +72,18 @@ def blobs_of_columns(
                 continue
             schema = open_schema(load_record(stores.db, "schema", Digest(entry.schema)))
             seen = walked.setdefault(Digest(entry.schema), set())
-            found = [met.add(part) for part in _absent(stores, Digest(entry.root), seen)]
+            found = [_new_in(met, part) for part in _absent(stores, Digest(entry.root), seen)]
             digests = np.concatenate([np.empty((0, DIGEST_BYTES), np.uint8), *found])
             if len(digests):
                 yield ColumnBlobs(entry.id, schema, digests)
+
+
+def _new_in(met: DigestSet, part: Digests) -> Digests:
+    """Add digests to a set; those that are new, each once, in their order."""
+    fresh = part[~met.holds(part)]
+    _, first = np.unique(np.ascontiguousarray(fresh).view(f"V{DIGEST_BYTES}")[:, 0], return_index=True)
+    met.add(fresh)
+    return fresh[np.sort(first)]
 
 
 def all_blobs(stores: Stores, entry: ColumnEntry) -> Digests:

@@ -137,10 +137,7 @@ class RemoteMethods(MergeMethods):
         return self.merge(message or f"Merge {rev} into {branch}", branch, rev)
 
     def begin_branch(self, branch: str, rev: str) -> str:
-        """Make the local branch ``branch`` at a revision, or move it there if it has no commit yet; returns the commit.
-
-        It becomes the branch last written and the current branch of the command line.
-        """
+        """Make the local branch ``branch`` at a revision, or move it there if it has no commit yet; returns the commit."""
         from hangar.remote.clone import begin_branch
 
         return begin_branch(self._open(), branch, rev, self._config().person()).hex()
