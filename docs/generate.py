@@ -1,4 +1,4 @@
-"""Generates the reference pages ``reference/cli.rst`` and ``reference/errors.rst`` from the code.
+"""Generates the reference pages ``reference/cli.rst``, ``errors.rst`` and ``protocol.rst`` from the code.
 
 ``python docs/generate.py`` writes them, ``--check`` lists stale ones and exits 1. The pages are committed, so that a
 change of the command line shows in its review; ``tests/docs`` fails when one of them is not what this script would write.
@@ -7,6 +7,7 @@ Only names, types and help texts are taken from click, never its layout, so any 
 
 from __future__ import annotations
 
+import importlib.util
 import inspect
 import re
 import sys
@@ -200,7 +201,21 @@ def errors_page() -> str:
     return "\n".join(lines) + "\n"
 
 
-PAGES: dict[str, Callable[[], str]] = {"cli.rst": cli_page, "errors.rst": errors_page}
+def protocol_page() -> str:
+    """The page of ``protocol_tables``, which stands beside this file."""
+    spec = importlib.util.spec_from_file_location("protocol_tables", Path(__file__).parent / "protocol_tables.py")
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return NOTICE + str(module.protocol_page())
+
+
+PAGES: dict[str, Callable[[], str]] = {
+    "cli.rst": cli_page,
+    "errors.rst": errors_page,
+    "protocol.rst": protocol_page,
+}
 
 
 def stale() -> dict[Path, str]:
