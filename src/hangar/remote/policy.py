@@ -75,7 +75,7 @@ def record_operation(transaction: WriteTransaction, update: RefUpdate, time_ns: 
 def check_updates(
     stores: Stores, transaction: ReadTransaction, updates: Iterable[RefUpdate], *, read_only: bool, protected: Policy
 ) -> list[RefUpdate]:
-    """Check the moves that a push asks for; returns those that were not done before.
+    """Check the moves that a push asks for; returns those that are still to be done.
 
     Whether a branch loses commits is not checked here: see :func:`check_forward`.
 
@@ -98,7 +98,8 @@ def check_updates(
         _check_form(update)
         if not find_operation(transaction, update):
             _check_update(stores, transaction, update, protected)
-            left.append(update)
+            if update.new != update.old:
+                left.append(update)
     return left
 
 

@@ -7,6 +7,7 @@ What it keeps between calls are the pushes in progress. Reading takes no lock an
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -58,6 +59,7 @@ from hangar.wording import plural
 __all__ = ["Service"]
 
 _REFS_A_PAGE: Final = 1_000
+_SILENT_SECONDS: Final = 60.0
 _PUSH: Final = "push-"
 """Beginning of the names of the quarantines of pushes."""
 _REFUSED: Final = (InvalidInputError, UnsupportedVersionError, PurgedError)
@@ -296,6 +298,12 @@ class Service:
             dropped = [self._pushes.pop(key) for key in idle]
             first = not self._pushes
             full = len(self._pushes) >= self._most_pushes
+            if full:
+                # Rather than refuse a client, forget the one that was silent longest, if that was some time.
+                key, session = min(self._pushes.items(), key=lambda item: item[1].used)
+                if session.used < time.monotonic() - _SILENT_SECONDS:
+                    dropped.append(self._pushes.pop(key))
+                    full = False
         for session in dropped:
             session.close()
         if full:
@@ -303,7 +311,7 @@ class Service:
         if first:
             with contextlib.suppress(HangarError):
                 remove_stale(self._stores.directory, _PUSH)
-        made = PushSession(self._stores, _PUSH + push.hex(), self._limits, self._object_bytes)
+        made = PushSession(self._stores, f"{_PUSH}{push.hex()}-{os.urandom(4).hex()}", self._limits, self._object_bytes)
         with self._lock:
             found = self._pushes.setdefault(push, made)
         if found is not made:

@@ -18,7 +18,6 @@ from hangar.errors import (
     InvalidStateError,
     NotLocalError,
     OutcomeUnknownError,
-    StaleRefError,
     UnreachableError,
 )
 from hangar.history.leases import Lease
@@ -121,8 +120,8 @@ class _Push:
             self._below = bool(known)
             missing = self._send_new(started.missing, known)
             results = self._finish(missing, known, who)
-        except (UnreachableError, StaleRefError):
-            raise  # what was sent is kept for a while: the next push goes on with it
+        except UnreachableError:
+            raise  # what was sent is kept for a while: the same push goes on with it
         except BaseException:
             with contextlib.suppress(HangarError):
                 self._peer.abort_push(self._id)
@@ -227,5 +226,5 @@ class _Push:
 def _push_id(stores: Stores, updates: Sequence[RefUpdate]) -> bytes:
     """The same for the same push from the same repository, so that an interrupted one is continued."""
     place = f"{os.uname().nodename}\0{stores.directory.resolve()}\0{os.getuid()}\0"
-    moves = [(update.name, update.old, update.new) for update in updates]
+    moves = [(update.name, update.new) for update in updates]
     return blake3(place.encode(errors="surrogateescape") + repr(moves).encode()).digest()[:ID_BYTES]
