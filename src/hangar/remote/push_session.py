@@ -233,7 +233,9 @@ class PushSession:
     ) -> tuple[RefResult, ...]:
         """Publish everything, and move the refs."""
         with self._using():
-            heads = tuple(update.new for update in updates if update.new is not None)
+            with self._stores.db.read() as transaction:
+                todo = check_updates(self._stores, transaction, updates, read_only=read_only, protected=protected)
+            heads = tuple(update.new for update in todo if update.new is not None)
             if heads != self._heads:
                 self._heads = heads
                 self._forget_history()
