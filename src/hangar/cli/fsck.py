@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from hangar.cli import complete
 from hangar.cli.groups import Command
 from hangar.cli.output import SHORT_DIGEST, echo, json_option, style, visible, write_json
 from hangar.cli.state import State, pass_state
@@ -31,21 +32,34 @@ _SURPLUS = (
 @click.command("fsck", cls=Command)
 @click.option("--data", is_flag=True, help="Also read all data and compare it with its digests.")
 @click.option("--repair", is_flag=True, help="Repair what can be repaired from what is in the repository.")
+@click.option(
+    "--from",
+    "remote",
+    metavar="REMOTE",
+    shell_complete=complete.remotes,
+    help="With --repair: also use what REMOTE has.",
+)
 @json_option
 @click.pass_context
 @pass_state
-def command(state: State, ctx: click.Context, data: bool, repair: bool, as_json: bool) -> None:
+def command(state: State, ctx: click.Context, data: bool, repair: bool, remote: str | None, as_json: bool) -> None:
     """Verify the repository: everything that history and the staging area use exists and is undamaged.
 
     Without --repair nothing is changed. With it, what is replaced is kept in .hangar/lost-found. The exit code is 6 if
     there is a problem (that is left), and 0 if everything was repaired.
+
+    For example:
+      hangar fsck --data
+      hangar fsck --data --repair --from origin
 
     JSON: problems (kind, digest, file, detail, places: their number, uses: the first of them with commit, column,
     sample, subsample, remedy), repaired (kind, detail, kept), rescues (branch, commit: its newest intact commit, behind),
     notes (kind, digest, file, detail), commits, nodes, blobs (how many were checked), promised (blobs that only a remote
     has), data, unchecked (columns that need a package that is not installed).
     """
-    report = state.repository.fsck(data=data, repair=repair)
+    if remote is not None and not repair:
+        raise click.UsageError("--from is for repairs: add --repair")
+    report = state.repository.fsck(data=data, repair=repair, remote=remote)
     if as_json:
         write_json(_document(report))
     else:

@@ -9,6 +9,7 @@ from hangar.db.tables import Table
 from hangar.fsck.bitflip import BitFlipCorrector
 from hangar.fsck.lostfound import LostFound, Row
 from hangar.fsck.report import FsckReport
+from hangar.fsck.source import RepairSource
 from hangar.lock import WriterLock
 from hangar.stores import Stores
 
@@ -23,6 +24,8 @@ class RepairContext:
     ----------
     found
         What the check found.
+    source
+        Another repository that has what is damaged here; None: only what is here is used.
     bit_flips
         Corrects flipped bits, with one bound for the whole repair.
     """
@@ -31,6 +34,7 @@ class RepairContext:
     lock: WriterLock
     found: FsckReport
     lost: LostFound
+    source: RepairSource | None = None
     bit_flips: BitFlipCorrector = field(default_factory=BitFlipCorrector)
 
     def digests(self, *kinds: str) -> list[bytes]:

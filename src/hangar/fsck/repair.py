@@ -1,4 +1,4 @@
-"""Repairs damage from data that is in the repository itself.
+"""Repairs damage from data that is in the repository itself, or in another one.
 
 Nothing that may be the only copy of something is deleted: replaced content goes to ``.hangar/lost-found``. Each step is
 published on its own, so the next repair completes one that was interrupted. The steps go from causes to consequences: small files, rows of the database, the writer lock, refs, records, files of blobs, blobs, staging area.
@@ -23,6 +23,7 @@ from hangar.fsck.repair_rows import repair_meta, repair_rows
 from hangar.fsck.repair_staging import repair_staging
 from hangar.fsck.report import FsckReport, Repair
 from hangar.fsck.small_files import repair_config, repair_small_files
+from hangar.fsck.source import RepairSource
 from hangar.lock import force_release, holder, lock_problem, under_lock
 from hangar.objects.store import NodeStore
 from hangar.progress import Progress
@@ -31,10 +32,17 @@ from hangar.stores import Stores
 __all__ = ["repair"]
 
 _ROUNDS = 3
+_SOURCE_ROUNDS = 64
+"""With another repository each round restores one more level of trees, or one more commit."""
 
 
 def repair(
-    directory: Path, opened: Callable[[], Stores], *, data: bool = False, progress: Progress = None
+    directory: Path,
+    opened: Callable[[], Stores],
+    *,
+    data: bool = False,
+    source: RepairSource | None = None,
+    progress: Progress = None,
 ) -> FsckReport:
     """Check the repository, repair what can be repaired, and check it again.
 
@@ -46,6 +54,8 @@ def repair(
         Opens the stores, or returns the open ones.
     data
         Read every blob.
+    source
+        Another repository, for what cannot be repaired from what is here.
     progress
         See :mod:`hangar.progress`.
 
@@ -70,12 +80,18 @@ def repair(
         repaired += repair_meta(stores.db, lost)
         repaired += repair_lock(stores)
         # Problems below a restored node are only found in the next round.
-        for _ in range(_ROUNDS):
-            done = under_lock(stores.db, lambda lock: list(_run_steps(RepairContext(stores, lock, found, lost))))  # noqa: B023
+        for _ in range(_ROUNDS if source is None else _SOURCE_ROUNDS):
+            done = under_lock(
+                stores.db,
+                lambda lock: list(_run_steps(RepairContext(stores, lock, found, lost, source))),  # noqa: B023
+            )
             repaired += done
             stores.nodes = NodeStore(stores.db)
             stores.blobs.refresh()
-            found = check(stores, data=data, progress=progress)
+            found = check(stores, data=data and source is None, progress=progress)
+            if source is not None and data and (found.sound or not done):
+                # The blobs are read once more at the end, not after each level of the trees.
+                found = check(stores, data=True, progress=progress)
             if found.sound or not done:
                 break
     for name in CacheFiles(directory).damaged():

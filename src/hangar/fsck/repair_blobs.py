@@ -1,7 +1,7 @@
 """Repair of blobs from good copies elsewhere in the repository, and of damaged runs.
 
 A copy may be at another location: in an older run, in the table, or in a run or blob file that the database does not
-know. A copy is verified by its digest and stored again. In files of raw bytes a flipped bit is corrected too.
+know; or in another repository. A copy is verified by its digest and stored again. In files of raw bytes a flipped bit is corrected too.
 """
 
 from __future__ import annotations
@@ -23,7 +23,7 @@ from hangar.blobs.store import BlobStore
 from hangar.blobs.verify import intact_at
 from hangar.blobs.writer import BlobWriter
 from hangar.db import WriteTransaction
-from hangar.digest import Header, blob_digest, checksum, digest_array, digest_list
+from hangar.digest import NDARRAY, STR, Digest, Header, blob_digest, checksum, digest_array, digest_list
 from hangar.errors import HangarError
 from hangar.fsck.context import RepairContext
 from hangar.fsck.repair_files import every_index
@@ -114,7 +114,7 @@ def repair_blobs(context: RepairContext) -> Iterator[Repair]:
         return
     store = context.stores.blobs
     store.refresh()
-    copied, corrected = 0, 0
+    copied, corrected, fetched = 0, 0, 0
     writer = BlobWriter(store, context.lock, own_files=True, keep_orphans=True)
     try:
         with _unrecorded_files(store):
@@ -128,6 +128,9 @@ def repair_blobs(context: RepairContext) -> Iterator[Repair]:
                     if right is not None:
                         found[name] = right
                         corrected += 1
+                other = _of_source(context, indexes, [name for name in digest_list(part) if name not in found])
+                fetched += len(other)
+                found.update(other)
                 for digest, (tag, header, blob) in found.items():
                     options = get_backend(tag).check_options({})
                     writer.add_list(tag, [header], [blob], [digest], options, again=True)
@@ -138,11 +141,38 @@ def repair_blobs(context: RepairContext) -> Iterator[Repair]:
     store.refresh()
     if copied:
         yield Repair("blob", f"stored {plural(copied, 'blob')} again, from good copies elsewhere in the repository")
+    if fetched and context.source is not None:
+        yield Repair("blob", f"stored {plural(fetched, 'blob')} again, from {context.source.name}")
     if corrected:
         yield Repair("blob", f"corrected a flipped bit in {plural(corrected, 'blob')}, and stored them again")
 
 
 _Found = tuple[str, Header, bytes]
+
+
+def _of_source(context: RepairContext, indexes: list[Index], wanted: list[Digest]) -> dict[bytes, _Found]:
+    """Blobs that another repository has, verified by their digests: backend tag, header and bytes."""
+    found: dict[bytes, _Found] = {}
+    if context.source is None or not wanted:
+        return found
+    left = set(wanted)
+    for header, blob in context.source.blobs(wanted):
+        digest = Digest(blob_digest(header, blob))
+        if digest in left:
+            left.discard(digest)
+            found[digest] = (_tag_for(context.stores.blobs, indexes, digest, header), header, blob)
+    return found
+
+
+def _tag_for(store: BlobStore, indexes: list[Index], digest: Digest, header: Header) -> str:
+    """Backend tag for a blob: the one that it had, else that of raw bytes."""
+    sought = Sought.of(digest_array([digest]))
+    for index in indexes:
+        hits, rows = index.search(sought)
+        if hits[0]:
+            with contextlib.suppress(HangarError):
+                return _tag(store, index.take(rows, sought)[0])
+    return {NDARRAY: "10", STR: "30"}.get(header.kind, "31")
 
 
 def _copies(store: BlobStore, indexes: list[Index], digests: Digests) -> dict[bytes, _Found]:

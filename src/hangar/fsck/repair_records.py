@@ -1,12 +1,12 @@
 """Repair of commits, schemas, attributes and tree nodes, and of the derived table ``graph``.
 
-The digest proves that a record is correct. It is found under another key, or by correcting a flipped bit. An inner node
-is also rebuilt from its children, which are stored on their own.
+The digest proves that a record is correct. It is found under another key, by correcting a flipped bit, or in another
+repository. An inner node is also rebuilt from its children, which are stored on their own.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from typing import Final
 
 import msgspec
@@ -52,6 +52,9 @@ def repair_records(context: RepairContext) -> Iterator[Repair]:
         if lost:
             found.update(_elsewhere(context, name, table, lost))
             lost = wrong.keys() - found.keys()
+        if lost and context.source is not None:
+            found.update(_matching(name, list(context.source.records(name, sorted(lost))), lost))
+            lost = wrong.keys() - found.keys()
         yield from _store(context, name, table, {digest: rows[digest] for digest in found}, found)
         if name == "node" and lost:
             yield from _rebuilt(context, {digest: rows[digest] for digest in lost})
@@ -83,7 +86,7 @@ def _elsewhere(
         yield from _matching(name, batch, left)
 
 
-def _matching(name: RecordClass, rows: Sequence[bytes], wanted: set[Digest]) -> Iterator[tuple[Digest, bytes]]:
+def _matching(name: RecordClass, rows: Sequence[bytes], wanted: Collection[Digest]) -> Iterator[tuple[Digest, bytes]]:
     for digest, row in zip(record_digests(name, rows), rows, strict=True):
         if digest in wanted:
             yield digest, row

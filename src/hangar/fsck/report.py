@@ -33,6 +33,8 @@ _RANKS: Final = (
     "tombstone",
     "bisection",
     "preference",
+    "promise",
+    "remote",
 )
 """Kinds of problems: a cause comes before its consequences."""
 
@@ -46,7 +48,8 @@ class Problem:
     kind
         What is damaged or missing: ``'page'``, ``'format'``, ``'config'``, ``'lock'``, ``'table'``, ``'file'``,
         ``'location'``, ``'ref'``, ``'reflog'``, ``'commit'``, ``'graph'``, ``'schema'``, ``'attributes'``, ``'node'``,
-        ``'blob'``, ``'staging'``, ``'conflict'``, ``'tombstone'``, ``'bisection'`` or ``'preference'``.
+        ``'blob'``, ``'staging'``, ``'conflict'``, ``'tombstone'``, ``'bisection'``, ``'preference'``,
+        ``'promise'`` or ``'remote'``.
     digest
         The digest concerned (hex), or empty.
     file

@@ -7,6 +7,7 @@ from typing import Final
 
 from hangar.backends.preference import check_stored_preferences
 from hangar.blobs.catalog import RUN_DIRECTORY
+from hangar.blobs.promises import scan_promises
 from hangar.blobs.tombstones import scan_tombstones
 from hangar.blobs.verify import Damage, missing_backends, surplus, verify_blobs, verify_files
 from hangar.blobs.verify_records import verify_locations
@@ -19,6 +20,7 @@ from hangar.fsck.small_files import CONFIG, REPAIRABLE, config_problem
 from hangar.lock import lock_problem
 from hangar.progress import Progress, Reporter
 from hangar.refs import BRANCHES
+from hangar.refs.remotes import list_remotes
 from hangar.rollback import find_rollback, kept_files
 from hangar.staging.conflicts import check_conflicts
 from hangar.stores import Stores
@@ -29,6 +31,8 @@ _RECORDS: Final[dict[str, Callable[[ReadTransaction], object]]] = {
     "tombstone": lambda transaction: list(scan_tombstones(transaction)),
     "conflict": check_conflicts,
     "preference": check_stored_preferences,
+    "promise": lambda transaction: list(scan_promises(transaction)),
+    "remote": list_remotes,
 }
 """Records of which each is decoded, beside refs, reflog, staging area and catalog, which have checks of their own."""
 

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import warnings
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from hangar.errors import InvalidInputError, LockedError, warn_caller
@@ -15,6 +17,7 @@ from hangar.wording import plural
 if TYPE_CHECKING:
     from hangar.convert import ConvertReport
     from hangar.fsck import FsckReport
+    from hangar.fsck.source import RepairSource
     from hangar.gc import GcReport, Why
 
 __all__ = ["MaintenanceMethods"]
@@ -150,6 +153,17 @@ class MaintenanceMethods(RepositoryBase):
             )
         return True
 
+    @contextmanager
+    def _repair_source(self, remote: str) -> Iterator[RepairSource]:
+        from hangar.refs.remotes import get_remote
+        from hangar.remote.connect import connected
+        from hangar.remote.repair_source import RemoteSource
+
+        with self._open_leniently().db.read() as transaction:
+            row = get_remote(transaction, remote)
+        with connected(remote, row) as reader:
+            yield RemoteSource(remote, reader)
+
     def fsck(
         self, *, data: bool = False, repair: bool = False, remote: str | None = None, progress: Progress = None
     ) -> FsckReport:
@@ -162,7 +176,7 @@ class MaintenanceMethods(RepositoryBase):
         repair
             Repair what can be repaired from what is in the repository. What is replaced is kept in ``.hangar/lost-found``.
         remote
-            Not available yet: a remote to fetch damaged data from.
+            With ``repair``: name of a remote, for what cannot be repaired from what is here.
         progress
             See :mod:`hangar.progress`.
 
@@ -178,13 +192,19 @@ class MaintenanceMethods(RepositoryBase):
         AccessError
             (a ``PermissionError``) this user may not read some files, or not write to repair.
         InvalidInputError
-            (a ``ValueError``) ``remote`` was given.
+            (a ``ValueError``) ``remote`` without ``repair``.
+        RemoteNotFoundError, UnreachableError
+            There is no such remote, or it does not answer. Nothing was changed.
         """
         from hangar import fsck
 
-        if remote is not None:
-            raise InvalidInputError("a repository cannot be repaired from a remote yet: there are no remotes")
         data = check_flag(data, "data")
-        if check_flag(repair, "repair"):
+        repair = check_flag(repair, "repair")
+        if remote is not None:
+            if not repair:
+                raise InvalidInputError("a remote is for repairs: give repair=True too")
+            with self._repair_source(remote) as source:
+                return fsck.repair(self._directory, self._open_leniently, data=data, source=source, progress=progress)
+        if repair:
             return fsck.repair(self._directory, self._open_leniently, data=data, progress=progress)
         return fsck.check(self._open_leniently(), data=data, progress=progress)
