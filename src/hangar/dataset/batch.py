@@ -13,6 +13,7 @@ from typing import Any, overload
 import numpy.typing as npt
 
 from hangar.dataset.selection import ItemNumbers, Selection
+from hangar.dataset.slices import whole
 from hangar.errors import InvalidInputError, InvalidTypeError
 
 __all__ = ["Batch", "ItemForm", "NamedItem", "Transform", "collate_items"]
@@ -108,9 +109,15 @@ class ItemForm:
         self.column_transforms: list[Callable[[Any], Any] | None] = [column_transforms.get(name) for name in names]
 
     def transform_columns(self, columns: Sequence[Any], describe: DescribeItem) -> tuple[Any, ...]:
-        """The columns of a batch, with the column transforms applied to each value."""
+        """The columns of a batch, with the column transforms applied to each value.
+
+        Transforms get chunked arrays as they are, and read what they need; without a transform they are read as a whole.
+        """
+        lazy = self.item_transform is not None
         return tuple(
-            values if function is None else _apply(function, values, f"the transform of column {name!r}", describe)
+            (values if lazy else whole(values))
+            if function is None
+            else _apply(function, values, f"the transform of column {name!r}", describe)
             for name, function, values in zip(self.names, self.column_transforms, columns, strict=True)
         )
 

@@ -27,6 +27,7 @@ def make_torch_dataset(
     as_dict: bool = False,
     *,
     index_range: slice | None = None,
+    slices: Any = None,
     transform: Transform = None,
 ) -> TorchDataset:
     """Make a ``torch.utils.data.Dataset`` of columns.
@@ -43,6 +44,11 @@ def make_torch_dataset(
         Whether an item is ``{column name: value}``. Else it is the value of the only column, or a tuple of values.
     index_range
         Slice of positions in key order, instead of ``keys``.
+    slices
+        Part of each item of chunked and sparse columns, of which only the chunks that it touches are read: an index
+        expression for all items (``np.s_[0:2, :64]``); a sequence of one for each item; an integer array of shape (items,
+        axes, 2) with start and stop along each axis; or a function of key and shape that returns one, called at each read.
+        ``{column name: ...}`` slices these columns, also those of arrays. Without it an item is the whole array.
     transform
         A callable on an item, or ``{column name: callable on its value}``. It is called for each item; for work on
         whole batches use ``collate_fn`` of the loader.
@@ -75,4 +81,4 @@ def make_torch_dataset(
     from hangar.dataset.selection import select
     from hangar.dataset.torch import TorchDataset
 
-    return TorchDataset(select(columns, keys, index_range), as_dict=as_dict, transform=transform)
+    return TorchDataset(select(columns, keys, index_range, slices), as_dict=as_dict, transform=transform)

@@ -117,6 +117,8 @@ class Manifest:
         chosen = getattr(data, "sampler", None) if sampler is None else sampler
         if not isinstance(chosen, Sampler):
             raise InvalidTypeError("a manifest needs the sampler of the run: Manifest.of(data, sampler)")
+        if selection.slices:
+            raise InvalidInputError("a manifest names whole samples: it cannot record the slices of a data set")
         paths = {column.path for column in selection.columns}
         if len(paths) > 1:
             raise InvalidInputError("a manifest is of one repository, and the columns belong to several")

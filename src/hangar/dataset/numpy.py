@@ -238,6 +238,7 @@ def make_numpy_dataset(
     collate_fn: Callable[[list[Any]], Any] | None = None,
     *,
     index_range: slice | None = None,
+    slices: Any = None,
     transform: Transform = None,
     as_dict: bool = False,
     seed: int = 0,
@@ -262,6 +263,11 @@ def make_numpy_dataset(
         with several columns a batch is a tuple of these.
     index_range
         Slice of positions in key order, instead of ``keys``.
+    slices
+        Part of each item of chunked and sparse columns, of which only the chunks that it touches are read: an index
+        expression for all items (``np.s_[0:2, :64]``); a sequence of one for each item; an integer array of shape (items,
+        axes, 2) with start and stop along each axis; or a function of key and shape that returns one, called at each read.
+        ``{column name: ...}`` slices these columns, also those of arrays. Without it an item is the whole array.
     transform
         A callable on an item, or ``{column name: callable on its value}``.
     as_dict
@@ -276,7 +282,7 @@ def make_numpy_dataset(
     InvalidTypeError, AccessError, SampleNotFoundError, InvalidInputError
         See :func:`hangar.make_torch_dataset`.
     """
-    selection = select(columns, keys, index_range)
+    selection = select(columns, keys, index_range, slices)
     form = ItemForm(selection.names, check_flag(as_dict, "as_dict"), transform)
     return NumpyDataset(
         selection, form, batch_size, drop_last=drop_last, shuffle=shuffle, collate_fn=collate_fn, seed=seed

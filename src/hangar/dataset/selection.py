@@ -11,7 +11,8 @@ Reading a sample whose data is not on this disk raises ``NotLocalError``.
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
@@ -25,6 +26,7 @@ from hangar.columns.local import local_mask
 from hangar.columns.nested import whole_samples
 from hangar.columns.opening import ColumnReader, open_reader
 from hangar.columns.positions import PositionReader
+from hangar.dataset.slices import Slicing, cut, slicing_of
 from hangar.errors import (
     AccessError,
     InvalidInputError,
@@ -143,11 +145,14 @@ class Selection:
         The columns, in the order in which they were given.
     names
         Their names.
+    slices
+        Slices of the columns whose items are parts of arrays, by name.
     """
 
-    def __init__(self, columns: Sequence[SelectedColumn]) -> None:
+    def __init__(self, columns: Sequence[SelectedColumn], slices: Mapping[str, Slicing] | None = None) -> None:
         self.columns = tuple(columns)
         self.names = tuple(column.name for column in columns)
+        self.slices = dict(slices or {})
 
     def __len__(self) -> int:
         return len(self.columns[0].item_positions)
@@ -206,7 +211,25 @@ class Selection:
             The stored bytes are damaged.
         """
         given = (None,) * len(self.columns) if out is None else out
+        if self.slices:
+            return self._gather_parts(items, given)
         return tuple([column.read(items, into) for column, into in zip(self.columns, given, strict=True)])
+
+    def _gather_parts(self, items: ItemNumbers, given: Sequence[npt.NDArray[Any] | None]) -> tuple[Any, ...]:
+        """As :meth:`gather`, with parts of the arrays of some columns."""
+        found: list[Any] = []
+        known: dict[int, list[Any]] = {}
+        for column, into in zip(self.columns, given, strict=True):
+            slicing = self.slices.get(column.name)
+            if slicing is None:
+                found.append(column.read(items, into))
+                continue
+            values = column.read(items, None)
+            if id(slicing) not in known:
+                shapes = [value.shape for value in values]
+                known[id(slicing)] = slicing.of(items, partial(column.keys, items), shapes)
+            found.append(cut(values, known[id(slicing)]))
+        return tuple(found)
 
     def keys(self, items: ItemNumbers) -> list[Any]:
         """Keys of items: those of the only column, or tuples of one key for each column."""
@@ -220,7 +243,9 @@ class Selection:
         for column in self.columns:
             if id(column.item_positions) not in made:
                 made[id(column.item_positions)] = _take_positions(column.item_positions, chosen)
-        return Selection([_with_positions(column, made[id(column.item_positions)]) for column in self.columns])
+        columns = [_with_positions(column, made[id(column.item_positions)]) for column in self.columns]
+        taken = {id(one): one.take(chosen) for one in self.slices.values()}
+        return Selection(columns, {name: taken[id(one)] for name, one in self.slices.items()})
 
 
 def _with_positions(column: SelectedColumn, where: ItemPositions) -> SelectedColumn:
@@ -245,7 +270,7 @@ def narrow(positions: npt.NDArray[Any]) -> npt.NDArray[Any]:
 # ---------------------------------------------------------------------- from the arguments of a user
 
 
-def select(columns: Any, keys: Any = None, index_range: slice | None = None) -> Selection:
+def select(columns: Any, keys: Any = None, index_range: slice | None = None, slices: Any = None) -> Selection:
     """Make a selection: resolve columns and keys, as a user gives them, to positions.
 
     Parameters
@@ -258,6 +283,8 @@ def select(columns: Any, keys: Any = None, index_range: slice | None = None) -> 
         a sequence of tuples, one key for each column. Integer arrays of shape (n,) and (n, columns) are accepted too.
     index_range
         Slice of positions in key order, instead of ``keys``.
+    slices
+        Part of each item, see :func:`hangar.make_torch_dataset`.
 
     Raises
     ------
@@ -277,8 +304,15 @@ def select(columns: Any, keys: Any = None, index_range: slice | None = None) -> 
     if keys is not None:
         if index_range is not None:
             raise InvalidInputError("a data set takes keys or index_range, not both")
-        return Selection(_by_keys(chosen, keys))
-    return Selection(_all(chosen, index_range))
+        return _sliced_parts(_by_keys(chosen, keys), slices)
+    return _sliced_parts(_all(chosen, index_range), slices)
+
+
+def _sliced_parts(columns: list[SelectedColumn], slices: Any) -> Selection:
+    if slices is not None and any(column.whole for column in columns):
+        raise InvalidInputError("slices need single arrays: of a nested column give keys, pairs (sample, subsample)")
+    schemas = {column.name: column.schema for column in columns}
+    return Selection(columns, slicing_of(slices, schemas, len(columns[0].item_positions)))
 
 
 def _columns(given: Any) -> list[ColumnReader]:

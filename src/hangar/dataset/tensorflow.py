@@ -35,9 +35,10 @@ class _Column:
                 "give keys, pairs (sample, subsample)"
             )
         schema = source.schema
-        if schema.kind_name == "sparse":
+        if schema.kind_name in ("sparse", "chunked"):
             raise InvalidInputError(
-                f"column {source.name!r} holds sparse arrays, which have no tf.data.Dataset here: use make_numpy_dataset"
+                f"column {source.name!r} holds {schema.kind_name} arrays, which have no tf.data.Dataset here: use "
+                "make_numpy_dataset, and tf.data.Dataset.from_generator"
             )
         self.packed = schema.stacks and schema.variable
         self.rank = len(schema.shape or ())
