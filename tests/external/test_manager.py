@@ -76,7 +76,7 @@ def test_built_in_plugins_come_first() -> None:
 
 @pytest.mark.usefixtures("installed")
 def test_the_longest_suffix_wins() -> None:
-    assert type(manager.for_file("load", "a.b/brain.nii.gz", "ndarray")) is Scanner
+    assert type(manager.for_file("load", "a.b/brain.nii.gz", "ndarray")).__name__ == "NiftiPlugin"
     assert manager.for_file("load", "brain.gz", "ndarray") is None
     assert manager.for_file("load", "nii.gz", "ndarray") is None
     assert type(manager.for_file("load", "brain.nii.gz", "bytes")).__name__ == "RawPlugin"

@@ -29,9 +29,9 @@ _MOST_NOTED: Final = 10
 @click.option(
     "-o",
     "--out",
-    metavar="DIR",
+    metavar="PATH",
     type=click.Path(path_type=Path),
-    help="The folder to write to. Default: a folder with the name of the column.",
+    help="The folder or file to write to. Default: the name of the column.",
 )
 @click.option(
     "-s",
@@ -42,7 +42,9 @@ _MOST_NOTED: Final = 10
     shell_complete=complete.samples,
     help="Export only this sample, or the samples that match a pattern such as 'cat_*'. May be repeated.",
 )
-@click.option("-f", "--format", "extension", metavar="SUFFIX", help="Format of the files: png, tif, npy, txt ...")
+@click.option(
+    "-f", "--format", "extension", metavar="SUFFIX", help="Format: png, npy, wav, txt ...; csv, parquet, hdf5 ..."
+)
 @click.option("--plugin", metavar="NAME", help="The plugin that writes the files. Default: chosen by format.")
 @click.option(
     "--overwrite", is_flag=True, help="Allow a folder that is not empty; files of the same name are replaced."
@@ -65,6 +67,10 @@ def command(
 ) -> None:
     """Export the samples of COLUMN to files, from the commit REV or, without REV, from the staging area.
 
+    Each sample becomes a file in a folder, or all samples go to one file: CSV, Parquet, HDF5, npz, zarr or tar, chosen by
+    the suffix of -o (labels.csv, images.h5) or by -f. -f tar with a folder writes several archives for WebDataset. An
+    import of such a file restores keys, dtypes, shapes and the attributes of the column.
+
     A file is named by its sample key, or by the path that it was imported from if the import stored it (--keep-names).
     In a column with subsamples a sample becomes a folder, and each subsample a file in it. Names that would lead out of
     the folder, or that are invalid for files, are changed. Keys that file names cannot represent, such as integers, are
@@ -80,16 +86,21 @@ def command(
     For example:
       hangar export images master~1 -o ../out
       hangar export images -s cat_17 -s int:5 -f png
+      hangar export labels -o labels.csv
+      hangar export images -o shards -f tar
 
     JSON: column, commit, directory, nbytes, files (sample, path), purged (samples that were erased, which have no file).
+    JSON of one file: column, commit, format, nbytes, samples, files (paths), purged.
     """
-    from hangar.external.exporter import FolderExport
+    from hangar.cli.export_many import export_many
     from hangar.external.manager import manager
-    from hangar.external.safe_io import OutputDirectory, safe_component
+    from hangar.external.many import SUFFIXES, many_format
+    from hangar.external.safe_io import safe_component
 
     view = open_view(state, rev)
     found: Any = view[column]
-    if plugin_options:
+    many = many_format(extension, out) if plugin is None else None
+    if plugin_options and many is None:
         chosen = manager.find("save", plugin, extension) if plugin or extension else None
         if chosen is None:
             raise click.UsageError(
@@ -98,11 +109,36 @@ def command(
         check_options(ctx, chosen, "save", plugin_options)
     keys = _subsamples(found, samples) if found.contains_subsamples else _samples(found, samples)
     keys, purged = _without_purged(state, view, column, keys)
+    if many is not None:
+        default = safe_component(column) + (SUFFIXES[many] if many != "tar" else "")
+        path = state.resolve(Path(default) if out is None else out)
+        export_many(found, column, view.commit, keys, purged, path, many, plugin_options, overwrite, as_json)
+        return
+    directory = state.resolve(Path(safe_component(column)) if out is None else out)
+    _to_folder(view, column, keys, purged, directory, extension, plugin, plugin_options, overwrite, as_json)
+
+
+def _to_folder(
+    view: View,
+    column: str,
+    keys: list[Any],
+    purged: list[Any],
+    directory: Path,
+    extension: str | None,
+    plugin: str | None,
+    plugin_options: dict[str, Any],
+    overwrite: bool,
+    as_json: bool,
+) -> None:
+    """Write each sample to a file in a folder."""
+    from hangar.external.exporter import FolderExport
+    from hangar.external.safe_io import OutputDirectory
+
+    found: Any = view[column]
     remembered = f"{column}_path"
     paths: Any = view.get(remembered)
     if paths is not None and (paths.column_type, paths.column_layout) != ("str", found.column_layout):
         paths = None
-    directory = state.resolve(Path(safe_component(column)) if out is None else out)
     if not overwrite and directory.is_dir() and any(directory.iterdir()):
         raise ConflictError(
             f"{directory} is not empty: name another folder with -o, or use --overwrite to replace files of the same name"

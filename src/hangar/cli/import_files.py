@@ -89,9 +89,10 @@ def command(
     JSON: column, branch, samples, overwritten, unchanged, files, nbytes, skipped (paths), failed (path, sample, error,
     reason).
     """
-    from hangar.external.importer import Failure, FolderImport
+    from hangar.external.importer import Failure
     from hangar.external.loading import plan_import
     from hangar.external.naming import find_files
+    from hangar.external.run import FilesImport
 
     path = state.resolve(path)
     keep_going = on_error == "continue"
@@ -107,7 +108,7 @@ def command(
         if not jobs and not failures:
             raise InvalidInputError(_nothing_found(path, target.column_type, skipped))
         with _paths_column(checkout, target, keep_names) as paths:
-            work = FolderImport(
+            work = FilesImport(
                 target,
                 jobs,
                 options=plugin_options,

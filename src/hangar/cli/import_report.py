@@ -15,8 +15,9 @@ from hangar.progress import format_bytes
 from hangar.wording import plural
 
 if TYPE_CHECKING:
-    from hangar.external.importer import Failure, FolderImport, ImportReport
+    from hangar.external.importer import Failure, ImportReport
     from hangar.external.naming import Source
+    from hangar.external.run import FilesImport
 
 __all__ = ["MOST_LISTED", "conclude", "suffixes", "where_it_stopped"]
 
@@ -109,7 +110,7 @@ def _tell(column: str, report: ImportReport, skipped: Sequence[Source]) -> None:
 
 
 @contextmanager
-def where_it_stopped(work: FolderImport, files: int) -> Iterator[None]:
+def where_it_stopped(work: FilesImport, files: int) -> Iterator[None]:
     """When an import ends early, print how much of it is staged."""
     try:
         yield

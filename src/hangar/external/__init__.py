@@ -9,7 +9,6 @@ names, or the first one for the file extension. Built-in plugins read and write 
 from __future__ import annotations
 
 import os
-from pathlib import Path
 from typing import Any
 
 from hangar.external.base import BasePlugin
@@ -50,7 +49,7 @@ def load(
     """
     path = os.fspath(fpath)
     if plugin is None and extension is None:
-        extension = Path(path).suffix or None
+        extension = manager.extension_of("load", path)
     return manager.get_plugin("load", plugin, extension)(path, **plugin_options)
 
 

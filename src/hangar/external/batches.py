@@ -12,10 +12,11 @@ from hangar.external.fit import Column, Value, stored_values, value_bytes
 from hangar.external.keysfile import Key
 from hangar.external.loading import Job, Rows
 from hangar.external.naming import Source, key_of
+from hangar.external.records import SampleName
 from hangar.schema.coordinates import pack
 from hangar.schema.sparse import coordinates_of_scipy
 
-__all__ = ["Batch", "ImportKeys", "WritableColumn"]
+__all__ = ["Batch", "ImportKeys", "WritableColumn", "equal_values", "exact_bytes"]
 
 
 class WritableColumn(Column, Protocol):
@@ -67,8 +68,12 @@ class ImportKeys:
         return key
 
     def _reserve(self, name: str, source: Source) -> Key:
-        key = source.key
-        if key is None or isinstance(key, tuple) != self._nested or name != BasePlugin.sample_name(source.path):
+        key = name.key if isinstance(name, SampleName) else source.key
+        if (
+            key is None
+            or isinstance(key, tuple) != self._nested
+            or (name != BasePlugin.sample_name(source.path) and not isinstance(name, SampleName))
+        ):
             key = key_of(source.folder + name, source.path, nested=self._nested, integers=self._integers)
         owner = self._owners.get(key)
         if owner is None:
@@ -224,7 +229,7 @@ class Batch:
                 "--overwrite stores the content of the files again"
             ) from error
         for at, value, stored_value in zip(existing, values, stored, strict=True):
-            if _equal(value, stored_value):
+            if equal_values(value, stored_value):
                 same.add(at)
                 continue
             differ.append(at)
@@ -233,16 +238,23 @@ class Batch:
         return same, differ
 
 
-def _equal(one: Value, other: Value) -> bool:
+def equal_values(one: Value, other: Value) -> bool:
     """Whether two values of the same column are equal, bit for bit."""
     if isinstance(one, np.ndarray) and isinstance(other, np.ndarray):
-        return one.shape == other.shape and one.astype(other.dtype, copy=False).tobytes() == other.tobytes()
+        return one.shape == other.shape and exact_bytes(one, other.dtype) == exact_bytes(other, other.dtype)
     first, second = coordinates_of_scipy(one), coordinates_of_scipy(other)
     if first is not None and second is not None:
         dtype = second.values.dtype
         packed = [pack(each.coordinates, each.values, each.shape, dtype) for each in (first, second)]
         return first.shape == second.shape and packed[0] == packed[1]
     return one == other
+
+
+def exact_bytes(array: np.ndarray[Any, Any], dtype: np.dtype[Any]) -> bytes:
+    """The bytes of ``array`` in C order, as ``dtype``. Decoders give bools whose bytes are 0 and 255, not 0 and 1."""
+    if dtype == np.bool_:
+        return bytes((np.ascontiguousarray(array).view(np.uint8) != 0).tobytes())
+    return array.astype(dtype, copy=False).tobytes()
 
 
 def check_name(source: Source) -> None:

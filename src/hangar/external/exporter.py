@@ -33,7 +33,7 @@ from hangar.progress import Progress, Reporter, report
 from hangar.schema import MediaSchema
 from hangar.threads import Pipeline, threads_for
 
-__all__ = ["ExportReport", "Exported", "FolderExport", "export_samples"]
+__all__ = ["ExportReport", "Exported", "FilePlan", "FolderExport", "PlannedFile", "export_samples"]
 
 BATCH_BYTES: Final = 16 * 2**20
 BATCH_SAMPLES: Final = 1024
@@ -128,7 +128,7 @@ class FolderExport:
         self._column = column
         self._directory = directory
         self._paths = paths
-        self._plan = _Plan(column, extension, plugin, dict(options or {}))
+        self._plan = FilePlan(column, extension, plugin, dict(options or {}))
         self._written: list[Exported] = []
         self._nbytes = 0
         self._keys: dict[str, Key | None] = {}
@@ -170,7 +170,7 @@ class FolderExport:
         except HangarError as error:
             chunk.error = error
 
-    def _encode(self, file: _File) -> bytes | memoryview:
+    def _encode(self, file: PlannedFile) -> bytes | memoryview:
         assert isinstance(file.plugin, FilePlugin)  # other plugins do not run on threads
         try:
             options = file.plugin.check_options("save", self._plan.options)
@@ -205,12 +205,12 @@ class FolderExport:
         except PurgedError:
             return None
 
-    def _chunks(self, keys: Sequence[Key]) -> Iterator[tuple[list[_File], int]]:
+    def _chunks(self, keys: Sequence[Key]) -> Iterator[tuple[list[PlannedFile], int]]:
         """Yield the files of each task and the bytes of their values.
 
         Files of third-party plugins are written here instead.
         """
-        chunk: list[_File] = []
+        chunk: list[PlannedFile] = []
         held = 0
         for key, value in _values(self._column, keys):
             file = self._plan.file(key, value, self._stored_path(key))
@@ -228,7 +228,7 @@ class FolderExport:
 
 
 @dataclass(frozen=True, slots=True)
-class _File:
+class PlannedFile:
     """A sample and its planned file."""
 
     key: Key
@@ -243,9 +243,9 @@ class _File:
 class _Chunk:
     """Files of one task, and its results."""
 
-    files: list[_File]
+    files: list[PlannedFile]
     weight: int
-    written: list[tuple[_File, Path, int]] = field(default_factory=list)
+    written: list[tuple[PlannedFile, Path, int]] = field(default_factory=list)
     error: HangarError | None = None
 
 
@@ -263,7 +263,7 @@ def _values(column: Column, keys: Sequence[Key]) -> Iterator[tuple[Key, Any]]:
         yield from zip(some, stored_values(column, some), strict=True)
 
 
-class _Plan:
+class FilePlan:
     """Selects the path, format and plugin for each sample."""
 
     def __init__(self, column: Column, extension: str | None, plugin: str | None, options: dict[str, Any]) -> None:
@@ -275,9 +275,9 @@ class _Plan:
         self.options = options
         self.lossy = False
 
-    def file(self, key: Key, value: Any, stored_path: str | None) -> _File:
-        """Plan the file of one sample."""
-        name, extension = (_file_name(key), None) if stored_path is None else _split(stored_path)
+    def file(self, key: Key, value: Any, stored_path: str | None, name: str | None = None) -> PlannedFile:
+        """Plan the file of one sample, named ``name`` or after its key or the path that it came from."""
+        stem, extension = (name or _file_name(key), None) if stored_path is None else _split(stored_path)
         wanted = self._extension or self._default(value)
         if isinstance(self._schema, MediaSchema) and self._extension not in (None, self._schema.extension(value)):
             raise InvalidInputError(
@@ -289,9 +289,9 @@ class _Plan:
         plugin = self._find(wanted)
         parts: tuple[str, ...] = ()
         if isinstance(plugin, FilePlugin):
-            parts = self._names.take(name, safe_suffix(wanted))
+            parts = self._names.take(stem, safe_suffix(wanted))
             self.lossy |= lossy(wanted) and not isinstance(self._schema, MediaSchema)
-        return _File(key, value, plugin, name, wanted, parts)
+        return PlannedFile(key, value, plugin, stem, wanted, parts)
 
     def _can_encode(self, value: Any, extension: str) -> bool:
         try:
@@ -313,7 +313,7 @@ class _Plan:
             raise InvalidInputError(f"no plugin writes {kind} samples as .{normal_extension(extension)} files")
         return found
 
-    def run(self, directory: OutputDirectory, file: _File) -> list[tuple[Path, int]]:
+    def run(self, directory: OutputDirectory, file: PlannedFile) -> list[tuple[Path, int]]:
         """Let a third-party plugin write to a staging directory, and move its files to their places."""
         staging = Path(tempfile.mkdtemp(dir=directory.staging()))
         plugin = type(file.plugin).__name__

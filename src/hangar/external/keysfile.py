@@ -16,7 +16,7 @@ from hangar.errors import InvalidInputError
 from hangar.external.safe_io import OutputDirectory, open_input
 from hangar.names import SampleKey, check_key
 
-__all__ = ["KEYS_FILE", "Key", "read_keys", "write_keys"]
+__all__ = ["KEYS_FILE", "Key", "checked_key", "read_keys", "write_keys"]
 
 Key: TypeAlias = "SampleKey | tuple[SampleKey, SampleKey]"
 """Key of a sample; in a nested column, the pair of sample key and subsample key."""
@@ -51,7 +51,7 @@ def read_keys(folder: str) -> dict[str, Key]:
                 relative, key = json.loads(line) if len(line) <= MAX_LINE_BYTES else (None, None)
                 if type(relative) is not str:
                     raise ValueError("no path")
-                keys[relative] = _checked(key)
+                keys[relative] = checked_key(key)
             except (ValueError, TypeError, RecursionError):
                 raise InvalidInputError(
                     f"line {number} of {path} is no path and key: remove that file to name samples by their files"
@@ -59,7 +59,7 @@ def read_keys(folder: str) -> dict[str, Key]:
     return keys
 
 
-def _checked(value: object) -> Key:
+def checked_key(value: object) -> Key:
     """Validate a key that was parsed from JSON."""
     if isinstance(value, list) and len(value) == 2:
         sample, subsample = map(_checked_one, value)

@@ -29,6 +29,7 @@ class _BuiltIn(NamedTuple):
     accepts: tuple[str, ...]
 
 
+_LOAD: Final = ("load",)
 _LOAD_SAVE: Final = ("load", "save")
 _HERE: Final = "hangar.external.plugins"
 IMAGE_SUFFIXES: Final = (
@@ -43,10 +44,20 @@ BUILT_IN: Final[dict[str, _BuiltIn]] = {
         ("png", "jpg", "jpeg", "bmp", "tif", "tiff", "webp", "ppm", "pgm", "pbm", "pnm", "gif"),
     ),
     "image-file": _BuiltIn(f"{_HERE}.media", "ImageFilePlugin", _LOAD_SAVE, IMAGE_SUFFIXES),
+    "npz": _BuiltIn(f"{_HERE}.npz", "NpzPlugin", _LOAD, ("npz",)),
     "numpy": _BuiltIn(f"{_HERE}.arrays", "NumpyPlugin", _LOAD_SAVE, ("npy", "npz")),
     "sparse": _BuiltIn(f"{_HERE}.sparse", "SparsePlugin", _LOAD_SAVE, ("npz",)),
     "text": _BuiltIn(f"{_HERE}.text", "TextPlugin", _LOAD_SAVE, ("txt",)),
     "raw": _BuiltIn(f"{_HERE}.raw", "RawPlugin", _LOAD_SAVE, ("bin", "raw")),
+    "hdf5": _BuiltIn(f"{_HERE}.hdf5", "HDF5Plugin", _LOAD, ("h5", "hdf5", "hdf", "he5")),
+    "tables": _BuiltIn(
+        f"{_HERE}.tables", "TablePlugin", _LOAD, ("csv", "tsv", "tab", "jsonl", "ndjson", "parquet", "pq")
+    ),
+    "tar": _BuiltIn(f"{_HERE}.tar", "TarPlugin", _LOAD, ("tar", "tar.gz", "tgz")),
+    "zarr": _BuiltIn(f"{_HERE}.zarr_store", "ZarrPlugin", _LOAD, ("zarr",)),
+    "audio": _BuiltIn(f"{_HERE}.audio", "AudioPlugin", _LOAD_SAVE, ("wav", "flac", "ogg", "aiff", "aif")),
+    "nifti": _BuiltIn(f"{_HERE}.nifti", "NiftiPlugin", _LOAD_SAVE, ("nii.gz", "nii")),
+    "dicom": _BuiltIn(f"{_HERE}.dicom", "DicomPlugin", _LOAD_SAVE, ("dcm", "dicom")),
 }
 """The plugins of this package, in order of priority."""
 
@@ -124,6 +135,15 @@ class PluginManager:
                 if candidate.column_types is None or column_type in candidate.column_types:
                     return candidate
         return None
+
+    def extension_of(self, method: str, path: str) -> str | None:
+        """The longest suffix of ``path`` that a plugin with ``method`` accepts (``nii.gz``), else the last one, else None."""
+        parts = path.rstrip("/").rsplit("/", 1)[-1].split(".")[1:]
+        for start in range(len(parts)):
+            extension = normal_extension(".".join(parts[start:]))
+            if next(self._candidates(method, extension), None) is not None:
+                return extension
+        return parts[-1] if parts else None
 
     def _candidates(self, method: str, extension: str) -> Iterator[BasePlugin]:
         for name, description in BUILT_IN.items():

@@ -22,7 +22,7 @@ from hangar.external.keysfile import Key, read_keys
 from hangar.external.safe_io import file_error
 from hangar.names import SampleKey, check_key
 
-__all__ = ["Source", "find_files", "key_of", "key_text", "named_by"]
+__all__ = ["Source", "find_files", "integer_key", "key_of", "key_text", "named_by"]
 
 _PLAIN = re.compile(r"[A-Za-z0-9_./+-]+\Z")
 _NUMBER = re.compile(r"0|[1-9][0-9]{0,19}")
@@ -101,7 +101,12 @@ def key_of(name: str, path: str, *, nested: bool, integers: bool = False) -> Key
 
 def _one_key(name: str, path: str, integers: bool) -> SampleKey:
     text = key_text(name, path)
-    number = integers and _NUMBER.fullmatch(text) and int(text) <= limits.MAX_INTEGER_KEY
+    return integer_key(text) if integers else text
+
+
+def integer_key(text: str) -> SampleKey:
+    """``text`` as an integer key if it is the decimal form of one, else unchanged."""
+    number = _NUMBER.fullmatch(text) and int(text) <= limits.MAX_INTEGER_KEY
     return int(text) if number else text
 
 
@@ -140,6 +145,8 @@ def find_files(
         raise PathNotFoundError(f"there is no file or folder {top}")
     if not Path(top).is_dir():
         return [Source(top, Path(top).name)]
+    if is_store(top):
+        return [Source(top, Path(top.rstrip("/")).name)]
     root = os.path.realpath(top)
     keys = read_keys(top)
     base = top.rstrip("/") or ""
@@ -177,10 +184,19 @@ def _walk(top: str, root: str, on_fault: Callable[[str, HangarError], object] | 
                     on_fault(entry.path, outside)
                 elif not entry.is_dir():
                     yield relative
+            elif entry.is_dir() and is_store(entry.path):
+                yield relative
             elif entry.is_dir():
                 folders.append((entry.path, f"{relative}/"))
             else:
                 yield relative
+
+
+def is_store(path: str) -> bool:
+    """Whether ``path`` is a folder that is one file to an import: a zarr store."""
+    if not path.rstrip("/").lower().endswith(".zarr"):
+        return False
+    return any(Path(path, name).is_file() for name in ("zarr.json", ".zgroup", ".zarray"))
 
 
 def _leads_inside(path: str, root: str) -> bool:

@@ -37,6 +37,13 @@ class FilePlugin(BasePlugin):
         """As :meth:`load`, but the array may be read-only, and refused before decoding if above ``size_limit``."""
         return self.load(fpath, **options)
 
+    def decode(self, data: bytes, where: str, *, size_limit: SizeLimit | None = None, **options: Any) -> Any:
+        """The value in a file whose content is ``data``, such as a member of an archive; ``where`` names it in messages.
+
+        Takes the options of :meth:`load`, and raises its errors.
+        """
+        raise NotImplementedError
+
     def encode(self, arr: Any, extension: str, *args: Any, **kwargs: Any) -> bytes | memoryview:
         """The bytes of a file of ``extension`` that holds ``arr``.
 

@@ -19,12 +19,13 @@ from numpy.lib import format as npy
 from hangar import limits
 from hangar.errors import HangarError, InvalidInputError
 from hangar.external.base import normal_extension
+from hangar.external.expansion import check_declared
 from hangar.external.fit import is_added
-from hangar.external.plugins._files import FilePlugin
+from hangar.external.plugins._files import FilePlugin, SizeLimit
 from hangar.external.safe_io import open_input
 from hangar.wording import plural
 
-__all__ = ["NumpyPlugin"]
+__all__ = ["NumpyPlugin", "fill", "read_header"]
 
 MAX_HEADER_CHARACTERS = 10_000
 
@@ -57,19 +58,34 @@ class NumpyPlugin(FilePlugin):
     def _members(self, fpath: str) -> Iterator[tuple[np.ndarray[Any, Any], str]]:
         name = self.sample_name(fpath)
         with open_input(fpath) as file:
+            size = os.fstat(file.fileno()).st_size
             try:
                 with zipfile.ZipFile(file) as archive:
                     members = [one for one in archive.infolist() if not one.is_dir()]
                     for member in members:
                         inner = name if len(members) == 1 else f"{name}/{member.filename.removesuffix('.npy')}"
                         with archive.open(member) as stream:
-                            yield _read(stream, member.file_size, f"{fpath} ({member.filename})"), inner
+                            yield (
+                                _read(
+                                    stream,
+                                    member.file_size,
+                                    f"{fpath} ({member.filename})",
+                                    min(member.compress_size, size),
+                                ),
+                                inner,
+                            )
             except HangarError:
                 raise
             except (
                 Exception
             ) as error:  # BadZipFile, zlib.error, NotImplementedError, RuntimeError (encrypted), EOFError ...
                 raise InvalidInputError(f"{fpath} is not a readable archive of arrays: {error}") from error
+
+    def decode(
+        self, data: bytes, where: str, *, size_limit: SizeLimit | None = None, **options: Any
+    ) -> np.ndarray[Any, Any]:
+        """As in the base class."""
+        return _read(io.BytesIO(data), len(data), where)
 
     def encode(self, arr: Any, extension: str) -> memoryview:
         """The bytes of a file with the array."""
@@ -87,8 +103,14 @@ class NumpyPlugin(FilePlugin):
         return buffer.getbuffer()
 
 
-def _read(file: IO[bytes], size: int, where: str) -> np.ndarray[Any, Any]:
-    """The array in ``file``, which is ``size`` bytes long."""
+def read_header(file: IO[bytes], where: str) -> tuple[tuple[int, ...], bool, np.dtype[Any]]:
+    """Shape, whether the order is Fortran's, and dtype from the header of a ``.npy`` file.
+
+    Raises
+    ------
+    InvalidInputError
+        It is not a ``.npy`` file, or holds Python objects, or has an impossible shape.
+    """
     try:
         version = npy.read_magic(file)
         header = npy.read_array_header_1_0 if version == (1, 0) else npy.read_array_header_2_0
@@ -101,13 +123,20 @@ def _read(file: IO[bytes], size: int, where: str) -> np.ndarray[Any, Any]:
         raise InvalidInputError(f"{where} holds Python objects; only arrays of numbers are read")
     if len(shape) > limits.MAX_RANK or any(extent < 0 for extent in shape):
         raise InvalidInputError(f"{where} has the impossible shape {shape}")
-    needed = prod(int(extent) for extent in shape) * dtype.itemsize
+    return tuple(int(extent) for extent in shape), fortran, dtype
+
+
+def _read(file: IO[bytes], size: int, where: str, stored: int | None = None) -> np.ndarray[Any, Any]:
+    """The array in ``file``, which is ``size`` bytes long, and compressed to ``stored`` bytes."""
+    shape, fortran, dtype = read_header(file, where)
+    needed = prod(shape) * dtype.itemsize
     if needed > size:
         raise InvalidInputError(
             f"{where} is truncated: its header declares {plural(needed, 'byte')}, the file has {size:,}"
         )
+    check_declared(shape, dtype, size if stored is None else stored, where)
     flat = np.empty(prod(shape), dtype)
-    got = _fill(file, flat.view(np.uint8).data if needed else memoryview(bytearray()))
+    got = fill(file, flat.view(np.uint8).data if needed else memoryview(bytearray()))
     if got != needed:
         raise InvalidInputError(
             f"{where} is truncated: its header declares {plural(needed, 'byte')}, {got:,} were read"
@@ -115,7 +144,7 @@ def _read(file: IO[bytes], size: int, where: str) -> np.ndarray[Any, Any]:
     return flat.reshape(shape, order="F" if fortran else "C")
 
 
-def _fill(file: IO[bytes], memory: memoryview) -> int:
+def fill(file: IO[bytes], memory: memoryview) -> int:
     """Read directly into ``memory``, without a second copy. Returns the number of bytes read."""
     got = 0
     while got < len(memory):

@@ -130,11 +130,20 @@ class ImagePlugin(FilePlugin):
         self, fpath: str, *, size_limit: SizeLimit | None = None, **options: Any
     ) -> tuple[np.ndarray[Any, Any], str]:
         """As :meth:`load`; the array may be read-only."""
+        with open_input(fpath) as file:
+            return decode(file, fpath, self._wanted(size_limit, options)), self.sample_name(fpath)
+
+    def decode(
+        self, data: bytes, where: str, *, size_limit: SizeLimit | None = None, **options: Any
+    ) -> np.ndarray[Any, Any]:
+        """As in the base class; the array may be read-only."""
+        return decode(io.BytesIO(data), where, self._wanted(size_limit, options))
+
+    def _wanted(self, size_limit: SizeLimit | None, options: Mapping[str, Any]) -> Wanted:
         checked = self.check_options("load", options)
         if size_limit is not None:
             checked |= {"pixels": size_limit.values, "holder": size_limit.holder}
-        with open_input(fpath) as file:
-            return decode(file, fpath, Wanted(**checked)), self.sample_name(fpath)
+        return Wanted(**checked)
 
     def check_options(self, method: str, options: Mapping[str, Any]) -> dict[str, Any]:
         """As in the base class."""

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from hangar.external.plugins._files import FilePlugin
+from hangar.external.plugins._files import FilePlugin, SizeLimit
 from hangar.inputs import read as read_bytes
 
 __all__ = ["RawPlugin", "read_bytes"]
@@ -18,6 +18,10 @@ class RawPlugin(FilePlugin):
     def load(self, fpath: str) -> tuple[bytes, str]:
         """The bytes of a file, and its name."""
         return read_bytes(fpath), self.sample_name(fpath)
+
+    def decode(self, data: bytes, where: str, *, size_limit: SizeLimit | None = None, **options: Any) -> bytes:
+        """As in the base class."""
+        return data
 
     def encode(self, arr: Any, extension: str) -> bytes:
         """The value itself."""

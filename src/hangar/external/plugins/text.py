@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hangar.errors import InvalidInputError
-from hangar.external.plugins._files import FilePlugin
+from hangar.external.plugins._files import FilePlugin, SizeLimit
 from hangar.inputs import read
 
 __all__ = ["TextPlugin"]
@@ -24,10 +24,14 @@ class TextPlugin(FilePlugin):
         InvalidInputError
             It is not UTF-8, or longer than a str value may be.
         """
+        return self.decode(read(fpath), fpath), self.sample_name(fpath)
+
+    def decode(self, data: bytes, where: str, *, size_limit: SizeLimit | None = None, **options: Any) -> str:
+        """As in the base class."""
         try:
-            return str(read(fpath), "utf-8"), self.sample_name(fpath)
+            return str(data, "utf-8")
         except UnicodeDecodeError as error:
-            raise InvalidInputError(f"{fpath} is not UTF-8 text: {error.reason} at byte {error.start}") from None
+            raise InvalidInputError(f"{where} is not UTF-8 text: {error.reason} at byte {error.start}") from None
 
     def encode(self, arr: Any, extension: str) -> bytes:
         """The bytes of a text."""

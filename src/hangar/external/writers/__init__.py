@@ -1,0 +1,1 @@
+"""Writers of files that hold many samples: HDF5, npz, zarr, Parquet, CSV, and tar archives."""
