@@ -6,6 +6,7 @@ not declare much more than it can hold: the ratio of real data stays far below t
 
 from __future__ import annotations
 
+from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any, Final
 
@@ -18,14 +19,28 @@ if TYPE_CHECKING:
 
     import numpy as np
 
-    from hangar.external.plugins._files import SizeLimit
-
-__all__ = ["MAX_RATIO", "check_declared"]
+__all__ = ["MAX_RATIO", "SizeLimit", "check_declared"]
 
 SMALL_BYTES: Final = 64 * 2**20
 """Declared sizes up to this are always allowed."""
 MAX_RATIO: Final = 2_000
 """Maximum ratio of declared to stored bytes (deflate reaches 1,032)."""
+
+
+@dataclass(frozen=True, slots=True)
+class SizeLimit:
+    """Maximum size of an array.
+
+    Attributes
+    ----------
+    values
+        Maximum number of elements.
+    holder
+        The reason for the limit, as a clause for error messages: ``"column 'images' holds shape 4 x 5"``.
+    """
+
+    values: int
+    holder: str
 
 
 def check_declared(

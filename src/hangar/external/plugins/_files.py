@@ -2,30 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import Any, ClassVar
 
 from hangar.errors import InvalidInputError
 from hangar.external.base import BasePlugin
+from hangar.external.expansion import SizeLimit
 from hangar.external.safe_io import OutputDirectory, safe_parts, safe_suffix
 
 __all__ = ["FilePlugin", "SizeLimit"]
-
-
-@dataclass(frozen=True, slots=True)
-class SizeLimit:
-    """Maximum size of an array.
-
-    Attributes
-    ----------
-    values
-        Maximum number of elements.
-    holder
-        The reason for the limit, as a clause for error messages: ``"column 'images' holds shape 4 x 5"``.
-    """
-
-    values: int
-    holder: str
 
 
 class FilePlugin(BasePlugin):
