@@ -191,6 +191,22 @@ class BlobReader:
             blobs.append((held.header, fresh))
         return blobs
 
+    def read_at(self, found: Location, header: Header) -> Blob | None:
+        """One blob at a known location; None if a general method of reading has to find out what is the matter, or is needed."""
+        offset, check, stored, header_id, file_row = found
+        file = self.files.raw.get(file_row)
+        if file is None:
+            return self._read_encoded(found, header)
+        if stored >= LARGE_BYTES:
+            return None
+        mapped = file.mapped
+        end = offset + stored
+        if end <= mapped.size and file.whole(mapped):
+            blob: Blob = mapped.bytes[offset:end].copy() if header.kind == NDARRAY else mapped.map[offset:end]
+            if xxh3_64_intdigest(blob, header_id) == check:  # type: ignore[arg-type]
+                return blob
+        return None
+
     def _read_encoded(self, found: Location, header: Header) -> Blob | None:
         """The encoded blob at one location; None unless its file is open and the read succeeds."""
         opened = self.files.opened(found[FILE_ROW] & FILE_BITS)

@@ -14,7 +14,6 @@ from pathlib import Path
 from typing import TypeVar
 
 import numpy as np
-from xxhash import xxh3_64_intdigest
 
 from hangar.backends.base import Blob, Rows
 from hangar.backends.location import (
@@ -24,7 +23,6 @@ from hangar.backends.location import (
     LOCATION_WORDS,
     Words,
 )
-from hangar.backends.raw import LARGE_BYTES
 from hangar.blobs.index import Digests, Mask, Sought
 from hangar.blobs.locator import Located
 from hangar.blobs.promises import Promises
@@ -32,7 +30,7 @@ from hangar.blobs.reader import STALE, BlobReader
 from hangar.blobs.tombstones import find_tombstones, purged_error
 from hangar.db import Database
 from hangar.db.epoch import raise_if_collected
-from hangar.digest import DIGEST_BYTES, NDARRAY, Header, digest_array, digest_list
+from hangar.digest import DIGEST_BYTES, Header, digest_array, digest_list
 from hangar.errors import CorruptionError, InvalidInputError, NotLocalError, PurgedError
 from hangar.wording import plural
 
@@ -222,25 +220,10 @@ class BlobStore(BlobReader):
         """Read one blob: header and logical bytes, as in :meth:`read_list`."""
         found = self.locator.locate_one(digest)
         if found is not None:
-            offset, check, stored, header_id, file_row = found
-            file = self.files.raw.get(file_row)
-            header = self._headers.get(header_id)
-            if file is not None and header is not None and stored < LARGE_BYTES:
-                mapped = file.mapped
-                end = offset + stored
-                if end <= mapped.size and file.whole(mapped):
-                    if header.kind == NDARRAY:
-                        rows = mapped.bytes[offset:end].copy()
-                        if xxh3_64_intdigest(rows, header_id) == check:
-                            return header, rows
-                    else:
-                        data = mapped.map[offset:end]
-                        if xxh3_64_intdigest(data, header_id) == check:
-                            return header, data
-            elif file is None and header is not None:
-                blob = self._read_encoded(found, header)
-                if blob is not None:
-                    return header, blob
+            header = self._headers.get(found[HEADER])
+            blob = None if header is None else self.read_at(found, header)
+            if header is not None and blob is not None:
+                return header, blob
         # The general path, which also raises the errors.
         return self.read_list([digest], resolve=resolve)[0]
 

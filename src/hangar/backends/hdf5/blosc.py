@@ -8,8 +8,6 @@ threads, which numcodecs uses in the main thread only, are off during the call. 
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterator
-from contextlib import contextmanager
 from functools import cache
 from typing import Any, Final
 
@@ -34,28 +32,43 @@ def _blosc() -> Any:
     return blosc
 
 
-@contextmanager
-def blosc_call(nbytes: int) -> Iterator[Any]:
-    """The numcodecs module for one call that needs ``nbytes`` of working memory.
+class blosc_call:  # noqa: N801  (a function for those who use it)
+    """The numcodecs module for one call that needs ``nbytes`` of working memory, as a context manager.
 
     Raises
     ------
     ResourceLimitError
         There is not enough memory for this call and the others in progress.
     """
-    module, thread = _blosc(), threading.get_ident()
-    main = thread == threading.main_thread().ident
-    kept = module.use_threads
-    try:
-        _running[thread] = nbytes
-        require_memory(sum(list(_running.values())))
-        if main:
-            module.use_threads = False
-        yield module
-    finally:
-        if main:
-            module.use_threads = kept
-        _running.pop(thread, None)
+
+    __slots__ = ("_kept", "_module", "_nbytes", "_thread")
+
+    def __init__(self, nbytes: int) -> None:
+        self._nbytes = nbytes
+
+    def __enter__(self) -> Any:
+        module = self._module = _blosc()
+        thread = self._thread = threading.get_ident()
+        # Blosc's own threads are used in the main thread only.
+        self._kept = module.use_threads if thread == _main_thread() else None
+        try:
+            _running[thread] = self._nbytes
+            require_memory(self._nbytes if len(_running) == 1 else sum(list(_running.values())))
+            if self._kept is not None:
+                module.use_threads = False
+        except BaseException:
+            self.__exit__()
+            raise
+        return module
+
+    def __exit__(self, *error: object) -> None:
+        if self._kept is not None:
+            self._module.use_threads = self._kept
+        _running.pop(self._thread, None)
+
+
+def _main_thread() -> int | None:
+    return threading.main_thread().ident
 
 
 def require_memory(nbytes: int) -> None:

@@ -60,7 +60,10 @@ def read_sample(file: BlobFile, place: Location, header: Header) -> Bytes:
         found: Bytes = _decoded(file, frame, mapped)[row : row + size].copy()
     else:
         found = np.empty(size, np.uint8)
-        _run(_whole(file, frame, mapped, [found]))
+        if frame.content.pieces == 1:
+            _piece(file, frame, mapped, 0, found)
+        else:
+            _run(_whole(file, frame, mapped, [found]))
     return found
 
 

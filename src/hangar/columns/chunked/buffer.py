@@ -78,7 +78,7 @@ class ChangedArray:
             for piece, whole in zip(batch, extents, strict=True)
             if piece.whole != whole and piece.chunk not in chunks
         ]
-        before = self.content.chunks(partial, keep=False) if partial else ()
+        before = self.content.chunks(partial) if partial else ()
         stored = {partial[i]: chunk for i, chunk in before}
         for piece, whole in zip(batch, extents, strict=True):
             chunk = chunks.pop(piece.chunk, None)
@@ -122,7 +122,7 @@ class ChangedArray:
         for start in range(0, len(cut), together):
             part = cut[start : start + together]
             found: dict[ChunkIndex, Array] = {}
-            for i, chunk in self.content.chunks(part, keep=False):
+            for i, chunk in self.content.chunks(part):
                 assert chunk is not None
                 filled = np.full(schema.chunks, schema.fill)
                 inside = tuple(map(slice, valid_part(part[i], shape, schema.chunks)))

@@ -2,22 +2,22 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Mapping
-from itertools import product
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from itertools import islice, product
 from typing import Any, Final
 
 import numpy as np
 
-from hangar.columns.chunked.grid import ChunkIndex, Piece, grid_of, pieces, valid_part
+from hangar.columns.chunked.grid import ChunkIndex, grid_of, pieces, valid_part
 from hangar.columns.chunked.selection import Selection
-from hangar.columns.chunked.table import ChunkReader
+from hangar.columns.chunked.table import ChunkReader, ChunkTable
 from hangar.objects.arrays import ArrayRecord
 
 __all__ = ["ArrayContent", "regions"]
 
 Array = np.ndarray[Any, Any]
 _PIECES: Final = 4_096
-"""Pieces of a selection that are read together."""
+"""Pieces of a large selection that are read together."""
 
 
 class ArrayContent:
@@ -33,7 +33,7 @@ class ArrayContent:
         Chunks that replace those of the record.
     """
 
-    __slots__ = ("changed", "digest", "reader", "record", "shape")
+    __slots__ = ("_table", "changed", "digest", "reader", "record", "shape")
 
     def __init__(
         self,
@@ -46,13 +46,14 @@ class ArrayContent:
         self.reader, self.record, self.digest = reader, record, digest
         self.shape = record.shape if shape is None else shape
         self.changed: Mapping[ChunkIndex, Array] = {} if changed is None else changed
+        self._table: ChunkTable | None = None
 
-    def chunks(self, indices: list[ChunkIndex], *, keep: bool = True) -> Iterator[tuple[int, Array | None]]:
+    def chunks(self, indices: Sequence[ChunkIndex]) -> Iterator[tuple[int, Array | None]]:
         """Chunks with their positions in ``indices``, in any order; None for an absent one. They must not be changed."""
-        changed = self.changed
-        if not changed:
-            yield from self.reader.read(self.record, self.digest, indices, keep=keep)
+        if len(indices) <= self.reader.few:
+            yield from enumerate(map(self._chunk, indices))
             return
+        changed = self.changed
         stored = []
         for i, index in enumerate(indices):
             chunk = changed.get(index)
@@ -60,42 +61,43 @@ class ArrayContent:
                 stored.append(i)
             else:
                 yield i, chunk
-        found = self.reader.read(self.record, self.digest, [indices[i] for i in stored], keep=keep)
-        for i, chunk in found:
+        for i, chunk in self.reader.read(self.record, self.digest, [indices[i] for i in stored]):
             yield stored[i], chunk
+
+    def _chunk(self, index: ChunkIndex) -> Array | None:
+        """One chunk, None if it is absent. It must not be changed."""
+        chunk = self.changed.get(index)
+        if chunk is not None:
+            return chunk
+        table = self._table
+        if table is None:
+            table = self._table = self.reader.table(self.record, self.digest)
+        if table is not None:
+            row = table.find(index)
+            chunk = None if row < 0 else self.reader.read_one(table, row)
+            if chunk is not None or row < 0:
+                return chunk
+            self._table = None
+        return next(self.reader.read(self.record, self.digest, [index]))[1]
 
     def read(self, selection: Selection) -> Any:
         """The selected elements, in new memory; a scalar if the result has no dimension."""
         schema = self.reader.schema
         block = np.empty(selection.block, schema.dtype)
-        target = selection.oriented(block)
         if block.size:
-            whole = _covers(selection, self.shape)
-            batch: list[Piece] = []
-            for piece in pieces(selection, schema.chunks):
-                batch.append(piece)
-                if len(batch) == _PIECES:
-                    self._fill(batch, target, keep=not whole)
-                    batch = []
-            self._fill(batch, target, keep=not whole)
+            target, fill = selection.oriented(block), schema.fill
+            parts = pieces(selection, schema.chunks)
+            while batch := list(islice(parts, _PIECES)):
+                for i, chunk in self.chunks([piece.chunk for piece in batch]):
+                    _, inside, outside, _ = batch[i]
+                    target[outside] = fill if chunk is None else chunk[inside]
         result = block.reshape(selection.result)
         return result[()] if not selection.result else result
-
-    def _fill(self, batch: list[Piece], target: Array, *, keep: bool) -> None:
-        fill = self.reader.schema.fill
-        for i, chunk in self.chunks([piece.chunk for piece in batch], keep=keep):
-            piece = batch[i]
-            target[piece.outside] = fill if chunk is None else chunk[piece.inside]
 
     def present(self) -> Iterable[ChunkIndex]:
         """The chunks that are present in the record, or were changed, in order."""
         stored = self.reader.indices(self.record)
         return sorted({*stored, *self.changed}) if self.changed else stored
-
-
-def _covers(selection: Selection, shape: tuple[int, ...]) -> bool:
-    """Whether a selection reads every chunk of the array as a whole, so that none of them is needed again."""
-    return selection.basic and selection.block == shape
 
 
 def regions(

@@ -15,7 +15,7 @@ from typing import Any, Final
 import numpy as np
 import numpy.typing as npt
 
-from hangar.backends.location import FILE_ROW
+from hangar.backends.location import FILE_ROW, HEADER
 from hangar.blobs import BlobStore
 from hangar.blobs.reader import STALE
 from hangar.blobs.store import Resolve
@@ -37,6 +37,8 @@ _TABLE_CHUNKS: Final = 65_536
 """The chunks of larger arrays are looked up slice by slice, without a table."""
 _BATCH_BYTES: Final = 32 * 2**20
 """Chunks that are read and decoded together."""
+_THREADED_BYTES: Final = 8 * 2**20
+"""Fewer bytes are decoded faster without threads."""
 _TABLE_KEY: Final = b" chunks"
 
 Array = np.ndarray[Any, Any]
@@ -184,10 +186,36 @@ class ChunkReader:
 
     # ------------------------------------------------------------------ reading
 
+    @property
+    def few(self) -> int:
+        """Number of chunks that are read one by one; more are read in batches, on threads."""
+        return max(1, _THREADED_BYTES // self._nbytes)
+
+    def read_one(self, table: ChunkTable, row: int) -> Array | None:
+        """The chunk at a row of a table, from the cache or into it; None if :meth:`read` is needed. It must not be changed."""
+        if table.words is None:
+            inline: Array = self._shaped(table.cells[row : row + 1])[0]
+            return inline
+        cache, name = self._blobs.files.chunk_cache(), table.cells[row].tobytes()
+        found: Array | None = cache.get(name)
+        if found is not None:
+            return found
+        location: Any = table.words[row].tolist()
+        if location[HEADER] != self._header.id:
+            return None
+        blob = self._blobs.read_at(location, self._header)
+        if blob is None or len(blob) != self._nbytes:
+            return None
+        found = self._shaped(blob.reshape(1, -1))[0]  # type: ignore[union-attr]
+        if self._nbytes <= cache.most // 8:
+            found.flags.writeable = False
+            cache.put(name, found, self._nbytes)
+        return found
+
     def read(
-        self, record: ArrayRecord, digest: bytes, indices: Sequence[ChunkIndex], *, keep: bool = True
+        self, record: ArrayRecord, digest: bytes, indices: Sequence[ChunkIndex]
     ) -> Iterator[tuple[int, Array | None]]:
-        """Read chunks, some megabytes at a time.
+        """Read many chunks, some megabytes at a time; they do not enter the cache.
 
         Parameters
         ----------
@@ -195,8 +223,6 @@ class ChunkReader:
             The array, and the digest of its record.
         indices
             The chunks.
-        keep
-            Cache them, because a later read may need another part of them.
 
         Yields
         ------
@@ -205,24 +231,16 @@ class ChunkReader:
         """
         table = self.table(record, digest) or self._looked_up(record, indices)
         rows = list(map(table.find, indices))
-        cache = self._blobs.files.chunk_cache() if keep and table.words is not None else None
         wanted: list[int] = []
         for i, row in enumerate(rows):
-            cached = None if cache is None or row < 0 else cache.get(table.cells[row].tobytes())
-            if cached is not None or row < 0:
-                yield i, cached
+            if row < 0:
+                yield i, None
             else:
                 wanted.append(i)
         together = max(1, _BATCH_BYTES // self._nbytes)
         for start in range(0, len(wanted), together):
             part = wanted[start : start + together]
-            chunks = self._chunks(table, digest, np.array([rows[i] for i in part]))
-            for i, chunk in zip(part, chunks, strict=True):
-                if cache is not None and self._nbytes <= cache.most // 8:
-                    chunk.flags.writeable = False
-                    kept = chunk if chunk.base is None or len(part) == 1 else chunk.copy()
-                    cache.put(table.cells[rows[i]].tobytes(), kept, self._nbytes)
-                yield i, chunk
+            yield from zip(part, self._chunks(table, digest, np.array([rows[i] for i in part])), strict=True)
 
     def _chunks(self, table: ChunkTable, digest: bytes, rows: npt.NDArray[np.intp]) -> Array:
         """Chunks at rows of a table, stacked."""
