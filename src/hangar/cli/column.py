@@ -20,7 +20,8 @@ from hangar.wording import plural
 
 __all__ = ["command", "list_columns", "schema_text"]
 
-_SHAPE: Final = re.compile(r"[(\[]?\s*([0-9]{1,18}((\s*[,xX*]\s*|\s+)[0-9]{1,18})*\s*,?)?\s*[)\]]?")
+_EXTENT: Final = r"([0-9]{1,18}|[Nn]one)"
+_SHAPE: Final = re.compile(rf"[(\[]?\s*({_EXTENT}((\s*[,xX*]\s*|\s+){_EXTENT})*\s*,?)?\s*[)\]]?")
 TEXT_DTYPES: Final = ("str", "bytes")
 FILE_DTYPES: Final = ("image",)
 """Words for columns without a dtype: of text, and of encoded files."""
@@ -103,12 +104,32 @@ def command() -> None:
     """
 
 
-def _shape(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> tuple[int, ...]:
-    """A shape in any usual spelling: ``28 28``, ``28,28``, ``28x28`` or, in quotes, ``(28, 28)``."""
+def _shape(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...]) -> tuple[int | None, ...]:
+    """A shape in any usual spelling: ``28 28``, ``28,28``, ``28x28`` or, in quotes, ``(28, 28)``; ``none`` is no limit."""
     text = " ".join(words)
     if _SHAPE.fullmatch(text) is None:
         raise click.BadParameter(f"{text!r} is not a shape: write 28 28, 28,28 or 28x28", ctx, parameter)
-    return tuple(map(int, re.findall("[0-9]+", text)))
+    return tuple(int(word) if word.isdigit() else None for word in re.findall("[0-9]+|[Nn]one", text))
+
+
+def _chunks(ctx: click.Context, parameter: click.Parameter, text: str | None) -> tuple[int, ...] | None:
+    """The shape of a chunk."""
+    found = None if text is None else _shape(ctx, parameter, (text,))
+    if found is not None and (not found or None in found):
+        raise click.BadParameter(f"{text!r} is not a shape of chunks: write 16,128,128", ctx, parameter)
+    return found  # type: ignore[return-value]
+
+
+def _number(ctx: click.Context, parameter: click.Parameter, text: str | None) -> complex | None:
+    """A number as Python writes it."""
+    if text is None:
+        return None
+    for kind in (int, float, complex):
+        try:
+            return kind(text)
+        except ValueError:
+            continue
+    raise click.BadParameter(f"{text!r} is not a number", ctx, parameter)
 
 
 @command.command("create")
@@ -120,6 +141,15 @@ def _shape(ctx: click.Context, parameter: click.Parameter, words: tuple[str, ...
 )
 @click.option(
     "--sparse", is_flag=True, help="Samples are sparse arrays: coordinates and values, as scipy.sparse has them."
+)
+@click.option(
+    "--chunks",
+    metavar="SHAPE",
+    callback=_chunks,
+    help="Samples are chunked arrays with chunks of this shape; SHAPE, if given, is the maximum in each dimension.",
+)
+@click.option(
+    "--fill-value", metavar="NUMBER", callback=_number, help="Value of what was not written in chunked arrays."
 )
 @click.option("--contains-subsamples", is_flag=True, help="Each sample holds named subsamples.")
 @click.option("--mode", metavar="MODE", help="Images are read in this mode: L, LA, RGB or RGBA. Default: as stored.")
@@ -134,9 +164,11 @@ def create(
     state: State,
     name: str,
     dtype: Any,
-    shape: tuple[int, ...],
+    shape: tuple[int | None, ...],
     variable_shape: bool,
     sparse: bool,
+    chunks: tuple[int, ...] | None,
+    fill_value: complex | None,
     contains_subsamples: bool,
     mode: str | None,
     file_format: str | None,
@@ -158,14 +190,18 @@ def create(
       hangar column create captions STR
       hangar column create pictures IMAGE --mode RGB
       hangar column create ratings FLOAT32 943 1682 --sparse
+      hangar column create volumes FLOAT32 --chunks 16,128,128
+      hangar column create videos UINT8 none,512,512,3 --chunks 16,128,128,3
 
     JSON: name, type, layout, dtype, shape, variable_shape, backend, samples, subsamples (null in a flat column),
     attributes.
     """
-    if dtype in (*TEXT_DTYPES, *FILE_DTYPES) and (shape or variable_shape or sparse):
+    if dtype in (*TEXT_DTYPES, *FILE_DTYPES) and (shape or variable_shape or sparse or chunks):
         raise click.UsageError(f"{dtype.upper()} columns have no shape")
+    _check_chunks(shape, variable_shape or sparse, chunks, fill_value)
     if dtype != "image" and (mode, file_format, quality) != (None, None, None):
         raise click.UsageError("--mode, --format and --quality are for IMAGE columns")
+    extents = tuple(extent for extent in shape if extent is not None)
     with state.writer() as checkout:
         options: dict[str, Any] = {"contains_subsamples": contains_subsamples, "backend": backend}
         if dtype == "str":
@@ -176,14 +212,30 @@ def create(
             column = checkout.add_image_column(
                 name, mode=mode and mode.upper(), format=file_format, quality=quality, **options
             )
+        elif chunks is not None:
+            fill = 0 if fill_value is None else fill_value
+            column = checkout.add_chunked_column(name, dtype, chunks, shape or None, fill, **options)
         elif sparse:
-            column = checkout.add_sparse_column(name, dtype, shape, variable_shape=variable_shape, **options)
+            column = checkout.add_sparse_column(name, dtype, extents, variable_shape=variable_shape, **options)
         else:
-            column = checkout.add_ndarray_column(name, shape, dtype, variable_shape=variable_shape, **options)
+            column = checkout.add_ndarray_column(name, extents, dtype, variable_shape=variable_shape, **options)
         if as_json:
             write_json(column_record(name, column))
         else:
             echo(f"Created column {name} of {schema_text(column)}")
+
+
+def _check_chunks(
+    shape: tuple[int | None, ...], other: bool, chunks: tuple[int, ...] | None, fill_value: complex | None
+) -> None:
+    if chunks is None and None in shape:
+        raise click.UsageError("only chunked arrays can be without a maximum: give --chunks")
+    if chunks is None and fill_value is not None:
+        raise click.UsageError("--fill-value is for chunked arrays: give --chunks")
+    if chunks is not None and other:
+        raise click.UsageError(
+            "--chunks cannot be combined with --sparse or --variable-shape: chunked arrays may differ in shape"
+        )
 
 
 @command.command("remove")

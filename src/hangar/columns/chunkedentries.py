@@ -7,6 +7,7 @@ from typing import Any
 
 from hangar.columns.base import StagedSource, WriteSession
 from hangar.columns.chunked.array import ChunkedArray
+from hangar.columns.chunked.content import regions
 from hangar.columns.chunked.selection import parse
 from hangar.columns.chunked.store import ArrayStore
 from hangar.columns.chunked.table import ChunkReader
@@ -66,13 +67,15 @@ class ChunkedEntryWriter(EntryWriter):
 
     def _put(self, key: bytes, value: Any) -> None:
         """Write a whole array; a chunked one is copied chunk by chunk."""
-        content = value._content() if isinstance(value, ChunkedArray) else None
-        array = self.arrays.create(key, tuple(value.shape))
-        if content is None:
+        if not isinstance(value, ChunkedArray):
+            array = self.arrays.create(key, value.shape)
             if value.size:
                 self.arrays.assign(array, parse(..., value.shape), value)
             return
-        for region in value.iter_chunks(initialized=True):
+        # It may be the array that is replaced, so its content is taken before.
+        content = value._content()
+        array = self.arrays.create(key, content.shape)
+        for region in regions(content.present(), content.shape, value.chunks):
             selection = parse(region, content.shape)
             self.arrays.assign(array, selection, content.read(selection))
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from tests.crash.harness import Scenario
 from tests.crash.scenarios import (
+    arrays,
     blobs,
     collections,
     containers,
@@ -29,4 +30,5 @@ SCENARIOS: tuple[Scenario, ...] = (
     *purges.SCENARIOS,
     *repairs.SCENARIOS,
     *merges.SCENARIOS,
+    *arrays.SCENARIOS,
 )
