@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 
 from hangar import Repository
+from hangar.columns.chunked.array import ChunkedArray
 from hangar.db.tables import TABLES, Table
 from hangar.digest import Digest
 from hangar.objects.commit import tree_digest
@@ -89,6 +90,8 @@ def flat(column: Any) -> Iterator[tuple[Any, Any]]:
 
 
 def plain(value: Any) -> Any:
+    if isinstance(value, ChunkedArray):
+        value = np.asarray(value[...])
     return (value.dtype.str, value.shape, value.tobytes()) if isinstance(value, np.ndarray) else value
 
 
