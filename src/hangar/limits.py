@@ -27,6 +27,10 @@ MAX_CHUNK_BYTES: Final = 2**31
 """Bytes of one chunk of a chunked array, exclusively."""
 IMAGE_PIXELS: Final = 2**28
 """Pixels of a decoded image that is not bounded by the shape of a column."""
+AUDIO_VALUES: Final = 2**28
+"""Values of a decoded audio file (frames times channels)."""
+VIDEO_BYTES: Final = 2**34
+"""Bytes of the decoded frames of one read of a video."""
 MAX_TEXT_BYTES: Final = 2 * 10**9
 """Bytes of one str (encoded) or bytes value."""
 MAX_ATTRIBUTES_BYTES: Final = 2**20

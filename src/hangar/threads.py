@@ -15,7 +15,17 @@ from itertools import islice
 from types import TracebackType
 from typing import Any, Final, Generic, TypeVar
 
-__all__ = ["Pipeline", "Task", "cores", "parallel_list", "parallel_map", "run_parallel", "start_thread", "threads_for"]
+__all__ = [
+    "Pipeline",
+    "Task",
+    "cores",
+    "parallel_list",
+    "parallel_map",
+    "run_parallel",
+    "share_cores",
+    "start_thread",
+    "threads_for",
+]
 
 MAX_CORES: Final = 16
 """Maximum number of cores that one call uses."""
@@ -26,10 +36,19 @@ T = TypeVar("T")
 R = TypeVar("R")
 
 
+_processes = 1
+
+
 def cores() -> int:
     """Number of cores that this process may use, at most :data:`MAX_CORES`."""
     count = len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
-    return min(count, MAX_CORES)
+    return min(max(1, count // _processes), MAX_CORES)
+
+
+def share_cores(processes: int) -> None:
+    """Note that ``processes`` processes like this one share the cores: each uses its part of them from now on."""
+    global _processes  # noqa: PLW0603  the cores belong to the process
+    _processes = processes
 
 
 def start_thread(run: Callable[[], Any], name: str, *, daemon: bool = False) -> threading.Thread | None:

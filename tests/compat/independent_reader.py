@@ -8,6 +8,7 @@ it cannot agree with is a :class:`FormatError`. What the specification leaves ou
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from math import gcd
 from pathlib import Path
 from typing import Any
 
@@ -22,13 +23,22 @@ _encode = msgspec.msgpack.encode
 
 
 MEDIA: dict[int, dict[str, set[Any]]] = {
-    16: {"format": {"JPEG", "WEBP", "TIFF"}, "mode": {"L", "LA", "RGB", "RGBA"}, "quality": set(range(1, 101))}
+    16: {"format": {"JPEG", "WEBP", "TIFF"}, "mode": {"L", "LA", "RGB", "RGBA"}, "quality": set(range(1, 101))},
+    17: {},
+    18: {},
 }
 """Options of columns of encoded files, by kind, and what each of them may be."""
 
 
 def check_options(kind: int, options: dict[str, Any]) -> None:
     require(list(options) == sorted(options), "options of a schema are not sorted")
+    if kind == 17:
+        require(set(options) <= {"samplerate"} and 1 <= options.get("samplerate", 1) < 2**32, "a strange samplerate")
+        return
+    if kind == 18:
+        above, _, below = options.get("fps", "1").partition("/")
+        require(set(options) <= {"fps"} and int(above) > 0 and gcd(int(above), int(below or 1)) == 1, "a strange rate")
+        return
     for name, value in options.items():
         require(value in MEDIA[kind].get(name, ()), f"a schema has an option {name} of {value}")
     require("quality" not in options or options.get("format") in ("JPEG", "WEBP"), "quality without a format")

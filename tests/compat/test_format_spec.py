@@ -29,6 +29,7 @@ from hangar.objects.node import DIGEST_TAG, TreeForm
 from hangar.refs import reflog
 from hangar.refs import rows as refs
 from hangar.schema import (
+    AudioSchema,
     BytesSchema,
     ChunkedSchema,
     ColumnSchema,
@@ -36,6 +37,7 @@ from hangar.schema import (
     NdarraySchema,
     SparseSchema,
     StrSchema,
+    VideoSchema,
     base,
     chunked,
     load_schema,
@@ -49,7 +51,7 @@ from tests.compat.independent_hdf5 import ITEM_BYTES
 from tests.compat.specification import EXAMPLES, PAGE, PAGE_NAMES, REPORT, TABLES_OF_PAGE, column
 
 HERE = Path(__file__).parent
-MEDIA_SCHEMAS: tuple[type[Any], ...] = (ImageSchema,)
+MEDIA_SCHEMAS: tuple[type[Any], ...] = (ImageSchema, AudioSchema, VideoSchema)
 
 
 # ---------------------------------------------------------------------------------------------------------- the page
@@ -74,6 +76,7 @@ def test_nothing_of_hangar_is_used_to_say_what_its_format_is() -> None:
         "dataclasses",
         "functools",
         "itertools",
+        "math",
         "pathlib",
         "struct",
         "typing",
@@ -171,6 +174,11 @@ def test_kinds_of_encoded_files() -> None:
                 load_schema(msgspec.msgpack.encode([*parts[:7], *extra]))
     image = ImageSchema("RGB", "jpg", 80)
     assert msgspec.msgpack.decode(image.data)[7] == {"format": "JPEG", "mode": "RGB", "quality": 80}
+    assert msgspec.msgpack.decode(AudioSchema(44100).data)[7] == {"samplerate": 44100}
+    assert msgspec.msgpack.decode(VideoSchema(29.97).data)[7] == {"fps": "2997/100"}
+    for code, wrong in ((17, {"samplerate": 0}), (17, {"samplerate": "x"}), (18, {"fps": "0.5"}), (18, {"mode": "L"})):
+        with pytest.raises(CorruptionError):
+            load_schema(msgspec.msgpack.encode([0, code, 0, True, [], True, False, wrong]))
     for options in ({"mode": "XYZ"}, {"quality": 5}, {"quality": "5", "format": "JPEG"}, {"new": 1}, {"format": "PNG"}):
         with pytest.raises(CorruptionError):
             load_schema(msgspec.msgpack.encode([0, 16, 0, True, [], True, False, options]))

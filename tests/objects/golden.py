@@ -16,7 +16,7 @@ from hangar.digest import BYTES, NDARRAY, SPARSE, STR, Header, blob_digest, chec
 from hangar.objects.attributes import encode_attributes
 from hangar.objects.build import build
 from hangar.objects.commit import FLAT, NESTED, ColumnEntry, Commit, column_id, tree_digest
-from hangar.schema import ImageSchema, MediaSchema, SparseSchema
+from hangar.schema import AudioSchema, ImageSchema, MediaSchema, SparseSchema, VideoSchema
 from tests.objects.memory import FORMS, cell_of, int_key, memory_store, nested_key, text_key
 
 PATH = Path(__file__).with_name("golden.json")
@@ -68,9 +68,16 @@ PIXEL = bytes.fromhex(
     "0000000a49444154785e6360000000020001de9e8fbf0000000049454e44ae426082"
 )
 """A PNG of one pixel."""
+SMALL_FILES = {
+    "image": PIXEL,
+    "audio": b"fLaC" + bytes(38),
+    "video": b"\x1a\x45\xdf\xa3" + bytes(8),
+}
 MEDIA: dict[str, MediaSchema] = {
     "images": ImageSchema(),
     "images, nested, read as RGB, written as JPEG": ImageSchema("RGB", "jpg", 90, nested=True),
+    "audio": AudioSchema(16_000),
+    "video": VideoSchema("30000/1001", nested=True),
 }
 
 ATTRIBUTES = {
@@ -146,7 +153,7 @@ def digests() -> Iterator[tuple[str, str]]:
         yield f"sparse: {name}", f"{data.hex()} {blob_digest(found, data).hex()}"
         yield f"sparse schema: {name}", schema.digest.hex()
     for name, media in MEDIA.items():
-        found, data = media.encode(PIXEL)
+        found, data = media.encode(SMALL_FILES[media.kind_name])
         yield f"media: {name}", f"{media.digest.hex()} {blob_digest(found, data).hex()}"
 
 

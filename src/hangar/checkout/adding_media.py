@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+from fractions import Fraction
 from typing import TYPE_CHECKING, Any
 
 from hangar.columns.media import FlatMediaWriter, NestedMediaWriter
 from hangar.columns.opening import ColumnToWrite
 from hangar.flags import check_flag
-from hangar.schema import ColumnSchema, ImageSchema, MediaSchema
+from hangar.schema import AudioSchema, ColumnSchema, ImageSchema, MediaSchema, VideoSchema
 
 __all__ = ["MediaAdding"]
 
@@ -67,6 +68,77 @@ class MediaAdding:
         name = self._check_new(name)
         nested = check_flag(contains_subsamples, "contains_subsamples")
         return self._add_media(name, ImageSchema(mode, format, quality, nested=nested), backend, backend_options)
+
+    def add_audio_column(
+        self,
+        name: str,
+        *,
+        samplerate: int | None = None,
+        contains_subsamples: bool = False,
+        backend: str | None = None,
+        backend_options: dict[str, Any] | None = None,
+    ) -> FlatMediaWriter | NestedMediaWriter:
+        """Add a column of audio. Files are stored as they are and decoded when they are read.
+
+        Values are written as the bytes of an audio file (WAV, FLAC, OGG, MP3, AIFF, AU, CAF), a ``pathlib.Path`` of one, an
+        array of float32 or int16 of shape (frames,) or (frames, channels), or a pair of such an array and its samplerate.
+        They are read as float32 of shape (frames, channels). ``column.read_slice(key, slice(a, b))`` decodes a part,
+        ``column.info(key)`` gives an ``AudioInfo``, ``column.encoded(key)`` the bytes of the file.
+
+        Parameters
+        ----------
+        name
+            1 to 64 of ``A-Z a-z 0-9 _ . -``.
+        samplerate
+            Frames per second of arrays that are written. They are encoded as WAV, without loss.
+        contains_subsamples
+            Whether samples hold subsamples.
+        backend, backend_options
+            Backend for new blobs on this machine, and its options.
+
+        Raises
+        ------
+        InvalidInputError, InvalidTypeError, ColumnExistsError, AccessError
+            As :meth:`add_image_column`.
+        """
+        name = self._check_new(name)
+        nested = check_flag(contains_subsamples, "contains_subsamples")
+        return self._add_media(name, AudioSchema(samplerate, nested=nested), backend, backend_options)
+
+    def add_video_column(
+        self,
+        name: str,
+        *,
+        fps: float | Fraction | str | None = None,
+        contains_subsamples: bool = False,
+        backend: str | None = None,
+        backend_options: dict[str, Any] | None = None,
+    ) -> FlatMediaWriter | NestedMediaWriter:
+        """Add a column of video. Files are stored as they are, and frames are decoded when they are asked for.
+
+        Values are written as the bytes of a video file (MP4, MOV, Matroska, WebM, AVI, MPEG-TS, Ogg), a ``pathlib.Path`` of
+        one, or an array of uint8 of shape (n, height, width, 3). ``column[key]`` is a lazy ``Video`` with ``len``, ``shape``,
+        ``fps`` and ``video[a:b]``, uint8 of shape (n, height, width, 3).
+
+        Parameters
+        ----------
+        name
+            1 to 64 of ``A-Z a-z 0-9 _ . -``.
+        fps
+            Frames per second of arrays that are written. They are encoded as FFV1 in Matroska, without loss.
+        contains_subsamples
+            Whether samples hold subsamples.
+        backend, backend_options
+            Backend for new blobs on this machine, and its options.
+
+        Raises
+        ------
+        InvalidInputError, InvalidTypeError, ColumnExistsError, AccessError
+            As :meth:`add_image_column`.
+        """
+        name = self._check_new(name)
+        nested = check_flag(contains_subsamples, "contains_subsamples")
+        return self._add_media(name, VideoSchema(fps, nested=nested), backend, backend_options)
 
     def _add_media(
         self, name: str, schema: MediaSchema, backend: object, options: object

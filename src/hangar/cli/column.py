@@ -23,12 +23,12 @@ __all__ = ["command", "list_columns", "schema_text"]
 _EXTENT: Final = r"([0-9]{1,18}|[Nn]one)"
 _SHAPE: Final = re.compile(rf"[(\[]?\s*({_EXTENT}((\s*[,xX*]\s*|\s+){_EXTENT})*\s*,?)?\s*[)\]]?")
 TEXT_DTYPES: Final = ("str", "bytes")
-FILE_DTYPES: Final = ("image",)
+FILE_DTYPES: Final = ("image", "audio", "video")
 """Words for columns without a dtype: of text, and of encoded files."""
 COMPLETED_DTYPES: Final = (
     *("BOOL", "INT8", "INT16", "INT32", "INT64", "UINT8", "UINT16", "UINT32", "UINT64"),
     *("FLOAT16", "FLOAT32", "FLOAT64", "COMPLEX64", "COMPLEX128", "BFLOAT16", "STR", "BYTES"),
-    "IMAGE",
+    *("IMAGE", "AUDIO", "VIDEO"),
 )
 
 
@@ -38,7 +38,7 @@ class DtypeType(click.ParamType):  # type: ignore[type-arg]
     name = "dtype"
 
     def convert(self, value: Any, param: click.Parameter | None, ctx: click.Context | None) -> Any:
-        """``'str'``, ``'bytes'``, ``'image'``, or the numpy dtype."""
+        """``'str'``, ``'bytes'``, ``'image'``, ``'audio'``, ``'video'``, or the numpy dtype."""
         if not isinstance(value, str) or value.lower() in (*TEXT_DTYPES, *FILE_DTYPES):
             return value.lower() if isinstance(value, str) else value
         from hangar.schema.dtypes import as_dtype, dtype_code
@@ -100,7 +100,7 @@ def list_columns(view: View, as_json: bool) -> None:
 def command() -> None:
     """Create, remove, rename, describe and list columns.
 
-    A column is a named set of samples of one kind: arrays of one dtype and shape, text, bytes, or images.
+    A column is a named set of samples of one kind: arrays of one dtype and shape, text, bytes, images, audio or video.
     """
 
 
@@ -176,10 +176,10 @@ def create(
     backend: str | None,
     as_json: bool,
 ) -> None:
-    """Create the column NAME for arrays of DTYPE and SHAPE, for text (STR), for BYTES, or for files (IMAGE).
+    """Create the column NAME for arrays of DTYPE and SHAPE, for text (STR), for BYTES, or for files (IMAGE, AUDIO, VIDEO).
 
     DTYPE, in any case: BOOL, INT8 to INT64, UINT8 to UINT64, FLOAT16, FLOAT32, FLOAT64, COMPLEX64, COMPLEX128,
-    BFLOAT16, FLOAT8_..., STR, BYTES, IMAGE. An IMAGE column keeps image files as they are and decodes them when they
+    BFLOAT16, FLOAT8_..., STR, BYTES, IMAGE, AUDIO, VIDEO. The last three keep files as they are and decode them when they
     are read. The spellings of NumPy and torch work too (f4, np.float32, torch.float32). Without
     SHAPE each sample is a single number. 28 28, 28,28 and 28x28 are the same SHAPE.
 
@@ -215,6 +215,10 @@ def create(
         elif chunks is not None:
             fill = 0 if fill_value is None else fill_value
             column = checkout.add_chunked_column(name, dtype, chunks, shape or None, fill, **options)
+        elif dtype == "audio":
+            column = checkout.add_audio_column(name, **options)
+        elif dtype == "video":
+            column = checkout.add_video_column(name, **options)
         elif sparse:
             column = checkout.add_sparse_column(name, dtype, extents, variable_shape=variable_shape, **options)
         else:

@@ -269,6 +269,16 @@ class EntryReader:
         )
         return found
 
+    def _together_at(self, chosen: range | Positions, root: Root) -> Any:
+        """Values at positions of the tree of a column that joins them: one array if they are alike, else a list."""
+        return self._by_table(
+            self._table_of(root),
+            len(chosen),
+            lambda *_: chosen,
+            self._values.together_of,
+            lambda: self._values.together(select_cells(self._nodes, root.digest, chosen)),
+        )
+
     def _read_at(self, chosen: range | Positions, root: Root | None, out: np.ndarray[Any, Any] | None = None) -> Any:
         """Values at positions of the tree: stacked to an array if the schema has one shape, else a list."""
         if not self._schema.stacks:

@@ -7,13 +7,14 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from types import MappingProxyType
-from typing import Any, ClassVar
+from typing import Any, ClassVar, TypeVar
 
 from hangar.columns.accessor import FlatSubsampleReader, FlatSubsampleWriter
 from hangar.columns.flat import FlatSampleReader
 from hangar.columns.flat_write import FlatSampleWriter
 from hangar.columns.nested import NestedSampleReader
 from hangar.columns.nested_write import NestedSampleWriter
+from hangar.errors import HangarError, PositionNotFoundError
 
 __all__ = [
     "FlatMediaReader",
@@ -22,8 +23,13 @@ __all__ = [
     "MediaSubsampleWriter",
     "NestedMediaReader",
     "NestedMediaWriter",
+    "decoding_of",
     "reopened",
+    "with_decoding",
 ]
+
+
+T = TypeVar("T")
 
 
 class MediaReading:
@@ -64,6 +70,29 @@ class MediaReading:
             (a ``ValueError``) the file is damaged.
         """
         return self._schema.named(self.encoded(key), self._schema.info)
+
+    def read_slice(self: Any, key: Any, slices: Any) -> Any:
+        """Decode a part of one sample: of audio and video only that part, from a point before it.
+
+        Parameters
+        ----------
+        key
+            As in ``column[key]``.
+        slices
+            Index expression of ``array[...]``: of audio frames first, of video frames first, of images rows first.
+
+        Raises
+        ------
+        PositionNotFoundError
+            (an ``IndexError``) the sample has no such part.
+        """
+        schema = self._schema
+        try:
+            return schema.named(self.encoded(key), lambda data: schema.decode_part(data, slices))
+        except (IndexError, TypeError) as error:
+            if isinstance(error, HangarError):
+                raise
+            raise PositionNotFoundError(f"sample {key!r} has no part {slices!r}: {error}") from None
 
 
 class MediaColumn(MediaReading):
@@ -111,6 +140,19 @@ class MediaColumn(MediaReading):
 def reopened(reopen: Any, arguments: tuple[Any, ...], options: dict[str, Any]) -> Any:
     """A pickled column with its options of decoding."""
     return reopen(*arguments).decoding(**options)
+
+
+def decoding_of(column: Any) -> dict[str, Any]:
+    """The options of decoding that a column of any kind was given."""
+    return dict(column._decoding) if isinstance(column, MediaColumn) else {}
+
+
+def with_decoding(column: T, options: dict[str, Any]) -> T:
+    """``column`` with options of decoding; itself if there are none."""
+    if not options:
+        return column
+    chosen: T = column.decoding(**options)  # type: ignore[attr-defined]
+    return chosen
 
 
 class MediaSubsampleReader(MediaReading, FlatSubsampleReader):

@@ -105,11 +105,13 @@ class PositionReader:
         Returns
         -------
         numpy.ndarray or list
-            Arrays of one shape stacked to ``(n, *shape)``, ``out`` or new memory. Arrays of a column of variable shape,
-            str and bytes as a list.
+            Arrays of one shape stacked to ``(n, *shape)``, ``out`` or new memory; images and audio too, if those of
+            ``positions`` have one shape. Arrays of a column of variable shape, str and bytes as a list.
         """
         column = self.column
         column._session.check()
+        if self.schema.joins and self._root is not None:
+            return column._together_at(positions, self._root)
         if not self.lists:
             return column._read_at(positions, self._root, out)
         return self._list_at(positions)

@@ -14,6 +14,7 @@ import numpy as np
 
 from hangar.backends.location import HEADER
 from hangar.blobs import BlobStore
+from hangar.blobs.offsets import OffsetTable
 from hangar.blobs.store import Resolve
 from hangar.columns.sampletable import Positions, SampleTable
 from hangar.digest import Header
@@ -108,6 +109,10 @@ class ValueReader:
             if header is not self._seen:
                 self._check_header(header, digest)
         return pairs
+
+    def together(self, cells: Sequence[bytes]) -> Any:
+        """The values of tree entries of a column that joins them: one array if they are alike, else a list."""
+        return self._schema.decode_together(self._pairs(cells)) if cells else []
 
     def buffers(self, cells: Sequence[bytes]) -> list[Any]:
         """The canonical bytes of tree entries of a column whose values are all blobs, in order."""
@@ -204,11 +209,20 @@ class ValueReader:
             return schema.separate(self.stacked_of(table, positions, None))
         if offsets is None or not len(positions):
             return []
+        return schema.decode_all(self._pairs_of(offsets, positions))
+
+    def _pairs_of(self, offsets: OffsetTable, positions: Positions | range) -> list[tuple[Header, Any]]:
+        """Header and canonical bytes of the blobs at some positions."""
         pairs = self._blobs.read_list_at(offsets.words(positions))
         for header, _ in pairs:
             if header is not self._seen:
                 self._check_header(header)
-        return schema.decode_all(pairs)
+        return pairs
+
+    def together_of(self, table: SampleTable, positions: Positions | range) -> Any:
+        """As :meth:`together`, at some positions; raises like :meth:`one_of`."""
+        assert table.offsets is not None
+        return self._schema.decode_together(self._pairs_of(table.offsets, positions)) if len(positions) else []
 
     def stacked_of(self, table: SampleTable, positions: Positions | range, out: np.ndarray[Any, Any] | None) -> Any:
         """The values at some positions as one array; raises like :meth:`one_of`."""

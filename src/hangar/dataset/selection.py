@@ -23,6 +23,7 @@ from hangar.checkout.session import ReaderSession
 from hangar.columns import is_column, is_writer_column
 from hangar.columns.keybatch import KeyBatch, position_batch
 from hangar.columns.local import local_mask
+from hangar.columns.media import decoding_of, with_decoding
 from hangar.columns.nested import whole_samples
 from hangar.columns.opening import ColumnReader, open_reader
 from hangar.columns.positions import PositionReader
@@ -75,6 +76,7 @@ class SelectedColumn:
         assert isinstance(session, ReaderSession)
         self.path, self.commit, self.name = str(session.stores.directory), session.commit, column.column
         self._resolve = session.resolve
+        self._decoding = decoding_of(column)
         self.item_positions = item_positions
         self.whole = whole
         self._reader: PositionReader | None = PositionReader(column)
@@ -89,7 +91,9 @@ class SelectedColumn:
         """The column, opened on first use in this process."""
         reader = self._reader
         if reader is None:
-            reader = self._reader = PositionReader(reopen_column(self.path, self.commit, self.name, self._resolve))
+            reader = self._reader = PositionReader(
+                with_decoding(reopen_column(self.path, self.commit, self.name, self._resolve), self._decoding)
+            )
         return reader
 
     @property
@@ -340,7 +344,8 @@ def _independent(column: ColumnReader) -> ColumnReader:
     PositionReader(column)  # raises if the column cannot be read by position
     session = column._session
     assert isinstance(session, ReaderSession)
-    return open_reader(ReaderSession(session.stores, session.commit, reopen_column, session.resolve), column._source)
+    own = ReaderSession(session.stores, session.commit, reopen_column, session.resolve)
+    return with_decoding(open_reader(own, column._source), decoding_of(column))
 
 
 def _all(columns: list[ColumnReader], index_range: slice | None) -> list[SelectedColumn]:

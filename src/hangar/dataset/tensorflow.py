@@ -40,17 +40,20 @@ class _Column:
                 f"column {source.name!r} holds {schema.kind_name} arrays, which have no tf.data.Dataset here: use "
                 "make_numpy_dataset, and tf.data.Dataset.from_generator"
             )
+        form = schema.array_form
         self.packed = schema.stacks and schema.variable
-        self.rank = len(schema.shape or ())
-        self.text = schema.dtype is None
+        self.text = schema.python_type is not None
+        if form is None and not self.text:
+            raise InvalidInputError(
+                f"column {source.name!r} holds {schema.kind_name}s of several ranks and dtypes, and a tf.data.Dataset has one: "
+                "use `column.decoding(mode='RGB')`"
+            )
+        dtype, self.rank = (None, 0) if form is None else form
         self.shape = (None,) * self.rank if self.packed else (schema.shape or ())
-        self.numpy_dtype = schema.dtype
         try:
-            self.dtype = tf.string if schema.dtype is None else tf.as_dtype(schema.dtype)
+            self.dtype = tf.string if dtype is None else tf.as_dtype(dtype)
         except TypeError:
-            raise InvalidTypeError(
-                f"TensorFlow has no dtype {schema.dtype}, the one of column {source.name!r}"
-            ) from None
+            raise InvalidTypeError(f"TensorFlow has no dtype {dtype}, the one of column {source.name!r}") from None
 
     @property
     def block_spec(self) -> Any:

@@ -32,6 +32,8 @@ class _BuiltIn(NamedTuple):
 _LOAD: Final = ("load",)
 _LOAD_SAVE: Final = ("load", "save")
 _HERE: Final = "hangar.external.plugins"
+AUDIO_SUFFIXES: Final = ("wav", "flac", "ogg", "oga", "opus", "mp3", "aif", "aiff", "au", "caf")
+VIDEO_SUFFIXES: Final = ("mp4", "m4v", "mov", "mkv", "webm", "avi", "ts", "mts", "ogv")
 IMAGE_SUFFIXES: Final = (
     *("png", "jpg", "jpeg", "jpe", "jfif", "bmp", "dib", "tif", "tiff", "webp", "gif"),
     *("ppm", "pgm", "pbm", "pnm", "pfm"),
@@ -45,6 +47,8 @@ BUILT_IN: Final[dict[str, _BuiltIn]] = {
     ),
     "image-file": _BuiltIn(f"{_HERE}.media", "ImageFilePlugin", _LOAD_SAVE, IMAGE_SUFFIXES),
     "npz": _BuiltIn(f"{_HERE}.npz", "NpzPlugin", _LOAD, ("npz",)),
+    "audio-file": _BuiltIn(f"{_HERE}.media", "AudioFilePlugin", _LOAD_SAVE, AUDIO_SUFFIXES),
+    "video-file": _BuiltIn(f"{_HERE}.media", "VideoFilePlugin", _LOAD_SAVE, VIDEO_SUFFIXES),
     "numpy": _BuiltIn(f"{_HERE}.arrays", "NumpyPlugin", _LOAD_SAVE, ("npy", "npz")),
     "sparse": _BuiltIn(f"{_HERE}.sparse", "SparsePlugin", _LOAD_SAVE, ("npz",)),
     "text": _BuiltIn(f"{_HERE}.text", "TextPlugin", _LOAD_SAVE, ("txt",)),

@@ -8,7 +8,7 @@ pillow, which decides. Decoders release the interpreter's lock, so that threads 
 from __future__ import annotations
 
 import io
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
@@ -19,12 +19,12 @@ from hangar import limits
 from hangar.errors import MissingPackageError
 from hangar.imaging.decode import apply_orientation, decode, named
 from hangar.imaging.info import read_info
-from hangar.imaging.jpeg import read_jpeg
+from hangar.imaging.jpeg import JpegHeader, read_jpeg
 from hangar.imaging.opening import load_decoders
 from hangar.imaging.stored import Refusal
 from hangar.imaging.wanted import Wanted
 
-__all__ = ["READ_MODES", "Reading", "read_image", "require_decoder"]
+__all__ = ["READ_MODES", "Reading", "common_shape", "read_image", "read_image_into", "require_decoder"]
 
 Array = np.ndarray[Any, Any]
 
@@ -120,15 +120,55 @@ def read_image(data: bytes, reading: Reading, name: str = "the image") -> Array:
         return array if array.flags.writeable and array.flags.c_contiguous else array.copy()
 
 
+def common_shape(files: Sequence[bytes], reading: Reading) -> tuple[int, ...] | None:
+    """Shape of the pixels of all files, if they are upright JPEGs of one size, and can be decoded into the rows of an array."""
+    if reading.frame or _simplejpeg() is None:
+        return None
+    shape: tuple[int, ...] | None = None
+    for data in files:
+        if data[:3] != _JPEG:
+            return None
+        try:
+            header = read_jpeg(data)
+        except Refusal:
+            return None
+        found = header.height, header.width, header.components
+        if shape not in (None, found) or (reading.orient and header.orientation > 1):
+            return None
+        if not _is_simple(header, reading) or header.width * header.height > reading.max_pixels:
+            return None
+        shape = found
+    if shape is None or shape[2] == 3:
+        return shape
+    return (*shape[:2], 3) if reading.mode == "RGB" else shape[:2]
+
+
+def read_image_into(data: bytes, reading: Reading, pixels: Array) -> None:
+    """Decode an image of known shape, see :func:`common_shape`, into an array. Raises as :func:`read_image`."""
+    decode_jpeg = _simplejpeg()
+    if decode_jpeg is not None and pixels.ndim == 3:
+        try:
+            decode_jpeg(data, "RGB", strict=True, buffer=pixels)
+        except ValueError:
+            pass
+        else:
+            return
+    pixels[...] = read_image(data, reading)
+
+
+def _is_simple(header: JpegHeader, reading: Reading) -> bool:
+    """Whether simplejpeg gives the pixels of such a file as pillow would."""
+    modes = {1: (None, "L", "RGB"), 3: (None, "RGB")}
+    return header.bits == 8 and reading.mode in modes.get(header.components, ())
+
+
 def _by_simplejpeg(data: bytes, reading: Reading) -> Array | None:
     """The pixels of a JPEG, or None if pillow has to decode it."""
     decode_jpeg = _simplejpeg()
     header = read_jpeg(data)
     _check_size(header.width, header.height, reading)
     channels = header.components
-    if decode_jpeg is None or header.bits != 8 or channels not in (1, 3):
-        return None
-    if reading.mode not in ((None, "L", "RGB") if channels == 1 else (None, "RGB")):
+    if decode_jpeg is None or not _is_simple(header, reading):
         return None
     try:
         # Without tolerance: pillow decides about files with warnings.

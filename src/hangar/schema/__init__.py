@@ -7,6 +7,7 @@ closed table of element types; ``keys`` the order-preserving encoding of keys.
 
 from __future__ import annotations
 
+from hangar.schema.audio import AudioSchema
 from hangar.schema.base import ColumnSchema, load_schema
 from hangar.schema.cells import Encoded
 from hangar.schema.chunked import ChunkedSchema
@@ -16,9 +17,11 @@ from hangar.schema.ndarray import NdarraySchema, as_shape
 from hangar.schema.scalar import BytesSchema, StrSchema
 from hangar.schema.sparse import SparseSchema
 from hangar.schema.unavailable import open_schema
+from hangar.schema.video import VideoSchema
 from hangar.schema.widest import widened, widest
 
 __all__ = [
+    "AudioSchema",
     "BytesSchema",
     "ChunkedSchema",
     "ColumnSchema",
@@ -28,6 +31,7 @@ __all__ = [
     "NdarraySchema",
     "SparseSchema",
     "StrSchema",
+    "VideoSchema",
     "as_shape",
     "load_schema",
     "open_schema",

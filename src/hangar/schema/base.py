@@ -66,6 +66,8 @@ class ColumnSchema(ABC):
         Maximum number of values that iteration reads ahead.
     stacks
         Whether values are arrays, so that a batch of them can be one array.
+    joins
+        Whether a batch of decoded values of equal shape is one array for data sets, though values may differ in shape.
     nested
         Whether samples have subsamples.
     inline
@@ -86,6 +88,7 @@ class ColumnSchema(ABC):
     kind: ClassVar[int]
     kind_name: ClassVar[KindName]
     stacks: ClassVar[bool] = False
+    joins: ClassVar[bool] = False
     python_type: ClassVar[type[Any] | None] = None
     most_ahead: ClassVar[int] = 1024
 
@@ -169,6 +172,15 @@ class ColumnSchema(ABC):
     def decode_all(self, pairs: Sequence[tuple[Header, bytes | Rows]]) -> list[Any]:
         """Decode many blobs, given by header and canonical bytes."""
         return [self.decode(header, buffer) for header, buffer in pairs]
+
+    def decode_together(self, pairs: Sequence[tuple[Header, bytes | Rows]]) -> Any:
+        """Decode many blobs of a column that ``joins``: one array if the values are alike, else a list."""
+        raise NotImplementedError
+
+    @property
+    def array_form(self) -> tuple[np.dtype[Any], int] | None:
+        """Element type and rank of all values; None if they are no arrays, or differ in these."""
+        return None if self.dtype is None or self.shape is None else (self.dtype, len(self.shape))
 
     def decode_rows(self, header: Header, rows: Rows) -> Any:
         """Decode canonical ``rows`` of one header as one array of shape (n, *shape), which may share their memory."""

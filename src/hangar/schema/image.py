@@ -2,15 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from typing import TYPE_CHECKING, Any, ClassVar, Final
 
 import numpy as np
 
+from hangar.digest import Header
 from hangar.errors import InvalidInputError, InvalidTypeError
 from hangar.flags import check_flag
 from hangar.schema.base import KindName, register_kind
+from hangar.schema.cells import Rows
 from hangar.schema.media import MediaRecord, MediaSchema, load_media
 from hangar.schema.ndarray import as_array
+from hangar.threads import parallel_list
 
 if TYPE_CHECKING:
     from hangar.imaging import ImageInfo, Reading
@@ -120,6 +124,26 @@ class ImageSchema(MediaSchema):
         return encode_image(picture, self.file_format, self.quality)
 
     # ------------------------------------------------------------------ out
+
+    @property
+    def array_form(self) -> tuple[np.dtype[Any], int] | None:
+        mode = self.read_options.mode
+        return None if mode is None else (np.dtype(np.uint8), 2 if mode == "L" else 3)
+
+    def decode_together(self, pairs: Sequence[tuple[Header, bytes | Rows]]) -> Any:
+        from hangar.imaging.reading import common_shape, read_image_into
+
+        files, reading = [bytes(buffer) for _, buffer in pairs], self.read_options
+        shape = common_shape(files, reading)
+        if shape is None:
+            return super().decode_together(pairs)
+        together = np.empty((len(files), *shape), np.uint8)
+
+        def decode_at(index: int) -> None:
+            self.named(files[index], lambda data: read_image_into(data, reading, together[index]))
+
+        parallel_list(decode_at, range(len(files)))
+        return together
 
     def decode_file(self, data: bytes) -> np.ndarray[Any, Any]:
         from hangar.imaging import read_image

@@ -48,6 +48,7 @@ class MediaSchema(ColumnSchema):
     """
 
     stacks: ClassVar[bool] = True
+    joins: ClassVar[bool] = True
     most_ahead: ClassVar[int] = 16
 
     def __init__(self, options: dict[str, str | int | None], *, nested: bool = False) -> None:
@@ -128,12 +129,21 @@ class MediaSchema(ColumnSchema):
     def decode_file(self, data: bytes) -> Any:
         """Decode a file; InvalidInputError if it is damaged or too large, MissingPackageError without a decoder."""
 
+    def decode_part(self, data: bytes, slices: Any) -> Any:
+        """Decode a part of a file: ``slices`` is the index expression of ``array[...]``."""
+        return self.decode_file(data)[slices].copy()
+
     def decode(self, header: Header | None, buffer: bytes | Rows) -> Any:
         data = bytes(buffer)
         return self.named(data, self.decode_file)
 
     def decode_all(self, pairs: Sequence[tuple[Header, bytes | Rows]]) -> list[Any]:
         return parallel_list(lambda pair: self.decode(*pair), pairs, "hangar-decode")
+
+    def decode_together(self, pairs: Sequence[tuple[Header, bytes | Rows]]) -> Any:
+        values = self.decode_all(pairs)
+        alike = {(value.shape, value.dtype) for value in values}
+        return np.stack(values) if len(alike) == 1 else values
 
     def named(self, data: bytes, call: Callable[[bytes], Any]) -> Any:
         """``call(data)``; an error about the file names its digest, by which the sample can be found."""

@@ -7,12 +7,13 @@ from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
-from torch.utils.data import Dataset
+from torch.utils.data import Dataset, get_worker_info
 
 from hangar.dataset.batch import Batch, ItemForm, Transform
 from hangar.dataset.selection import Selection
 from hangar.errors import InvalidTypeError, PositionNotFoundError
 from hangar.flags import check_flag
+from hangar.threads import share_cores
 
 __all__ = ["TorchDataset"]
 
@@ -56,6 +57,9 @@ class TorchDataset(Dataset):  # type: ignore[misc]  # torch is optional
 
     def __getitems__(self, indices: Sequence[int] | npt.NDArray[np.integer[Any]]) -> Sequence[Any]:
         """A batch of items, read as one; torch calls it for each batch. Unless items may be texts, it is read when it is used."""
+        worker = get_worker_info()
+        if worker is not None:
+            share_cores(worker.num_workers)
         try:
             numbers = self.selection.items(indices)
         except InvalidTypeError as error:
@@ -68,7 +72,7 @@ class TorchDataset(Dataset):  # type: ignore[misc]  # torch is optional
         form = self.form
         if form.item_transform is not None or len(form.names) > 1:
             return form.item_transform is not None
-        return form.column_transforms[0] is not None or self.selection.columns[0].schema.dtype is None
+        return form.column_transforms[0] is not None or self.selection.columns[0].schema.python_type is not None
 
     def __repr__(self) -> str:
         return f"<TorchDataset: {len(self):,} items of {', '.join(self.selection.names)}>"

@@ -9,9 +9,9 @@ from typing import Any
 from hangar.errors import InvalidInputError
 from hangar.external.plugins._files import FilePlugin
 from hangar.inputs import read
-from hangar.schema import ImageSchema, MediaSchema
+from hangar.schema import AudioSchema, ImageSchema, MediaSchema, VideoSchema
 
-__all__ = ["ImageFilePlugin"]
+__all__ = ["AudioFilePlugin", "ImageFilePlugin", "VideoFilePlugin"]
 
 
 class _MediaFilePlugin(FilePlugin):
@@ -48,3 +48,21 @@ class ImageFilePlugin(_MediaFilePlugin):
 
     def _make_schema(self) -> MediaSchema:
         return ImageSchema()
+
+
+class AudioFilePlugin(_MediaFilePlugin):
+    """Audio files of columns of audio."""
+
+    column_types = frozenset(("audio",))
+
+    def _make_schema(self) -> MediaSchema:
+        return AudioSchema()
+
+
+class VideoFilePlugin(_MediaFilePlugin):
+    """Video files of columns of video."""
+
+    column_types = frozenset(("video",))
+
+    def _make_schema(self) -> MediaSchema:
+        return VideoSchema()
