@@ -2,7 +2,7 @@
 
 :func:`import_items` stages what it imports step by step, goes on where it was after a crash, and lists the items that
 fail. :func:`run_bulk_import` is all or nothing. Worker processes run the function, encode and hash; arrays come back in
-shared memory.
+shared memory. :func:`import_dataset` imports a folder that holds a whole dataset.
 """
 
 from __future__ import annotations
@@ -12,16 +12,31 @@ from typing import TYPE_CHECKING, Final
 
 if TYPE_CHECKING:
     from hangar.bulk_importer.items import import_items
+    from hangar.bulk_importer.layouts import DatasetPlan, PlannedColumn, import_dataset, plan_dataset
     from hangar.bulk_importer.report import FailedItem, ImportReport
     from hangar.bulk_importer.udf import UDF_Return, run_bulk_import
 
-__all__ = ["FailedItem", "ImportReport", "UDF_Return", "import_items", "run_bulk_import"]
+__all__ = [
+    "DatasetPlan",
+    "FailedItem",
+    "ImportReport",
+    "PlannedColumn",
+    "UDF_Return",
+    "import_dataset",
+    "import_items",
+    "plan_dataset",
+    "run_bulk_import",
+]
 
 _ORIGINS: Final = {
+    "DatasetPlan": "layouts",
     "FailedItem": "report",
     "ImportReport": "report",
+    "PlannedColumn": "layouts",
     "UDF_Return": "udf",
+    "import_dataset": "layouts",
     "import_items": "items",
+    "plan_dataset": "layouts",
     "run_bulk_import": "udf",
 }
 

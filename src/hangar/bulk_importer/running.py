@@ -52,7 +52,18 @@ def worker_count(workers: int | None, items: int) -> int:
 
 
 def targets_of(columns: Sequence[Any]) -> list[Target]:
-    """What worker processes need to know of writer columns."""
+    """What worker processes need to know of writer columns.
+
+    Raises
+    ------
+    InvalidInputError
+        A column holds chunked arrays, which are written chunk by chunk.
+    """
+    for column in columns:
+        if column.column_type == "chunked":
+            raise InvalidInputError(
+                f"column {column.column!r} holds chunked arrays, which a bulk import cannot write: assign them one by one"
+            )
     return [Target(column.column, column.schema.data, column.contains_subsamples) for column in columns]
 
 

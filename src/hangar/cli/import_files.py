@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import click
 
 from hangar.cli import complete
+from hangar.cli.import_dataset import whole_dataset
 from hangar.cli.import_report import conclude, suffixes, where_it_stopped
 from hangar.cli.output import json_option
 from hangar.cli.plugin_command import PluginCommand, check_options
@@ -25,7 +26,7 @@ __all__ = ["command"]
 
 @click.command("import", cls=PluginCommand, options_metavar="[OPTIONS] [--KEY VALUE]...")
 @click.argument("column", shell_complete=complete.columns)
-@click.argument("path", type=click.Path(path_type=Path))
+@click.argument("path", type=click.Path(path_type=Path), required=False)
 @click.option(
     "--branch",
     metavar="NAME",
@@ -46,6 +47,7 @@ __all__ = ["command"]
 @json_option
 @click.pass_context
 @pass_state
+@whole_dataset
 def command(
     state: State,
     ctx: click.Context,
@@ -82,12 +84,20 @@ def command(
     bits of deeper samples, --upright true applies the orientation that the camera recorded, --frame 0 selects one image
     of several.
 
+    With one argument, the PATH of a folder, import a whole dataset: the command looks at the folder, proposes columns,
+    and asks before it writes. It knows folders of images by class (and by split), COCO annotations beside images, a
+    table (CSV, TSV, JSON lines) beside images, and folders of Parquet or Arrow files as of Hugging Face. Many processes
+    read the files; after Ctrl-C or a crash, the same command continues.
+
     For example:
       hangar import images ../pictures
       hangar import masks scans/mask.png --mode L --overwrite
+      hangar import ../imagenet --dry-run
+      hangar import ../coco --yes --prefix coco_
 
     JSON: column, branch, samples, overwritten, unchanged, files, nbytes, skipped (paths), failed (path, sample, error,
-    reason).
+    reason). Of a whole dataset: layout, path, notes, columns, items; when imported also branch, imported, resumed,
+    samples (by column), nbytes, failed (item, error, reason).
     """
     from hangar.external.importer import Failure
     from hangar.external.loading import plan_import
