@@ -82,32 +82,27 @@ def import_items(
     """
     names = [columns] if isinstance(columns, str) else list(columns)
     targets = [checkout.columns[name] for name in names]
-    if not names or len(set(names)) != len(names):
-        raise InvalidInputError("name at least one column, and each once")
-    if not callable(load):
-        raise InvalidTypeError(f"load must be a function, not {type(load).__name__}")
-    if on_error not in ("collect", "stop"):
-        raise InvalidInputError(f"on_error must be 'collect' or 'stop', not {on_error!r}")
+    _check(names, load, on_error)
     overwrite, resume = check_flag(overwrite, "overwrite"), check_flag(resume, "resume")
-    nested = frozenset(target.column for target in targets if target.contains_subsamples)
     yields = inspect.isgeneratorfunction(load)
-    function = Yielding(load) if yields else Returning(load, tuple(names), nested)
+    function = Yielding(load) if yields else Returning(load, targets)
     listed = _listed(items, pairs=not yields)
     schemas = [(checkout.session.staging.columns[name].id, checkout.columns[name].schema.digest) for name in names]
     recipe = recipe_digest(load, schemas, listed, [names, overwrite])
     if not resume:
         with checkout.session.writing():
             checkout.session.staging.set_import_progress(recipe, None)
-    return Import(
-        checkout,
-        targets,
-        function,
-        listed,
-        workers=worker_count(workers, len(listed)),
-        overwrite=overwrite,
-        stop=on_error == "stop",
-        recipe=recipe,
-    ).run(progress)
+    how: Any = {"workers": worker_count(workers, len(listed)), "overwrite": overwrite, "stop": on_error == "stop"}
+    return Import(checkout, targets, function, listed, recipe=recipe, **how).run(progress)
+
+
+def _check(names: Sequence[str], load: object, on_error: object) -> None:
+    if not names or len(set(names)) != len(names):
+        raise InvalidInputError("name at least one column, and each once")
+    if not callable(load):
+        raise InvalidTypeError(f"load must be a function, not {type(load).__name__}")
+    if on_error not in ("collect", "stop"):
+        raise InvalidInputError(f"on_error must be 'collect' or 'stop', not {on_error!r}")
 
 
 def _listed(items: Any, *, pairs: bool) -> Sequence[Any]:
@@ -137,10 +132,10 @@ class Yielding:
 class Returning:
     """A function that returns the value of an argument, as a function of an item: a pair of key and argument."""
 
-    def __init__(self, function: Callable[[Any], Any], names: tuple[str, ...], nested: frozenset[str]) -> None:
+    def __init__(self, function: Callable[[Any], Any], columns: Sequence[Any]) -> None:
         self._function = function
-        self._names = names
-        self._nested = nested
+        self._names = [column.column for column in columns]
+        self._nested = {column.column for column in columns if column.contains_subsamples}
 
     def __call__(self, item: Any) -> Iterator[tuple[Any, Any, Any]]:
         """Triples of column, key and value."""
