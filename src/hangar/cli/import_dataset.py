@@ -39,6 +39,20 @@ _OPTIONS: Final = (
 )
 
 
+_HELP: Final = """\
+    With one argument, the PATH of a folder, import a whole dataset: the command looks at the folder, proposes columns,
+    and asks before it writes. It knows folders of images by class (and by split), COCO annotations beside images, a
+    table (CSV, TSV, JSON lines) beside images, and folders of Parquet or Arrow files as of Hugging Face. Many processes
+    read the files; after Ctrl-C or a crash, the same command continues.
+
+    For example:
+      hangar import ../imagenet --dry-run
+      hangar import ../coco --yes --prefix coco_
+"""
+_JSON: Final = """\
+    Of a whole dataset: layout, path, notes, columns, items; when imported also branch, imported, resumed, samples (by
+    column), nbytes, failed (item, error, reason).
+    """
 _NAMES: Final = ("dry_run", "yes", "prefix", "arrays", "workers")
 
 
@@ -64,6 +78,7 @@ def whole_dataset(function: Callable[..., None]) -> Callable[..., None]:
                 )
         _import(state, column, options["branch"], options, **whole)
 
+    call.__doc__ = (function.__doc__ or "").rstrip(" ").replace("    For example:\n", _HELP, 1) + _JSON
     decorated: Callable[..., None] = call
     for option in reversed(_OPTIONS):
         decorated = option(decorated)

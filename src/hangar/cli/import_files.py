@@ -84,20 +84,12 @@ def command(
     bits of deeper samples, --upright true applies the orientation that the camera recorded, --frame 0 selects one image
     of several.
 
-    With one argument, the PATH of a folder, import a whole dataset: the command looks at the folder, proposes columns,
-    and asks before it writes. It knows folders of images by class (and by split), COCO annotations beside images, a
-    table (CSV, TSV, JSON lines) beside images, and folders of Parquet or Arrow files as of Hugging Face. Many processes
-    read the files; after Ctrl-C or a crash, the same command continues.
-
     For example:
       hangar import images ../pictures
       hangar import masks scans/mask.png --mode L --overwrite
-      hangar import ../imagenet --dry-run
-      hangar import ../coco --yes --prefix coco_
 
     JSON: column, branch, samples, overwritten, unchanged, files, nbytes, skipped (paths), failed (path, sample, error,
-    reason). Of a whole dataset: layout, path, notes, columns, items; when imported also branch, imported, resumed,
-    samples (by column), nbytes, failed (item, error, reason).
+    reason).
     """
     from hangar.external.importer import Failure
     from hangar.external.loading import plan_import
