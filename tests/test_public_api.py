@@ -56,6 +56,15 @@ PUBLIC = {
         "make_tf_dataset",
     ],
     "hangar.cli": ["main"],
+    "hangar.interop": [
+        "from_arrow",
+        "from_huggingface",
+        "from_pandas",
+        "from_torch",
+        "to_arrow",
+        "to_pandas",
+        "to_xarray",
+    ],
 }
 
 

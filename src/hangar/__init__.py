@@ -58,6 +58,7 @@ if TYPE_CHECKING:
     from hangar import dataset as dataset
     from hangar import diff as diff
     from hangar import external as external
+    from hangar import interop as interop
     from hangar.dataset import make_numpy_dataset, make_tf_dataset, make_torch_dataset
     from hangar.history import BranchHead
     from hangar.inputs import read
@@ -110,7 +111,15 @@ __all__ = [
     "read",
 ]
 
-_MODULES: Final = ("bulk_importer", "checkout", "columns", "dataset", "diff", "external")
+_MODULES: Final = (
+    "bulk_importer",
+    "checkout",
+    "columns",
+    "dataset",
+    "diff",
+    "external",
+    "interop",
+)
 _ORIGINS: Final = {
     "BranchHead": "hangar.history",
     "Repository": "hangar.repository",

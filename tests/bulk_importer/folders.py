@@ -85,7 +85,7 @@ def arrow_table(first: int, stop: int) -> Any:
             "image": pa.array([{"bytes": png(n), "path": None} for n in numbers], image),
             "label": pa.array([digit(n) for n in numbers], pa.int64()),
             "pixels": pa.array([load_digits().data[n].tolist() for n in numbers], pa.list_(pa.float32())),
-            "ragged": pa.array([list(range(n % 3)) for n in numbers], pa.list_(pa.int16())),
+            "ragged": pa.array([list(range(n // 6)) for n in numbers], pa.list_(pa.int16())),
             "text": pa.array([None if n == first + 1 else f"number {n}" for n in numbers]),
             "odd": pa.array([n % 2 == 1 for n in numbers]),
             "map": pa.array([[("a", n)] for n in numbers], pa.map_(pa.string(), pa.int64())),

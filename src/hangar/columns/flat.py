@@ -44,3 +44,31 @@ class FlatSampleReader(ColumnBase, ValueMapping):
         if type(key) is list:
             return self._list_of_keys(key)
         return self._value(key)
+
+    def to_dask(self, batch: int | None = None) -> Any:
+        """The column as a lazy dask array of shape ``(samples, *shape of a sample)``, in key order.
+
+        Nothing is read before it is computed. A chunk holds whole samples, which are read as one batch. Of a sample of a
+        chunked column, use ``dask.array.from_array(column[key])``.
+
+        Parameters
+        ----------
+        batch
+            Samples in a chunk. None: as many as have 32 MB.
+
+        Returns
+        -------
+        dask.array.Array
+
+        Raises
+        ------
+        InvalidInputError
+            (a ``ValueError``) the values are not arrays of one shape.
+        AccessError
+            (a ``PermissionError``) the column of a writer, which changes.
+        MissingPackageError
+            (an ``ImportError``) dask is not installed.
+        """
+        from hangar.columns.stack import as_dask
+
+        return as_dask(self, batch)

@@ -40,7 +40,7 @@ class FieldPlan:
     field
         Name of the field.
     form
-        How its values are converted: ``'scalar'``, ``'list'``, ``'text'``, ``'bytes'`` or ``'image'``.
+        How its values are converted: ``'scalar'``, ``'tensor'``, ``'list'``, ``'text'``, ``'bytes'`` or ``'image'``.
     """
 
     field: str
@@ -86,6 +86,9 @@ def plan_fields(
     for field in schema:
         name = column_name(prefix + field.name, [one.column.name for one in fields])
         planned = _plan_field(field.name, name, field.type, features.get(field.name))
+        kept = _attributes(field)
+        if planned is not None and kept:
+            planned = replace(planned, column=replace(planned.column, attributes={**planned.column.attributes, **kept}))
         if planned is None:
             left.append(f"{field.name} ({field.type})"[:80])
         else:
@@ -101,6 +104,7 @@ def plan_fields(
 
 
 def _plan_field(field: str, name: str, kind: Any, feature: Any) -> FieldPlan | None:
+    import pyarrow as pa
     from pyarrow import types
 
     if types.is_dictionary(kind):
@@ -118,6 +122,10 @@ def _plan_field(field: str, name: str, kind: Any, feature: Any) -> FieldPlan | N
         return FieldPlan(field, "text", PlannedColumn(name, "str"))
     if types.is_binary(kind) or types.is_large_binary(kind) or types.is_fixed_size_binary(kind):
         return FieldPlan(field, "bytes", PlannedColumn(name, "bytes"))
+    if isinstance(kind, pa.FixedShapeTensorType):
+        dtype = _dtype(kind.value_type)
+        shape = tuple(kind.shape)
+        return None if dtype is None else FieldPlan(field, "tensor", PlannedColumn(name, "ndarray", dtype, shape))
     dimensions = 0
     while types.is_list(kind) or types.is_large_list(kind) or types.is_fixed_size_list(kind):
         kind, dimensions = kind.value_type, dimensions + 1
@@ -155,6 +163,18 @@ def _features(schema: Any) -> dict[str, Any]:
     except (ValueError, KeyError, TypeError, RecursionError):
         return {}
     return {key: one for key, one in features.items() if isinstance(one, dict)} if isinstance(features, dict) else {}
+
+
+def _attributes(field: Any) -> dict[str, Any]:
+    """The attributes that Hangar keeps in the metadata of a field; empty if there are none that can be read."""
+    data = (field.metadata or {}).get(b"hangar", b"")
+    if not data or len(data) > MOST_METADATA:
+        return {}
+    try:
+        attributes = json.loads(data)
+    except (ValueError, RecursionError):
+        return {}
+    return attributes if isinstance(attributes, dict) else {}
 
 
 def _shapes(names: Sequence[str], batches: Iterable[Any]) -> dict[str, set[tuple[int, ...]]]:
@@ -205,6 +225,10 @@ def column_values(field: FieldPlan, batch: Any, *, arrays: bool = False) -> Iter
         valid = np.flatnonzero(np.asarray(column.is_valid()))
         numbers = column.drop_null().to_numpy(zero_copy_only=False).astype(field.column.dtype, copy=False)
         yield from zip(valid.tolist(), numbers, strict=True)
+        return
+    if field.form == "tensor":
+        stacked = column.to_numpy_ndarray() if len(column) else np.empty((0, *field.column.shape))
+        yield from ((row, stacked[row]) for row in np.flatnonzero(np.asarray(column.is_valid())).tolist())
         return
     for row, scalar in enumerate(column):
         if not scalar.is_valid:
