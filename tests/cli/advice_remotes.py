@@ -171,18 +171,23 @@ def data_of_another_remote(shell: Shell, template: str) -> None:
 def purged_at_the_remote(shell: Shell, template: str) -> None:
     clone, _ = clone_of(shell)
     shell.ok("purge", "wide", "3", "--yes")
-    follow(clone, clone.ok("fetch", "origin"), template)
+    assert "Accepted 1 tombstone" in follow(clone, clone.ok("fetch", "origin"), template)
+
+
+def nothing_to_accept(shell: Shell, template: str) -> None:
+    follow(shell, shell.fails(3, "purge", "--accept"), template)
 
 
 REMOTES: Final[dict[str, dict[str, Callable[[Shell, str], None]]]] = {
     "blobs/store.py": {"hangar fetch-data {} REV": blob_of_a_store},
     "cli/clone.py": {"hangar fetch-data origin {}": cloned},
-    "cli/fetch.py": {"hangar purge --list": purged_at_the_remote},
+    "cli/fetch.py": {"hangar purge --accept": purged_at_the_remote},
     "cli/remote.py": {"hangar fetch {}": added},
     "columns/local.py": {"hangar fetch-data {} {} -d {}{}": sample_that_is_not_here},
     "dataset/selection.py": {"hangar fetch-data REMOTE REV -d {}": data_set_of_nothing},
     "remote/evict.py": {"hangar remote add NAME ADDRESS": nothing_to_evict_to},
     "remote/fetching.py": {"hangar fetch {}": unknown_branch},
+    "purge/accepting.py": {"hangar purge --list": nothing_to_accept},
     "remote/policy.py": {"hangar pull": overtaken},
     "remote/transfer_push.py": {"hangar fetch-data REMOTE REV": data_of_another_remote},
     "cli/state.py": {"hangar remote add NAME ADDRESS": no_remote},

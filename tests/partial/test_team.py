@@ -12,7 +12,9 @@ import pytest
 from sklearn.datasets import load_digits
 
 from hangar import (
+    NotFoundError,
     NotLocalError,
+    PurgedError,
     RemoteNotFoundError,
     Repository,
     RevisionNotFoundError,
@@ -256,3 +258,44 @@ def test_errors(team: Team, tmp_path: Path) -> None:
     co = eve.checkout(fetch_on_read=True)
     with pytest.raises(ConnectionError):
         co["images", 1]
+
+
+def test_a_purge_travels_and_has_an_effect_when_it_is_accepted(team: Team) -> None:
+    ada, bob = team.clone("ada"), team.clone("bob")
+    for clone in (ada, bob):
+        clone.remote.fetch_data("origin", "master")
+    team.lead.purge("images", [7], reason="consent withdrawn")
+    report = ada.remote.fetch_branches("origin")
+    assert report.tombstones == 1
+    (found,) = ada.list_purged()
+    assert (found.state, found.reason) == ("foreign", "consent withdrawn")
+    with ada.checkout() as co:
+        np.testing.assert_array_equal(co["images", 7], IMAGES[7])
+    assert ada.remote.fetch_branches("origin").tombstones == 0
+    # Accepted, it is obeyed: erased here, and neither fetched nor pushed again.
+    done = ada.accept_purges()
+    assert (done.digests, done.erased, done.unfinished) == ((found.digest,), 1, ())
+    with ada.checkout() as co, pytest.raises(PurgedError, match="consent withdrawn"):
+        co["images", 7]
+    assert ada.remote.fetch_columns("origin", "master").blobs == 0
+    assert ada.fsck(data=True).sound
+    with pytest.raises(NotFoundError):
+        ada.accept_purges()
+    # Bob has not accepted it, and cannot bring the data back to the server: his commit arrives, the bytes do not.
+    writer = bob.checkout(write=True)
+    writer["images"][9_000] = IMAGES[7]
+    writer.commit("again")
+    writer.close()
+    bob.remote.push("origin", "master")
+    with team.lead.checkout() as reader, pytest.raises(PurgedError, match="consent withdrawn"):
+        reader["images", 9_000]
+    assert team.lead.fsck(data=True).sound
+    # A purge of a clone travels with a push, and has no effect at the server until it is accepted there.
+    ada.purge("images", [8], reason="mine")
+    ada.remote.pull("origin", "master")
+    commit(ada, 8_000, 1, "more")
+    ada.remote.push("origin", "master")
+    states = {one.reason: one.state for one in team.lead.list_purged()}
+    assert states == {"consent withdrawn": "in effect", "mine": "foreign"}
+    with team.lead.checkout() as reader:
+        np.testing.assert_array_equal(reader["images", 8], IMAGES[8])

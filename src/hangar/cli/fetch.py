@@ -44,7 +44,7 @@ def history_lines(report: HistoryReport) -> list[str]:
         lines.append("Nothing new")
     if report.tombstones:
         lines.append(
-            f"The remote has purged {plural(report.tombstones, 'value')}, which has no effect here: see `hangar purge --list`"
+            f"The remote has purged {plural(report.tombstones, 'value')}, which has no effect here until `hangar purge --accept`"
         )
     return lines
 

@@ -63,6 +63,9 @@ _LISTS: Final = ("list", "lift", "continue")
 @click.option("--continue", "go_on", is_flag=True, help="Complete a purge that was interrupted or found files in use.")
 @click.option("--list", "listing", is_flag=True, help="List what was purged.")
 @click.option(
+    "--accept", is_flag=True, help="Erase what was purged at a remote: all of it, or the blob with the digest given."
+)
+@click.option(
     "--lift", is_flag=True, help="Allow purged data to be stored again: COLUMN SAMPLE..., or the digest of a blob."
 )
 @json_option
@@ -83,6 +86,7 @@ def command(
     go_on: bool,
     listing: bool,
     lift: bool,
+    accept: bool,
     as_json: bool,
 ) -> None:
     """Erase the data of samples of COLUMN from every commit and every file. This cannot be undone.
@@ -94,7 +98,8 @@ def command(
     Small arrays and short texts lie inline in the trees of commits. They are erased with --rewrite-history: these commits
     and all later ones are replaced, the samples are gone from them, and clones must be made again.
 
-    Clones, backups and snapshots of the file system are not reached. The exit code is 5 if a file was in use: then its
+    Backups and snapshots of the file system are not reached. Clones learn of it with their next fetch, and erase the data
+    when somebody accepts it there with --accept. The exit code is 5 if a file was in use: then its
     bytes are erased by --continue.
 
     For example:
@@ -102,16 +107,22 @@ def command(
       hangar purge images 'cat_*' --reason "consent withdrawn"
       hangar purge images cat_17 --lift
       hangar purge --list
+      hangar purge --accept
 
     JSON: column, samples (sample, subsample or null, digests, inline), commits, staged, shared (digest, column, sample,
     subsample, commit), shared_count, rewritten (old and new digests), refs, dry_run, size_before, size_after,
     unfinished; with --list: purged (digest, author, email, time, reason, samples, state); with --lift: lifted; with
-    --continue: unfinished.
+    --continue: unfinished; with --accept: accepted (digests), erased (number of values that were here), unfinished.
     """
     if listing or go_on:
         if column or (listing and go_on):
             raise click.UsageError("--list and --continue stand alone")
         _list(state, as_json) if listing else _continue(state, ctx, as_json)
+        return
+    if accept:
+        if samples or lift:
+            raise click.UsageError("--accept takes at most the digest of a blob")
+        _accept(state, ctx, column or "", as_json)
         return
     if column is None or not (samples or lift):
         raise click.UsageError("name a COLUMN and the SAMPLEs to purge")
@@ -138,6 +149,19 @@ def command(
     report = state.repository.purge(column, keys, dry_run=dry_run, **options)
     _show(report, as_json)
     if report.unfinished:
+        ctx.exit(EXIT_CODES[AccessError])
+
+
+def _accept(state: State, ctx: click.Context, digest: str, as_json: bool) -> None:
+    """Erase what was purged at a remote."""
+    done = state.repository.accept_purges(digest)
+    if as_json:
+        write_json({"accepted": list(done.digests), "erased": done.erased, "unfinished": list(done.unfinished)})
+    else:
+        echo(f"Accepted {plural(len(done.digests), 'tombstone')}; {plural(done.erased, 'value')} erased here")
+        if done.unfinished:
+            _unfinished(done.unfinished)
+    if done.unfinished:
         ctx.exit(EXIT_CODES[AccessError])
 
 

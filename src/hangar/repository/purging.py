@@ -10,6 +10,7 @@ from hangar.progress import Progress
 from hangar.repository.base import RepositoryBase
 
 if TYPE_CHECKING:
+    from hangar.purge.accepting import Accepted
     from hangar.purge.lifting import PurgedBlob
     from hangar.purge.report import PurgeReport
 
@@ -116,6 +117,25 @@ class PurgeMethods(RepositoryBase):
         from hangar.purge.lifting import list_purged
 
         return list_purged(self._open())
+
+    def accept_purges(self, digest: str = "", *, progress: Progress = None) -> Accepted:
+        """Erase what was purged in another repository, which a fetch or a push told of. Until then that has no effect here.
+
+        Parameters
+        ----------
+        digest
+            A blob in hex, or its beginning; empty: all of them. :meth:`list_purged` shows them as ``'foreign'``.
+
+        Raises
+        ------
+        NotFoundError
+            There is nothing to accept.
+        LockedError
+            (a ``PermissionError``) a writer holds the lock.
+        """
+        from hangar.purge.accepting import accept
+
+        return accept(self._open(), digest, progress=progress)
 
     def lift_purge(
         self, column: str = "", keys: Any = (), *, digest: str = "", branch: str = "", commit: str = ""
