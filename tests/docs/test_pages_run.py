@@ -68,6 +68,7 @@ def test_commands_say_what_the_page_says(desk: Path) -> None:
 
 
 @pytest.mark.usefixtures("desk")
+@pytest.mark.filterwarnings("ignore:.*reference-only")
 @pytest.mark.parametrize(
     "page",
     [

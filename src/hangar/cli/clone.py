@@ -11,7 +11,7 @@ from hangar.cli.fetch_data import data_record, tell_data
 from hangar.cli.groups import Command
 from hangar.cli.init import ask_user, confirm_overwrite
 from hangar.cli.output import SHORT_DIGEST, echo, json_option, note, visible, write_json
-from hangar.cli.remote import connection_options, given
+from hangar.cli.remote import connection_options, given, typed_address
 from hangar.cli.state import State, pass_state
 from hangar.errors import PathNotDirectoryError
 
@@ -77,7 +77,9 @@ def command(
     path.mkdir(parents=True, exist_ok=True)
     try:
         with Repository(path, exists=False) as repository:
-            first = repository.clone(name, email, remote, remove_old=overwrite, branch=branch, **given(**options))
+            first = repository.clone(
+                name, email, typed_address(state, remote), remove_old=overwrite, branch=branch, **given(**options)
+            )
             digest = repository.stores.refs.get(f"heads/{first}")
             report = None
             if (data or columns) and digest is not None:

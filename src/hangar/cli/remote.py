@@ -12,7 +12,7 @@ from hangar.cli.groups import SuggestingGroup
 from hangar.cli.output import echo, echo_lines, json_option, table, visible, write_json
 from hangar.cli.state import State, pass_state
 
-__all__ = ["command", "connection_options", "given"]
+__all__ = ["command", "connection_options", "given", "typed_address"]
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -27,6 +27,13 @@ def connection_options(function: F) -> F:
     ):
         function = option(function)
     return function
+
+
+def typed_address(state: State, address: str) -> str:
+    """A typed address; a path is relative to the working directory."""
+    from hangar.remote.connect import full_address
+
+    return full_address(address, state.directory.absolute())
 
 
 def given(**options: Any) -> dict[str, Any]:
@@ -67,7 +74,7 @@ def add(state: State, /, name: str, address: str, as_json: bool, **options: Any)
 
     JSON: name, address.
     """
-    made = state.repository.remote.add(name, address, **given(**options))
+    made = state.repository.remote.add(name, typed_address(state, address), **given(**options))
     if as_json:
         write_json(made._asdict())
     else:
@@ -112,7 +119,8 @@ def set_(state: State, /, name: str, address: str | None, as_json: bool, **optio
 
     JSON: name, address.
     """
-    made = state.repository.remote.change(name, address, **given(**options))
+    place = None if address is None else typed_address(state, address)
+    made = state.repository.remote.change(name, place, **given(**options))
     if as_json:
         write_json(made._asdict())
     else:

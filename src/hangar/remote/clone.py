@@ -15,7 +15,7 @@ from hangar.progress import Progress
 from hangar.publishing import publish_rows
 from hangar.refs import BRANCHES, REMOTES
 from hangar.refs.remotes import RemoteRow, check_address
-from hangar.remote.connect import check_settings, connected
+from hangar.remote.connect import check_settings, connected, full_address
 from hangar.remote.fetching import fetch_branches
 from hangar.remote.peer import Reader
 from hangar.revisions import did_you_mean, resolve_commit
@@ -40,6 +40,7 @@ def clone(
 ) -> str:
     """Clone into ``directory`` (the ``.hangar``); see :meth:`hangar.Repository.clone`. Nothing is there until all is."""
     stored = check_settings(settings)
+    address = full_address(address)
     chosen = branch
     # It has no number yet; only the new repository gives one.
     with connected(ORIGIN, RemoteRow(0, check_address(address), stored)) as reader:

@@ -14,7 +14,7 @@ from hangar.refs.remotes import RemoteRow
 from hangar.remote.peer import Hello, Peer
 from hangar.stores import Stores
 
-__all__ = ["Settings", "check_settings", "connected", "is_local"]
+__all__ = ["Settings", "check_settings", "connected", "full_address", "is_local"]
 
 _DIRECTORY: Final = ".hangar"
 _KNOWN: Final = ("ca", "token-file", "token-env", "insecure")
@@ -55,7 +55,15 @@ def check_settings(given: Mapping[str, str | bool | None]) -> dict[str, str]:
 
 def is_local(address: str) -> bool:
     """Whether an address is a path on this machine."""
-    return address.startswith(("/", "./", "../", "~", "file://")) or address in (".", "..")
+    return str(address).startswith(("/", "./", "../", "~", "file://")) or address in (".", "..")
+
+
+def full_address(address: str, directory: Path | None = None) -> str:
+    """An address as it is stored: a path on this machine is made absolute, from ``directory`` or the current one."""
+    if not is_local(address):
+        return address
+    path = Path(address.removeprefix("file://")).expanduser()
+    return str(((directory or Path.cwd()) / path).resolve())
 
 
 @contextmanager

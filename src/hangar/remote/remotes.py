@@ -15,7 +15,7 @@ from hangar.names import check_name, plain_text
 from hangar.progress import Progress
 from hangar.refs import BRANCHES, REMOTES
 from hangar.refs.remotes import RemoteRow, change_remote, get_remote, list_remotes
-from hangar.remote.connect import Settings, check_settings, connected
+from hangar.remote.connect import Settings, check_settings, connected, full_address
 from hangar.stores import Stores
 from hangar.wording import plural
 
@@ -84,17 +84,20 @@ class Remotes:
         """
         stores = self._open()
         given = check_settings(settings)
-        row = stores.db.update(lambda transaction: stores.refs.add_remote(transaction, name, address, given))
+        row = stores.db.update(
+            lambda transaction: stores.refs.add_remote(transaction, name, full_address(address), given)
+        )
         return RemoteInfo(name, row.address)
 
     def change(self, name: str, address: str | None = None, **settings: str | bool) -> RemoteInfo:
         """Change the address of a remote, or how it is reached; what it has promised stays promised."""
         stores = self._open()
         given = check_settings(settings)
+        place = None if address is None else full_address(address)
 
         def write(transaction: WriteTransaction) -> RemoteRow:
             row = get_remote(transaction, name)
-            change_remote(transaction, name, address=address, settings=row.settings | given)
+            change_remote(transaction, name, address=place, settings=row.settings | given)
             return get_remote(transaction, name)
 
         return RemoteInfo(name, stores.db.update(write).address)
