@@ -14,6 +14,7 @@ from typing import Any
 
 import msgspec
 
+from tests.compat.independent_arrays import CHUNKED, read_array
 from tests.compat.independent_blobs import BYTES, NDARRAY, PURGED, SPARSE, STR, Blobs, Value, read_sparse
 from tests.compat.independent_hdf5 import ITEM_BYTES
 from tests.compat.independent_tables import FormatError, Tables, decode, read_record, record_digest, require
@@ -52,6 +53,8 @@ class Schema:
     shape: tuple[int, ...]
     nested: bool
     inline: bool
+    chunks: tuple[int, ...] = ()
+    fill: bytes = b""
 
     @property
     def inline_width(self) -> int:
@@ -64,6 +67,8 @@ class Schema:
     @property
     def leaf(self) -> tuple[int, int]:
         """Kind of the leaves, and the width of their entries (0: by entry)."""
+        if self.kind == CHUNKED:
+            return 3, 32
         if not self.inline:
             return 0, 32
         return (1, self.inline_width) if self.kind == NDARRAY else (2, 0)
@@ -71,7 +76,7 @@ class Schema:
     def admits(self, value: Value) -> bool:
         if value.kind == PURGED:
             return True
-        kind = BYTES if self.kind in MEDIA else self.kind
+        kind = BYTES if self.kind in MEDIA else NDARRAY if self.kind == CHUNKED else self.kind
         if (value.kind, value.dtype) != (kind, self.dtype) or len(value.shape) != len(self.shape):
             return False
         if self.variable:
@@ -170,7 +175,15 @@ class Repository:
         version, *fields = read_record(self.tables, "schemas", "schema", digest)
         require(version == 0, f"schema of version {version}")
         kind, dtype, variable, shape, nested, inline, *more = fields
-        require(bool(more) == (kind in MEDIA), "a schema has fields that its kind does not have")
+        require(
+            len(more) == (1 if kind in MEDIA else 2 if kind == CHUNKED else 0),
+            "a schema has fields that its kind does not have",
+        )
+        if kind == CHUNKED:
+            chunks, fill = more
+            require(variable and not inline and len(chunks) == len(shape) > 0, "a bad schema of chunked arrays")
+            require(min(chunks) > 0 and len(fill) == ITEM_BYTES[dtype], "a bad schema of chunked arrays")
+            return Schema(kind, dtype, variable, tuple(shape), nested, inline, tuple(chunks), fill)
         if kind in MEDIA:
             check_options(kind, *more)
             require(not inline, "encoded files lie in the tree")
@@ -239,6 +252,8 @@ class Repository:
 
     def _value(self, schema: Schema, cell: bytes) -> Value:
         kind, _ = schema.leaf
+        if kind == 3:
+            return read_array(self.tables, self.blobs, cell, schema.dtype, schema.chunks, schema.fill)
         if kind == 1:
             return Value(schema.kind, schema.dtype, schema.shape, cell)
         if kind == 2 and cell[0] != 0xFF:

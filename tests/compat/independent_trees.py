@@ -41,7 +41,7 @@ class Trees:
 
     def _below(self, digest: bytes, level: int | None, *, ends_level: bool) -> Iterator[tuple[bytes, bytes]]:
         version, found_level, kind, keys, refs, sizes, counts, samples = self._node(digest)
-        require(version == 0 and kind in (0, 1, 2), f"node of version {version}, kind {kind}")
+        require(version == 0 and kind in (0, 1, 2, 3), f"node of version {version}, kind {kind}")
         require(level in (None, found_level), "a node stands on another level than its parent says")
         require(1 <= len(keys) <= 256 and max(map(len, keys)) <= 2100, "a node is beyond a limit")
         ends = cuts(keys, found_level)
@@ -81,7 +81,7 @@ def cuts(keys: list[bytes], level: int) -> list[int]:
 def leaf_cells(kind: int, refs: bytes, sizes: bytes, count: int, width: int) -> list[bytes]:
     """What each entry of a leaf holds; of kind 2 with its size byte."""
     if kind != 2:
-        require(sizes == (bytes((width,)) if kind else b"") and len(refs) == width * count, "a bad leaf")
+        require(sizes == (bytes((width,)) if kind == 1 else b"") and len(refs) == width * count, "a bad leaf")
         return [refs[width * i : width * (i + 1)] for i in range(count)]
     cells, at = [], 0
     for size in sizes:

@@ -70,6 +70,31 @@ def test_ids_of_columns(everything: Everything) -> None:
             assert column.id == independent.record_digest("column", parts)[:16]
 
 
+def test_chunked_arrays_are_read_as_hangar_reads_them(tmp_path: Path) -> None:
+    repo = Repository(tmp_path, exists=False)
+    repo.init("Ada", "ada@example.com")
+    writer = repo.checkout(write=True)
+    volume = writer.add_chunked_column("volume", np.float32, (4, 5, 6), fill_value=-0.5, backend="01")
+    small = writer.add_chunked_column("small", np.uint8, (4, 8), (20, None))
+    for i in range(3):
+        array = volume.create(f"a{i}", (9, 11 + i, 8))
+        array[i:5, ::2, 3] = np.arange(9, dtype=np.float32)[: 5 - i, None]
+        small[i] = np.eye(5 + i, 9, dtype=np.uint8)
+    volume["empty"] = np.zeros((0, 3, 1), np.float32)
+    writer.commit("arrays")
+    volume["a0"].resize(5, 7, 7)
+    volume["a1"].append(np.ones((3, 12, 8), np.float32))
+    small[1][2, 3:5] = 7
+    writer.close()
+    repo.close()
+    found = read(tmp_path)
+    (commit,) = found.commits
+    assert found.staged is not None
+    with Repository(tmp_path) as repo:
+        assert read_independently(found.commits[commit].columns) == read_by_hangar(repo, commit.hex())
+        assert read_independently(found.staged.columns) == staged_by_hangar(repo)
+
+
 @pytest.mark.parametrize("seed", range(3))
 def test_any_history_is_read_as_hangar_reads_it(seed: int, tmp_path: Path) -> None:
     """Random changes and commits, with the real bounds: staged rows, staged trees, rows of locations and runs."""

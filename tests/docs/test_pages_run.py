@@ -76,6 +76,7 @@ def test_commands_say_what_the_page_says(desk: Path) -> None:
         "howto/flat-columns",
         "howto/nested-columns",
         "howto/sparse-columns",
+        "howto/chunked-columns",
         "howto/evolve-a-column",
         "howto/branches-and-merging",
         "howto/compare-commits",

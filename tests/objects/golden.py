@@ -13,10 +13,11 @@ from pathlib import Path
 import numpy as np
 
 from hangar.digest import BYTES, NDARRAY, SPARSE, STR, Header, blob_digest, checksum, record_digest
+from hangar.objects.arrays import ArrayRecord, encode_array
 from hangar.objects.attributes import encode_attributes
 from hangar.objects.build import build
 from hangar.objects.commit import FLAT, NESTED, ColumnEntry, Commit, column_id, tree_digest
-from hangar.schema import AudioSchema, ImageSchema, MediaSchema, SparseSchema, VideoSchema
+from hangar.schema import AudioSchema, ChunkedSchema, ImageSchema, MediaSchema, SparseSchema, VideoSchema
 from tests.objects.memory import FORMS, cell_of, int_key, memory_store, nested_key, text_key
 
 PATH = Path(__file__).with_name("golden.json")
@@ -155,6 +156,32 @@ def digests() -> Iterator[tuple[str, str]]:
     for name, media in MEDIA.items():
         found, data = media.encode(SMALL_FILES[media.kind_name])
         yield f"media: {name}", f"{media.digest.hex()} {blob_digest(found, data).hex()}"
+
+    yield from chunked()
+
+
+CHUNKED = {
+    "chunked arrays": ChunkedSchema(np.dtype("float32"), (16, 64, 64), (2**63 - 1,) * 3),
+    "bounded, with a fill value": ChunkedSchema(
+        np.dtype("int16"), (2, 5), (100, 2**63 - 1), fill_value=-1, nested=True
+    ),
+}
+
+
+def chunked() -> Iterator[tuple[str, str]]:
+    """Schemas, a chunk map, and array records."""
+    for name, schema in CHUNKED.items():
+        yield f"chunked schema: {name}", f"{schema.data.hex()} {schema.digest.hex()}"
+    keys = [i.to_bytes(4, "big") + j.to_bytes(4, "big") for i in range(40) for j in range(0, 90, 3)]
+    root = build(memory_store(), FORMS["digest"], keys, [cell_of(FORMS["digest"], i) for i in range(len(keys))])
+    assert root is not None
+    yield "chunk map", f"{root.digest.hex()} {root.entries}"
+    for name, record in {
+        "some chunks": ArrayRecord.of((80, 450), root),
+        "none": ArrayRecord.of((0, 2**40), None),
+    }.items():
+        data = encode_array(record)
+        yield f"array: {name}", f"{data.hex()} {record_digest('array', data).hex()}"
 
 
 if __name__ == "__main__":
