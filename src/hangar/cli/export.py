@@ -80,6 +80,8 @@ def command(
     Without -f the format is lossless: png if it can hold the array, else npy; txt; bin. Other options are passed to the
     plugin: jpg takes --quality 90.
 
+    Chunked arrays are written block by block, to .npy files or, with -f zarr, to zarr stores of the same chunks.
+
     Each file is written completely or not at all. After an error or Ctrl-C the files written so far stay, and their
     number is shown.
 
@@ -99,7 +101,8 @@ def command(
 
     view = open_view(state, rev)
     found: Any = view[column]
-    many = many_format(extension, out) if plugin is None else None
+    chunked = found.column_type == "chunked"  # of which each sample is a file, also of zarr
+    many = many_format(extension, out) if plugin is None and not chunked else None
     if plugin_options and many is None:
         chosen = manager.find("save", plugin, extension) if plugin or extension else None
         if chosen is None:
@@ -131,6 +134,7 @@ def _to_folder(
     as_json: bool,
 ) -> None:
     """Write each sample to a file in a folder."""
+    from hangar.external.chunked_files import ChunkedExport
     from hangar.external.exporter import FolderExport
     from hangar.external.safe_io import OutputDirectory
 
@@ -144,7 +148,11 @@ def _to_folder(
             f"{directory} is not empty: name another folder with -o, or use --overwrite to replace files of the same name"
         )
     with OutputDirectory(directory) as folder:
-        work = FolderExport(found, folder, extension, plugin, plugin_options, paths)
+        work: Any
+        if found.column_type == "chunked":
+            work = ChunkedExport(found, folder, extension)
+        else:
+            work = FolderExport(found, folder, extension, plugin, plugin_options, paths)
         try:
             report = work.run(keys)
         except (KeyboardInterrupt, HangarError):

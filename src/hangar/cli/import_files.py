@@ -19,6 +19,7 @@ from hangar.errors import ColumnNotFoundError, HangarError, InvalidInputError
 
 if TYPE_CHECKING:
     from hangar.checkout import WriterCheckout
+    from hangar.external.importer import ImportReport
     from hangar.external.naming import Source
 
 __all__ = ["command"]
@@ -75,6 +76,9 @@ def command(
     with equal content are skipped, and different content is an error unless --overwrite is given. To drop all staged
     changes, run: hangar restore . (with the dot).
 
+    Chunked columns take .npy, HDF5 (.h5) and zarr, block by block, however large the arrays are. --dataset NAME chooses
+    one of several arrays in a file.
+
     Array columns take images (png, jpg, bmp, tif, webp, ppm ...), .npy, and .npz, whose arrays become PATH/NAME. Text
     columns take .txt in UTF-8. Bytes columns take any file. Other options are passed to the plugin, and are checked
     before any file is read.
@@ -104,6 +108,11 @@ def command(
         if column not in checkout.columns:
             raise _no_column(checkout, column, sources)
         target: Any = checkout.columns[column]
+        if target.column_type == "chunked":
+            how = {"overwrite": overwrite, "integers": int_keys, "keep_going": keep_going}
+            done, unread = _chunked(target, sources, plugin_options, keep_names, **how)
+            conclude(column, checkout.branch_name, done, unread, [*failures, *done.failures], as_json)
+            return
         jobs, skipped = plan_import(sources, target.column_type, plugin)
         for found in {id(job.plugin): job.plugin for job in jobs}.values():
             check_options(ctx, found, "load", plugin_options)
@@ -124,6 +133,28 @@ def command(
                 report = work.run()
         branch_name = checkout.branch_name
     conclude(column, branch_name, report, skipped, [*failures, *report.failures], as_json)
+
+
+def _chunked(
+    target: Any, sources: Sequence[Source], options: dict[str, Any], keep_names: bool, **how: bool
+) -> tuple[ImportReport, list[Source]]:
+    """Import files into a chunked column, each array block by block; also the files that are skipped."""
+    from hangar.external.chunked import reads
+    from hangar.external.chunked_files import ChunkedImport
+
+    unknown = sorted(set(options) - {"dataset"})
+    if unknown or keep_names:
+        given = f"--{unknown[0]}" if unknown else "--keep-names"
+        raise click.UsageError(f"{given} is not for chunked columns: they take --dataset NAME")
+    chosen = [source for source in sources if reads(source.path)]
+    skipped = [source for source in sources if not reads(source.path)]
+    if not chosen:
+        raise InvalidInputError(
+            f"chunked columns take .npy, .h5 and .zarr files, and there is none: {suffixes(skipped)}"
+        )
+    work = ChunkedImport(target, chosen, dataset=str(options.get("dataset", "")), **how)
+    with where_it_stopped(work, len(chosen)):
+        return work.run(), skipped
 
 
 @contextmanager

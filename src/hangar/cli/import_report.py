@@ -15,6 +15,7 @@ from hangar.progress import format_bytes
 from hangar.wording import plural
 
 if TYPE_CHECKING:
+    from hangar.external.chunked_files import ChunkedImport
     from hangar.external.importer import Failure, ImportReport
     from hangar.external.naming import Source
     from hangar.external.run import FilesImport
@@ -110,7 +111,7 @@ def _tell(column: str, report: ImportReport, skipped: Sequence[Source]) -> None:
 
 
 @contextmanager
-def where_it_stopped(work: FilesImport, files: int) -> Iterator[None]:
+def where_it_stopped(work: FilesImport | ChunkedImport, files: int) -> Iterator[None]:
     """When an import ends early, print how much of it is staged."""
     try:
         yield

@@ -33,7 +33,7 @@ from hangar.progress import Progress, Reporter, report
 from hangar.schema import MediaSchema
 from hangar.threads import Pipeline, threads_for
 
-__all__ = ["ExportReport", "Exported", "FilePlan", "FolderExport", "PlannedFile", "export_samples"]
+__all__ = ["ExportReport", "Exported", "FilePlan", "FolderExport", "PlannedFile", "export_samples", "file_name"]
 
 BATCH_BYTES: Final = 16 * 2**20
 BATCH_SAMPLES: Final = 1024
@@ -277,7 +277,7 @@ class FilePlan:
 
     def file(self, key: Key, value: Any, stored_path: str | None, name: str | None = None) -> PlannedFile:
         """Plan the file of one sample, named ``name`` or after its key or the path that it came from."""
-        stem, extension = (name or _file_name(key), None) if stored_path is None else _split(stored_path)
+        stem, extension = (name or file_name(key), None) if stored_path is None else _split(stored_path)
         wanted = self._extension or self._default(value)
         if isinstance(self._schema, MediaSchema) and self._extension not in (None, self._schema.extension(value)):
             raise InvalidInputError(
@@ -338,7 +338,7 @@ class FilePlan:
         return written
 
 
-def _file_name(key: Key) -> str:
+def file_name(key: Key) -> str:
     """The path of the file of a sample. A subsample is in a directory named after its sample."""
     return f"{key[0]}/{key[1]}" if isinstance(key, tuple) else str(key)
 

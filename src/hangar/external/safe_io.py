@@ -232,6 +232,30 @@ class OutputDirectory:
                 os.close(directory)
         return target
 
+    def place_tree(self, source: Path, parts: tuple[str, ...]) -> Path:
+        """Move the directory ``source`` from the staging directory to its place, which must be free.
+
+        Raises the errors of :meth:`place`.
+        """
+        target = self.path.joinpath(*parts)
+        if not parts or not all(map(_is_plain_name, parts)):
+            raise InvalidInputError(f"{'/'.join(parts)!r} is no path to write to")
+        directory = self._root
+        try:
+            directory = self._enter(parts[:-1])
+            try:
+                os.stat(parts[-1], dir_fd=directory, follow_symlinks=False)
+            except FileNotFoundError:
+                os.rename(source, parts[-1], dst_dir_fd=directory)
+            else:
+                raise InvalidInputError(f"{target} is in the way: remove it first")
+        except OSError as error:
+            raise file_error("write", target, error) from error
+        finally:
+            if directory != self._root:
+                os.close(directory)
+        return target
+
     def _enter(self, parts: tuple[str, ...]) -> int:
         """Open the directory at ``parts`` without following links. Returns its file descriptor."""
         directory = os.dup(self._root)

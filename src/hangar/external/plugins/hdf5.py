@@ -117,6 +117,12 @@ class _DataSet:
     def read(self, start: int, stop: int) -> Any:
         return self._decoded(self._found[start:stop])
 
+    def read_part(self, part: tuple[slice, ...]) -> Any:
+        """The elements of a box."""
+        if self._text is not None:
+            raise InvalidInputError(f"{self._where} holds text, not numbers")
+        return np.asarray(self._found[part])
+
     def read_all(self) -> Any:
         return self._decoded(self._found[()])
 

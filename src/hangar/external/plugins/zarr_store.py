@@ -221,6 +221,11 @@ class _Array:
         self._check()
         return np.asarray(self._array[start:stop])
 
+    def read_part(self, part: tuple[slice, ...]) -> Any:
+        """The elements of a box."""
+        self._check()
+        return np.asarray(self._array[part])
+
     def read_all(self) -> Any:
         self._check()
         return np.asarray(self._array[()] if not self.shape else self._array[:])
