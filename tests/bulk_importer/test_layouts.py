@@ -269,7 +269,7 @@ def test_command(tmp_path: Path) -> None:
     shell.fails(2, "import", data, text="no terminal to ask on")
     shell.fails(3, "import", "picturs", text="there is no folder")
     shell.fails(2, "import", "images", data, "--dry-run", text="whole datasets")
-    assert "Imported 20 items" in shell.ok("import", data, "--yes", "--workers", "0")
+    assert "Imported 20 samples into 3 columns" in shell.ok("import", data, "--yes", "--workers", "0")
     record = shell.json("import", data, "--yes")
     assert (record["imported"], record["resumed"], record["failed"]) == (0, 20, [])
     (data / "train" / "digit_0" / "broken.png").write_bytes(b"\x89PNG")

@@ -60,7 +60,7 @@ def dumps(value: Any, what: str) -> bytes:
 
 
 def _not_sendable(what: str, error: Exception | None) -> InvalidStateError:
-    hint = "" if _has_cloudpickle() else " (functions inside functions need `pip install cloudpickle`)"
+    hint = "" if _has_cloudpickle() else " (functions inside functions need cloudpickle: `pip install 'hangar[bulk]'`)"
     return InvalidStateError(f"{what} cannot be sent to a worker process{hint}: {type(error).__name__}: {error}")
 
 

@@ -164,8 +164,12 @@ def _conclude(plan: DatasetPlan, branch: str, report: ImportReport, as_json: boo
             }
         )
     else:
-        there = f"; {report.resumed:,} were staged already" if report.resumed else ""
-        echo(f"Imported {plural(report.imported, 'item')}, {format_bytes(report.nbytes)}{there}")
+        there = f"; {plural(report.resumed, 'item')} were staged already" if report.resumed else ""
+        flat = [report.samples.get(column.name, 0) for column in plan.columns if not column.nested]
+        echo(
+            f"Imported {plural(max(flat, default=0), 'sample')} into {plural(len(plan.columns), 'column')}, "
+            f"{format_bytes(report.nbytes)}{there}"
+        )
         for one in islice(report.failed, MOST_LISTED):
             note(f"Not imported: {visible(f'{_name(one.item)}: {one.message}')}")
         if len(report.failed) > MOST_LISTED:

@@ -93,7 +93,7 @@ def as_dask(column: Any, batch: int | None = None) -> Any:
     try:
         from dask import array as da
     except ImportError:
-        raise MissingPackageError("a dask array needs dask: run `pip install 'dask[array]'`") from None
+        raise MissingPackageError("a dask array needs dask: run `pip install 'hangar[dask]'`") from None
     stack = SampleStack(column)
     size = max(1, stack.dtype.itemsize * math.prod(stack.shape[1:]))
     if batch is None:

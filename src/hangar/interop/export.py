@@ -15,7 +15,7 @@ from hangar.errors import InvalidInputError, InvalidTypeError, MissingPackageErr
 __all__ = ["package", "to_arrow", "to_pandas", "to_xarray"]
 
 _INSTALL: Final = {
-    "xarray": "pip install xarray dask",
+    "xarray": "pip install 'hangar[xarray]'",
     "pyarrow": "pip install 'hangar[tables]'",
     "pandas": "pip install pandas",
 }

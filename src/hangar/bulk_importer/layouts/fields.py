@@ -90,7 +90,7 @@ def plan_fields(
         if planned is not None and kept:
             planned = replace(planned, column=replace(planned.column, attributes={**planned.column.attributes, **kept}))
         if planned is None:
-            left.append(f"{field.name} ({field.type})"[:80])
+            left.append(f"{field.name} ({str(field.type).partition('<')[0]})")
         else:
             fields.append(planned)
     if any(one.form == "list" for one in fields):
@@ -204,7 +204,7 @@ def _with_shapes(field: FieldPlan, shapes: set[tuple[int, ...]]) -> FieldPlan:
     rank = len(field.column.shape)
     full = [shape + (0,) * (rank - len(shape)) for shape in shapes] or [(1,) * rank]
     largest = tuple(max(1, *sizes) for sizes in zip(*full, strict=True))
-    return replace(field, column=replace(field.column, shape=largest, variable=len(set(full)) > 1))
+    return replace(field, column=replace(field.column, shape=largest, variable=set(full) != {largest}))
 
 
 def column_values(field: FieldPlan, batch: Any, *, arrays: bool = False) -> Iterator[tuple[int, Any]]:
