@@ -18,15 +18,17 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from hangar.errors import HangarError, InvalidInputError, UnreachableError
+from hangar.remote.ahead import Ahead
 from hangar.remote.options import METHODS, SERVICE, Timeouts, client_options
 from hangar.remote.status import ERROR_KEY, local_error, make_error
-from hangar.threads import start_thread
 
 __all__ = ["Connection", "Target", "is_cut"]
 
 _RESET: Final = ("RST_STREAM", "Stream removed", "Connection reset", "Socket closed")
 """Parts of the texts by which gRPC reports a lost connection under other codes than UNAVAILABLE."""
 _POLL_SECONDS: Final = 0.1
+READ_AHEAD: Final = 3
+"""Messages of a stream that wait while one before them is verified and stored."""
 
 
 class Target(NamedTuple):
@@ -131,19 +133,18 @@ class Connection:
     def stream(self, name: str, request: Any) -> Iterator[Any]:
         """Make a call with a stream of answers. Raises what gRPC raises, and ``UnreachableError`` if nothing comes."""
         call = self._stub(name)(request, timeout=self.timeouts.stream, metadata=self.target.metadata)
-        with _Watch(call, self.timeouts.idle) as watch:
-            while True:
-                try:
-                    watch.waits()
-                    message = next(call, None)
-                    watch.works()
-                except grpc.RpcError as error:
-                    if watch.expired:
+        try:
+            with Ahead[bytes](lambda: iter(call), READ_AHEAD) as messages:
+                while True:
+                    try:
+                        message = messages.take(self.timeouts.idle)
+                    except StopIteration:
+                        return
+                    except TimeoutError:
                         raise self._silent() from None
-                    raise error
-                if message is None:
-                    return
-                yield self._decode(name, message)
+                    yield self._decode(name, message)
+        finally:
+            call.cancel()
 
     def _silent(self) -> HangarError:
         text = f"{self.target.name} sent nothing for {self.timeouts.idle:g} seconds: check the network, then try again"
@@ -211,38 +212,3 @@ def _make_stub(channel: grpc.Channel, name: str) -> Callable[..., Any]:
         request_serializer=method.request.SerializeToString,
     )
     return stub
-
-
-class _Watch:
-    """Cancels a call when its reader has waited too long for the next message."""
-
-    def __init__(self, call: Any, seconds: float) -> None:
-        self.expired = False
-        self._call = call
-        self._seconds = seconds
-        self._since: float | None = None
-        self._over = threading.Event()
-
-    def waits(self) -> None:
-        """The reader waits from now on."""
-        self._since = time.monotonic()
-
-    def works(self) -> None:
-        """The reader got a message."""
-        self._since = None
-
-    def __enter__(self) -> _Watch:
-        start_thread(self._run, "hangar-remote-watch", daemon=True)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._over.set()
-        self._call.cancel()
-
-    def _run(self) -> None:
-        while not self._over.wait(min(1.0, self._seconds / 4)):
-            since = self._since
-            if since is not None and time.monotonic() - since > self._seconds:
-                self.expired = True
-                self._call.cancel()
-                return

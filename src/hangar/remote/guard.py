@@ -175,7 +175,7 @@ class Guard(grpc.ServerInterceptor):
         self._hidden = hidden
         self._uploads = _Room(uploads, "other uploads")
         # Messages that arrive at the same time: more than uploads, so that a single request finds a place beside them.
-        self._receiving = _Room(uploads + 8, "other requests")
+        self._receiving = _Room(uploads + 4, "other requests")
         self._upload_idle = upload_idle
         self._active: set[Call] = set()
         self._closed = threading.Event()

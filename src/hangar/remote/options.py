@@ -99,5 +99,5 @@ def server_options() -> list[tuple[str, Any]]:
         ("grpc.max_concurrent_streams", 16),
         # What has arrived and was not asked for is held in windows of this size.
         ("grpc.http2.bdp_probe", 0),
-        ("grpc.http2.lookahead_bytes", 256 * 1024),
+        ("grpc.http2.lookahead_bytes", 64 * 1024),
     ]

@@ -36,7 +36,7 @@ __all__ = ["HangarServer", "make_server", "serve"]
 
 log = logging.getLogger("hangar.server")
 
-UPLOAD_SHARE: Final = 6
+UPLOAD_SHARE: Final = 8
 """One of so many calls at the same time may be an upload."""
 SERVER_USER: Final = "hangar server"
 

@@ -15,6 +15,7 @@ import numpy as np
 from hangar.digest import DIGEST_BYTES
 from hangar.errors import InvalidInputError
 from hangar.remote import peer, wire
+from hangar.remote.ahead import Ahead
 from hangar.remote.guard import Call
 from hangar.remote.options import METHODS, SERVICE
 from hangar.remote.peer import Peer
@@ -24,6 +25,8 @@ from hangar.remote.wire_frames import blobs_in, blobs_out, objects_in, objects_o
 __all__ = ["Servicer", "health_handler"]
 
 MAX_PREFIX: Final = 300
+READ_AHEAD: Final = 2
+"""Frames that are read from disk and encoded while one before them is sent."""
 _SERVING: Final = b"\x08\x01"
 _NOT_SERVING: Final = b"\x08\x02"
 
@@ -90,6 +93,10 @@ class Servicer:
         return pb.BlobSizes(sizes=self._service.blob_sizes(names))
 
     def GetBlobs(self, request: pb.BlobsRequest, call: Call) -> Iterator[pb.BlobFrame]:  # noqa: N802
+        with Ahead(lambda: self._blobs(request), READ_AHEAD) as messages:
+            yield from messages
+
+    def _blobs(self, request: pb.BlobsRequest) -> Iterator[pb.BlobFrame]:
         digests = wire.check_digests(request.digests, "blobs")
         first = DIGEST_BYTES if request.start else 0
         if request.start:
