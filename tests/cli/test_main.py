@@ -176,11 +176,12 @@ def test_usage_errors_exit_2(empty: Shell, words: tuple[str, ...]) -> None:
 
 
 ANYWHERE = ["init", "clone", "config", "demo", "completion", "help", "server"]
+NO_REPOSITORY = [("column",), ("bisect",), ("bundle",), ("bundle", "list"), ("bundle", "verify")]
 
 
 @pytest.mark.parametrize("path", every(), ids=" ".join)
 def test_without_a_repository_every_command_says_so(shell: Shell, path: tuple[str, ...]) -> None:
-    if path[0] in ANYWHERE or path in (("column",), ("bisect",)):
+    if path[0] in ANYWHERE or path in NO_REPOSITORY:
         return
     words = {
         "rm": ["c", "s"],
@@ -192,6 +193,7 @@ def test_without_a_repository_every_command_says_so(shell: Shell, path: tuple[st
     }
     words |= {"merge": ["b"], "resolve": ["c", "--ours"]}
     more = {
+        "bundle create": ["f", "r"],
         "column create": ["c", "STR"],
         "column remove": ["c"],
         "column rename": ["c", "d"],

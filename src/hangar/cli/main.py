@@ -61,6 +61,7 @@ SECTIONS: Final = {
         "pull": Entry("hangar.cli.pull", "Fetch a branch and merge it."),
         "push": Entry("hangar.cli.push", "Push branches and tags with their data."),
         "evict": Entry("hangar.cli.evict", "Drop data from this disk that a remote has."),
+        "bundle": Entry("hangar.cli.bundle", "Write history and data into one file, and look into one."),
         "server": Entry("hangar.cli.server", "Serve the repository to other machines."),
     },
     "Maintenance": {

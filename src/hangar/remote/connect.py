@@ -103,6 +103,12 @@ def _opened(name: str, row: RemoteRow, credentials: Settings) -> Iterator[Peer]:
             yield peer
         return
     path = Path(row.address.removeprefix("file://")).expanduser()
+    if path.is_file():
+        from hangar.remote.bundle_reader import BundleReader
+
+        with BundleReader(path) as bundle:
+            yield bundle  # type: ignore[misc]  # it refuses the first call of a push
+        return
     directory = path / _DIRECTORY if (path / _DIRECTORY).is_dir() else path
     if not directory.is_dir():
         raise UnreachableError(f"remote {name!r} cannot be reached: there is no repository in {path}")

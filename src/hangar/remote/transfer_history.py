@@ -167,11 +167,20 @@ class _Fetch:
                 )
 
     def _receive_commits(self) -> None:
+        """Ask for commits until none is missing."""
+        before = b""
+        while wants := self._missing_commits():
+            if wants == before:
+                raise InvalidInputError(
+                    f"the remote does not have commit {wants[:6].hex()}, on which its history builds, and neither is it here: "
+                    "fetch that first"
+                )
+            before = wants
+            self._take(self._reader.history(HistoryRequest(wants, join_digests(self._haves))))
+
+    def _missing_commits(self) -> bytes:
         names, _ = self._objects.missing(self._limits.names)
-        wants = b"".join(one.digests for one in names if one.kind == "commit")
-        if wants:
-            request = HistoryRequest(wants, join_digests(self._haves))
-            self._take(self._reader.history(request))
+        return b"".join(one.digests for one in names if one.kind == "commit")
 
     def _ask(self, request: ObjectsRequest) -> None:
         self._take(self._reader.objects(request))
