@@ -28,6 +28,7 @@ from hangar.objects import arrays, attributes, commit, graph, node
 from hangar.objects.node import DIGEST_TAG, TreeForm
 from hangar.refs import reflog
 from hangar.refs import rows as refs
+from hangar.remote import policy
 from hangar.schema import (
     AudioSchema,
     BytesSchema,
@@ -111,6 +112,7 @@ RECORDS: dict[str, type[msgspec.Struct]] = {
     "annotation": refs.Annotation,
     "reflog": refs.ReflogEntry,
     "lease": leases._Row,
+    "operation": policy._Operation,
     "staging-head": staged_rows.HeadRow,
     "staging-operation": staged_rows.Operation,
     "staging-column": staged_rows.ColumnRow,
