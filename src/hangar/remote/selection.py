@@ -19,6 +19,7 @@ from hangar.errors import ColumnNotFoundError, InvalidInputError, InvalidTypeErr
 from hangar.objects.commit import ColumnEntry, Commit
 from hangar.objects.graph import ancestors
 from hangar.objects.lookup import get_many
+from hangar.objects.node import ARRAYS
 from hangar.objects.records import load_commit, load_record
 from hangar.objects.scan import entries_below, leaves
 from hangar.objects.walk import blob_leaves
@@ -142,9 +143,21 @@ def blobs_of_samples(stores: Stores, entry: ColumnEntry, samples: Iterable[Any])
         else:
             single.append((sample, key))
     cells += _cells_at(stores, entry, schema, single)
+    return ColumnBlobs(entry.id, schema, _named(stores, schema, cells))
+
+
+def _named(stores: Stores, schema: ColumnSchema, cells: list[bytes]) -> Digests:
+    """The blobs that cells name, each once, in order: of a chunked array its chunks."""
+    if schema.form.kind == ARRAYS:
+        met = DigestSet()
+        seen: set[Digest] = set()
+        found = [np.empty((0, DIGEST_BYTES), np.uint8)]
+        for record in stores.nodes.load_arrays(list(dict.fromkeys(map(Digest, cells)))):
+            if record.root is not None:
+                found += [_new_in(met, node.blobs()) for _, node in blob_leaves(stores.nodes, record.root, seen)]
+        return np.concatenate(found)
     digests = [] if schema.uniform and schema.inline_bytes >= 0 else map(schema.digest_of, cells)
-    array = digest_array(list(dict.fromkeys(digest for digest in digests if digest is not None)))
-    return ColumnBlobs(entry.id, schema, array)
+    return digest_array(list(dict.fromkeys(digest for digest in digests if digest is not None)))
 
 
 def _one_key(entry: ColumnEntry, schema: ColumnSchema, sample: Any) -> bytes | None:

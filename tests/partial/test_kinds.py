@@ -1,0 +1,87 @@
+"""Each kind of column in a partial clone: its keys are there, reading says what is missing, and fetching brings it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+from scipy import sparse
+
+from hangar import NotLocalError, Repository
+from hangar.remote.on_read import FetchOnRead
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*reference-only")
+RNG = np.random.default_rng(3)
+VALUES: dict[str, Any] = {
+    "arrays": RNG.random((30, 7)).astype(np.float32),
+    "bytes": bytes(range(256)) * 4,
+    "chunks": RNG.random((256, 256)).astype(np.float32),
+    "images": RNG.integers(0, 255, (20, 30, 3), dtype=np.uint8),
+    "sparse": sparse.random(200, 300, 0.05, format="csr", dtype=np.float32, random_state=1),
+    "texts": "a text of more than sixty-four bytes is not stored in the tree, but as a blob",
+    "varying": RNG.random((11, 9)),
+}
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("origin")
+    repo = Repository(place, exists=False)
+    repo.init("Ada", "ada@example.org")
+    co = repo.checkout(write=True)
+    co.add_ndarray_column("arrays", (30, 7), np.float32)
+    co.add_bytes_column("bytes")
+    co.add_chunked_column("chunks", "float32", (32, 32))
+    co.add_image_column("images")
+    co.add_sparse_column("sparse", "float32", (200, 300))
+    co.add_str_column("texts")
+    co.add_ndarray_column("varying", (20, 20), np.float64, variable_shape=True)
+    for name, value in VALUES.items():
+        co[name]["x"] = value
+    co.commit("one of each")
+    co.close()
+    repo.close()
+    return place
+
+
+@pytest.fixture
+def clone(origin: Path, tmp_path: Path) -> Iterator[Repository]:
+    with Repository(tmp_path, exists=False) as repo:
+        repo.clone("Bob", "bob@example.org", str(origin))
+        yield repo
+
+
+def plain(value: Any) -> Any:
+    found = value[...] if hasattr(value, "iter_chunks") else value
+    return found.toarray() if sparse.issparse(found) else found
+
+
+@pytest.mark.parametrize("name", VALUES)
+def test_a_kind(clone: Repository, name: str) -> None:
+    with clone.checkout() as co:
+        column = co[name]
+        assert (list(column), "x" in column, column.remote_reference_keys) == (["x"], True, ("x",))
+        assert not list(column.keys(local=True))
+        with pytest.raises(NotLocalError, match=rf"fetch-data origin {co.commit_hash[:12]} -d {name}"):
+            plain(column["x"])
+    co = clone.checkout(fetch_on_read=True)
+    fetch = co.session.resolve
+    assert isinstance(fetch, FetchOnRead)
+    if name == "chunks":
+        np.testing.assert_array_equal(co[name]["x"][40:50, 60:70], VALUES[name][40:50, 60:70])
+        assert (fetch.fetched, fetch.nbytes) == (2, 2 * 32 * 32 * 4)  # the chunks of the slice alone
+    np.testing.assert_array_equal(plain(co[name]["x"]), plain(VALUES[name]))
+    assert not co[name].contains_remote_references
+    co.close()
+    report = clone.evict(name)
+    assert report.blobs == (64 if name == "chunks" else 1)
+    with clone.checkout() as reader:
+        assert reader[name].remote_reference_keys == ("x",)
+    clone.remote.fetch_data_sample("origin", name, "x", branch="master")
+    with clone.checkout() as reader:
+        np.testing.assert_array_equal(plain(reader[name]["x"]), plain(VALUES[name]))
+        assert list(reader[name].keys(local=True)) == ["x"]
+    assert clone.fsck(data=True).promised == sum(64 if other == "chunks" else 1 for other in VALUES if other != name)
