@@ -106,6 +106,7 @@ class ReaderSession:
         self.check()
         self.closed = True
         self.live.stop()
+        close_fetching(self.resolve)
 
 
 class WriterSession:
@@ -393,6 +394,14 @@ class WriterSession:
             self.lock.release()
             self.live.stop()
             raise
+        close_fetching(self.resolve)
+
+
+def close_fetching(resolve: ResolveColumn | None) -> None:
+    """Close connections and files that fetching on read keeps open. They are opened again if a data set goes on."""
+    close = getattr(resolve, "close", None)
+    if close is not None:
+        close()
 
 
 def _closed() -> ClosedError:

@@ -21,6 +21,7 @@ from hangar.errors import NotLocalError, UnreachableError
 from hangar.refs.remotes import RemoteRow, list_remotes
 from hangar.remote.connect import connected
 from hangar.remote.transfer import ColumnBlobs, fetch_blobs
+from hangar.remote.transfer_blobs import FetchFiles
 from hangar.schema import ColumnSchema
 from hangar.stores import Stores
 from hangar.wording import plural
@@ -80,17 +81,25 @@ class FetchOnRead:
                 "not have them any more. `hangar fsck` shows what is promised"
             )
 
+    def close(self) -> None:
+        """Close the connections and files of this thread. They are opened again when needed."""
+        self._connections.close()
+
     def _fetch(self, stores: Stores, name: str, row: RemoteRow, wanted: ColumnBlobs) -> Digests:
         """Fetch from one remote; return the blobs that it does not have."""
         for attempt in range(_ATTEMPTS):
             fresh = not self._connections.has(name)
             try:
-                found = fetch_blobs(stores, self._connections.get(name, row), [wanted], progress=False)
+                reader, files = self._connections.get(name, row), self._connections.files(stores)
+                found = fetch_blobs(stores, reader, [wanted], files=files, progress=False)
             except UnreachableError:
                 self._connections.drop(name)
                 if fresh or attempt + 1 == _ATTEMPTS:
                     raise
                 continue
+            except BaseException:
+                self._connections.close()
+                raise
             self.fetched += found.blobs
             self.nbytes += found.nbytes
             return found.absent
@@ -107,9 +116,27 @@ class _Connections:
         if getattr(self._local, "pid", None) != os.getpid():
             # A forked child must not use, or close, the connections of its parent.
             self._local.pid = os.getpid()
-            self._local.open = {}
+            self._local.open, self._local.files = {}, None
         found: dict[str, tuple[contextlib.ExitStack, Any]] = self._local.open
         return found
+
+    def files(self, stores: Stores) -> FetchFiles:
+        """The blob files that this thread appends to; the same for all batches."""
+        self._of_thread()
+        found: FetchFiles | None = self._local.files
+        if found is None:
+            found = self._local.files = FetchFiles(stores)
+            weakref.finalize(self, _close, found, os.getpid())
+        return found
+
+    def close(self) -> None:
+        """Close what this thread has open."""
+        held, files = self._of_thread(), self._local.files
+        self._local.open, self._local.files = {}, None
+        for stack, _ in held.values():
+            _close(stack, os.getpid())
+        if files is not None:
+            _close(files, os.getpid())
 
     def has(self, name: str) -> bool:
         """Whether there is a connection, which may have been lost."""
@@ -131,7 +158,7 @@ class _Connections:
             _close(found[0], os.getpid())
 
 
-def _close(stack: contextlib.ExitStack, pid: int) -> None:
+def _close(opened: contextlib.ExitStack | FetchFiles, pid: int) -> None:
     if pid == os.getpid():
         with contextlib.suppress(Exception):
-            stack.close()
+            opened.close()

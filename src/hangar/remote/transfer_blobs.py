@@ -7,6 +7,7 @@ import threading
 from collections.abc import Iterable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from types import TracebackType
 from typing import Final
 
 import numpy as np
@@ -32,7 +33,7 @@ from hangar.remote.transfer_types import ColumnBlobs, FetchedBlobs
 from hangar.schema import ColumnSchema
 from hangar.stores import Stores
 
-__all__ = ["fetch_blobs"]
+__all__ = ["FetchFiles", "fetch_blobs"]
 
 _PUBLISH_BYTES: Final = 256 * 2**20
 """Blobs are published when so much has come, so that an interrupted fetch loses no more."""
@@ -59,6 +60,7 @@ def fetch_blobs(
     nbytes: int | None = None,
     streams: int = 1,
     limits: Limits | None = None,
+    files: FetchFiles | None = None,
     progress: Progress = None,
 ) -> FetchedBlobs:
     """Fetch blobs of columns, verify them, and store them with the backends of the columns here.
@@ -73,6 +75,8 @@ def fetch_blobs(
         Calls of the peer at the same time.
     limits
         What one message to the peer holds, by its :class:`~hangar.remote.peer.Welcome`.
+    files
+        Where to append the blobs, for many small fetches in a row; None: new files.
     progress
         Counts blobs, with their total; the bytes are those of :class:`hangar.progress.Reporter`.
 
@@ -89,14 +93,11 @@ def fetch_blobs(
     total = sum(len(group.digests) for group in groups)
     if not total:
         return FetchedBlobs(0, 0, left, left_nbytes, absent, purged)
-    with stores.db.read() as transaction:
-        first = first_free_id(transaction)
-    with report(progress, total, "values", "fetching data") as reporter, Lease(stores.db, (), first):
-        fetch = _Fetch(stores, reader, bounds, reporter)
-        try:
-            fetch.run(groups, streams)
-        finally:
-            fetch.close()
+    with contextlib.ExitStack() as stack:
+        reporter = stack.enter_context(report(progress, total, "values", "fetching data"))
+        into = files or stack.enter_context(FetchFiles(stores))
+        fetch = _Fetch(stores, reader, bounds, reporter, into.writer)
+        fetch.run(groups, streams)
     not_sent = _not_stored(stores, groups)
     return FetchedBlobs(fetch.blobs, fetch.nbytes, left, left_nbytes, np.concatenate([absent, not_sent]), purged)
 
@@ -182,17 +183,55 @@ def _ask_sizes(reader: Reader, digests: Digests, limits: Limits) -> npt.NDArray[
 # ---------------------------------------------------------------------------------------------------- fetching
 
 
+class FetchFiles:
+    """Blob files of a process that fetches, and the lease that keeps garbage collection from them; a context manager.
+
+    One thread at a time uses it. A forked child must not.
+
+    Attributes
+    ----------
+    writer
+        Appends to them.
+    """
+
+    def __init__(self, stores: Stores) -> None:
+        with stores.db.read() as transaction:
+            first = first_free_id(transaction)
+        self._lease = Lease(stores.db, (), first)
+        self._lease.__enter__()
+        try:
+            self.writer = BlobWriter(stores.blobs, OwnFiles(), own_files=True)
+        except BaseException:
+            self._lease.__exit__(None, None, None)
+            raise
+
+    def close(self) -> None:
+        """Close the files, and end the lease."""
+        try:
+            self.writer.close()
+        finally:
+            self._lease.__exit__(None, None, None)
+
+    def __enter__(self) -> FetchFiles:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
 class _Fetch:
     """A fetch in progress: one writer, and one or more streams."""
 
-    def __init__(self, stores: Stores, reader: Reader, limits: Limits, reporter: Reporter) -> None:
+    def __init__(self, stores: Stores, reader: Reader, limits: Limits, reporter: Reporter, writer: BlobWriter) -> None:
         self._stores = stores
         self._reader = reader
         self._limits = limits
         self._reporter = reporter
         self._lock = threading.Lock()
         self._tell = threading.Lock()
-        self._writer = BlobWriter(stores.blobs, OwnFiles(), own_files=True)
+        self._writer = writer
         self._waiting_blobs = self._waiting_bytes = 0
         self._stopped = False
         self.blobs = self.nbytes = 0
@@ -276,10 +315,6 @@ class _Fetch:
                 ObjectSource(self._stores.db), None, self._writer, epoch=None, check=None, move=lambda _: None
             )
             publish_received(self._stores, change)
-
-    def close(self) -> None:
-        with self._lock:
-            self._writer.close()
 
 
 def _fits(schema: ColumnSchema, header: Header, shortest: int) -> bool:
