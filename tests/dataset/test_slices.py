@@ -13,7 +13,7 @@ from scipy import sparse
 from hangar import Repository, make_numpy_dataset
 from hangar.checkout import ReaderCheckout
 from hangar.columns.chunked.array import ChunkedArray
-from hangar.columns.chunked.table import ChunkReader
+from hangar.columns.chunked.content import ArrayContent
 from hangar.dataset import Manifest, Sampler
 from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundError
 
@@ -50,13 +50,13 @@ def reader(tmp_path: Path) -> ReaderCheckout:
 def read(monkeypatch: pytest.MonkeyPatch) -> list[int]:
     """Numbers of chunks that were asked for."""
     found: list[int] = []
-    original = ChunkReader.read
+    original = ArrayContent.chunks
 
-    def counted(self: Any, record: Any, digest: Any, indices: Any, **options: Any) -> Any:
+    def counted(self: Any, indices: Any) -> Any:
         found.append(len(indices))
-        return original(self, record, digest, indices, **options)
+        return original(self, indices)
 
-    monkeypatch.setattr(ChunkReader, "read", counted)
+    monkeypatch.setattr(ArrayContent, "chunks", counted)
     return found
 
 
