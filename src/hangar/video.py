@@ -42,7 +42,7 @@ class VideoInfo:
     Attributes
     ----------
     format, codec
-        As FFmpeg names them, such as ``'mov,mp4,m4a,3gp,3g2,mj2'`` and ``'h264'``.
+        As FFmpeg names them, such as ``'mov'`` (MP4 and QuickTime) and ``'h264'``.
     width, height
         Size of a frame in pixels, as stored.
     fps
@@ -190,6 +190,11 @@ class Video:
     def dtype(self) -> np.dtype[Any]:
         """uint8."""
         return np.dtype(np.uint8)
+
+    @property
+    def nbytes(self) -> int:
+        """Size of the encoded file in bytes."""
+        return len(self.data)
 
     def __len__(self) -> int:
         return self.info.frames

@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 
 import numpy as np
 import pytest
 
 from hangar import Repository
+from hangar.digest import BYTES, Header, blob_digest
 from hangar.imaging import reading
 from tests.cli.shell import Shell
-from tests.columns.pictures import encoded, gray, jpeg
+from tests.columns.pictures import encoded, gray, jpeg, photo, png_header
+from tests.columns.test_audio_and_video import film, sound
 
 
 @pytest.fixture
@@ -93,3 +96,40 @@ def test_disk_use_is_the_files_and_little_more(empty: Shell, tmp_path: Path) -> 
     empty.ok("import", "photos", folder)
     empty.ok("commit", "-m", "photos")
     assert Repository(empty.path).size_nbytes - before <= size + 300 * len(pixels)
+
+
+def test_show_diff_and_pages_know_encoded_files(empty: Shell, tmp_path: Path) -> None:
+    for name in ("image", "audio", "video"):
+        empty.ok("column", "create", name, name.upper())
+    with Repository(empty.path) as repo:
+        writer = repo.checkout(write=True)
+        writer["image"].update({"a": jpeg(0), "same": encoded(photo(), "PNG"), "bad": png_header(9, 9, b"few")})
+        writer["audio"]["a"] = sound()
+        writer["video"]["a"] = film()
+        writer.close()
+    empty.ok("commit", "-m", "files")
+    shown = empty.json("show", "master:image/a")
+    assert shown["info"] == {"format": "JPEG", "width": 70, "height": 48, "mode": "RGB", "orientation": 1}
+    assert shown["digest"] == blob_digest(Header(BYTES, 0, ()), jpeg(0)).hex()
+    assert shown["nbytes"] == len(jpeg(0))
+    assert "Samplerate:  8000" in empty.ok("show", "master:audio/a")
+    assert "Codec:   h264" in empty.ok("show", "master:video/a")
+    with Repository(empty.path) as repo:
+        writer = repo.checkout(write=True)
+        writer["image"].update({"a": jpeg(1), "same": encoded(photo(), "BMP"), "bad": jpeg(2), "new": jpeg(3)})
+        writer["audio"]["a"] = sound("WAV")
+        writer["video"]["a"] = film("mpeg4", "avi")
+        writer.close()
+    text = empty.ok("diff")
+    assert "~ image/a  uint8 48 x 70 x 3: 3," in text
+    assert "~ image/same  uint8 48 x 70 x 3: another file of equal pixels" in text
+    assert re.search(r"~ image/bad .*\(the image .*truncated.*\) -> uint8 48 x 70 x 3", text)
+    assert "~ audio/a  float32 30,000 x 2: " in text
+    assert "h264 video of 60 frames, 64 x 96 -> mpeg4 video of 60 frames, 64 x 96" in text
+    empty.ok("diff", "--html", tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text("utf-8")
+    assert page.count("<figcaption>before") >= 2
+    assert page.count("<figcaption>difference") >= 2
+    assert "image/new" in page or ">new<" in page
+    assert "All is well" in empty.ok("fsck", "--data")
+    assert empty.json("blame", "image", "a")["samples"][0]["sample"] == "a"

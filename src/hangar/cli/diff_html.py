@@ -64,6 +64,8 @@ def _has_pictures(patch: Patch, column: ChangedColumn) -> bool:
     from hangar.diff.pictures import picture_kind
 
     schema = patch.comparison.schema(column.pair.entry.schema)
+    if schema.kind_name == "image":
+        return True
     return not schema.needs and picture_kind(schema.dtype_name, schema.shape) is not None
 
 

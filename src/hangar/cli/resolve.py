@@ -180,7 +180,7 @@ def _parsed(state: State, schema: Any, text: str) -> Any:
     if schema.kind_name not in ("ndarray", "chunked"):
         data = text.encode() if path is None else path.read_bytes()
         try:
-            return data if schema.kind_name == "bytes" else data.decode()
+            return data.decode() if schema.kind_name == "str" else data
         except UnicodeDecodeError:
             raise InvalidInputError(f"{path} is no text in UTF-8") from None
     try:

@@ -40,6 +40,8 @@ def shown_value(column: Any, key: Address, export: str) -> Shown:
         return _sparse(column, key)
     if column.column_type == "chunked":
         return _chunked(column[key], export)
+    if column.column_type in ("image", "audio", "video"):
+        return _media(column, key, export)
     value = column[key]
     record = _plain_record(column, value)
     if isinstance(value, str):
@@ -79,6 +81,25 @@ def _sparse(column: Any, key: Address) -> Shown:
         for at, value in zip(where[:, :FIRST_ELEMENTS].T.tolist(), values[:FIRST_ELEMENTS], strict=True)
     ]
     return Shown(_plain_record(column, found) | about, rows, [*first, *(["..."] if len(values) > len(first) else [])])
+
+
+def _media(column: Any, key: Address, export: str) -> Shown:
+    """An encoded file: what its header says. It is not decoded."""
+    from dataclasses import asdict
+
+    from hangar.digest import blob_digest
+    from hangar.errors import InvalidInputError, MissingPackageError
+
+    data = column.encoded(key)
+    kind = column.column_type
+    record = {"type": kind, "digest": blob_digest(column.schema.header, data).hex(), "nbytes": len(data)}
+    lines = [f"(write the file with `{export}`)"]
+    try:
+        about = asdict(column.schema.info(data))
+    except (InvalidInputError, MissingPackageError) as error:
+        return Shown(record | {"info": None}, [("Type:", kind)], [*visible_lines(str(error)), *lines])
+    rows = [("Type:", kind), *((f"{name.capitalize()}:", str(value)) for name, value in about.items())]
+    return Shown(record | {"info": about}, rows, lines)
 
 
 def _chunked(array: Any, export: str) -> Shown:

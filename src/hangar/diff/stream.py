@@ -23,6 +23,7 @@ from hangar.digest import NDARRAY, SPARSE, digest_array
 from hangar.errors import (
     CorruptionError,
     HangarError,
+    InvalidInputError,
     MissingPackageError,
     NotLocalError,
     PathNotFoundError,
@@ -31,6 +32,7 @@ from hangar.errors import (
 )
 from hangar.schema.chunked import ChunkedSchema
 from hangar.schema.dtypes import itemsize_of
+from hangar.schema.media import MediaSchema
 
 if TYPE_CHECKING:
     from hangar.blobs import BlobStore
@@ -313,7 +315,9 @@ class _CellReader:
         self._values: ValueReader | None = (
             None if self.schema.needs else open_values(comparison.stores, comparison.nodes, self.schema)
         )
-        self._catch = (*_UNREADABLE, *_DAMAGE) if damage else _UNREADABLE
+        # A file that cannot be decoded is what was stored, and no damage.
+        undecodable = (InvalidInputError,) if isinstance(self.schema, MediaSchema) else ()
+        self._catch = (*_UNREADABLE, *_DAMAGE, *undecodable) if damage else (*_UNREADABLE, *undecodable)
 
     def values(self, cells: Sequence[bytes]) -> list[Any]:
         """The values of cells; :class:`Unavailable` for those that cannot be read."""

@@ -15,7 +15,9 @@ from hangar.diff.pictures import picture_kind
 from hangar.diff.sparse import as_coordinates, sparse_nbytes
 from hangar.diff.stream import Form, Unavailable
 from hangar.diff.values import TextDifference, ValueDifference
+from hangar.errors import HangarError
 from hangar.progress import format_bytes
+from hangar.video import Video
 from hangar.wording import plural, visible_name
 
 __all__ = ["SMALL_ARRAY", "change_text", "difference_text", "form_text", "is_small", "text_spans", "value_text"]
@@ -68,6 +70,8 @@ def value_text(value: Any) -> str:
         return form_text(value)
     if isinstance(value, (str, bytes)):
         return _cut(value, 0, len(value))
+    if isinstance(value, Video):
+        return _video_text(value)
     sparse = as_coordinates(value)
     if sparse is not None:
         stored = f"{len(sparse.values):,} not zero"
@@ -78,6 +82,15 @@ def value_text(value: Any) -> str:
     if not is_small(value.shape):
         return form_text(Form("ndarray", value.dtype.name, value.shape, value.nbytes))
     return _elements(value)
+
+
+def _video_text(video: Video) -> str:
+    """A video by what its header says; by its size where that cannot be read."""
+    try:
+        info = video.info
+    except HangarError:
+        return form_text(Form("video", None, None, video.nbytes))
+    return f"{info.codec} video of {plural(info.frames, 'frame')}, {info.height:,} x {info.width:,}"
 
 
 def form_text(form: Form) -> str:
@@ -115,7 +128,9 @@ def difference_text(found: ArrayDifference) -> str | None:
         if not found.changed:
             return before if found.chunks or not found.read else f"{before}: equal as numbers (-0.0, NaN)"
     if not found.changed:
-        return f"{before}: equal as numbers (-0.0, NaN)"
+        # Integers have one form, so these are pixels of two files of an image column.
+        whole = found.dtype_after.startswith(("uint", "int", "bool"))
+        return f"{before}: {'another file of equal pixels' if whole else 'equal as numbers (-0.0, NaN)'}"
     kind = picture_kind(found.dtype_after, found.shape_after) if dense else None
     image = kind in ("gray", "colour")
     changed, total = (found.pixels_changed, found.pixels) if image else (found.changed, found.elements)
