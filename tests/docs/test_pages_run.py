@@ -77,6 +77,7 @@ def test_commands_say_what_the_page_says(desk: Path) -> None:
         "howto/nested-columns",
         "howto/sparse-columns",
         "howto/chunked-columns",
+        "howto/media",
         "howto/evolve-a-column",
         "howto/branches-and-merging",
         "howto/compare-commits",
