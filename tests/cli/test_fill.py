@@ -82,7 +82,9 @@ def test_import_a_folder(empty: Shell, tmp_path: Path) -> None:
     empty.ok("column", "create", "images", "UINT8", 7, 5)
     result = empty.run("import", "images", tmp_path / "in")
     assert result.stdout == "Imported 3 samples into images from 3 files, 105 bytes\n"
-    assert result.stderr == "Skipped 1 file that no plugin reads for this kind of column: .md (1)\n"
+    found, skipped = result.stderr.splitlines()
+    assert found == "Found 3 files: PNG; L; all 7 x 5"
+    assert skipped == "Skipped 1 file that no plugin reads for this kind of column: .md (1)"
     assert empty.ok("ls", "images") == "a_x\nb\ndeep/er\n"
     with Repository(empty.path) as repository:
         writer = repository.checkout(write=True)
@@ -104,6 +106,17 @@ def test_import_tells_json(empty: Shell, tmp_path: Path) -> None:
         "nbytes": 35,
         "skipped": [str(tmp_path / "in" / "x.txt")],
         "failed": [],
+        "found": {
+            "files": 1,
+            "formats": {"PNG": 1},
+            "modes": {"L": 1},
+            "dtypes": {"uint8": 1},
+            "sizes": 1,
+            "smallest": [7, 5],
+            "largest": [7, 5],
+            "oriented": 0,
+            "unreadable": 0,
+        },
     }
 
 
@@ -369,7 +382,7 @@ def test_a_second_writer(filled: Shell, tmp_path: Path) -> None:
 
 def test_progress_is_for_terminals(filled: Shell, tmp_path: Path) -> None:
     pictures(tmp_path / "new", [f"p{i}" for i in range(5)])
-    assert filled.process("import", "images", tmp_path / "new").stderr == ""
+    assert filled.process("import", "images", tmp_path / "new").stderr == "Found 5 files: PNG; L; all 7 x 5\n"
 
 
 @pytest.mark.parametrize(

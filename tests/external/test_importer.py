@@ -493,10 +493,12 @@ def test_keys() -> None:
 
 
 def test_the_command_that_makes_a_column() -> None:
-    assert create_command("images", picture(1, (4, 5, 3))) == "hangar column create images UINT8 4 5 3"
-    assert create_command("label", np.array(1.5)) == "hangar column create label FLOAT64"
-    assert create_command("names", "x") == "hangar column create names STR"
-    assert create_command("raw", b"x") == "hangar column create raw BYTES"
+    assert create_command("images", "ndarray", "uint8", (4, 5, 3)) == "hangar column create images UINT8 4 5 3"
+    assert create_command("label", "ndarray", "float64") == "hangar column create label FLOAT64"
+    assert create_command("names", "str") == "hangar column create names STR"
+    assert create_command("raw", "bytes") == "hangar column create raw BYTES"
+    made = create_command("x", "ndarray", "bool", (3,), variable=True)
+    assert made == "hangar column create x BOOL 3 --variable-shape"
 
 
 def test_byte_order_is_no_difference() -> None:

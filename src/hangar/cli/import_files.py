@@ -12,10 +12,10 @@ import click
 from hangar.cli import complete
 from hangar.cli.import_dataset import whole_dataset
 from hangar.cli.import_report import conclude, suffixes, where_it_stopped
-from hangar.cli.output import json_option
+from hangar.cli.output import json_option, note
 from hangar.cli.plugin_command import PluginCommand, check_options
 from hangar.cli.state import State, pass_state
-from hangar.errors import ColumnNotFoundError, HangarError, InvalidInputError
+from hangar.errors import ColumnNotFoundError, InvalidInputError
 
 if TYPE_CHECKING:
     from hangar.checkout import WriterCheckout
@@ -66,9 +66,9 @@ def command(
     """Import the file PATH, or all files of the folder PATH, into COLUMN.
 
     The sample key of a file is its path below PATH, without suffix. Characters that are not allowed in keys become _.
-    Of two files with the same key the first is imported, and the other is an error. In a column with subsamples a folder is a sample, and each file in it a
-    subsample. Hidden files are skipped. So are files that no plugin can read for this kind of column, and a message
-    lists them.
+    Of two files with the same key the first is imported, and the other is an error. In a column with subsamples a
+    folder is a sample, and each file in it a subsample. Hidden files are skipped. So are files that no plugin can read
+    for this kind of column, and a message lists them.
 
     Files are imported in sorted order. A file that cannot be read or does not fit the column is listed at the end with
     the reason, the others are imported, and the exit code is not 0. With --on-error stop it ends the import. The
@@ -76,12 +76,16 @@ def command(
     with equal content are skipped, and different content is an error unless --overwrite is given. To drop all staged
     changes, run: hangar restore . (with the dot).
 
+    Before anything is written, the command says what it found. If the column does not exist, it proposes one.
+
     Chunked columns take .npy, HDF5 (.h5) and zarr, block by block, however large the arrays are. --dataset NAME chooses
     one of several arrays in a file.
 
-    Array columns take images (png, jpg, bmp, tif, webp, ppm ...), .npy, and .npz, whose arrays become PATH/NAME. Text
-    columns take .txt in UTF-8. Bytes columns take any file. Other options are passed to the plugin, and are checked
-    before any file is read.
+    Array columns take images (png, jpg, bmp, tif, webp, ppm ...), .npy, wav, flac, NIfTI and DICOM. Text columns take
+    .txt in UTF-8. Bytes columns take any file. Tables (csv, tsv, jsonl, parquet) give a sample for each row: --key and
+    --value name the columns of keys or file names and of values; class names become numbers in a column of integers.
+    HDF5, zarr and npz give a sample for each array, or with --rows true for each row of --dataset. Of a tar archive,
+    --suffix chooses the members. Other options are passed to the plugin, and are checked before any file is read.
 
     Pixel values of images are imported as stored (of a palette image, the indices); images that cannot be decoded
     exactly are refused. Options convert them: --mode RGB (or L, RGBA ..., in any case), --bits 8 keeps the 8 highest
@@ -91,14 +95,16 @@ def command(
     For example:
       hangar import images ../pictures
       hangar import masks scans/mask.png --mode L --overwrite
+      hangar import label labels.csv --key file --value label
 
     JSON: column, branch, samples, overwritten, unchanged, files, nbytes, skipped (paths), failed (path, sample, error,
-    reason).
+    reason), found (files, formats, modes, dtypes, sizes, smallest, largest, oriented, unreadable).
     """
     from hangar.external.importer import Failure
     from hangar.external.loading import plan_import
     from hangar.external.naming import find_files
     from hangar.external.run import FilesImport
+    from hangar.external.survey import survey_files
 
     path = state.resolve(path)
     keep_going = on_error == "continue"
@@ -106,7 +112,7 @@ def command(
     sources = find_files(path, (lambda *fault: failures.append(Failure(*fault))) if keep_going else None)
     with state.writer(branch) as checkout:
         if column not in checkout.columns:
-            raise _no_column(checkout, column, sources)
+            raise _no_column(checkout, column, sources, plugin_options)
         target: Any = checkout.columns[column]
         if target.column_type == "chunked":
             how = {"overwrite": overwrite, "integers": int_keys, "keep_going": keep_going}
@@ -114,10 +120,13 @@ def command(
             conclude(column, checkout.branch_name, done, unread, [*failures, *done.failures], as_json)
             return
         jobs, skipped = plan_import(sources, target.column_type, plugin)
-        for found in {id(job.plugin): job.plugin for job in jobs}.values():
-            check_options(ctx, found, "load", plugin_options)
+        for reader in {id(job.plugin): job.plugin for job in jobs}.values():
+            check_options(ctx, reader, "load", plugin_options)
         if not jobs and not failures:
             raise InvalidInputError(_nothing_found(path, target.column_type, skipped))
+        found = survey_files(jobs, plugin_options) if len(jobs) > 1 or as_json else None
+        if found is not None and not as_json:
+            note(found.describe())
         with _paths_column(checkout, target, keep_names) as paths:
             work = FilesImport(
                 target,
@@ -132,7 +141,7 @@ def command(
             with where_it_stopped(work, len(jobs)):
                 report = work.run()
         branch_name = checkout.branch_name
-    conclude(column, branch_name, report, skipped, [*failures, *report.failures], as_json)
+    conclude(column, branch_name, report, skipped, [*failures, *report.failures], as_json, found)
 
 
 def _chunked(
@@ -179,23 +188,22 @@ def _paths_column(checkout: WriterCheckout, column: Any, wanted: bool) -> Iterat
             checkout.columns.delete(name)
 
 
-def _no_column(checkout: WriterCheckout, name: str, sources: Sequence[Source]) -> ColumnNotFoundError:
-    """The error for a missing column, with a command that creates it for the first readable file."""
-    from hangar.external.fit import create_command
-    from hangar.external.loading import first_value, plan_import
+def _no_column(
+    checkout: WriterCheckout, name: str, sources: Sequence[Source], options: dict[str, Any]
+) -> ColumnNotFoundError:
+    """The error for a missing column: what the files hold, and commands that create a column for them."""
+    from hangar.external.loading import plan_import
+    from hangar.external.survey import proposal, survey_files
 
     text = f"there is no column {name!r} on branch {checkout.branch_name}"
-    for kind in ("ndarray", "str"):
-        jobs, _ = plan_import(sources, kind)
-        for job in jobs[:1]:
-            try:
-                value = first_value(job)
-            except (HangarError, StopIteration):
-                continue
-            return ColumnNotFoundError(
-                f"{text}: to create one for files like {job.source.path}, run `{create_command(name, value)}`"
-            )
-    return ColumnNotFoundError(f"{text}: run `hangar column create {name} DTYPE [SHAPE]...`")
+    plans = [plan_import(sources, kind)[0] for kind in ("ndarray", "str")]
+    jobs = max(plans, key=len)
+    found = survey_files(jobs, options)
+    proposed = proposal(name, found)
+    if proposed is None:
+        return ColumnNotFoundError(f"{text}: run `hangar column create {name} DTYPE [SHAPE]...`")
+    note(found.describe())
+    return ColumnNotFoundError(f"{text}: {proposed}")
 
 
 def _nothing_found(path: Path, kind: str, skipped: Sequence[Source]) -> str:

@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from hangar.external.importer import Failure, ImportReport
     from hangar.external.naming import Source
     from hangar.external.run import FilesImport
+    from hangar.external.survey import Survey
 
 __all__ = ["MOST_LISTED", "conclude", "suffixes", "where_it_stopped"]
 
@@ -33,7 +34,7 @@ def conclude(
     skipped: Sequence[Source],
     failures: Sequence[Failure],
     as_json: bool,
-    found: Any = None,
+    found: Survey | None = None,
 ) -> None:
     """Write the result of an import. If something was not imported, end with an error.
 
@@ -43,7 +44,9 @@ def conclude(
         Something was not imported. Its exit code is that of the failures if all have the same, else 1.
     """
     if as_json:
-        write_json(_as_json(column, branch, report, skipped, failures) | ({} if found is None else {"found": found}))
+        write_json(
+            _as_json(column, branch, report, skipped, failures) | ({} if found is None else {"found": found.record()})
+        )
     else:
         _tell(column, report, skipped)
     if not failures:

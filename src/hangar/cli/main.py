@@ -25,6 +25,7 @@ SECTIONS: Final = {
     "Change data": {
         "column": Entry("hangar.cli.column", "Create, remove, rename and list columns."),
         "import": Entry("hangar.cli.import_files", "Import files into a column."),
+        "set": Entry("hangar.cli.set_value", "Set one sample to a value."),
         "rm": Entry("hangar.cli.rm", "Remove samples."),
         "restore": Entry("hangar.cli.restore", "Restore samples or columns from a commit."),
         "split": Entry("hangar.cli.split", "Split samples into train, val and test parts."),
@@ -35,6 +36,7 @@ SECTIONS: Final = {
         "ls": Entry("hangar.cli.ls", "List columns, or the samples of one."),
         "show": Entry("hangar.cli.show", "Show a commit, a column or a sample."),
         "summary": Entry("hangar.cli.summary", "Summarize a commit, and show the size on disk."),
+        "view": Entry("hangar.cli.view", "Look at a sample: a picture, a waveform, a table."),
         "export": Entry("hangar.cli.export", "Export samples to files."),
     },
     "History": {

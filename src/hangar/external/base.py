@@ -7,7 +7,7 @@ repository.
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import cache
 from pathlib import Path
 from typing import Any, ClassVar, Final, NoReturn
@@ -138,6 +138,14 @@ class BasePlugin:
         """Name of the only sample in a file if it is known without reading the file, else None.
 
         An import uses it to find duplicate names before it reads any file.
+        """
+        return None
+
+    def probe(self, fpath: str, **options: Any) -> Iterable[Any] | None:
+        """Describe the samples in a file by its header: some :class:`hangar.external.records.Probe`; None: not known.
+
+        An import uses it to say what it found, and to propose a column, before it reads the files. ``options`` are those
+        of :meth:`load`.
         """
         return None
 

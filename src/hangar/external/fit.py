@@ -140,10 +140,11 @@ def _times(shape: Sequence[int]) -> str:
     return " x ".join(str(extent) for extent in shape) or "()"
 
 
-def create_command(name: str, value: Any) -> str:
-    """The command that creates a column for values like ``value``."""
-    kind = _kind(value)
+def create_command(
+    name: str, kind: str, dtype: str = "", shape: Sequence[int] = (), *, variable: bool = False, sparse: bool = False
+) -> str:
+    """The command that creates a column for values of ``kind`` (arrays of ``dtype`` and ``shape``)."""
     if kind in ("ndarray", "sparse"):
-        words = ("hangar column create", name, value.dtype.name.upper(), *map(str, value.shape))
-        return " ".join([*words, *(["--sparse"] if kind == "sparse" else [])])
-    return f"hangar column create {name} {_kind(value).upper()}"
+        words = ["hangar column create", name, dtype.upper(), *map(str, shape)]
+        return " ".join([*words, *["--variable-shape"] * variable, *["--sparse"] * (sparse or kind == "sparse")])
+    return f"hangar column create {name} {kind.upper()}"

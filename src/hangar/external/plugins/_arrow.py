@@ -12,7 +12,7 @@ from hangar.errors import HangarError, InvalidInputError
 from hangar.external.fit import ColumnRequirements, is_added
 from hangar.external.plugins._blocks import need_package
 
-__all__ = ["Values", "arrow", "to_values"]
+__all__ = ["Values", "arrow", "scalars", "to_values"]
 
 
 class Values:
@@ -73,7 +73,7 @@ def to_values(columns: Sequence[Any], requirements: ColumnRequirements | None) -
         return _structs(column, kind)
     if _is_list(pa, column_type):
         return _lists(column, requirements)
-    return _scalars(column, None if requirements is None else requirements.dtype)
+    return scalars(column, None if requirements is None else requirements.dtype)
 
 
 def _is_text(pa: Any, column_type: Any) -> bool:
@@ -112,7 +112,7 @@ def _objects(column: Any) -> Values:
     return Values([values[at] for at in rows], rows, faults)
 
 
-def _scalars(column: Any, dtype: np.dtype[Any] | None) -> Values:
+def scalars(column: Any, dtype: np.dtype[Any] | None) -> Values:
     """One number a row, in the dtype of the column. Rows that have none, or one that does not fit, are faults."""
     pa = arrow()
     wanted = None
@@ -179,7 +179,7 @@ def _cast(column: Any, wanted: Any) -> tuple[Any, dict[int, HangarError]]:
 def _vectors(columns: Sequence[Any], requirements: ColumnRequirements | None) -> Values:
     """Several columns as one vector a row."""
     dtype = None if requirements is None else requirements.dtype
-    parts = [_scalars(column, dtype) for column in columns]
+    parts = [scalars(column, dtype) for column in columns]
     faults = {at: error for part in parts for at, error in part.faults.items()}
     if not faults:
         return Values(np.stack([part.values for part in parts], axis=1))
@@ -256,7 +256,7 @@ def _lists(column: Any, requirements: ColumnRequirements | None) -> Values:
         else:
             if flat.null_count:
                 raise InvalidInputError("lists with missing numbers are not read")
-            found = _scalars(flat, requirements.dtype if requirements is not None and requirements.dtype else None)
+            found = scalars(flat, requirements.dtype if requirements is not None and requirements.dtype else None)
             if not found.faults:
                 stacked = found.values.reshape(shape)
                 wanted = requirements.shape if fixed and requirements is not None else None

@@ -133,7 +133,7 @@ class TreePlugin(BlockPlugin):
             for name, array in arrays.items():
                 yield _whole(array, name, self.sample_name(fpath), only, fpath, requirements)
 
-    def probe(self, fpath: str) -> Iterator[Probe]:
+    def probe(self, fpath: str, **options: Any) -> Iterator[Probe]:
         """Describe the arrays in a file."""
         with self.open_tree(fpath) as tree:
             head = tree.header

@@ -22,6 +22,7 @@ from hangar.external.base import normal_extension
 from hangar.external.expansion import check_declared
 from hangar.external.fit import is_added
 from hangar.external.plugins._files import FilePlugin, SizeLimit
+from hangar.external.records import Probe
 from hangar.external.safe_io import open_input
 from hangar.wording import plural
 
@@ -54,6 +55,15 @@ class NumpyPlugin(FilePlugin):
                 size = os.fstat(file.fileno()).st_size
                 return _read(file, size, fpath), self.sample_name(fpath)
         return self._members(fpath)
+
+    def probe(self, fpath: str, **options: Any) -> list[Probe] | None:
+        """As in the base class."""
+        with open_input(fpath) as file:
+            if file.read(2) == b"PK":
+                return None
+            file.seek(0)
+            shape, _, dtype = read_header(file, fpath)
+        return [Probe("npy", "ndarray", dtype.name, shape)]
 
     def _members(self, fpath: str) -> Iterator[tuple[np.ndarray[Any, Any], str]]:
         name = self.sample_name(fpath)

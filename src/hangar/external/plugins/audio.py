@@ -67,7 +67,7 @@ class AudioPlugin(FilePlugin):
         """As in the base class."""
         return _read(io.BytesIO(data), where, size_limit)
 
-    def probe(self, fpath: str) -> Iterator[Probe]:
+    def probe(self, fpath: str, **options: Any) -> Iterator[Probe]:
         """Describe a file by its header."""
         soundfile = need_package("soundfile", "audio")
         with open_input(fpath) as file:

@@ -65,7 +65,7 @@ class DicomPlugin(FilePlugin):
         """As in the base class."""
         return _pixels(data, where, size_limit)
 
-    def probe(self, fpath: str) -> Iterator[Probe]:
+    def probe(self, fpath: str, **options: Any) -> Iterator[Probe]:
         """Describe a file by its header."""
         dataset = _dataset(read_bytes(fpath), fpath, header_only=True)
         shape, dtype = _declared(dataset, fpath)

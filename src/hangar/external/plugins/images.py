@@ -17,6 +17,8 @@ import numpy as np
 from hangar.errors import InvalidInputError, InvalidStateError
 from hangar.external.base import OptionError, normal_extension
 from hangar.external.plugins._files import FilePlugin, SizeLimit
+from hangar.external.plugins._probing import probe_image
+from hangar.external.records import Probe
 from hangar.external.safe_io import open_input
 from hangar.imaging import MODES, Wanted, decode, load_decoders, mode_named
 
@@ -144,6 +146,10 @@ class ImagePlugin(FilePlugin):
         if size_limit is not None:
             checked |= {"pixels": size_limit.values, "holder": size_limit.holder}
         return Wanted(**checked)
+
+    def probe(self, fpath: str, **options: Any) -> list[Probe]:
+        """As in the base class."""
+        return [probe_image(fpath)]
 
     def check_options(self, method: str, options: Mapping[str, Any]) -> dict[str, Any]:
         """As in the base class."""

@@ -8,6 +8,8 @@ from typing import Any
 
 from hangar.errors import InvalidInputError
 from hangar.external.plugins._files import FilePlugin
+from hangar.external.plugins._probing import probe_image
+from hangar.external.records import Probe
 from hangar.inputs import read
 from hangar.schema import AudioSchema, ImageSchema, MediaSchema, VideoSchema
 
@@ -45,6 +47,10 @@ class ImageFilePlugin(_MediaFilePlugin):
     """Image files of columns of images."""
 
     column_types = frozenset(("image",))
+
+    def probe(self, fpath: str, **options: Any) -> list[Probe]:
+        """As in the base class."""
+        return [probe_image(fpath)]
 
     def _make_schema(self) -> MediaSchema:
         return ImageSchema()

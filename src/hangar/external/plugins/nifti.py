@@ -91,7 +91,7 @@ class NiftiPlugin(FilePlugin):
         """As in the base class."""
         return self._read(io.BytesIO(data), len(data), where, size_limit, **options)
 
-    def probe(self, fpath: str) -> Iterator[Probe]:
+    def probe(self, fpath: str, **options: Any) -> Iterator[Probe]:
         """Describe a file by its header."""
         with open_input(fpath) as file:
             header = _header(_stream(file), fpath)

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from hangar.external.plugins._files import FilePlugin, SizeLimit
+from hangar.external.records import Probe
 from hangar.inputs import read as read_bytes
 
 __all__ = ["RawPlugin", "read_bytes"]
@@ -22,6 +23,10 @@ class RawPlugin(FilePlugin):
     def decode(self, data: bytes, where: str, *, size_limit: SizeLimit | None = None, **options: Any) -> bytes:
         """As in the base class."""
         return data
+
+    def probe(self, fpath: str, **options: Any) -> list[Probe]:
+        """As in the base class."""
+        return [Probe("bytes", "bytes")]
 
     def encode(self, arr: Any, extension: str) -> bytes:
         """The value itself."""

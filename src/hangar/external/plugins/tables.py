@@ -19,7 +19,7 @@ from hangar.external.classes import holds_classes
 from hangar.external.expansion import MAX_RATIO, SMALL_BYTES
 from hangar.external.fit import ColumnRequirements
 from hangar.external.naming import key_text
-from hangar.external.plugins._arrow import Values, arrow, to_values
+from hangar.external.plugins._arrow import Values, arrow, scalars, to_values
 from hangar.external.plugins._blocks import BlockPlugin
 from hangar.external.records import Block, FileHeader, Probe, parse_key
 from hangar.external.safe_io import open_input
@@ -78,20 +78,23 @@ class TablePlugin(BlockPlugin):
         with self._table(fpath, "") as table:
             return table.header
 
-    def probe(self, fpath: str) -> Iterator[Probe]:
+    def probe(self, fpath: str, **options: Any) -> Iterator[Probe]:
         """Describe the value of a table with one column of values."""
         with self._table(fpath, "") as table:
             head = table.header
             if head is not None:
                 yield Probe(table.format, head.kind, head.dtype, head.shape or (), samples=table.rows)
                 return
-            _, values = table.choose("", "", fpath, None)
+            _, values = table.choose(str(options.get("key", "")), str(options.get("value", "")), fpath, None)
             for batch in table.batches(values):
-                found = to_values([batch.column(name) for name in values], None).values
+                found = _guessed([batch.column(name) for name in values])
                 if isinstance(found, np.ndarray):
                     yield Probe(table.format, "ndarray", found.dtype.name, found.shape[1:], samples=table.rows)
                 else:
-                    yield Probe(table.format, type(found[0]).__name__ if found else "str", samples=table.rows)
+                    kind = type(found[0]).__name__ if found else "str"
+                    names = set(found) if kind == "str" else set()
+                    few = 1 < 2 * len(names) <= len(found) and len(names) <= _FEW_CLASSES
+                    yield Probe(table.format, kind, mode=f"{len(names)} classes" if few else "", samples=table.rows)
                 return
 
     @contextmanager
@@ -340,6 +343,17 @@ def _class_names(table: _Table, value: str, requirements: ColumnRequirements) ->
     return None if numbers else sorted(name for name in names if name)
 
 
+def _guessed(columns: Sequence[Any]) -> Any:
+    """Values as numbers if all cells are numbers, else as they are."""
+    if len(columns) == 1 and arrow().types.is_string(columns[0].type):
+        try:
+            return scalars(columns[0], None).values
+        except InvalidInputError:
+            pass
+    return to_values(columns, None).values
+
+
+_FEW_CLASSES: Final = 10_000
 _MOST_CLASSES: Final = 1_000_000
 
 

@@ -117,7 +117,7 @@ class TarPlugin(BlockPlugin):
             stream = archive.extractfile(member)
             return None if stream is None else FileHeader.decode(stream.read(MAX_HEADER_BYTES + 1), fpath)
 
-    def probe(self, fpath: str) -> Iterator[Probe]:
+    def probe(self, fpath: str, **options: Any) -> Iterator[Probe]:
         """Describe an exported archive by its header, and another one by its first value."""
         head = self.header(fpath)
         if head is not None:

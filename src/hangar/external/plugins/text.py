@@ -6,6 +6,7 @@ from typing import Any
 
 from hangar.errors import InvalidInputError
 from hangar.external.plugins._files import FilePlugin, SizeLimit
+from hangar.external.records import Probe
 from hangar.inputs import read
 
 __all__ = ["TextPlugin"]
@@ -32,6 +33,10 @@ class TextPlugin(FilePlugin):
             return str(data, "utf-8")
         except UnicodeDecodeError as error:
             raise InvalidInputError(f"{where} is not UTF-8 text: {error.reason} at byte {error.start}") from None
+
+    def probe(self, fpath: str, **options: Any) -> list[Probe]:
+        """As in the base class."""
+        return [Probe("text", "str")]
 
     def encode(self, arr: Any, extension: str) -> bytes:
         """The bytes of a text."""
