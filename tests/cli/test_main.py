@@ -51,6 +51,7 @@ def test_every_command_has_help_and_examples_of_real_options(path: tuple[str, ..
     options = {word.strip("[],.:`") for word in result.stdout.split("Options:")[0].split() if word.startswith("--")}
     known = result.stdout.split("Options:")[1]
     foreign = {"--mode", "--frame", "--quality", "--data", "--keep-names", "--upright", "--bits", "--KEY"}
+    foreign |= {"--key", "--value", "--rows", "--dataset", "--suffix"}
     foreign |= {"--deleted", "--hard"}  # of the command that is proposed
     assert {option for option in options if option not in known} <= foreign
 
@@ -208,6 +209,8 @@ def test_without_a_repository_every_command_says_so(shell: Shell, path: tuple[st
         "branch restore": ["b"],
         "bisect run": ["c"],
         "blame": ["c"],
+        "set": ["c", "s", "1"],
+        "view": ["c", "s"],
         "revert": ["r"],
         "cherry-pick": ["r"],
         "remote add": ["r", "a"],

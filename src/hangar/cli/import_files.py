@@ -20,6 +20,7 @@ from hangar.errors import ColumnNotFoundError, InvalidInputError
 if TYPE_CHECKING:
     from hangar.checkout import WriterCheckout
     from hangar.external.importer import ImportReport
+    from hangar.external.loading import Job
     from hangar.external.naming import Source
 
 __all__ = ["command"]
@@ -103,7 +104,6 @@ def command(
     from hangar.external.importer import Failure
     from hangar.external.loading import plan_import
     from hangar.external.naming import find_files
-    from hangar.external.run import FilesImport
     from hangar.external.survey import survey_files
 
     path = state.resolve(path)
@@ -127,19 +127,8 @@ def command(
         found = survey_files(jobs, plugin_options) if len(jobs) > 1 or as_json else None
         if found is not None and not as_json:
             note(found.describe())
-        with _paths_column(checkout, target, keep_names) as paths:
-            work = FilesImport(
-                target,
-                jobs,
-                options=plugin_options,
-                overwrite=overwrite,
-                integers=int_keys,
-                paths=paths,
-                batch_context=lambda: checkout,
-                keep_going=keep_going,
-            )
-            with where_it_stopped(work, len(jobs)):
-                report = work.run()
+        how = {"options": plugin_options, "overwrite": overwrite, "integers": int_keys, "keep_going": keep_going}
+        report = _run(checkout, target, jobs, keep_names, how)
         branch_name = checkout.branch_name
     conclude(column, branch_name, report, skipped, [*failures, *report.failures], as_json, found)
 
@@ -164,6 +153,17 @@ def _chunked(
     work = ChunkedImport(target, chosen, dataset=str(options.get("dataset", "")), **how)
     with where_it_stopped(work, len(chosen)):
         return work.run(), skipped
+
+
+def _run(
+    checkout: WriterCheckout, column: Any, jobs: Sequence[Job], keep_names: bool, how: dict[str, Any]
+) -> ImportReport:
+    from hangar.external.run import FilesImport
+
+    with _paths_column(checkout, column, keep_names) as paths:
+        work = FilesImport(column, jobs, paths=paths, batch_context=lambda: checkout, **how)
+        with where_it_stopped(work, len(jobs)):
+            return work.run()
 
 
 @contextmanager
