@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from hangar.external.importer import ImportReport
     from hangar.external.loading import Job
     from hangar.external.naming import Source
+    from hangar.external.survey import Survey
 
 __all__ = ["command"]
 
@@ -104,7 +105,6 @@ def command(
     from hangar.external.importer import Failure
     from hangar.external.loading import plan_import
     from hangar.external.naming import find_files
-    from hangar.external.survey import survey_files
 
     path = state.resolve(path)
     keep_going = on_error == "continue"
@@ -114,23 +114,32 @@ def command(
         if column not in checkout.columns:
             raise _no_column(checkout, column, sources, plugin_options)
         target: Any = checkout.columns[column]
+        how = {"overwrite": overwrite, "integers": int_keys, "keep_going": keep_going}
+        found: Survey | None = None
         if target.column_type == "chunked":
-            how = {"overwrite": overwrite, "integers": int_keys, "keep_going": keep_going}
-            done, unread = _chunked(target, sources, plugin_options, keep_names, **how)
-            conclude(column, checkout.branch_name, done, unread, [*failures, *done.failures], as_json)
-            return
-        jobs, skipped = plan_import(sources, target.column_type, plugin)
-        for reader in {id(job.plugin): job.plugin for job in jobs}.values():
-            check_options(ctx, reader, "load", plugin_options)
-        if not jobs and not failures:
-            raise InvalidInputError(_nothing_found(path, target.column_type, skipped))
-        found = survey_files(jobs, plugin_options) if len(jobs) > 1 or as_json else None
-        if found is not None and not as_json:
-            note(found.describe())
-        how = {"options": plugin_options, "overwrite": overwrite, "integers": int_keys, "keep_going": keep_going}
-        report = _run(checkout, target, jobs, keep_names, how)
+            report, skipped = _chunked(target, sources, plugin_options, keep_names, **how)
+        else:
+            jobs, skipped = plan_import(sources, target.column_type, plugin)
+            for reader in {id(job.plugin): job.plugin for job in jobs}.values():
+                check_options(ctx, reader, "load", plugin_options)
+            if not jobs and not failures:
+                raise InvalidInputError(_nothing_found(path, target.column_type, skipped))
+            found = _announce(jobs, plugin_options, as_json)
+            report = _run(checkout, target, jobs, keep_names, {"options": plugin_options, **how})
         branch_name = checkout.branch_name
     conclude(column, branch_name, report, skipped, [*failures, *report.failures], as_json, found)
+
+
+def _announce(jobs: Sequence[Job], options: dict[str, Any], as_json: bool) -> Survey | None:
+    """Say what an import of several files will read, before it begins."""
+    from hangar.external.survey import survey_files
+
+    if len(jobs) < 2 and not as_json:
+        return None
+    found = survey_files(jobs, options)
+    if not as_json:
+        note(found.describe())
+    return found
 
 
 def _chunked(
