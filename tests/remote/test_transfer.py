@@ -2,17 +2,29 @@
 
 from __future__ import annotations
 
+import os
+import resource
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
+from msgspec import structs
 
 from hangar.backends.location import FILE_BITS, FILE_ROW
 from hangar.db.tables import COMMITS, NODES
 from hangar.digest import Digest
-from hangar.errors import CorruptionError, InvalidStateError, NotLocalError, PurgedError, UnreachableError
+from hangar.errors import (
+    CorruptionError,
+    DiskFullError,
+    InvalidInputError,
+    InvalidStateError,
+    NotLocalError,
+    PurgedError,
+    UnreachableError,
+)
+from hangar.objects.graph import add_commit
 from hangar.objects.records import load_commit
 from hangar.objects.walk import walk
 from hangar.remote.peer import BlobFrame, BlobNames, Limits, Objects, ObjectsRequest
@@ -39,6 +51,9 @@ def fill(writer: Any) -> None:
     text, raw = writer.add_str_column("text"), writer.add_bytes_column("raw")
     ragged = writer.add_ndarray_column("ragged", (20, 20), np.float64, variable_shape=True)
     boxes = writer.add_ndarray_column("boxes", (3, 15), np.uint8, contains_subsamples=True)
+    sparse = writer.add_sparse_column("sparse", np.float32, (40, 30), variable_shape=True)
+    photo = writer.add_image_column("photo")
+    grown = writer.add_chunked_column("grown", np.int16, (8, 8), contains_subsamples=True)
     with writer:
         for i in range(60):
             text[f"t{i}"] = "ä" * i * 7
@@ -47,6 +62,10 @@ def fill(writer: Any) -> None:
             boxes[i // 3, f"b{i}"] = rng.integers(0, 256, (3, 15), np.uint8)
         big["a"], big["b"] = rng.normal(size=(2, 900, 700)).astype(np.float32)
         raw["large"] = rng.bytes(5_000_000)
+        for i in range(12):
+            sparse[i] = np.array([[i, 3], [i + 1, 4]]), np.ones(2, np.float32), (30 + i % 3, 20)
+            photo[i] = rng.integers(0, 256, (9, 7 + i, 3), np.uint8)
+            grown["a", i] = rng.integers(0, 3, (20, i + 1)).astype(np.int16)
     writer.attributes["origin"] = "test"
     image.attributes["classes"] = ["a", "b"]
 
@@ -329,6 +348,68 @@ def test_chunks_and_samples_are_fetched_by_digest_alone(tmp_path: Path, filled: 
             client.stores, filled.service, [ColumnBlobs(column.column_id, column.schema, column.digests[10:13])]
         )
         assert (found.blobs, found.nbytes) == (3, 3 * 784)
+
+
+def test_a_large_blob_is_gathered_in_a_file(tmp_path: Path, filled: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("hangar.remote.blobs_in._MEMORY_BYTES", 100_000)
+    with places(tmp_path, "client", "third") as (client, third):
+        fetch(client, filled.service)
+        fetch_data(client, filled.service, head_of(filled))
+        client.repo.create_branch("work", base_commit=head_of(filled).hex())
+        push_branch(client, third.service, "work", to="master")
+        assert_same(third, filled)
+        third.check()
+
+
+@pytest.mark.filterwarnings("ignore:.*fork")
+def test_a_full_disk_loses_nothing(tmp_path: Path, filled: Place) -> None:
+    """Files of a process end at some size: the fetch fails, and succeeds when there is space."""
+    head = head_of(filled)
+    for number, limit in enumerate((20_000, 100_000, 300_000, 2_000_000)):
+        with places(tmp_path / str(number), "client") as (client,):
+            pid = os.fork()
+            if pid == 0:
+                try:
+                    stores = Stores(client.path / ".hangar")
+                    resource.setrlimit(resource.RLIMIT_FSIZE, (limit, limit))
+                    child = Place.__new__(Place)
+                    child.stores = stores
+                    fetch(child, filled.service)
+                    fetch_data(child, filled.service, head)
+                    os._exit(0)
+                except DiskFullError:
+                    os._exit(7)
+                except BaseException:  # noqa: BLE001
+                    os._exit(1)
+            assert os.WEXITSTATUS(os.waitpid(pid, 0)[1]) == 7
+            assert not client.repo.fsck(data=True).problems
+            fetch(client, filled.service)
+            fetch_data(client, filled.service, head)
+            assert client.trees(head) == filled.trees(head)
+            assert not client.repo.fsck(data=True).problems
+
+
+def test_a_column_cannot_name_data_of_another_type(tmp_path: Path) -> None:
+    """Of a tree that the server has: its nodes need not be sent, and are looked at again under the other schema."""
+
+    def fill(writer: Any) -> None:
+        writer.add_ndarray_column("pixels", (6, 8), np.uint8).write([0, 1], np.zeros((2, 6, 8), np.uint8) + np.uint8(3))
+        writer.add_ndarray_column("signed", (6, 8), np.int8).write([5], np.ones((1, 6, 8), np.int8))
+
+    with places(tmp_path, "server", "client") as (server, client):
+        base = server.commit(fill)
+        fetch(client, server.service)
+        old = load_commit(client.stores.db, base)
+        pixels, signed = old.columns
+        assert pixels.tree is not None
+        swapped = structs.replace(
+            old, parents=[base], columns=[pixels, signed.with_tree(pixels.tree)], message="swapped"
+        )
+        head = client.stores.db.update(lambda transaction: add_commit(transaction, swapped))
+        with pytest.raises(InvalidInputError, match="another type"):
+            push(client.stores, server.service, [update("heads/new", None, head)], who=WHO)
+        assert server.head("new") is None
+        server.check()
 
 
 def test_nothing_to_push_to_a_repository_that_went_away(tmp_path: Path, filled: Place) -> None:

@@ -92,6 +92,8 @@ def flat(column: Any) -> Iterator[tuple[Any, Any]]:
 def plain(value: Any) -> Any:
     if isinstance(value, ChunkedArray):
         value = np.asarray(value[...])
+    if hasattr(value, "tocsr"):
+        value = value.toarray()
     return (value.dtype.str, value.shape, value.tobytes()) if isinstance(value, np.ndarray) else value
 
 

@@ -21,7 +21,7 @@ from hangar.db import WriteTransaction
 from hangar.db.compaction import compact_open
 from hangar.errors import HangarError
 from hangar.gc.mark import Marked
-from hangar.history.leases import LEASE_DIRECTORY
+from hangar.history.leases import LEASE_DIRECTORY, QUARANTINE_DIRECTORY
 from hangar.lock import WriterLock, owner_alive
 from hangar.lockfile import lock_epochs, lock_path
 from hangar.publishing import publish_rows
@@ -84,15 +84,15 @@ def trim_locks(stores: Stores, lock: WriterLock) -> int:
 
 
 def trim_leases(stores: Stores) -> int:
-    """Remove the files of leases that died; return how many."""
-    place = stores.directory / LEASE_DIRECTORY
+    """Remove the files of leases that died, and what transfers that are over had received; return how many."""
+    places = [stores.directory / name for name in (LEASE_DIRECTORY, QUARANTINE_DIRECTORY)]
     count = 0
-    for name in _fs.list_directory(place):
+    for path in [place / name for place in places for name in _fs.list_directory(place)]:
         with contextlib.suppress(HangarError):
-            descriptor = _fs.open_file(place / name)
+            descriptor = _fs.open_file(path)
             try:
                 if _fs.try_lock(descriptor, shared=False):
-                    _fs.remove_file(place / name)
+                    _fs.remove_file(path)
                     count += 1
             finally:
                 os.close(descriptor)

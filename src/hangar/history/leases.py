@@ -25,9 +25,19 @@ from hangar.db.tables import LEASES
 from hangar.digest import DIGEST_BYTES, Digest
 from hangar.errors import CorruptionError, HangarError, PathNotFoundError
 
-__all__ = ["LEASE_DIRECTORY", "Lease", "LiveLease", "dead_leases", "live_leases", "remove_leases"]
+__all__ = [
+    "LEASE_DIRECTORY",
+    "QUARANTINE_DIRECTORY",
+    "Lease",
+    "LiveLease",
+    "dead_leases",
+    "live_leases",
+    "remove_leases",
+]
 
 LEASE_DIRECTORY: Final = "leases"
+QUARANTINE_DIRECTORY: Final = "quarantine"
+"""What transfers in progress received (``remote/quarantine``); each file is locked by the process that uses it."""
 _TOKEN_BYTES: Final = 16
 
 

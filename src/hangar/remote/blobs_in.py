@@ -10,9 +10,10 @@ from __future__ import annotations
 import mmap
 import tempfile
 import threading
+import weakref
 from collections.abc import Callable
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 import numpy as np
 import numpy.typing as npt
@@ -53,7 +54,9 @@ class _Parts:
         self.header, self.total, self.group = header, total, group
         self.done = 0
         self._memory = bytearray(total) if total <= _MEMORY_BYTES else None
-        self._file = None if self._memory is not None else tempfile.TemporaryFile(dir=directory)  # noqa: SIM115
+        self._file = None if self._memory is not None else _temporary(directory)
+        if self._file is not None:
+            weakref.finalize(self, self._file.close)
 
     def add(self, data: bytes | memoryview) -> None:
         end = self.done + len(data)
@@ -69,6 +72,14 @@ class _Parts:
             return memoryview(self._memory)
         assert self._file is not None
         return memoryview(mmap.mmap(self._file.fileno(), self.total, access=mmap.ACCESS_READ))
+
+
+def _temporary(directory: Path) -> IO[bytes]:
+    _fs.make_directory(directory)
+    try:
+        return tempfile.TemporaryFile(dir=directory)
+    except OSError as error:
+        _fs.raise_for(error, "make a file in", directory)
 
 
 class BlobsIn:

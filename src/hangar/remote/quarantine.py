@@ -23,10 +23,10 @@ from hangar.blobs.index import Digests, Index, Mask, Sought, sort_digests
 from hangar.blobs.unpublished import UnpublishedBlobs
 from hangar.digest import RecordClass, digest_array, record_digests
 from hangar.errors import HangarError, LockedError
+from hangar.history.leases import QUARANTINE_DIRECTORY
 
-__all__ = ["CLASSES", "QUARANTINE_DIRECTORY", "Quarantine", "quarantine_path", "remove_stale"]
+__all__ = ["CLASSES", "Quarantine", "quarantine_path", "remove_stale"]
 
-QUARANTINE_DIRECTORY: Final = "quarantine"
 CLASSES: Final[tuple[RecordClass, ...]] = ("commit", "schema", "attributes", "node", "array")
 """Classes of objects that travel. Their place here is their number in the file."""
 _ITEM: Final = struct.Struct("<BI")
@@ -59,7 +59,10 @@ class Quarantine:
         self._end = 0
         self._indexes = {kind: UnpublishedBlobs() for kind in CLASSES}
         _fs.make_directory(path.parent)
-        self._descriptor = _fs.close_in_child(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666))
+        try:
+            self._descriptor = _fs.close_in_child(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666))
+        except OSError as error:
+            _fs.raise_for(error, "open", path)
         try:
             if not _fs.try_lock(self._descriptor, shared=False) or not _fs.is_file_of(self._descriptor, path):
                 raise LockedError(f"{path} is in use: another transfer of the same data is in progress")

@@ -22,12 +22,11 @@ from hangar.blobs.ownership import OwnFiles
 from hangar.blobs.tombstones import IN_EFFECT, find_tombstones
 from hangar.digest import DIGEST_BYTES, Header, digest_list
 from hangar.errors import CorruptionError, HangarError, InvalidInputError
-from hangar.history.leases import Lease
+from hangar.history.leases import QUARANTINE_DIRECTORY, Lease
 from hangar.progress import Progress, Reporter, report
 from hangar.remote.blobs_in import BlobsIn
 from hangar.remote.peer import ABSENT, BlobFrame, BlobNames, Limits, Reader
 from hangar.remote.publication import Publication, publish_received
-from hangar.remote.quarantine import QUARANTINE_DIRECTORY
 from hangar.remote.source import ObjectSource
 from hangar.remote.transfer_types import ColumnBlobs, FetchedBlobs
 from hangar.schema import ColumnSchema
