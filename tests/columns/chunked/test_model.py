@@ -19,7 +19,8 @@ from hypothesis.stateful import (
     run_state_machine_as_test,
 )
 
-from hangar import Repository
+from hangar import Repository, limits
+from hangar.columns.chunked import buffer, content, table
 from hangar.errors import NothingToDoError
 from tests.columns.chunked.test_selection import indices
 
@@ -35,6 +36,19 @@ CHUNKS = st.sampled_from([(2, 3), (4, 4), (1, 5), (3, 16)])
 DTYPES = st.sampled_from(["uint8", "float32", "bool", "int16"])
 
 
+LOW_LIMITS: list[tuple[Any, str, int]] = [
+    (limits, "CHUNK_BUFFER_BYTES", 100),
+    (buffer, "_DIRECT_BYTES", 40),
+    (buffer, "_HELD_BYTES", 100),
+    (buffer, "_TOGETHER_BYTES", 60),
+    (content, "_PIECES", 3),
+    (table, "_TABLE_CHUNKS", 4),
+    (table, "_THREADED_BYTES", 30),
+    (table, "_BATCH_BYTES", 60),
+]
+"""Small arrays go the way of large ones: chunks stored before the end of a batch or without it, no tables, batches of few chunks."""
+
+
 class _DropError(Exception):
     """Ends a batch that is dropped."""
 
@@ -42,8 +56,17 @@ class _DropError(Exception):
 class ChunkedArrays(RuleBasedStateMachine):
     """One chunked column; the model is a dict of numpy arrays for the staging area and for each branch."""
 
-    @initialize(dtype=DTYPES, chunks=CHUNKS, fill=st.sampled_from([0, 1]), backend=st.sampled_from(["10", "01", None]))
-    def begin(self, dtype: str, chunks: tuple[int, int], fill: int, backend: str | None) -> None:
+    @initialize(
+        dtype=DTYPES,
+        chunks=CHUNKS,
+        fill=st.sampled_from([0, 1]),
+        backend=st.sampled_from(["10", "01", None]),
+        low=st.booleans(),
+    )
+    def begin(self, dtype: str, chunks: tuple[int, int], fill: int, backend: str | None, low: bool) -> None:
+        self.patch = pytest.MonkeyPatch()
+        for module, name, value in LOW_LIMITS if low else ():
+            self.patch.setattr(module, name, value)
         self.folder = tempfile.TemporaryDirectory()
         self.repo = Repository(self.folder.name, exists=False)
         self.repo.init("Ada", "ada@example.org")
@@ -214,8 +237,12 @@ class ChunkedArrays(RuleBasedStateMachine):
             assert np.array_equal(array[::-2, 1:], model[::-2, 1:])
 
     def teardown(self) -> None:
-        if not hasattr(self, "writer"):
-            return
+        if hasattr(self, "writer"):
+            self.finish()
+        if hasattr(self, "patch"):
+            self.patch.undo()
+
+    def finish(self) -> None:
         for key, model in list(self.staged.items()):
             # Equal content has an equal digest, whatever was done before.
             self.column["fresh"] = model

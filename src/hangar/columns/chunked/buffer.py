@@ -7,7 +7,7 @@ another way than through an array has the buffer flushed first (``settle``).
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from itertools import islice
 from typing import Any, Final
 
@@ -24,6 +24,10 @@ __all__ = ["ChangedArray", "ChunkBuffer"]
 Array = np.ndarray[Any, Any]
 _TOGETHER_BYTES: Final = 32 * 2**20
 """Chunks that are read and changed together."""
+_DIRECT_BYTES: Final = 8 * 2**20
+"""The chunks that a value of this size or more covers are stored at once."""
+_HELD_BYTES: Final = 64 * 2**20
+"""Copies of chunks that are stored together: two blocks of ``blobs/ingest``, so that one is written while the other is hashed."""
 
 
 class ChangedArray:
@@ -66,9 +70,46 @@ class ChangedArray:
         source = selection.oriented(values)
         together = max(1, _TOGETHER_BYTES // self.chunk_bytes)
         parts = pieces(selection, self._store.reader.schema.chunks)
+        if values.nbytes >= _DIRECT_BYTES:
+            parts = self._store_whole(parts, source, done)
         while batch := list(islice(parts, together)):
             self._change(batch, source)
             done()
+
+    def _store_whole(self, parts: Iterator[Piece], source: Array, done: Callable[[], None]) -> Iterator[Piece]:
+        """Store the chunks that a large value covers, without waiting for the end of the batch; yield the other pieces.
+
+        Chunks that are contiguous in the value are not copied.
+        """
+        schema = self._store.reader.schema
+        most = max(2, _HELD_BYTES // self.chunk_bytes)
+        scratch: list[Array] = []
+        held: dict[ChunkIndex, Array] = {}
+        copied = 0
+        for piece in parts:
+            if piece.whole != schema.chunks:
+                yield piece
+                continue
+            chunk = source[piece.outside]
+            if not chunk.flags.c_contiguous:
+                if copied == len(scratch):
+                    scratch.append(np.empty(schema.chunks, schema.dtype))
+                scratch[copied][...] = chunk
+                chunk = scratch[copied]
+                copied += 1
+            held[piece.chunk] = chunk
+            if copied == most or len(held) == 4 * most:
+                self._store_now(held)
+                held, copied = {}, 0
+                done()
+        if held:
+            self._store_now(held)
+            done()
+
+    def _store_now(self, chunks: dict[ChunkIndex, Array]) -> None:
+        for index in chunks:
+            self._chunks.pop(index, None)
+        self._set(self.content.shape, chunks, ())
 
     def _change(self, batch: list[Piece], source: Array) -> None:
         schema, chunks, shape = self._store.reader.schema, self._chunks, self.content.shape

@@ -16,6 +16,8 @@ from hangar.objects.arrays import ArrayRecord
 __all__ = ["ArrayContent", "regions"]
 
 Array = np.ndarray[Any, Any]
+_SLABS: Final = 2
+"""Consecutive chunks that are read directly into the result; fewer go through the cache."""
 _PIECES: Final = 4_096
 """Pieces of a large selection that are read together."""
 
@@ -84,7 +86,7 @@ class ArrayContent:
         """The selected elements, in new memory; a scalar if the result has no dimension."""
         schema = self.reader.schema
         block = np.empty(selection.block, schema.dtype)
-        if block.size:
+        if block.size and not self._read_slabs(selection, block):
             target, fill = selection.oriented(block), schema.fill
             parts = pieces(selection, schema.chunks)
             while batch := list(islice(parts, _PIECES)):
@@ -93,6 +95,34 @@ class ArrayContent:
                     target[outside] = fill if chunk is None else chunk[inside]
         result = block.reshape(selection.result)
         return result[()] if not selection.result else result
+
+    def _read_slabs(self, selection: Selection, block: Array) -> bool:
+        """Read consecutive chunks that lie one after the other in the result directly into it; False if they do not."""
+        reader, chunks, shape = self.reader, self.reader.schema.chunks, self.shape
+        if not selection.basic or selection.flips or self.changed:
+            return False
+        first, *others = selection.groups
+        if any(
+            one.length != size or size != extent
+            for one, size, extent in zip(others, chunks[1:], shape[1:], strict=True)
+        ):
+            return False
+        depth = chunks[0]
+        start, length = first.start, first.length  # type: ignore[union-attr]
+        a, b = -(-start // depth), (start + length) // depth
+        table = reader.table(self.record, self.digest) if first.step == 1 and b - a >= _SLABS else None  # type: ignore[union-attr]
+        if table is None:
+            return False
+        rest = (0,) * len(others)
+        full = block[a * depth - start : b * depth - start].reshape(b - a, -1).view(np.uint8)
+        rows = [table.find((at, *rest)) for at in range(a, b)]
+        reader.read_into(table, self.digest, rows, full)
+        for at, part in ((a - 1, slice(0, a * depth - start)), (b, slice(b * depth - start, length))):
+            if part.start < part.stop:
+                chunk = self._chunk((at, *rest))
+                inside = slice(start + part.start - at * depth, start + part.stop - at * depth)
+                block[part] = reader.schema.fill if chunk is None else chunk[inside]
+        return True
 
     def present(self) -> Iterable[ChunkIndex]:
         """The chunks that are present in the record, or were changed, in order."""

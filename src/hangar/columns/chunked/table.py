@@ -242,21 +242,37 @@ class ChunkReader:
             part = wanted[start : start + together]
             yield from zip(part, self._chunks(table, digest, np.array([rows[i] for i in part])), strict=True)
 
+    def read_into(self, table: ChunkTable, digest: bytes, rows: Sequence[int], out: Rows) -> None:
+        """Read chunks at rows of a table, -1 for absent ones, into consecutive rows of ``out``: uint8, shape (n, bytes of a chunk)."""
+        there = np.array(rows) >= 0
+        if not there.all():
+            out.view(self.schema.dtype)[~there] = self.schema.fill
+        # A run of chunks that are present is one read.
+        edges = np.flatnonzero(np.diff(np.concatenate(([0], there, [0]))))
+        for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
+            self._read_rows(table, digest, np.array(rows[start:stop]), out[start:stop])
+
     def _chunks(self, table: ChunkTable, digest: bytes, rows: npt.NDArray[np.intp]) -> Array:
         """Chunks at rows of a table, stacked."""
-        if table.words is None:
-            return self._shaped(table.cells[rows])
+        return self._shaped(self._read_rows(table, digest, rows, None))
+
+    def _read_rows(self, table: ChunkTable, digest: bytes, rows: npt.NDArray[np.intp], out: Rows | None) -> Rows:
         digests = table.cells[rows]
+        if table.words is None:
+            if out is None:
+                return digests
+            out[:] = digests
+            return out
         try:
-            found = self._blobs.read_rows_at(table.words[rows], self._header, self._nbytes, digests=digests)
+            return self._blobs.read_rows_at(table.words[rows], self._header, self._nbytes, out, digests=digests)
         except STALE:
             # Raises if the data is damaged. Otherwise chunks were moved.
             try:
-                found = self._blobs.read_rows(digests, self._header, self._nbytes, resolve=self._resolve)
+                found = self._blobs.read_rows(digests, self._header, self._nbytes, out, resolve=self._resolve)
             except NotLocalError as error:
                 raise error if self._explain is None else self._explain(error) from None
             self._tables.drop(digest + _TABLE_KEY)
-        return self._shaped(found)
+        return found
 
     def _shaped(self, rows: Rows) -> Array:
         return rows.view(self.schema.dtype).reshape((len(rows), *self.schema.chunks))
