@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hangar import CorruptionError, InvalidStateError, NotLocalError, Repository, make_numpy_dataset
+from hangar import CorruptionError, InvalidStateError, LockedError, NotLocalError, Repository, make_numpy_dataset
 from hangar.db.tables import COMPLETE, PROMISORS
 from tests.partial.evicting import Copy, copied, evict, with_remote
 
@@ -306,3 +306,31 @@ def test_a_data_set_has_what_is_here(made: tuple[Repository, Copy, int]) -> None
         pytest.raises(InvalidStateError, match=r"No local data found in column 'rows'.*fetch-data"),
     ):
         make_numpy_dataset([co["rows"], co["labels"]])
+
+
+def test_an_interrupted_eviction_loses_nothing(
+    made: tuple[Repository, Copy, int], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between the promise and the removal the data is both here and promised."""
+    import hangar.remote.evict
+
+    repo, copy, number = made
+
+    def killed(*_: object, **__: object) -> None:
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(hangar.remote.evict, "remove_blobs", killed)
+        with pytest.raises(KeyboardInterrupt):
+            evict(repo, copy, "rows", range(50), number)
+    with repo.checkout() as co:
+        assert not co["rows"].contains_remote_references
+        np.testing.assert_array_equal(co["rows"].read(range(600)), ROWS)
+    found = repo.fsck(data=True)
+    assert (found.sound, found.promised) == (True, 0)
+    assert evict(repo, copy, "rows", range(50), number).blobs == 50
+    writer = repo.checkout(write=True)
+    with pytest.raises(LockedError):
+        evict(repo, copy, "rows", range(60), number)
+    writer.close()
+    assert repo.fsck(data=True).promised == 50

@@ -278,7 +278,10 @@ def test_a_purge_travels_and_has_an_effect_when_it_is_accepted(team: Team) -> No
     with ada.checkout() as co, pytest.raises(PurgedError, match="consent withdrawn"):
         co["images", 7]
     assert ada.remote.fetch_columns("origin", "master").blobs == 0
-    assert ada.fsck(data=True).sound
+    checked = ada.fsck(data=True)
+    assert (checked.sound, checked.promised, [one.kind for one in checked.notes]) == (True, 0, ["purged"])
+    with ada.checkout() as reader:
+        assert not reader["images"].contains_remote_references
     with pytest.raises(NotFoundError):
         ada.accept_purges()
     # Bob has not accepted it, and cannot bring the data back to the server: his commit arrives, the bytes do not.

@@ -18,10 +18,11 @@ import numpy as np
 import numpy.typing as npt
 
 from hangar.blobs.index import Digests, Mask
+from hangar.blobs.tombstones import IN_EFFECT, find_tombstones
 from hangar.db import Database, ReadTransaction, WriteTransaction
 from hangar.db.epoch import gc_epoch
-from hangar.db.tables import COMPLETE, NODES, PROMISORS
-from hangar.digest import DIGEST_BYTES, Digest, digest_array
+from hangar.db.tables import COMPLETE, NODES, PROMISORS, TOMBSTONES
+from hangar.digest import DIGEST_BYTES, Digest, digest_array, digest_list
 from hangar.errors import CorruptionError
 from hangar.objects.children import children_of_node
 from hangar.objects.store import NodeStore
@@ -136,7 +137,7 @@ class Promises:
     def __init__(self, db: Database, known: Callable[[Digests], Mask]) -> None:
         self._db = db
         self._known = known
-        self._state: tuple[int, tuple[int, ...]] | None = None
+        self._state: tuple[int, int, tuple[int, ...]] | None = None
         self._sets: dict[int, Prefixes] = {}
 
     def possible(self) -> bool:
@@ -192,17 +193,21 @@ class Promises:
 
     def _load(self) -> dict[int, Prefixes]:
         with self._db.read() as transaction:
-            state = (transaction.count(PROMISORS), tuple(sorted(remote_names(transaction))))
+            counts = transaction.count(PROMISORS), transaction.count(TOMBSTONES)
+            state = (*counts, tuple(sorted(remote_names(transaction))))
             if state == self._state:
                 return self._sets
             rows = list(scan_promises(transaction))
         leaves: dict[int, list[Digest]] = {}
+        single: dict[int, list[bytes]] = {}
         parts: dict[int, list[Prefixes]] = {}
         for digest, number, leaf in rows:
             if leaf:
                 leaves.setdefault(number, []).append(Digest(digest))
             else:
-                parts.setdefault(number, []).append(_prefixes(digest_array([digest])))
+                single.setdefault(number, []).append(digest)
+        for number, names in single.items():
+            parts.setdefault(number, []).append(_prefixes(self._wanted(digest_array(names))))
         for number, digests in leaves.items():
             parts.setdefault(number, []).extend(map(_prefixes, self._blobs_of(digests)))
         self._sets = {number: np.unique(np.concatenate(found)) for number, found in parts.items()}
@@ -220,7 +225,16 @@ class Promises:
             blobs = [children_of_node(node).blobs for node in store.load_many(names)]
             if blobs:
                 digests = np.concatenate(blobs)
-                yield digests[~self._known(digests)]
+                yield self._wanted(digests[~self._known(digests)])
+
+    def _wanted(self, digests: Digests) -> Digests:
+        """Those of some blobs that were not purged here: what is not to be stored is not promised either."""
+        with self._db.read() as transaction:
+            if not transaction.count(TOMBSTONES):
+                return digests
+            found = find_tombstones(transaction, digest_list(digests))
+        gone = {digest for digest, tombstone in found.items() if tombstone.state == IN_EFFECT}
+        return digests[[digest not in gone for digest in digest_list(digests)]] if gone else digests
 
 
 def _prefixes(digests: Digests) -> Prefixes:

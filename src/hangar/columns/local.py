@@ -99,19 +99,23 @@ def _never(schema: ColumnSchema) -> bool:
 
 def _promised_batches(reader: Reads) -> Iterator[Batch]:
     """As :func:`_batches`, with the mask of the entries that are promised; only batches that have such."""
-    promises = reader._session.stores.blobs.promises
     for keys, cells, absent in _batches(reader):
-        if absent.any() and _is_chunked(reader._schema):
-            absent[absent] = [
-                promises.promised(reader._values.reader.absent(cell)).any() for cell in compress(cells, absent)
-            ]
-            if absent.any():
-                yield keys, cells, absent
-        elif absent.any():
-            digests = _digests(reader._schema, list(compress(cells, absent)))
-            absent[absent] = promises.promised(digest_array(digests))
-            if absent.any():
-                yield keys, cells, absent
+        if absent.any():
+            promised = _promised(reader, cells, absent)
+            if promised.any():
+                yield keys, cells, promised
+
+
+def _promised(reader: Reads, cells: list[bytes], absent: Mask) -> Mask:
+    """Mask of the absent cells whose data, or a chunk of it, a remote has promised."""
+    promises = reader._session.stores.blobs.promises
+    gone = list(compress(cells, absent))
+    promised = np.zeros(len(cells), np.bool_)
+    if _is_chunked(reader._schema):
+        promised[absent] = [promises.promised(reader._values.reader.absent(cell)).any() for cell in gone]
+    else:
+        promised[absent] = promises.promised(digest_array(_digests(reader._schema, gone)))
+    return promised
 
 
 def may_have_promised(reader: Reads) -> bool:
@@ -130,18 +134,17 @@ def has_promised(reader: Reads) -> bool:
         if is_complete(transaction, root.digest):
             return False
         epoch = gc_epoch(transaction)
-    if next(_promised_batches(reader), None) is not None:
-        return True
-    if reader._space.stop is None and not reader._session.writable:
-        _remember(reader._session.stores, reader, root.digest, epoch)
-    return False
-
-
-def _remember(stores: Any, reader: Reads, root: bytes, epoch: int) -> None:
-    """Remember that a column is complete, where it is and the repository can be written to."""
-    if not any(absent.any() for _, _, absent in _batches(reader)):
+    complete = True
+    for _, cells, absent in _batches(reader):
+        if absent.any():
+            if _promised(reader, cells, absent).any():
+                return True
+            complete = False  # lost or purged
+    if complete and reader._space.stop is None and not reader._session.writable:
+        # Not where the repository cannot be written to.
         with contextlib.suppress(HangarError):
-            mark_complete(stores.db, root, epoch)
+            mark_complete(db, root.digest, epoch)
+    return False
 
 
 def promised_keys(reader: Reads) -> Iterator[Any]:

@@ -1,0 +1,91 @@
+"""Worker processes fetch what they read: forked from a process with an open connection, and of a torch loader."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hangar import Repository
+
+pytestmark = pytest.mark.filterwarnings("ignore:.*reference-only")
+COUNT = 1_500
+SERVER = """
+import sys, time
+import numpy as np
+from hangar import Repository
+from hangar.remote.server import serve
+server, hangserver, address = serve(sys.argv[1], channel_address="localhost:0")
+server.start()
+co = Repository(sys.argv[1]).checkout(write=True)
+co.add_ndarray_column("rows", (50,), np.int64).write(range(1500), np.arange(75_000).reshape(1500, 50))
+co.commit("rows")
+co.close()
+print(address, flush=True)
+sys.stdin.read()
+"""
+
+
+@pytest.fixture
+def clone(tmp_path: Path) -> Iterator[Repository]:
+    """A clone without data of a repository that another process serves."""
+    with subprocess.Popen(
+        [sys.executable, "-c", SERVER, str(tmp_path / "served")],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    ) as served:
+        assert served.stdout is not None
+        assert served.stdin is not None
+        address = served.stdout.readline().strip()
+        place = tmp_path / "clone"
+        place.mkdir()
+        with Repository(place, exists=False) as repo:
+            repo.clone("Bob", "bob@example.org", address)
+            yield repo
+        served.stdin.close()
+
+
+def test_forked_children_fetch(clone: Repository) -> None:
+    co = clone.checkout(fetch_on_read=True)
+    rows = co["rows"]
+    np.testing.assert_array_equal(rows.read(range(100))[:, 0], np.arange(0, 5_000, 50))
+    children = []
+    for number in range(1, 4):
+        child = os.fork()
+        if not child:
+            found = rows.read(range(100 * number, 100 * number + 100))
+            os._exit(0 if (found[:, 0] == np.arange(5_000 * number, 5_000 * number + 5_000, 50)).all() else 1)
+        children.append(child)
+    end = time.monotonic() + 30
+    left = set(children)
+    while left and time.monotonic() < end:
+        for child in list(left):
+            done, status = os.waitpid(child, os.WNOHANG)
+            assert status == 0
+            left.discard(done)
+        time.sleep(0.01)
+    assert not left
+    assert rows.read(range(1_000, 1_010))[9][0] == 1_009 * 50
+    co.close()
+    report = clone.fsck(data=True)
+    assert (report.sound, report.promised) == (True, COUNT - 410)
+
+
+def test_a_torch_loader_fetches_in_its_workers(clone: Repository) -> None:
+    torch_data = pytest.importorskip("torch.utils.data")
+    from hangar import make_torch_dataset
+
+    co = clone.checkout(fetch_on_read=True)
+    data = make_torch_dataset(co["rows"])
+    co.close()
+    loader = torch_data.DataLoader(data, batch_size=128, num_workers=2)
+    assert sum(int(batch[:, 0].sum()) for batch in loader) == 50 * COUNT * (COUNT - 1) // 2
+    report = clone.fsck(data=True)
+    assert (report.sound, report.promised) == (True, 0)
