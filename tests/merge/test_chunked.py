@@ -17,7 +17,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from hangar import MergeConflictError, Repository
+from hangar.db.tables import NODES
 from hangar.diff import FlatColumnDataKey, NestedColumnDataKey
+from hangar.merge.state import read_state
 from tests.merge.maker import tree, write
 
 Array = npt.NDArray[np.int16]
@@ -230,6 +232,19 @@ def test_it_is_resolved_and_all_other_changes_of_both_stay(repo: Repository, sid
     np.testing.assert_array_equal(at(repo, head), expected)
     repo.gc()
     assert repo.fsck(data=True).problems == ()
+
+
+@pytest.mark.parametrize("side", ["base", "ours", "theirs"])
+def test_a_lost_record_that_only_a_conflict_names_is_found(repo: Repository, side: str) -> None:
+    apart(repo)
+    repo.merge("merge", "master", "dev", keep_conflicts=True)
+    state = read_state(repo.stores.db)
+    assert state is not None
+    (conflict,) = state.all_conflicts()
+    cell = getattr(conflict, side)
+    repo.stores.db.update(lambda transaction: transaction.delete(NODES, cell))
+    with Repository(repo.path) as fresh:
+        assert [one.kind for one in fresh.fsck().problems if one.digest == cell.hex()] == ["array"]
 
 
 def test_giving_up_leaves_nothing(repo: Repository) -> None:

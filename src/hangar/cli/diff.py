@@ -107,7 +107,8 @@ def command(
     the revisions, restrict it; put -- before them if a revision has the same name.
 
     Of a sample the old and the new value are shown if they are small. Of a larger array it says how many elements or
-    pixels changed, in which region, and by how much; of a longer text, the part around the difference.
+    pixels changed, in which region, and by how much; of a chunked array also which chunks, and only those are read; of
+    a longer text, the part around the difference.
 
     For example:
       hangar diff
@@ -122,7 +123,8 @@ def command(
     (by column, "" for the commit itself, and key: before, after), samples (column, sample, in a nested column
     subsample, change, before, after: values of up to 8 elements or 1,000 characters, else null; unavailable: why a
     value cannot be read, if so; of arrays difference: elements, changed, largest, mean, region, nans_gained, nans_lost,
-    dtype_before, dtype_after, shape_before, shape_after). With -n the samples of each column are limited.
+    dtype_before, dtype_after, shape_before, shape_after, of chunked arrays chunks (that changed) and chunk_regions).
+    With -n the samples of each column are limited.
     """
     if sum((stat, name_only, name_status, as_json, html is not None)) > 1:
         raise click.UsageError("give only one of --stat, --name-only, --name-status, --json and --html")

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from typing import NamedTuple
 
 from hangar.columns.chunked.grid import grid_of, indices_of
@@ -46,7 +46,11 @@ class ArrayCheck:
 
     def problems(self, leaf: Node) -> Iterator[ArrayProblem]:
         """Check the arrays that a leaf names, without the chunks themselves."""
-        for digest in array_digests(leaf):
+        return self.of(array_digests(leaf))
+
+    def of(self, digests: Iterable[Digest]) -> Iterator[ArrayProblem]:
+        """Check some arrays, without the chunks themselves."""
+        for digest in digests:
             if digest not in self._known:
                 self._known.add(digest)
                 yield from self._check(digest)

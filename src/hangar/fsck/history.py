@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
+
 import numpy as np
 
 from hangar.backends import Locations
@@ -14,6 +16,7 @@ from hangar.errors import NOT_DAMAGE, CorruptionError, HangarError
 from hangar.fsck.arrays import ArrayCheck
 from hangar.fsck.findings import Findings
 from hangar.objects.attributes import load_attributes
+from hangar.objects.children import array_digests
 from hangar.objects.commit import ColumnEntry, Commit
 from hangar.objects.graph import generation
 from hangar.objects.node import ARRAYS, Node
@@ -23,7 +26,7 @@ from hangar.objects.verify import TreeVerifier
 from hangar.objects.walk import walk
 from hangar.progress import Reporter
 from hangar.schema import ChunkedSchema, ColumnSchema, open_schema
-from hangar.staging import StagedColumns
+from hangar.staging import StagedColumns, read_conflicts
 from hangar.stores import Stores
 
 __all__ = ["HistoryCheck"]
@@ -157,12 +160,14 @@ class HistoryCheck:
                 self._findings.attempt("location", lambda: self._present(node, schema, where))  # noqa: B023
 
     def _check_arrays(self, store: NodeStore, leaf: Node, schema: ColumnSchema, where: str) -> None:
-        if not isinstance(schema, ChunkedSchema):
-            return  # values of a missing package; the walk follows the records all the same
+        if isinstance(schema, ChunkedSchema):  # else a package is missing; the walk follows the records all the same
+            self._arrays_of(store, array_digests(leaf), schema, where)
+
+    def _arrays_of(self, store: NodeStore, digests: Iterable[Digest], schema: ChunkedSchema, where: str) -> None:
         check = self._arrays.get(schema.digest)
         if check is None:
             check = self._arrays[schema.digest] = ArrayCheck(store, schema)
-        for problem in check.problems(leaf):
+        for problem in check.of(digests):
             self._findings.add(problem.kind, f"{where}: {problem.message}", problem.digest.hex())
 
     def _present(self, leaf: Node, schema: ColumnSchema, where: str) -> None:
@@ -219,3 +224,19 @@ class HistoryCheck:
             self._check_attributes(staged.attributes)
         for entry in entries:
             self._column(entry, f"staging area, column {entry.name!r}", staged.nodes)
+        if staged.conflicts is not None:
+            self._conflicts(staged)
+
+    def _conflicts(self, staged: StagedColumns) -> None:
+        """Check the chunked arrays in conflict: those of a merge in part are named by the conflicts alone."""
+        try:
+            with self._stores.db.read() as transaction:
+                rows = dict(read_conflicts(transaction))
+        except CorruptionError:
+            return  # the check of the tables tells of it
+        for (subject, column, _), row in rows.items():
+            working = staged.by_id.get(column or b"")
+            if subject == "sample" and working is not None and isinstance(working.schema, ChunkedSchema):
+                cells = [Digest(cell) for cell in (row.base, row.ours, row.theirs) if cell is not None]
+                where = f"conflict in column {working.name!r}"
+                self._arrays_of(staged.nodes, cells, working.schema, where)

@@ -155,7 +155,8 @@ def _repair_headers(context: RepairContext) -> Iterator[Repair]:
             schema = open_schema(data)
         except HangarError:
             continue
-        headers = [schema.header] if schema.uniform else _SCALARS
+        known_header = schema.uniform or (schema.kind_name == "sparse" and not schema.variable)
+        headers = [schema.header] if known_header else _SCALARS
         found.update((header.id, header) for header in headers if header.id in missing)
     if found:
         publish_rows(store.db, context.lock, lambda transaction: put_headers(transaction, found))
