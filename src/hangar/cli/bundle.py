@@ -27,7 +27,7 @@ _FILE = click.Path(path_type=Path)
 def command() -> None:
     """Write history and data into one file, for people without a network between them.
 
-    ``clone``, ``fetch`` and ``fsck --from`` read a bundle like a remote. Its address is its path, beginning with / or ./
+    clone, fetch, fetch-data and fsck read a bundle like a remote. Its address is its path, beginning with / or ./
 
     For example:
       hangar bundle create all.bundle master v1.0

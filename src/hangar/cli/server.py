@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import signal
+import sys
 import threading
 import time
 from pathlib import Path
@@ -20,6 +22,8 @@ __all__ = ["command"]
 
 GRACE_SECONDS: Final = 10.0
 """How long calls in progress may go on after the signal to stop."""
+M_ARENA_MAX: Final = -8
+"""The parameter of ``mallopt``, from ``malloc.h`` of glibc."""
 _PATH: Final = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -60,6 +64,7 @@ def command(
 
     settings = read_settings(config_file, {**options, "protected": protect or None})
     _log_to_stderr()
+    _bound_arenas()
     hangar = HangarServer(state.directory, settings, overwrite=overwrite)
     try:
         server, address = make_server(settings, hangar.guard, hangar.handlers())
@@ -84,6 +89,15 @@ def _stop_on_signals(stop: threading.Event) -> None:
 
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, handle)
+
+
+def _bound_arenas() -> None:
+    """Let glibc keep memory that was freed in two arenas instead of one per thread, which matters with many threads."""
+    if sys.platform == "linux":
+        import ctypes
+
+        with contextlib.suppress(OSError, AttributeError):
+            ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
 
 
 def _log_to_stderr() -> None:

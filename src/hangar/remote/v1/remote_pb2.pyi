@@ -39,7 +39,7 @@ class HelloReply(_message.Message):
     limits: Limits
     read_only: bool
     software: str
-    def __init__(self, version: _Optional[int] = ..., capabilities: _Optional[_Iterable[str]] = ..., repository: _Optional[bytes] = ..., limits: _Optional[_Union[Limits, _Mapping[str, object]]] = ..., read_only: _Optional[bool] = ..., software: _Optional[str] = ...) -> None: ...
+    def __init__(self, version: _Optional[int] = ..., capabilities: _Optional[_Iterable[str]] = ..., repository: _Optional[bytes] = ..., limits: _Optional[_Union[Limits, _Mapping[str, object]]] = ..., read_only: bool = ..., software: _Optional[str] = ...) -> None: ...
 
 class Limits(_message.Message):
     __slots__ = ("frame_bytes", "frame_items", "names", "blob_bytes")
@@ -101,7 +101,7 @@ class HistoryRequest(_message.Message):
     wants: bytes
     haves: bytes
     compress: bool
-    def __init__(self, wants: _Optional[bytes] = ..., haves: _Optional[bytes] = ..., compress: _Optional[bool] = ...) -> None: ...
+    def __init__(self, wants: _Optional[bytes] = ..., haves: _Optional[bytes] = ..., compress: bool = ...) -> None: ...
 
 class Names(_message.Message):
     __slots__ = ("kind", "digests")
@@ -121,7 +121,7 @@ class ObjectsRequest(_message.Message):
     bases: bytes
     below: bool
     compress: bool
-    def __init__(self, wants: _Optional[_Iterable[_Union[Names, _Mapping[str, object]]]] = ..., bases: _Optional[bytes] = ..., below: _Optional[bool] = ..., compress: _Optional[bool] = ...) -> None: ...
+    def __init__(self, wants: _Optional[_Iterable[_Union[Names, _Mapping[str, object]]]] = ..., bases: _Optional[bytes] = ..., below: bool = ..., compress: bool = ...) -> None: ...
 
 class Objects(_message.Message):
     __slots__ = ("kind", "lengths", "data", "codec", "decoded", "start")
@@ -155,7 +155,7 @@ class BlobsRequest(_message.Message):
     digests: bytes
     compress: bool
     start: int
-    def __init__(self, digests: _Optional[bytes] = ..., compress: _Optional[bool] = ..., start: _Optional[int] = ...) -> None: ...
+    def __init__(self, digests: _Optional[bytes] = ..., compress: bool = ..., start: _Optional[int] = ...) -> None: ...
 
 class BlobSizes(_message.Message):
     __slots__ = ("sizes",)
@@ -217,7 +217,7 @@ class RefUpdate(_message.Message):
     operation: bytes
     force: bool
     annotation: Annotation
-    def __init__(self, name: _Optional[str] = ..., old: _Optional[bytes] = ..., new: _Optional[bytes] = ..., operation: _Optional[bytes] = ..., force: _Optional[bool] = ..., annotation: _Optional[_Union[Annotation, _Mapping[str, object]]] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., old: _Optional[bytes] = ..., new: _Optional[bytes] = ..., operation: _Optional[bytes] = ..., force: bool = ..., annotation: _Optional[_Union[Annotation, _Mapping[str, object]]] = ...) -> None: ...
 
 class PushName(_message.Message):
     __slots__ = ("push",)
@@ -251,7 +251,7 @@ class Missing(_message.Message):
     objects: _containers.RepeatedCompositeFieldContainer[Names]
     blobs: _containers.RepeatedCompositeFieldContainer[BlobNames]
     more: bool
-    def __init__(self, objects: _Optional[_Iterable[_Union[Names, _Mapping[str, object]]]] = ..., blobs: _Optional[_Iterable[_Union[BlobNames, _Mapping[str, object]]]] = ..., more: _Optional[bool] = ...) -> None: ...
+    def __init__(self, objects: _Optional[_Iterable[_Union[Names, _Mapping[str, object]]]] = ..., blobs: _Optional[_Iterable[_Union[BlobNames, _Mapping[str, object]]]] = ..., more: bool = ...) -> None: ...
 
 class SendObjectsRequest(_message.Message):
     __slots__ = ("push", "objects")
@@ -307,4 +307,4 @@ class RefResult(_message.Message):
     REPEATED_FIELD_NUMBER: _ClassVar[int]
     name: str
     repeated: bool
-    def __init__(self, name: _Optional[str] = ..., repeated: _Optional[bool] = ...) -> None: ...
+    def __init__(self, name: _Optional[str] = ..., repeated: bool = ...) -> None: ...
