@@ -19,7 +19,7 @@ from hangar.db.tables import STAGING
 from hangar.staging.imports import IMPORT, ImportRow, decode_import
 from tests.bulk_importer import functions
 
-COUNT = 240
+COUNT = 400
 PROGRAM = """
 import sys
 from hangar import Repository
@@ -75,23 +75,21 @@ def staged(path: Path) -> ImportRow | None:
 
 @pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.nightly)])
 def test_killed_and_resumed(tmp_path: Path, kills: int) -> None:
-    killed, undisturbed = tmp_path / "killed", tmp_path / "undisturbed"
-    for path in (killed, undisturbed):
-        prepare(path)
-    log = tmp_path / "log"
+    killed, log = tmp_path / "killed", tmp_path / "log"
+    prepare(killed)
     finished, before = 0, begun(log)
     for number in range(kills):
         process = start(killed, log)
-        goal = (number + 1) * COUNT // (kills + 1)
-        while len(begun(log)) < goal and process.poll() is None:
-            time.sleep(0.01)
-        assert process.poll() is None, "it ended before it was killed"
+        goal = (number + 1) * COUNT // (kills + 2)
+        while (row := staged(killed)) is None or row.done < goal:
+            assert process.poll() is None, "it ended before it was killed"
+            time.sleep(0.02)
         process.kill()
         process.wait()
         row = staged(killed)
         assert row is not None
-        assert row.done >= finished
-        finished, before = row.done, begun(log)
+        assert goal <= row.done < COUNT
+        finished = row.done
         # The workers of the killed process end by themselves.
         pids = {int(line.split()[0]) for line in log.read_text().splitlines()}
         deadline = time.monotonic() + 20
@@ -106,11 +104,13 @@ def test_killed_and_resumed(tmp_path: Path, kills: int) -> None:
     process = start(killed, log)
     assert process.wait(60) == 0
     assert (tmp_path / "output").read_text().split() == [str(finished), str(COUNT - finished)]
-    assert finished > 0
     assert all(count == before[item] for item, count in begun(log).items() if item < finished)
-    reference = start(undisturbed, tmp_path / "log2")
-    assert reference.wait(60) == 0
-    with Repository(killed) as one, Repository(undisturbed) as other:
+    prepare(tmp_path / "undisturbed")
+    with Repository(killed) as one, Repository(tmp_path / "undisturbed") as other:
+        writer = other.checkout(write=True)
+        writer["picture"].write(range(COUNT), [functions.picture(number) for number in range(COUNT)])
+        writer.commit("undisturbed")
+        writer.close()
         assert one.commit_info("master").tree == other.commit_info("master").tree
         assert one.verify_repo_integrity()
 

@@ -47,6 +47,7 @@ from hangar.schema.base import SchemaRecord
 from hangar.schema.dtypes import DTYPE_NAMES, dtype_of
 from hangar.schema.media import MediaRecord
 from hangar.staging import conflicts
+from hangar.staging import imports as staged_imports
 from hangar.staging import rows as staged_rows
 from tests.compat.independent_hdf5 import ITEM_BYTES
 from tests.compat.specification import EXAMPLES, PAGE, PAGE_NAMES, REPORT, TABLES_OF_PAGE, column
@@ -116,6 +117,7 @@ RECORDS: dict[str, type[msgspec.Struct]] = {
     "staging-head": staged_rows.HeadRow,
     "staging-operation": staged_rows.Operation,
     "staging-column": staged_rows.ColumnRow,
+    "staging-import": staged_imports.ImportRow,
     "conflict-head": conflicts.ConflictHead,
     "blob-file-row": BlobFileRow,
     "run-row": RunRow,

@@ -30,6 +30,8 @@ __all__ = ["Import", "targets_of", "worker_count"]
 PUBLISHED_BYTES: Final = 256 * 2**20
 PUBLISHED_SECONDS: Final = 2.0
 """What was imported is made durable at this size, or after this time."""
+MOST_IN_FULL: Final = 100
+"""So many failures keep their traceback and the whole message."""
 FEW_ITEMS: Final = 16
 """Fewer items are imported in this process by default: starting others takes longer."""
 
@@ -184,7 +186,10 @@ class Import:
         if not storing.items:
             return
         failed = {failure.item: failure for failure in storing.failures}
-        self._failures.update(failed)
+        self._failures.update(
+            (item, failure if len(self._failures) < MOST_IN_FULL else _short(failure))
+            for item, failure in failed.items()
+        )
         self._imported += len(storing.items) - len(failed)
         self._open_failures.difference_update(storing.items)
         self._open_failures.update(failed)
@@ -202,6 +207,11 @@ class Import:
         index, failure = min(self._failures.items())
         error = failure.error or InvalidInputError(f"item {index} failed: {failure.message}")
         raise error from (_RemoteTraceback(failure.traceback) if failure.traceback else None)
+
+
+def _short(failure: Failure) -> Failure:
+    """A failure without what takes much memory, where there are very many."""
+    return failure._replace(message=failure.message[:200], traceback="", error=None)
 
 
 class _RemoteTraceback(Exception):  # noqa: N818  it only shows a text

@@ -22,7 +22,7 @@ __all__ = ["main"]
 
 _HINT: Final = (
     ". It ran the main program again, to find the function there: put the call of the import under "
-    "`if __name__ == '__main__':`, or run `pip install cloudpickle`"
+    "`if __name__ == '__main__':`, or run `pip install 'hangar[bulk]'`"
 )
 
 
