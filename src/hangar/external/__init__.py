@@ -1,9 +1,17 @@
 """Read files into values and write values to files, with plugins for file formats.
 
 :func:`load`, :func:`save`, :func:`show` and :func:`board_show` handle one value. They use the plugin that the caller
-names, or the first one for the file extension. Built-in plugins read and write images (with pillow), ``.npy`` and
-``.npz`` arrays, UTF-8 text and raw bytes. Installed packages can add plugins, see :class:`BasePlugin`.
-:mod:`hangar.external.importer` and :mod:`hangar.external.exporter` handle whole folders.
+names, or the first one for the file extension. Built-in plugins read images, ``.npy`` and ``.npz`` arrays, UTF-8 text, raw
+bytes, HDF5, tables (CSV, JSON lines, Parquet), tar archives, zarr stores, audio, NIfTI and DICOM. Optional packages are
+imported at the first use; a missing one raises ``MissingPackageError`` (an ``ImportError``), which names the extra.
+Installed packages can add plugins, see :class:`BasePlugin`.
+
+Built-in plugins have no state, are picklable, and may be used in other processes. Modules for whole imports and exports:
+
+- :mod:`hangar.external.run`: ``FilesImport`` imports files of all kinds into a column and collects failures;
+- :mod:`hangar.external.survey`: ``survey_files`` and ``proposal`` describe files by their headers;
+- :mod:`hangar.external.many`: ``ManyExport`` writes a column to one file; :mod:`hangar.external.exporter`: to a folder;
+- :mod:`hangar.external.classes`: class names of a column of integers.
 """
 
 from __future__ import annotations

@@ -47,6 +47,7 @@ BUILT_IN: Final[dict[str, _BuiltIn]] = {
     ),
     "image-file": _BuiltIn(f"{_HERE}.media", "ImageFilePlugin", _LOAD_SAVE, IMAGE_SUFFIXES),
     "npz": _BuiltIn(f"{_HERE}.npz", "NpzPlugin", _LOAD, ("npz",)),
+    "audio": _BuiltIn(f"{_HERE}.audio", "AudioPlugin", _LOAD_SAVE, ("wav", "flac", "ogg", "aiff", "aif")),
     "audio-file": _BuiltIn(f"{_HERE}.media", "AudioFilePlugin", _LOAD_SAVE, AUDIO_SUFFIXES),
     "video-file": _BuiltIn(f"{_HERE}.media", "VideoFilePlugin", _LOAD_SAVE, VIDEO_SUFFIXES),
     "numpy": _BuiltIn(f"{_HERE}.arrays", "NumpyPlugin", _LOAD_SAVE, ("npy", "npz")),
@@ -59,7 +60,6 @@ BUILT_IN: Final[dict[str, _BuiltIn]] = {
     ),
     "tar": _BuiltIn(f"{_HERE}.tar", "TarPlugin", _LOAD, ("tar", "tar.gz", "tgz")),
     "zarr": _BuiltIn(f"{_HERE}.zarr_store", "ZarrPlugin", _LOAD, ("zarr",)),
-    "audio": _BuiltIn(f"{_HERE}.audio", "AudioPlugin", _LOAD_SAVE, ("wav", "flac", "ogg", "aiff", "aif")),
     "nifti": _BuiltIn(f"{_HERE}.nifti", "NiftiPlugin", _LOAD_SAVE, ("nii.gz", "nii")),
     "dicom": _BuiltIn(f"{_HERE}.dicom", "DicomPlugin", _LOAD_SAVE, ("dcm", "dicom")),
 }

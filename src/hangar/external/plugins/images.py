@@ -14,7 +14,7 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
-from hangar.errors import InvalidInputError, InvalidStateError
+from hangar.errors import InvalidInputError, InvalidStateError, MissingPackageError
 from hangar.external.base import OptionError, normal_extension
 from hangar.external.plugins._files import FilePlugin, SizeLimit
 from hangar.external.plugins._probing import probe_image
@@ -89,11 +89,10 @@ class ImagePlugin(FilePlugin):
 
             load_decoders()  # here, because loading them is not thread-safe
         except ModuleNotFoundError:
-            raise InvalidStateError("images need pillow: run `pip install 'hangar[images]'`") from None
+            raise MissingPackageError("images need pillow: run `pip install 'hangar[images]'`") from None
         except ImportError as error:
             raise InvalidStateError(f"pillow is installed and cannot be loaded: {error}") from error
         Image.preinit()
-        self._image = Image
 
     def load(
         self,
@@ -225,4 +224,6 @@ class ImagePlugin(FilePlugin):
             raise InvalidInputError(
                 f"a .{extension} file cannot hold an array of dtype {arr.dtype} and shape {arr.shape}: use .npy"
             )
-        return self._image.fromarray(np.ascontiguousarray(pixels))
+        from PIL import Image
+
+        return Image.fromarray(np.ascontiguousarray(pixels))
