@@ -23,7 +23,7 @@ from hangar.errors import (
     UnsupportedVersionError,
 )
 from hangar.refs import Annotation
-from hangar.remote.peer import Hello, PushStart, RefResult, RefUpdate
+from hangar.remote.peer import Hello, Objects, ObjectsRequest, PushStart, RefResult, RefUpdate
 from hangar.remote.service import Service
 from hangar.remote.transfer import push
 from tests.remote.world import WHO, Place, fetch, places, push_branch, update
@@ -296,3 +296,63 @@ def test_a_push_in_progress_is_given_up_after_a_while(team: tuple[Place, Place])
         service.missing(b"a" * 16)
     service.close()
     server.check()
+
+
+# ---------------------------------------------------------------------------------------------------- garbage collection
+
+
+def test_what_a_push_relies_on_is_collected_before_its_end(tmp_path: Path) -> None:
+    """The server had the commit that the push builds on, with its data, and has it no more when the push ends."""
+
+    def fill(writer: Any) -> None:
+        column = writer.add_ndarray_column("image", (20, 20), np.uint8)
+        column.write(list(range(300)), np.random.default_rng(0).integers(0, 256, (300, 20, 20), np.uint8))
+
+    with places(tmp_path, "server", "client") as (server, client):
+        server.commit(lambda writer: writer.add_ndarray_column("label", (), np.int64).write([0], np.array([0])))
+        old = client.commit(fill)
+        push_branch(client, server.service, to="passing")
+        server.repo.remove_branch("passing", force_delete=True)
+        new = client.commit(lambda writer: writer["image"].__setitem__(7, np.zeros((20, 20), np.uint8)))
+        collected: list[Any] = []
+
+        class Collecting(Service):
+            def finish_push(
+                self, push: bytes, updates: tuple[RefUpdate, ...], who: tuple[str, str]
+            ) -> tuple[RefResult, ...]:
+                if not collected:
+                    collected.append(server.repo.gc(expire_reflog="all"))
+                return super().finish_push(push, updates, who)
+
+        service = Collecting(server.stores)
+        pushed = push_branch(client, service, to="again")
+        assert collected[0].blobs.removed == 300
+        assert pushed.blobs >= 300
+        assert {digest for digest, _ in server.trees(new)} == {old, new}
+        assert server.content(new) == client.content(new)
+        service.close()
+        server.check()
+
+
+def test_what_a_fetch_relies_on_is_collected_before_its_end(tmp_path: Path) -> None:
+    with places(tmp_path, "server", "client") as (server, client):
+        first = server.commit(lambda writer: writer.add_ndarray_column("a", (), np.int64).write([0], np.array([0])))
+        fetch(client, server.service)
+        second = server.commit(lambda writer: writer["a"].__setitem__(1, np.int64(1)))
+        client.stores.db.update(
+            lambda transaction: client.stores.refs.delete(
+                transaction, "remotes/origin/master", first, who=WHO, operation="forget"
+            )
+        )
+
+        class Collecting(Service):
+            def objects(self, request: ObjectsRequest) -> Iterator[Objects]:
+                yield from super().objects(request)
+                client.repo.gc(expire_reflog="all")
+
+        service = Collecting(server.stores)
+        found = fetch(client, service)
+        assert set(found.commits) == {first, second}
+        assert client.trees(second) == server.trees(second)
+        service.close()
+        client.check()

@@ -131,17 +131,25 @@ class PushSession:
             All objects are there, and are not valid.
         """
         with self._using():
-            self._follow_gc()
-            names, more = self._objects.missing(self._limits.names)
-            if names:
-                return Missing(tuple(names), (), more)
-            if self._history is None:
-                self._history = verify_history(self._source, self._heads)
-                received = self._writer.unpublished
-                self._scans = [
-                    LeafScan(self._stores, self._source, leaves, received) for leaves in self._history.leaves.values()
-                ]
-            return self._missing_blobs()
+            while True:
+                self._follow_gc()
+                try:
+                    return self._missing()
+                except HangarError:
+                    if self._gc_epoch() == self._epoch:
+                        raise  # else what was found is not there any more: look again
+
+    def _missing(self) -> Missing:
+        names, more = self._objects.missing(self._limits.names)
+        if names:
+            return Missing(tuple(names), (), more)
+        if self._history is None:
+            self._history = verify_history(self._source, self._heads)
+            received = self._writer.unpublished
+            self._scans = [
+                LeafScan(self._stores, self._source, leaves, received) for leaves in self._history.leaves.values()
+            ]
+        return self._missing_blobs()
 
     def _missing_blobs(self) -> Missing:
         found: list[BlobNames] = []
@@ -161,10 +169,13 @@ class PushSession:
                 break
         return Missing((), tuple(found), more)
 
+    def _gc_epoch(self) -> int:
+        with self._stores.db.read() as transaction:
+            return gc_epoch(transaction)
+
     def _follow_gc(self) -> None:
         """Look again at everything if garbage collection ran meanwhile."""
-        with self._stores.db.read() as transaction:
-            epoch = gc_epoch(transaction)
+        epoch = self._gc_epoch()
         if epoch != self._epoch:
             self._stores.blobs.refresh()
             self._epoch = epoch

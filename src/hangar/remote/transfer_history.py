@@ -11,17 +11,17 @@ from hangar.blobs.promises import promise_leaves
 from hangar.db import WriteTransaction
 from hangar.db.epoch import gc_epoch
 from hangar.digest import DIGEST_BYTES, Digest, digest_list
-from hangar.errors import CorruptionError, InvalidInputError, LockedError
+from hangar.errors import CorruptionError, HangarError, InvalidInputError, LockedError
 from hangar.progress import Progress, Reporter, report
 from hangar.remote.haves import commits_here, haves
 from hangar.remote.objects_in import ObjectsIn
 from hangar.remote.peer import HistoryRequest, Limits, Names, Objects, ObjectsRequest, Reader
-from hangar.remote.publication import CollectedError, Publication, publish_received
+from hangar.remote.publication import Publication, publish_received
 from hangar.remote.quarantine import Quarantine, quarantine_path
 from hangar.remote.sending import join_digests
 from hangar.remote.source import ObjectSource
 from hangar.remote.transfer_types import FetchedHistory
-from hangar.remote.verify import NewHistory, new_commits, verify_history
+from hangar.remote.verify import new_commits, verify_history
 from hangar.stores import Stores
 
 __all__ = ["fetch_history"]
@@ -64,11 +64,9 @@ def fetch_history(
         The peer does not have one of the commits (any more).
     """
     wanted = list(dict.fromkeys(heads))
-    with stores.db.read() as transaction:
-        epoch = gc_epoch(transaction)
     if len(commits_here(stores, wanted)) == len(wanted):
-        nothing = Publication(ObjectSource(stores.db), None, None, epoch=epoch, check=None, move=record)
-        publish_received(stores, nothing)
+        # Refs look themselves whether garbage collection removed their commit since.
+        publish_received(stores, Publication(ObjectSource(stores.db), None, None, epoch=None, check=None, move=record))
         return FetchedHistory((), 0, 0, 0)
     quarantine = _open_quarantine(stores, remote_id)
     keep = True
@@ -118,26 +116,32 @@ class _Fetch:
 
     def run(self, remote_id: int, record: Record) -> FetchedHistory:
         while True:
-            with self._stores.db.read() as transaction:
-                epoch = gc_epoch(transaction)
-            self._receive()
-            history = verify_history(self._source, self._heads)
-
-            def move(transaction: WriteTransaction, history: NewHistory = history) -> None:
-                for leaves in history.leaves.values():
-                    promise_leaves(transaction, remote_id, digest_list(leaves.digests.digests()))
-                record(transaction)
-
-            change = Publication(self._source, history, None, epoch=epoch, check=None, move=move)
+            epoch = self._epoch()
             try:
-                publish_received(self._stores, change)
-            except CollectedError:
-                # Something that was here is not here any more: look again, and ask for it.
-                self._objects.rescan()
-                self._resumed = True
-                continue
-            commits = tuple(reversed(history.commits))
-            return FetchedHistory(commits, self._count, self._nbytes, self._calls)
+                return self._attempt(epoch, remote_id, record)
+            except HangarError:
+                if self._epoch() == epoch:
+                    raise
+            # Garbage collection ran: something that was here is not here any more. Look again, and ask for it.
+            self._haves = haves(self._stores)
+            self._objects.rescan()
+            self._resumed = True
+
+    def _epoch(self) -> int:
+        with self._stores.db.read() as transaction:
+            return gc_epoch(transaction)
+
+    def _attempt(self, epoch: int, remote_id: int, record: Record) -> FetchedHistory:
+        self._receive()
+        history = verify_history(self._source, self._heads)
+
+        def move(transaction: WriteTransaction) -> None:
+            for leaves in history.leaves.values():
+                promise_leaves(transaction, remote_id, digest_list(leaves.digests.digests()))
+            record(transaction)
+
+        publish_received(self._stores, Publication(self._source, history, None, epoch=epoch, check=None, move=move))
+        return FetchedHistory(tuple(reversed(history.commits)), self._count, self._nbytes, self._calls)
 
     def _receive(self) -> None:
         """Ask until nothing is missing."""
