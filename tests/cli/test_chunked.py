@@ -67,7 +67,10 @@ def test_diff_names_chunks_and_regions(shell: Shell, tmp_path: Path) -> None:
     assert "1 chunk changed" in shell.ok("diff", "HEAD~1", "HEAD", "--tolerance", 1)
     assert shell.ok("diff", "HEAD~1", "HEAD", "--tolerance", 2) == ""
     shell.ok("diff", "HEAD~1", "HEAD", "--html", tmp_path / "page.html")
-    assert "2 chunks changed ([20:30, 0:64, 0:64]" in (tmp_path / "page.html").read_text()
+    page = (tmp_path / "page.html").read_text()
+    assert "2 chunks changed ([20:30, 0:64, 0:64]" in page
+    assert "[60:61, 0:256, 0:256] is shown" in page
+    assert page.count("data:image/png") == 3
     assert "+ small/s  chunked float32 4 x 4" in shell.ok("log", "-p")
 
 

@@ -145,6 +145,7 @@ def test_merges_are_those_of_the_model(ours: list[Any], theirs: list[Any]) -> No
 
 
 @pytest.mark.nightly
+@pytest.mark.timeout(3_600)
 @settings(deadline=None, max_examples=2_000)
 @given(EDITS, EDITS)
 def test_many_merges_are_those_of_the_model(ours: list[Any], theirs: list[Any]) -> None:

@@ -64,7 +64,7 @@ def _has_pictures(patch: Patch, column: ChangedColumn) -> bool:
     from hangar.diff.pictures import picture_kind
 
     schema = patch.comparison.schema(column.pair.entry.schema)
-    if schema.kind_name == "image":
+    if schema.kind_name == "image" or (schema.kind_name == "chunked" and len(schema.shape or ()) in (2, 3)):
         return True
     return not schema.needs and picture_kind(schema.dtype_name, schema.shape) is not None
 
@@ -99,6 +99,7 @@ def _column(patch: Patch, column: ChangedColumn, most: int) -> PageColumn:
 
 def _samples(patch: Patch, column: ChangedColumn, most: int) -> list[PageSample]:
     """The samples of a column that are shown: changed ones first, then added and deleted ones."""
+    from hangar.diff.chunked import preview
     from hangar.diff.html import PageSample
 
     entry = column.pair.entry
@@ -113,7 +114,7 @@ def _samples(patch: Patch, column: ChangedColumn, most: int) -> list[PageSample]
             break
     chosen = frozenset(list(chain.from_iterable(found.values()))[:most])
     shown = [
-        PageSample(patch.sample_name(change), change, difference)
+        PageSample(patch.sample_name(change), change, difference, preview(change.before, change.after, difference))
         for change, difference in patch.compared(
             column, replace(patch.reading, chosen=lambda name, key: key in chosen, wanted=_readable)
         )
@@ -123,7 +124,7 @@ def _samples(patch: Patch, column: ChangedColumn, most: int) -> list[PageSample]
 
 
 def _readable(form: Any, kind: str) -> bool:
-    return bool(form.nbytes <= _MOST_BYTES)
+    return form.kind == "chunked" or bool(form.nbytes <= _MOST_BYTES)
 
 
 def _attribute_rows(changed: dict[str, AttributeChange]) -> Sequence[tuple[str, str, str]]:

@@ -15,10 +15,13 @@ from hangar.columns.chunked.content import ArrayContent
 from hangar.columns.values import ValueReader
 from hangar.diff.arrays import ArrayDifference, ArrayTotal, check_tolerance
 from hangar.diff.chunks import MOST_REGIONS, ChunkChange, Region, changed_chunks
+from hangar.diff.pictures import picture_kind
 
-__all__ = ["compare_chunked", "is_chunked", "region_changes"]
+__all__ = ["compare_chunked", "is_chunked", "preview", "region_changes"]
 
 _TOGETHER_BYTES: Final = 16 * 2**20
+PREVIEW: Final = 512
+"""Largest height and width of the part of an array that is shown as a picture."""
 
 
 def is_chunked(value: object) -> bool:
@@ -158,3 +161,36 @@ def _by_regions(before: ChunkedArray, after: ChunkedArray, tolerance: float) -> 
         pixels=0,
         pixels_changed=0,
     )
+
+
+def preview(before: Any, after: Any, found: Any) -> tuple[Any, Any, Region] | None:
+    """A part of two chunked arrays that can be shown as a picture: of the changed region, or the middle of an array.
+
+    Parameters
+    ----------
+    before, after
+        The arrays; None where there is none.
+    found
+        Their difference, if both are there.
+
+    Returns
+    -------
+    tuple or None
+        The part before and after (None where there is none), and the region. None if the arrays are no pictures.
+    """
+    arrays = [one for one in (before, after) if isinstance(one, ChunkedArray)]
+    if not arrays or len({len(one.shape) for one in arrays}) > 1:
+        return None
+    shape = tuple(min(extents) for extents in zip(*(one.shape for one in arrays), strict=True))
+    if picture_kind(arrays[0].dtype.name, shape) is None:
+        return None
+    box = found.box if isinstance(found, ArrayDifference) else None
+    middle = [sum(bounds) // 2 for bounds in box] if box is not None else [extent // 2 for extent in shape]
+    side = [1, PREVIEW, PREVIEW] if picture_kind(arrays[0].dtype.name, shape) == "volume" else [PREVIEW, PREVIEW, 4]
+    region = []
+    for at, extent, size in zip(middle, shape, side, strict=False):
+        start = max(0, min(at - size // 2, extent - size))
+        region.append((start, min(extent, start + size)))
+    part = tuple(start if size == 1 else slice(start, stop) for (start, stop), size in zip(region, side, strict=False))
+    first, second = (one[part] if isinstance(one, ChunkedArray) else None for one in (before, after))
+    return first, second, tuple(region)

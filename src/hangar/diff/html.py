@@ -16,6 +16,7 @@ import numpy as np
 
 from hangar._version import __version__
 from hangar.diff.arrays import ArrayDifference
+from hangar.diff.chunks import Region, region_text
 from hangar.diff.pictures import difference_png, picture_kind, pictures_png
 from hangar.diff.stream import Unavailable, ValueChange
 from hangar.diff.text import change_text, difference_text, text_spans, value_text
@@ -37,6 +38,8 @@ class PageSample:
     name: str
     change: ValueChange
     difference: ValueDifference | None
+    part: tuple[Any, Any, Region] | None = None
+    """Of chunked arrays the part before and after that is shown, and its region."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -137,8 +140,8 @@ def _section(number: int, column: PageColumn) -> Iterator[str]:
     yield f"<p class='state'>{_text(column.state)}</p>\n"
     if column.attributes:
         yield from _attributes(column.attributes)
-    pictures = [one for one in column.samples if _is_picture(one.change)]
-    others = [one for one in column.samples if not _is_picture(one.change)]
+    pictures = [one for one in column.samples if _is_picture(one)]
+    others = [one for one in column.samples if not _is_picture(one)]
     if pictures:
         yield "<div class='cards'>\n"
         for one in pictures:
@@ -162,8 +165,13 @@ def _attributes(rows: Iterable[tuple[str, str, str]]) -> Iterator[str]:
 # ---------------------------------------------------------------------- images
 
 
-def _is_picture(change: ValueChange) -> bool:
-    return any(_image_of(one) is not None for one in (change.before, change.after))
+def _is_picture(sample: PageSample) -> bool:
+    return any(_image_of(one) is not None for one in _shown(sample))
+
+
+def _shown(sample: PageSample) -> tuple[Any, Any]:
+    """What is shown of both values: themselves, or a part."""
+    return (sample.change.before, sample.change.after) if sample.part is None else sample.part[:2]
 
 
 def _image_of(value: Any) -> np.ndarray[Any, Any] | None:
@@ -175,11 +183,12 @@ def _image_of(value: Any) -> np.ndarray[Any, Any] | None:
 def _card(sample: PageSample) -> Iterator[str]:
     """One sample: its pictures in a row, and a line about the change."""
     change = sample.change
-    first, second = (_image_of(one) for one in (change.before, change.after))
-    where = _slice(sample.difference)
+    values = _shown(sample)
+    first, second = map(_image_of, values)
+    where = _slice(sample.difference) if sample.part is None else None
     before, after = pictures_png(first, second, where)
     yield f"<article class='card {change.kind}'><h3>{_name(sample)}</h3><div class='row'>"
-    for word, value, png in (("before", change.before, before), ("after", change.after, after)):
+    for word, value, png in zip(("before", "after"), values, (before, after), strict=True):
         if value is not None:
             yield _figure(word, png) if png is not None else f"<figure><i>{_text(value_text(value))}</i></figure>"
     if first is not None and second is not None and first.shape == second.shape:
@@ -188,6 +197,8 @@ def _card(sample: PageSample) -> Iterator[str]:
     shown = next(one for one in (first, second) if one is not None)
     if picture_kind(shown.dtype.name, shown.shape) == "volume":
         about += f"; slice {len(shown) // 2 if where is None else where} of {len(shown)} is shown"
+    if sample.part is not None:
+        about += f"; {region_text(sample.part[2])} is shown"
     yield f"</div><p>{_text(about)}</p></article>\n"
 
 
