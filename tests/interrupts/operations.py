@@ -10,6 +10,7 @@ import numpy as np
 
 from hangar import PurgedError, Repository
 from hangar.checkout import WriterCheckout
+from hangar.columns.chunked.array import ChunkedArray
 from hangar.external.importer import FolderImport
 from hangar.external.loading import plan_import
 from hangar.external.naming import find_files
@@ -65,6 +66,8 @@ def shown(column: Any, key: Any) -> str | int:
         found = column[key]
     except PurgedError:
         return "purged"
+    if isinstance(found, ChunkedArray):
+        return f"{found.shape}: {found[...].tolist()}"
     return found if isinstance(found, str) else int(found[0])
 
 
@@ -277,6 +280,26 @@ def continue_cherry_pick(opened: Opened) -> None:
     opened.repo.cherry_pick_continue()
 
 
+def prepare_arrays(directory: Path) -> None:
+    """A column of chunked arrays beside the others."""
+    with Repository(directory) as repo:
+        writer = repo.checkout(write=True)
+        column = writer.add_chunked_column("arrays", np.uint8, (3, 3))
+        column[0] = np.full((5, 5), 9, np.uint8)
+        writer.commit("arrays")
+        writer.close()
+
+
+def write_slices(opened: Opened) -> None:
+    writer = opened.open()
+    with writer:
+        array = writer["arrays"][0]
+        array[1:, ::2] = 5
+        array.resize(4, 6)
+        array.append(np.full((2, 6), 7, np.uint8))
+        writer["arrays"].create(1, (2, 2))[0] = 3
+
+
 OPERATIONS = [
     Operation("write one", begin, write_one, look, go_on, 300),
     Operation("write a batch", begin, write_batch, look, go_on, 300),
@@ -284,6 +307,7 @@ OPERATIONS = [
     Operation("write a block", begin, write_block, look, go_on, 300),
     Operation("write a nested block", begin, write_nested_block, look, go_on, 300),
     Operation("fail in a block", begin, fail_in_block, look, go_on, 200),
+    Operation("write slices", begin, write_slices, look, go_on, 100, prepare_arrays),
     Operation("commit", begin, commit, look, go_on, 300),
     Operation("add a column", begin, add_column, look, go_on, 200),
     Operation("reset", begin, reset, look, go_on, 200),
