@@ -57,7 +57,7 @@ def test_only_the_chunks_of_a_slice(repo: Repository, writer: WriterCheckout, mo
     writer.commit("array")
     array = column["a"]
     counted = Counted(monkeypatch)
-    for write, expected in [
+    steps: list[tuple[Any, tuple[int, int]]] = [
         (lambda: array.__setitem__((slice(0, 4), slice(8, 16), slice(0, 8)), 3), (0, 1)),  # a whole chunk
         (lambda: array.__setitem__((slice(0, 8), slice(0, 32), slice(0, 8)), 4), (0, 8)),  # eight, of which one is new
         (lambda: array.__setitem__((0, 0, 0), 5), (1, 1)),
@@ -67,7 +67,8 @@ def test_only_the_chunks_of_a_slice(repo: Repository, writer: WriterCheckout, mo
         (lambda: array.resize(16, 32, 30), (16, 16)),  # the last chunks along an axis are cut
         (lambda: array[2:6, 5, ::9], (8, 0)),
         (lambda: array[..., -1:0:-1, 0], (16, 0)),
-    ]:
+    ]
+    for write, expected in steps:
         write()
         assert counted.since() == expected
 
