@@ -174,6 +174,10 @@ def test_what_is_evicted_comes_back(team: Team) -> None:
     with eve.checkout() as co:
         assert list(co["images"].keys(local=True)) == [5_000]
     assert eve.evict("images", [3, 4]).absent == 2
+    # Data that is not here does not stand in the way of what rewrites the rest.
+    converted = eve.convert_backend("images", "00")
+    assert not converted.damaged
+    assert not eve.gc(expire_reflog="all").damaged
     assert eve.remote.fetch_data("origin", commit=mine, column_names=["images"]) == [mine]
     with eve.checkout() as co:
         np.testing.assert_array_equal(co["images"].read(range(len(IMAGES))), IMAGES)

@@ -113,7 +113,10 @@ class Mover:
 
     def _present(self, digests: Digests) -> Digests:
         known = self._store.known(digests)
-        absent = digest_list(digests[~known])
+        gone = digests[~known]
+        if len(gone) and self._store.promises.possible():
+            gone = gone[~self._store.promises.promised(gone)]
+        absent = digest_list(gone)
         if absent:
             with self._store.db.read() as transaction:
                 purged = find_tombstones(transaction, absent)

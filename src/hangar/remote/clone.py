@@ -78,7 +78,7 @@ def _fill(
         first = next(iter(there), DEFAULT_BRANCH)
     check_name(first, "branch")
     if first in there:
-        begin_branch(stores, first, f"{ORIGIN}/{first}", who, switch=True)
+        begin_branch(stores, first, f"{ORIGIN}/{first}", who, operation="clone", switch=True)
     if first != DEFAULT_BRANCH and stores.refs.exists(BRANCHES + DEFAULT_BRANCH):
         stores.db.update(lambda transaction: _drop_default(stores, transaction, who))
     return first
@@ -90,16 +90,18 @@ def _drop_default(stores: Stores, transaction: WriteTransaction, who: tuple[str,
         stores.refs.delete(transaction, BRANCHES + DEFAULT_BRANCH, None, who=who, operation="clone")
 
 
-def begin_branch(stores: Stores, branch: str, rev: str, who: tuple[str, str], *, switch: bool = False) -> Digest:
+def begin_branch(
+    stores: Stores, branch: str, rev: str, who: tuple[str, str], *, operation: str = "pull", switch: bool = False
+) -> Digest:
     """Make a local branch at a revision, or move one without a commit there; ``switch``: make it the current branch."""
     target = resolve_commit(stores.db, stores.refs, rev)
     ref = BRANCHES + branch
 
     def write(transaction: WriteTransaction) -> None:
         if stores.refs.exists(ref, transaction):
-            stores.refs.update(transaction, ref, None, target, who=who, operation="pull", message=f"from {rev}")
+            stores.refs.update(transaction, ref, None, target, who=who, operation=operation, message=f"from {rev}")
         else:
-            stores.refs.create(transaction, ref, target, who=who, operation="branch", message=f"from {rev}")
+            stores.refs.create(transaction, ref, target, who=who, operation=operation, message=f"from {rev}")
         if switch:
             stores.refs.set_head(transaction, write_branch=branch, last_written=branch)
 
