@@ -29,6 +29,7 @@ from hangar.columns import (
 )
 from hangar.errors import (
     ColumnExistsError,
+    CorruptionError,
     InvalidInputError,
     InvalidTypeError,
     PathNotFoundError,
@@ -484,3 +485,26 @@ def test_without_decoders_files_come_and_go(repo: Repository, writer: WriterChec
     assert done.returncode == 0, done.stderr
     with closing(repo.checkout()) as reader:
         assert reader["photos"]["c"].shape == (4, 5, 3)
+
+
+def test_bytes_that_rot_on_disk_are_no_image(repo: Repository) -> None:
+    """A flipped bit is found by the checksum, before a decoder sees the bytes, and by fsck."""
+    with closing(repo.checkout(write=True)) as writer:
+        writer.add_image_column("photos").write(range(5), [jpeg(at) for at in range(5)])
+        writer.commit("photos")
+    repo.close()
+    (file,) = [path for path in Path(repo.path).rglob("*") if path.is_file() and jpeg(2) in path.read_bytes()]
+    data = bytearray(file.read_bytes())
+    data[data.index(jpeg(2)) + 200] ^= 4
+    file.write_bytes(data)
+    with closing(hangar.Repository(repo.path).checkout()) as reader:
+        assert reader["photos"].encoded(1) == jpeg(1)
+        for read in (
+            lambda: reader["photos"][2],
+            lambda: reader["photos"].encoded(2),
+            lambda: reader["photos"].info(2),
+        ):
+            with pytest.raises(CorruptionError):
+                read()
+    report = hangar.Repository(repo.path).fsck(data=True)
+    assert "photos" in str(report)

@@ -83,6 +83,7 @@ def fill(directory: Path) -> None:
     for name in names:
         write(writer, name, range(20, 30))
     writer["label"].delete(list(range(50)))
+    writer["photo"][3] = np.zeros((5, 5, 3), np.uint8)
     writer["volume"][0][3:9, 10:30] = 9
     writer["grid"][0].resize((200, 4))
     writer["graph"][1] = ([[3], [5]], np.array([1], np.float32), (40, 60))
@@ -96,7 +97,7 @@ def fill(directory: Path) -> None:
 
 
 def _add_arrays(writer: WriterCheckout) -> None:
-    """Chunked arrays, whose chunks are blobs or inline in chunk maps, and sparse ones."""
+    """Chunked arrays, whose chunks are blobs or inline in chunk maps, sparse ones, and encoded files."""
     source = np.random.default_rng(5)
     volume = writer.add_chunked_column("volume", np.uint8, (8, 16))
     volume.update({key: source.integers(0, 256, (40, 50), np.uint8) for key in range(3)})
@@ -104,6 +105,7 @@ def _add_arrays(writer: WriterCheckout) -> None:
     graph = writer.add_sparse_column("graph", np.float32, (40, 60))
     dense = source.random((5, 40, 60), np.float32)
     graph.write(range(5), [sparse.csr_array(np.where(one > 0.95, one, 0)) for one in dense])
+    writer.add_image_column("photo", mode="RGB").write(range(8), source.integers(0, 256, (8, 9, 7), np.uint8))
 
 
 def read_all(directory: Path) -> dict[str, Any]:
