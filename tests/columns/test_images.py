@@ -499,12 +499,9 @@ def test_bytes_that_rot_on_disk_are_no_image(repo: Repository) -> None:
     file.write_bytes(data)
     with closing(hangar.Repository(repo.path).checkout()) as reader:
         assert reader["photos"].encoded(1) == jpeg(1)
-        for read in (
-            lambda: reader["photos"][2],
-            lambda: reader["photos"].encoded(2),
-            lambda: reader["photos"].info(2),
-        ):
+        photos: Any = reader["photos"]
+        for read in (photos.__getitem__, photos.encoded, photos.info):
             with pytest.raises(CorruptionError):
-                read()
+                read(2)
     report = hangar.Repository(repo.path).fsck(data=True)
     assert "photos" in str(report)
