@@ -233,6 +233,31 @@ def test_bad_files_are_listed_and_the_rest_is_imported(writer: WriterCheckout, t
         plan_dataset(tmp_path / "hf")
 
 
+def test_damaged_arrow_files_are_refused(writer: WriterCheckout, tmp_path: Path) -> None:
+    """Wherever bytes of a file are wrong, the import ends in an error or in values, not with the process."""
+    folders.saved_arrow(tmp_path / "saved")
+    path = tmp_path / "saved" / "data-00000-of-00001.arrow"
+    whole = path.read_bytes()
+    random = np.random.default_rng(0)
+    refused = 0
+    for _ in range(40):
+        damaged = bytearray(whole)
+        at = int(random.integers(len(whole) - 8))
+        damaged[at : at + 8] = random.bytes(8)
+        path.write_bytes(damaged)
+        try:
+            plan = plan_dataset(tmp_path / "saved")
+            refused += bool(list(_read_all(plan)) == [])
+        except ValueError:
+            refused += 1
+    assert refused > 5
+
+
+def _read_all(plan: Any) -> Any:
+    for item in plan.items:
+        yield from plan.load(item)
+
+
 def test_columns_that_hold_something_else_are_kept(writer: WriterCheckout, tmp_path: Path) -> None:
     folders.classes(tmp_path / "data")
     writer.add_str_column("labels")

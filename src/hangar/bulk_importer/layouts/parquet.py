@@ -17,7 +17,7 @@ from hangar.bulk_importer.layouts.classification import split_of
 from hangar.bulk_importer.layouts.fields import column_values, pack, plan_fields, require_pyarrow
 from hangar.bulk_importer.layouts.plan import DatasetPlan
 from hangar.bulk_importer.udf import UDF_Return
-from hangar.errors import HangarError, InvalidInputError
+from hangar.errors import HangarError, InvalidInputError, ResourceLimitError
 from hangar.external.naming import Source
 from hangar.wording import plural
 
@@ -25,6 +25,8 @@ __all__ = ["find_tables"]
 
 _SHARD: Final = re.compile(r"(.+?)-\d+(-of-\d+)?$")
 READ_ROWS: Final = 1024
+MOST_GROUP_BYTES: Final = 4 * 2**30
+"""Largest row group, not compressed."""
 
 
 class _Piece(NamedTuple):
@@ -107,7 +109,9 @@ def _batches(path: str, part: int) -> Iterator[Any]:
                 yield from file.iter_batches(READ_ROWS, row_groups=[part])
         else:
             with pa.memory_map(path) as memory:
-                yield _stream_batches(ipc, memory)[part]
+                batch = _stream_batches(ipc, memory)[part]
+                batch.validate(full=True)  # offsets of an untrusted file may lead out of its memory
+                yield batch
     except HangarError:
         raise
     except (pa.ArrowException, OSError) as error:
@@ -134,11 +138,17 @@ def _parts(path: str) -> tuple[Any, list[int]]:
     try:
         if path.lower().endswith(".parquet"):
             with parquet.ParquetFile(path) as file:
-                groups = [file.metadata.row_group(i).num_rows for i in range(file.num_row_groups)]
-                return file.schema_arrow, groups
+                groups = [file.metadata.row_group(i) for i in range(file.num_row_groups)]
+                if any(not 0 <= group.total_byte_size <= MOST_GROUP_BYTES for group in groups):
+                    raise ResourceLimitError(
+                        f"{path} has row groups of more than {MOST_GROUP_BYTES // 2**30} GiB: write it again with smaller ones"
+                    )
+                return file.schema_arrow, [group.num_rows for group in groups]
         with pa.memory_map(path) as memory:
             batches = _stream_batches(ipc, memory)
             return batches[0].schema if batches else pa.schema([]), [batch.num_rows for batch in batches]
+    except HangarError:
+        raise
     except (pa.ArrowException, OSError) as error:
         raise InvalidInputError(f"{path} cannot be read: {error}") from None
 
