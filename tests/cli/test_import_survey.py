@@ -79,3 +79,12 @@ def test_arrays_texts_and_labels(empty: Shell, tmp_path: Path) -> None:
 
 def test_nothing_that_can_be_read_proposes_nothing(tmp_path: Path) -> None:
     assert proposal("x", survey_files([])) is None
+
+
+def test_a_table_beside_pictures_is_left_out(empty: Shell, tmp_path: Path) -> None:
+    image(tmp_path / "in" / "a.png", (4, 5))
+    (tmp_path / "in" / "labels.csv").write_text("file,label\na.png,cat\n")
+    empty.ok("column", "create", "x", "UINT8", 4, 5)
+    done = empty.run("import", "x", tmp_path / "in")
+    assert (done.exit_code, done.stdout) == (0, "Imported 1 sample into x from 1 file, 20 bytes\n")
+    assert "Skipped 1 file that no plugin reads for this kind of column: .csv (1)" in done.stderr

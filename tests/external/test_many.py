@@ -179,6 +179,26 @@ def test_shards_are_tars_that_webdataset_reads(writer: Any, tmp_path: Path) -> N
     np.testing.assert_array_equal(found["a"], column["a"])
 
 
+def test_image_files_go_through_archives_unchanged(writer: Any, tmp_path: Path) -> None:
+    """scikit-learn's photographs, as JPEG files."""
+    import sklearn
+
+    folder = Path(sklearn.__file__).parent / "datasets" / "images"
+    files = {path.stem: path for path in sorted(folder.glob("*.jpg"))}
+    assert len(files) == 2
+    column, back = writer.add_image_column("twin-photos"), writer.add_image_column("twin-photos-back")
+    for key, path in files.items():
+        column[key] = path
+    ManyExport(column, tmp_path / "x.tar", "tar").run(list(column), progress=False)
+    report = bring_in(back, tmp_path / "x.tar")
+    assert (report.failures, report.samples) == ((), len(files))
+    assert {key: back.encoded(key) for key in back} == {key: path.read_bytes() for key, path in files.items()}
+    with pytest.raises(InvalidInputError, match="to a folder, or with -f tar"):
+        ManyExport(column, tmp_path / "x.h5", "hdf5")
+    for name in ("twin-photos", "twin-photos-back"):
+        writer.columns.delete(name)
+
+
 def test_rows_of_foreign_files(writer: Any, tmp_path: Path) -> None:
     import h5py
 

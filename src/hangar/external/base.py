@@ -78,6 +78,9 @@ class BasePlugin:
         Column types whose values the plugin reads and writes; None if they are known only after a value was read.
     thread_safe
         Whether ``load`` may run in several threads at once.
+    describes_others
+        Whether such files usually describe the files beside them, as a table of labels does. An import of a folder
+        leaves them out if it has other files for the column.
 
     Raises
     ------
@@ -87,6 +90,7 @@ class BasePlugin:
 
     column_types: ClassVar[frozenset[str] | None] = None
     thread_safe: ClassVar[bool] = False
+    describes_others: ClassVar[bool] = False
 
     def __init__(self, provides: Sequence[str], accepts: Sequence[str]) -> None:
         if not provides or not accepts:

@@ -95,6 +95,9 @@ def plan_import(
             skipped.append(source)
         else:
             jobs.append(Job(source, found))
+    if not all(job.plugin.describes_others for job in jobs):
+        skipped += [job.source for job in jobs if job.plugin.describes_others]
+        jobs = [job for job in jobs if not job.plugin.describes_others]
     return jobs, skipped
 
 

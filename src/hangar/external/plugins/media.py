@@ -7,7 +7,7 @@ from functools import cached_property
 from typing import Any
 
 from hangar.errors import InvalidInputError
-from hangar.external.plugins._files import FilePlugin
+from hangar.external.plugins._files import FilePlugin, SizeLimit
 from hangar.external.plugins._probing import probe_image
 from hangar.external.records import Probe
 from hangar.inputs import read
@@ -29,12 +29,15 @@ class _MediaFilePlugin(FilePlugin):
 
     def load(self, fpath: str) -> tuple[bytes, str]:
         """The bytes of a file, and its name."""
-        data = read(fpath)
+        return self.decode(read(fpath), fpath), self.sample_name(fpath)
+
+    def decode(self, data: bytes, where: str, *, size_limit: SizeLimit | None = None, **options: Any) -> bytes:
+        """As in the base class: the file itself, checked."""
         try:
             self._schema.check_file(data)
         except InvalidInputError as error:
-            raise InvalidInputError(f"{fpath}: {error}") from None
-        return data, self.sample_name(fpath)
+            raise InvalidInputError(f"{where}: {error}") from None
+        return data
 
     def encode(self, arr: Any, extension: str) -> bytes:
         """The file itself."""

@@ -44,6 +44,7 @@ class TablePlugin(BlockPlugin):
     """Reads columns of tables."""
 
     column_types = frozenset(("ndarray", "str", "bytes"))
+    describes_others = True
 
     def blocks(
         self, fpath: str, requirements: ColumnRequirements | None, key: str = "", value: str = "", delimiter: str = ""

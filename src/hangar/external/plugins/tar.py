@@ -50,7 +50,7 @@ class _Member:
 class TarPlugin(BlockPlugin):
     """Reads arrays, texts and bytes from tar archives."""
 
-    column_types = frozenset(("ndarray", "str"))
+    column_types = frozenset(("ndarray", "str", "image", "audio", "video"))
 
     def blocks(
         self, fpath: str, requirements: ColumnRequirements | None, suffix: str = "", frame: int | None = None
