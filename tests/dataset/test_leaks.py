@@ -152,3 +152,14 @@ def test_an_empty_repository(tmp_path: Path) -> None:
     report = check_split(SPLIT, writer, small=True)
     assert report.clean
     assert report.counts == {"images": {"train": 0, "test": 0}, "nested": {"train": 0, "test": 0}}
+
+
+def test_chunked_arrays_of_equal_content_are_found(writer: Any) -> None:
+    column = writer.add_chunked_column("scan", np.uint8, (4, 4))
+    for key in range(40):
+        column[key] = np.full((9, 9), key, np.uint8)
+    assert check_split(SPLIT, writer).clean
+    first, second = a_pair(range(40), apart=True)
+    column[second] = column[first]
+    (leak,) = check_split(SPLIT, writer).leaks
+    assert (leak.column, leak.count) == ("scan", 2)

@@ -57,7 +57,7 @@ def test_torch_collates_sparse_tensors(reader: ReaderCheckout, workers: int) -> 
         batch_size=5,
         collate_fn=collate,
         num_workers=workers,
-        multiprocessing_context="spawn" if workers else None,
+        multiprocessing_context="fork" if workers else None,
     )
     count = 0
     for graphs, edges, labels in loader:

@@ -137,7 +137,7 @@ def merged(base: Array, ours: Array, theirs: Array) -> Array | None:
     return result[: shape[0], : shape[1]]
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=35)
 @given(EDITS, EDITS)
 def test_merges_are_those_of_the_model(ours: list[Any], theirs: list[Any]) -> None:
     with tempfile.TemporaryDirectory(dir=MEMORY) as folder:
