@@ -363,7 +363,7 @@ class RefResult:
 class Reader(Protocol):
     """The reading half of a peer: a fetch needs no more, and a bundle file has no more.
 
-    An iterator that is returned may be closed early. Every method may raise ``UnreachableError``.
+    Methods may be called from several threads. An iterator that is returned may be closed early. Every method may raise ``UnreachableError``.
     """
 
     def hello(self, hello: Hello) -> Welcome:

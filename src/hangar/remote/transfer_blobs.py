@@ -37,6 +37,8 @@ __all__ = ["FetchFiles", "fetch_blobs"]
 _PUBLISH_BYTES: Final = 256 * 2**20
 """Blobs are published when so much has come, so that an interrupted fetch loses no more."""
 _PUBLISH_BLOBS: Final = 2**18
+_MANY_BLOBS: Final = 16_384
+_SMALL_BYTES: Final = 16_384
 _PART_BYTES: Final = 64 * 2**20
 """About so much is asked for with one call, if there are several streams."""
 
@@ -57,7 +59,7 @@ def fetch_blobs(
     chosen: Iterable[ColumnBlobs],
     *,
     nbytes: int | None = None,
-    streams: int = 1,
+    streams: int | None = None,
     limits: Limits | None = None,
     files: FetchFiles | None = None,
     progress: Progress = None,
@@ -71,7 +73,7 @@ def fetch_blobs(
     nbytes
         Stop before a blob that would make more than so many logical bytes in total; None: no limit.
     streams
-        Calls of the peer at the same time.
+        Calls of the peer at the same time; None: two for many small blobs, else one.
     limits
         What one message to the peer holds, by its :class:`~hangar.remote.peer.Welcome`.
     files
@@ -96,7 +98,7 @@ def fetch_blobs(
         reporter = stack.enter_context(report(progress, total, "values", "fetching data"))
         into = files or stack.enter_context(FetchFiles(stores))
         fetch = _Fetch(stores, reader, bounds, reporter, into.writer)
-        fetch.run(groups, streams)
+        fetch.run(groups, _streams(groups) if streams is None else streams)
     not_sent = _not_stored(stores, groups)
     return FetchedBlobs(fetch.blobs, fetch.nbytes, left, left_nbytes, np.concatenate([absent, not_sent]), purged)
 
@@ -218,6 +220,17 @@ class FetchFiles:
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
         self.close()
+
+
+def _streams(groups: list[_Group]) -> int:
+    """How many streams win: of small blobs the processor has more to do than the connection.
+
+    Over gRPC on two busy cores 100,000 blobs of 784 bytes came with 59 to 64 MB/s in one stream, 90 to 97 in two, 59 in four;
+    40 of 2 MB with 299 to 457 MB/s in one, 347 to 389 in two.
+    """
+    count = sum(len(group.digests) for group in groups)
+    size = sum(int(group.sizes.clip(0).sum()) for group in groups)
+    return 2 if count >= _MANY_BLOBS and size < count * _SMALL_BYTES else 1
 
 
 class _Fetch:
