@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import threading
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -216,6 +217,27 @@ def test_a_failed_batch_leaves_no_trace(writer: WriterCheckout) -> None:
     assert "b" not in column
     assert writer.commit_hash == before
     assert writer.diff.status() == "CLEAN"
+
+
+def test_threads_that_write_one_array_lose_nothing(writer: WriterCheckout) -> None:
+    column = writer.add_chunked_column("volume", np.int32, (4, 4))
+    array = column.create("a", (32, 8))
+    grown = column.create("b", (0, 3))
+
+    def write(first: int) -> None:
+        for i in range(first, 32, 4):
+            column["a"][i] = i
+            array[i, 1] = -i
+            grown.append(np.full((1, 3), i, np.int32))
+
+    threads = [threading.Thread(target=write, args=(first,)) for first in range(4)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert array[:, 0].tolist() == list(range(32))
+    assert array[:, 1].tolist() == [-i for i in range(32)]
+    assert sorted(grown[:, 2].tolist()) == list(range(32))
 
 
 def test_arrays_of_a_writer_follow_their_sample(writer: WriterCheckout) -> None:

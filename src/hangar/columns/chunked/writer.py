@@ -171,10 +171,16 @@ class ChunkedArrayWriter(ChunkedArray):
     def _assign(self, parsed: Callable[[tuple[int, ...]], Selection], value: Any) -> None:
         content = self._content()
         selection = parsed(content.shape)
-        block = _block(self._writer.schema.part(value), selection)
+        part = self._writer.schema.part(value)
+        block = _block(part, selection)
         if block.size:
             with self._writer.session.writing():
-                self._writer.assign(self._writer.change(self._key, content), selection, block)
+                # Another thread may have written while this one waited for its turn.
+                now = self._present(content)
+                if now.shape != content.shape:
+                    selection = parsed(now.shape)
+                    block = _block(part, selection)
+                self._writer.assign(self._writer.change(self._key, now), selection, block)
 
     def resize(self, *shape: Any) -> None:
         """Change the shape: ``array.resize(shape)`` or ``array.resize(n, m)``. What is cut off is lost, what is new has the fill value.
@@ -189,7 +195,7 @@ class ChunkedArrayWriter(ChunkedArray):
         if found != content.shape:
             with self._writer.session.writing():
                 try:
-                    self._writer.change(self._key, content).reshape(found)
+                    self._writer.change(self._key, self._present(content)).reshape(found)
                 except HangarError:
                     self._writer.session.drop()
                     raise
@@ -204,34 +210,34 @@ class ChunkedArrayWriter(ChunkedArray):
             loss, or the array would exceed the maximum shape of the column.
         """
         content = self._content()
-        rank = len(content.shape)
-        if not -rank <= axis < rank:
-            raise InvalidInputError(f"axis {axis} is out of bounds for an array of dimension {rank}")
-        axis %= rank
         part = self._writer.schema.part(values)
-        fits = part.ndim == rank and all(
-            found == wanted
-            for i, (found, wanted) in enumerate(zip(part.shape, content.shape, strict=True))
-            if i != axis
-        )
-        if not fits:
-            raise InvalidInputError(
-                f"values of shape {part.shape} cannot be appended to an array of shape {content.shape} along axis {axis}"
-            )
-        old = content.shape
-        shape = self._writer.schema.check_shape((*old[:axis], old[axis] + part.shape[axis], *old[axis + 1 :]))
-        region = tuple(slice(old[i], None) if i == axis else slice(None) for i in range(rank))
-        selection = parse(region, shape)
+        shape, selection = self._appended(content.shape, part, axis)
         if part.shape[axis]:
             with self._writer.session.writing():
-                array = self._writer.change(self._key, content)
+                # Another thread may have written while this one waited for its turn.
+                now = self._present(content)
+                shape, selection = self._appended(now.shape, part, axis)
+                array = self._writer.change(self._key, now)
                 array.grow(shape)
                 try:
                     self._writer.assign(array, selection, _block(part, selection))
                 except HangarError:
-                    array.grow(old)
+                    array.grow(now.shape)
                     raise
         return shape
+
+    def _appended(self, old: tuple[int, ...], part: Array, axis: int) -> tuple[tuple[int, ...], Selection]:
+        """The shape after ``part`` was appended, and the selection of the new elements."""
+        rank = len(old)
+        if not -rank <= axis < rank:
+            raise InvalidInputError(f"axis {axis} is out of bounds for an array of dimension {rank}")
+        axis %= rank
+        if part.ndim != rank or part.shape[:axis] != old[:axis] or part.shape[axis + 1 :] != old[axis + 1 :]:
+            raise InvalidInputError(
+                f"values of shape {part.shape} cannot be appended to an array of shape {old} along axis {axis}"
+            )
+        shape = self._writer.schema.check_shape((*old[:axis], old[axis] + part.shape[axis], *old[axis + 1 :]))
+        return shape, parse(tuple(slice(old[i], None) if i == axis else slice(None) for i in range(rank)), shape)
 
 
 def _block(part: Array, selection: Selection) -> Array:
