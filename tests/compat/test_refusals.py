@@ -6,12 +6,13 @@ import hashlib
 import struct
 from collections.abc import Callable, Iterable
 from pathlib import Path
+from typing import Any
 
 import pytest
 from _pytest.mark.structures import ParameterSet
 from xxhash import xxh3_64_intdigest
 
-from hangar import Repository, errors
+from hangar import Repository, errors, make_numpy_dataset
 from tests.cli.shell import Shell
 from tests.compat.rewriting import Rows, decode, encode, rewriting
 from tests.compat.specification import TABLES_OF_PAGE
@@ -154,10 +155,10 @@ DAMAGE: dict[str, Callable[[Path], None]] = {
     "a newer version in format": newer_format,
     "an unknown feature flag": in_format_file("hangar 0\nchunked-arrays\n"),
     "a node of a newer version": label_root([1, *LEAF[1:], "what is new"]),
-    "a node of an unknown kind": label_root([0, 0, 3, LEAF[3], bytes(32), b"", [], []]),
+    "a node of an unknown kind": label_root([0, 0, 4, LEAF[3], bytes(32), b"", [], []]),
     "a commit of a newer version": in_rows(newer_commit),
     "a schema of a newer version": label_schema([1, 1, 5, False, [], False, True]),
-    "a schema of an unknown kind": label_schema([0, 4, 0, True, [], False, True]),
+    "a schema of an unknown kind": label_schema([0, 99, 0, True, [], False, True]),
     "a schema of an unknown element type": label_schema([0, 1, 41, False, [], False, True]),
     "a schema of a newer version, with further fields": label_schema([1, 1, 5, False, [], False, True, "new"]),
     "a staging area of a newer version": in_rows(newer_staging),
@@ -237,3 +238,22 @@ def test_a_writer_refuses_what_is_newer(what: str, copied: Path) -> None:
     with pytest.raises(errors.UnsupportedVersionError):
         read_everything(copied, write=True)
     assert files(copied, "lock.mdb", "lock.1") == before
+
+
+WAYS: dict[str, Callable[[Any], Any]] = {
+    "one": lambda column: column[next(iter(column))],
+    "list": lambda column: column[[next(iter(column))]],
+    "items": lambda column: list(column.items()),
+    "positions": lambda column: column.read(slice(0, 1)),
+    "keys": lambda column: column.read([next(iter(column))]),
+    "data set": lambda column: list(make_numpy_dataset(column, batch_size=1)),
+}
+
+
+@pytest.mark.parametrize("way", WAYS)
+@pytest.mark.parametrize("kind", [0, 2, 3])
+def test_a_leaf_of_another_form_than_the_schema_has(kind: int, way: str, copied: Path) -> None:
+    """A tree that no Hangar writes, although its digests are right: no value is made of its bytes."""
+    label_root([0, 0, kind, LEAF[3], bytes(32), b"\xff" if kind == 2 else b"", [], []])(copied)
+    with pytest.raises(errors.CorruptionError):
+        WAYS[way](Repository(copied).checkout()["label"])

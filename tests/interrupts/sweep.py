@@ -14,6 +14,7 @@ import signal
 import sys
 import threading
 import traceback
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -39,6 +40,8 @@ class Place:
     file: str
     line: int
     function: str
+    turn: int
+    """How often this event of the line is reached up to here. Unlike the number it does not depend on random digests."""
 
     def __str__(self) -> str:
         return f"{self.number}: {self.event} of {self.function} ({self.file}:{self.line})"
@@ -61,10 +64,12 @@ class Outcome:
 class Tracer:
     """Counts the places that this thread reaches, and interrupts at one of them."""
 
-    def __init__(self, at: int = 0) -> None:
+    def __init__(self, at: Place | int | None = None) -> None:
         self.at = at
+        """A place, or the number of one; None to count."""
+        self.number = 0
         self.places: list[Place] = []
-        self.reached = 0
+        self.reached: Counter[tuple[str, str, int]] = Counter()
 
     def run(self, operation: Callable[[], None]) -> None:
         sys.settrace(self._global)
@@ -90,12 +95,21 @@ class Tracer:
         return self._local
 
     def _reach(self, frame: FrameType, event: str) -> None:
-        self.reached += 1
-        if not self.at:
-            code = frame.f_code
-            file = code.co_filename.removeprefix(PACKAGE)
-            self.places.append(Place(self.reached, event, file, frame.f_lineno, code.co_name))
-        elif self.reached == self.at:
+        self.number += 1
+        if isinstance(self.at, int):
+            if self.number == self.at:
+                raise KeyboardInterrupt
+            return
+        code = frame.f_code
+        line = frame.f_lineno
+        if self.at is not None and (line != self.at.line or event != self.at.event):
+            return
+        file = code.co_filename.removeprefix(PACKAGE)
+        self.reached[event, file, line] += 1
+        turn = self.reached[event, file, line]
+        if self.at is None:
+            self.places.append(Place(self.number, event, file, line, code.co_name, turn))
+        elif file == self.at.file and turn == self.at.turn:
             raise KeyboardInterrupt
 
 
@@ -133,7 +147,7 @@ def places(operation: Operation, directory: Path) -> list[Place]:
         tracer = Tracer()
         context = operation.begin(directory)
         tracer.run(lambda: operation.act(context))
-        return [(p.number, p.event, p.file, p.line, p.function) for p in tracer.places]
+        return [(p.number, p.event, p.file, p.line, p.function, p.turn) for p in tracer.places]
 
     return [Place(*found) for found in _in_child(count)]
 
@@ -158,7 +172,7 @@ def _interrupted(operation: Operation, directory: Path, place: Place) -> Outcome
     context = operation.begin(directory)
     kept: BaseException | None = None
     try:
-        Tracer(place.number).run(lambda: operation.act(context))
+        Tracer(place).run(lambda: operation.act(context))
     except KeyboardInterrupt as error:
         kept = error
         outcome.interrupted = True

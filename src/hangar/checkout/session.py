@@ -11,6 +11,7 @@ import os
 import weakref
 from collections.abc import Callable
 from contextlib import AbstractContextManager
+from functools import partial
 from types import TracebackType
 from typing import Any, Final
 
@@ -132,14 +133,10 @@ class WriterSession:
         self.blobs = BlobWriter(stores.blobs, lock)
         self._process = os.getpid()
         self._turns = Turns()
-        self.arrays = ChunkBuffer(self._is_writing)
+        self.arrays = ChunkBuffer(partial(_is_writing, self._turns))
         self.by_hand: list[Statement] = []
         self._preferences: dict[bytes, Preference] = {}
         weakref.finalize(self, lock.release)
-
-    def _is_writing(self) -> bool:
-        """Whether this thread has the turn."""
-        return self._turns.current.mine()
 
     @property
     def staging(self) -> Staging:
@@ -402,6 +399,11 @@ def close_fetching(resolve: ResolveColumn | None) -> None:
     close = getattr(resolve, "close", None)
     if close is not None:
         close()
+
+
+def _is_writing(turns: Turns) -> bool:
+    """Whether this thread has the turn. A method would make a cycle with the session."""
+    return turns.current.mine()
 
 
 def _closed() -> ClosedError:

@@ -119,9 +119,11 @@ class KeyedWriter(EntryReader):
         return isinstance(writer, ChunkedEntryWriter)
 
     def _opened(self, key: Key, cell: bytes) -> Any:
-        writer = self._writer()
-        if self._is_chunked(writer):
-            return writer.opened(self._space.encode(key), key)
+        # Other values need no writer, which would look at the lock once more.
+        if self._schema.kind_name == "chunked":
+            writer = self._writer()
+            if self._is_chunked(writer):
+                return writer.opened(self._space.encode(key), key)
         return super()._opened(key, cell)
 
     def create(self, key: Key, shape: int | tuple[int, ...] | list[int]) -> ChunkedArrayWriter:

@@ -87,7 +87,10 @@ class ValueReader:
         if schema.uniform and schema.nbytes <= _SHARED_BYTES:
             if not cells:
                 return []
-            rows = np.frombuffer(b"".join(cells), np.uint8).reshape(len(cells), schema.form.width)
+            joined, width = b"".join(cells), schema.form.width
+            if len(joined) != len(cells) * width:
+                raise CorruptionError(f"a tree has leaves that are not of the form {schema.form}: run `hangar fsck`")
+            rows = np.frombuffer(joined, np.uint8).reshape(len(cells), width)
             return schema.separate(self.stacked(rows))
         if self._all_blobs:
             return self._listed(cells)

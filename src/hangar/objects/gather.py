@@ -12,10 +12,12 @@ import numpy as np
 import numpy.typing as npt
 
 from hangar.digest import DIGEST_BYTES, Digest
-from hangar.objects.node import Node
+from hangar.errors import CorruptionError
+from hangar.objects.node import Node, TreeForm
 
 __all__ = [
     "SEARCH_BATCH",
+    "check_form",
     "gather_rows",
     "reached_children",
     "sort_many",
@@ -29,6 +31,12 @@ FlatIndex = npt.NDArray[np.intp]
 SEARCH_BATCH = 2**14
 """Number of entries of a batch that are searched together; bounds memory, as all their leaves are loaded at once."""
 _FEW = 1_000
+
+
+def check_form(leaves: Sequence[Node], form: TreeForm) -> None:
+    """Raise CorruptionError unless ``leaves`` have this form (a cheap check, not a complete one)."""
+    if [leaf.kind for leaf in leaves].count(form.kind) != len(leaves) or (leaves and leaves[0].width != form.width):
+        raise CorruptionError(f"a tree has leaves that are not of the form {form}: run `hangar fsck`")
 
 
 def reached_children(nodes: Sequence[Node], flat: FlatIndex) -> list[Digest]:

@@ -16,10 +16,17 @@ import numpy as np
 import numpy.typing as npt
 
 from hangar.digest import DIGEST_BYTES
-from hangar.errors import CorruptionError
 from hangar.gathering import Rows
 from hangar.objects.descend import load_level
-from hangar.objects.gather import SEARCH_BATCH, gather_rows, reached_children, sort_many, sorted_parts, unsort
+from hangar.objects.gather import (
+    SEARCH_BATCH,
+    check_form,
+    gather_rows,
+    reached_children,
+    sort_many,
+    sorted_parts,
+    unsort,
+)
 from hangar.objects.node import MIXED, Node, TreeForm
 from hangar.objects.store import NodeStore
 
@@ -80,7 +87,7 @@ def get_many(store: NodeStore, form: TreeForm, root: bytes, keys: Sequence[bytes
 
 def _get_some(store: NodeStore, form: TreeForm, root: bytes, keys: Sequence[bytes]) -> list[bytes | None]:
     leaves, flat, found = _find(store, root, keys)
-    _check_form(leaves, form)
+    check_form(leaves, form)
     if form.kind == MIXED:
         cells = [
             leaf.sizes[i : i + 1] + leaf.refs[leaf.ref_ends[i] : leaf.ref_ends[i + 1]]
@@ -104,7 +111,7 @@ def find_keys(store: NodeStore, form: TreeForm, root: bytes, keys: Sequence[byte
         joined = b"".join([nothing if cell is None else cell for cell in cells])
         return mask, np.frombuffer(joined, np.uint8).reshape(len(keys), form.width)
     leaves, flat, found = _find(store, root, keys)
-    _check_form(leaves, form)
+    check_form(leaves, form)
     width = form.width
     joined = b"".join([leaf.refs[i * width : i * width + width] for leaf, i in zip(leaves, flat, strict=True)])
     rows = np.frombuffer(joined, np.uint8).reshape(len(flat), width)
@@ -189,7 +196,7 @@ def _find_numbers(
         if not digests:
             return _nothing(len(keys), form.width)
         nodes = load_level(store, digests, level)
-    _check_form(nodes, form)
+    check_form(nodes, form)
     known = numbers(nodes)
     if not len(known):
         return _nothing(len(keys), form.width)
@@ -221,12 +228,6 @@ def _spread(rows: Rows, found: Found) -> Rows:
     spread = np.zeros((len(found), rows.shape[1]), np.uint8)
     spread[found] = rows
     return spread
-
-
-def _check_form(leaves: Sequence[Node], form: TreeForm) -> None:
-    """Raise CorruptionError unless ``leaves`` have this form (a cheap check, not a complete one)."""
-    if [leaf.kind for leaf in leaves].count(form.kind) != len(leaves) or (leaves and leaves[0].width != form.width):
-        raise CorruptionError(f"a tree has leaves that are not of the form {form}: run `hangar fsck`")
 
 
 # ---------------------------------------------------------------------- positions of keys

@@ -17,6 +17,7 @@ from hangar.errors import CorruptionError, InvalidInputError
 from hangar.objects.descend import load_child, load_level
 from hangar.objects.gather import (
     SEARCH_BATCH,
+    check_form,
     gather_rows,
     reached_children,
     sort_many,
@@ -123,6 +124,7 @@ def select_refs(
             rows[part] = select_refs(store, form, root, flat_positions[part])
         return rows
     leaves, flat = _select(store, root, positions)
+    check_form(leaves, form)
     return gather_rows(leaves, flat, form.width)
 
 
@@ -218,7 +220,9 @@ def _children_at(nodes: Sequence[Node], start: int, stop: int) -> tuple[list[byt
 def slice_refs(store: NodeStore, form: TreeForm, root: bytes, start: int, stop: int) -> npt.NDArray[np.uint8]:
     """The cells from position ``start`` up to ``stop`` in a tree of fixed width: uint8, (stop - start, width)."""
     width = form.width
-    parts = [leaf.refs[first * width : last * width] for leaf, first, last in leaves_at(store, root, start, stop)]
+    reached = list(leaves_at(store, root, start, stop))
+    check_form([leaf for leaf, _, _ in reached], form)
+    parts = [leaf.refs[first * width : last * width] for leaf, first, last in reached]
     return np.frombuffer(b"".join(parts), np.uint8).reshape(max(0, stop - start), width)
 
 

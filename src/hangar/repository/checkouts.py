@@ -84,7 +84,15 @@ class CheckoutMethods(RepositoryBase):
         name = plain_text(branch) if branch else stores.refs.head().last_written
         if not stores.refs.exists(f"heads/{name}"):
             raise history.unknown_branch(stores.refs, name)
-        return _warned(stores, open_writer(stores, self._config(), name, self._sessions, resolve=resolve))
+        writer = None
+        try:
+            writer = open_writer(stores, self._config(), name, self._sessions, resolve=resolve)
+            return _warned(stores, writer)
+        except BaseException:
+            # A warning may be an error, and the caller does not get the checkout: the traceback would keep the lock.
+            if writer is not None:
+                writer.close()
+            raise
 
 
 def _fetcher(stores: Stores) -> ResolveColumn:

@@ -234,11 +234,11 @@ class NdarraySchema(ColumnSchema):
 
     def decode(self, header: Header | None, buffer: bytes | Rows) -> np.ndarray[Any, Any]:
         shape = self._shape if header is None else header.shape
-        if isinstance(buffer, bytes):
-            array: np.ndarray[Any, Any] = np.frombuffer(bytearray(buffer), self._dtype)
-        else:
-            array = buffer.view(self._dtype)
         try:
+            if isinstance(buffer, bytes):
+                array: np.ndarray[Any, Any] = np.frombuffer(bytearray(buffer), self._dtype)
+            else:
+                array = buffer.view(self._dtype)
             return array.reshape(shape)
         except ValueError:
             raise CorruptionError(f"{len(buffer)} stored bytes are not an array of shape {shape}") from None
