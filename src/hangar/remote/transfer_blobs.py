@@ -5,7 +5,6 @@ from __future__ import annotations
 import contextlib
 import threading
 from collections.abc import Iterable, Iterator
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from types import TracebackType
 from typing import Final
@@ -31,6 +30,7 @@ from hangar.remote.source import ObjectSource
 from hangar.remote.transfer_types import ColumnBlobs, FetchedBlobs
 from hangar.schema import ColumnSchema
 from hangar.stores import Stores
+from hangar.threads import run_parallel
 
 __all__ = ["FetchFiles", "fetch_blobs"]
 
@@ -255,22 +255,29 @@ class _Fetch:
                 for group, part in parts:
                     self._fetch(group, part)
             else:
-                with ThreadPoolExecutor(min(streams, len(parts)), "hangar-fetch") as pool:
-                    futures = [pool.submit(self._fetch, group, part) for group, part in parts]
-                    try:
-                        for future in futures:
-                            future.result()
-                    except BaseException:
-                        self._stopped = True
-                        for future in futures:
-                            future.cancel()
-                        raise
+                self._fetch_in_streams(parts, streams)
         except BaseException:
             # What came is kept. The error that ended the fetch is the one to tell.
             with contextlib.suppress(HangarError):
                 self._publish()
             raise
         self._publish()
+
+    def _fetch_in_streams(self, parts: list[tuple[_Group, Digests]], streams: int) -> None:
+        """Each thread takes the next part; the first error, and an interrupt of this one, ends them all."""
+        left = iter(parts)
+
+        def stream() -> None:
+            try:
+                for group, part in left:
+                    if self._stopped:
+                        return
+                    self._fetch(group, part)
+            except BaseException:
+                self._stopped = True
+                raise
+
+        run_parallel([stream] * min(streams, len(parts)), "hangar-fetch")
 
     def _parts(self, group: _Group, streams: int) -> Iterator[Digests]:
         step = self._limits.names

@@ -32,7 +32,7 @@ from hangar.backends import Backend, BlobFile, FileWriter, Locations, Options, P
 from hangar.backends.base import Blob, Rows
 from hangar.backends.file import FILE_HEADER_BYTES, decode_file_header
 from hangar.backends.location import Location
-from hangar.digest import NDARRAY, Header
+from hangar.digest import NDARRAY, SPARSE, Header
 from hangar.errors import CorruptionError, HangarError, InvalidTypeError, StorageError
 from hangar.schema.dtypes import DTYPE_NAMES
 
@@ -55,7 +55,8 @@ def samples(kind: int, sizes: Sequence[int], seed: int = 0) -> list[Sample]:
     """Samples of one kind with random content, one for each size in bytes."""
     source = random.Random(seed)
     blobs = [source.randbytes(size) for size in sizes]
-    if kind == NDARRAY:
+    if kind in (NDARRAY, SPARSE):
+        # A sparse array has at least one dimension, whose size its bytes do not tell.
         return [Sample(Header(kind, _UINT8, (len(blob),)), blob) for blob in blobs]
     return [Sample(Header(kind, 0, ()), blob) for blob in blobs]
 
