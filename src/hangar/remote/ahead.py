@@ -5,6 +5,7 @@ The network, the disk and hashing each take a part of the time of a transfer, an
 
 from __future__ import annotations
 
+import contextlib
 import queue
 import threading
 from collections.abc import Callable, Iterator
@@ -16,6 +17,7 @@ __all__ = ["Ahead"]
 
 T = TypeVar("T")
 _POLL_SECONDS: Final = 0.5
+JOIN_SECONDS: Final = 10.0
 
 
 class _End:
@@ -41,7 +43,8 @@ class Ahead(Generic[T]):
         self._items: queue.Queue[T | _End] = queue.Queue(most)
         self._stopped = threading.Event()
         self._plain: Iterator[T] | None = None
-        if start_thread(self._run, "hangar-remote-ahead", daemon=True) is None:
+        self._thread = start_thread(self._run, "hangar-remote-ahead", daemon=True)
+        if self._thread is None:
             self._plain = make()
 
     def _run(self) -> None:
@@ -94,5 +97,11 @@ class Ahead(Generic[T]):
         return self
 
     def __exit__(self, *_: object) -> None:
-        """Let the thread end; an item that it is making is dropped."""
+        """End the thread; items that nobody took are dropped."""
         self._stopped.set()
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._items.get_nowait()
+        if self._thread is not None and self._thread is not threading.current_thread():
+            # What the iterator reads may be closed next.
+            self._thread.join(JOIN_SECONDS)

@@ -133,8 +133,8 @@ class Connection:
     def stream(self, name: str, request: Any) -> Iterator[Any]:
         """Make a call with a stream of answers. Raises what gRPC raises, and ``UnreachableError`` if nothing comes."""
         call = self._stub(name)(request, timeout=self.timeouts.stream, metadata=self.target.metadata)
-        try:
-            with Ahead[bytes](lambda: iter(call), READ_AHEAD) as messages:
+        with Ahead[bytes](lambda: iter(call), READ_AHEAD) as messages:
+            try:
                 while True:
                     try:
                         message = messages.take(self.timeouts.idle)
@@ -143,8 +143,8 @@ class Connection:
                     except TimeoutError:
                         raise self._silent() from None
                     yield self._decode(name, message)
-        finally:
-            call.cancel()
+            finally:
+                call.cancel()
 
     def _silent(self) -> HangarError:
         text = f"{self.target.name} sent nothing for {self.timeouts.idle:g} seconds: check the network, then try again"

@@ -16,6 +16,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator
 from typing import Any, Final, NoReturn
+from urllib.parse import unquote
 
 import grpc
 from google.protobuf.message import DecodeError
@@ -181,9 +182,12 @@ class Guard(grpc.ServerInterceptor):
         self._closed = threading.Event()
         start_thread(self._watch, "hangar-server-watch", daemon=True)
 
-    def close(self) -> None:
-        """End the watching thread."""
+    def close(self, seconds: float = 10.0) -> None:
+        """End the watching thread, and wait for calls that still run: what they read is closed next."""
         self._closed.set()
+        end = time.monotonic() + seconds
+        while self._active and time.monotonic() < end:
+            time.sleep(0.01)
 
     # ------------------------------------------------------------------ who may call
 
@@ -219,7 +223,7 @@ class Guard(grpc.ServerInterceptor):
 
     def _refuse(self, method: str, error: HangarError) -> Callable[[Any, grpc.ServicerContext], Any]:
         def run(messages: Any, context: grpc.ServicerContext) -> NoReturn:
-            log.warning("%s peer=%s refused: %s", method, context.peer(), error)
+            log.warning("%s peer=%s refused: %s", method, unquote(context.peer()), error)
             context.set_trailing_metadata(((ERROR_KEY, type(error).__name__),))
             context.abort(grpc.StatusCode.UNAUTHENTICATED, str(error))
 
@@ -290,7 +294,7 @@ class Guard(grpc.ServerInterceptor):
             logging.INFO if outcome in ("OK", "CANCELLED") else logging.WARNING,
             "%s peer=%s user=%s status=%s seconds=%.3f received=%d sent=%d%s",
             call.method,
-            call.context.peer(),
+            unquote(call.context.peer()),
             visible_name(call.caller.name) or "-",
             outcome,
             time.monotonic() - call.started,

@@ -72,7 +72,7 @@ class HangarServer:
         upload_idle: float = UPLOAD_IDLE_SECONDS,
     ) -> None:
         self.settings = settings
-        self.directory = _repository(path, overwrite=overwrite)
+        self.directory = _repository(path.resolve(), overwrite=overwrite)
         tokens = None if settings.token_file is None else TokenFile(settings.token_file)
         password = (settings.username, settings.password) if settings.restrict_push else None
         self._closed = threading.Event()
