@@ -12,7 +12,9 @@ import pytest
 
 from hangar import Repository, make_numpy_dataset
 from hangar.checkout import ReaderCheckout
+from hangar.dataset import Manifest
 from hangar.dataset.selection import select
+from hangar.errors import InvalidInputError
 from hangar.imaging import reading as decoders
 from tests.columns.pictures import encoded, gray, jpeg, photo
 
@@ -99,6 +101,12 @@ def test_a_file_that_only_pillow_decodes_in_a_batch(repo: Repository, monkeypatc
     with closing(repo.checkout()) as reader:
         (batch,) = make_numpy_dataset(reader["photos"], batch_size=4, shuffle=False)
         np.testing.assert_array_equal(batch[2], reader["photos"][2])
+
+
+def test_a_manifest_does_not_forget_how_images_were_decoded(checkout: ReaderCheckout) -> None:
+    Manifest.of(make_numpy_dataset(checkout["mixed"], batch_size=8))
+    with pytest.raises(InvalidInputError, match="options of decoding of column 'mixed'"):
+        Manifest.of(make_numpy_dataset(checkout["mixed"].decoding(orient=False), batch_size=8))
 
 
 def test_nested_and_transforms(checkout: ReaderCheckout) -> None:

@@ -119,6 +119,11 @@ class Manifest:
             raise InvalidTypeError("a manifest needs the sampler of the run: Manifest.of(data, sampler)")
         if selection.slices:
             raise InvalidInputError("a manifest names whole samples: it cannot record the slices of a data set")
+        decoded = [column.name for column in selection.columns if column.decoding]
+        if decoded:
+            raise InvalidInputError(
+                f"a manifest cannot record the options of decoding of column {decoded[0]!r}: give the column its mode when it is made"
+            )
         paths = {column.path for column in selection.columns}
         if len(paths) > 1:
             raise InvalidInputError("a manifest is of one repository, and the columns belong to several")

@@ -69,6 +69,8 @@ class SelectedColumn:
         Digest of its commit in hex.
     name
         Name of the column.
+    decoding
+        Options of decoding that the column was given, see ``column.decoding``.
     """
 
     def __init__(self, column: ColumnReader, item_positions: ItemPositions, whole: bool) -> None:
@@ -76,7 +78,7 @@ class SelectedColumn:
         assert isinstance(session, ReaderSession)
         self.path, self.commit, self.name = str(session.stores.directory), session.commit, column.column
         self._resolve = session.resolve
-        self._decoding = decoding_of(column)
+        self.decoding = decoding_of(column)
         self.item_positions = item_positions
         self.whole = whole
         self._reader: PositionReader | None = PositionReader(column)
@@ -92,7 +94,7 @@ class SelectedColumn:
         reader = self._reader
         if reader is None:
             reader = self._reader = PositionReader(
-                with_decoding(reopen_column(self.path, self.commit, self.name, self._resolve), self._decoding)
+                with_decoding(reopen_column(self.path, self.commit, self.name, self._resolve), self.decoding)
             )
         return reader
 
