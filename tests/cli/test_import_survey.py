@@ -88,3 +88,12 @@ def test_a_table_beside_pictures_is_left_out(empty: Shell, tmp_path: Path) -> No
     done = empty.run("import", "x", tmp_path / "in")
     assert (done.exit_code, done.stdout) == (0, "Imported 1 sample into x from 1 file, 20 bytes\n")
     assert "Skipped 1 file that no plugin reads for this kind of column: .csv (1)" in done.stderr
+
+
+def test_one_wrong_row_names_its_file_and_row(empty: Shell, tmp_path: Path) -> None:
+    pytest.importorskip("pyarrow")
+    (tmp_path / "labels.csv").write_text("file,label\na.png,cat\nb.png,\n")
+    empty.ok("column", "create", "label", "UINT8")
+    told = empty.fails(1, "import", "label", tmp_path / "labels.csv", text="1 sample could not be imported")
+    assert f"Not imported: {tmp_path / 'labels.csv'} (row 2: b): the class name is missing" in told
+    assert empty.json("ls", "label")["samples"] == ["a"]

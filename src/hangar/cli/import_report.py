@@ -51,7 +51,7 @@ def conclude(
         _tell(column, report, skipped)
     if not failures:
         return
-    if len(failures) == 1 and not report.files:
+    if len(failures) == 1 and failures[0].sample is None and not report.files:
         raise failures[0].error
     if not as_json:
         for failure in islice(failures, MOST_LISTED):
