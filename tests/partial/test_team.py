@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pickle
+import warnings
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -153,6 +154,11 @@ def test_data_is_fetched_when_it_is_read(team: Team) -> None:
 
 def test_a_writer_fetches_too(team: Team) -> None:
     eve = team.clone("eve")
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        with pytest.raises(UserWarning, match="reference-only"):
+            eve.checkout(write=True)
+    assert not eve.writer_lock_held
     co = eve.checkout(write=True, fetch_on_read=True)
     co["images"][0] = co["images"][1] + np.uint8(1)
     co.commit("brighter")
