@@ -59,14 +59,26 @@ class Quarantine:
         self._end = 0
         self._indexes = {kind: UnpublishedBlobs() for kind in CLASSES}
         _fs.make_directory(path.parent)
+        while not self._lock():
+            _fs.close_private(self._descriptor)  # it was removed as stale before it was locked
         try:
-            self._descriptor = _fs.close_in_child(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666))
-        except OSError as error:
-            _fs.raise_for(error, "open", path)
-        try:
-            if not _fs.try_lock(self._descriptor, shared=False) or not _fs.is_file_of(self._descriptor, path):
-                raise LockedError(f"{path} is in use: another transfer of the same data is in progress")
             self._load()
+        except BaseException:
+            _fs.close_private(self._descriptor)
+            raise
+
+    def _lock(self) -> bool:
+        """Open the file, make it if there is none, and lock it; whether it is still there then."""
+        try:
+            self._descriptor = _fs.close_in_child(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666))
+        except OSError as error:
+            _fs.raise_for(error, "open", self.path)
+        try:
+            if not _fs.try_lock(self._descriptor, shared=False):
+                if not _fs.is_file_of(self._descriptor, self.path):
+                    return False
+                raise LockedError(f"{self.path} is in use: another transfer of the same data is in progress")
+            return _fs.is_file_of(self._descriptor, self.path)
         except BaseException:
             _fs.close_private(self._descriptor)
             raise

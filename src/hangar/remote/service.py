@@ -111,6 +111,7 @@ class Service:
         self._object_bytes = object_bytes
         self._pushes: dict[bytes, PushSession] = {}
         self._lock = threading.Lock()
+        self._cleaned = False
         self._source = ObjectSource(stores.db)
 
     def close(self) -> None:
@@ -296,7 +297,11 @@ class Service:
             oldest = time.monotonic() - self._push_seconds
             idle = [key for key, session in self._pushes.items() if session.used < oldest]
             dropped = [self._pushes.pop(key) for key in idle]
-            first = not self._pushes
+            if not self._cleaned:
+                # Under the lock: another thread has no file yet that is made and not locked.
+                self._cleaned = True
+                with contextlib.suppress(HangarError):
+                    remove_stale(self._stores.directory, _PUSH)
             full = len(self._pushes) >= self._most_pushes
             if full:
                 # Rather than refuse a client, forget the one that was silent longest, if that was some time.
@@ -308,9 +313,6 @@ class Service:
             session.close()
         if full:
             raise ResourceLimitError(f"the remote has {plural(self._most_pushes, 'push')} in progress: try again later")
-        if first:
-            with contextlib.suppress(HangarError):
-                remove_stale(self._stores.directory, _PUSH)
         made = PushSession(self._stores, f"{_PUSH}{push.hex()}-{os.urandom(4).hex()}", self._limits, self._object_bytes)
         with self._lock:
             found = self._pushes.setdefault(push, made)
