@@ -126,6 +126,7 @@ def sample(messages: int, count: int) -> list[int]:
     return sorted(ends | set(rng.integers(1, messages + 1, max(0, count - len(ends))).tolist()))
 
 
+@pytest.mark.timeout(1_200)
 @pytest.mark.parametrize("count", [8, pytest.param(200, marks=pytest.mark.nightly)])
 @pytest.mark.parametrize("what", [push_work, fetch_work])
 def test_killed_at_any_message(

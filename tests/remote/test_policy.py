@@ -244,6 +244,7 @@ def test_old_operations_are_forgotten(team: tuple[Place, Place], monkeypatch: py
 # ---------------------------------------------------------------------------------------------------- many at once
 
 
+@pytest.mark.timeout(1_200)
 @pytest.mark.parametrize("rounds", [2, pytest.param(200, marks=pytest.mark.nightly)])
 def test_sixteen_clients_push_to_one_branch(tmp_path: Path, rounds: int) -> None:
     """For each base exactly one wins, the others get StaleRefError, and what was acknowledged is in history (row 17)."""
