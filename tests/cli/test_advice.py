@@ -17,6 +17,7 @@ from hangar import Repository
 from hangar.cli.main import HINTS
 from tests.cli.advice import Advice, command_in, follow, proposed_commands, said
 from tests.cli.advice_gc import GC
+from tests.cli.advice_import import IMPORT
 from tests.cli.advice_in_the_way import IN_THE_WAY, staged_elsewhere
 from tests.cli.advice_merge import MERGE
 from tests.cli.advice_purge import PURGE, listed_by_ls, noted_by_fsck, unfinished
@@ -381,11 +382,14 @@ SCENARIOS: Final[dict[str, dict[str, Scenario]]] = {
     **IN_THE_WAY,
 }
 SCENARIOS["refs/store.py"] |= {"hangar log {}": moved_ref}
-for _module, _scenarios in (*MERGE.items(), *REMOTES.items()):
+for _module, _scenarios in (*MERGE.items(), *REMOTES.items(), *IMPORT.items()):
     SCENARIOS.setdefault(_module, {}).update(_scenarios)
 NO_PROPOSALS: Final = {
     Advice("db/format.py", "hangar {}"): "the first line of the format file",
     Advice("db/environment.py", "hangar init"): "says whose leftover something is not",
+    Advice("bulk_importer/layouts/plan.py", "hangar.bulk_importer.import_items"): "a function",
+    Advice("cli/import_dataset.py", "hangar import (without quotes)"): "examples of the help",
+    Advice("schema/media.py", "hangar.read(path)"): "Python",
     Advice("remote/server.py", "hangar server"): "the author of the first branch of a served repository",
 }
 PROPOSED: Final = [one for one in proposed_commands() if one not in NO_PROPOSALS]

@@ -67,7 +67,7 @@ def whole_dataset(function: Callable[..., None]) -> Callable[..., None]:
             if used:
                 raise click.UsageError(
                     f"--{used[0].replace('_', '-')} is for whole datasets, which are imported without a column: "
-                    f"hangar import {path}"
+                    f"`hangar import {path}`"
                 )
             function(state, ctx, column=column, path=path, **options)
             return
@@ -91,7 +91,7 @@ def _import(state: State, name: str, branch: str | None, options: dict[str, Any]
     path = state.resolve(Path(name))
     if not path.exists():
         raise PathNotFoundError(
-            f"there is no folder {path}: to import files into column {name!r}, name both: hangar import {name} PATH"
+            f"there is no folder {path}: to import files into column {name!r}, name both: `hangar import {name} PATH`"
         )
     as_json: bool = options["as_json"]
     plan = plan_dataset(path, arrays=whole["arrays"], prefix=whole["prefix"])

@@ -152,7 +152,7 @@ class MediaSchema(ColumnSchema):
         except InvalidInputError as error:
             digest = blob_digest(_HEADER, data).hex()
             raise InvalidInputError(
-                f"{error} (digest {digest[:16]}; `hangar gc --why {digest[:16]}` names the samples that hold it)"
+                f"{error} (`hangar gc --why {digest}` names the samples that hold it)"
             ) from error.__cause__
 
     def reading(self, **options: Any) -> MediaSchema:
