@@ -10,7 +10,7 @@ import pytest
 
 from hangar import Repository
 from hangar.errors import HangarError
-from tests.cli.advice import command_in, follow
+from tests.cli.advice import follow
 from tests.cli.shell import Shell
 
 __all__ = ["IMPORT"]
@@ -37,11 +37,9 @@ def column_without_a_path(shell: Shell, template: str) -> None:
 
 
 def option_of_a_dataset(shell: Shell, template: str) -> None:
-    folder = shell.path.parent / "in"
-    text = shell.fails(2, "import", "images", folder, "--dry-run")
-    # A folder of arrays has no layout; the proposed command says so.
-    words = command_in(text[text.index("Error: ") :], template)
-    assert "no layout that is known" in shell.fails(1, *words)
+    text = shell.fails(2, "import", "images", shell.path.parent / "in", "--dry-run")
+    follow(shell, text[text.index("Error: ") :], template, "--yes", "--prefix", "new_")
+    assert any(one["name"].startswith("new_") for one in shell.json("ls")["columns"])
 
 
 def damaged_image(shell: Shell, template: str) -> None:

@@ -6,11 +6,11 @@ from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import TYPE_CHECKING, Final, NamedTuple, TypeAlias
 
-from hangar.columns.chunked.grid import ChunkIndex, indices_of
 from hangar.diff.compare import kind_of
 from hangar.diff.results import ChangeKind
 from hangar.objects.diff import diff
 from hangar.schema.chunked import ChunkedSchema
+from hangar.schema.chunkkeys import ChunkIndex, indices_of
 from hangar.wording import plural
 
 if TYPE_CHECKING:

@@ -16,12 +16,12 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import NamedTuple, TypeAlias
 
-from hangar.columns.chunked.grid import ChunkIndex, indices_of
 from hangar.objects.apply import apply
 from hangar.objects.arrays import ArrayRecord
 from hangar.objects.diff import diff
 from hangar.objects.store import NodeStore
 from hangar.schema.chunked import ChunkedSchema
+from hangar.schema.chunkkeys import ChunkIndex, indices_of
 
 __all__ = ["ArrayMerge", "merge_arrays", "zipped"]
 

@@ -11,9 +11,7 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
-from hangar.columns.chunked.array import ChunkedArray
 from hangar.diff.arrays import PIECE, ArrayDifference, compare_arrays, compare_stacks
-from hangar.diff.chunked import compare_chunked
 from hangar.diff.sparse import as_coordinates, compare_sparse
 from hangar.errors import InvalidInputError
 
@@ -56,8 +54,9 @@ def difference(before: Any, after: Any, tolerance: float = 0.0) -> ValueDifferen
     """
     if isinstance(before, np.ndarray) and isinstance(after, np.ndarray):
         return compare_arrays(before, after, tolerance)
-    if isinstance(before, ChunkedArray) and isinstance(after, ChunkedArray):
-        return compare_chunked(before, after, tolerance)
+    chunked = _compare_chunked(before, after, tolerance)
+    if chunked is not None:
+        return chunked
     coordinates = as_coordinates(before), as_coordinates(after)
     if coordinates[0] is not None and coordinates[1] is not None:
         return compare_sparse(coordinates[0], coordinates[1], tolerance)
@@ -93,8 +92,8 @@ def differences(
             groups.setdefault((a.shape, a.dtype, b.dtype) if together else (i,), []).append(i)
         elif isinstance(a, (str, bytes)) and type(a) is type(b):
             found[i] = _compare_texts(a, b)
-        elif isinstance(a, ChunkedArray) and isinstance(b, ChunkedArray):
-            found[i] = compare_chunked(a, b, tolerance, bound)
+        elif (chunked := _compare_chunked(a, b, tolerance, bound)) is not None:
+            found[i] = chunked
         elif (first := as_coordinates(a)) is not None and (second := as_coordinates(b)) is not None:
             found[i] = compare_sparse(first, second, tolerance)
     for places in groups.values():
@@ -105,6 +104,15 @@ def differences(
         for i, one in zip(places, compare_stacks(before, after, tolerance), strict=True):
             found[i] = one
     return found
+
+
+def _compare_chunked(
+    before: Any, after: Any, tolerance: float, most_bytes: int | None = None
+) -> ArrayDifference | None:
+    """The difference of two chunked arrays; None for other values."""
+    from hangar.diff.chunked import compare_chunked, is_chunked  # history and status need no columns
+
+    return compare_chunked(before, after, tolerance, most_bytes) if is_chunked(before) and is_chunked(after) else None
 
 
 def _compare_texts(before: str | bytes, after: str | bytes) -> TextDifference:
