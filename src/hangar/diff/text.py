@@ -129,7 +129,7 @@ def difference_text(found: ArrayDifference) -> str | None:
             return before if found.chunks or not found.read else f"{before}: equal as numbers (-0.0, NaN)"
     if not found.changed:
         # Integers have one form, so these are pixels of two files of an image column.
-        whole = found.dtype_after.startswith(("uint", "int", "bool"))
+        whole = found.dtype_before == found.dtype_after and found.dtype_after.startswith(("uint", "int", "bool"))
         return f"{before}: {'another file of equal pixels' if whole else 'equal as numbers (-0.0, NaN)'}"
     kind = picture_kind(found.dtype_after, found.shape_after) if dense else None
     image = kind in ("gray", "colour")
