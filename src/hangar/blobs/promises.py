@@ -173,13 +173,14 @@ class Promises:
             found = _among(self._load(), prefixes)
         return found
 
-    def only_at(self, number: int) -> int:
-        """Number of blobs that are not here and that one remote alone promises."""
-        self._state = None
-        sets = self._load()
-        mine = sets.get(number, np.empty(0, np.uint64))
-        others = [known for other, known in sets.items() if other != number]
-        return len(mine) - int(np.isin(mine, np.concatenate(others)).sum()) if others else len(mine)
+    def absent_at(self, number: int) -> Digests:
+        """The blobs that one remote promises and that are not here: uint8, shape (n, 32)."""
+        with self._db.read() as transaction:
+            rows = [(digest, leaf) for digest, owner, leaf in scan_promises(transaction) if owner == number]
+        names = digest_array([digest for digest, leaf in rows if not leaf])
+        parts = [self._wanted(names[~self._known(names)])]
+        parts += self._blobs_of([Digest(digest) for digest, leaf in rows if leaf])
+        return np.unique(np.concatenate(parts), axis=0)
 
     def remotes(self) -> list[int]:
         """Numbers of the remotes that promise anything, those with the most blobs first."""

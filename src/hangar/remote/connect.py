@@ -9,8 +9,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
-from hangar.errors import InvalidInputError, NotFoundError, UnreachableError
+from hangar.errors import InvalidInputError, InvalidStateError, NotFoundError, UnreachableError
 from hangar.refs.remotes import RemoteRow
+from hangar.remote.identity import repository_id
 from hangar.remote.peer import Hello, Peer
 from hangar.stores import Stores
 
@@ -67,18 +68,32 @@ def full_address(address: str, directory: Path | None = None) -> str:
 
 
 @contextmanager
-def connected(name: str, row: RemoteRow, credentials: Settings | None = None) -> Iterator[Any]:
+def connected(
+    name: str, row: RemoteRow, credentials: Settings | None = None, *, other_than: Path | None = None
+) -> Iterator[Any]:
     """Connect to a remote for the time of the block, and agree on a version of the protocol.
+
+    Parameters
+    ----------
+    other_than
+        The ``.hangar`` of a repository that the remote must not be.
 
     Raises
     ------
+    InvalidStateError
+        (a ``RuntimeError``) it is the repository ``other_than``, by another path or through a server.
     UnreachableError
         (a ``ConnectionError``) it does not answer.
     UnsupportedVersionError
         It speaks no version of the protocol that is known here.
     """
     with _opened(name, row, credentials or Settings()) as peer:
-        peer.hello(Hello(software=_software()))
+        welcome = peer.hello(Hello(software=_software()))
+        if other_than is not None and welcome.repository == repository_id(other_than):
+            raise InvalidStateError(
+                f"remote {name!r} is this repository itself, and has nothing that is not here: remove it with "
+                f"`hangar remote remove {name}`"
+            )
         yield peer
 
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any
 
 import numpy as np
 
@@ -29,14 +29,13 @@ from hangar.objects.walk import blob_leaves
 from hangar.progress import Progress
 from hangar.publishing import publish_rows
 from hangar.refs.remotes import get_remote, list_remotes
+from hangar.remote.asking import asked
 from hangar.remote.connect import connected
-from hangar.remote.peer import ABSENT, BlobNames, Reader
+from hangar.remote.peer import Reader
 from hangar.remote.selection import all_blobs, blobs_of_samples, column_entry
 from hangar.stores import Stores
 
 __all__ = ["EvictReport", "evict", "evict_blobs"]
-
-_AT_ONCE: Final = 16_384
 
 
 @dataclass(frozen=True, slots=True)
@@ -85,7 +84,10 @@ def evict(
         listed = [keys] if isinstance(keys, (str, int)) else list(keys)
         digests, roots = blobs_of_samples(stores, entry, listed).digests, []
     with ExitStack() as stack:
-        readers = [(row.number, stack.enter_context(connected(name, row))) for name, row in remotes.items()]
+        readers = [
+            (row.number, stack.enter_context(connected(name, row, other_than=stores.directory)))
+            for name, row in remotes.items()
+        ]
         return evict_blobs(stores, readers, digests, roots, progress=progress)
 
 
@@ -121,7 +123,7 @@ def evict_blobs(
     left = here
     nbytes = 0
     for number, reader in remotes:
-        mask, sizes = _asked(reader, left)
+        mask, sizes = asked(reader, left)
         held.append((number, DigestSet(left[mask])))
         nbytes += sizes
         left = left[~mask]
@@ -141,19 +143,6 @@ def evict_blobs(
 
     freed = under_lock(stores.db, run)
     return EvictReport(len(chosen), nbytes, len(left), absent, freed)
-
-
-def _asked(reader: Reader, digests: Digests) -> tuple[np.ndarray[tuple[int], np.dtype[np.bool_]], int]:
-    """Mask of the blobs that a remote has, and the bytes of those."""
-    mask = np.zeros(len(digests), np.bool_)
-    nbytes = 0
-    for start in range(0, len(digests), _AT_ONCE):
-        part = np.ascontiguousarray(digests[start : start + _AT_ONCE])
-        sizes = np.frombuffer(reader.blob_sizes(BlobNames(part.tobytes())), "<u8")
-        found = sizes != np.uint64(ABSENT)
-        mask[start : start + len(part)] = found
-        nbytes += int(sizes[found].sum())
-    return mask, nbytes
 
 
 def _leaves(stores: Stores, roots: Sequence[Digest]) -> Iterator[tuple[Digest, Node]]:

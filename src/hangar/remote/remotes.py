@@ -115,17 +115,20 @@ class Remotes:
         RemoteNotFoundError
             (a ``ValueError``) there is no such remote.
         InvalidStateError
-            (a ``RuntimeError``) only this remote has data of the history here, and ``force`` is not given.
+            (a ``RuntimeError``) only this remote has data of the history here, and ``force`` is not given. Other remotes
+            that have promised the data too are asked whether they have it.
         """
         from hangar.blobs.promises import remove_promises
+        from hangar.remote.removing import lost_without
 
         stores = self._open()
         row = self._row(name)
-        only = stores.blobs.promises.only_at(row.number)
-        if only and not check_flag(force, "force"):
+        only, silent = (0, []) if check_flag(force, "force") else lost_without(stores, row.number)
+        if only:
+            unasked = f" ({', '.join(map(repr, silent))} could not be asked)" if silent else ""
             raise InvalidStateError(
-                f"{plural(only, 'value')} of the history here {'is' if only == 1 else 'are'} at remote {name!r} alone: fetch "
-                f"them with `hangar fetch-data {name} REV`, or give up the data with force=True or `--force`"
+                f"{plural(only, 'value')} of the history here {'is' if only == 1 else 'are'} at remote {name!r} alone{unasked}: "
+                f"fetch them with `hangar fetch-data {name} REV`, or give up the data with force=True or `--force`"
             )
         who = self._config().person()
 

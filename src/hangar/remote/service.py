@@ -28,6 +28,7 @@ from hangar.errors import (
 )
 from hangar.objects.graph import ancestors, generation
 from hangar.remote.blobs_out import blob_frames, blob_sizes
+from hangar.remote.identity import repository_id
 from hangar.remote.peer import (
     ID_BYTES,
     PROTOCOL_VERSION,
@@ -132,7 +133,7 @@ class Service:
                 f"this server speaks version {PROTOCOL_VERSION} of the protocol, the client {known}: install a newer Hangar "
                 f"{'on the server' if newer else 'here'}"
             )
-        return Welcome(PROTOCOL_VERSION, (), b"", self._limits, self._read_only)
+        return Welcome(PROTOCOL_VERSION, (), repository_id(self._stores.directory), self._limits, self._read_only)
 
     def refs(self, prefixes: tuple[str, ...] = ("heads/", "tags/")) -> Iterator[RefPage]:
         """Refs, some at a time, from one snapshot."""

@@ -1,0 +1,93 @@
+"""Data is dropped, and a remote removed, only if somebody else really has the data."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
+
+import numpy as np
+import pytest
+
+from hangar import Repository
+from hangar.errors import InvalidStateError
+from hangar.remote.server import serve
+
+
+@pytest.fixture
+def origin(tmp_path: Path) -> Iterator[Repository]:
+    repository = made(tmp_path / "origin")
+    repository.init("Ada", "ada@example.org")
+    with closing(repository.checkout(write=True)) as writer:
+        rows = writer.add_ndarray_column("rows", (40,), np.int64)
+        rows.write(range(50), np.arange(2_000).reshape(50, 40))
+        writer.commit("fifty rows")
+    yield repository
+    repository.close()
+
+
+def made(path: Path) -> Repository:
+    path.mkdir()
+    return Repository(path, exists=False)
+
+
+def clone(source: Path, path: Path) -> Repository:
+    repository = made(path)
+    repository.clone("Bob", "bob@example.org", str(source))
+    return repository
+
+
+def test_a_repository_is_no_remote_of_its_own(origin: Repository, tmp_path: Path) -> None:
+    """Eviction asks the remote. It must not be asked whether it is here."""
+    (tmp_path / "link").symlink_to(tmp_path / "origin")
+    server, hangar_server, address = serve(str(tmp_path / "origin"), channel_address="localhost:0")
+    server.start()
+    shutil.copytree(tmp_path / "origin", tmp_path / "copy")
+    try:
+        for name, place in (
+            ("self", tmp_path / "origin"),
+            ("inner", tmp_path / "origin" / ".hangar"),
+            ("link", tmp_path / "link"),
+            ("served", address),
+        ):
+            origin.remote.add(name, str(place))
+            with pytest.raises(InvalidStateError, match=f"remote '{name}' is this repository itself"):
+                origin.evict("rows", remote=name)
+            origin.remote.remove(name)
+        assert origin.fsck(data=True).promised == 0
+        origin.remote.add("copy", str(tmp_path / "copy"))
+        assert origin.evict("rows").blobs == 50
+    finally:
+        server.stop(None).wait()
+        hangar_server.close()
+
+
+def test_the_promises_of_a_partial_clone_are_checked_before_another_remote_goes(
+    origin: Repository, tmp_path: Path
+) -> None:
+    """Two remotes promise everything, one of them is a partial clone and has nothing."""
+    clone(tmp_path / "origin", tmp_path / "partial").close()
+    with clone(tmp_path / "partial", tmp_path / "mine") as mine:
+        mine.remote.add("full", str(tmp_path / "origin"))
+        mine.remote.fetch_data("full", branch="master")
+        assert mine.evict("rows").blobs == 50
+        with pytest.raises(InvalidStateError, match="50 values of the history here are at remote 'full' alone: "):
+            mine.remote.remove("full")
+        mine.remote.change("origin", str(tmp_path / "nowhere"))
+        with pytest.raises(InvalidStateError, match=r"'full' alone \('origin' could not be asked\)"):
+            mine.remote.remove("full")
+        mine.remote.remove("origin")
+        mine.remote.fetch_data_sample("full", "rows", [1, 2], branch="master")
+        mine.remote.fetch_data("full", branch="master")
+        mine.remote.remove("full")
+        assert mine.fsck(data=True).promised == 0
+
+
+def test_what_was_fetched_again_is_not_only_at_the_remote(origin: Repository, tmp_path: Path) -> None:
+    with clone(tmp_path / "origin", tmp_path / "mine") as mine:
+        mine.remote.fetch_data("origin", branch="master")
+        assert mine.evict("rows", [3, 4]).blobs == 2
+        mine.remote.fetch_data_sample("origin", "rows", [3, 4], branch="master")
+        mine.remote.remove("origin")
+        assert mine.fsck(data=True).promised == 0
