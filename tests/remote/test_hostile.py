@@ -26,6 +26,7 @@ from hangar.remote.options import SERVICE
 from hangar.remote.peer import BlobNames, Hello
 from hangar.remote.v1 import remote_pb2 as pb
 from hangar.remote.wire import GRPC_LIMITS
+from hangar.remote.wire_blobs import parse_frame
 from hangar.remote.wire_frames import FRAME, MAX_OBJECT_BYTES, blobs_in, objects_in
 from tests.remote.fake import FakeService, make_blobs
 from tests.remote.test_transport import ID, Start, peer_of
@@ -258,7 +259,7 @@ def test_lying_frames_are_refused() -> None:
         "decoded": 5,
         "places": number(0, 1, width=4),
     }
-    assert len(blobs_in(pb.BlobFrame(**good), 2)) == 2
+    assert len(blobs_in(parse_frame(pb.BlobFrame(**good).SerializeToString()), 2)) == 2
     changes: list[dict[str, Any]] = [
         {"headers": []},
         {"headers": [header] * 3},
@@ -281,7 +282,7 @@ def test_lying_frames_are_refused() -> None:
     ]
     for change in changes:
         with pytest.raises(InvalidInputError):
-            blobs_in(pb.BlobFrame(**(good | change)), 2)
+            blobs_in(parse_frame(pb.BlobFrame(**(good | change)).SerializeToString()), 2)
     large = MAX_OBJECT_BYTES + 1
     for messages in (
         [pb.Objects(kind="node", lengths=number(large, width=4), data=b"x", decoded=1)],

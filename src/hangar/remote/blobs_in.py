@@ -12,6 +12,7 @@ import tempfile
 import threading
 import weakref
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 from typing import IO, Final
 
@@ -33,12 +34,17 @@ from hangar.digest import (
 )
 from hangar.errors import InvalidInputError
 from hangar.remote.peer import BlobFrame
+from hangar.threads import Task, start_thread
 from hangar.wording import plural
 
 __all__ = ["BlobsIn", "Wanted"]
 
-_BATCH_BYTES: Final = 16 * 2**20
+_BATCH_BYTES: Final = 8 * 2**20
+"""One batch is stored while the next one comes in, so a stream holds two of them."""
 _BATCH_BLOBS: Final = 65_536
+_FRAME_BYTES: Final = 2**20
+_OVERLAPPED_BYTES: Final = 2**20
+"""A smaller batch is stored at once, because a thread for it costs more than it saves."""
 _MEMORY_BYTES: Final = 32 * 2**20
 """A blob in parts that is larger than this is gathered in a file."""
 _BOOL: Final = 1
@@ -47,14 +53,42 @@ Wanted = Callable[[Digests], Mask]
 """Which of these blobs were asked for: bool, shape (n,)."""
 
 
-class _Parts:
-    """A large blob of which parts have come."""
+class _RowBuffers:
+    """Memory for the rows of two batches in turn, used again and again: new pages cost as much as hashing them."""
 
-    def __init__(self, header: Header, total: int, group: int, directory: Path) -> None:
+    def __init__(self) -> None:
+        self._filling, self._other = np.empty(0, np.uint8), np.empty(0, np.uint8)
+        self.used = 0
+
+    def add(self, data: bytes | memoryview) -> None:
+        end = self.used + len(data)
+        if end > len(self._filling):
+            larger = np.empty(max(end, min(_BATCH_BYTES + _FRAME_BYTES, 4 * end)), np.uint8)
+            larger[: self.used] = self._filling[: self.used]
+            self._filling = larger
+        if len(data):
+            self._filling[self.used : end] = np.frombuffer(data, np.uint8)
+        self.used = end
+
+    def take(self) -> npt.NDArray[np.uint8]:
+        """What was added. It is overwritten by what is added after the next call."""
+        found = self._filling[: self.used]
+        self._filling, self._other = self._other, self._filling
+        self.used = 0
+        return found
+
+
+class _Parts:
+    """A large blob of which parts have come; the smaller ones of these are gathered in ``memory``."""
+
+    def __init__(
+        self, header: Header, total: int, group: int, directory: Path, memory: npt.NDArray[np.uint8] | None
+    ) -> None:
         self.header, self.total, self.group = header, total, group
         self.done = 0
-        self._memory = bytearray(total) if total <= _MEMORY_BYTES else None
-        self._file = None if self._memory is not None else _temporary(directory)
+        self._memory = None if memory is None else memory[:total].data
+        self.memory = memory
+        self._file = None if memory is not None else _temporary(directory)
         if self._file is not None:
             weakref.finalize(self, self._file.close)
 
@@ -69,7 +103,7 @@ class _Parts:
 
     def whole(self) -> memoryview:
         if self._memory is not None:
-            return memoryview(self._memory)
+            return self._memory
         assert self._file is not None
         return memoryview(mmap.mmap(self._file.fileno(), self.total, access=mmap.ACCESS_READ))
 
@@ -127,7 +161,9 @@ class BlobsIn:
         self._most = most
         self._fits = fits
         self._headers: dict[bytes, Header] = {}
-        self._waiting: list[tuple[Header, int, bytes | memoryview]] = []
+        self._rows = _RowBuffers()
+        self._spare: list[npt.NDArray[np.uint8]] = []
+        self._storing: Task[None] | None = None
         self._mixed: list[tuple[list[Header], npt.NDArray[np.int64], bytes | memoryview]] = []
         self._waiting_key: tuple[int, Header | None, int] | None = None
         self._waiting_bytes = self._waiting_blobs = 0
@@ -155,7 +191,23 @@ class BlobsIn:
             )
         self._add_whole(frame, headers, lengths)
         if self._waiting_bytes >= _BATCH_BYTES or self._waiting_blobs >= _BATCH_BLOBS:
-            self.flush()
+            self._begin()
+
+    def flush(self) -> None:
+        """Store the whole blobs that came. Raises the errors of :meth:`add`."""
+        self._begin()
+        self.wait()
+
+    def wait(self) -> None:
+        """Wait until the last batch is stored. Raises the errors of :meth:`add`."""
+        storing = self._storing
+        if storing is None:
+            return
+        try:
+            storing.result()
+        finally:
+            storing.settle()
+            self._storing = None
 
     def finish(self) -> None:
         """Store what is left.
@@ -203,10 +255,10 @@ class BlobsIn:
                 self._check(header, lengths[numbers == number], frame.group)
         key = (frame.group, one, size) if size >= 0 and one is not None else (frame.group, None, -1)
         if key != self._waiting_key:
-            self.flush()
+            self._begin()
             self._waiting_key = key
         if key[1] is not None:
-            self._waiting.append((key[1], count, frame.data))
+            self._rows.add(frame.data)
         else:
             self._mixed.append(([headers[number] for number in numbers.tolist()], lengths, frame.data))
         self._waiting_bytes += len(frame.data)
@@ -221,7 +273,7 @@ class BlobsIn:
             if total > self._most:
                 raise InvalidInputError(f"a blob of {plural(total, 'byte')} exceeds the limit of {self._most:,}")
             self._check(headers[0], lengths, frame.group)
-            parts = self._parts = _Parts(headers[0], total, frame.group, self._directory)
+            parts = self._parts = _Parts(headers[0], total, frame.group, self._directory, self._memory(total))
         if (
             (headers[0], total, frame.group) != (parts.header, parts.total, parts.group)
             or frame.start != parts.done
@@ -232,25 +284,48 @@ class BlobsIn:
         parts.add(frame.data)
         if parts.done == total:
             self._parts = None
-            self.flush()
-            self._store_list([parts.header], [parts.whole()], parts.group)
+            self._begin()
+            # Two of the longer ones would need too much memory, so such a blob is stored before the next one comes.
+            self._start(partial(self._store_parts, parts), overlapped=2 * parts.total <= _MEMORY_BYTES)
+
+    def _memory(self, total: int) -> npt.NDArray[np.uint8] | None:
+        """Memory for a blob in parts, that of one before it if that is long enough; None if it is gathered in a file."""
+        spare = self._spare.pop() if self._spare else None
+        if total > _MEMORY_BYTES:
+            return None
+        return spare if spare is not None and len(spare) >= total else np.empty(total, np.uint8)
+
+    def _store_parts(self, parts: _Parts) -> None:
+        self._store_list([parts.header], [parts.whole()], parts.group)
+        if parts.memory is not None:
+            self._spare = [parts.memory]
 
     # ------------------------------------------------------------------ batches
 
-    def flush(self) -> None:
-        """Store the blobs that were gathered."""
-        key, waiting, mixed = self._waiting_key, self._waiting, self._mixed
-        self._waiting, self._mixed, self._waiting_key = [], [], None
+    def _start(self, work: Callable[[], None], *, overlapped: bool) -> None:
+        """Store a batch, on a thread if that is worth it. One batch is stored at a time."""
+        self.wait()
+        task = self._storing = Task(work)
+        if not overlapped or start_thread(task.run, "hangar-store") is None:
+            self.wait()
+
+    def _begin(self) -> None:
+        """Begin to store the blobs that were gathered."""
+        key, mixed, count, nbytes = self._waiting_key, self._mixed, self._waiting_blobs, self._waiting_bytes
+        self._mixed, self._waiting_key = [], None
         self._waiting_bytes = self._waiting_blobs = 0
         if key is None:
             return
         group, header, size = key
-        if header is not None:
-            count = sum(part for _, part, _ in waiting)
-            data = waiting[0][2] if len(waiting) == 1 else b"".join([data for _, _, data in waiting])
-            rows = np.frombuffer(data, np.uint8).reshape(count, size)
-            self._store_rows(header, rows, group)
-            return
+        if header is None:
+            work = partial(self._store_mixed, mixed, group)
+        else:
+            work = partial(self._store_rows, header, self._rows.take().reshape(count, size), group)
+        self._start(work, overlapped=nbytes >= _OVERLAPPED_BYTES)
+
+    def _store_mixed(
+        self, mixed: list[tuple[list[Header], npt.NDArray[np.int64], bytes | memoryview]], group: int
+    ) -> None:
         headers: list[Header] = []
         buffers: list[memoryview] = []
         for named, lengths, data in mixed:

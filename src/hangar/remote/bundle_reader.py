@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Final
@@ -22,6 +22,7 @@ from hangar.remote.bundle_file import CLASSES, BundleFile
 from hangar.remote.sending import frames, split_digests
 from hangar.remote.v1 import remote_pb2 as pb
 from hangar.remote.wire import GRPC_LIMITS
+from hangar.remote.wire_blobs import parse_frame
 from hangar.remote.wire_frames import blobs_in, objects_in
 
 __all__ = ["BundleReader"]
@@ -124,7 +125,7 @@ class BundleReader:
 
         def messages() -> Iterator[pb.Objects]:
             for at in range(number, len(self.file.offsets)):
-                yield _parsed(pb.Objects, self.file.frame(at))
+                yield _parsed(pb.Objects.FromString, self.file.frame(at))
 
         return next(objects_in(messages())).items
 
@@ -200,7 +201,7 @@ class BundleReader:
         return place
 
     def _blob_frame(self, number: int) -> peer.BlobFrame:
-        return blobs_in(_parsed(pb.BlobFrame, self.file.frame(number)))
+        return blobs_in(_parsed(parse_frame, self.file.frame(number)))
 
     def _parts(self, number: int, frame: peer.BlobFrame, chosen: npt.NDArray[np.intp]) -> Iterator[peer.BlobFrame]:
         """The parts of a large blob."""
@@ -242,9 +243,9 @@ def _array(joined: bytes) -> Digests:
     return np.frombuffer(joined, np.uint8).reshape(-1, DIGEST_BYTES)
 
 
-def _parsed(message: Any, data: bytes) -> Any:
+def _parsed(parse: Callable[[bytes], Any], data: bytes) -> Any:
     try:
-        return message.FromString(data)
+        return parse(data)
     except (DecodeError, UnicodeDecodeError, RecursionError):
         raise CorruptionError("a frame of the bundle cannot be decoded: copy it again") from None
 

@@ -12,6 +12,7 @@ import queue
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
+from operator import methodcaller
 from typing import Any, Final, NamedTuple
 
 import grpc
@@ -119,19 +120,22 @@ class Connection:
     def unary(self, name: str, request: Any, seconds: float | None = None) -> Any:
         """Make a call with one answer. Raises what gRPC raises."""
         timeout = self.timeouts.call if seconds is None else seconds
-        return self._decode(name, self._stub(name)(request, timeout=timeout, metadata=self.target.metadata))
+        return self._decode(
+            METHODS[name].reply.FromString, self._stub(name)(request, timeout=timeout, metadata=self.target.metadata)
+        )
 
-    def _decode(self, name: str, answer: bytes) -> Any:
+    def _decode(self, parse: Callable[[bytes], Any], answer: bytes) -> Any:
         # Decoded here, because gRPC writes a traceback to the log of the program for an answer that cannot be.
         try:
-            return METHODS[name].reply.FromString(answer)
+            return parse(answer)
         except (DecodeError, UnicodeDecodeError, RecursionError):
             raise InvalidInputError(f"{self.target.name} sent an answer that cannot be decoded") from None
 
     # ------------------------------------------------------------------ a stream of answers
 
-    def stream(self, name: str, request: Any) -> Iterator[Any]:
+    def stream(self, name: str, request: Any, parse: Callable[[bytes], Any] | None = None) -> Iterator[Any]:
         """Make a call with a stream of answers. Raises what gRPC raises, and ``UnreachableError`` if nothing comes."""
+        parse = parse or METHODS[name].reply.FromString
         call = self._stub(name)(request, timeout=self.timeouts.stream, metadata=self.target.metadata)
         with Ahead[bytes](lambda: iter(call), READ_AHEAD) as messages:
             try:
@@ -142,7 +146,7 @@ class Connection:
                         return
                     except TimeoutError:
                         raise self._silent() from None
-                    yield self._decode(name, message)
+                    yield self._decode(parse, message)
             finally:
                 call.cancel()
 
@@ -154,6 +158,7 @@ class Connection:
 
     def send(self, name: str, messages: Iterator[Any]) -> Any:
         """Send a stream of messages, and return the answer. Raises as :meth:`stream` does."""
+        parse = METHODS[name].reply.FromString
         waiting: queue.Queue[Any] = queue.Queue(1)
         call = self._stub(name).future(  # type: ignore[attr-defined]
             iter(waiting.get, None), timeout=self.timeouts.stream, metadata=self.target.metadata
@@ -161,10 +166,10 @@ class Connection:
         try:
             for message in messages:
                 if not self._put(waiting, message, call):
-                    return self._decode(name, call.result())  # raises why it ended
+                    return self._decode(parse, call.result())  # raises why it ended
             if not self._put(waiting, None, call):
-                return self._decode(name, call.result())
-            return self._decode(name, self._answer(call))
+                return self._decode(parse, call.result())
+            return self._decode(parse, self._answer(call))
         finally:
             call.cancel()
             self._release(waiting)
@@ -209,6 +214,6 @@ def _make_stub(channel: grpc.Channel, name: str) -> Callable[..., Any]:
     }[method.request_streaming, method.response_streaming]
     stub: Callable[..., Any] = make(
         f"/{SERVICE}/{name}",
-        request_serializer=method.request.SerializeToString,
+        request_serializer=methodcaller("SerializeToString"),
     )
     return stub

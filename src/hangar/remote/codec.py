@@ -7,12 +7,13 @@ its own head and by its content, and all three must agree with each other and wi
 
 from __future__ import annotations
 
-from typing import Final
+from typing import Final, TypeVar
 
 from hangar.errors import InvalidInputError
 
 __all__ = ["NONE", "ZSTD", "compressed", "decoded"]
 
+T = TypeVar("T", bound="bytes | memoryview")
 NONE: Final = 0
 ZSTD: Final = 1
 LEVEL: Final = 1
@@ -23,7 +24,7 @@ USEFUL: Final = 0.95
 _MAGIC: Final = b"\x28\xb5\x2f\xfd"
 
 
-def compressed(data: bytes) -> tuple[bytes, int]:
+def compressed(data: T) -> tuple[T | bytes, int]:
     """The data to send, and its codec: compressed if that saves something."""
     from numcodecs import zstd  # slow to import, and not needed on this machine's own loopback
 
@@ -39,7 +40,7 @@ def compressed(data: bytes) -> tuple[bytes, int]:
     return (bytes(small), ZSTD) if len(small) <= USEFUL * size else (data, NONE)
 
 
-def decoded(data: bytes, codec: int, size: int, limit: int) -> bytes:
+def decoded(data: T, codec: int, size: int, limit: int) -> T | bytes:
     """Decode the data of a frame.
 
     Parameters
@@ -74,7 +75,7 @@ def decoded(data: bytes, codec: int, size: int, limit: int) -> bytes:
     return bytes(result)
 
 
-def _content_size(data: bytes) -> int:
+def _content_size(data: bytes | memoryview) -> int:
     """Content size in the header of a Zstandard frame (RFC 8878, 3.1.1.1); -1 if it does not state one."""
     if data[:4] != _MAGIC or len(data) < 6:
         return -1

@@ -24,6 +24,7 @@ from hangar.remote.calls import Connection, Target, is_cut
 from hangar.remote.options import Timeouts
 from hangar.remote.status import make_error
 from hangar.remote.v1 import remote_pb2 as pb
+from hangar.remote.wire_blobs import parse_frame
 from hangar.remote.wire_frames import blobs_in, blobs_out, objects_in, objects_out
 
 __all__ = ["GrpcPeer"]
@@ -165,7 +166,7 @@ class GrpcPeer:
             digests, start = left.request()
             request = pb.BlobsRequest(digests=digests, start=start, compress=self._compress)
             try:
-                for message in self._connection.stream("GetBlobs", request):
+                for message in self._connection.stream("GetBlobs", request, parse_frame):
                     frame = left.took(blobs_in(message, len(digests) // DIGEST_BYTES))
                     attempts.moved()
                     yield frame
@@ -204,7 +205,7 @@ class GrpcPeer:
         return wire.missing_in(self._again("GetMissing", pb.PushName(push=push)))
 
     def send_blobs(self, push: bytes, frames: Iterator[peer.BlobFrame]) -> int:
-        messages = (pb.SendBlobsRequest(frame=blobs_out(frame, self._upload_compress)) for frame in frames)
+        messages = (blobs_out(frame, self._upload_compress, upload=True) for frame in frames)
         return int(self._send("SendBlobs", push, messages, pb.SendBlobsRequest).count)
 
     def send_tombstones(self, push: bytes, pages: Iterator[peer.TombstonePage]) -> int:

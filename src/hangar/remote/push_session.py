@@ -196,11 +196,14 @@ class PushSession:
                 most=self._limits.blob_bytes,
                 fits=self._fits,
             )
-        for frame in frames:
-            if self._closed:
-                raise InvalidStateError("this push was given up: begin it again")
-            self.used = time.monotonic()
-            stream.add(frame)
+        try:
+            for frame in frames:
+                if self._closed:
+                    raise InvalidStateError("this push was given up: begin it again")
+                self.used = time.monotonic()
+                stream.add(frame)
+        finally:
+            stream.wait()
         with self._using():
             stream.finish()
         return stream.blobs

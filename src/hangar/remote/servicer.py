@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from operator import methodcaller
 from typing import Any, Final
 
 import grpc
@@ -20,6 +21,7 @@ from hangar.remote.guard import Call
 from hangar.remote.options import METHODS, SERVICE
 from hangar.remote.peer import Peer
 from hangar.remote.v1 import remote_pb2 as pb
+from hangar.remote.wire_blobs import Encoded, Upload, parse_upload
 from hangar.remote.wire_frames import blobs_in, blobs_out, objects_in, objects_out
 
 __all__ = ["Servicer", "health_handler"]
@@ -54,8 +56,8 @@ class Servicer:
             }[method.request_streaming, method.response_streaming]
             made[name] = make(
                 getattr(self, name),
-                request_deserializer=method.request.FromString,
-                response_serializer=method.reply.SerializeToString,
+                request_deserializer=parse_upload if name == "SendBlobs" else method.request.FromString,
+                response_serializer=methodcaller("SerializeToString"),
             )
         return grpc.method_handlers_generic_handler(SERVICE, made)
 
@@ -92,11 +94,11 @@ class Servicer:
         names = peer.BlobNames(wire.check_digests(request.digests, "blobs"), request.group)
         return pb.BlobSizes(sizes=self._service.blob_sizes(names))
 
-    def GetBlobs(self, request: pb.BlobsRequest, call: Call) -> Iterator[pb.BlobFrame]:  # noqa: N802
+    def GetBlobs(self, request: pb.BlobsRequest, call: Call) -> Iterator[Encoded]:  # noqa: N802
         with Ahead(lambda: self._blobs(request), READ_AHEAD) as messages:
             yield from messages
 
-    def _blobs(self, request: pb.BlobsRequest) -> Iterator[pb.BlobFrame]:
+    def _blobs(self, request: pb.BlobsRequest) -> Iterator[Encoded]:
         digests = wire.check_digests(request.digests, "blobs")
         first = DIGEST_BYTES if request.start else 0
         if request.start:
@@ -124,7 +126,7 @@ class Servicer:
         call.require_write()
         return wire.missing_out(self._service.missing(wire.check_id(request.push, "a push")))
 
-    def SendBlobs(self, requests: Iterator[pb.SendBlobsRequest], call: Call) -> pb.Received:  # noqa: N802
+    def SendBlobs(self, requests: Iterator[Upload], call: Call) -> pb.Received:  # noqa: N802
         push = _push_of(requests, call)
         frames = (blobs_in(request.frame) for request in requests)
         return pb.Received(count=self._service.send_blobs(push, frames))

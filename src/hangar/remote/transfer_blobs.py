@@ -15,7 +15,7 @@ import numpy.typing as npt
 from hangar.backends.preference import Preference, load_preference
 from hangar.blobs import BlobWriter
 from hangar.blobs.catalog import first_free_id
-from hangar.blobs.digests import DigestSet
+from hangar.blobs.digests import DigestSet, Marks
 from hangar.blobs.index import Digests, Mask, Sought, sort_digests
 from hangar.blobs.ownership import OwnFiles
 from hangar.blobs.tombstones import IN_EFFECT, find_tombstones
@@ -99,8 +99,7 @@ def fetch_blobs(
         into = files or stack.enter_context(FetchFiles(stores))
         fetch = _Fetch(stores, reader, bounds, reporter, into.writer)
         fetch.run(groups, _streams(groups) if streams is None else streams)
-    not_sent = _not_stored(stores, groups)
-    return FetchedBlobs(fetch.blobs, fetch.nbytes, left, left_nbytes, np.concatenate([absent, not_sent]), purged)
+    return FetchedBlobs(fetch.blobs, fetch.nbytes, left, left_nbytes, np.concatenate([absent, *fetch.absent]), purged)
 
 
 # ---------------------------------------------------------------------------------------------------- what to ask for
@@ -142,11 +141,6 @@ def _uniform_size(schema: ColumnSchema) -> int:
 
 def _stored(stores: Stores, digests: Digests) -> Mask:
     return stores.blobs.locator.locate_published(Sought.of(digests)).stored
-
-
-def _not_stored(stores: Stores, groups: list[_Group]) -> Digests:
-    parts = [group.digests[~_stored(stores, group.digests)] for group in groups]
-    return np.concatenate([np.empty((0, DIGEST_BYTES), np.uint8), *parts])
 
 
 def _size(reader: Reader, groups: list[_Group], budget: int | None, limits: Limits) -> tuple[int, int, Digests]:
@@ -247,6 +241,8 @@ class _Fetch:
         self._waiting_blobs = self._waiting_bytes = 0
         self._stopped = False
         self.blobs = self.nbytes = 0
+        # Blobs that the peer does not have.
+        self.absent: list[Digests] = []
 
     def run(self, groups: list[_Group], streams: int) -> None:
         parts = [(group, part) for group in groups for part in self._parts(group, streams)]
@@ -288,11 +284,12 @@ class _Fetch:
             yield group.digests[start : start + step]
 
     def _fetch(self, group: _Group, digests: Digests) -> None:
+        wanted = Marks(digests)
         stream = BlobsIn(
             self._writer,
             self._lock,
             lambda number, header: group.preference,
-            DigestSet(digests).holds,
+            lambda found: wanted.mark(found)[1],
             self._stores.directory / QUARANTINE_DIRECTORY,
             most=self._limits.blob_bytes,
             fits=lambda number, header, shortest: _fits(group.column.schema, header, shortest),
@@ -306,8 +303,12 @@ class _Fetch:
                     self._note(frame)
             finally:
                 # Blobs that came whole are kept, also if the stream was cut.
-                stream.flush()
-                self._count(stream)
+                try:
+                    stream.flush()
+                finally:
+                    self._count(stream)
+            if wanted.marked < len(wanted):
+                self.absent.append(wanted.unmarked())
         except InvalidInputError as error:
             raise CorruptionError(f"what the remote sent is not valid, and was not stored: {error}") from error
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
-from typing import Final
+from typing import Final, TypeVar
 
 import numpy as np
 
@@ -12,16 +12,18 @@ from hangar.remote import peer
 from hangar.remote.codec import NONE, compressed, decoded
 from hangar.remote.v1 import remote_pb2 as pb
 from hangar.remote.wire import GRPC_LIMITS, MAX_WORD, check_count, check_text
+from hangar.remote.wire_blobs import Encoded, ReceivedFrame, encoded_frame
 
 __all__ = ["blobs_in", "blobs_out", "objects_in", "objects_out"]
 
 MAX_OBJECT_BYTES: Final = 2**24
 """Bytes of one object: a commit with the largest number of columns."""
 MAX_HEADER_BYTES: Final = 300
+T = TypeVar("T", bound="bytes | memoryview")
 FRAME: Final = GRPC_LIMITS.frame_bytes
 
 
-def _codec(data: bytes, compress: bool) -> tuple[bytes, int]:
+def _codec(data: T, compress: bool) -> tuple[T | bytes, int]:
     return compressed(data) if compress else (data, NONE)
 
 
@@ -95,25 +97,25 @@ def _split(data: bytes, lengths: list[int]) -> tuple[bytes, ...]:
     return tuple(items)
 
 
-def blobs_out(frame: peer.BlobFrame, compress: bool) -> pb.BlobFrame:
-    """The message of a frame."""
-    size = len(frame.data)
-    data, codec = _codec(bytes(frame.data), compress)
-    return pb.BlobFrame(
+def blobs_out(frame: peer.BlobFrame, compress: bool, *, upload: bool = False) -> Encoded:
+    """The message of a frame; with ``upload`` the ``SendBlobsRequest`` of it."""
+    data, codec = _codec(frame.data, compress)
+    fields = pb.BlobFrame(
         headers=frame.headers,
         header_of=frame.header_of,
         lengths=frame.lengths,
-        data=data,
         codec=_enum(codec),
-        decoded=size,
+        decoded=len(frame.data),
         start=frame.start,
         group=frame.group,
         places=frame.places,
     )
+    return encoded_frame(fields, data, upload=upload)
 
 
-def blobs_in(message: pb.BlobFrame, asked: int = 0) -> peer.BlobFrame:
+def blobs_in(received: ReceivedFrame, asked: int = 0) -> peer.BlobFrame:
     """The frame of a message; ``asked`` is the number of blobs of the request, for an answer."""
+    message = received.fields
     lengths = _numbers(message.lengths, 8, "blobs")
     count = len(lengths)
     headers = tuple(message.headers)
@@ -126,7 +128,7 @@ def blobs_in(message: pb.BlobFrame, asked: int = 0) -> peer.BlobFrame:
             raise InvalidInputError(f"the {what} of a frame of blobs are not those of its blobs")
     if asked and not places:
         raise InvalidInputError("a frame of blobs does not say which blobs it has")
-    data = decoded(message.data, message.codec, message.decoded, FRAME)
+    data = decoded(received.data, message.codec, message.decoded, FRAME)
     if int(lengths.max()) > 2**40:
         raise InvalidInputError("a blob is longer than the limit, 2^40 bytes")
     total = int(lengths.sum(dtype=np.uint64))
