@@ -63,7 +63,13 @@ def test_more_classes_than_the_dtype_holds(writer: Any, tmp_path: Path) -> None:
         ("key,value\na,1\nb,\nc,3\n", "int64", {"row 2: b": "the value ''"}),
         ("key,value\na,1\nb,300\nc,3\n", "uint8", {"row 2: b": "the value '300'"}),
         ("key,value\na,1\nb,2.5\nc,3\n", "float32", {}),
-        ("key,value\na,1\nb,x\nc,3\n", "float64", {"row 2: b": "the value 'x' is no double"}),
+        ("key,value\na,1\nb,x\nc,3\n", "float64", {"row 2: b": "the value 'x' is no float64"}),
+        ("key,value\na,1\nb,1e400\nc,3\n", "float64", {"row 2: b": "the value '1e400' is no float64"}),
+        ("key,value\na,1\nb,-1e39\nc,3\n", "float32", {"row 2: b": "the value '-1e39' is no float32"}),
+        ("key,value\na,1\nb,1e5\nc,3\n", "float16", {"row 2: b": "the value '1e5' is no float16"}),
+        ("key,value\na,1\nb,inf\nc,3\n", "float16", {}),
+        ("key,value\na,1\nb,n/a\nc,3\n", "int64", {"row 2: b": "the value 'n/a' is no int64"}),
+        ("key,value\na,1\nb,9223372036854775808\nc,3\n", "int64", {"row 2: b": "is no int64"}),
         ("key,value\na,1\nno key!,2\nc,3\n", "int64", {"no key!": "is not suitable"}),
         ("key,value\na,1\na,2\nc,3\n", "int64", {"a": "occurs twice"}),
     ],
@@ -77,8 +83,38 @@ def test_wrong_rows_are_listed_and_the_others_imported(
     assert [failure.sample for failure in report.failures] == list(wrong)
     for failure, reason in zip(report.failures, wrong.values(), strict=True):
         assert reason in str(failure.error)
-    assert report.samples == 3 - len(wrong)
+    assert (report.samples, report.files) == (3 - len(wrong), 1)
+    assert "classes" not in column.attributes
     assert (int(column["a"]), int(column["c"])) == (1, 3)
+
+
+def test_classes_that_are_named_by_numbers_stay_names(writer: Any, tmp_path: Path) -> None:
+    column = writer.add_ndarray_column("label", (), "int64")
+    column.attributes["classes"] = ["0", "1", "10", "2"]
+    (tmp_path / "x.csv").write_text("key,label\na,10\nb,2\nc,3\n")
+    assert bring_in(column, tmp_path / "x.csv").failures == ()
+    assert [int(column[key]) for key in "abc"] == [2, 3, 4]
+    assert column.attributes["classes"] == ["0", "1", "10", "2", "3"]
+
+
+@pytest.mark.parametrize(
+    ("text", "reason"),
+    [
+        ('key,value\na,"1\nb,2\n', "a quotation mark is not closed"),
+        ("key,value,value\na,1,2\n", "several columns 'value'"),
+    ],
+)
+def test_a_table_of_which_rows_or_cells_would_be_lost_is_refused(
+    writer: Any, tmp_path: Path, text: str, reason: str
+) -> None:
+    (tmp_path / "x.csv").write_text(text)
+    column = writer.add_str_column("x")
+    (failure,) = bring_in(column, tmp_path / "x.csv").failures
+    assert reason in str(failure.error)
+    assert len(column) == 0
+    (tmp_path / "pipe.csv").write_text('key,value\na,5" pipe\nb,"two\nlines"\n')
+    assert bring_in(column, tmp_path / "pipe.csv", value="value").failures == ()
+    assert (column["a"], column["b"]) == ('5" pipe', "two\nlines")
 
 
 def test_what_a_table_does_not_tell_is_asked(writer: Any, tmp_path: Path) -> None:

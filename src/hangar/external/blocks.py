@@ -64,12 +64,12 @@ class BlockImport:
         """Import the files. Raises the errors of :meth:`hangar.external.importer.FolderImport.run`."""
         with report(progress, None, "samples", f"importing {self._requirements.column}") as reporter:
             for job in self._jobs:
-                failed = len(self.failures)
+                failed, before = len(self.failures), self._done
                 blocks = self._blocks(job)
                 while self._import_some(job.source, blocks, reporter.advance):
                     pass
-                whole = len(self.failures) == failed
-                self._done = replace(self._done, files=self._done.files + whole, last=job.source.path)
+                took = len(self.failures) == failed or self._done != before
+                self._done = replace(self._done, files=self._done.files + took, last=job.source.path)
                 self.report = self._done
         return replace(self.report, failures=tuple(self.failures))
 

@@ -6,17 +6,25 @@ stored labels never change their meaning.
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+import re
+from collections.abc import Iterable, Sequence
 from typing import Any, Final
 
 import numpy as np
 
 from hangar.errors import InvalidInputError
 
-__all__ = ["CLASSES", "ClassNames", "class_names", "holds_classes"]
+__all__ = ["CLASSES", "NUMBER", "ClassNames", "class_names", "holds_classes", "look_like_numbers"]
 
 CLASSES: Final = "classes"
 """The column attribute with the class names."""
+NUMBER: Final = r"^\s*[+-]?(\d+\.?\d*|\.\d+)([eE][+-]?\d+)?\s*$"
+"""A cell of a table that is a number."""
+
+
+def look_like_numbers(names: Iterable[str]) -> bool:
+    """Whether one of the names of classes is written as a number, so that a table of names is taken for numbers."""
+    return any(re.match(NUMBER, name) for name in names)
 
 
 def holds_classes(kind: str, dtype: Any, shape: Sequence[int] | None) -> bool:
@@ -26,9 +34,9 @@ def holds_classes(kind: str, dtype: Any, shape: Sequence[int] | None) -> bool:
 
 def class_names(column: Any) -> list[str] | None:
     """The class names of a column; None if it has none."""
-    if not holds_classes(column.column_type, column.dtype, column.shape):
+    if column.column_type != "ndarray" or not holds_classes("ndarray", column.dtype, column.shape):
         return None
-    names = column.attributes.get(CLASSES)
+    names = getattr(column, "attributes", {}).get(CLASSES)
     if isinstance(names, list) and names and all(type(name) is str for name in names):
         return names
     return None

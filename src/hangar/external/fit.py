@@ -9,6 +9,7 @@ from typing import Any, Protocol, TypeAlias
 
 import numpy as np
 
+from hangar.external.classes import class_names
 from hangar.schema.media import MEDIA_KINDS
 from hangar.schema.sparse import is_scipy_sparse
 
@@ -78,6 +79,7 @@ class ColumnRequirements:
     shape: tuple[int, ...]
     variable: bool
     nested: bool
+    classes: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, column: Column) -> ColumnRequirements:
@@ -91,6 +93,7 @@ class ColumnRequirements:
             shape=tuple(column.shape) if array else (),
             variable=column.schema_type == "variable_shape",
             nested=column.contains_subsamples,
+            classes=tuple(class_names(column) or ()),
         )
 
     @property

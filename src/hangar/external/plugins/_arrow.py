@@ -161,19 +161,33 @@ def _cast(column: Any, wanted: Any) -> tuple[Any, dict[int, HangarError]]:
     """Cast without change of any value; what cannot be cast is found by halving."""
     pa = arrow()
     try:
-        return column.cast(wanted, safe=True), {}
+        made = column.cast(wanted, safe=True)
+        if not _overflows(column, made):
+            return made, {}
     except pa.ArrowInvalid:
         pass
     except (pa.ArrowNotImplementedError, pa.ArrowTypeError) as error:
         raise InvalidInputError(f"values of type {column.type} cannot become {wanted}: {error}") from None
     if len(column) == 1:
         return column.slice(0, 0).cast(wanted), {
-            0: InvalidInputError(f"the value {column[0].as_py()!r} is no {wanted}")
+            0: InvalidInputError(f"the value {column[0].as_py()!r} is no {np.dtype(wanted.to_pandas_dtype()).name}")
         }
     half = len(column) // 2
     first, bad = _cast(column.slice(0, half), wanted)
     second, more = _cast(column.slice(half), wanted)
     return pa.concat_arrays([first, second]), bad | {at + half: error for at, error in more.items()}
+
+
+def _overflows(column: Any, made: Any) -> bool:
+    """Whether a text of a finite number, such as 1e400, became infinite."""
+    pa = arrow()
+    compute = need_package("pyarrow.compute", "tables")
+    if not _is_text(pa, column.type) or not pa.types.is_floating(made.type):
+        return False
+    infinite = compute.is_inf(made.cast(pa.float32()) if made.type == pa.float16() else made)
+    if not compute.any(infinite).as_py():
+        return False
+    return bool(compute.any(compute.match_substring_regex(column.filter(infinite), "[0-9]")).as_py())
 
 
 def _vectors(columns: Sequence[Any], requirements: ColumnRequirements | None) -> Values:

@@ -6,6 +6,8 @@ column has; where it holds integers and the cells are names, they are class name
 
 from __future__ import annotations
 
+import csv
+import io
 import os
 import re
 from collections.abc import Iterator, Sequence
@@ -15,7 +17,7 @@ from typing import Any, Final
 import numpy as np
 
 from hangar.errors import HangarError, InvalidInputError
-from hangar.external.classes import holds_classes
+from hangar.external.classes import NUMBER, holds_classes, look_like_numbers
 from hangar.external.expansion import MAX_RATIO, SMALL_BYTES
 from hangar.external.fit import ColumnRequirements
 from hangar.external.naming import key_text
@@ -155,6 +157,8 @@ class _Table:
         for name in (*keys, *values):
             if name not in self.names:
                 raise InvalidInputError(f"{fpath} has no column {name!r}: it has {there}")
+            if self.names.count(name) > 1:
+                raise InvalidInputError(f"{fpath} has several columns {name!r}: rename all but one")
         return keys, values
 
 
@@ -176,19 +180,20 @@ def _is_vector(names: Sequence[str]) -> bool:
 
 class _Csv(_Table):
     def __init__(self, pa: Any, file: Any, delimiter: str) -> None:
-        from pyarrow import csv
+        from pyarrow import csv as arrow_csv
 
         file.seek(0)
-        self._pa, self._csv, self._file = pa, csv, file
-        self._parse = csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
+        self._pa, self._csv, self._file = pa, arrow_csv, file
+        self._parse = arrow_csv.ParseOptions(delimiter=delimiter, newlines_in_values=True)
         head = file.readline(2**20)
         file.seek(0)
         text = head.decode("utf-8-sig").rstrip("\r\n") + "\n"
-        reader = csv.read_csv(pa.BufferReader(text.encode()), parse_options=self._parse)
+        reader = arrow_csv.read_csv(pa.BufferReader(text.encode()), parse_options=self._parse)
         super().__init__("CSV", reader.column_names, set(reader.column_names))
 
     def batches(self, columns: Sequence[str]) -> Iterator[Any]:
         """As in the base class; all columns are texts."""
+        self._check_quotes()
         self._file.seek(0)
         convert = self._csv.ConvertOptions(
             column_types=dict.fromkeys(columns, self._pa.string()), include_columns=columns, strings_can_be_null=False
@@ -196,6 +201,22 @@ class _Csv(_Table):
         read = self._csv.ReadOptions(block_size=CSV_BLOCK_BYTES)
         source = self._pa.PythonFile(self._file, mode="r")
         yield from self._csv.open_csv(source, read, self._parse, convert)
+
+    def _check_quotes(self) -> None:
+        """Refuse a file in which a quotation mark is not closed: its cell would hold the rest of the file."""
+        self._file.seek(0)
+        marks = sum(part.count(b'"') for part in iter(lambda: self._file.read(2**22), b""))
+        if marks % 2 == 0:
+            return
+        self._file.seek(0)
+        text = io.TextIOWrapper(self._file, "utf-8-sig", newline="")
+        try:
+            for _ in csv.reader(text, delimiter=self._parse.delimiter, strict=True):
+                pass
+        except csv.Error as error:
+            raise self._pa.ArrowInvalid(f"a quotation mark is not closed ({error})") from None
+        finally:
+            text.detach()
 
 
 class _Json(_Table):
@@ -327,21 +348,29 @@ def _file_key(text: str) -> Any:
 
 
 def _class_names(table: _Table, value: str, requirements: ColumnRequirements) -> list[str] | None:
-    """The distinct cells, sorted, if the column holds integers and the cells are names; None if they are numbers."""
+    """The distinct cells, sorted, if the column holds integers and the cells are names; None if they are numbers.
+
+    Cells are names if none of them is a number: one cell ``n/a`` in a table of numbers is a fault, and makes no classes of
+    the numbers. In a column whose classes have numbers as names, such as digits, cells are always names.
+    """
     from pyarrow import compute
 
     if not holds_classes(requirements.kind, requirements.dtype, requirements.shape):
         return None
     names: set[str] = set()
-    numbers = True
+    numeric = not requirements.classes
     for batch in table.batches([value]):
         distinct = compute.unique(_decoded(batch.column(0)))
-        if numbers:
-            numbers = bool(compute.all(compute.match_substring_regex(distinct, r"^\s*[+-]?\d+\s*$|^$")).as_py())
+        found = compute.match_substring_regex(distinct, NUMBER)
+        if numeric and compute.any(found).as_py():
+            return None
         names.update(distinct.to_pylist())
         if len(names) > _MOST_CLASSES:
             return None
-    return None if numbers else sorted(name for name in names if name)
+    cells = sorted(name for name in names if name)
+    if look_like_numbers(requirements.classes):
+        return cells
+    return None if all(look_like_numbers([name]) for name in cells) else cells
 
 
 def _guessed(columns: Sequence[Any]) -> Any:
