@@ -68,6 +68,9 @@ class BoundedCache(Generic[K, V]):
         """Total bytes of all values."""
         return self._content.nbytes
 
+    def __contains__(self, key: K) -> bool:
+        return key in self._content.entries
+
     def get(self, key: K) -> V | None:
         """The value of a key, None if it is not cached."""
         found = self._content.entries.get(key)

@@ -22,8 +22,9 @@ import numpy.typing as npt
 from hangar import _fs
 from hangar.backends.base import Backend, Blob, FileWriter, Options, Payload, Rows
 from hangar.backends.file import FILE_HEADER_BYTES, BlobFile, decode_file_header, encode_file_header
-from hangar.backends.location import OFFSET, STORED, Location, Locations
-from hangar.backends.raw import gather_list, read_large
+from hangar.backends.location import FILE_BITS, FILE_ROW, OFFSET, STORED, Location, Locations
+from hangar.backends.parts import Parts
+from hangar.backends.raw import RawParts, gather_list, read_large
 from hangar.digest import Header
 from hangar.errors import CorruptionError, HangarError, StorageError
 from hangar.threads import start_thread
@@ -188,6 +189,13 @@ class RawBackend(Backend):
             piece = buffer[: min(_PIECE_BYTES, length - start)]
             read_large(file, offset + start, piece)
             yield piece
+
+    def parts(self, file: BlobFile, place: Location, nbytes: int) -> Parts | None:
+        """The parts of a blob: some kilobytes each."""
+        if place[STORED] != nbytes:
+            return None
+        file.need(place[OFFSET] + nbytes)
+        return RawParts(place[FILE_ROW] & FILE_BITS, place[OFFSET], nbytes)
 
     def read_rows(self, file: BlobFile, locations: Locations, header: Header, out: Rows) -> None:
         """Read the logical bytes of locations of one size into ``out``."""

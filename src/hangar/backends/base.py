@@ -28,6 +28,7 @@ import numpy.typing as npt
 
 from hangar.backends.file import BlobFile
 from hangar.backends.location import Location, Locations
+from hangar.backends.parts import Parts
 from hangar.digest import Header
 from hangar.errors import CorruptionError, InvalidTypeError
 from hangar.gathering import Rows
@@ -286,6 +287,16 @@ class Backend(ABC):
         A piece is valid until the next one is requested. Raises the same errors as :meth:`read_list`.
         """
         yield self.read_one(file, place, header)
+
+    def parts(self, file: BlobFile, place: Location, nbytes: int) -> Parts | None:
+        """The parts of the blob of ``nbytes`` at a location; None if it cannot be read in parts. Override it if it can.
+
+        Raises
+        ------
+        CorruptionError
+            As :meth:`read_list`.
+        """
+        return None
 
     def read_rows(self, file: BlobFile, locations: Locations, header: Header, out: Rows) -> None:
         """Read the logical bytes of locations that share one header into ``out``, shape (n, size of a sample).

@@ -17,14 +17,17 @@ from hangar import _fs
 from hangar.backends.base import Blob, Rows
 from hangar.backends.file import BlobFile, Mapped
 from hangar.backends.location import Words
+from hangar.backends.parts import Parts
 from hangar.digest import NDARRAY
 from hangar.errors import CorruptionError
-from hangar.gathering import gather_checked
+from hangar.gathering import checksum_rows, gather_checked
 
-__all__ = ["LARGE_BYTES", "gather_list", "gather_rows", "read_large"]
+__all__ = ["LARGE_BYTES", "RawParts", "gather_list", "gather_rows", "read_large"]
 
 LARGE_BYTES: Final = 2**22
 """Samples of this size or more are read from the file and not copied from its map."""
+_PART_BYTES: Final = 16 * 1024
+"""Part of a blob with a checksum of its own."""
 
 
 def gather_rows(file: BlobFile, mapped: Mapped, offsets: Words, checks: Words, rows: Rows, seed: int) -> None:
@@ -110,3 +113,35 @@ def gather_list(
         sums.append(xxh3_64_intdigest(blob, seed))  # type: ignore[arg-type]
         blobs.append(blob)
     return blobs, sums
+
+
+class RawParts(Parts):
+    """Parts of an unencoded blob. Their checksums are in memory only."""
+
+    __slots__ = ("_checks", "_nbytes", "_offset")
+
+    def __init__(self, file_id: int, offset: int, nbytes: int) -> None:
+        self.file_id, self._offset, self._nbytes = file_id, offset, nbytes
+        self.small = nbytes >= 4 * _PART_BYTES
+        self._checks: Words | None = None
+
+    def read(self, file: BlobFile, start: int, stop: int, out: Rows) -> None:
+        """Read some bytes; see :meth:`Parts.read`."""
+        first = start // _PART_BYTES
+        last = -(-stop // _PART_BYTES)
+        data = out[first * _PART_BYTES : last * _PART_BYTES]
+        read_large(file, self._offset + first * _PART_BYTES, data)
+        checks = self._checks
+        if checks is not None and not (_checksums(data) == checks[first:last]).all():
+            raise CorruptionError(f"its checksum does not match in {file.path}")
+
+    def verified(self, data: Rows) -> None:
+        """Compute the checksums of the parts."""
+        self._checks = _checksums(data)
+
+
+def _checksums(data: Rows) -> Words:
+    """Checksum of each part; the last one may be shorter."""
+    whole = len(data) // _PART_BYTES * _PART_BYTES
+    found = checksum_rows(data[:whole].reshape(-1, _PART_BYTES), 0)
+    return found if whole == len(data) else np.concatenate((found, checksum_rows(data[whole:].reshape(1, -1), 0)))

@@ -28,6 +28,7 @@ from hangar.backends.location import (
     Locations,
     Words,
 )
+from hangar.backends.parts import Parts
 from hangar.backends.raw import LARGE_BYTES, gather_list, gather_rows
 from hangar.blobs.catalog import get_header
 from hangar.blobs.files import OpenFiles
@@ -217,6 +218,44 @@ class BlobReader:
         except STALE:
             return None
         return blob if checksum(blob, found[HEADER]) == found[CHECK] else None  # type: ignore[arg-type]
+
+    # ------------------------------------------------------------------ reading parts
+
+    def read_whole(self, found: Location, header: Header, out: Rows) -> Parts | None:
+        """Read one blob into ``out``, which has its size, and verify it.
+
+        Returns
+        -------
+        Parts
+            For :meth:`read_part`. None if a general method of reading has to find out what is the matter, or is needed;
+            ``out`` may have changed.
+        """
+        file_id = found[FILE_ROW] & FILE_BITS
+        if file_id == IN_MEMORY or found[HEADER] != header.id:
+            return None
+        try:
+            file, backend = self.files.get(file_id)
+            parts = backend.parts(file, found, len(out))
+            if parts is None:
+                return None
+            parts.read(file, 0, len(out), out)
+        except STALE:
+            return None
+        if checksum(out.data, header.id) != found[CHECK]:
+            return None
+        parts.verified(out)
+        return parts
+
+    def read_part(self, parts: Parts, start: int, stop: int, out: Rows) -> bool:
+        """Read a part of a blob, and verify it; False if the whole blob has to be read. See :meth:`Parts.read`."""
+        opened = self.files.opened(parts.file_id)
+        if opened is None:
+            return False
+        try:
+            parts.read(opened[0], start, stop, out)
+        except STALE:
+            return False
+        return True
 
     # ------------------------------------------------------------------ reading from an offset table
 

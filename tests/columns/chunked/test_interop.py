@@ -12,7 +12,7 @@ import numpy as np
 import pytest
 
 from hangar import Repository
-from hangar.columns.chunked.content import ArrayContent
+from hangar.columns.chunked.table import ChunkTable
 
 SHAPE, CHUNKS = (12, 60, 80), (2, 20, 20)
 
@@ -35,13 +35,13 @@ def array(tmp_path: Path) -> Iterator[Any]:
 def read(monkeypatch: pytest.MonkeyPatch) -> set[tuple[int, ...]]:
     """The chunks that were read."""
     found: set[tuple[int, ...]] = set()
-    original = ArrayContent.chunks
+    original = ChunkTable.find
 
-    def counted(self: Any, indices: Any) -> Any:
-        found.update(indices)
-        return original(self, indices)
+    def counted(self: Any, index: Any) -> Any:
+        found.add(index)
+        return original(self, index)
 
-    monkeypatch.setattr(ArrayContent, "chunks", counted)
+    monkeypatch.setattr(ChunkTable, "find", counted)
     return found
 
 

@@ -18,11 +18,13 @@ from hangar.backends.base import Backend, Blob, Capabilities, FileWriter, Option
 from hangar.backends.file import BlobFile
 from hangar.backends.hdf5.chunks import Policy
 from hangar.backends.hdf5.options import complete_options, encoding_of, options_of
+from hangar.backends.hdf5.parts import parts_of
 from hangar.backends.hdf5.reading import encoded_as, read_chunks, read_into, read_sample, read_samples
 from hangar.backends.hdf5.usage import by_encoding, holds_only, shares
 from hangar.backends.hdf5.verify import verify_chunks
 from hangar.backends.hdf5.writer import DATA_START, HDF5Writer
 from hangar.backends.location import Location, Locations
+from hangar.backends.parts import Parts
 from hangar.digest import NDARRAY, Header
 
 __all__ = ["HDF5Chunks", "HDF5Rows"]
@@ -72,6 +74,10 @@ class _HDF5(Backend):
     def read_pieces(self, file: BlobFile, place: Location, header: Header) -> Iterator[Blob]:
         """Logical bytes of one location, a chunk at a time."""
         return read_chunks(file, place, header)
+
+    def parts(self, file: BlobFile, place: Location, nbytes: int) -> Parts | None:
+        """The chunks of a sample that has chunks of its own."""
+        return parts_of(file, place, nbytes)
 
     def read_rows(self, file: BlobFile, locations: Locations, header: Header, out: Rows) -> None:
         """Read the logical bytes of locations of one header into ``out``."""

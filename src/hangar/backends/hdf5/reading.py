@@ -25,7 +25,7 @@ from hangar.errors import CorruptionError
 from hangar.threads import cores, parallel_map, run_parallel
 from hangar.wording import plural
 
-__all__ = ["encoded_as", "frame_at", "frames_of", "read_into", "read_sample", "read_samples"]
+__all__ = ["decode_piece", "encoded_as", "frame_at", "frames_of", "read_into", "read_sample", "read_samples"]
 
 _THREADED_BYTES: Final = 2**23
 """Decoding uses threads from this size on: starting a thread, and waiting for it on busy cores, takes as long as decoding 1 MiB."""
@@ -61,7 +61,7 @@ def read_sample(file: BlobFile, place: Location, header: Header) -> Bytes:
     else:
         found = np.empty(size, np.uint8)
         if frame.content.pieces == 1:
-            _piece(file, frame, mapped, 0, found)
+            decode_piece(file, frame, mapped, 0, found)
         else:
             _run(_whole(file, frame, mapped, [found]))
     return found
@@ -82,7 +82,7 @@ def read_chunks(file: BlobFile, place: Location, header: Header) -> Iterator[Byt
     def chunk(number: int) -> Bytes:
         start, stop = content.span(number)
         filled = np.empty(content.piece_bytes, np.uint8)
-        _piece(file, frame, mapped, number, filled)
+        decode_piece(file, frame, mapped, number, filled)
         return filled[: stop - start]
 
     yield from parallel_map(chunk, range(content.pieces))
@@ -234,7 +234,8 @@ def _one_by_one(tasks: list[DecodeTask]) -> Callable[[], None]:
     return run
 
 
-def _piece(file: BlobFile, frame: Frame, mapped: Mapped, number: int, out: Bytes) -> None:
+def decode_piece(file: BlobFile, frame: Frame, mapped: Mapped, number: int, out: Bytes) -> None:
+    """Read a chunk of a frame, verify its stored bytes, and decode it into ``out``, which has its size."""
     encoding, item = frame.encoding, frame.content.item_bytes
     start, size = frame.span(number)
     if frame.content.nbytes < LARGE_BYTES:
@@ -249,7 +250,7 @@ def _piece(file: BlobFile, frame: Frame, mapped: Mapped, number: int, out: Bytes
 def _decoded(file: BlobFile, frame: Frame, mapped: Mapped) -> Bytes:
     """Decode a chunk of several samples and put it into the cache."""
     out = np.empty(frame.content.nbytes, np.uint8)
-    _piece(file, frame, mapped, 0, out)
+    decode_piece(file, frame, mapped, 0, out)
     out.flags.writeable = False
     if file.chunks is not None:
         file.chunks.put((file.file_id, frame.start), (frame, out), out.nbytes + _FRAME_BYTES)
@@ -265,10 +266,10 @@ def _whole(file: BlobFile, frame: Frame, mapped: Mapped, targets: list[Bytes]) -
 
         def run() -> None:
             if stop - start == content.piece_bytes:
-                _piece(file, frame, mapped, number, targets[0][start:stop])
+                decode_piece(file, frame, mapped, number, targets[0][start:stop])
             else:
                 filled = np.empty(content.piece_bytes, np.uint8)
-                _piece(file, frame, mapped, number, filled)
+                decode_piece(file, frame, mapped, number, filled)
                 targets[0][start:stop] = filled[: stop - start]
             for target in targets[1:]:
                 target[start:stop] = targets[0][start:stop]

@@ -8,7 +8,7 @@ from typing import Any, Final
 
 import numpy as np
 
-from hangar.columns.chunked.grid import ChunkIndex, grid_of, pieces, valid_part
+from hangar.columns.chunked.grid import ChunkIndex, Piece, grid_of, pieces, valid_part
 from hangar.columns.chunked.selection import Selection
 from hangar.columns.chunked.table import ChunkReader, ChunkTable
 from hangar.objects.arrays import ArrayRecord
@@ -87,14 +87,55 @@ class ArrayContent:
         schema = self.reader.schema
         block = np.empty(selection.block, schema.dtype)
         if block.size and not self._read_slabs(selection, block):
-            target, fill = selection.oriented(block), schema.fill
+            target = selection.oriented(block)
             parts = pieces(selection, schema.chunks)
             while batch := list(islice(parts, _PIECES)):
-                for i, chunk in self.chunks([piece.chunk for piece in batch]):
-                    _, inside, outside, _ = batch[i]
-                    target[outside] = fill if chunk is None else chunk[inside]
+                self._copy(batch, target, selection.basic)
         result = block.reshape(selection.result)
         return result[()] if not selection.result else result
+
+    def _copy(self, batch: list[Piece], target: Array, basic: bool) -> None:
+        """Copy pieces of the selection to their places."""
+        fill = self.reader.schema.fill
+        if len(batch) <= self.reader.few:
+            for index, inside, outside, _ in batch:
+                found = self._box(index, inside) if basic else self._chunk(index)
+                target[outside] = fill if found is None else found if basic else found[inside]
+            return
+        rest = self._copy_stored(batch, target)
+        for i, chunk in self.chunks([piece.chunk for piece in rest]):
+            _, inside, outside, _ = rest[i]
+            target[outside] = fill if chunk is None else chunk[inside]
+
+    def _copy_stored(self, batch: list[Piece], target: Array) -> list[Piece]:
+        """Copy the pieces of chunks that are stored as blobs of their own, on several threads; the others remain."""
+        table = self._table or self.reader.table(self.record, self.digest)
+        if table is None or table.words is None:
+            return batch
+        stored, rows, rest = list[Piece](), list[int](), list[Piece]()
+        for piece in batch:
+            row = -1 if piece.chunk in self.changed else table.find(piece.chunk)
+            if row < 0:
+                rest.append(piece)
+            else:
+                stored.append(piece)
+                rows.append(row)
+
+        def use(i: int, chunk: Array) -> None:
+            target[stored[i].outside] = chunk[stored[i].inside]
+
+        return rest + [stored[i] for i in self.reader.visit(table, rows, use)]
+
+    def _box(self, index: ChunkIndex, inside: tuple[Any, ...]) -> Array | None:
+        """A box of one chunk, None if it is absent; it must not be kept."""
+        table = self._table
+        if table is not None and index not in self.changed:
+            row = table.find(index)
+            box = None if row < 0 else self.reader.read_part(table, row, inside)
+            if box is not None or row < 0:
+                return box
+        chunk = self._chunk(index)
+        return None if chunk is None else chunk[inside]
 
     def _read_slabs(self, selection: Selection, block: Array) -> bool:
         """Read consecutive chunks that lie one after the other in the result directly into it; False if they do not."""

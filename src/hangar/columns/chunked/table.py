@@ -9,13 +9,16 @@ map is searched for those of a slice. Decoded chunks that a read needed only in 
 from __future__ import annotations
 
 import math
+import threading
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Final
 
 import numpy as np
 import numpy.typing as npt
 
 from hangar.backends.location import FILE_ROW, HEADER
+from hangar.backends.parts import Parts
 from hangar.blobs import BlobStore
 from hangar.blobs.reader import STALE
 from hangar.blobs.store import Resolve
@@ -30,6 +33,7 @@ from hangar.objects.store import NodeStore
 from hangar.schema.cells import Rows
 from hangar.schema.chunked import ChunkedSchema
 from hangar.stores import Stores
+from hangar.threads import cores, run_parallel
 
 __all__ = ["ChunkReader", "ChunkTable"]
 
@@ -40,6 +44,13 @@ _BATCH_BYTES: Final = 32 * 2**20
 _THREADED_BYTES: Final = 8 * 2**20
 """Fewer bytes are decoded faster without threads."""
 _TABLE_KEY: Final = b" chunks"
+_PARTS_KEY: Final = b" parts"
+_PARTS_BYTES: Final = 1_500
+"""Size that the cache counts for the parts of a chunk, without their checksums."""
+_BYTES_A_CHECK: Final = 2_048
+_SCRATCH_BYTES: Final = 4 * 2**20
+_kept: Final = threading.local()
+"""Scratch memory of each thread."""
 
 Array = np.ndarray[Any, Any]
 
@@ -80,7 +91,7 @@ class ChunkTable:
         if self.rows is not None:
             return self.rows.get(index, -1)
         position = 0
-        for at, extent, stride in zip(index, self.grid, self.strides, strict=True):
+        for at, extent, stride in zip(index, self.grid, self.strides):  # noqa: B905  the hot loop of small slices
             if at >= extent:
                 return -1  # the array has grown since
             position += at * stride
@@ -104,7 +115,18 @@ class ChunkReader:
         Makes that error name the column.
     """
 
-    __slots__ = ("_blobs", "_explain", "_header", "_nbytes", "_resolve", "_tables", "nodes", "schema", "stores")
+    __slots__ = (
+        "_blobs",
+        "_explain",
+        "_header",
+        "_nbytes",
+        "_resolve",
+        "_strides",
+        "_tables",
+        "nodes",
+        "schema",
+        "stores",
+    )
 
     def __init__(
         self,
@@ -120,6 +142,9 @@ class ChunkReader:
         self._tables = stores.tables
         self._header = schema.chunk.header
         self._nbytes = schema.chunk.nbytes
+        self._strides = tuple(
+            math.prod(schema.chunks[axis + 1 :]) * schema.dtype.itemsize for axis in range(len(schema.chunks))
+        )
 
     def record(self, digest: bytes) -> ArrayRecord:
         """The array record of this digest, checked against the schema."""
@@ -198,19 +223,102 @@ class ChunkReader:
             return inline
         cache, name = self._blobs.files.chunk_cache(), table.cells[row].tobytes()
         found: Array | None = cache.get(name)
-        if found is not None:
-            return found
-        location: Any = table.words[row].tolist()
-        if location[HEADER] != self._header.id:
-            return None
-        blob = self._blobs.read_at(location, self._header)
-        if blob is None or len(blob) != self._nbytes:
-            return None
-        found = self._shaped(blob.reshape(1, -1))[0]  # type: ignore[union-attr]
-        if self._nbytes <= cache.most // 8:
-            found.flags.writeable = False
-            cache.put(name, found, self._nbytes)
+        if found is None:
+            blob = np.empty(self._nbytes, np.uint8)
+            if not self._read_blob(table, row, name, blob):
+                return None
+            found = blob.view(self.schema.dtype).reshape(self.schema.chunks)
+            if self._nbytes <= cache.most // 8:
+                found.flags.writeable = False
+                cache.put(name, found, self._nbytes)
         return found
+
+    def read_part(self, table: ChunkTable, row: int, inside: tuple[slice, ...]) -> Array | None:
+        """Like :meth:`read_one` for a box of a chunk, which must not be kept: the next call may change it.
+
+        If the chunk was read before and is not in the cache any more, only the parts of it that hold the box are read.
+        """
+        if table.words is not None:
+            name = table.cells[row].tobytes()
+            parts: Parts | None = self._tables.get(name + _PARTS_KEY)
+            if parts is not None and parts.small and name not in self._blobs.files.chunk_cache():
+                scratch = self._scratch()
+                if self._read_box(parts, inside, scratch):
+                    box: Array = scratch.view(self.schema.dtype).reshape(self.schema.chunks)[inside]
+                    return box
+                self._tables.drop(name + _PARTS_KEY)
+        chunk = self.read_one(table, row)
+        return None if chunk is None else chunk[inside]
+
+    def _read_box(self, parts: Parts, inside: tuple[slice, ...], out: Rows) -> bool:
+        start, stop = 0, 0
+        for one, stride in zip(inside, self._strides, strict=True):
+            start += one.start * stride
+            stop += (one.stop - 1) * stride
+        stop += self._strides[-1]
+        first, stride = inside[0], self._strides[0]
+        # The planes of the box are read one by one if there is a gap between them.
+        planes = range(first.start, first.stop, first.step or 1)
+        length = stop - start - (planes[-1] - planes[0]) * stride
+        if len(planes) == 1 or length > stride // 2:
+            return self._blobs.read_part(parts, start, stop, out)
+        return all(
+            self._blobs.read_part(parts, begin, begin + length, out)
+            for begin in range(start, start + len(planes) * stride * planes.step, stride * planes.step)
+        )
+
+    def _read_blob(self, table: ChunkTable, row: int, name: bytes, out: Rows) -> bool:
+        """Read a chunk that is a blob into ``out``, and verify it; False if that needs a general method."""
+        parts: Parts | None = self._tables.get(name + _PARTS_KEY)
+        if parts is not None:
+            if self._blobs.read_part(parts, 0, self._nbytes, out):
+                return True
+            self._tables.drop(name + _PARTS_KEY)
+        location: Any = table.words[row].tolist()  # type: ignore[index]
+        parts = self._blobs.read_whole(location, self._header, out)
+        if parts is not None:
+            self._tables.put(name + _PARTS_KEY, parts, _PARTS_BYTES + self._nbytes // _BYTES_A_CHECK)
+            return True
+        blob = self._blobs.read_at(location, self._header) if location[HEADER] == self._header.id else None
+        if blob is None or len(blob) != self._nbytes:
+            return False
+        out[:] = blob
+        return True
+
+    def _scratch(self) -> Rows:
+        """Memory for a chunk that this thread keeps, if chunks are not very large."""
+        found: Rows | None = getattr(_kept, "scratch", None)
+        if found is None or len(found) < self._nbytes:
+            found = np.empty(self._nbytes, np.uint8)
+            if self._nbytes <= _SCRATCH_BYTES:
+                _kept.scratch = found
+        return found[: self._nbytes]
+
+    def visit(self, table: ChunkTable, rows: Sequence[int], use: Callable[[int, Array], None]) -> list[int]:
+        """Read many chunks that are blobs, on several threads, and call ``use`` with the position and the chunk, which must not be kept.
+
+        Returns
+        -------
+        list
+            Positions of the chunks that need :meth:`read`.
+        """
+        left: list[int] = []
+
+        def work(positions: range) -> None:
+            scratch = self._scratch()
+            chunk = scratch.view(self.schema.dtype).reshape(self.schema.chunks)
+            for i in positions:
+                if self._read_blob(table, rows[i], table.cells[rows[i]].tobytes(), scratch):
+                    use(i, chunk)
+                else:
+                    left.append(i)
+
+        self._on_threads(len(rows), work)
+        return left
+
+    def _on_threads(self, count: int, work: Callable[[range], None]) -> None:
+        step = max(self.few, -(-count // (4 * cores())))
+        run_parallel([partial(work, range(start, min(start + step, count))) for start in range(0, count, step)])
 
     def read(
         self, record: ArrayRecord, digest: bytes, indices: Sequence[ChunkIndex]
@@ -250,7 +358,22 @@ class ChunkReader:
         # A run of chunks that are present is one read.
         edges = np.flatnonzero(np.diff(np.concatenate(([0], there, [0]))))
         for start, stop in zip(edges[::2].tolist(), edges[1::2].tolist(), strict=True):
-            self._read_rows(table, digest, np.array(rows[start:stop]), out[start:stop])
+            self._read_run(table, digest, rows[start:stop], out[start:stop])
+
+    def _read_run(self, table: ChunkTable, digest: bytes, rows: Sequence[int], out: Rows) -> None:
+        if table.words is None:
+            self._read_rows(table, digest, np.array(rows), out)
+            return
+        left: list[int] = []
+
+        def work(positions: range) -> None:
+            left.extend(
+                i for i in positions if not self._read_blob(table, rows[i], table.cells[rows[i]].tobytes(), out[i])
+            )
+
+        self._on_threads(len(rows), work)
+        for i in left:
+            self._read_rows(table, digest, np.array(rows[i : i + 1]), out[i : i + 1])
 
     def _chunks(self, table: ChunkTable, digest: bytes, rows: npt.NDArray[np.intp]) -> Array:
         """Chunks at rows of a table, stacked."""
