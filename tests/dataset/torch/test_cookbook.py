@@ -1,0 +1,22 @@
+"""The cookbook: its commands, and then its training loop, in one folder."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from tests.docs.blocks import code_blocks, typed_commands
+from tests.docs.test_pages_run import desk, run_here
+
+__all__ = ["desk"]
+
+PAGE = "docs/howto/cookbook.rst"
+
+
+def test_the_training_loop_of_the_cookbook(desk: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run_here(typed_commands(PAGE), desk)
+    capsys.readouterr()
+    (block,) = code_blocks(PAGE, "python")
+    exec(compile(block, PAGE, "exec"), {})
+    assert "2 tensor(" in capsys.readouterr().out
