@@ -229,10 +229,13 @@ class NotLocalError(HangarError, FileNotFoundError):
         Number of values that were needed and are not here.
     remotes
         Names of the remotes that have them.
+    gone
+        Whether these remotes were asked, and do not have them any more.
     """
 
     count: int = 0
     remotes: tuple[str, ...] = ()
+    gone: bool = False
 
 
 class UnreachableError(HangarError, ConnectionError):

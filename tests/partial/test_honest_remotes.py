@@ -11,7 +11,8 @@ import numpy as np
 import pytest
 
 from hangar import Repository
-from hangar.errors import InvalidStateError
+from hangar.errors import InvalidStateError, NotLocalError
+from hangar.remote.bundle import create_bundle, verify_bundle
 from hangar.remote.server import serve
 
 
@@ -91,3 +92,47 @@ def test_what_was_fetched_again_is_not_only_at_the_remote(origin: Repository, tm
         mine.remote.fetch_data_sample("origin", "rows", [3, 4], branch="master")
         mine.remote.remove("origin")
         assert mine.fsck(data=True).promised == 0
+
+
+def test_what_the_remote_has_purged(origin: Repository, tmp_path: Path) -> None:
+    """Reads and fetches say that the remote does not have it any more, and a bundle goes without it."""
+    with clone(tmp_path / "origin", tmp_path / "mine") as mine:
+        origin.purge("rows", [7], reason="on request")
+        with pytest.raises(NotLocalError, match="does not have 1 value that history names; 49 values were fetched"):
+            mine.remote.fetch_data("origin", branch="master")
+        with closing(mine.checkout(fetch_on_read=True)) as reader:
+            with pytest.raises(
+                NotLocalError, match=r"1 value \(sample 7 .*\) could not be fetched: 'origin' had promised it"
+            ):
+                reader["rows", 7]
+            assert reader["rows", 8].tolist() == list(range(320, 360))
+    made_of = create_bundle(origin.stores, tmp_path / "all.bundle", ["master"], data="all")
+    found = verify_bundle(tmp_path / "all.bundle")
+    assert (made_of.blobs, found.errors, found.blobs_outside) == (49, (), 1)
+
+
+def test_tags_that_are_on_no_branch_are_cloned(origin: Repository, tmp_path: Path) -> None:
+    """Such as the tag of a branch that was deleted. It is history of the remote as any other."""
+    with clone(tmp_path / "origin", tmp_path / "early") as early:
+        origin.create_branch("trial")
+        with closing(origin.checkout(write=True, branch="trial")) as writer:
+            writer["rows"][7] = np.zeros(40, np.int64)
+            kept = writer.commit("a trial")
+        origin.tag("tried", "trial", message="worth keeping")
+        origin.checkout(write=True, branch="master").close()
+        origin.remove_branch("trial", force_delete=True)
+        create_bundle(origin.stores, tmp_path / "tag.bundle", ["tried"], data="all")
+        with pytest.warns(UserWarning, match="nothing new"):
+            early.remote.fetch("origin", "master")
+        assert early.list_tags() == []
+        early.remote.fetch_branches("origin")
+        for repository in (
+            early,
+            clone(tmp_path / "origin", tmp_path / "late"),
+            clone(tmp_path / "tag.bundle", tmp_path / "x"),
+        ):
+            assert repository.rev_parse("tried") == kept
+            repository.remote.fetch_data("origin", commit="tried")
+            with closing(repository.checkout(commit="tried")) as reader:
+                assert not reader["rows", 7].any()
+            repository.close()

@@ -6,6 +6,7 @@ from contextlib import closing, suppress
 from pathlib import Path
 from typing import Any
 
+import msgspec
 import numpy as np
 import pytest
 from blake3 import blake3
@@ -22,7 +23,7 @@ from hangar.errors import (
     UnsupportedVersionError,
 )
 from hangar.remote.bundle import create_bundle, verify_bundle
-from hangar.remote.bundle_file import _TRAILER
+from hangar.remote.bundle_file import _TRAILER, CLASSES, BundleIndex
 from hangar.remote.bundle_reader import BundleReader
 from hangar.remote.peer import BlobNames, Hello, HistoryRequest, Names, ObjectsRequest
 
@@ -117,6 +118,45 @@ def test_only_what_is_new(source: Repository, tmp_path: Path) -> None:
         create_bundle(source.stores, tmp_path / "3.bundle", ["v1"], since=["master"])
     assert not (tmp_path / "3.bundle").exists()
     assert [path.name for path in tmp_path.iterdir() if path.name.endswith(".new")] == []
+
+
+def without_object(path: Path, kind: str) -> None:
+    """Drop an object of a class from the index of a bundle, as a writer with a defect would."""
+    data = path.read_bytes()
+    start, length, _, end = _TRAILER.unpack(data[-_TRAILER.size :])
+    index = msgspec.msgpack.decode(data[start : start + length], type=BundleIndex)
+    at = index.classes.index(CLASSES.index(kind))
+    widths = {"classes": 1, "objects": 32, "object_frames": 4, "object_places": 4}
+    cut = {
+        name: getattr(index, name)[: at * width] + getattr(index, name)[(at + 1) * width :]
+        for name, width in widths.items()
+    }
+    edited = msgspec.msgpack.encode(msgspec.structs.replace(index, **cut))
+    trailer = _TRAILER.pack(start, len(edited), blake3(edited).digest(), end)
+    path.write_bytes(data[:start] + edited + trailer)
+
+
+def test_what_a_bundle_of_news_lacks_is_found_where_it_builds_on(source: Repository, tmp_path: Path) -> None:
+    """What the receiver has is left out on purpose, and only the receiver can tell that from a loss."""
+    news = tmp_path / "news.bundle"
+    create_bundle(source.stores, news, ["master"], since=["v1"])
+    here = verify_bundle(news, stores=source.stores)
+    elsewhere = verify_bundle(news)
+    assert (here.errors, here.unchecked) == ((), 0)
+    assert elsewhere.errors == ()
+    assert elsewhere.unchecked > 0
+    first = tmp_path / "first.bundle"
+    create_bundle(source.stores, first, ["v1"], data="none")
+    with clone_of(first, tmp_path / "clone") as clone, Repository(tmp_path, exists=False) as empty:
+        empty.init("Eve", "eve@example.org")
+        assert verify_bundle(news, stores=empty.stores).unchecked == elsewhere.unchecked
+        without_object(news, "node")
+        assert verify_bundle(news, stores=empty.stores).unchecked > 0
+        assert verify_bundle(news, stores=clone.stores).errors == ("1 object that its history names is missing",)
+        run = CliRunner().invoke(main, ["-C", clone.path, "bundle", "verify", str(news)])
+        assert (run.exit_code, "1 object that its history names is missing" in run.output) == (6, True)
+        run = CliRunner().invoke(main, ["-C", empty.path, "bundle", "verify", str(news)])
+        assert (run.exit_code, "objects could not be verified: run this in a repository" in run.output) == (0, True)
 
 
 def test_chosen_data(source: Repository, tmp_path: Path) -> None:

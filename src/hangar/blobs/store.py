@@ -306,3 +306,20 @@ def not_local(count: int, remotes: Sequence[str], where: str = "", command: str 
     )
     error.count, error.remotes = count, tuple(remotes)
     return error
+
+
+def not_there(count: int, remotes: Sequence[str], where: str = "") -> NotLocalError:
+    """Error for data that was promised, and that the remotes do not have any more.
+
+    Parameters
+    ----------
+    where
+        Such as "of column 'images' ".
+    """
+    error = NotLocalError(
+        f"{plural(count, 'value')} {where}could not be fetched: {' and '.join(map(repr, remotes))} had promised "
+        f"{'it' if count == 1 else 'them'}, but {'does' if len(remotes) == 1 else 'do'} not have {'it' if count == 1 else 'them'} any more. Fetch from another "
+        "remote; `hangar purge --list` shows what a remote has purged"
+    )
+    error.count, error.remotes, error.gone = count, tuple(remotes), True
+    return error

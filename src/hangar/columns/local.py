@@ -15,7 +15,7 @@ import numpy as np
 
 from hangar.blobs.index import Mask
 from hangar.blobs.promises import is_complete, mark_complete
-from hangar.blobs.store import not_local
+from hangar.blobs.store import not_local, not_there
 from hangar.db.epoch import gc_epoch
 from hangar.digest import digest_array
 from hangar.errors import HangarError, NotLocalError
@@ -275,6 +275,8 @@ def named(error: NotLocalError, column: str, rev: str, key: Any = None) -> NotLo
     sample = "" if key is None else f" -s {_sample_text(key)}"
     command = f"hangar fetch-data {remote} {rev or 'REV'} -d {column}{sample}"
     where = f"of column {column!r} " if key is None else f"(sample {key!r} of column {column!r}) "
+    if error.gone:
+        return not_there(error.count, error.remotes, where)
     return not_local(error.count, error.remotes, where, command)
 
 

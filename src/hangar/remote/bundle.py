@@ -18,7 +18,17 @@ import numpy as np
 from hangar._version import __version__
 from hangar.blobs.digests import DigestSet
 from hangar.blobs.index import Digests
-from hangar.digest import DIGEST_BYTES, Digest, Header, RecordClass, blob_digests_of_list, digest_list, record_digests
+from hangar.blobs.tombstones import find_tombstones
+from hangar.digest import (
+    DIGEST_BYTES,
+    Digest,
+    Header,
+    RecordClass,
+    blob_digests_of_list,
+    digest_array,
+    digest_list,
+    record_digests,
+)
 from hangar.errors import (
     ColumnNotFoundError,
     CorruptionError,
@@ -38,6 +48,7 @@ from hangar.remote.bundle_reader import BundleReader
 from hangar.remote.peer import BlobNames, HistoryRequest, Names, Objects, ObjectsRequest
 from hangar.remote.selection import all_blobs
 from hangar.remote.service import Service
+from hangar.remote.source import ObjectSource
 from hangar.remote.wire import GRPC_LIMITS
 from hangar.remote.wire_frames import blobs_out, objects_out
 from hangar.revisions import resolve, resolve_commit
@@ -85,11 +96,15 @@ class BundleCheck:
         Values that its history names and that it does not hold.
     errors
         What is wrong; empty for an intact bundle.
+    unchecked
+        Objects that its history names, and that are neither in it nor in the repository that it was compared with: only
+        who has the commits on which it builds can tell whether they belong to those, or are missing.
     """
 
     report: BundleReport
     blobs_outside: int
     errors: tuple[str, ...]
+    unchecked: int = 0
 
 
 # ---------------------------------------------------------------------------------------------------- creating
@@ -182,7 +197,14 @@ def _wanted(stores: Stores, commits: Iterable[Any], known: Sequence[Digest], col
     for name in columns or ():
         if name not in names:
             raise ColumnNotFoundError(f"there is no column {name!r}; there are: {', '.join(sorted(names)) or 'none'}")
-    return found.digests()
+    digests = found.digests()
+    with stores.db.read() as transaction:
+        purged = find_tombstones(transaction, digest_list(digests)) if len(digests) else {}
+    # What was purged here is in no bundle; who lifted a tombstone may have stored the value again.
+    gone = DigestSet()
+    if purged:
+        gone.add(digest_array(list(purged)))
+    return digests[~gone.holds(digests) | stores.blobs.known(digests)]
 
 
 class _Bundle:
@@ -291,8 +313,14 @@ def describe_bundle(reader: BundleReader) -> BundleReport:
     )
 
 
-def verify_bundle(path: Path, *, progress: Progress = None) -> BundleCheck:
+def verify_bundle(path: Path, *, stores: Stores | None = None, progress: Progress = None) -> BundleCheck:
     """Verify every object and value of a bundle, and that nothing of its history is missing.
+
+    Parameters
+    ----------
+    stores
+        Of the repository that should receive it. What a bundle leaves out because its receiver has it can only
+        be checked there.
 
     Raises
     ------
@@ -302,15 +330,19 @@ def verify_bundle(path: Path, *, progress: Progress = None) -> BundleCheck:
     with BundleReader(path) as reader, report(progress, None, "objects and values", "verifying") as reporter:
         errors = list(_verify_blobs(reader, reporter))
         named = DigestSet()
-        errors += _verify_objects(reader, named, reporter)
+        missing: set[bytes] = set()
+        errors += _verify_objects(reader, named, missing, reporter)
+        found, unchecked = _verify_outside(reader, missing, stores)
+        errors += found
         here = np.frombuffer(reader.file.index.blobs, np.uint8).reshape(-1, DIGEST_BYTES)
         stored = DigestSet()
         stored.add(here)
         outside = int((~stored.holds(named.digests())).sum()) if len(named.digests()) else 0
-        return BundleCheck(describe_bundle(reader), outside, tuple(errors))
+        return BundleCheck(describe_bundle(reader), outside, tuple(errors), unchecked)
 
 
-def _verify_objects(reader: BundleReader, named: DigestSet, reporter: Reporter) -> Iterator[str]:
+def _verify_objects(reader: BundleReader, named: DigestSet, missing: set[bytes], reporter: Reporter) -> Iterator[str]:
+    """Check each object; add to ``missing`` the objects that others name and that are not in the bundle."""
     index = reader.file.index
     names = digest_list(np.frombuffer(index.objects, np.uint8).reshape(-1, DIGEST_BYTES))
     present, needed = set(names), set()
@@ -328,13 +360,40 @@ def _verify_objects(reader: BundleReader, named: DigestSet, reporter: Reporter) 
         except HangarError as error:
             yield f"{kind} {digest.hex()} is damaged: {error}"
         reporter.advance()
-    outside = {index.prerequisites[at : at + DIGEST_BYTES] for at in range(0, len(index.prerequisites), DIGEST_BYTES)}
-    missing = needed - present - outside
-    # What the commits outside of the bundle name is not in it: only they can tell.
-    if missing and not outside:
-        yield f"{plural(len(missing), 'object')} that its history names {'is' if len(missing) == 1 else 'are'} missing"
+    outside = _prerequisites(reader)
+    missing |= needed - present - outside
     missing_refs = [ref.name for ref in index.refs if ref.digest not in present and ref.digest not in outside]
     yield from (f"{name} names a commit that is not in the bundle" for name in missing_refs)
+
+
+def _prerequisites(reader: BundleReader) -> set[bytes]:
+    joined = reader.file.index.prerequisites
+    return {joined[at : at + DIGEST_BYTES] for at in range(0, len(joined), DIGEST_BYTES)}
+
+
+def _verify_outside(reader: BundleReader, missing: set[bytes], stores: Stores | None) -> tuple[list[str], int]:
+    """Errors for objects that are missing, and how many cannot be told.
+
+    What the commits outside of a bundle name is not in it, and only who has these commits has it.
+    """
+    outside = sorted(_prerequisites(reader))
+    if outside and missing:
+        if stores is None:
+            return [], len(missing)
+        source = ObjectSource(stores.db)
+        if any(data is None for data in source.find("commit", outside)):
+            return [], len(missing)
+        for kind in CLASSES:
+            names = sorted(missing)
+            stored = source.stored(kind, digest_array(names)).tolist()
+            missing = {name for name, here in zip(names, stored, strict=True) if not here}
+            if not missing:
+                break
+    if not missing:
+        return [], 0
+    return [
+        f"{plural(len(missing), 'object')} that its history names {'is' if len(missing) == 1 else 'are'} missing"
+    ], 0
 
 
 def _verify_blobs(reader: BundleReader, reporter: Reporter) -> Iterator[str]:

@@ -102,7 +102,10 @@ def fetch_branches(
     *,
     progress: Progress = None,
 ) -> HistoryReport:
-    """Fetch the history of branches, move their remote-tracking refs, and take over new tags on that history."""
+    """Fetch the history of branches, move their remote-tracking refs, and take over new tags on that history.
+
+    Of all branches (None) means of all tags too, also of those that are on no branch any more.
+    """
     refs = {ref.name: ref for page in reader.refs() for ref in page.refs}
     chosen = _chosen(reader, refs, remote, branches)
     foreign = [item for page in reader.tombstones() for item in page.items]
@@ -116,7 +119,10 @@ def fetch_branches(
         new_tags[:] = _take_tags(stores, transaction, remote, refs, who)
         met = _put_foreign(transaction, foreign)
 
-    heads = [Digest(ref.digest) for ref in chosen.values() if ref.digest is not None]
+    wanted = list(chosen.values())
+    if branches is None:
+        wanted += [ref for name, ref in refs.items() if name.startswith(TAGS) and not stores.refs.exists(name)]
+    heads = [Digest(ref.digest) for ref in wanted if ref.digest is not None]
     found = fetch_history(stores, reader, heads, remote_id=number, record=record, progress=progress)
     return HistoryReport(
         {f"{remote}/{name}": "" if ref.digest is None else ref.digest.hex() for name, ref in chosen.items()},
@@ -285,6 +291,7 @@ def require_all(report: DataReport, remote: str) -> DataReport:
     if report.absent:
         raise NotLocalError(
             f"remote {remote!r} does not have {plural(report.absent, 'value')} that history names; "
-            f"{plural(report.blobs, 'value')} {'was' if report.blobs == 1 else 'were'} fetched. Fetch from another remote"
+            f"{plural(report.blobs, 'value')} {'was' if report.blobs == 1 else 'were'} fetched. Fetch from another "
+            "remote; `hangar purge --list` shows what a remote has purged"
         )
     return report

@@ -17,14 +17,14 @@ from typing import Any, Final
 import numpy as np
 
 from hangar.blobs.index import Digests
-from hangar.errors import NotLocalError, UnreachableError
+from hangar.blobs.store import not_there
+from hangar.errors import UnreachableError
 from hangar.refs.remotes import RemoteRow, list_remotes
 from hangar.remote.connect import connected
 from hangar.remote.transfer import ColumnBlobs, fetch_blobs
 from hangar.remote.transfer_blobs import FetchFiles
 from hangar.schema import ColumnSchema
 from hangar.stores import Stores
-from hangar.wording import plural
 
 __all__ = ["FetchOnRead"]
 
@@ -76,10 +76,7 @@ class FetchOnRead:
                 asked.append(remotes[number][0])
                 left = self._fetch(stores, *remotes[number], ColumnBlobs(column_id, schema, left))
         if len(left) and asked and stores.blobs.promises.promised(left).any():
-            raise NotLocalError(
-                f"{plural(len(left), 'value')} that {' and '.join(map(repr, asked))} had promised could not be fetched: it does "
-                "not have them any more. `hangar fsck` shows what is promised"
-            )
+            raise not_there(len(left), asked)
 
     def close(self) -> None:
         """Close the connections and files of this thread. They are opened again when needed."""
