@@ -6,6 +6,7 @@ import os
 import pickle
 import subprocess
 import sys
+from contextlib import closing
 from enum import Enum
 from pathlib import Path
 from typing import Any
@@ -245,6 +246,17 @@ def test_log_and_summary(repo: Repository, capsys: pytest.CaptureFixture[str]) -
         repo.log(branch="none")
     with pytest.raises(InvalidInputError):
         repo.log(branch="master", commit=first)
+
+
+def test_the_summary_shows_shapes_without_a_limit(repo: Repository, capsys: pytest.CaptureFixture[str]) -> None:
+    with closing(repo.checkout(write=True)) as writer:
+        writer.add_chunked_column("free", "uint8", (4, 4))
+        writer.add_chunked_column("half", "uint8", (4, 4), shape=(None, 9))
+        writer.commit("columns")
+    repo.summary()
+    printed = capsys.readouterr().out
+    assert "chunked uint8 (any, any)\n" in printed
+    assert "chunked uint8 up to (any, 9)\n" in printed
 
 
 def test_status_counts_what_is_staged(repo: Repository) -> None:

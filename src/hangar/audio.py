@@ -27,6 +27,22 @@ _BLOCK: Final = 2**20
 """Values that are decoded at once where the header claims many."""
 _SEEKABLE: Final = ("WAV", "WAVEX", "RF64", "W64", "AIFF", "AU", "CAF", "FLAC")
 """Formats in which seeking is exact, bit for bit. In others (MP3, OGG) a part is decoded from the beginning."""
+_UNKNOWN: Final = 2**32 - 2**16
+"""Sizes of 32 bits from here on mean that the size is not known."""
+_SEQUENTIAL: Final = (
+    "GSM610",
+    "G721_32",
+    "G723_24",
+    "G723_40",
+    "NMS_ADPCM_16",
+    "NMS_ADPCM_24",
+    "NMS_ADPCM_32",
+    "DWVW_12",
+    "DWVW_16",
+    "DWVW_24",
+    "DWVW_N",
+)
+"""Encodings in which libsndfile cannot seek, whatever the format."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,15 +98,60 @@ def check_audio(data: bytes) -> None:
     found = audio_format(data)
     if found is None:
         raise InvalidInputError(f"the audio is not a file of a known format ({_FORMATS})")
-    if found == "wav" and data[:4] == b"RIFF":
-        claimed = int.from_bytes(data[4:8], "little") + 8
-        # Recorders that were stopped leave the size at zero or at its maximum.
-        if len(data) < claimed < 2**32 - 2**16:
-            raise InvalidInputError(
-                f"the audio is truncated: its header says {claimed:,} bytes and it has {len(data):,}"
-            )
+    claimed = _claimed_bytes(data, found)
+    if len(data) < claimed:
+        raise InvalidInputError(f"the audio is truncated: its header says {claimed:,} bytes and it has {len(data):,}")
     if found == "flac" and len(data) < 42:
         raise InvalidInputError("the audio is truncated in its header")
+
+
+def _claimed_bytes(data: bytes, suffix: str) -> int:
+    """Length of the file by its header, 0 if the header does not say it.
+
+    Recorders that were stopped leave a size at zero or at its maximum.
+    """
+    if suffix in ("wav", "aiff") and data[:4] != b"RF64":
+        size = int.from_bytes(data[4:8], "little" if suffix == "wav" else "big")
+        return size + 8 if size + 8 < _UNKNOWN else 0
+    if suffix == "wav":  # RF64: the 64-bit size is in the first chunk
+        size = int.from_bytes(data[20:28], "little") if data[12:16] == b"ds64" else 0
+        return size + 8 if size < 2**63 else 0
+    if suffix == "au":
+        size = int.from_bytes(data[8:12], "big")
+        return int.from_bytes(data[4:8], "big") + size if size < _UNKNOWN else 0
+    if suffix == "caf":
+        return _end_of_chunks(data)
+    return _end_of_pages(data) if suffix == "ogg" else 0
+
+
+def _end_of_chunks(data: bytes) -> int:
+    """Where the last chunk of a CAF ends; 0 if it goes up to the end of the file, whatever that is."""
+    at = 8
+    while at + 12 <= len(data):
+        size = int.from_bytes(data[at + 4 : at + 12], "big", signed=True)
+        if size < 0:
+            return 0
+        at += 12 + size
+    return at
+
+
+def _end_of_pages(data: bytes) -> int:
+    """Where the last page of an Ogg file ends; 0 if something else follows."""
+    at = 0
+    while data.startswith(b"OggS", at):
+        table = data[at + 27 : at + 27 + data[at + 26]] if at + 27 <= len(data) else b""
+        at += 27 + len(table) + sum(table)
+    return at if at >= len(data) else 0
+
+
+class _File(io.BytesIO):
+    """A file in memory. Its decoder, which is called by C, may seek to any place that a header claims, without an error."""
+
+    def seek(self, offset: int, whence: int = 0, /) -> int:
+        try:
+            return super().seek(offset, whence)
+        except (ValueError, OverflowError):
+            return super().seek(0, 2)
 
 
 @contextmanager
@@ -102,7 +163,7 @@ def _opened(data: bytes) -> Iterator[Any]:
             f"decoding audio needs soundfile ({error}): run `pip install hangar[audio]`"
         ) from None
     try:
-        with soundfile.SoundFile(io.BytesIO(data)) as file:
+        with soundfile.SoundFile(_File(data)) as file:
             yield file
     except (soundfile.SoundFileError, TypeError, ValueError, OverflowError) as error:
         raise InvalidInputError(f"the audio cannot be decoded: {_words(error)}") from error
@@ -145,7 +206,7 @@ def read_audio(data: bytes, start: int = 0, stop: int | None = None) -> Array:
                 f"the audio has {count:,} frames of {file.channels:,} channels: the limit is {limits.AUDIO_VALUES:,} values; "
                 "read a part of it with `column.read_slice(key, slice(a, b))`"
             )
-        if file.format in _SEEKABLE:
+        if file.format in _SEEKABLE and file.subtype not in _SEQUENTIAL:
             if start:
                 file.seek(min(start, file.frames))
         else:

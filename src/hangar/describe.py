@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal
 
+from hangar import limits
 from hangar.diff import attribute_changes, count_pair, pair_columns
 from hangar.digest import Digest
 from hangar.history import iso_time, list_branches
@@ -273,8 +274,9 @@ def describe_schema(column: ColumnInfo) -> str:
         what = column.kind
     else:
         most = "up to " if column.variable else ""
-        sparse = "sparse " if column.kind == "sparse" else ""
-        what = f"{sparse}{column.dtype} {most}{column.shape}"
+        kind = "" if column.kind == "ndarray" else f"{column.kind} "
+        shape = str(column.shape).replace(str(limits.MAX_EXTENT), "any")
+        what = f"{kind}{column.dtype} {most if shape.strip('(any, )') else ''}{shape}"
     what = f"{what}, {column.layout}" if column.layout == "nested" else what
     return f"{what} (cannot be read here: {column.needs})" if column.needs else what
 

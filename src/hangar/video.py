@@ -92,6 +92,25 @@ def check_video(data: bytes) -> None:
         raise InvalidInputError("the video is truncated: it has fewer bytes than its header says")
     if found == "mp4":
         _check_boxes(data)
+    if found == "mkv":
+        _check_elements(data)
+
+
+def _check_elements(data: bytes) -> None:
+    """Check that the two elements of a Matroska file, its header and the segment, end in the file. A stream has no sizes."""
+    at = 0
+    for name in (b"\x1a\x45\xdf\xa3", b"\x18\x53\x80\x67"):
+        if data[at : at + 4] != name:
+            break
+        width = 9 - data[at + 4].bit_length() if at + 4 < len(data) else 9
+        size = int.from_bytes(data[at + 4 : at + 4 + width], "big") & ((1 << 7 * width) - 1)
+        if width <= 8 and size == (1 << 7 * width) - 1:
+            return
+        at += 4 + width + size
+        if width > 8:
+            raise InvalidInputError("the video is damaged: its header has no size")
+        if at > len(data):
+            raise InvalidInputError("the video is truncated: it has fewer bytes than its header says")
 
 
 def _check_boxes(data: bytes) -> None:

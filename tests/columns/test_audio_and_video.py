@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import pickle
 import struct
@@ -18,7 +19,7 @@ import numpy as np
 import pytest
 
 from hangar import Repository
-from hangar.audio import AudioInfo, read_audio
+from hangar.audio import AudioInfo, check_audio, read_audio
 from hangar.checkout import WriterCheckout
 from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundError
 from hangar.video import Video, VideoInfo, encode_video
@@ -132,8 +133,45 @@ def test_what_is_no_audio(writer: WriterCheckout) -> None:
     cut = sound()[: len(sound()) // 2]
     column["cut"] = cut
     assert column.encoded("cut") == cut
-    with pytest.raises(InvalidInputError, match=r"the audio .*digest"):
+    with pytest.raises(InvalidInputError, match=r"the audio .*gc --why"):
         column["cut"]
+
+
+@pytest.mark.parametrize("file_format", ["WAV", "RF64", "AIFF", "AU", "CAF", "OGG"])
+def test_audio_that_was_cut_off_is_refused(file_format: str) -> None:
+    data = sound(file_format, "VORBIS" if file_format == "OGG" else "PCM_16")
+    check_audio(data)
+    for length in (len(data) - 1, len(data) - 100):
+        with pytest.raises(InvalidInputError, match=r"^the audio is truncated"):
+            check_audio(data[:length])
+
+
+def test_recordings_without_a_size() -> None:
+    """A recorder that was stopped leaves the size at zero or at its maximum: what is there is read."""
+    for file_format, at, width in (("WAV", 4, 4), ("AIFF", 4, 4), ("AU", 8, 4), ("RF64", 20, 8)):
+        data = sound(file_format)
+        for size in (b"\0", b"\xff")[file_format == "AU" :]:
+            check_audio(data[:at] + size * width + data[at + width : -1000])
+    assert len(read_audio(sound("WAV")[:4] + b"\xff" * 4 + sound("WAV")[8:-400])) == 29_900
+
+
+def test_a_part_of_audio_that_cannot_be_searched() -> None:
+    file = io.BytesIO()
+    soundfile.write(file, tones()[:, 0], RATE, format="WAV", subtype="GSM610")
+    whole = read_audio(file.getvalue())
+    np.testing.assert_array_equal(read_audio(file.getvalue(), 20_000, 20_100), whole[20_000:20_100])
+
+
+def test_a_decoder_that_seeks_anywhere_prints_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Errors of functions that C calls go to this hook, which prints them."""
+    errors: list[object] = []
+    monkeypatch.setattr(sys, "unraisablehook", errors.append)
+    file = io.BytesIO()
+    soundfile.write(file, tones(1), RATE, format="AIFF")
+    data = file.getvalue()[:30]
+    with contextlib.suppress(InvalidInputError):
+        read_audio(data[:4] + struct.pack(">I", len(data) - 8) + data[8:])
+    assert errors == []
 
 
 def test_a_length_that_is_claimed_is_not_allocated(monkeypatch: pytest.MonkeyPatch) -> None:
@@ -226,11 +264,15 @@ def test_what_is_no_video(writer: WriterCheckout) -> None:
     column = writer.add_video_column("a")
     playlist = b"#EXTM3U\n#EXTINF:1,\nfile:///etc/passwd\n"
     cut_avi = film("mpeg4", "avi")[:-500]
-    for data in (b"", b"garbage" * 40, playlist, film()[: len(film()) // 2], cut_avi):
+    head, matroska = b"\x1a\x45\xdf\xa3", film(container="matroska")
+    for data in (b"", b"garbage" * 40, playlist, film()[: len(film()) // 2], cut_avi, head + bytes(500)):
         with pytest.raises(InvalidInputError, match="the video is"):
             column["a"] = data
+    for size in (100, len(matroska) // 2, len(matroska) - 1):
+        with pytest.raises(InvalidInputError, match="the video is truncated"):
+            column["a"] = matroska[:size]
     garbage = film()[:40] + bytes(len(film()) - 40)
-    for data in (b"\x1a\x45\xdf\xa3" + b"\x00" * 500, b"\x1a\x45\xdf\xa3" + playlist):
+    for data in (head + b"\x84" + bytes(504), head + b"\x84" + bytes(4) + playlist):
         column["b"] = data
         with pytest.raises(InvalidInputError, match="the video"):
             len(column["b"])

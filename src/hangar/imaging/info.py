@@ -33,7 +33,7 @@ class ImageInfo:
         Size in pixels as stored, before the orientation is applied.
     mode
         Kind of pixels, as pillow names it: ``'L'`` gray, ``'LA'``, ``'RGB'``, ``'RGBA'``, ``'P'`` palette, ``'CMYK'``,
-        ``'1'``; ``'I;16'``, ``'RGB;16'`` ... for 16 bits a channel, ``'F'`` for floats.
+        ``'1'``; ``'I;16'``, ``'RGB;16'`` ... for 16 bits a channel, ``'I'`` for 32, ``'F'`` for floats.
     orientation
         Exif orientation, 1 (upright) to 8.
     """
@@ -79,7 +79,7 @@ def _need(data: bytes, size: int) -> None:
 def _deep(mode: str, bits: int) -> str:
     if bits <= 8:
         return mode
-    return "I;16" if mode == "L" else f"{mode};{bits}"
+    return ("I;16" if bits <= 16 else "I") if mode == "L" else f"{mode};{bits}"
 
 
 def _jpeg(data: bytes) -> ImageInfo:

@@ -273,7 +273,8 @@ class _Planning:
             for use in usage.commits():
                 plan.staged |= use.commit is None
                 holding.update(() if use.commit is None else (use.commit,))
-            others = {(one.digest, one.column_id, one.sample, one.subsample): one for one in self._others(usage)}
+            # Once each: a chunked array may share thousands of chunks.
+            others = {(one.column_id, one.sample, one.subsample): one for one in self._others(usage)}
             plan.shared_count = len(others)
             plan.shared = [_shared(one) for one in islice(others.values(), _MOST_SHARED)]
         plan.staged |= plan.staged_inline
