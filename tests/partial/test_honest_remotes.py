@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hangar import Repository
-from hangar.errors import InvalidStateError, NotLocalError
+from hangar.errors import InvalidInputError, InvalidStateError, NotLocalError
 from hangar.remote.bundle import create_bundle, verify_bundle
 from hangar.remote.server import serve
 
@@ -136,3 +136,36 @@ def test_tags_that_are_on_no_branch_are_cloned(origin: Repository, tmp_path: Pat
             with closing(repository.checkout(commit="tried")) as reader:
                 assert not reader["rows", 7].any()
             repository.close()
+
+
+@pytest.mark.parametrize("address", ["http://host:1", "host:99999", "ada:secret@host:1", "host:1:2", "a path"])
+def test_what_is_no_address_is_refused_when_it_is_given(origin: Repository, address: str) -> None:
+    with pytest.raises(InvalidInputError, match=r"is not the address of a remote|a port is a number"):
+        origin.remote.add("up", address)
+    origin.remote.add("up", "host:1")
+    with pytest.raises(InvalidInputError):
+        origin.remote.change("up", address)
+    assert origin.remote.list_all() == [("up", "host:1")]
+
+
+def test_a_part_of_a_chunk_is_written_where_the_chunk_is_at_the_remote(origin: Repository, tmp_path: Path) -> None:
+    """Its other values are needed, so the chunk is fetched, or the error names the command."""
+    values = np.arange(10_000, dtype=np.float32).reshape(100, 100)
+    with closing(origin.checkout(write=True)) as writer:
+        volumes = writer.add_chunked_column("volumes", shape=(100, 100), dtype=np.float32, chunks=(50, 50))
+        volumes["a"] = values
+        writer.commit("a volume")
+    with clone(tmp_path / "origin", tmp_path / "mine") as mine:
+        part = np.zeros((10, 10), np.float32)
+        with pytest.warns(UserWarning, match="reference-only"):
+            writer = mine.checkout(write=True)
+        with closing(writer), pytest.raises(NotLocalError, match=r"column 'volumes'.*hangar fetch-data origin"):
+            writer["volumes"]["a"][60:70, 60:70] = part
+        with closing(mine.checkout(write=True, fetch_on_read=True)) as writer:
+            writer["volumes"]["a"][60:70, 60:70] = part
+            writer.commit("a part")
+        assert mine.fsck(data=True).promised == 50 + 3
+        mine.remote.push("origin", "master")
+    values[60:70, 60:70] = 0
+    with closing(origin.checkout()) as reader:
+        np.testing.assert_array_equal(reader["volumes"]["a"][:], values)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 from hangar.columns.base import StagedSource, WriteSession
@@ -13,6 +14,7 @@ from hangar.columns.chunked.store import ArrayStore
 from hangar.columns.chunked.table import ChunkReader
 from hangar.columns.chunked.writer import ArrayWriter, ChunkedArrayWriter
 from hangar.columns.keyspace import batch_list
+from hangar.columns.local import named
 from hangar.columns.mapping import ValueMapping
 from hangar.columns.write import EntryWriter
 from hangar.errors import HangarError, InvalidInputError
@@ -29,7 +31,14 @@ class ChunkedEntryWriter(EntryWriter):
 
     def __init__(self, session: WriteSession, source: StagedSource, schema: ChunkedSchema) -> None:
         super().__init__(session, source, schema)
-        reader = ChunkReader(session.stores, session.nodes, schema)
+        resolve = session.resolve
+        reader = ChunkReader(
+            session.stores,
+            session.nodes,
+            schema,
+            None if resolve is None else partial(resolve, source.id, schema),
+            lambda error: named(error, source.name, session.rev),
+        )
         store = ArrayStore(reader, session.nodes, session.blobs, self._to)
         self.arrays = ArrayWriter(session, store, source.id, source.stored_cell, source.stage_cell)
 

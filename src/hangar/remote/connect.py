@@ -10,7 +10,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from hangar.errors import InvalidInputError, InvalidStateError, NotFoundError, UnreachableError
-from hangar.refs.remotes import RemoteRow
+from hangar.refs.remotes import RemoteRow, check_address
+from hangar.remote.address import parse_address
 from hangar.remote.identity import repository_id
 from hangar.remote.peer import Hello, Peer
 from hangar.stores import Stores
@@ -60,8 +61,15 @@ def is_local(address: str) -> bool:
 
 
 def full_address(address: str, directory: Path | None = None) -> str:
-    """An address as it is stored: a path on this machine is made absolute, from ``directory`` or the current one."""
+    """An address as it is stored: a path on this machine is made absolute, from ``directory`` or the current one.
+
+    Raises
+    ------
+    InvalidInputError
+        It is neither the address of a server nor a path.
+    """
     if not is_local(address):
+        parse_address(check_address(address))
         return address
     path = Path(address.removeprefix("file://")).expanduser()
     return str(((directory or Path.cwd()) / path).resolve())
