@@ -208,6 +208,8 @@ def test_links_that_lead_out_are_refused(tmp_path: Path) -> None:
         ("file,label\n1.png,a\n1.png,b\n", "more than one row"),
         ("file,label\n1.png,\xff\n", None),
         ('file,label\n"1.png,a\n', "cannot be read as a table"),
+        ("file,label\n1.png,a,b\n", "line 2 has more cells"),
+        ("file,label,label\n1.png,a,b\n", "several columns are named 'label'"),
     ],
 )
 def test_bad_tables(tmp_path: Path, text: str, message: str | None) -> None:
@@ -231,6 +233,44 @@ def test_bad_files_are_listed_and_the_rest_is_imported(writer: WriterCheckout, t
     folders.write(truncated, b"PAR1" + bytes(50))
     with pytest.raises(ValueError, match="cannot be read"):
         plan_dataset(tmp_path / "hf")
+
+
+def test_files_with_one_name_are_listed_and_the_rest_is_imported(writer: WriterCheckout, tmp_path: Path) -> None:
+    folder = tmp_path / "data"
+    folders.classes(folder)
+    first = min((folder / "digit_1").iterdir())
+    other = first.with_suffix(".webp")
+    other.write_bytes(folders.png(9))
+    plan = plan_dataset(folder)
+    assert any("same key" in note for note in plan.notes)
+    report = import_dataset(writer, plan, workers=0)
+    (failed,) = report.failed
+    assert (report.imported, failed.item[1]) == (20, str(other))
+    assert f"{first} and {other} would both be the sample" in failed.message
+    assert writer["images"].encoded(f"digit_1/{first.stem}") == first.read_bytes()
+
+
+def test_codes_in_tables_are_not_changed(writer: WriterCheckout, tmp_path: Path) -> None:
+    rows = [f"{n}.png,0{n},1_{n},{2**63 + n},{n}.5,{n}e400,{'nan' if n else n}" for n in range(10)]
+    folders.table(tmp_path / "table", "\n".join(["file,zip,part,hash,half,large,gap", *rows]))
+    assert import_dataset(writer, tmp_path / "table", workers=0).failed == ()
+    key = "pictures/3"
+    assert [writer[name, key] for name in ("zip", "part", "hash", "large")] == ["03", "1_3", str(2**63 + 3), "3e400"]
+    assert float(writer["half", key]) == 3.5
+    lines = '{"file": "1.png", "text": "a\u2028b", "n": 12345678901234567890, "x": 1.5}\n'
+    folders.table(tmp_path / "lines", lines, "rows.jsonl")
+    import_dataset(writer, plan_dataset(tmp_path / "lines", prefix="j."), workers=0)
+    names = writer["j.text"].attributes["classes"]
+    assert (names[int(writer["j.text", "pictures/1"])], float(writer["j.x", "pictures/1"])) == ("a\u2028b", 1.5)
+    numbers = writer["j.n"].attributes["classes"]
+    assert numbers[int(writer["j.n", "pictures/1"])] == "12345678901234567890"
+
+
+def test_annotations_do_not_go_to_an_image_of_another_folder(tmp_path: Path) -> None:
+    names = ["train/000000000000.png", "/data/val2017/000000000001.png", "000000000002.png"]
+    folders.coco(tmp_path / "coco", images=[{"id": 10 + n, "file_name": name} for n, name in enumerate(names)])
+    plan = plan_dataset(tmp_path / "coco")
+    assert [item[0] for item in plan.items] == ["val2017/000000000001", "val2017/000000000002"]
 
 
 def test_damaged_arrow_files_are_refused(writer: WriterCheckout, tmp_path: Path) -> None:

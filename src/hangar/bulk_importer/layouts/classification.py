@@ -15,7 +15,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from hangar.bulk_importer.layouts.pictures import image_column, image_value, images_of, picture_keys, picture_note
+from hangar.bulk_importer.layouts.pictures import (
+    checked,
+    image_column,
+    image_value,
+    images_of,
+    picture_keys,
+    picture_note,
+)
 from hangar.bulk_importer.layouts.plan import DatasetPlan, PlannedColumn
 from hangar.bulk_importer.udf import UDF_Return
 from hangar.external.naming import Source
@@ -37,7 +44,7 @@ def find_classes(path: str, sources: Sequence[Source], *, arrays: bool, prefix: 
     images = images_of(sources)
     if not images:
         return None
-    keys = picture_keys(images)
+    keys, wrong = picture_keys(images)
     folders = {image.relative: PurePosixPath(image.relative).parts[:-1] for image in images}
     firsts = {parts[0] for parts in folders.values() if parts}
     splits = bool(firsts) and all(parts and split_of(parts[0]) for parts in folders.values())
@@ -67,7 +74,8 @@ def find_classes(path: str, sources: Sequence[Source], *, arrays: bool, prefix: 
         for image in images
     ]
     layout = "an image-classification folder" if labelled else "a folder of images"
-    return DatasetPlan(layout, path, tuple(columns), items, partial(read_image, prefix, arrays), tuple(notes))
+    load = checked(partial(read_image, prefix, arrays), wrong, notes)
+    return DatasetPlan(layout, path, tuple(columns), items, load, tuple(notes))
 
 
 def read_image(prefix: str, arrays: bool, item: tuple[str, str, int | None, str | None]) -> Iterator[UDF_Return]:

@@ -19,7 +19,14 @@ from typing import Any, Final
 import msgspec
 import numpy as np
 
-from hangar.bulk_importer.layouts.pictures import image_column, image_value, images_of, picture_keys, picture_note
+from hangar.bulk_importer.layouts.pictures import (
+    checked,
+    image_column,
+    image_value,
+    images_of,
+    picture_keys,
+    picture_note,
+)
 from hangar.bulk_importer.layouts.plan import DatasetPlan, PlannedColumn
 from hangar.bulk_importer.udf import UDF_Return
 from hangar.errors import InvalidInputError, ResourceLimitError
@@ -87,7 +94,7 @@ def find_coco(path: str, sources: Sequence[Source], *, arrays: bool, prefix: str
     if not found:
         raise InvalidInputError(f"none of the images that {files[0].path} names is in {path}")
     used = [image for image in images if image.relative in found]
-    keys = picture_keys(used)
+    keys, wrong = picture_keys(used)
     notes = [picture_note(used)]
     notes.append(f"{plural(sum(map(len, found.values())), 'annotation')} in {', '.join(one.relative for one in files)}")
     if collected.missing:
@@ -98,9 +105,8 @@ def find_coco(path: str, sources: Sequence[Source], *, arrays: bool, prefix: str
     columns = [image_column(f"{prefix}images", used, arrays=arrays)]
     columns += [_column(prefix, FIELDS[i], categories) for i in fields]
     items = [(keys[one.relative], one.path, found[one.relative]) for one in used]
-    return DatasetPlan(
-        "COCO annotations", path, tuple(columns), items, partial(read_annotated, prefix, arrays), tuple(notes)
-    )
+    load = checked(partial(read_annotated, prefix, arrays), wrong, notes)
+    return DatasetPlan("COCO annotations", path, tuple(columns), items, load, tuple(notes))
 
 
 def _column(prefix: str, field: str, categories: dict[int, _Category]) -> PlannedColumn:
@@ -255,7 +261,7 @@ class _Collected:
 
 
 class _Finder:
-    """Finds the image that a file of annotations names: by its path beside the file or in the folder, or by a unique end of its path."""
+    """Finds the image that a file of annotations names: by its path beside the file or in the folder, or by a unique base name."""
 
     def __init__(self, images: Sequence[Source]) -> None:
         self._by_path = {image.relative: image for image in images}
@@ -272,4 +278,7 @@ class _Finder:
             found = self._by_path.get(candidate)
             if found is not None:
                 return found
-        return self._by_name.get(PurePosixPath(plain).name)
+        found = self._by_name.get(PurePosixPath(plain).name)
+        # train/1.jpg is not val/1.jpg, but /data/coco/val/1.jpg is, and so is 1.jpg.
+        same = found is not None and f"/{plain}".endswith(f"/{found.relative}")
+        return found if "/" not in plain or same else None

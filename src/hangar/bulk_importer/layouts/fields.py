@@ -136,9 +136,10 @@ def _plan_field(field: str, name: str, kind: Any, feature: Any) -> FieldPlan | N
         return FieldPlan(field, "list", PlannedColumn(name, "ndarray", dtype, (0,) * dimensions, variable=True))
     classes = feature.get("names") if isinstance(feature, dict) and feature.get("_type") == "ClassLabel" else None
     named = isinstance(classes, list) and all(isinstance(one, str) for one in classes)
-    return FieldPlan(
-        field, "scalar", PlannedColumn(name, "ndarray", dtype, attributes={"classes": classes} if named else {})
-    )
+    attributes: dict[str, Any] = {"classes": classes} if named else {}
+    if types.is_temporal(kind):
+        attributes["time"] = str(kind)  # the unit of the numbers, such as timestamp[us, tz=UTC]
+    return FieldPlan(field, "scalar", PlannedColumn(name, "ndarray", dtype, attributes=attributes))
 
 
 def _dtype(kind: Any) -> str | None:

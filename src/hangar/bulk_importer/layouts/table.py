@@ -11,6 +11,7 @@ import csv
 import io
 import json
 import math
+import re
 from collections.abc import Iterator, Sequence
 from functools import partial
 from pathlib import PurePosixPath
@@ -18,7 +19,14 @@ from typing import Any, Final
 
 import numpy as np
 
-from hangar.bulk_importer.layouts.pictures import image_column, image_value, images_of, picture_keys, picture_note
+from hangar.bulk_importer.layouts.pictures import (
+    checked,
+    image_column,
+    image_value,
+    images_of,
+    picture_keys,
+    picture_note,
+)
 from hangar.bulk_importer.layouts.plan import IMAGE_SUFFIXES, DatasetPlan, PlannedColumn, column_name
 from hangar.bulk_importer.udf import UDF_Return
 from hangar.errors import InvalidInputError, ResourceLimitError
@@ -33,6 +41,12 @@ MOST_BYTES: Final = 2**30
 MOST_CLASSES: Final = 1000
 SEEN_SHARE: Final = 0.5
 """A field names the images if at least this share of its values do."""
+
+_PLAIN_NUMBER: Final = re.compile(r"\s*[+-]?(0|[1-9][0-9]*|(?=\.))(\.[0-9]*)?([eE][+-]?[0-9]+)?\s*")
+"""What is stored as a number. Codes such as 01234 or 1_000 stay texts."""
+
+_REST: Final = "\0"
+"""The name of cells that are beyond those of the first line."""
 
 Row = dict[str, Any]
 
@@ -79,7 +93,7 @@ def _plan(
         else:
             found[source.relative] = row
     used = [image for image in images if image.relative in found]
-    keys = picture_keys(used)
+    keys, wrong = picture_keys(used)
     fields = [name for name in dict.fromkeys(key for row in rows for key in row) if name != field]
     taken = [f"{prefix}images"]
     planned: list[tuple[str, PlannedColumn]] = []
@@ -107,7 +121,8 @@ def _plan(
     if len(used) < len(images):
         notes.append(f"{plural(len(images) - len(used), 'image')} without a row are left out")
     columns = (image_column(f"{prefix}images", used, arrays=arrays), *(column for _, column in planned))
-    return DatasetPlan("a table beside images", path, columns, items, partial(read_row, prefix, arrays), tuple(notes))
+    load = checked(partial(read_row, prefix, arrays), wrong, notes)
+    return DatasetPlan("a table beside images", path, columns, items, load, tuple(notes))
 
 
 def read_row(prefix: str, arrays: bool, item: tuple[str, str, list[tuple[str, Any]]]) -> Iterator[UDF_Return]:
@@ -154,7 +169,7 @@ def _empty(value: Any) -> bool:
 
 
 def _whole(value: Any) -> int | None:
-    if isinstance(value, bool):
+    if isinstance(value, bool) or (isinstance(value, str) and not _PLAIN_NUMBER.fullmatch(value)):
         return None
     try:
         number = int(value) if isinstance(value, (int, str)) and len(str(value)) <= 20 else None
@@ -166,11 +181,17 @@ def _whole(value: Any) -> int | None:
 def _number(value: Any) -> float | None:
     if isinstance(value, bool) or not isinstance(value, (int, float, str)):
         return None
+    if isinstance(value, str) and not _PLAIN_NUMBER.fullmatch(value):
+        return None
     try:
         number = float(value)
     except (ValueError, OverflowError):
         return None
-    return number if isinstance(value, float) or math.isfinite(number) else None
+    if isinstance(value, float):
+        return number
+    digits = str(value).strip()
+    exact = not digits.lstrip("+-").isdigit() or int(digits) == number
+    return number if exact and math.isfinite(number) else None
 
 
 def _text(value: Any) -> str:
@@ -222,12 +243,28 @@ def _read(path: str) -> list[Row]:
 
 
 def _separated(text: str, separator: str) -> list[Row]:
-    reader = csv.DictReader(io.StringIO(text), delimiter=separator, restkey="", strict=True)
-    return [{key: value for key, value in row.items() if key} for row in reader]
+    reader = csv.DictReader(io.StringIO(text, newline=""), delimiter=separator, restkey=_REST, strict=True)
+    names = [name for name in reader.fieldnames or () if name]
+    twice = sorted({name for name in names if names.count(name) > 1})
+    if twice:
+        raise ValueError(f"several columns are named {twice[0]!r}")
+    rows = []
+    for row in reader:
+        if any(row.pop(_REST, ())):
+            raise ValueError(f"line {reader.line_num} has more cells than the first line has names")
+        rows.append({key: value for key, value in row.items() if key})
+    return rows
 
 
 def _lines(text: str) -> list[Row]:
-    rows = [json.loads(line) for line in text.splitlines() if line.strip()]
+    rows = [json.loads(line, parse_float=_float) for line in text.split("\n") if line.strip()]
     if not all(isinstance(row, dict) for row in rows):
         raise ValueError("a line is no JSON object")
     return rows
+
+
+def _float(text: str) -> float:
+    number = float(text)
+    if math.isinf(number):
+        raise ValueError(f"the number {text[:40]} is too large")
+    return number
