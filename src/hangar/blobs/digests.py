@@ -11,7 +11,7 @@ from typing import Final, NamedTuple
 import numpy as np
 
 from hangar.backends.location import Words
-from hangar.blobs.index import Digests, Mask, Positions, Sought, sort_digests
+from hangar.blobs.index import Digests, Mask, Positions, Sought, rows_differ, sort_digests
 from hangar.digest import DIGEST_BYTES
 
 __all__ = ["DigestSet", "Marks"]
@@ -42,7 +42,7 @@ class _Part(NamedTuple):
         at = self.first.searchsorted(sought.prefixes)
         found: Mask = self.first.take(at, mode="clip") == sought.prefixes
         hits = np.flatnonzero(found)
-        differ = (self.rest.take(at[hits], axis=0) != sought.words[hits, 1:]).any(axis=1)
+        differ = rows_differ(self.rest.take(at[hits], axis=0), sought.words.take(hits, axis=0)[:, 1:])
         for hit in hits[differ].tolist():
             # Several digests with the same first word do not occur by chance; a hostile user may have made them.
             stop = int(self.first.searchsorted(sought.prefixes[hit], side="right"))

@@ -20,7 +20,7 @@ import numpy.typing as npt
 
 from hangar.backends.location import CHECK, LOCATION_WORDS, Location, Locations, Words
 
-__all__ = ["ENTRY_BYTES", "ENTRY_WORDS", "Digests", "Index", "Mask", "Positions", "Sought", "sort_digests"]
+__all__ = ["ENTRY_BYTES", "ENTRY_WORDS", "Digests", "Index", "Mask", "Positions", "Sought", "rows_differ", "sort_digests"]
 
 _REST_WORDS: Final = 3
 ENTRY_WORDS: Final = _REST_WORDS + LOCATION_WORDS
@@ -87,6 +87,14 @@ def sort_digests(digests: Digests) -> tuple[Positions, Sought, Mask]:
             equal = np.flatnonzero(ordered.prefixes[1:] == ordered.prefixes[:-1])
         repeats[equal + 1] = (ordered.words[equal] == ordered.words[equal + 1]).all(axis=1)
     return order, ordered, repeats
+
+
+def rows_differ(some: Words, others: Words) -> Mask:
+    """Mask of the rows that differ: bool, shape (n,). Faster than ``any`` along rows of three words."""
+    mask: Mask = some[:, 0] != others[:, 0]
+    for word in range(1, _REST_WORDS):
+        mask |= some[:, word] != others[:, word]
+    return mask
 
 
 class Index:
@@ -199,7 +207,7 @@ class Index:
         if not hits.size:
             return same, rows
         rest = self.entries.take(rows[hits], axis=0, mode="clip")[:, :_REST_WORDS]
-        differ = (rest != sought.words.take(hits, axis=0)[:, 1:]).any(axis=1)
+        differ = rows_differ(rest, sought.words.take(hits, axis=0)[:, 1:])
         for at in hits[differ].tolist():
             row = self._row(int(sought.prefixes[at]), sought.words[at, 1:].tobytes())
             same[at] = row >= 0

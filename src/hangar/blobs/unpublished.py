@@ -13,6 +13,7 @@ import numpy as np
 
 from hangar.backends.base import Options
 from hangar.blobs.index import Index, Mask, Sought
+from hangar.blobs.merging import runs_to_merge
 from hangar.digest import Header
 
 __all__ = ["Buffered", "UnpublishedBlobs"]
@@ -63,11 +64,9 @@ class UnpublishedBlobs:
         return held
 
     def add(self, index: Index) -> None:
-        """Add the locations of a batch. Small indexes are merged, so their number grows with the logarithm of the number of batches."""
-        indexes = [index, *self.indexes]
-        while len(indexes) > 1 and indexes[1].count <= 2 * indexes[0].count:
-            indexes[:2] = [Index.merge(indexes[:2])]
-        self.indexes = tuple(indexes)
+        """Add the locations of a batch. Indexes are merged as runs are, so that their number stays small."""
+        merged = runs_to_merge([one.count for one in self.indexes], index.count)
+        self.indexes = (Index.merge([index, *self.indexes[:merged]]), *self.indexes[merged:])
 
     def merged(self) -> Index:
         """All locations in one index."""

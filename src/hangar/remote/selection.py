@@ -11,7 +11,7 @@ from typing import Any, Final
 import numpy as np
 
 from hangar.blobs.digests import DigestSet
-from hangar.blobs.index import Digests
+from hangar.blobs.index import Digests, sort_digests
 from hangar.columns.keybatch import NO_SUCH_KEY as _NO_KEY
 from hangar.columns.keyspace import FLAT, PAIRS, lookup_prefix
 from hangar.digest import DIGEST_BYTES, Digest, digest_array
@@ -82,9 +82,9 @@ def blobs_of_columns(
 def _new_in(met: DigestSet, part: Digests) -> Digests:
     """Add digests to a set; those that are new, each once, in their order."""
     fresh = part[~met.holds(part)]
-    _, first = np.unique(np.ascontiguousarray(fresh).view(f"V{DIGEST_BYTES}")[:, 0], return_index=True)
+    order, _, repeats = sort_digests(np.ascontiguousarray(fresh))
     met.add(fresh)
-    return fresh[np.sort(first)]
+    return fresh[np.sort(order[~repeats])]
 
 
 def all_blobs(stores: Stores, entry: ColumnEntry) -> Digests:
