@@ -137,14 +137,17 @@ def transfers(directory: Path, name: str, scale: int) -> None:
 
 
 def read_client(path: Path, seconds: float, seed: int) -> None:
-    """Read random batches on demand for some seconds; prints the time of each."""
+    """Read random batches on demand for some seconds; prints the time of each. All clients begin when all are ready."""
     random = np.random.default_rng(seed)
     times = []
     with Repository(path) as repository, closing(repository.checkout(branch="master", fetch_on_read=True)) as reader:
         column = reader["data"]
         order = random.permutation(len(column))
+        column.read(order[:BATCH].tolist())  # connects
+        print("ready", flush=True)
+        sys.stdin.readline()
         end = time.perf_counter() + seconds
-        for start in range(0, len(order) - BATCH, BATCH):
+        for start in range(BATCH, len(order) - BATCH, BATCH):
             keys = order[start : start + BATCH].tolist()
             times.append(timed(lambda keys=keys: column.read(keys)))  # type: ignore[misc]
             if time.perf_counter() > end:
@@ -175,11 +178,19 @@ def reads(directory: Path, scale: int, clients: list[int], seconds: float) -> No
                         "--seed",
                         str(one),
                     ],
+                    stdin=subprocess.PIPE,
                     stdout=subprocess.PIPE,
                     text=True,
                 )
                 for one, path in enumerate(paths)
             ]
+            for one in running:
+                assert one.stdout is not None
+                assert one.stdout.readline() == "ready\n"
+            for one in running:
+                assert one.stdin is not None
+                one.stdin.write("\n")
+                one.stdin.flush()
             found = [json.loads(one.communicate()[0].splitlines()[-1]) for one in running]
             rate = sum(BATCH * len(times) / sum(times) for times in found)
             every = np.concatenate([np.array(times) for times in found]) * 1e3

@@ -380,6 +380,24 @@ def test_the_directory_is_bounded(repo: Repository, monkeypatch: pytest.MonkeyPa
     check(resolved(repo))
 
 
+def test_a_table_that_is_dropped_again_and_again_is_built_less_often(
+    repo: Repository, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """As it happens while data is fetched when it is read."""
+    monkeypatch.setattr(limits, "SAVED_TABLE_ENTRIES", 10**9)
+    repo.stores.tables.clear()
+    column = resolved(repo)
+    holder = column._table
+    built = 0
+    for _ in range(4 * COUNT // 16):
+        column.read([0])
+        if holder.table is not None:
+            built += 1
+            holder.discard(holder.table)
+    assert 4 < built <= 14  # at a fixed distance it would be more than a hundred
+    check(column)
+
+
 def _write_often(path: str, barrier: Any) -> None:
     column: Any = Repository(Path(path)).checkout()["x"]
     barrier.wait()

@@ -20,7 +20,17 @@ import numpy.typing as npt
 
 from hangar.backends.location import CHECK, LOCATION_WORDS, Location, Locations, Words
 
-__all__ = ["ENTRY_BYTES", "ENTRY_WORDS", "Digests", "Index", "Mask", "Positions", "Sought", "rows_differ", "sort_digests"]
+__all__ = [
+    "ENTRY_BYTES",
+    "ENTRY_WORDS",
+    "Digests",
+    "Index",
+    "Mask",
+    "Positions",
+    "Sought",
+    "rows_differ",
+    "sort_digests",
+]
 
 _REST_WORDS: Final = 3
 ENTRY_WORDS: Final = _REST_WORDS + LOCATION_WORDS
