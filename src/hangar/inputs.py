@@ -42,9 +42,10 @@ def open_input(path: str | os.PathLike[str]) -> Iterator[IO[bytes]]:
         descriptor = os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
     except OSError as error:
         raise file_error("read", path, error) from error
+    if not stat.S_ISREG(os.fstat(descriptor).st_mode):
+        os.close(descriptor)  # before os.fdopen, which has an error of its own for a folder
+        raise InvalidInputError(f"{os.fspath(path)} is not a regular file")
     with os.fdopen(descriptor, "rb") as file:
-        if not stat.S_ISREG(os.fstat(descriptor).st_mode):
-            raise InvalidInputError(f"{os.fspath(path)} is not a regular file")
         yield file
 
 

@@ -7,6 +7,7 @@ import pty
 import subprocess
 import sys
 import time
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -107,6 +108,25 @@ def test_what_was_there_is_told(columns: Shell, tmp_path: Path) -> None:
     columns.fails(1, "set", "box", "cat", f"@{tmp_path / 'x.png'}", text="has dtype uint8")
     columns.ok("set", "caption", "cat", "-", input="two\nlines\n")
     assert value(columns, "caption", "cat") == "two\nlines\n"
+
+
+def test_a_file_becomes_a_chunked_sample(columns: Shell, tmp_path: Path) -> None:
+    columns.ok("column", "create", "volumes", "INT16", "--chunks", "4,4")
+    columns.ok("column", "create", "nested", "INT16", "--chunks", "4,4", "--contains-subsamples")
+    values = {name: np.arange(70, dtype=dtype).reshape(7, 10) for name, dtype in (("a", "int16"), ("b", "float64"))}
+    for name, array in values.items():
+        np.save(tmp_path / f"{name}.npy", array)
+    assert columns.ok("set", "volumes", "int:5", f"@{tmp_path / 'a.npy'}") == "volumes/5 = <chunked>\n"
+    assert columns.ok("set", "volumes", "int:5", f"@{tmp_path / 'a.npy'}") == "volumes/5 = <chunked> (was <chunked>)\n"
+    columns.ok("set", "nested", "s/int:1", f"@{tmp_path / 'a.npy'}")
+    (tmp_path / "x.txt").write_text("1")
+    columns.fails(1, "set", "volumes", "int:5", f"@{tmp_path / 'b.npy'}", text="b.npy has dtype float64, and column")
+    columns.fails(1, "set", "volumes", "int:5", f"@{tmp_path / 'x.txt'}", text="take .npy, .h5 and .zarr files")
+    columns.fails(3, "set", "volumes", "int:5", f"@{tmp_path / 'none.npy'}", text="there is no file or folder")
+    columns.fails(1, "set", "volumes", "int:5", "5", text="name a file as @FILE")
+    for column, key in (("volumes", 5), ("nested", ("s", 1))):
+        with Repository(columns.path) as repository, closing(repository.checkout(write=True)) as writer:
+            np.testing.assert_array_equal(writer[column][key], values["a"])
 
 
 # ---------------------------------------------------------------------------------------------------------------- view

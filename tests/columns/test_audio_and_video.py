@@ -358,3 +358,5 @@ def test_a_path_in(writer: WriterCheckout, tmp_path: Path) -> None:
     (tmp_path / "b.wav").write_bytes(b"nothing")
     with pytest.raises(InvalidInputError, match=r"b\.wav: the audio is not"):
         column["b"] = tmp_path / "b.wav"
+    with pytest.raises(InvalidInputError, match="is not a regular file"):
+        column["b"] = tmp_path

@@ -49,10 +49,14 @@ def command(state: State, column: str, sample: str, value: str, as_json: bool) -
     with state.writer() as checkout:
         target: Any = checkout.columns[column]
         key = _key(sample, target)
-        stored = _value(state, target, value)
+        whole = target.column_type == "chunked" and value.startswith(_FILE) and len(value) > 1
+        stored = None if whole else _value(state, target, value)
         there = _has(target, key)
         before = target[key] if there else None
-        target[key] = stored
+        if whole:
+            _copy_array(state.resolve(Path(value[1:])), target, key)
+        else:
+            target[key] = stored
         after = target[key]
         shown = [None if one is None else _shown(target, one) for one in (before, after)]
         text = sample_text(key, target)
@@ -152,6 +156,24 @@ def _from_file(path: Path, column: Any) -> Any:
     value = requirements.typed(value)
     check_fit(value, requirements, jobs[0])
     return value
+
+
+def _copy_array(path: Path, column: Any, key: Address) -> None:
+    """Copy the array of a file into a chunked column, block by block."""
+    from hangar.external.chunked import copy_to_column, open_arrays, reads
+    from hangar.external.naming import find_files
+
+    find_files(path)  # raises if there is none
+    if not reads(str(path)):
+        raise InvalidInputError(f"chunked columns take .npy, .h5 and .zarr files: {path} is none")
+    with open_arrays(str(path)) as arrays:
+        if len(arrays) != 1:
+            raise InvalidInputError(f"{path} has {len(arrays)} arrays: import one of them with `--dataset NAME`")
+        (array,) = arrays.values()
+        try:
+            copy_to_column(column, key, array)
+        except InvalidInputError as error:
+            raise InvalidInputError(f"{path} {error}") from None
 
 
 def _shown(column: Any, value: Any) -> Any:
