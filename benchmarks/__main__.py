@@ -139,6 +139,9 @@ def _everything(options: argparse.Namespace, peers: list[Entry], directory: Path
         _note("alone")
         results.single |= alone.start_up(directory, 5 if options.quick else 15)
         results.single |= alone.folders(directory, 200 if options.quick else 2_000)
+        from benchmarks import slices  # here, because it needs h5py
+
+        results.single |= slices.figures(4 if options.quick else 64)
         if options.huge:
             results.single |= alone.memory(directory, 10_000_000)
             results.single |= alone.start_of_epochs(directory, 1_000_000, 10_000_000)

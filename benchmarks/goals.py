@@ -146,9 +146,18 @@ def _single(results: Results) -> Iterator[Goal]:
         yield _most(what, value if isinstance(value, (int, float)) else None, limit, unit)
 
 
+def _slices(results: Results) -> Iterator[Goal]:
+    """Chunked arrays, by the clock, beside raw h5py of the same chunks and codec."""
+    limits = {"whole volumes written": 0.8, "slices of 2 x 64 x 64": 1.0, "whole volumes read": 0.8}
+    for what, value in results.single.items():
+        measure = what.partition(": ")[2].removesuffix(", to h5py")
+        if what.startswith("chunks ") and measure in limits and isinstance(value, float):
+            yield _least(what, value, limits[measure], "x")
+
+
 def goal_rows(results: Results) -> list[list[str]]:
     """Description, goal, value and whether it is met, for every measured goal."""
     rows = []
-    for part in (_ingest, _reads, _epochs, _labels, _disk, _single):
+    for part in (_ingest, _reads, _epochs, _labels, _disk, _single, _slices):
         rows += [[g.what, g.goal, g.shown, "yes" if g.met else "NO"] for g in part(results) if g.value is not None]
     return rows

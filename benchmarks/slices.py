@@ -48,8 +48,14 @@ def best(run: Callable[[], object], rounds: int = ROUNDS) -> Seconds:
     return min(clock for clock, _ in found), min(processor for _, processor in found)
 
 
-def compare(volumes: np.ndarray[Any, Any], chunks: tuple[int, int, int], codec: str, place: Path) -> None:
-    """Measure one shape of chunks with one codec, and print a line for each measure."""
+def name_of(measure: str, chunks: tuple[int, ...], codec: str) -> str:
+    """Name of a measure in the table of figures."""
+    return f"chunks {chunks} {codec}: {measure}, to h5py"
+
+
+def compare(volumes: np.ndarray[Any, Any], chunks: tuple[int, int, int], codec: str, place: Path) -> dict[str, float]:
+    """Measure one shape of chunks with one codec, print a line for each measure, and return the ratios by the clock."""
+    found: dict[str, float] = {}
     ours, theirs = CODECS[codec]
     count = len(volumes)
     repo = Repository(place, exists=False)
@@ -72,14 +78,17 @@ def compare(volumes: np.ndarray[Any, Any], chunks: tuple[int, int, int], codec: 
             file.flush()
             os.fsync(file.id.get_vfd_handle())
 
-    row("write", best(write, 1), best(write_h5py, 1), chunks, codec)
+    row(found, "whole volumes written", best(write, 1), best(write_h5py, 1), chunks, codec)
     numbers = iter(range(1, 100))
 
     def change() -> None:
         column[0][10, 5:20, 5:20] = next(numbers) + 0.5
         writer.commit("one slice")
 
-    print(f"{chunks} {codec}: one changed slice, written and committed: {best(change, 10)[0] * 1e3:.1f} ms")
+    print(
+        f"{chunks} {codec}: one changed slice, written and committed: {best(change, 10)[0] * 1e3:.1f} ms",
+        file=sys.stderr,
+    )
     writer.close()
     reader = repo.checkout()["volumes"]
     arrays = [reader[i] for i in range(count)]
@@ -87,6 +96,7 @@ def compare(volumes: np.ndarray[Any, Any], chunks: tuple[int, int, int], codec: 
     random = np.random.default_rng(0)
     places = [tuple(map(int, random.integers(0, (count, 62, 192, 192)))) for _ in range(SLICES)]
     row(
+        found,
         "slices of 2 x 64 x 64",
         best(lambda: [arrays[n][a : a + 2, b : b + 64, c : c + 64] for n, a, b, c in places]),
         best(lambda: [data[n, a : a + 2, b : b + 64, c : c + 64] for n, a, b, c in places]),
@@ -94,33 +104,45 @@ def compare(volumes: np.ndarray[Any, Any], chunks: tuple[int, int, int], codec: 
         codec,
     )
     row(
-        "whole volumes",
+        found,
+        "whole volumes read",
         best(lambda: [array[...] for array in arrays[:16]]),
         best(lambda: [data[i] for i in range(min(16, count))]),
         chunks,
         codec,
     )
     repo.close()
+    return found
 
 
-def row(what: str, hangar: Seconds, other: Seconds, chunks: tuple[int, ...], codec: str) -> None:
+def row(
+    found: dict[str, float], what: str, hangar: Seconds, other: Seconds, chunks: tuple[int, ...], codec: str
+) -> None:
     """Print one comparison: how many times as fast as h5py."""
-    ratios = [theirs / ours for ours, theirs in zip(hangar, other, strict=True)]
+    ratios = found[name_of(what, chunks, codec)], _ = [
+        theirs / ours for ours, theirs in zip(hangar, other, strict=True)
+    ]
     print(
         f"{chunks} {codec}: {what}: hangar {hangar[0]:.3f} s, h5py {other[0]:.3f} s; "
         f"{ratios[0]:.2f}x of h5py by the clock, {ratios[1]:.2f}x by processor time",
-        flush=True,
+        file=sys.stderr,
     )
+
+
+def figures(count: int) -> dict[str, float | str]:
+    """All comparisons with so many volumes: how many times as fast as h5py by the clock."""
+    volumes: Any = _large(64 // count).columns["volumes"]
+    found: dict[str, float | str] = {}
+    for chunks in CHUNKS:
+        for codec in CODECS:
+            with tempfile.TemporaryDirectory() as place:
+                found |= compare(volumes, chunks, codec, Path(place))
+    return found
 
 
 def main() -> None:
     """Run all comparisons."""
-    scale = 64 // int(sys.argv[1]) if len(sys.argv) > 1 else 1
-    volumes: Any = _large(scale).columns["volumes"]
-    for chunks in CHUNKS:
-        for codec in CODECS:
-            with tempfile.TemporaryDirectory() as place:
-                compare(volumes, chunks, codec, Path(place))
+    figures(int(sys.argv[1]) if len(sys.argv) > 1 else 64)
 
 
 if __name__ == "__main__":

@@ -260,11 +260,11 @@ class BlobWriter:
             raise StorageError(
                 f"this writer failed and writes nothing more: {self._failure}. Close the checkout and open a new one"
             )
-        self._drop_writing()
+        self.drop_unfinished()
         if self._update is not None:
             self._drop_update()
 
-    def _drop_writing(self) -> None:
+    def drop_unfinished(self) -> None:
         """Drop a batch that was begun and not finished, because its caller failed. Waits until its write is over."""
         append = self._writing
         if append is not None:
@@ -465,7 +465,7 @@ class BlobWriter:
 
     def rollback(self) -> None:
         """Drop all blobs that were added and not published."""
-        self._drop_writing()
+        self.drop_unfinished()
         self._drop_update()
         self._appender.rollback()
         self._outcome_unknown = False
@@ -473,7 +473,7 @@ class BlobWriter:
 
     def close(self) -> None:
         """Close all files and refuse further writes. Unpublished blobs are lost."""
-        self._drop_writing()
+        self.drop_unfinished()
         self._drop_update()
         self._appender.close()
         self._forget()

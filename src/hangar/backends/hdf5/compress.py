@@ -18,7 +18,7 @@ from xxhash import xxh3_64_intdigest
 from hangar.backends.base import Payload
 from hangar.backends.hdf5.chunks import Plan, Policy, Source, piece_of, plan_batch
 from hangar.backends.hdf5.codecs import FAST, NONE, Bytes, Encoding, encode, unencoded
-from hangar.threads import parallel_map
+from hangar.threads import cores, parallel_map
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -26,7 +26,7 @@ if TYPE_CHECKING:
 __all__ = ["Compressor"]
 
 _JOB_BYTES: Final = 2**20
-"""Chunks are grouped into jobs of this size: compressing a small chunk costs less than passing it to a thread."""
+"""Chunks are grouped into jobs of this size, or a few times it if there are many: compressing a small chunk costs less than passing it to a thread."""
 _SAMPLES: Final = 8
 _SAMPLE_BYTES: Final = 2048
 """Bytes of each sample; a multiple of every element size."""
@@ -61,7 +61,8 @@ class Compressor:
     ) -> Iterator[tuple[Plan, list[Buffer], list[int]]]:
         """Yield the frames of a batch, each with its stored chunks and their checksums."""
         source = Source(payload)
-        jobs = self._jobs(plan_batch(payload, policy))
+        job_bytes = min(max(_JOB_BYTES, payload.nbytes // (4 * cores())), 4 * _JOB_BYTES)
+        jobs = self._jobs(plan_batch(payload, policy), job_bytes)
 
         def work(job: list[_Chunk]) -> list[tuple[Plan, Buffer, int]]:
             return [self._store(chunk, source, encoding) for chunk in job]
@@ -77,7 +78,7 @@ class Compressor:
                     yield plan, stored, checks
                     stored, checks = [], []
 
-    def _jobs(self, plans: Iterable[Plan]) -> Iterator[list[_Chunk]]:
+    def _jobs(self, plans: Iterable[Plan], job_bytes: int) -> Iterator[list[_Chunk]]:
         """Group chunks into jobs for threads."""
         job: list[_Chunk] = []
         held = 0
@@ -85,7 +86,7 @@ class Compressor:
             for number in range(plan.content.pieces):
                 job.append(_Chunk(plan, number, self._is_due(plan.content.header)))
                 held += plan.content.piece_bytes
-                if held >= _JOB_BYTES:
+                if held >= job_bytes:
                     yield job
                     job, held = [], 0
         if job:

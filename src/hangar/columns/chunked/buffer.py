@@ -83,7 +83,7 @@ class ChangedArray:
         """
         schema = self._store.reader.schema
         most = max(2, _HELD_BYTES // self.chunk_bytes)
-        scratch: list[Array] = []
+        scratch = self._store.scratch
         held: dict[ChunkIndex, Array] = {}
         copied = 0
         for piece in parts:
@@ -94,7 +94,7 @@ class ChangedArray:
             if not chunk.flags.c_contiguous:
                 if copied == len(scratch):
                     scratch.append(np.empty(schema.chunks, schema.dtype))
-                scratch[copied][...] = chunk
+                np.copyto(scratch[copied], chunk)
                 chunk = scratch[copied]
                 copied += 1
             held[piece.chunk] = chunk
@@ -180,6 +180,10 @@ class ChangedArray:
         for index in taken:
             del self._chunks[index]
 
+    def release(self) -> None:
+        """Free the memory for copies of chunks."""
+        self._store.scratch.clear()
+
     def _set(self, shape: tuple[int, ...], changed: dict[ChunkIndex, Array], removed: Any) -> None:
         digest, record = self._store.write(self.content.record, shape, changed, removed)
         self._put(digest)
@@ -237,8 +241,11 @@ class ChunkBuffer:
         """Store all chunks, and stage the arrays."""
         for name, array in list(self._arrays.items()):
             array.flush()
+            array.release()
             self._arrays.pop(name, None)
 
     def clear(self) -> None:
         """Forget all changes."""
+        for array in list(self._arrays.values()):
+            array.release()
         self._arrays.clear()

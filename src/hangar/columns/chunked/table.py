@@ -23,7 +23,7 @@ from hangar.blobs import BlobStore
 from hangar.blobs.reader import STALE
 from hangar.blobs.store import Resolve
 from hangar.columns.chunked.grid import ChunkIndex, chunk_keys, grid_of, indices_of
-from hangar.digest import DIGEST_BYTES
+from hangar.digest import DIGEST_BYTES, digest_list
 from hangar.errors import CorruptionError, NotLocalError
 from hangar.objects.arrays import ArrayRecord
 from hangar.objects.lookup import get_many
@@ -66,9 +66,11 @@ class ChunkTable:
         Cells of the chunk map, uint8, shape (n, width).
     words
         Locations, uint64, shape (n, 5); None if chunks are inline.
+    names
+        Digests of the chunks; none if chunks are inline.
     """
 
-    __slots__ = ("cells", "grid", "rows", "strides", "words")
+    __slots__ = ("cells", "grid", "names", "rows", "strides", "words")
 
     def __init__(
         self,
@@ -78,13 +80,20 @@ class ChunkTable:
         words: npt.NDArray[np.uint64] | None,
     ) -> None:
         self.grid, self.rows, self.cells, self.words = grid, rows, cells, words
+        self.names = digest_list(cells) if words is not None else []
         self.strides = tuple(math.prod(grid[axis + 1 :]) for axis in range(len(grid)))
 
     @property
     def nbytes(self) -> int:
         """Size in memory."""
         words = 0 if self.words is None else self.words.nbytes
-        return 1_000 + self.cells.nbytes + words + (0 if self.rows is None else 200 * len(self.rows))
+        return (
+            1_000
+            + self.cells.nbytes
+            + 73 * len(self.names)
+            + words
+            + (0 if self.rows is None else 200 * len(self.rows))
+        )
 
     def find(self, index: ChunkIndex) -> int:
         """Position of a chunk, -1 if it is absent."""
@@ -221,7 +230,7 @@ class ChunkReader:
         if table.words is None:
             inline: Array = self._shaped(table.cells[row : row + 1])[0]
             return inline
-        cache, name = self._blobs.files.chunk_cache(), table.cells[row].tobytes()
+        cache, name = self._blobs.files.chunk_cache(), table.names[row]
         found: Array | None = cache.get(name)
         if found is None:
             blob = np.empty(self._nbytes, np.uint8)
@@ -239,7 +248,7 @@ class ChunkReader:
         If the chunk was read before and is not in the cache any more, only the parts of it that hold the box are read.
         """
         if table.words is not None:
-            name = table.cells[row].tobytes()
+            name = table.names[row]
             parts: Parts | None = self._tables.get(name + _PARTS_KEY)
             if parts is not None and parts.small and name not in self._blobs.files.chunk_cache():
                 scratch = self._scratch()
@@ -308,7 +317,7 @@ class ChunkReader:
             scratch = self._scratch()
             chunk = scratch.view(self.schema.dtype).reshape(self.schema.chunks)
             for i in positions:
-                if self._read_blob(table, rows[i], table.cells[rows[i]].tobytes(), scratch):
+                if self._read_blob(table, rows[i], table.names[rows[i]], scratch):
                     use(i, chunk)
                 else:
                     left.append(i)
@@ -367,9 +376,7 @@ class ChunkReader:
         left: list[int] = []
 
         def work(positions: range) -> None:
-            left.extend(
-                i for i in positions if not self._read_blob(table, rows[i], table.cells[rows[i]].tobytes(), out[i])
-            )
+            left.extend(i for i in positions if not self._read_blob(table, rows[i], table.names[rows[i]], out[i]))
 
         self._on_threads(len(rows), work)
         for i in left:
