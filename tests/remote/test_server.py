@@ -155,10 +155,21 @@ def test_tls_protects_and_is_checked(tmp_path: Path) -> None:
     with serving(tmp_path / "r", **files) as address:
         with connect_server(f"grpcs://{address}", trust) as peer:
             assert peer.hello(Hello()).version == 1
-        with connect_server(f"grpcs://{address}", timeouts=quick) as peer, pytest.raises(UnreachableError):
-            peer.hello(Hello())  # nobody vouches for this certificate
-        with connect_server(f"grpc://{address}", timeouts=quick) as peer, pytest.raises(UnreachableError):
-            peer.hello(Hello())
+        for scheme, remedy in (
+            ("grpcs", "config --global remote.tls-ca FILE"),
+            ("grpc", "address as grpcs://HOST:PORT"),
+        ):
+            with (
+                connect_server(f"{scheme}://{address}", timeouts=quick) as peer,
+                pytest.raises(UnreachableError, match=remedy),
+            ):
+                peer.hello(Hello())  # nobody vouches for this certificate; it speaks TLS alone
+    with (
+        serving(tmp_path / "r") as address,
+        connect_server(f"grpcs://{address}", trust, timeouts=quick) as peer,
+        pytest.raises(UnreachableError, match="address as grpc://HOST:PORT"),
+    ):
+        peer.hello(Hello())
     with (
         pytest.raises(InvalidInputError, match="no line -----BEGIN"),
         serving(tmp_path / "r", tls_cert=Path(os.__file__), tls_key=TLS / "localhost.key"),

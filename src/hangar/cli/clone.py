@@ -96,7 +96,9 @@ def command(
     echo(
         f"Cloned {visible(remote)} into {visible(str(place))}: branch {visible(first)} at {shown[:SHORT_DIGEST] or 'no commit yet'}"
     )
-    if report is None:
+    if digest is None:
+        note("There is nothing to fetch yet: the remote has no commit on this branch")
+    elif report is None:
         note(f"The data is not here yet: get it with `hangar fetch-data origin {visible(first)}`")
     else:
         tell_data(report)

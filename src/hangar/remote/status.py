@@ -155,9 +155,23 @@ def _explained(status: grpc.StatusCode, text: str, address: str, seconds: float)
     if status is _Code.DEADLINE_EXCEEDED:
         return f"{address} did not answer within {seconds:g} seconds: check the address and the network, then try again"
     if status is _Code.UNAVAILABLE:
-        return f"cannot reach {address}: {text or 'no answer'}. Is the server running, and is the address right?"
+        return f"cannot reach {address}: {text or 'no answer'}. {_remedy(text, address)}"
     if status is _Code.CANCELLED:
         return f"the call to {address} was cancelled"
     if status is _Code.UNIMPLEMENTED:
         return f"{address} is no Hangar server, or of another version: {text}"
     return f"{address} answered {status.name}: {text}"
+
+
+def _remedy(text: str, address: str) -> str:
+    """What to do if there was no connection, by what gRPC says about it."""
+    if "CERTIFICATE_VERIFY_FAILED" in text:
+        return (
+            "Its certificate is not trusted here: if it is the right server, get its certificate from its operator, and run "
+            "`hangar config --global remote.tls-ca FILE`"
+        )
+    if "WRONG_VERSION_NUMBER" in text:
+        return "It does not use TLS: if the network is safe, give the address as grpc://HOST:PORT"
+    if "Socket closed" in text and address.startswith("grpc://"):
+        return "If the server uses TLS, give the address as grpcs://HOST:PORT"
+    return "Is the server running, and is the address right?"
