@@ -369,6 +369,7 @@ except KeyboardInterrupt:
 """
 
 
+@pytest.mark.usefixtures("default_interrupts")
 @pytest.mark.parametrize("kind", ["unary", "down", "up"])
 def test_an_interrupt_ends_a_call_within_a_second(tmp_path: Path, kind: str) -> None:
     """Row 31: Ctrl-C while nothing passes."""
