@@ -53,8 +53,12 @@ def test_a_shortage_of_memory_is_an_error(codec: int, tmp_path: Path) -> None:
     assert (run.returncode, run.stdout) == (0, "too little, done\n"), run.stderr
 
 
-def test_threads_of_blosc_are_off_during_a_call_and_as_before_after_it() -> None:
-    before = blosc.use_threads  # None, unless another package (zarr) has set it
+@pytest.mark.parametrize("before", [None, True, False])
+def test_threads_of_blosc_are_off_during_a_call_and_as_before_after_it(
+    before: bool | None, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Whatever they were: None is the default of blosc, and zarr sets False."""
+    monkeypatch.setattr(blosc, "use_threads", before)
     with blosc_call(1) as module:
         assert module is blosc
         assert module.use_threads is False

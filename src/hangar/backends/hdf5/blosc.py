@@ -41,7 +41,7 @@ class blosc_call:  # noqa: N801  (a function for those who use it)
         There is not enough memory for this call and the others in progress.
     """
 
-    __slots__ = ("_kept", "_module", "_nbytes", "_thread")
+    __slots__ = ("_kept", "_main", "_module", "_nbytes", "_thread")
 
     def __init__(self, nbytes: int) -> None:
         self._nbytes = nbytes
@@ -49,12 +49,13 @@ class blosc_call:  # noqa: N801  (a function for those who use it)
     def __enter__(self) -> Any:
         module = self._module = _blosc()
         thread = self._thread = threading.get_ident()
-        # Blosc's own threads are used in the main thread only.
-        self._kept = module.use_threads if thread == _main_thread() else None
+        # Blosc's own threads are used in the main thread only. None, its default, lets it use them.
+        self._main = thread == _main_thread()
+        self._kept = module.use_threads
         try:
             _running[thread] = self._nbytes
             require_memory(self._nbytes if len(_running) == 1 else sum(list(_running.values())))
-            if self._kept is not None:
+            if self._main:
                 module.use_threads = False
         except BaseException:
             self.__exit__()
@@ -62,7 +63,7 @@ class blosc_call:  # noqa: N801  (a function for those who use it)
         return module
 
     def __exit__(self, *error: object) -> None:
-        if self._kept is not None:
+        if self._main:
             self._module.use_threads = self._kept
         _running.pop(self._thread, None)
 
