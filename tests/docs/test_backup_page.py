@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import shutil
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -19,10 +17,10 @@ PAGE = "docs/howto/back-up-and-restore.rst"
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path_with_hangar: str) -> Path:
     """A folder with the repository ``photos`` in it: a commit, and staged changes."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    monkeypatch.setenv("PATH", path_with_hangar)
     (tmp_path / "photos").mkdir()
     repo = Repository("photos", exists=False)
     repo.init("Ada", "ada@example.org")

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
-import sys
 from pathlib import Path
 
 import numpy as np
@@ -24,10 +22,10 @@ def noise(seed: int) -> np.ndarray[tuple[int], np.dtype[np.uint8]]:
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path_with_hangar: str) -> Path:
     """A repository with two commits, in the current directory."""
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    monkeypatch.setenv("PATH", path_with_hangar)
     repo = Repository(tmp_path, exists=False)
     repo.init("Ada", "ada@example.org")
     writer = repo.checkout(write=True)

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -23,9 +22,11 @@ def run(words: list[str], folder: Path) -> str:
     return done.stdout
 
 
-def test_every_command_prints_what_the_page_says(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_every_command_prints_what_the_page_says(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path_with_hangar: str
+) -> None:
     pytest.importorskip("pyarrow")
-    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    monkeypatch.setenv("PATH", path_with_hangar)
     (tmp_path / "pictures").mkdir()
     for name in ("china", "flower"):
         Image.fromarray(load_sample_image(f"{name}.jpg")).save(tmp_path / "pictures" / f"{name}.png")

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import re
 import subprocess
 import sys
@@ -29,10 +28,10 @@ def sizes_left_out(text: str) -> str:
     return re.sub(r"[\d.]+ kB", "some kB", text)
 
 
-def test_whole_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_whole_datasets(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path_with_hangar: str) -> None:
     """Each command prints what the page says, and torch takes the columns as they are."""
     pytest.importorskip("pyarrow")
-    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    monkeypatch.setenv("PATH", path_with_hangar)
     folders.classes(tmp_path / "digits", ("train", "val"))
     folders.coco(tmp_path / "coco")
     folders.table(tmp_path / "table")

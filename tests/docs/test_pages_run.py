@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import doctest
-import os
 import re
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -19,7 +17,7 @@ from tests.docs.blocks import ROOT, code_blocks, named_block, typed_commands
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path_with_hangar: str) -> Path:
     """A folder to work in, with nothing in it but the folder of images that the pages speak of."""
     working = tmp_path / "desk"
     pictures = working / "pictures"
@@ -27,7 +25,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, image in zip(["china", "flower"], load_sample_images().images, strict=True):
         Image.fromarray(image).save(pictures / f"{name}.png")
     monkeypatch.chdir(working)
-    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    monkeypatch.setenv("PATH", path_with_hangar)
     return working
 
 

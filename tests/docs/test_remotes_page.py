@@ -5,7 +5,6 @@ from __future__ import annotations
 import doctest
 import os
 import subprocess
-import sys
 import warnings
 from pathlib import Path
 
@@ -18,16 +17,15 @@ from tests.docs.blocks import ROOT, typed_commands
 PAGE = "docs/howto/remotes-and-partial-clones.rst"
 
 
-def test_the_commands_run(tmp_path: Path) -> None:
+def test_the_commands_run(tmp_path: Path, path_with_hangar: str) -> None:
     (tmp_path / "pictures").mkdir()
     for name, image in zip(["china", "flower"], load_sample_images().images, strict=True):
         Image.fromarray(image).save(tmp_path / "pictures" / f"{name}.png")
     script = "\n".join(typed_commands(PAGE))
-    path = f"{Path(sys.executable).parent}{os.pathsep}{os.environ['PATH']}"
     done = subprocess.run(
         ["bash", "-euxo", "pipefail", "-c", script],
         cwd=tmp_path,
-        env={**os.environ, "PATH": path},
+        env={**os.environ, "PATH": path_with_hangar},
         stdin=subprocess.DEVNULL,
         capture_output=True,
         text=True,

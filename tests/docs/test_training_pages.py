@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import doctest
-import os
 import subprocess
-import sys
 from pathlib import Path
 
 import pytest
@@ -26,8 +24,8 @@ def test_pages_say_what_happens(page: str, tmp_path: Path, monkeypatch: pytest.M
     assert failed == 0
 
 
-def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+def test_commands_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path_with_hangar: str) -> None:
+    monkeypatch.setenv("PATH", path_with_hangar)
     commands = typed_commands("docs/howto/splits.rst")
     assert len(commands) >= 5
     script = "\n".join(commands)

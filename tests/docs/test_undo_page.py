@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import doctest
-import os
 import shlex
-import sys
 from pathlib import Path
 
 import pytest
@@ -20,13 +18,13 @@ PAGE = "docs/howto/undo.rst"
 
 
 @pytest.fixture
-def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path_with_hangar: str) -> Path:
     """A directory with the pictures that the page imports."""
     (tmp_path / "pictures").mkdir()
     for name, image in zip(["china", "flower"], load_sample_images().images, strict=True):
         Image.fromarray(image).save(tmp_path / "pictures" / f"{name}.png")
     monkeypatch.chdir(tmp_path)
-    monkeypatch.setenv("PATH", str(Path(sys.executable).parent), prepend=os.pathsep)
+    monkeypatch.setenv("PATH", path_with_hangar)
     return tmp_path
 
 
