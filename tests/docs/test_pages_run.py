@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import doctest
 import re
-import shlex
 import subprocess
 from pathlib import Path
 
@@ -12,7 +11,6 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_images
 
-from tests.cli.shell import Shell
 from tests.docs.blocks import ROOT, code_blocks, named_block, typed_commands
 
 
@@ -27,31 +25,6 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path_with_hangar: str)
     monkeypatch.chdir(working)
     monkeypatch.setenv("PATH", path_with_hangar)
     return working
-
-
-def run_here(commands: list[str], directory: Path) -> None:
-    """Run commands in order, those of Hangar in this process and all others in a shell; ``cd`` holds for those after it."""
-    for command in commands:
-        if re.fullmatch(r"hangar [^|&;<>$`]*", command):
-            done = Shell(directory).run(*shlex.split(command.replace("\\\n", " "))[1:])
-            code, said, errors = done.exit_code, done.stdout, done.stderr
-        else:
-            process = subprocess.run(
-                ["bash", "-euo", "pipefail", "-c", f"{command}\npwd > '{directory}/.where'"],
-                check=False,
-                cwd=directory,
-                stdin=subprocess.DEVNULL,
-                capture_output=True,
-                text=True,
-            )
-            code, said, errors = process.returncode, process.stdout, process.stderr
-            where = directory / ".where"
-            if where.exists():
-                moved = Path(where.read_text("utf-8").strip())
-                where.unlink()
-                directory = moved
-        assert code == 0, f"$ {command}\n{said}{errors}"
-        assert "Traceback" not in errors
 
 
 @pytest.mark.parametrize(
@@ -71,15 +44,11 @@ def run_here(commands: list[str], directory: Path) -> None:
 def test_commands_run(page: str, desk: Path) -> None:
     commands = typed_commands(page)
     assert len(commands) >= 5
-    if page == "README.rst":
-        # As a reader types them, in a shell. Those of the other pages run in this process, which is ten times faster.
-        script = "\n".join(f"echo '+ command {i}'\n{command}" for i, command in enumerate(commands))
-        shell = ["bash", "-euo", "pipefail", "-c", script]
-        done = subprocess.run(shell, check=False, cwd=desk, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-        assert done.returncode == 0, done.stdout + done.stderr
-        assert "Traceback" not in done.stderr
-    else:
-        run_here(commands, desk)
+    script = "\n".join(f"echo '+ command {i}'\n{command}" for i, command in enumerate(commands))
+    shell = ["bash", "-euo", "pipefail", "-c", script]
+    done = subprocess.run(shell, check=False, cwd=desk, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
 
 
 @pytest.mark.usefixtures("desk")

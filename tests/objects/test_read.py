@@ -362,7 +362,7 @@ def test_a_batch_of_integers_takes_a_constant_number_of_calls(warm: Tree, size: 
     ):
         events = calls_of(read)
         # Nothing is called once a leaf or once a key: well below the 3 calls a leaf and 50 that a whole batch read may take.
-        assert events["call"] <= 30
+        assert events["call"] <= 34  # two of them check the form of all leaves
         assert events["c_call"] <= 50
 
 
