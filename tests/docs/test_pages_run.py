@@ -27,6 +27,17 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path_with_hangar: str)
     return working
 
 
+def type_commands(page: str, directory: Path) -> None:
+    """Type all commands of a page in one shell."""
+    commands = typed_commands(page)
+    assert len(commands) >= 5
+    script = "\n".join(f"echo '+ command {i}'\n{command}" for i, command in enumerate(commands))
+    shell = ["bash", "-euo", "pipefail", "-c", script]
+    done = subprocess.run(shell, check=False, cwd=directory, stdin=subprocess.DEVNULL, capture_output=True, text=True)
+    assert done.returncode == 0, done.stdout + done.stderr
+    assert "Traceback" not in done.stderr
+
+
 @pytest.mark.parametrize(
     "page",
     [
@@ -42,13 +53,7 @@ def desk(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, path_with_hangar: str)
     ],
 )
 def test_commands_run(page: str, desk: Path) -> None:
-    commands = typed_commands(page)
-    assert len(commands) >= 5
-    script = "\n".join(f"echo '+ command {i}'\n{command}" for i, command in enumerate(commands))
-    shell = ["bash", "-euo", "pipefail", "-c", script]
-    done = subprocess.run(shell, check=False, cwd=desk, stdin=subprocess.DEVNULL, capture_output=True, text=True)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert "Traceback" not in done.stderr
+    type_commands(page, desk)
 
 
 @pytest.mark.usefixtures("desk")
