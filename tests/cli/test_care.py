@@ -12,8 +12,9 @@ import numpy as np
 import pytest
 
 from hangar import Repository
+from hangar.cli import main
 from hangar.db.pages import TREE, PageFile, Tree, read_nodes
-from tests.cli.shell import Shell
+from tests.cli.shell import Shell, runner
 
 
 def test_fsck_of_a_sound_repository(filled: Shell) -> None:
@@ -113,31 +114,37 @@ def test_the_bash_script_is_bash(shell: Shell) -> None:
     subprocess.run(["bash", "-n"], input=shell.ok("completion", "bash"), text=True, check=True)
 
 
-def completed(path: Path, *words: str) -> list[str]:
-    """What the shell is offered for the last of ``words``."""
+def completed(path: Path, *words: str, apart: bool = False) -> list[str]:
+    """What the shell is offered for the last of ``words``, by a process of its own if ``apart``."""
     env = os.environ | {
         "_HANGAR_COMPLETE": "bash_complete",
         "COMP_WORDS": " ".join(("hangar", *words)),
         "COMP_CWORD": str(len(words)),
     }
-    done = subprocess.run(
-        [sys.executable, "-m", "hangar"], cwd=path, env=env, capture_output=True, text=True, check=True
-    )
-    assert done.stderr == ""
-    return [line.partition(",")[2] for line in done.stdout.split()]
+    if apart:
+        command = [sys.executable, "-m", "hangar"]
+        done = subprocess.run(command, cwd=path, env=env, capture_output=True, text=True, check=True)
+        said, errors = done.stdout, done.stderr
+    else:
+        with pytest.MonkeyPatch.context() as patch:
+            patch.chdir(path)
+            found = runner().invoke(main, [], env=env, prog_name="hangar")
+        said, errors = found.stdout, found.stderr
+    assert errors == ""
+    return [line.partition(",")[2] for line in said.split()]
 
 
 def test_names_are_completed(filled: Shell, tmp_path: Path) -> None:
     filled.ok("column", "create", "labels", "INT64")
     filled.ok("branch", "create", "other")
-    assert completed(filled.path, "sta") == ["status", "stash"]
+    assert completed(filled.path, "sta", apart=True) == ["status", "stash"]
     assert completed(filled.path, "column", "") == ["create", "remove", "list", "rename", "attributes", "backend"]
     assert completed(filled.path, "ls", "") == ["images", "labels"]
     assert completed(filled.path, "ls", "im") == ["images"]
     assert completed(filled.path, "ls", "images", "o") == ["other"]
     assert completed(filled.path, "checkout", "") == ["master", "other"]
     filled.ok("branch", "feature/boxes")
-    assert completed(filled.path, "checkout", "fea") == ["feature/boxes"]
+    assert completed(filled.path, "checkout", "fea", apart=True) == ["feature/boxes"]
     assert completed(filled.path, "branch", "delete", "feature/") == ["feature/boxes"]
     assert completed(filled.path, "log", "fe") == ["feature/boxes"]
     assert completed(tmp_path, "-C", str(filled.path), "rm", "l") == ["labels"]
