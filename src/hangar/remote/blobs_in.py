@@ -54,7 +54,7 @@ Wanted = Callable[[Digests], Mask]
 
 
 class _RowBuffers:
-    """Memory for the rows of two batches in turn, used again and again: new pages cost as much as hashing them."""
+    """Memory for the rows of two batches in turn, used again and again."""
 
     def __init__(self) -> None:
         self._filling, self._other = np.empty(0, np.uint8), np.empty(0, np.uint8)
