@@ -71,6 +71,8 @@ def test_the_promises_of_a_partial_clone_are_checked_before_another_remote_goes(
     clone(tmp_path / "origin", tmp_path / "partial").close()
     with clone(tmp_path / "partial", tmp_path / "mine") as mine:
         mine.remote.add("full", str(tmp_path / "origin"))
+        with closing(mine.checkout(fetch_on_read=True)) as reader:
+            assert reader["rows", 3].tolist() == list(range(120, 160))
         mine.remote.fetch_data("full", branch="master")
         assert mine.evict("rows").blobs == 50
         with pytest.raises(InvalidStateError, match="50 values of the history here are at remote 'full' alone: "):

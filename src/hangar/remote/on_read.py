@@ -18,7 +18,7 @@ import numpy as np
 
 from hangar.blobs.index import Digests
 from hangar.blobs.store import not_there
-from hangar.errors import UnreachableError
+from hangar.errors import HangarError, UnreachableError
 from hangar.refs.remotes import RemoteRow, list_remotes
 from hangar.remote.connect import connected
 from hangar.remote.transfer import ColumnBlobs, fetch_blobs
@@ -70,13 +70,17 @@ class FetchOnRead:
         left = np.unique(digests, axis=0)
         with stores.db.read() as transaction:
             remotes = {row.number: (name, row) for name, row in list_remotes(transaction).items()}
+        promising = [number for number in stores.blobs.promises.remotes() if number in remotes]
         asked: list[str] = []
-        for number in stores.blobs.promises.remotes():
-            if number in remotes and len(left):
-                asked.append(remotes[number][0])
+        # A partial clone promises what it may not have, and another remote may.
+        for number in [*promising, *(number for number in remotes if number not in promising)]:
+            if not len(left):
+                break
+            with contextlib.nullcontext() if number in promising else contextlib.suppress(HangarError):
                 left = self._fetch(stores, *remotes[number], ColumnBlobs(column_id, schema, left))
+                asked.append(remotes[number][0])
         if len(left) and asked and stores.blobs.promises.promised(left).any():
-            raise not_there(len(left), asked)
+            raise not_there(len(left), asked[: len(promising)])
 
     def close(self) -> None:
         """Close the connections and files of this thread. They are opened again when needed."""
