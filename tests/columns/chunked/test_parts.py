@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from hangar import CorruptionError, Repository, limits
+from hangar.columns.chunked.table import ChunkReader
 
 CHUNKS = (4, 256, 256)
 """1 MiB: two HDF5 chunks in backend 01."""
@@ -74,3 +75,17 @@ def test_a_file_that_was_cut(noise: Any) -> None:
         file.truncate(2**20)
     with pytest.raises(CorruptionError):
         array[9, 250, 299]
+
+
+def test_a_slice_that_is_read_in_the_middle_of_another_gets_other_memory() -> None:
+    """As a signal handler may do: between the read of a box and its copy."""
+    reader = ChunkReader.__new__(ChunkReader)
+    reader._nbytes = 100
+    first = reader._scratch()
+    second = reader._scratch()
+    assert not np.shares_memory(first, second)
+    reader.give_back()
+    reader.give_back()
+    third = reader._scratch()
+    assert np.shares_memory(second, third)
+    assert not np.shares_memory(first, third)

@@ -101,6 +101,8 @@ class ArrayContent:
             for index, inside, outside, _ in batch:
                 found = self._box(index, inside) if basic else self._chunk(index)
                 target[outside] = fill if found is None else found if basic else found[inside]
+                if basic:
+                    self.reader.give_back()
             return
         rest = self._copy_stored(batch, target)
         for i, chunk in self.chunks([piece.chunk for piece in rest]):

@@ -243,7 +243,7 @@ class ChunkReader:
         return found
 
     def read_part(self, table: ChunkTable, row: int, inside: tuple[slice, ...]) -> Array | None:
-        """Like :meth:`read_one` for a box of a chunk, which must not be kept: the next call may change it.
+        """Like :meth:`read_one` for a box of a chunk, which must not be kept: call :meth:`give_back` when it was copied.
 
         If the chunk was read before and is not in the cache any more, only the parts of it that hold the box are read.
         """
@@ -295,13 +295,21 @@ class ChunkReader:
         return True
 
     def _scratch(self) -> Rows:
-        """Memory for a chunk that this thread keeps, if chunks are not very large."""
-        found: Rows | None = getattr(_kept, "scratch", None)
+        """Memory for a chunk, which this thread keeps and nobody else gets until :meth:`give_back`.
+
+        A signal handler that reads an array in the meantime gets other memory.
+        """
+        found: Rows | None = _kept.__dict__.pop("scratch", None)
         if found is None or len(found) < self._nbytes:
             found = np.empty(self._nbytes, np.uint8)
-            if self._nbytes <= _SCRATCH_BYTES:
-                _kept.scratch = found
+        _kept.lent = found
         return found[: self._nbytes]
+
+    def give_back(self) -> None:
+        """The last box of :meth:`read_part` was copied, so its memory may be used again."""
+        lent: Rows | None = _kept.__dict__.pop("lent", None)
+        if lent is not None and len(lent) <= _SCRATCH_BYTES:
+            _kept.scratch = lent
 
     def visit(self, table: ChunkTable, rows: Sequence[int], use: Callable[[int, Array], None]) -> list[int]:
         """Read many chunks that are blobs, on several threads, and call ``use`` with the position and the chunk, which must not be kept.
@@ -321,6 +329,7 @@ class ChunkReader:
                     use(i, chunk)
                 else:
                     left.append(i)
+            self.give_back()
 
         self._on_threads(len(rows), work)
         return left
