@@ -11,6 +11,7 @@ import pytest
 from PIL import Image
 from sklearn.datasets import load_sample_image
 
+from tests.cli.shell import Shell
 from tests.docs.blocks import ROOT, code_blocks, named_block
 
 PAGE = "docs/howto/import-formats.rst"
@@ -37,6 +38,10 @@ def test_every_command_prints_what_the_page_says(
             typed, _, wanted = command.partition("\n")
             said = run(["bash", "-o", "pipefail", "-c", typed], tmp_path)
             assert wanted in ("", said), typed
+    table = Shell(tmp_path).ok("export", "label", "-o", "-")
+    assert table.splitlines() == ['"key","label"', '"china","plant"', '"flower","plant"']
+    Shell(tmp_path).fails(2, "export", "photos", "-o", "-", text="which a csv file does not hold")
+    assert not (tmp_path / "-").exists()
     assert run([sys.executable, "-c", named_block(PAGE, "h5py")], tmp_path) == "[b'china' b'flower'] [0.75 0.25]\n"
 
 

@@ -31,7 +31,7 @@ _MOST_NOTED: Final = 10
     "--out",
     metavar="PATH",
     type=click.Path(path_type=Path),
-    help="The folder or file to write to. Default: the name of the column.",
+    help="The folder or file to write to; - is stdout, for CSV. Default: the name of the column.",
 )
 @click.option(
     "-s",
@@ -89,12 +89,13 @@ def command(
       hangar export images master~1 -o ../out
       hangar export images -s cat_17 -s int:5 -f png
       hangar export labels -o labels.csv
+      hangar export labels -o -
       hangar export images -o shards -f tar
 
     JSON: column, commit, directory, nbytes, files (sample, path), purged (samples that were erased, which have no file).
     JSON of one file: column, commit, format, nbytes, samples, files (paths), purged.
     """
-    from hangar.cli.export_many import export_many
+    from hangar.cli.export_many import export_many, write_to_stdout
     from hangar.external.manager import manager
     from hangar.external.many import SUFFIXES, many_format
     from hangar.external.safe_io import safe_component
@@ -103,6 +104,11 @@ def command(
     found: Any = view[column]
     chunked = found.column_type == "chunked"  # of which each sample is a file, also of zarr
     many = many_format(extension, out) if plugin is None and not chunked else None
+    to_stdout = str(out) == "-"
+    if to_stdout:
+        many = "csv" if extension is None and plugin is None and not chunked else many
+        if many not in ("csv", "tsv") or as_json:
+            raise click.UsageError("-o - writes CSV or TSV to stdout, without --json: name a folder or a file instead")
     if plugin_options and many is None:
         chosen = manager.find("save", plugin, extension) if plugin or extension else None
         if chosen is None:
@@ -112,6 +118,9 @@ def command(
         check_options(ctx, chosen, "save", plugin_options)
     keys = _subsamples(found, samples) if found.contains_subsamples else _samples(found, samples)
     keys, purged = _without_purged(state, view, column, keys)
+    if many is not None and to_stdout:
+        write_to_stdout(found, keys, many, plugin_options)
+        return
     if many is not None:
         default = safe_component(column) + (SUFFIXES[many] if many != "tar" else "")
         path = state.resolve(Path(default) if out is None else out)

@@ -13,7 +13,7 @@ from hangar.errors import InvalidInputError
 from hangar.progress import format_bytes
 from hangar.wording import plural
 
-__all__ = ["export_many"]
+__all__ = ["export_many", "write_to_stdout"]
 
 
 def export_many(
@@ -51,3 +51,21 @@ def export_many(
         return
     where = str(report.files[0]) if len(report.files) == 1 else f"{len(report.files):,} files in {path}"
     echo(f"Wrote {plural(report.samples, 'sample')} of {name} to {visible(where)}, {format_bytes(report.nbytes)}")
+
+
+def write_to_stdout(column: Any, keys: Sequence[Any], kind: str, options: dict[str, Any]) -> None:
+    """Write the samples ``keys`` of ``column`` to stdout, as a table of text. Nothing is written if they do not fit one."""
+    from tempfile import TemporaryDirectory
+
+    from hangar.external.many import ManyExport
+
+    with TemporaryDirectory(prefix="hangar-export-") as folder:
+        path = Path(folder) / f"export.{kind}"
+        try:
+            work = ManyExport(column, path, kind, options)
+        except InvalidInputError as error:
+            raise click.UsageError(str(error)) from None
+        work.run(keys)
+        with path.open("rb") as file:
+            for part in iter(lambda: file.read(2**20), b""):
+                click.echo(part, nl=False)
