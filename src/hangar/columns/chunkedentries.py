@@ -98,6 +98,10 @@ class ChunkedEntryWriter(EntryWriter):
         """The array at an encoded key, for reading and writing."""
         return ChunkedArrayWriter(self.arrays, encoded, key)
 
+    def retire(self, session: WriteSession) -> None:
+        """The arrays that were handed out cannot be used either."""
+        self.arrays.session = session
+
 
 def open_entry_writer(session: WriteSession, source: StagedSource, schema: ColumnSchema) -> EntryWriter:
     """The writer of the entries of a column."""

@@ -61,6 +61,7 @@ class ColumnWriter(ColumnBase):
     def retire(self) -> None:
         """Refuse all further use: the column was removed, or the staging area was reset or closed."""
         self._session = cast("WriteSession", _Retired())
+        self._entry_writer.retire(self._session)
 
     @property
     def attributes(self) -> AttributesWriter:

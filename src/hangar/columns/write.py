@@ -55,6 +55,9 @@ class EntryWriter:
         self._source = source
         self._schema = schema
 
+    def retire(self, session: WriteSession) -> None:
+        """The column cannot be used any more; ``session`` raises the error."""
+
     def put_entry(self, encoded: bytes, value: Any) -> None:
         """Write one value under an encoded key."""
         session, schema = self._session, self._schema

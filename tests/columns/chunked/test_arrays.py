@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 
 from hangar import Repository
-from hangar.errors import AccessError, HangarError, InvalidInputError, SampleNotFoundError
+from hangar.errors import AccessError, ClosedError, HangarError, InvalidInputError, SampleNotFoundError
 
 if TYPE_CHECKING:
     from hangar.checkout import WriterCheckout
@@ -255,6 +255,28 @@ def test_arrays_of_a_writer_follow_their_sample(writer: WriterCheckout) -> None:
     del writer.columns["volume"]
     with pytest.raises(HangarError):
         array[0]
+
+
+def test_arrays_from_before_a_reset_cannot_be_used(writer: WriterCheckout) -> None:
+    flat: Any = writer.add_chunked_column("flat", np.uint8, (4,))
+    nested: Any = writer.add_chunked_column("nested", np.uint8, (4,), contains_subsamples=True)
+    flat["a"], nested["a"] = image(9, dtype=np.uint8), {"b": image(9, dtype=np.uint8)}
+    writer.commit("arrays")
+    sample = nested["a"]
+    arrays = [flat["a"], nested["a", "b"], sample["b"]]
+    arrays[0][0] = 7
+    writer.reset_staging_area()
+    for array in arrays:
+        with pytest.raises(ClosedError, match="cannot be used any more"):
+            array[0]
+        with pytest.raises(ClosedError, match="cannot be used any more"):
+            array.resize(2)
+        with pytest.raises(ClosedError, match="cannot be used any more"):
+            array[0] = 1
+    with pytest.raises(ClosedError):
+        sample["b"] = image(5, dtype=np.uint8)
+    assert writer.diff.status() == "CLEAN"
+    assert writer["flat"]["a"][...].tolist() == image(9, dtype=np.uint8).tolist()
 
 
 def test_arrays_are_shared_between_samples_and_columns(
