@@ -41,12 +41,14 @@ def serving(path: Path, **options: Any) -> Iterator[str]:
     """The address of a running server."""
     given: dict[str, Any] = {"port": 0, "ip": "127.0.0.1"} | options
     hangar = HangarServer(path, ServerSettings(**given))
-    server, address = make_server(hangar.settings, hangar.guard, hangar.handlers())
-    server.start()
     try:
-        yield address
+        server, address = make_server(hangar.settings, hangar.guard, hangar.handlers())
+        server.start()
+        try:
+            yield address
+        finally:
+            server.stop(0).wait()
     finally:
-        server.stop(0).wait()
         hangar.close()
 
 

@@ -180,11 +180,13 @@ class Guard(grpc.ServerInterceptor):
         self._upload_idle = upload_idle
         self._active: set[Call] = set()
         self._closed = threading.Event()
-        start_thread(self._watch, "hangar-server-watch", daemon=True)
+        self._watching = start_thread(self._watch, "hangar-server-watch", daemon=True)
 
     def close(self, seconds: float = 10.0) -> None:
         """End the watching thread, and wait for calls that still run: what they read is closed next."""
         self._closed.set()
+        if self._watching is not None:
+            self._watching.join(seconds)
         end = time.monotonic() + seconds
         while self._active and time.monotonic() < end:
             time.sleep(0.01)
