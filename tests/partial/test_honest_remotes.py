@@ -6,12 +6,14 @@ import shutil
 from collections.abc import Iterator
 from contextlib import closing
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
 
 from hangar import Repository
 from hangar.errors import InvalidInputError, InvalidStateError, NotLocalError
+from hangar.remote import evict as evict_module
 from hangar.remote.bundle import create_bundle, verify_bundle
 from hangar.remote.server import serve
 
@@ -171,3 +173,29 @@ def test_a_part_of_a_chunk_is_written_where_the_chunk_is_at_the_remote(origin: R
     values[60:70, 60:70] = 0
     with closing(origin.checkout()) as reader:
         np.testing.assert_array_equal(reader["volumes"]["a"][:], values)
+
+
+def test_two_repositories_that_evict_at_the_same_moment_do_not_both_drop(
+    origin: Repository, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Each is a remote of the other. One evicts between the question and the drop of the other."""
+    other = clone(tmp_path / "origin", tmp_path / "other")
+    other.remote.fetch_data("origin", branch="master")
+    origin.remote.add("other", str(tmp_path / "other"))
+    ask = evict_module.asked
+    inner: list[int] = []
+
+    def ask_and_let_the_other_evict(reader: Any, digests: Any) -> Any:
+        answer = ask(reader, digests)
+        monkeypatch.setattr(evict_module, "asked", ask)
+        inner.append(other.evict("rows").blobs)
+        return answer
+
+    monkeypatch.setattr(evict_module, "asked", ask_and_let_the_other_evict)
+    assert origin.evict("rows").blobs == 50
+    assert inner == [0]
+    with closing(other.checkout()) as reader:
+        assert np.array_equal(reader["rows"][7], np.arange(280, 320))
+    origin.remote.fetch_data("other", branch="master")
+    assert other.evict("rows").blobs == 50
+    other.close()

@@ -2,7 +2,8 @@
 
 The remote is asked first. What it has is promised in one transaction; then the locations are dropped and the files
 shrink, as in garbage collection. A crash in between leaves data that is both here and promised, which is harmless. Data
-that no remote has stays here.
+that no remote has stays here. While one repository evicts it counts for others as having nothing (``remote/evicting``), so
+two that are remotes of each other cannot both drop the same data.
 """
 
 from __future__ import annotations
@@ -31,6 +32,7 @@ from hangar.publishing import publish_rows
 from hangar.refs.remotes import get_remote, list_remotes
 from hangar.remote.asking import asked
 from hangar.remote.connect import connected
+from hangar.remote.evicting import evicting
 from hangar.remote.peer import Reader
 from hangar.remote.selection import all_blobs, blobs_of_samples, column_entry
 from hangar.stores import Stores
@@ -113,10 +115,21 @@ def evict_blobs(
     Raises
     ------
     LockedError
-        A writer holds the writer lock.
+        A writer holds the writer lock, or another process evicts.
     UnreachableError
         A remote does not answer. Nothing was dropped.
     """
+    with evicting(stores.directory):
+        return _evict_blobs(stores, remotes, digests, roots, progress)
+
+
+def _evict_blobs(
+    stores: Stores,
+    remotes: Sequence[tuple[int, Reader]],
+    digests: Digests,
+    roots: Sequence[Digest],
+    progress: Progress,
+) -> EvictReport:
     known = stores.blobs.known(digests)
     here, absent = digests[known], int((~known).sum())
     held: list[tuple[int, DigestSet]] = []

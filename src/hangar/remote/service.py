@@ -28,8 +28,10 @@ from hangar.errors import (
 )
 from hangar.objects.graph import ancestors, generation
 from hangar.remote.blobs_out import blob_frames, blob_sizes
+from hangar.remote.evicting import is_evicting
 from hangar.remote.identity import repository_id
 from hangar.remote.peer import (
+    ABSENT,
     ID_BYTES,
     PROTOCOL_VERSION,
     BlobFrame,
@@ -178,8 +180,10 @@ class Service:
         yield from frames(below_names(self._source, request.wants, bases, below=request.below), self._limits)
 
     def blob_sizes(self, names: BlobNames) -> bytes:
-        """Sizes of blobs."""
+        """Sizes of blobs; all absent while this repository evicts, as it may be about to drop them."""
         digests = digest_array(self._digests(names.digests))
+        if is_evicting(self._stores.directory):
+            return np.full(len(digests), ABSENT, "<u8").tobytes()
         return blob_sizes(self._stores.blobs, digests).astype("<u8").tobytes()
 
     def blobs(self, names: BlobNames) -> Iterator[BlobFrame]:
