@@ -18,6 +18,7 @@ import pytest
 
 from hangar import Repository, threads
 from hangar.threads import Pipeline, Task, cores, parallel_map, run_parallel, start_thread, threads_for
+from tests.alive import hangar_threads
 
 
 @pytest.fixture(params=["threads", "no thread can be started", "the third cannot be started"])
@@ -130,7 +131,7 @@ def test_results_come_in_order_and_each_call_is_made_once() -> None:
     assert sorted(calls) == list(range(50))
     with pytest.raises(ValueError, match="7 failed"):
         list(parallel_map(fail_at(7), range(50)))
-    assert [thread for thread in threading.enumerate() if thread.name.startswith("hangar")] == []
+    assert hangar_threads() == []
 
 
 @pytest.mark.usefixtures("_threads")
@@ -141,7 +142,7 @@ def test_all_works_are_done_once() -> None:
     with pytest.raises(ValueError, match="5 failed"):
         run_parallel([lambda at=at: fail_at(5)(at) for at in range(40)])  # type: ignore[misc]
     assert both(lambda: 1, lambda: 2) == (1, 2)
-    assert [thread for thread in threading.enumerate() if thread.name.startswith("hangar")] == []
+    assert hangar_threads() == []
 
 
 @pytest.mark.usefixtures("_threads")

@@ -14,6 +14,7 @@ from hangar import DiskFullError
 from hangar.blobs import BlobWriter, ingest
 from hangar.blobs.ingest import hash_and_write_list, hash_and_write_rows
 from hangar.digest import BYTES, NDARRAY, STR, Header, blob_digest
+from tests.alive import hangar_threads
 
 ROWS = np.random.default_rng(3).integers(0, 256, (11, 20_000), dtype=np.uint8)
 HEADER = Header(NDARRAY, 2, (20_000,))
@@ -116,7 +117,7 @@ def test_a_block_that_cannot_be_added_ends_it(monkeypatch: pytest.MonkeyPatch, f
     with pytest.raises(DiskFullError):
         rows_into(recorder, ROWS)
     assert len(recorder.blobs) == fails_at
-    assert not [thread for thread in threading.enumerate() if thread.name.startswith("hangar")]
+    assert not hangar_threads()
 
 
 def test_the_next_block_is_hashed_while_one_is_written(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -9,6 +9,7 @@ import pytest
 
 from hangar import _fs
 from hangar.errors import DiskFullError
+from tests.alive import hangar_threads
 from tests.blobs.maker import IMAGE, Bench, check_reads, images, texts
 
 
@@ -26,7 +27,7 @@ def test_a_large_batch_is_written_while_it_is_summed(bench: Bench, monkeypatch: 
     assert threads == ["MainThread", "hangar-write"]
     assert np.array_equal(bench.store.read_rows(digests, IMAGE, 784), rows)
     bench.publish()
-    assert [thread for thread in threading.enumerate() if thread.name.startswith("hangar")] == []
+    assert hangar_threads() == []
     assert np.array_equal(bench.store.read_rows(digests, IMAGE, 784), rows)
 
 
