@@ -13,6 +13,7 @@ import pytest
 
 from hangar import Repository
 from hangar.errors import InvalidInputError, InvalidStateError, NotLocalError
+from hangar.remote import asking
 from hangar.remote import evict as evict_module
 from hangar.remote.bundle import create_bundle, verify_bundle
 from hangar.remote.server import serve
@@ -182,7 +183,7 @@ def test_two_repositories_that_evict_at_the_same_moment_do_not_both_drop(
     other = clone(tmp_path / "origin", tmp_path / "other")
     other.remote.fetch_data("origin", branch="master")
     origin.remote.add("other", str(tmp_path / "other"))
-    ask = evict_module.asked
+    ask = asking.asked
     inner: list[int] = []
 
     def ask_and_let_the_other_evict(reader: Any, digests: Any) -> Any:
