@@ -178,15 +178,48 @@ def nothing_to_accept(shell: Shell, template: str) -> None:
     follow(shell, shell.fails(3, "purge", "--accept"), template)
 
 
+def purged_value_is_read(shell: Shell, template: str) -> None:
+    clone, _ = clone_of(shell)
+    shell.ok("purge", "wide", "3", "--yes")
+    text = failure(clone, lambda repository: repository.checkout(fetch_on_read=True)["wide"][3])
+    follow(clone, text, template)
+
+
+def purged_value_is_fetched(shell: Shell, template: str) -> None:
+    from hangar.remote.fetching import DataReport, require_all
+
+    clone, _ = clone_of(shell)
+    with pytest.raises(Exception, match="hangar purge --list") as caught:
+        require_all(DataReport([], 1, 8, 0, 0, 1, 0), "origin")
+    follow(clone, str(caught.value), template)
+
+
+def remote_of_its_own(shell: Shell, template: str) -> None:
+    shell.ok("remote", "add", "self", shell.path)
+    assert "Removed remote self" in follow(shell, shell.fails(1, "evict", "images"), template)
+
+
+def untrusted_certificate(shell: Shell, template: str) -> None:
+    from hangar.remote.status import _remedy
+
+    path = shell.path / "ca.pem"
+    path.write_text("a certificate")
+    text = _remedy("CERTIFICATE_VERIFY_FAILED", "host:1").replace(" FILE", f" {path}")
+    follow(shell, text, template.replace(" FILE", f" {path}"))
+    assert shell.ok("config", "remote.tls-ca").strip() == str(path)
+
+
 REMOTES: Final[dict[str, dict[str, Callable[[Shell, str], None]]]] = {
-    "blobs/store.py": {"hangar fetch-data {} REV": blob_of_a_store},
+    "blobs/store.py": {"hangar fetch-data {} REV": blob_of_a_store, "hangar purge --list": purged_value_is_read},
     "cli/clone.py": {"hangar fetch-data origin {}": cloned},
     "cli/fetch.py": {"hangar purge --accept": purged_at_the_remote},
     "cli/remote.py": {"hangar fetch {}": added},
     "columns/local.py": {"hangar fetch-data {} {} -d {}{}": sample_that_is_not_here},
     "dataset/selection.py": {"hangar fetch-data REMOTE REV -d {}": data_set_of_nothing},
     "remote/evict.py": {"hangar remote add NAME ADDRESS": nothing_to_evict_to},
-    "remote/fetching.py": {"hangar fetch {}": unknown_branch},
+    "remote/connect.py": {"hangar remote remove {}": remote_of_its_own},
+    "remote/fetching.py": {"hangar fetch {}": unknown_branch, "hangar purge --list": purged_value_is_fetched},
+    "remote/status.py": {"hangar config --global remote.tls-ca FILE": untrusted_certificate},
     "purge/accepting.py": {"hangar purge --list": nothing_to_accept},
     "remote/policy.py": {"hangar pull": overtaken},
     "remote/transfer_push.py": {"hangar fetch-data REMOTE REV": data_of_another_remote},

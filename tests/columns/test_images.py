@@ -419,7 +419,7 @@ def test_an_image_that_is_stored_and_cannot_be_decoded(column: FlatMediaWriter) 
     column.update({"a": jpeg(), "broken": broken, "liar": liar})
     assert column.encoded(["broken", "liar"]) == [broken, liar]
     assert column.info("liar").width == 100_000
-    with pytest.raises(InvalidInputError, match=r"the limit is.*digest [0-9a-f]{16}; `hangar gc --why"):
+    with pytest.raises(InvalidInputError, match=r"the limit is.*`hangar gc --why [0-9a-f]{64}"):
         column["liar"]
     with pytest.raises(InvalidInputError, match="is truncated"):
         column[["a", "broken"]]

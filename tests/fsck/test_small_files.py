@@ -246,8 +246,8 @@ def test_a_repository_without_a_copy_of_its_configuration(shell: Shell) -> None:
     assert "ada@example.com" in shell.ok("config")
 
 
-def test_a_remote_is_refused(shell: Shell) -> None:
-    with Repository(shell.path) as repository, pytest.raises(ValueError, match="no remotes"):
+def test_an_unknown_remote_is_refused(shell: Shell) -> None:
+    with Repository(shell.path) as repository, pytest.raises(KeyError, match="no remote 'origin'"):
         repository.fsck(repair=True, remote="origin")
 
 
