@@ -205,8 +205,11 @@ def untrusted_certificate(shell: Shell, template: str) -> None:
     path = shell.path / "ca.pem"
     path.write_text("a certificate")
     text = _remedy("CERTIFICATE_VERIFY_FAILED", "host:1").replace(" FILE", f" {path}")
-    follow(shell, text, template.replace(" FILE", f" {path}"))
-    assert shell.ok("config", "remote.tls-ca").strip() == str(path)
+    with pytest.MonkeyPatch.context() as patch:
+        # The configuration of other tests stays as it is.
+        patch.setenv("HOME", str(shell.path))
+        follow(shell, text, template.replace(" FILE", f" {path}"))
+        assert shell.ok("config", "remote.tls-ca").strip() == str(path)
 
 
 REMOTES: Final[dict[str, dict[str, Callable[[Shell, str], None]]]] = {
