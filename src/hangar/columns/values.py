@@ -19,6 +19,7 @@ from hangar.blobs.store import Resolve
 from hangar.columns.sampletable import Positions, SampleTable
 from hangar.digest import Header
 from hangar.errors import CorruptionError, NotLocalError
+from hangar.objects.gather import wrong_form
 from hangar.schema import ColumnSchema
 from hangar.schema.cells import Rows
 from hangar.schema.ndarray import check_out
@@ -89,7 +90,7 @@ class ValueReader:
                 return []
             joined, width = b"".join(cells), schema.form.width
             if len(joined) != len(cells) * width:
-                raise CorruptionError(f"a tree has leaves that are not of the form {schema.form}: run `hangar fsck`")
+                raise wrong_form(schema.form)
             rows = np.frombuffer(joined, np.uint8).reshape(len(cells), width)
             return schema.separate(self.stacked(rows))
         if self._all_blobs:

@@ -24,6 +24,7 @@ __all__ = [
     "sorted_parts",
     "split_flat",
     "unsort",
+    "wrong_form",
 ]
 
 FlatIndex = npt.NDArray[np.intp]
@@ -36,7 +37,12 @@ _FEW = 1_000
 def check_form(leaves: Sequence[Node], form: TreeForm) -> None:
     """Raise CorruptionError unless ``leaves`` have this form (a cheap check, not a complete one)."""
     if [leaf.kind for leaf in leaves].count(form.kind) != len(leaves) or (leaves and leaves[0].width != form.width):
-        raise CorruptionError(f"a tree has leaves that are not of the form {form}: run `hangar fsck`")
+        raise wrong_form(form)
+
+
+def wrong_form(form: TreeForm) -> CorruptionError:
+    """The error for leaves that are not of the form that the schema of their column has."""
+    return CorruptionError(f"a tree has leaves that are not of the form {form}: run `hangar fsck`")
 
 
 def reached_children(nodes: Sequence[Node], flat: FlatIndex) -> list[Digest]:
