@@ -22,7 +22,7 @@ from hangar.digest import Header, checksums
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["Batch", "batch_of_list", "batch_of_rows"]
+__all__ = ["Batch", "batch_of_list", "batch_of_pieces", "batch_of_rows"]
 
 _SEGMENT_BYTES: Final = 2048
 """New rows are written without a copy if the contiguous pieces that they form have this size on average."""
@@ -82,6 +82,22 @@ def batch_of_rows(rows: Rows, header: Header, fresh: Positions, sought: Sought) 
         lambda: np.concatenate([checksums(piece, header.id) for piece in pieces]),
         sought,
         places,
+    )
+
+
+def batch_of_pieces(pieces: Sequence[Rows], header: Header, fresh: Positions, sought: Sought) -> Batch:
+    """Like :func:`batch_of_rows`, for rows that lie in several arrays."""
+    count = sum(map(len, pieces))
+    if len(pieces) == 1 or len(fresh) < count:
+        return batch_of_rows(pieces[0] if len(pieces) == 1 else np.concatenate(pieces), header, fresh, sought)
+    payload = Payload([piece.data for piece in pieces], np.full(count, pieces[0].shape[1], np.int64), header)
+    return Batch(
+        payload,
+        {header.id: header},
+        header.id,
+        lambda: np.concatenate([checksums(piece, header.id) for piece in pieces]),
+        sought,
+        fresh,
     )
 
 

@@ -14,7 +14,7 @@ import numpy as np
 from xxhash import xxh3_64_intdigest
 
 from hangar.backends.base import Blob, Rows
-from hangar.backends.file import BlobFile
+from hangar.backends.file import MAX_OFFSET, BlobFile
 from hangar.backends.location import (
     CHECK,
     FILE_BITS,
@@ -29,7 +29,7 @@ from hangar.backends.location import (
     Words,
 )
 from hangar.backends.parts import Parts
-from hangar.backends.raw import LARGE_BYTES, gather_list, gather_rows
+from hangar.backends.raw import LARGE_BYTES, gather_list, gather_rows, read_large
 from hangar.blobs.catalog import get_header
 from hangar.blobs.files import OpenFiles
 from hangar.blobs.index import Digests, Positions
@@ -136,6 +136,27 @@ class BlobReader:
         if not (checksums(rows, header.id) == words[:, CHECK]).all():
             raise CorruptionError(f"its checksum does not match in {file.path}")
         return rows
+
+    def read_neighbours(self, words: Words, header: Header, nbytes: int) -> Rows | None:
+        """Read rows that lie one after the other in a file, unencoded; None if they do not, or a general method of reading is needed.
+
+        They are read with one call, and not from the map: a server that sends whole files would otherwise hold them all.
+        """
+        offsets = words[:, OFFSET]
+        right = words[:, STORED:] == words[0, STORED:]
+        if not (right.all() and int(words[0, STORED]) == nbytes and int(words[0, HEADER]) == header.id):
+            return None
+        if int(offsets[-1]) > MAX_OFFSET or (offsets[1:] - offsets[:-1] != nbytes).any():
+            return None
+        rows = np.empty((len(words), nbytes), np.uint8)
+        try:
+            file, backend = self.files.get(int(words[0, FILE_ROW]) & FILE_BITS)
+            if not backend.capabilities.raw:
+                return None
+            read_large(file, int(offsets[0]), rows.reshape(-1))
+        except STALE:
+            return None
+        return rows if (checksums(rows, header.id) == words[:, CHECK]).all() else None
 
     def read_list_at(self, words: Words, *, digests: Digests | None = None) -> list[tuple[Header, Blob]]:
         """Read a list of blobs at known locations. Like ``BlobStore.read_list``, without a second attempt.

@@ -20,7 +20,7 @@ from hangar import limits
 from hangar.backends.base import Options, Rows
 from hangar.backends.location import Locations, Words
 from hangar.blobs.appender import Appender
-from hangar.blobs.batch import Batch, batch_of_list, batch_of_rows
+from hangar.blobs.batch import Batch, batch_of_list, batch_of_pieces
 from hangar.blobs.deduplicated import DeduplicatedBlobs
 from hangar.blobs.index import Digests, Index, Mask, Positions, Sought, sort_digests
 from hangar.blobs.intact import check_intact
@@ -176,18 +176,28 @@ class BlobWriter:
         PurgedError
             One of the blobs was purged. None was added.
         """
-        if (
-            rows.dtype != np.uint8
-            or rows.ndim != 2
-            or not rows.flags.c_contiguous
-            or digests.shape != (len(rows), DIGEST_BYTES)
-        ):
+        self.begin_pieces(tag, header, [rows], digests, options, again=again)
+
+    def begin_pieces(
+        self,
+        tag: str,
+        header: Header,
+        pieces: Sequence[Rows],
+        digests: Digests,
+        options: Options = _NO_OPTIONS,
+        *,
+        again: bool = False,
+    ) -> None:
+        """Begin to add blobs of one header that lie in several arrays, each as the rows of :meth:`begin_rows`."""
+        if any(
+            rows.dtype != np.uint8 or rows.ndim != 2 or not rows.flags.c_contiguous for rows in pieces
+        ) or digests.shape != (sum(map(len, pieces)), DIGEST_BYTES):
             raise InvalidInputError("`rows` must be a uint8 array (n, size) in C order, and `digests` one of (n, 32)")
         self._begin_adding()
         self._flush()
         new, sought = self._select_new(np.ascontiguousarray(digests), again)
         if len(new):
-            self._append(tag, options, batch_of_rows(rows, header, new, sought))
+            self._append(tag, options, batch_of_pieces(pieces, header, new, sought))
 
     def begin_list(
         self,

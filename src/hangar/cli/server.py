@@ -22,8 +22,12 @@ __all__ = ["command"]
 
 GRACE_SECONDS: Final = 10.0
 """How long calls in progress may go on after the signal to stop."""
+M_TRIM_THRESHOLD: Final = -1
+M_MMAP_THRESHOLD: Final = -3
 M_ARENA_MAX: Final = -8
-"""The parameter of ``mallopt``, from ``malloc.h`` of glibc."""
+"""The parameters of ``mallopt``, from ``malloc.h`` of glibc."""
+KEPT_BYTES: Final = 16 * 2**20
+"""So much freed memory is kept in each arena: to get the pages of every frame from the system anew takes a fifth of the time of sending it."""
 _PATH: Final = click.Path(path_type=Path, dir_okay=False)
 
 
@@ -92,12 +96,15 @@ def _stop_on_signals(stop: threading.Event) -> None:
 
 
 def _bound_arenas() -> None:
-    """Let glibc keep memory that was freed in two arenas instead of one per thread, which matters with many threads."""
+    """Let glibc keep memory that was freed, in two arenas instead of one per thread, which matters with many threads."""
     if sys.platform == "linux":
         import ctypes
 
         with contextlib.suppress(OSError, AttributeError):
-            ctypes.CDLL(None).mallopt(M_ARENA_MAX, 2)
+            libc = ctypes.CDLL(None)
+            libc.mallopt(M_ARENA_MAX, 2)
+            libc.mallopt(M_TRIM_THRESHOLD, KEPT_BYTES)
+            libc.mallopt(M_MMAP_THRESHOLD, KEPT_BYTES)
 
 
 def _log_to_stderr() -> None:

@@ -43,6 +43,8 @@ _BATCH_BYTES: Final = 8 * 2**20
 """One batch is stored while the next one comes in, so a stream holds two of them."""
 _BATCH_BLOBS: Final = 65_536
 _FRAME_BYTES: Final = 2**20
+_KEPT_BYTES: Final = 2**18
+"""The data of a frame of this size is kept as it came until its batch is stored; a shorter one is copied."""
 _OVERLAPPED_BYTES: Final = 2**20
 """A smaller batch is stored at once, because a thread for it costs more than it saves."""
 _MEMORY_BYTES: Final = 32 * 2**20
@@ -54,13 +56,21 @@ Wanted = Callable[[Digests], Mask]
 
 
 class _RowBuffers:
-    """Memory for the rows of two batches in turn, used again and again."""
+    """The rows of a batch. Those of short frames are gathered in memory for two batches in turn, which is used again and again."""
 
     def __init__(self) -> None:
         self._filling, self._other = np.empty(0, np.uint8), np.empty(0, np.uint8)
         self.used = 0
+        self._pieces: list[npt.NDArray[np.uint8]] = []
 
     def add(self, data: bytes | memoryview) -> None:
+        """Add the rows of a frame. Those of a long one are not copied."""
+        if len(data) >= _KEPT_BYTES:
+            self._pieces.append(np.frombuffer(data, np.uint8))
+        else:
+            self._gather(data)
+
+    def _gather(self, data: bytes | memoryview) -> None:
         end = self.used + len(data)
         if end > len(self._filling):
             larger = np.empty(max(end, min(_BATCH_BYTES + _FRAME_BYTES, 4 * end)), np.uint8)
@@ -70,12 +80,14 @@ class _RowBuffers:
             self._filling[self.used : end] = np.frombuffer(data, np.uint8)
         self.used = end
 
-    def take(self) -> npt.NDArray[np.uint8]:
-        """What was added. It is overwritten by what is added after the next call."""
-        found = self._filling[: self.used]
-        self._filling, self._other = self._other, self._filling
-        self.used = 0
-        return found
+    def take(self, count: int, size: int) -> list[npt.NDArray[np.uint8]]:
+        """The ``count`` rows that were added, of ``size`` bytes each. The memory is used again after the next call."""
+        pieces, self._pieces = self._pieces, []
+        if self.used or not pieces:
+            pieces.append(self._filling[: self.used])
+            self._filling, self._other = self._other, self._filling
+            self.used = 0
+        return [piece.reshape(len(piece) // size if size else count, size) for piece in pieces]
 
 
 class _Parts:
@@ -320,7 +332,7 @@ class BlobsIn:
         if header is None:
             work = partial(self._store_mixed, mixed, group)
         else:
-            work = partial(self._store_rows, header, self._rows.take().reshape(count, size), group)
+            work = partial(self._store_rows, header, self._rows.take(count, size), group)
         self._start(work, overlapped=nbytes >= _OVERLAPPED_BYTES)
 
     def _store_mixed(
@@ -336,17 +348,20 @@ class BlobsIn:
         if headers:
             self._store_list(headers, buffers, group)
 
-    def _store_rows(self, header: Header, rows: npt.NDArray[np.uint8], group: int) -> None:
+    def _store_rows(self, header: Header, pieces: list[npt.NDArray[np.uint8]], group: int) -> None:
         if header.kind == STR:
-            self._store_list([header] * len(rows), [row.data for row in rows], group)
+            rows = [row.data for piece in pieces for row in piece]
+            self._store_list([header] * len(rows), rows, group)
             return
-        _check_content(header, rows.reshape(-1).data)
-        digests = blob_digests(header, rows)
+        for piece in pieces:
+            _check_content(header, piece.reshape(-1).data)
+        digests = np.concatenate([blob_digests(header, piece) for piece in pieces])
         self._check_wanted(digests)
         preference = self._place(group, header)
         with self._lock:
-            self._writer.add_rows(preference.tag, header, rows, digests, preference.options)
-        self._count(len(rows), rows.nbytes)
+            self._writer.begin_pieces(preference.tag, header, pieces, digests, preference.options)
+            self._writer.finish()
+        self._count(len(digests), sum(piece.nbytes for piece in pieces))
 
     def _store_list(self, headers: list[Header], buffers: list[memoryview], group: int) -> None:
         for header, buffer in zip(headers, buffers, strict=True):

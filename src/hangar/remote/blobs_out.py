@@ -85,6 +85,13 @@ def _reads(sizes: npt.NDArray[np.int64], headers: Words, most: int) -> Iterator[
 
 
 def _pieces(sizes: npt.NDArray[np.int64], start: int, stop: int, most: int) -> Iterator[tuple[int, int]]:
+    size = int(sizes[start])
+    if stop - start >= _SAME_HEADER and size <= most and (sizes[start:stop] == size).all():
+        # Parts of full frames.
+        count = max(1, most // max(size, 1))
+        step = count * max(1, _READ_BYTES // max(count * size, 1))
+        yield from ((at, min(at + step, stop)) for at in range(start, stop, step))
+        return
     ends = sizes[start:stop].cumsum()
     large = [*(np.flatnonzero(sizes[start:stop] > most) + start).tolist(), stop]
     large.reverse()
@@ -115,13 +122,15 @@ def _small(
         header = store.header(int(ids[0]))
         if header.kind == NDARRAY:
             size = int(sizes[0])
-            rows = store.read_rows(wanted, header, size)
             step = max(1, min(limits.frame_items, limits.frame_bytes // max(size, 1)))
             for start in range(0, len(places), step):
-                part = places[start : start + step]
-                lengths = np.full(len(part), size, "<u8").tobytes()
-                data = rows[start : start + step].reshape(-1).data
-                yield BlobFrame((header.encode(),), b"", lengths, data, 0, group, part.astype("<u4").tobytes())
+                part = slice(start, start + step)
+                rows = store.read_neighbours(words[part], header, size) if size else None
+                if rows is None:
+                    rows = store.read_rows(wanted[part], header, size)
+                lengths = np.full(len(rows), size, "<u8").tobytes()
+                which = places[part].astype("<u4").tobytes()
+                yield BlobFrame((header.encode(),), b"", lengths, rows.reshape(-1).data, 0, group, which)
             return
     blobs = store.read_list(digest_list(wanted))
     start, size = 0, 0

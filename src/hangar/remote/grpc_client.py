@@ -276,13 +276,7 @@ def _messages(wants: Sequence[peer.Names]) -> Iterator[tuple[peer.Names, ...]]:
 
 
 class _Wanted:
-    """Which blobs of a question have not come yet.
-
-    Attributes
-    ----------
-    count
-        Number of blobs that have not come.
-    """
+    """Which blobs of a question have not come yet."""
 
     def __init__(self, names: peer.BlobNames) -> None:
         self._group = names.group
@@ -290,7 +284,11 @@ class _Wanted:
         self._here = np.zeros(len(self._digests), np.bool_)
         self._places = np.arange(len(self._digests), dtype=np.uint32)
         self._part = 0, names.start
-        self.count = len(self._digests)
+
+    @property
+    def count(self) -> int:
+        """Number of blobs that have not come."""
+        return len(self._here) - int(np.count_nonzero(self._here))
 
     def request(self) -> tuple[bytes, int]:
         """Digests to ask for, as many as one message holds, and the byte from which on the first of them is wanted."""
@@ -305,7 +303,6 @@ class _Wanted:
         """The answer to a request has ended: what has not come of it, the server does not have."""
         self._here[self._places] = True
         self._part = 0, 0
-        self.count = len(self._here) - int(np.count_nonzero(self._here))
 
     def took(self, frame: peer.BlobFrame) -> peer.BlobFrame:
         """Note the blobs of a frame, and give it the places of the question."""
@@ -317,7 +314,6 @@ class _Wanted:
                 return self._named(frame, places)
         self._part = 0, 0
         self._here[places] = True
-        self.count = len(self._here) - int(np.count_nonzero(self._here))
         return self._named(frame, places)
 
     def _named(self, frame: peer.BlobFrame, places: Any) -> peer.BlobFrame:
