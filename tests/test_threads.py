@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import _thread
 import os
+import signal
 import subprocess
 import sys
 import threading
 import time
+import weakref
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -17,7 +19,15 @@ import numpy as np
 import pytest
 
 from hangar import Repository, threads
-from hangar.threads import Pipeline, Task, cores, parallel_map, run_parallel, start_thread, threads_for
+from hangar.threads import (
+    Pipeline,
+    Task,
+    cores,
+    in_background,
+    parallel_map,
+    run_parallel,
+    threads_for,
+)
 from tests.alive import hangar_threads
 
 
@@ -41,7 +51,9 @@ def both(waiting: Callable[[], Any], computing: Callable[[], Any]) -> tuple[Any,
     """Run ``waiting`` on a thread while the caller computes, as a writer does with a batch."""
     task = Task(waiting)
     try:
-        started = start_thread(task.run, "hangar-write") is not None
+        started = in_background(task.run, "hangar-write")
+        while started and not task._claims:
+            time.sleep(0)  # What has not begun would be cancelled by an error of ``computing``.
         computed = computing()
         return task.result(wait=started), computed
     finally:
@@ -95,6 +107,7 @@ def test_an_interrupt_waits_until_the_write_is_over(default_interrupts: None) ->
 def test_work_whose_thread_does_not_start_is_not_done_later(monkeypatch: pytest.MonkeyPatch) -> None:
     done: list[str] = []
     threads: list[threading.Thread] = []
+    assert hangar_threads() == [], "an idle thread would do it"
 
     def interrupted(thread: threading.Thread) -> None:
         threads.append(thread)
@@ -167,6 +180,27 @@ def test_a_pipeline_keeps_order_and_its_bound() -> None:
     assert sorted(calls) == list(range(60))
 
 
+def test_a_pipeline_of_one_thread_makes_one_call_at_a_time_in_order() -> None:
+    """Transforms of a data set need not be safe for threads, and may draw random numbers."""
+    calls: list[int] = []
+    running: list[int] = []
+
+    def work(at: int) -> int:
+        running.append(at)
+        time.sleep(0.0005 * (at % 3))
+        assert running == [at]
+        calls.append(running.pop())
+        return at
+
+    with Pipeline[int](1, 10**9, "hangar-test") as pipeline:
+        for at in range(0, 400, 4):
+            for ahead in range(4):
+                pipeline.offer(partial(work, at + ahead), 1)
+            time.sleep(0.0004 * (at % 5))
+            assert [pipeline.take() for _ in range(4)] == list(range(at, at + 4))
+    assert calls == list(range(400))
+
+
 @pytest.mark.usefixtures("_threads")
 def test_what_a_pipeline_has_not_begun_at_its_end_never_is() -> None:
     calls: list[int] = []
@@ -219,6 +253,144 @@ print([next(left) for _ in range(100)][-1])
 """
     result = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False)
     assert (result.returncode, result.stdout, result.stderr) == (0, "99\n", "")
+
+
+def test_idle_threads_are_used_again_and_end(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "cores", lambda: 4)
+    assert hangar_threads() == []
+    started: list[str] = []
+    start = threading.Thread.start
+
+    def counted(thread: threading.Thread) -> None:
+        started.append(thread.name)
+        start(thread)
+
+    monkeypatch.setattr(threading.Thread, "start", counted)
+
+    def work(at: int) -> int:
+        time.sleep(0.001)
+        return at
+
+    for _ in range(30):
+        assert list(parallel_map(work, range(6))) == list(range(6))
+        with Pipeline[int](2, 4, "hangar-test") as pipeline:
+            for at in range(6):
+                pipeline.offer(partial(work, at), 1)
+                assert pipeline.take() == at
+        run_parallel([partial(time.sleep, 0.001) for _ in range(3)])
+    # Busy cores may delay a thread beyond its idle time; without reuse it is about 360 threads.
+    assert 3 <= len(started) < 60
+    assert hangar_threads() == []
+
+
+def test_a_call_is_never_lost_between_idle_threads(monkeypatch: pytest.MonkeyPatch) -> None:
+    """Threads end just when work comes."""
+    monkeypatch.setattr(threads, "IDLE_SECONDS", 0.0005)
+    done: list[int] = []
+
+    def hire(part: int) -> None:
+        for at in range(part, 2_000, 4):
+            assert in_background(partial(done.append, at), "hangar-test")
+            time.sleep(0.0004 + 0.00002 * (at % 20))
+
+    callers = [threading.Thread(target=hire, args=(part,)) for part in range(4)]
+    for caller in callers:
+        caller.start()
+    for caller in callers:
+        caller.join(60)
+    assert hangar_threads() == []
+    assert sorted(done) == list(range(2_000))
+    assert threads._idle == []
+
+
+def test_an_idle_thread_holds_no_memory(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(threads, "IDLE_SECONDS", 5)
+
+    class Large:
+        def run(self) -> None:
+            pass
+
+    large = Large()
+    held = weakref.ref(large)
+    task = Task(large.run)
+    assert in_background(task.run, "hangar-test")
+    task.wait()
+    del large, task
+    deadline = time.monotonic() + 4
+    while held() is not None and time.monotonic() < deadline:
+        time.sleep(0.001)
+    assert held() is None
+    threads._idle.pop().inbox.put(None)
+    assert hangar_threads() == []
+
+
+RUN = """
+import os, threading, time
+from hangar import threads
+threads.cores = lambda: 4
+threads.IDLE_SECONDS = 30
+assert list(threads.parallel_map(lambda at: time.sleep(0.01), range(8))) == [None] * 8
+assert threads._idle
+"""
+
+
+def python(code: str) -> tuple[int, str, str]:
+    result = subprocess.run(
+        [sys.executable, "-W", "ignore::DeprecationWarning", "-c", code],
+        capture_output=True,
+        text=True,
+        timeout=20,
+        check=False,
+    )
+    return result.returncode, result.stdout, result.stderr
+
+
+def test_the_process_does_not_wait_for_idle_threads() -> None:
+    assert python(RUN + "print('over')") == (0, "over\n", "")
+
+
+@pytest.mark.skipif(not hasattr(os, "fork"), reason="only where processes fork")
+def test_a_forked_child_has_threads_of_its_own() -> None:
+    """Neither idle threads of the parent nor calls that they had begun are waited for."""
+    code = (
+        RUN
+        + """
+go = threading.Event()
+with threads.Pipeline(2, 10, "hangar-test") as pipeline:
+    pipeline.offer(go.wait, 1)
+    begun = pipeline._waiting[0]
+    while not begun.begun:
+        time.sleep(0.001)
+    child = os.fork()
+    if child:
+        # It would never end if it waited.
+        assert os.waitpid(child, 0)[1] == 0
+        go.set()
+    else:
+        assert threads._idle == []
+        assert list(threads.parallel_map(lambda at: at, range(8))) == list(range(8))
+        try:
+            begun.result()
+        except RuntimeError as error:
+            print(error, flush=True)
+        begun.settle()
+"""
+    )
+    assert python(code) == (0, "a call of the parent process was not over when this process was forked\n", "")
+
+
+def test_ctrl_c_ends_a_wait_at_once(default_interrupts: None) -> None:
+    go = threading.Event()
+    task = Task(go.wait)
+    assert in_background(task.run, "hangar-test")
+    threading.Timer(0.1, os.kill, (os.getpid(), signal.SIGINT)).start()
+    began = time.monotonic()
+    try:
+        with pytest.raises(KeyboardInterrupt):
+            task.result(wait=True)
+        assert time.monotonic() - began < 1
+    finally:
+        go.set()
 
 
 def test_the_number_of_threads_is_bounded(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -1,8 +1,9 @@
 """Thread helpers: number of threads, background calls, parallel map, and a bounded pipeline.
 
-The only module that starts worker threads. Three rules hold everywhere. A thread ends when it has no more work, so no
-pool has to be shut down at exit, and a forked child does not depend on one. If no thread can be started ("can't start
-new thread"), the calling thread does the work. Each call is made exactly once, by the thread that claims it first.
+The only module that starts worker threads. Four rules hold everywhere. A thread without work ends after
+:data:`IDLE_SECONDS`, and at once when the process ends, so no pool has to be shut down. A forked child starts threads of
+its own and waits for none of its parent. If no thread can be started ("can't start new thread"), the calling thread
+does the work. Each call is made exactly once, by the thread that claims it first.
 """
 
 from __future__ import annotations
@@ -11,7 +12,9 @@ import os
 import threading
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import suppress
 from itertools import islice
+from queue import Empty, SimpleQueue
 from types import TracebackType
 from typing import Any, Final, Generic, TypeVar
 
@@ -19,6 +22,7 @@ __all__ = [
     "Pipeline",
     "Task",
     "cores",
+    "in_background",
     "parallel_list",
     "parallel_map",
     "run_parallel",
@@ -31,6 +35,11 @@ MAX_CORES: Final = 16
 """Maximum number of cores that one call uses."""
 HELD_BYTES: Final = 512 * 2**20
 """Maximum total memory of the tasks of a :class:`Pipeline`; if one task needs more, no threads are used."""
+IDLE_SECONDS: Final = 0.05
+"""A worker thread without work waits so long for more: giving it work takes 2 microseconds, starting a thread 60 or more."""
+_POLL_SECONDS: Final = 0.001
+IDLE_NAME: Final = "hangar-idle"
+"""Name of a worker thread while it has no work."""
 
 T = TypeVar("T")
 R = TypeVar("R")
@@ -61,11 +70,99 @@ def start_thread(run: Callable[[], Any], name: str, *, daemon: bool = False) -> 
     return thread
 
 
+Work = tuple[Callable[[], Any], str]
+"""A call, and the name that the thread has meanwhile."""
+
+
+class _Worker:
+    """A thread that makes calls, one after the other."""
+
+    def __init__(self, call: Callable[[], Any], name: str) -> None:
+        self.inbox: SimpleQueue[Work | None] = SimpleQueue()
+        self.inbox.put((call, name))
+        self.ended = False
+
+    def run(self) -> None:
+        """Make the calls of the inbox until none comes for :data:`IDLE_SECONDS`."""
+        thread = threading.current_thread()
+        work = self.inbox.get()
+        while work is not None:
+            call, thread.name = work
+            call()
+            # An idle thread holds no memory of its last call.
+            del call, work
+            thread.name = IDLE_NAME
+            work = self._next()
+
+    def _next(self) -> Work | None:
+        if _exiting:
+            return None
+        # Appending to a list and popping from it are atomic: whoever pops a worker is the only one who gives it work.
+        _idle.append(self)
+        try:
+            return self.inbox.get(timeout=IDLE_SECONDS)
+        except Empty:
+            self.ended = True
+        # Work may have come before that was seen. Who gave it takes it back, unless it is taken here: see in_background.
+        try:
+            work = self.inbox.get_nowait()
+        except Empty:
+            with suppress(ValueError):
+                _idle.remove(self)
+            return None
+        self.ended = False
+        return work
+
+
+_idle: list[_Worker] = []
+_exiting = False
+
+
+def in_background(call: Callable[[], Any], name: str) -> bool:
+    """Make a call on a worker thread, an idle one or a new one; False if the system cannot start one.
+
+    The process waits for it at exit.
+    """
+    while _idle:
+        try:
+            worker = _idle.pop()
+        except IndexError:  # another thread was faster
+            break
+        # After an interrupt here, the worker waits in vain and ends.
+        worker.inbox.put((call, name))
+        if not worker.ended:
+            return True
+        try:
+            worker.inbox.get_nowait()
+        except Empty:
+            return True
+    return start_thread(_Worker(call, name).run, name) is not None
+
+
+def _end_idle_workers() -> None:
+    """End idle workers at once when the process ends: it waits for them."""
+    global _exiting  # noqa: PLW0603  the threads belong to the process
+    _exiting = True
+    while _idle:
+        try:
+            _idle.pop().inbox.put(None)
+        except IndexError:
+            break
+
+
+# An atexit function is called too late, after Python has waited for the threads. Without this, exit takes up to IDLE_SECONDS.
+with suppress(AttributeError, RuntimeError):
+    threading._register_atexit(_end_idle_workers)  # type: ignore[attr-defined]
+if hasattr(os, "register_at_fork"):
+    os.register_at_fork(after_in_child=_idle.clear)
+
+
 class Task(Generic[R]):
     """A call that is made once, either by a worker thread or by the thread that asks for its result."""
 
     def __init__(self, call: Callable[[], R]) -> None:
         self._call = call
+        self._process = os.getpid()
         # The first thread to append its id makes the call. Appending is atomic, and unlike a lock it still tells the
         # owner if an interrupt comes right after it.
         self._claims: list[int] = []
@@ -94,10 +191,27 @@ class Task(Generic[R]):
         if not wait:
             self.run()
         if wait or not self._claim():
-            self._over.wait()
+            self.wait()
+            if not self._over.is_set():
+                raise RuntimeError("a call of the parent process was not over when this process was forked")
         if self._error is not None:
             raise self._error
         return self._results[0]
+
+    @property
+    def over(self) -> bool:
+        """Whether the call was made."""
+        return self._over.is_set()
+
+    @property
+    def begun(self) -> bool:
+        """Whether a thread makes the call, or has made it."""
+        return bool(self._claims)
+
+    def wait(self, seconds: float | None = None) -> None:
+        """Wait until the call was made. After a fork, a thread of the parent is not waited for."""
+        if not self._over.is_set() and self._process == os.getpid():
+            self._over.wait(seconds)
 
     def settle(self) -> None:
         """Wait until the call is over, or cancel it if it has not begun. An interrupt is raised after the wait."""
@@ -105,7 +219,7 @@ class Task(Generic[R]):
         while True:
             try:
                 if not self._claim():
-                    self._over.wait()
+                    self.wait()
                 break
             except BaseException as error:  # noqa: BLE001 - raised below
                 interrupt = error
@@ -130,7 +244,7 @@ def run_parallel(works: list[Callable[[], None]], name: str = "hangar-decode") -
     helpers = [Task(run) for _ in range(threads - 1)]
     try:
         for helper in helpers:
-            if start_thread(helper.run, name) is None:
+            if not in_background(helper.run, name):
                 break
         run()
     finally:
@@ -164,23 +278,34 @@ def parallel_list(work: Callable[[T], R], items: Sequence[T], name: str = "hanga
 
 
 class _Pool(Generic[R]):
-    """Thread pool that starts threads on demand; a context manager."""
+    """At most so many worker threads for one job; a context manager."""
 
     def __init__(self, threads: int, name: str) -> None:
         self._most = threads
         self._name = name
         self._waiting: deque[Task[R]] = deque()
-        self._threads: list[threading.Thread] = []
+        self._helpers: list[Task[None]] = []
 
     def submit(self, call: Callable[[], R]) -> Task[R]:
         """Submit a call."""
         task = Task(call)
         self._waiting.append(task)
-        self._threads = [thread for thread in self._threads if thread.is_alive()]
-        if len(self._threads) < self._most:
-            thread = start_thread(self._work, self._name)
-            self._threads += [] if thread is None else [thread]
+        self._helpers = [helper for helper in self._helpers if not helper.over]
+        if len(self._helpers) < self._most:
+            helper = Task(self._work)
+            # Kept before it begins: after an interrupt here, it is waited for.
+            self._helpers.append(helper)
+            if not in_background(helper.run, self._name):
+                self._helpers.pop()
         return task
+
+    def result(self, task: Task[R]) -> R:
+        """The result of a task. If no thread has begun it, the call is made here, unless it would overlap with others of the one thread."""
+        if self._most == 1:
+            while not task.begun and any(not helper.over for helper in self._helpers):
+                # Ends with the call; the time only matters if the thread ends just now, without having begun it.
+                task.wait(_POLL_SECONDS)
+        return task.result()
 
     def _work(self) -> None:
         while self._waiting:
@@ -198,8 +323,9 @@ class _Pool(Generic[R]):
     ) -> None:
         """Cancel the tasks that have not begun, and wait for the others."""
         self._waiting.clear()
-        for thread in self._threads:
-            thread.join()
+        for helper in self._helpers:
+            if not helper._claim():
+                helper.wait()
 
 
 def parallel_map(work: Callable[[T], R], items: Iterable[T], name: str = "hangar-encode") -> Iterator[R]:
@@ -236,7 +362,7 @@ class Pipeline(Generic[T]):
     Parameters
     ----------
     threads
-        Number of threads; with 0 a task runs when its result is taken.
+        Number of threads; with 0 a task runs when its result is taken. With 1, one task runs at a time, in their order.
     budget
         Maximum bytes held. It may be exceeded by a task for a thread that would be idle otherwise.
     name
@@ -270,7 +396,7 @@ class Pipeline(Generic[T]):
 
     def take(self) -> T:
         """The result of the oldest task, or its exception."""
-        return self._waiting.popleft().result()
+        return self._pool.result(self._waiting.popleft())
 
     def free(self, weight: int) -> None:
         """Report that ``weight`` bytes are not held any more."""

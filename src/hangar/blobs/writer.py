@@ -34,7 +34,7 @@ from hangar.db.tables import TOMBSTONES
 from hangar.digest import DIGEST_BYTES, Header, digest_array, digest_list
 from hangar.errors import HangarError, InvalidInputError, InvalidStateError, RepairedWarning, StorageError, warn_caller
 from hangar.publishing import OutdatedError
-from hangar.threads import Task, start_thread
+from hangar.threads import Task, in_background
 from hangar.wording import plural
 
 if TYPE_CHECKING:
@@ -378,7 +378,7 @@ class BlobWriter:
         write = Task(lambda: file.write(batch.payload, options))
         # Kept before it starts: after an interrupt, nobody writes to the file before this write is over.
         self._writing = _Append(batch, write)
-        if batch.payload.nbytes < _OVERLAPPED_BYTES or start_thread(write.run, "hangar-write") is None:
+        if batch.payload.nbytes < _OVERLAPPED_BYTES or not in_background(write.run, "hangar-write"):
             write.run()
 
     # ------------------------------------------------------------------ publishing

@@ -34,7 +34,7 @@ from hangar.digest import (
 )
 from hangar.errors import InvalidInputError
 from hangar.remote.peer import BlobFrame
-from hangar.threads import Task, start_thread
+from hangar.threads import Task, in_background
 from hangar.wording import plural
 
 __all__ = ["BlobsIn", "Wanted"]
@@ -318,7 +318,7 @@ class BlobsIn:
         """Store a batch, on a thread if that is worth it. One batch is stored at a time."""
         self.wait()
         task = self._storing = Task(work)
-        if not overlapped or start_thread(task.run, "hangar-store") is None:
+        if not overlapped or not in_background(task.run, "hangar-store"):
             self.wait()
 
     def _begin(self) -> None:
