@@ -198,8 +198,17 @@ def unknown_branch(refs: Refs, name: object, transaction: ReadTransaction | None
         return RevisionNotFoundError(
             f"no branch {text!r}: this is a revision of a commit, which in Python is given as commit={text!r}"
         )
-    hint = did_you_mean(text, branch_refs(refs, transaction), "`hangar branch list`")
-    return RevisionNotFoundError(f"no branch {text!r}{hint}")
+    known = branch_refs(refs, transaction)
+    for name, full in known.items():
+        local = name.partition("/")[2]
+        if full.startswith(REMOTES) and text in (name, local):
+            if local in known:
+                return RevisionNotFoundError(f"{name!r} is a remote-tracking branch: the branch here is {local!r}")
+            return RevisionNotFoundError(
+                f"no branch {local!r} here, but the remote-tracking branch {name!r}: make a branch of it with "
+                f"`hangar checkout -b {local} {name}`"
+            )
+    return RevisionNotFoundError(f"no branch {text!r}{did_you_mean(text, known, '`hangar branch list`')}")
 
 
 def _unknown(base: str, refs: Refs, transaction: ReadTransaction) -> RevisionNotFoundError:

@@ -100,6 +100,13 @@ def unknown_branch(shell: Shell, template: str) -> None:
     follow(clone, clone.fails(3, "fetch", "origin", "nowhere"), template)
 
 
+def branch_of_a_remote(shell: Shell, template: str) -> None:
+    shell.ok("branch", "create", "later")
+    clone, _ = clone_of(shell)
+    follow(clone, clone.fails(3, "checkout", "later"), template)
+    assert clone.json("status")["branch"] == "later"
+
+
 def unfetched_branch(shell: Shell, template: str) -> None:
     clone, _ = clone_of(shell)
     shell.ok("branch", "create", "later")
@@ -215,6 +222,7 @@ def untrusted_certificate(shell: Shell, template: str) -> None:
 REMOTES: Final[dict[str, dict[str, Callable[[Shell, str], None]]]] = {
     "blobs/store.py": {"hangar fetch-data {} REV": blob_of_a_store, "hangar purge --list": purged_value_is_read},
     "cli/clone.py": {"hangar fetch-data origin {}": cloned},
+    "revisions.py": {"hangar checkout -b {} {}": branch_of_a_remote},
     "cli/fetch.py": {"hangar purge --accept": purged_at_the_remote},
     "cli/remote.py": {"hangar fetch {}": added},
     "columns/local.py": {"hangar fetch-data {} {} -d {}{}": sample_that_is_not_here},

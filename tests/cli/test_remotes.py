@@ -95,6 +95,57 @@ def test_a_clone_that_fails_leaves_nothing(pair: tuple[Shell, Shell], tmp_path: 
     before = clone.json("log")["head"]
     shell.fails(8, "clone", "localhost:1", "clone", *NAMES, "--overwrite", "--yes")
     assert clone.json("log")["head"] == before
+    shell.fails(3, "clone", there.path, "later", *NAMES, "-d", "nope", text="`hangar fetch-data origin master`")
+    assert Shell(tmp_path / "later").json("log")["head"] == before
     document = json.loads(shell.ok("clone", there.path, "part", *NAMES, "-d", "images", "--json"))
     assert document["data"]["values"] >= 1
     assert Shell(tmp_path / "part").json("fsck")["promised"] == 20
+
+
+def test_settings_of_a_remote_are_changed_and_forgotten(pair: tuple[Shell, Shell], tmp_path: Path) -> None:
+    _, clone = pair
+
+    def settings() -> object:
+        return {one["name"]: one["settings"] for one in clone.json("remote", "list")["remotes"]}["up"]
+
+    clone.ok("remote", "add", "up", "host:1", "--ca", "ca.pem", "--insecure", "--token-env", "TOKEN")
+    assert settings() == {"ca": str(clone.path / "ca.pem"), "insecure": "true", "token-env": "TOKEN"}
+    clone.ok("remote", "set", "up", "--no-insecure", "--ca", "", "--token-file", "~/token")
+    assert settings() == {"token-file": str(Path("~/token").expanduser()), "token-env": "TOKEN"}
+    with Repository(clone.path) as repo:
+        assert repo.remote.change("up", token_env=False, ca="x").address == "host:1"
+    assert settings() == {"token-file": str(Path("~/token").expanduser()), "ca": str(Path("x").absolute())}
+
+
+@pytest.mark.parametrize(
+    ("code", "words", "text"),
+    [
+        (2, ["push", "origin", "--delete", "x", "--tags"], "excludes --tags"),
+        (3, ["push", "origin", "origin/master"], "the branch here is 'master'"),
+        (2, ["remote", "rename", "origin", "up"], "add it with the other name"),
+        (2, ["remote", "add", "up", "here"], "give ./here"),
+        (2, ["clone", "here", "copy"], "give ./here"),
+        (2, ["fetch-data", "origin", "master", "-d", "wide", "-r", "9", "3"], "9 comes after 3"),
+    ],
+)
+def test_what_would_do_nothing_is_refused(pair: tuple[Shell, Shell], code: int, words: list[str], text: str) -> None:
+    _, clone = pair
+    (clone.path / "here").mkdir()
+    clone.fails(code, *words, text=text)
+
+
+def test_a_tag_of_the_remote_is_not_moved_by_force_either(pair: tuple[Shell, Shell]) -> None:
+    there, clone = pair
+    there.ok("tag", "v1", "master~1")
+    clone.ok("tag", "v1")
+    for lease in ("--force-with-lease", "--force-with-lease=master~1"):
+        clone.fails(4, "push", "origin", "v1", lease, text="`hangar push origin v1 --delete`")
+
+
+def test_a_server_deletes_a_repository_only_if_that_is_confirmed(pair: tuple[Shell, Shell]) -> None:
+    there, _ = pair
+    before = there.json("log")["head"]
+    there.fails(1, "server", "--port", "0", "--timeout", "0.1", "--overwrite", text="--yes")
+    (there.path / "tokens").write_text("too short")
+    there.fails(1, "server", "--port", "0", "--overwrite", "--yes", "--token-file", "tokens")
+    assert there.json("log")["head"] == before

@@ -53,8 +53,8 @@ def command(
     """Create a repository with the history of the one at ADDRESS, in the current directory or in DIRECTORY.
 
     ADDRESS is HOST:PORT of a server, or the path of a repository or bundle on this machine; it becomes the remote origin.
-    The data of samples is not fetched, unless --data or --column says so: see `hangar fetch-data`. If the clone fails,
-    nothing is left behind.
+    The data of samples is not fetched, unless --data or --column says so: see `hangar fetch-data`. If the history cannot be
+    fetched, nothing is left behind; if the data cannot, the history stays.
 
     For example:
       hangar clone server:50051 digits
@@ -72,18 +72,23 @@ def command(
     check_place(place, remove_old=overwrite)
     if overwrite and place.exists():
         confirm_overwrite(path, yes)
+    address = typed_address(state, remote)
     name, email = ask_user(name, email)
     made = not path.exists()
     path.mkdir(parents=True, exist_ok=True)
     try:
         with Repository(path, exists=False) as repository:
             first = repository.clone(
-                name, email, typed_address(state, remote), remove_old=overwrite, branch=branch, **given(**options)
+                name, email, address, remove_old=overwrite, branch=branch, **given(state, **options)
             )
             digest = repository.stores.refs.get(f"heads/{first}")
             report = None
             if (data or columns) and digest is not None:
-                report = repository.remote.fetch_columns("origin", branch=first, column_names=columns or None)
+                try:
+                    report = repository.remote.fetch_columns("origin", branch=first, column_names=columns or None)
+                except BaseException:
+                    note(f"The history is cloned: go on with `hangar fetch-data origin {visible(first)}`")
+                    raise
     except BaseException:
         if made and not any(path.iterdir()):
             path.rmdir()

@@ -53,6 +53,9 @@ def chosen_samples(column: Any, name: str, samples: Sequence[str], ranges: Seque
         ends = [one_sample(end, column, name) for end in (first, last)]
         if any(isinstance(end, tuple) for end in ends):
             raise click.UsageError("--range takes samples, not subsamples")
+        low, high = ((isinstance(end, str), end) for end in ends)
+        if low > high:
+            raise click.UsageError(f"--range: {first} comes after {last} in the order of keys")
         keys.append(slice(*ends))
     return keys
 

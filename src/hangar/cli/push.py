@@ -53,8 +53,8 @@ def command(
 
     JSON: refs (name, old, new), objects, object_nbytes, values, value_nbytes.
     """
-    if delete and not names:
-        raise click.UsageError("--delete needs the name of a branch or tag")
+    if delete and (tags or not names):
+        raise click.UsageError("--delete needs the names of branches or tags, and excludes --tags")
     remote = state.remote(remote)
     chosen = list(names) or [state.repository.head().write_branch]
     report = state.repository.remote.push_refs(

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any, TypeVar
 
 import click
@@ -20,7 +21,7 @@ F = TypeVar("F", bound=Callable[..., Any])
 def connection_options(function: F) -> F:
     """Options that say how a remote is reached; they are stored with it."""
     for option in (
-        click.option("--insecure", is_flag=True, default=None, help="Connect without TLS to another machine."),
+        click.option("--insecure/--no-insecure", default=None, help="Connect without TLS to another machine, or not."),
         click.option("--token-env", metavar="NAME", help="Environment variable that holds the token."),
         click.option("--token-file", metavar="FILE", help="File that holds the token."),
         click.option("--ca", metavar="FILE", help="Certificates to trust, instead of those of the system."),
@@ -33,19 +34,28 @@ def typed_address(state: State, address: str) -> str:
     """A typed address; a path is relative to the working directory."""
     from hangar.remote.connect import full_address
 
+    if "/" not in address and ":" not in address and (state.directory / address).exists():
+        raise click.UsageError(f"{address} is a path here, and the name of a server as an address: give ./{address}")
     return full_address(address, state.directory.absolute())
 
 
-def given(**options: Any) -> dict[str, Any]:
-    """The options that were given."""
-    return {name: value for name, value in options.items() if value is not None}
+def given(state: State, /, **options: Any) -> dict[str, Any]:
+    """The options that were given; paths are relative to the working directory."""
+    found = {name: value for name, value in options.items() if value is not None}
+    return found | {name: str(state.resolve(Path(found[name]))) for name in ("ca", "token_file") if found.get(name)}
 
 
 @click.group(
     "remote",
     cls=SuggestingGroup,
     invoke_without_command=True,
-    hints={"rm": "Did you mean remove?", "delete": "Did you mean remove?", "set-url": "Did you mean set?"},
+    hints={
+        "rm": "Did you mean remove?",
+        "delete": "Did you mean remove?",
+        "set-url": "Did you mean set?",
+        "rename": "Remove the remote, and add it with the other name.",
+        "show": "Did you mean list?",
+    },
 )
 @json_option
 @click.pass_context
@@ -74,7 +84,7 @@ def add(state: State, /, name: str, address: str, as_json: bool, **options: Any)
 
     JSON: name, address.
     """
-    made = state.repository.remote.add(name, typed_address(state, address), **given(**options))
+    made = state.repository.remote.add(name, typed_address(state, address), **given(state, **options))
     if as_json:
         write_json(made._asdict())
     else:
@@ -117,10 +127,12 @@ def list_(state: State, as_json: bool = False) -> None:
 def set_(state: State, /, name: str, address: str | None, as_json: bool, **options: Any) -> None:
     """Change the address of the remote NAME, or how it is reached. What was fetched from it stays.
 
+    An option with an empty value, such as --ca "", is forgotten.
+
     JSON: name, address.
     """
     place = None if address is None else typed_address(state, address)
-    made = state.repository.remote.change(name, place, **given(**options))
+    made = state.repository.remote.change(name, place, **given(state, **options))
     if as_json:
         write_json(made._asdict())
     else:

@@ -15,6 +15,7 @@ from typing import Any, Final
 import click
 
 from hangar.cli.groups import Command
+from hangar.cli.init import confirm_overwrite
 from hangar.cli.output import echo
 from hangar.cli.state import State, pass_state
 
@@ -33,6 +34,7 @@ _PATH: Final = click.Path(path_type=Path, dir_okay=False)
 
 @click.command("server", cls=Command)
 @click.option("--overwrite", is_flag=True, help="Delete the repository that is there, and serve a new one.")
+@click.option("-y", "--yes", is_flag=True, help="With --overwrite: do not ask.")
 @click.option("--ip", help="Name or address to listen on; 0.0.0.0 is every interface. Default: localhost.")
 @click.option("--port", type=click.IntRange(0, 65535), help="Port; 0 picks a free one. Default: 50051.")
 @click.option("--timeout", type=click.FloatRange(min=0), help="Stop by itself after so many seconds. Default: never.")
@@ -45,7 +47,7 @@ _PATH: Final = click.Path(path_type=Path, dir_okay=False)
 @click.option("--config", "config_file", type=_PATH, help="File of settings; options here have precedence.")
 @pass_state
 def command(
-    state: State, /, overwrite: bool, config_file: Path | None, protect: tuple[str, ...], **options: Any
+    state: State, /, overwrite: bool, yes: bool, config_file: Path | None, protect: tuple[str, ...], **options: Any
 ) -> None:
     """Serve the repository to other machines, for clone, fetch and push.
 
@@ -63,10 +65,17 @@ def command(
       hangar server --config /etc/hangar/server.ini
     """
     # gRPC is imported for this command alone.
+    from hangar.initialize import DIRECTORY
     from hangar.remote.server import HangarServer, make_server, warn_open
     from hangar.remote.settings import read_settings
 
-    settings = read_settings(config_file, {**options, "protected": protect or None})
+    for option in ("tls_cert", "tls_key", "token_file"):
+        if options[option] is not None:
+            options[option] = state.resolve(options[option])
+    config = None if config_file is None else state.resolve(config_file)
+    settings = read_settings(config, {**options, "protected": protect or None})
+    if overwrite and (state.directory / DIRECTORY).exists():
+        confirm_overwrite(state.directory.absolute(), yes)
     _log_to_stderr()
     _bound_arenas()
     hangar = HangarServer(state.directory, settings, overwrite=overwrite)

@@ -19,7 +19,8 @@ from hangar.stores import Stores
 __all__ = ["Settings", "check_settings", "connected", "full_address", "is_local"]
 
 _DIRECTORY: Final = ".hangar"
-_KNOWN: Final = ("ca", "token-file", "token-env", "insecure")
+_PATHS: Final = ("ca", "token-file")
+_KNOWN: Final = (*_PATHS, "token-env", "insecure")
 
 
 @dataclass(frozen=True, slots=True)
@@ -31,24 +32,31 @@ class Settings:
     password: str = ""
 
 
-def check_settings(given: Mapping[str, str | bool | None]) -> dict[str, str]:
-    """The settings of a remote as they are stored.
+def check_settings(
+    given: Mapping[str, str | os.PathLike[str] | bool | None], before: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """The settings of a remote as they are stored: those ``before``, changed by those that are given.
+
+    A path is made absolute. None, False and an empty text remove a setting.
 
     Raises
     ------
     InvalidInputError
         A setting is unknown, or its value is not text.
     """
-    stored: dict[str, str] = {}
+    stored = dict(before or {})
     for name, value in given.items():
         key = name.replace("_", "-")
         if key not in _KNOWN:
             raise InvalidInputError(f"a remote has no setting {name!r}: the settings are {', '.join(_KNOWN)}")
-        if value is None or value is False:
+        stored.pop(key, None)
+        if not value:
             continue
-        if not isinstance(value, (str, bool, os.PathLike)):
+        if value is not True and not isinstance(value, (str, os.PathLike)):
             raise InvalidInputError(f"setting {name!r} of a remote is text, not {type(value).__name__}")
         text = "true" if value is True else os.fspath(value)
+        if key in _PATHS:
+            text = str(Path(text).expanduser().absolute())
         if not text.isprintable():
             raise InvalidInputError(f"setting {name!r} of a remote is printable text, not {text!r}")
         stored[key] = text

@@ -6,7 +6,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from typing import Any
@@ -18,7 +18,7 @@ from hangar.blobs.tombstones import FOREIGN, Tombstone, put_tombstones, scan_tom
 from hangar.db import WriteTransaction
 from hangar.db.tables import COMMITS
 from hangar.digest import Digest
-from hangar.errors import ColumnNotFoundError, HangarError, NotLocalError, RevisionNotFoundError
+from hangar.errors import ColumnNotFoundError, HangarError, InvalidInputError, NotLocalError, RevisionNotFoundError
 from hangar.names import check_name
 from hangar.objects.records import load_commit
 from hangar.progress import Progress
@@ -265,7 +265,8 @@ def _listed(samples: Any, *, nested: bool) -> Sequence[Any]:
         return [samples]
     if isinstance(samples, np.ndarray):
         return list(samples.tolist())
-    return list(samples) if isinstance(samples, (list, tuple, range, set, frozenset)) else [samples]
+    several = isinstance(samples, Iterable) and not isinstance(samples, (str, bytes))
+    return list(samples) if several else [samples]
 
 
 def _fetch(
@@ -276,6 +277,9 @@ def _fetch(
     nbytes: int | None,
     progress: Progress,
 ) -> DataReport:
+    limit: object = nbytes
+    if limit is not None and (isinstance(limit, bool) or not isinstance(limit, (int, np.integer)) or limit < 0):
+        raise InvalidInputError(f"nbytes is a number of bytes such as 1_000_000, or None, not {limit!r}")
     found = _NOTHING
     # If nothing is missing, the remote is not asked.
     if any(len(part.digests) and not stores.blobs.known(part.digests).all() for part in wanted):

@@ -68,10 +68,17 @@ def push_refs(
         Name and email, for the reflogs.
     tags
         Push all tags besides.
+
+    Raises
+    ------
+    InvalidInputError
+        Both ``tags`` and ``delete``.
     """
+    if tags and delete:
+        raise InvalidInputError("tags and delete exclude each other: name the tags that are to be deleted")
     there = {ref.name: ref for page in peer.refs() for ref in page.refs}
     full = [_full_name(stores, remote, name, there, delete) for name in names]
-    if tags and not delete:
+    if tags:
         full += [name for name in stores.refs.names(TAGS) if name not in full and not _same_tag(stores, name, there)]
     updates = [
         update
@@ -129,15 +136,13 @@ def _update(
         raise InvalidStateError(f"branch {short!r} has no commit yet: commit something first")
     if old == new:
         return None
-    annotation = stores.refs.annotation(name)
     if name.startswith(TAGS):
-        if old is not None and lease is None:
+        if old is not None:  # a tag is never moved there
             raise NameTakenError(
                 f"remote {remote!r} has another tag {short!r}, of commit {old.hex()[:12]}: delete it there first with "
                 f"`hangar push {remote} {short} --delete`"
             )
-        _check_lease(stores, remote, short, old, lease)
-        return RefUpdate(name, old, new, operation, force=old is not None, annotation=annotation)
+        return RefUpdate(name, old, new, operation, force=False, annotation=stores.refs.annotation(name))
     _check_lease(stores, remote, short, old, lease)
     forward = old is None or _is_behind(stores, Digest(old), new)
     if not forward and lease in (None, False):

@@ -90,14 +90,17 @@ class Remotes:
         return RemoteInfo(name, row.address)
 
     def change(self, name: str, address: str | None = None, **settings: str | bool) -> RemoteInfo:
-        """Change the address of a remote, or how it is reached; what it has promised stays promised."""
+        """Change the address of a remote, or how it is reached; what it has promised stays promised.
+
+        Settings are those of :meth:`add`. False or an empty text removes one.
+        """
         stores = self._open()
-        given = check_settings(settings)
+        check_settings(settings)
         place = None if address is None else full_address(address)
 
         def write(transaction: WriteTransaction) -> RemoteRow:
             row = get_remote(transaction, name)
-            change_remote(transaction, name, address=place, settings=row.settings | given)
+            change_remote(transaction, name, address=place, settings=check_settings(settings, row.settings))
             return get_remote(transaction, name)
 
         return RemoteInfo(name, stores.db.update(write).address)

@@ -72,8 +72,12 @@ class HangarServer:
         upload_idle: float = UPLOAD_IDLE_SECONDS,
     ) -> None:
         self.settings = settings
-        self.directory = _repository(path.resolve(), overwrite=overwrite)
+        # Bad settings are found before a repository is made or deleted.
         tokens = None if settings.token_file is None else TokenFile(settings.token_file)
+        for pem in (settings.tls_key, settings.tls_cert):
+            if pem is not None:
+                _read_pem(pem)
+        self.directory = _repository(path.resolve(), overwrite=overwrite)
         password = (settings.username, settings.password) if settings.restrict_push else None
         self._closed = threading.Event()
         self._stores = Stores(self.directory)
@@ -81,7 +85,7 @@ class HangarServer:
             tokens,
             password,
             os.fspath(self.directory.parent),
-            max(2, settings.connections // UPLOAD_SHARE),
+            uploads_of(settings),
             upload_idle,
         )
         self._service = Service(
@@ -232,6 +236,8 @@ def serve(
 def _listen_on(channel_address: str | None) -> tuple[str, int]:
     if channel_address is None:
         return "localhost", 50051
+    if not isinstance(channel_address, str):
+        raise InvalidInputError(f"channel_address is text such as 'localhost:50051', not {channel_address!r}")
     if channel_address.endswith(":0"):  # a free port, which is no port to connect to
         found = parse_address(f"{channel_address[:-1]}1")
         return found.host, 0

@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from hangar import _fs
 from hangar.errors import InvalidInputError
+from hangar.flags import parse_flag
 from hangar.remote.address import is_loopback
 
 __all__ = ["ServerSettings", "read_settings"]
@@ -140,19 +141,10 @@ def _value(name: str, text: str, path: Path) -> Any:
     if name == "protected":
         return tuple(text.replace(",", " ").split())
     if name in _FLAGS:
-        known = {
-            "yes": True,
-            "true": True,
-            "on": True,
-            "1": True,
-            "no": False,
-            "false": False,
-            "off": False,
-            "0": False,
-        }
-        if text.lower() not in known:
+        flag = parse_flag(text)
+        if flag is None:
             raise InvalidInputError(f"{path}: {name.replace('_', '-')} is yes or no, not {text!r}")
-        return known[text.lower()]
+        return flag
     if name in _NUMBERS:
         if not (text.isascii() and text.isdigit() and len(text) < 10):
             raise InvalidInputError(f"{path}: {name} is a whole number, not {text!r}")
