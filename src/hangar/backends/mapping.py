@@ -12,11 +12,12 @@ import contextlib
 import ctypes
 import mmap
 import os
+import sys
 from typing import Any, Final
 
 from hangar import _fs
 
-__all__ = ["map_file", "size_of"]
+__all__ = ["map_file", "release_pages", "size_of"]
 
 _libc: Final = ctypes.CDLL(None, use_errno=True)
 _map: Final = _libc.mmap
@@ -24,6 +25,8 @@ _map.restype = ctypes.c_void_p
 _map.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int, ctypes.c_int, ctypes.c_int, ctypes.c_int64)
 _unmap: Final = _libc.munmap
 _unmap.argtypes = (ctypes.c_void_p, ctypes.c_size_t)
+_advise: Final = _libc.madvise
+_advise.argtypes = (ctypes.c_void_p, ctypes.c_size_t, ctypes.c_int)
 _FAILED: Final = ctypes.c_void_p(-1).value
 
 
@@ -37,6 +40,16 @@ def map_file(descriptor: int, size: int) -> Any:
     """
     address = _fs.retried(lambda: _mapped(descriptor, size))
     return type("Map", (ctypes.c_char * size,), {"__slots__": (), "__del__": _forget}).from_address(address)  # type: ignore[attr-defined]
+
+
+def release_pages(region: Any) -> None:
+    """Let go of the pages of a map of :func:`map_file` that were read, so that they do not count as memory of this process.
+
+    The map stays as it is: what is read again comes from the page cache of the system, or from the file.
+    """
+    # Without an effect on other systems.
+    if sys.platform == "linux":
+        _advise(ctypes.addressof(region), ctypes.sizeof(region), mmap.MADV_DONTNEED)
 
 
 def size_of(descriptor: int) -> int:

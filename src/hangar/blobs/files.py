@@ -16,6 +16,7 @@ from typing import Any, Final
 from hangar import _fs, limits
 from hangar.backends.base import Backend
 from hangar.backends.file import BlobFile
+from hangar.backends.mapping import release_pages
 from hangar.backends.registry import stored_backend
 from hangar.blobs.catalog import blob_file_path, get_blob_file
 from hangar.bounded import BoundedCache
@@ -39,13 +40,15 @@ class OpenFiles:
 
     Attributes
     ----------
+    chunk_bytes
+        Size of the cache of decoded chunks where ``cache.chunks`` is not configured. Set it before the first read.
     raw
         Open files of raw backends, for fast paths. They must not change it.
     written
         Backend tag by id of the files that writers of this process have open for appending. They may be unpublished.
     """
 
-    __slots__ = ("__weakref__", "_chunks", "_db", "_directory", "_open", "raw", "written")
+    __slots__ = ("__weakref__", "_chunks", "_db", "_directory", "_open", "chunk_bytes", "raw", "written")
 
     def __init__(self, db: Database, directory: Path) -> None:
         self._db = db
@@ -54,6 +57,7 @@ class OpenFiles:
         self.raw: Final[dict[int, BlobFile]] = {}
         self.written: Final[dict[int, str]] = {}
         self._chunks: BoundedCache[Any, Any] | None = None
+        self.chunk_bytes = limits.CHUNK_CACHE_BYTES
         _fs.register_cache(self)
 
     def get(self, file_id: int) -> tuple[BlobFile, Backend]:
@@ -110,7 +114,7 @@ class OpenFiles:
         chunks = self._chunks
         if chunks is None:
             configured = Config(self._directory).get("cache.chunks")
-            most = limits.CHUNK_CACHE_BYTES if configured is None else parse_bytes("cache.chunks", configured)
+            most = self.chunk_bytes if configured is None else parse_bytes("cache.chunks", configured)
             chunks = self._chunks = BoundedCache(most)
         return chunks
 
@@ -118,6 +122,11 @@ class OpenFiles:
         """Drop a file, if it is open."""
         self._open.pop(file_id, None)
         self.raw.pop(file_id, None)
+
+    def release_pages(self) -> None:
+        """Let go of the pages of the maps of all files that were read. The files stay open."""
+        for file, _ in list(self._open.values()):
+            release_pages(file.mapped.map)
 
     def clear(self) -> None:
         """Drop all files."""

@@ -171,6 +171,11 @@ class Locator:
         self._load(transaction)
         return list(self._damaged)
 
+    def release_pages(self) -> None:
+        """Let go of the pages of the maps of the runs that were read."""
+        for run in self._runs or ():
+            run.release_pages()
+
     def forget(self) -> None:
         """Forget the runs: the next lookup reads their list again."""
         self._runs = None

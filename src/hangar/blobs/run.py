@@ -19,7 +19,7 @@ import numpy as np
 from xxhash import xxh3_64
 
 from hangar import _fs
-from hangar.backends.mapping import map_file, size_of
+from hangar.backends.mapping import map_file, release_pages, size_of
 from hangar.blobs.index import ENTRY_BYTES, ENTRY_WORDS, Index
 from hangar.digest import checksum
 from hangar.errors import CorruptionError, HangarError, UnsupportedVersionError
@@ -190,6 +190,10 @@ class Run:
         entries = np.frombuffer(mapped, "<u8", count * ENTRY_WORDS, _RUN_HEADER_BYTES + 8 * count)
         self._file = file
         self.index = Index(prefixes, entries.reshape(count, ENTRY_WORDS), file.check)
+
+    def release_pages(self) -> None:
+        """Let go of the pages of the map that were read."""
+        release_pages(self._file.map)
 
     def verify(self) -> None:
         """Check every byte of the file.

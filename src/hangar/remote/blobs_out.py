@@ -22,9 +22,10 @@ from hangar.digest import NDARRAY, Header, digest_array, digest_list
 from hangar.remote.peer import ABSENT, BlobFrame, BlobNames, Limits
 from hangar.remote.sending import split_digests
 
-__all__ = ["blob_frames", "blob_sizes"]
+__all__ = ["READ_BYTES", "blob_frames", "blob_sizes"]
 
-_READ_BYTES: Final = 8 * 2**20
+READ_BYTES: Final = 8 * 2**20
+"""So much is read at a time: enough for a backend to decode it with several threads."""
 _SAME_HEADER: Final = 16
 """At least so many neighbours of one header are read as rows."""
 
@@ -40,8 +41,15 @@ def blob_sizes(store: BlobStore, digests: Digests) -> npt.NDArray[np.uint64]:
     return sizes
 
 
-def blob_frames(store: BlobStore, names: BlobNames, limits: Limits) -> Iterator[BlobFrame]:
+def blob_frames(
+    store: BlobStore, names: BlobNames, limits: Limits, read_bytes: int = READ_BYTES
+) -> Iterator[BlobFrame]:
     """The blobs of these names that are here.
+
+    Parameters
+    ----------
+    read_bytes
+        So much is read at a time. Up to twice as much is in memory.
 
     Raises
     ------
@@ -59,7 +67,7 @@ def blob_frames(store: BlobStore, names: BlobNames, limits: Limits) -> Iterator[
     order = np.lexsort((words[:, FILE_ROW] & ~FILE_MASK, words[:, OFFSET], words[:, FILE_ROW] & FILE_MASK))
     places, words = here[order], words[order]
     sizes = logical_sizes(store, words)
-    for start, stop in _reads(sizes, words[:, HEADER], limits.frame_bytes):
+    for start, stop in _reads(sizes, words[:, HEADER], limits.frame_bytes, read_bytes):
         part = places[start:stop]
         if int(sizes[start]) > limits.frame_bytes:
             yield from _large(store, digests, part[0], words[start], names, limits)
@@ -67,7 +75,7 @@ def blob_frames(store: BlobStore, names: BlobNames, limits: Limits) -> Iterator[
             yield from _small(store, digests, part, words[start:stop], sizes[start:stop], names.group, limits)
 
 
-def _reads(sizes: npt.NDArray[np.int64], headers: Words, most: int) -> Iterator[tuple[int, int]]:
+def _reads(sizes: npt.NDArray[np.int64], headers: Words, most: int, read_bytes: int) -> Iterator[tuple[int, int]]:
     """Divide blobs into parts to read at once: some megabytes of one header, or of different ones; a large blob alone."""
     count = len(sizes)
     changes = np.flatnonzero(np.concatenate(([True], headers[1:] != headers[:-1], [True])))
@@ -75,21 +83,23 @@ def _reads(sizes: npt.NDArray[np.int64], headers: Words, most: int) -> Iterator[
     for first, stop in zip(changes[:-1].tolist(), changes[1:].tolist(), strict=True):
         if stop - first < _SAME_HEADER and stop < count:
             if stop - start >= 1024:
-                yield from _pieces(sizes, start, stop, most)
+                yield from _pieces(sizes, start, stop, most, read_bytes)
                 start = stop
             continue
         if first - start:
-            yield from _pieces(sizes, start, first, most)
-        yield from _pieces(sizes, first, stop, most)
+            yield from _pieces(sizes, start, first, most, read_bytes)
+        yield from _pieces(sizes, first, stop, most, read_bytes)
         start = stop
 
 
-def _pieces(sizes: npt.NDArray[np.int64], start: int, stop: int, most: int) -> Iterator[tuple[int, int]]:
+def _pieces(
+    sizes: npt.NDArray[np.int64], start: int, stop: int, most: int, read_bytes: int
+) -> Iterator[tuple[int, int]]:
     size = int(sizes[start])
     if stop - start >= _SAME_HEADER and size <= most and (sizes[start:stop] == size).all():
         # Parts of full frames.
         count = max(1, most // max(size, 1))
-        step = count * max(1, _READ_BYTES // max(count * size, 1))
+        step = count * max(1, read_bytes // max(count * size, 1))
         yield from ((at, min(at + step, stop)) for at in range(start, stop, step))
         return
     ends = sizes[start:stop].cumsum()
@@ -98,7 +108,7 @@ def _pieces(sizes: npt.NDArray[np.int64], start: int, stop: int, most: int) -> I
     done = start
     while done < stop:
         before = int(ends[done - start - 1]) if done > start else 0
-        upto = start + int(np.searchsorted(ends, before + _READ_BYTES, side="right"))
+        upto = start + int(np.searchsorted(ends, before + read_bytes, side="right"))
         if done == large[-1]:
             large.pop()
             upto = done + 1

@@ -80,7 +80,9 @@ class Call:
                 "you may read here and not push: give a token that may write, or the user name and password of pushes"
             )
 
-    def receive(self, messages: Iterator[bytes], parse: Callable[[bytes], Any], room: _Room) -> Iterator[Any]:
+    def receive(
+        self, messages: Iterator[bytes], parse: Callable[[bytes], Any], room: _Room, relieve: Callable[[], None]
+    ) -> Iterator[Any]:
         """The messages of the peer, at most ``room`` of all calls at a time; counts bytes, and refuses empty streams."""
         empty = 0
         while True:
@@ -94,6 +96,7 @@ class Call:
             if empty > MAX_EMPTY_MESSAGES:
                 raise InvalidInputError("the stream consists of empty messages")
             self.received += len(message)
+            relieve()
             # Decoded here, because gRPC logs a traceback for a message that cannot be.
             try:
                 decoded = parse(message)
@@ -161,6 +164,8 @@ class Guard(grpc.ServerInterceptor):
         Maximum number of uploads at the same time.
     upload_idle
         Seconds after which a silent upload is ended.
+    relieve
+        Called at each message, to keep the memory of the process within bounds.
     """
 
     def __init__(
@@ -170,7 +175,9 @@ class Guard(grpc.ServerInterceptor):
         hidden: str,
         uploads: int,
         upload_idle: float = UPLOAD_IDLE_SECONDS,
+        relieve: Callable[[], None] = lambda: None,
     ) -> None:
+        self._relieve = relieve
         self._tokens = tokens
         self._password = password
         self._hidden = hidden
@@ -247,6 +254,7 @@ class Guard(grpc.ServerInterceptor):
                 self._enter(call, upload)
                 response = behaviour(self._request(call, requests, parse, upload), call)
                 call.sent += response.ByteSize()
+                self._relieve()
             except Exception as error:  # noqa: BLE001 - nothing but a status reaches the peer
                 self._fail(call, error)
             self._leave(call, "OK")
@@ -258,6 +266,7 @@ class Guard(grpc.ServerInterceptor):
                 self._enter(call, upload)
                 for response in behaviour(self._request(call, requests, parse, upload), call):
                     call.sent += response.ByteSize()
+                    self._relieve()
                     call.moved = time.monotonic()
                     yield response
                     call.moved = None
@@ -273,7 +282,7 @@ class Guard(grpc.ServerInterceptor):
         return make(run_many if many else run_one, response_serializer=handler.response_serializer)
 
     def _request(self, call: Call, requests: Any, parse: Callable[[bytes], Any], upload: bool) -> Any:
-        messages = call.receive(requests, parse, self._receiving)
+        messages = call.receive(requests, parse, self._receiving, self._relieve)
         if upload:
             return messages
         message = next(messages, None)

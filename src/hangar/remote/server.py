@@ -25,6 +25,7 @@ from hangar.initialize import DIRECTORY, initialize
 from hangar.remote.address import is_loopback, parse_address
 from hangar.remote.guard import UPLOAD_IDLE_SECONDS, Guard
 from hangar.remote.options import server_options
+from hangar.remote.resident import Resident
 from hangar.remote.service import Service
 from hangar.remote.servicer import Servicer, health_handler
 from hangar.remote.settings import ServerSettings
@@ -38,6 +39,8 @@ log = logging.getLogger("hangar.server")
 
 UPLOAD_SHARE: Final = 8
 """One of so many calls at the same time may be an upload."""
+CHUNK_CACHE_BYTES: Final = 16 * 2**20
+"""Size of the cache of decoded chunks, if the configuration does not say: clients seldom ask for the same chunks at the same time."""
 SERVER_USER: Final = "hangar server"
 
 
@@ -81,12 +84,15 @@ class HangarServer:
         password = (settings.username, settings.password) if settings.restrict_push else None
         self._closed = threading.Event()
         self._stores = Stores(self.directory)
+        self._stores.blobs.files.chunk_bytes = CHUNK_CACHE_BYTES
+        self._resident = Resident(self._stores)
         self.guard = Guard(
             tokens,
             password,
             os.fspath(self.directory.parent),
             uploads_of(settings),
             upload_idle,
+            self._resident.relieve,
         )
         self._service = Service(
             self._stores, read_only=settings.read_only, protected=settings.is_protected, limits=GRPC_LIMITS
@@ -106,6 +112,7 @@ class HangarServer:
         """Close the repository; call it after the gRPC server was stopped, or before ``stop(grace)``."""
         self._closed.set()
         self.guard.close()
+        self._resident.close()
         self._service.close()
         self._stores.close()
 

@@ -27,7 +27,8 @@ from hangar.errors import (
     UnsupportedVersionError,
 )
 from hangar.objects.graph import ancestors, generation
-from hangar.remote.blobs_out import blob_frames, blob_sizes
+from hangar.remote.blobs_out import READ_BYTES, blob_frames, blob_sizes
+from hangar.remote.crowd import Crowd
 from hangar.remote.evicting import is_evicting
 from hangar.remote.identity import repository_id
 from hangar.remote.peer import (
@@ -61,6 +62,8 @@ from hangar.wording import plural
 
 __all__ = ["Service"]
 
+_FEW_READERS: Final = 2
+"""More calls that read blobs at the same time read less at a time, so that they need less memory."""
 _REFS_A_PAGE: Final = 1_000
 _SILENT_SECONDS: Final = 60.0
 _PUSH: Final = "push-"
@@ -115,6 +118,7 @@ class Service:
         self._pushes: dict[bytes, PushSession] = {}
         self._lock = threading.Lock()
         self._cleaned = False
+        self._readers = Crowd()
         self._source = ObjectSource(stores.db)
 
     def close(self) -> None:
@@ -189,7 +193,9 @@ class Service:
     def blobs(self, names: BlobNames) -> Iterator[BlobFrame]:
         """Blobs."""
         self._digests(names.digests)
-        yield from blob_frames(self._stores.blobs, names, self._limits)
+        with self._readers.joined() as count:
+            size = READ_BYTES if count <= _FEW_READERS else self._limits.frame_bytes
+            yield from blob_frames(self._stores.blobs, names, self._limits, size)
 
     def tombstones(self) -> Iterator[TombstonePage]:
         """Tombstones in effect."""

@@ -17,6 +17,7 @@ from hangar.digest import DIGEST_BYTES
 from hangar.errors import InvalidInputError
 from hangar.remote import peer, wire
 from hangar.remote.ahead import Ahead
+from hangar.remote.crowd import Crowd
 from hangar.remote.guard import Call
 from hangar.remote.options import METHODS, SERVICE
 from hangar.remote.peer import Peer
@@ -29,6 +30,8 @@ __all__ = ["Servicer", "health_handler"]
 MAX_PREFIX: Final = 300
 READ_AHEAD: Final = 2
 """Frames that are read from disk and encoded while one before them is sent."""
+FEW_DOWNLOADS: Final = 4
+"""More downloads than these do not read ahead: they keep the processor busy without it, and the frames need memory."""
 _SERVING: Final = b"\x08\x01"
 _NOT_SERVING: Final = b"\x08\x02"
 
@@ -44,6 +47,7 @@ class Servicer:
 
     def __init__(self, service: Peer) -> None:
         self._service = service
+        self._downloads = Crowd()
 
     def handlers(self) -> Any:
         """The handlers for a gRPC server."""
@@ -95,8 +99,12 @@ class Servicer:
         return pb.BlobSizes(sizes=self._service.blob_sizes(names))
 
     def GetBlobs(self, request: pb.BlobsRequest, call: Call) -> Iterator[Encoded]:  # noqa: N802
-        with Ahead(lambda: self._blobs(request), READ_AHEAD) as messages:
-            yield from messages
+        with self._downloads.joined() as count:
+            if count > FEW_DOWNLOADS:
+                yield from self._blobs(request)
+                return
+            with Ahead(lambda: self._blobs(request), READ_AHEAD) as messages:
+                yield from messages
 
     def _blobs(self, request: pb.BlobsRequest) -> Iterator[Encoded]:
         digests = wire.check_digests(request.digests, "blobs")
