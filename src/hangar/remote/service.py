@@ -62,7 +62,7 @@ from hangar.wording import plural
 
 __all__ = ["Service"]
 
-_FEW_READERS: Final = 2
+_FEW_READERS: Final = 1
 """More calls that read blobs at the same time read less at a time, so that they need less memory."""
 _REFS_A_PAGE: Final = 1_000
 _SILENT_SECONDS: Final = 60.0
