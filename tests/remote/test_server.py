@@ -361,6 +361,7 @@ from hangar.remote.peer import BlobNames, Hello, Objects
 peer = connect_server(sys.argv[1])
 peer.hello(Hello())
 print("ready", flush=True)
+sys.stdin.readline()
 def frames():
     yield Objects("node", (b"x",))
     time.sleep(60)
@@ -378,14 +379,17 @@ def test_an_interrupt_ends_a_call_within_a_second(tmp_path: Path, kind: str) -> 
     with serving(tmp_path / "r") as address, Proxy(int(address.rsplit(":", 1)[1])) as proxy:
         process = subprocess.Popen(
             [sys.executable, "-c", INTERRUPTED, f"127.0.0.1:{proxy.port}", kind],
+            stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,
             stderr=subprocess.PIPE,
             text=True,
         )
         assert process.stdout is not None
-        proxy.swallow = False
+        assert process.stdin is not None
         assert process.stdout.readline() == "ready\n"
         proxy.swallow = True
+        process.stdin.write("\n")
+        process.stdin.flush()
         time.sleep(0.3)
         process.send_signal(signal.SIGINT)
         began = time.monotonic()

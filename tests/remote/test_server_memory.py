@@ -7,7 +7,7 @@ import re
 import subprocess
 import sys
 import time
-from contextlib import closing, contextmanager
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
@@ -15,12 +15,15 @@ import numpy as np
 import pytest
 
 from hangar import Repository
+from hangar.backends.location import OFFSET
+from hangar.blobs.index import Sought
 from hangar.db.tables import NODES
 from hangar.remote.blobs_out import blob_frames
 from hangar.remote.peer import BlobNames
 from hangar.remote.resident import Resident
 from hangar.remote.wire import GRPC_LIMITS
 from hangar.stores import Stores
+from tests.remote.running import served
 
 pytestmark = pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 
@@ -59,7 +62,10 @@ def test_pages_that_were_read_are_let_go(tmp_path: Path) -> None:
     """Blob files, runs and the database stay open, and are read again."""
     fill(tmp_path / "r", "small", "10", 40 * MIB)
     stores = Stores(tmp_path / "r" / ".hangar")
-    digests = np.concatenate([run.index.digests() for run in stores.blobs.locator.runs()]).tobytes()
+    # Every second one: neighbours are read from the file, and not from its map.
+    found = np.concatenate([run.index.digests() for run in stores.blobs.locator.runs()])
+    located = stores.blobs.locator.locate_published(Sought.of(found))
+    digests = np.ascontiguousarray(found[np.argsort(located.words[:, OFFSET])][::2]).tobytes()
     resident = Resident(stores, most=1)
 
     def read() -> list[bytes]:
@@ -82,29 +88,25 @@ def test_pages_that_were_read_are_let_go(tmp_path: Path) -> None:
     stores.close()
 
 
-@contextmanager
-def served(path: Path) -> Any:
-    """A server in another process, as an operator starts it."""
-    command = [sys.executable, "-m", "hangar", "-C", str(path), "server", "--port", "0", "--ip", "127.0.0.1"]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True) as process:
-        assert process.stdout is not None
-        try:
-            yield process, process.stdout.readline().split()[-1]
-        finally:
-            process.terminate()
-            process.wait(30)
-
-
 @pytest.mark.nightly
 @pytest.mark.timeout(1_800)
 @pytest.mark.parametrize("backend", ["10", "00"])
 @pytest.mark.parametrize("kind", list(SHAPES))
 def test_eight_clients_clone_a_gigabyte_each(tmp_path: Path, kind: str, backend: str) -> None:
     fill(tmp_path / "r", kind, backend, 10**9)
-    with served(tmp_path / "r") as (process, address):
+    with served(tmp_path / "r") as (process, port):
         clients = []
         for number in range(8):
-            words = ["clone", "--data", "--name", "Bob", "--email", "bob@example.org", address, f"c{number}"]
+            words = [
+                "clone",
+                "--data",
+                "--name",
+                "Bob",
+                "--email",
+                "bob@example.org",
+                f"127.0.0.1:{port}",
+                f"c{number}",
+            ]
             clients.append(subprocess.Popen([sys.executable, "-m", "hangar", *words], cwd=tmp_path))
         anonymous = 0
         while any(client.poll() is None for client in clients):
