@@ -15,7 +15,7 @@ import numpy.typing as npt
 
 from hangar.digest import DIGEST_BYTES, Digest, digest_array, record_digest
 from hangar.objects.arrays import ArrayRecord, decode_array
-from hangar.objects.node import ARRAYS, Node, decode_node
+from hangar.objects.node import ARRAYS, BY_DIGEST, FIXED_INLINE, MIXED, NODE_VERSION, Node, decode_node
 
 __all__ = [
     "Children",
@@ -31,9 +31,8 @@ __all__ = [
 
 _ARRAY_MARK: Final = b"\x94"
 """First byte of an array record: an array of four fields. That of a node has eight, and begins with ``98``."""
-_LEVEL_OFFSET: Final = 2
-_KIND_OFFSET: Final = 3
-"""Offsets in an encoded node: the first fields take one byte each."""
+_PLAIN_LEAVES: Final = tuple(bytes((0x98, NODE_VERSION, 0, kind)) for kind in (BY_DIGEST, FIXED_INLINE, MIXED))
+"""How the leaves begin that name no records: the first fields take one byte each."""
 
 Digests = npt.NDArray[np.uint8]
 
@@ -75,8 +74,8 @@ def digest_of(data: bytes) -> Digest:
 
 
 def names_records(data: bytes) -> bool:
-    """Whether an encoded record can name further records of the table ``nodes``."""
-    return is_array(data) or data[_LEVEL_OFFSET] > 0 or data[_KIND_OFFSET] == ARRAYS
+    """Whether an encoded record can name further records of the table ``nodes``; always, if this version does not know it."""
+    return not data.startswith(_PLAIN_LEAVES)
 
 
 def children_of(data: bytes) -> Children:

@@ -4,15 +4,18 @@ Checks that keys ascend through the whole tree; that every node ends where the b
 its level; that inner nodes are right about their children (last key, entries, samples, level); that leaves have the
 form of the column; and that the encoding is canonical. Used by fsck, and for every tree received from another
 repository: there, subtrees that were verified before are not walked again.
+
+The nodes of a level are loaded, decoded and checked in batches; node by node only where a batch is not right.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Generator, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
+from itertools import accumulate, chain
 from operator import lt
 from typing import Final, NamedTuple, Protocol
 
-from hangar.digest import Digest, record_digest
+from hangar.digest import Digest, record_digests
 from hangar.errors import HangarError, ResourceLimitError
 from hangar.objects.node import Node, Root, TreeForm, encode_node
 from hangar.objects.samples import count_samples, sample_of, samples_below
@@ -20,6 +23,11 @@ from hangar.objects.split import cuts, marks
 from hangar.wording import plural
 
 __all__ = ["Nodes", "Problem", "TreeVerifier", "verify"]
+
+_TOGETHER: Final = 512
+"""Maximum number of nodes that are loaded together: about 36,000 entries."""
+_MOST_LEAVES: Final = 2**18
+"""Facts about so many leaves are kept, about 400 bytes each. Where there are more, leaves that trees share are checked again."""
 
 
 class Nodes(Protocol):
@@ -32,6 +40,12 @@ class Nodes(Protocol):
         """The nodes of these digests, in their order."""
 
 
+Trusted = Callable[[Sequence[Digest]], Sequence[bool]]
+"""Which of some nodes were verified before, with everything below them, in a tree of any form."""
+Met = Callable[[Sequence[Digest], Sequence[Node]], object]
+"""Takes nodes, all of one level, that were found right in themselves. May raise an error, which ends the verification."""
+
+
 class Problem(NamedTuple):
     """One problem of one tree node."""
 
@@ -40,13 +54,22 @@ class Problem(NamedTuple):
 
 
 class _Subtree(NamedTuple):
-    """Facts found below one node, to compare with its parent."""
+    """Facts found below one node, to compare with its parent.
+
+    ``size`` is the number of its own entries; ``open`` the node on its right edge that does not end where the boundary rule
+    cuts, and so is valid only at the end of its level, or None.
+    """
 
     level: int
+    size: int
     first: bytes
     last: bytes
     entries: int
     samples: int
+    open: Digest | None
+
+
+_Found = dict[Digest, _Subtree | None]
 
 
 def verify(store: Nodes, form: TreeForm, root: Root) -> Iterator[Problem]:
@@ -64,16 +87,29 @@ class TreeVerifier:
     form
         Expected form of the leaves.
     trusted
-        Whether a node and everything below it was verified before, in a tree of any form. It must then still be right in its
-        new place. None: no node was.
+        Nodes that are trusted need only be right in their new place. None: no node is.
+    checked
+        Called with the nodes that were checked.
+    placed
+        Called with the trusted nodes that were met.
     """
 
-    def __init__(self, store: Nodes, form: TreeForm, trusted: Callable[[Digest], bool] | None = None) -> None:
+    def __init__(
+        self,
+        store: Nodes,
+        form: TreeForm,
+        trusted: Trusted | None = None,
+        checked: Met | None = None,
+        placed: Met | None = None,
+    ) -> None:
         self._store = store
         self._form = form
         self._trusted = trusted
-        # By digest and whether the node is the last of its level: a short node is valid only as the last one.
-        self._known: dict[tuple[Digest, bool], _Subtree | None] = {}
+        self._checked = checked
+        self._placed = placed
+        self._inner: _Found = {}
+        self._leaves: _Found = {}
+        self._reported: set[Digest] = set()
 
     def problems(self, root: Root) -> Iterator[Problem]:
         """Check a whole tree.
@@ -84,10 +120,10 @@ class TreeVerifier:
             One for each defect. Nodes below an unreadable node are not checked. A node that several trees share is
             reported once.
         """
-        found = yield from self._check(root.digest, True)
+        found = (yield from self._check([root.digest]))[root.digest]
         if found is None:
             return
-        if found.level and len(self._store.load(root.digest).keys) == 1:
+        if found.level and found.size == 1:
             yield Problem(root.digest, "the root has a single child, so it is not the canonical root")
         samples = found.samples if self._form.nested else found.entries
         if (found.entries, samples) != (root.entries, root.samples):
@@ -96,101 +132,209 @@ class TreeVerifier:
                 f"the tree has {plural(found.entries, 'entry')} and {plural(samples, 'sample')}, not {root.entries:,} and {root.samples:,}",
             )
 
-    def _check(
-        self, digest: Digest, ends_level: bool, above: int | None = None
-    ) -> Generator[Problem, None, _Subtree | None]:
-        """Check a node and everything below it, if it is below the level ``above``; returns facts about it, None if it cannot be read."""
-        if (digest, ends_level) in self._known:
-            return self._known[digest, ends_level]
-        found: _Subtree | None = None
-        try:
-            node = self._store.load(digest)
-            if above is not None and node.level >= above:
-                # The parent reports it. Going on could lead down a chain of any length.
-                return _Subtree(node.level, node.keys[0], node.keys[-1], 0, 0)
-            if self._trusted is not None and self._trusted(digest):
-                found = yield from self._check_place(digest, node, ends_level)
-                self._known[digest, ends_level] = found
-                return found
-            for message in _own_problems(node, self._form, digest, ends_level):
-                yield Problem(digest, message)
-            if node.level:
-                found = yield from self._check_children(digest, node, ends_level)
+    def _check(self, digests: Iterable[Digest], above: int | None = None) -> Generator[Problem, None, _Found]:
+        """Check nodes and everything below them, if they are below the level ``above``.
+
+        Returns
+        -------
+        dict
+            Facts about each; None if it cannot be read.
+        """
+        inner, leaves = self._inner, self._leaves
+        found: _Found = {digest: leaves.get(digest) or inner.get(digest) for digest in digests}
+        fresh = [digest for digest, facts in found.items() if facts is None and digest not in inner]
+        for start in range(0, len(fresh), _TOGETHER):
+            found.update((yield from self._check_fresh(fresh[start : start + _TOGETHER], above)))
+        return found
+
+    def _check_fresh(self, digests: list[Digest], above: int | None) -> Generator[Problem, None, _Found]:
+        found: _Found = {}
+        nodes = yield from self._load(digests)
+        if above is not None:
+            for digest, node in nodes.items():
+                if node.level >= above:
+                    # The parent reports it. Going on could lead down a chain of any length.
+                    found[digest] = _Subtree(node.level, len(node.keys), node.keys[0], node.keys[-1], 0, 0, None)
+            nodes = {digest: node for digest, node in nodes.items() if digest not in found}
+        checked: _Found = dict.fromkeys([digest for digest in digests if digest not in found])
+        levels: dict[tuple[int, bool], list[Digest]] = {}
+        trusted = self._trusted(list(nodes)) if self._trusted is not None and nodes else [False] * len(nodes)
+        for (digest, node), good in zip(nodes.items(), trusted, strict=True):
+            levels.setdefault((node.level, good), []).append(digest)
+        for (level, good), names in levels.items():
+            part = [nodes[digest] for digest in names]
+            if good:
+                checked.update((yield from self._place(names, part)))
+            elif level:
+                checked.update((yield from self._check_inner(names, part)))
             else:
-                samples = count_samples(node.keys) if self._form.nested else 0
-                found = _Subtree(0, node.keys[0], node.keys[-1], len(node.keys), samples)
+                checked.update((yield from self._check_leaves(names, part)))
+        for digest, facts in checked.items():
+            (self._inner if facts is None or facts.level else self._leaves)[digest] = facts
+        if len(self._leaves) > _MOST_LEAVES:
+            self._leaves.clear()
+        return found | checked
+
+    def _load(self, digests: list[Digest]) -> Generator[Problem, None, dict[Digest, Node]]:
+        """The nodes of these digests that can be read."""
+        try:
+            return dict(zip(digests, self._store.load_many(digests), strict=True))
         except ResourceLimitError:
             raise
         except HangarError as error:
-            yield Problem(digest, str(error))
-        self._known[digest, ends_level] = found
+            if len(digests) == 1:
+                yield Problem(digests[0], str(error))
+                return {}
+        found: dict[Digest, Node] = {}
+        for digest in digests:
+            found.update((yield from self._load([digest])))
         return found
 
-    def _check_children(
-        self, digest: Digest, node: Node, ends_level: bool
+    # ------------------------------------------------------------------ nodes that are not trusted
+
+    def _check_leaves(self, digests: list[Digest], nodes: list[Node]) -> Generator[Problem, None, _Found]:
+        open_ends = yield from self._check_own(digests, nodes)
+        if self._checked is not None:
+            self._checked(digests, nodes)
+        found: _Found = {}
+        for digest, node, is_open in zip(digests, nodes, open_ends, strict=True):
+            keys = node.keys
+            try:
+                samples = count_samples(keys) if self._form.nested else 0
+            except HangarError as error:
+                yield Problem(digest, str(error))
+                continue
+            found[digest] = _Subtree(0, len(keys), keys[0], keys[-1], len(keys), samples, digest if is_open else None)
+        return found
+
+    def _check_inner(self, digests: list[Digest], nodes: list[Node]) -> Generator[Problem, None, _Found]:
+        """Check inner nodes of one level; the children of several together."""
+        open_ends = yield from self._check_own(digests, nodes)
+        if self._checked is not None:
+            self._checked(digests, nodes)
+        found: _Found = {}
+        start = 0
+        while start < len(nodes):
+            stop, count = start, 0
+            while stop < len(nodes) and (stop == start or count + len(nodes[stop].keys) <= _TOGETHER):
+                count += len(nodes[stop].keys)
+                stop += 1
+            children = [node.children() for node in nodes[start:stop]]
+            below = yield from self._check(chain.from_iterable(children), nodes[start].level)
+            for at, named in enumerate(children, start):
+                facts = yield from self._compare(
+                    digests[at], nodes[at], [below[child] for child in named], open_ends[at]
+                )
+                found[digests[at]] = facts
+            start = stop
+        return found
+
+    def _compare(
+        self, digest: Digest, node: Node, below: list[_Subtree | None], is_open: bool
     ) -> Generator[Problem, None, _Subtree | None]:
-        children = node.children()
-        self._load_ahead(children)
-        known = self._known
-        first: bytes | None = None
+        """Compare an inner node with facts about its children."""
         above: bytes | None = None
-        for i, child in enumerate(children):
-            key = child, ends_level and i == len(children) - 1
-            # Nearly all children are known from other trees.
-            found = known[key] if key in known else (yield from self._check(*key, node.level))
+        for i, found in enumerate(below):
             if found is not None:
-                message = _disagreement(node, i, found, above)
+                try:
+                    message = _disagreement(node, i, found, above)
+                except HangarError as error:
+                    message = f"cannot be compared: {error}"
                 if message:
-                    yield Problem(digest, f"child {i} ({child.hex()}) {message}")
-                first = found.first if i == 0 else first
+                    yield Problem(digest, f"child {i} ({node.child(i).hex()}) {message}")
+                if found.open is not None and i < len(below) - 1 and found.open not in self._reported:
+                    self._reported.add(found.open)
+                    yield Problem(found.open, _ENDS_WRONGLY)
             above = node.keys[i]
+        first, last = below[0], below[-1]
         if first is None:
             return None
-        return _Subtree(node.level, first, node.keys[-1], sum(node.counts), sum(node.samples))
+        right = digest if is_open else None if last is None else last.open
+        return _Subtree(
+            node.level, len(node.keys), first.first, node.keys[-1], sum(node.counts), sum(node.samples), right
+        )
 
-    def _check_place(self, digest: Digest, top: Node, ends_level: bool) -> Generator[Problem, None, _Subtree]:
-        """Check that a verified subtree is right where it is now: its form, and where its last nodes end."""
-        leaf = node = top
-        while leaf.level:
-            leaf = self._store.load(leaf.child(0))
-        if (leaf.kind, leaf.width) != (self._form.kind, self._form.width):
-            yield Problem(digest, f"its entries have {_form_of(leaf)}; those of the column have {_form_of(self._form)}")
-        if top.level and bool(top.samples) != self._form.nested:
-            yield Problem(digest, _SAMPLE_COUNTS)
-        while not ends_level:
-            if cuts(node.keys, marks(node.keys, node.level)) != [len(node.keys)]:
-                yield Problem(digest, "it does not end where the boundary rule cuts")
-                break
-            if not node.level:
-                break
-            node = self._store.load(node.child(len(node.keys) - 1))
-        samples = samples_below(top) if self._form.nested else 0
-        return _Subtree(top.level, leaf.keys[0], top.keys[-1], top.entries, samples)
+    def _check_own(self, digests: list[Digest], nodes: list[Node]) -> Generator[Problem, None, list[bool]]:
+        """Check nodes of one level, without their children; returns which of them may only be the last of their level."""
+        keys = list(chain.from_iterable([node.keys for node in nodes]))
+        ends = list(accumulate([len(node.keys) for node in nodes]))
+        canonical = record_digests("node", list(map(encode_node, nodes))) == digests
+        ascending = all(map(lt, keys, keys[1:]))
+        cut = cuts(keys, marks(keys, nodes[0].level))
+        fitting = all(_fits(node, self._form) for node in nodes)
+        if canonical and ascending and fitting and cut in (ends, ends[:-1]):
+            return [False] * (len(nodes) - 1) + [cut != ends]
+        if len(nodes) > 1:
+            # Nodes are right one by one, too, if they are not neighbours; or else the wrong ones are to be named.
+            found: list[bool] = []
+            for digest, node in zip(digests, nodes, strict=True):
+                found += yield from self._check_own([digest], [node])
+            return found
+        if not canonical:
+            yield Problem(digests[0], "it is not in canonical form")
+        if not ascending:
+            yield Problem(digests[0], "its keys do not ascend")
+        if cut not in (ends, []):
+            yield Problem(digests[0], _ENDS_WRONGLY)
+        if not fitting:
+            yield Problem(digests[0], _misfit(nodes[0], self._form))
+        return [not cut]
 
-    def _load_ahead(self, children: list[Digest]) -> None:
-        fresh = [child for child in children if (child, False) not in self._known]
-        try:
-            self._store.load_many(fresh)
-        except HangarError:
-            return  # The same error is reported with the digest when the child itself is checked.
+    # ------------------------------------------------------------------ trusted nodes
+
+    def _place(self, digests: list[Digest], nodes: list[Node]) -> Generator[Problem, None, _Found]:
+        """Check that verified subtrees are right where they are now: their form, and where their last nodes end."""
+        if self._placed is not None:
+            self._placed(digests, nodes)
+        found: _Found = {}
+        for digest, top in zip(digests, nodes, strict=True):
+            try:
+                leaf = right = top
+                while leaf.level:
+                    leaf = self._store.load(leaf.child(0))
+                name = digest
+                while _ends_at_cut(right) and right.level:
+                    name = right.child(len(right.keys) - 1)
+                    right = self._store.load(name)
+                samples = samples_below(top) if self._form.nested else 0
+            except ResourceLimitError:
+                raise
+            except HangarError as error:
+                yield Problem(digest, str(error))
+                continue
+            for node in {id(leaf): leaf, id(top): top}.values():
+                if not _fits(node, self._form):
+                    yield Problem(digest, _misfit(node, self._form))
+            found[digest] = _Subtree(
+                top.level,
+                len(top.keys),
+                leaf.keys[0],
+                top.keys[-1],
+                top.entries,
+                samples,
+                None if _ends_at_cut(right) else name,
+            )
+        return found
 
 
-def _own_problems(node: Node, form: TreeForm, digest: Digest, ends_level: bool) -> Iterator[str]:
-    """Problems of a node itself, without its children."""
-    if record_digest("node", encode_node(node)) != digest:
-        yield "it is not in canonical form"
-    if not all(map(lt, node.keys, node.keys[1:])):
-        yield "its keys do not ascend"
-    ends = cuts(node.keys, marks(node.keys, node.level))
-    if ends != [len(node.keys)] and (ends or not ends_level):
-        yield "it does not end where the boundary rule cuts"
-    if node.level == 0 and (node.kind, node.width) != (form.kind, form.width):
-        yield f"its entries have {_form_of(node)}; those of the column have {_form_of(form)}"
-    if node.level and bool(node.samples) != form.nested:
-        yield _SAMPLE_COUNTS
+_ENDS_WRONGLY: Final = "it does not end where the boundary rule cuts"
 
 
-_SAMPLE_COUNTS: Final = "it has sample counts in a flat column, or lacks them in a nested one"
+def _ends_at_cut(node: Node) -> bool:
+    """Whether a verified node, which holds no cut, ends at one."""
+    return bool(cuts(node.keys, marks(node.keys, node.level)))
+
+
+def _fits(node: Node, form: TreeForm) -> bool:
+    if node.level:
+        return bool(node.samples) == form.nested
+    return (node.kind, node.width) == (form.kind, form.width)
+
+
+def _misfit(node: Node, form: TreeForm) -> str:
+    if node.level:
+        return "it has sample counts in a flat column, or lacks them in a nested one"
+    return f"its entries have {_form_of(node)}; those of the column have {_form_of(form)}"
 
 
 def _form_of(what: Node | TreeForm) -> str:

@@ -49,7 +49,7 @@ class LeafScan:
         self._stores = stores
         self._source = source
         self._received = received
-        self._digests = digest_list(leaves.digests.digests())
+        self._digests = leaves.digests()
         self._done = 0
         self._good_headers: set[int] = set()
 

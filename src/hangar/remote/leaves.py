@@ -2,52 +2,50 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Iterable, Sequence
+from itertools import chain
 from typing import Final
 
 from hangar.columns.chunked.grid import grid_of, indices_of
-from hangar.digest import STR, Digest, RecordClass
+from hangar.digest import STR
 from hangar.errors import CorruptionError
 from hangar.objects.arrays import ArrayRecord, decode_array
-from hangar.objects.node import ARRAYS, DIGEST_TAG, FIXED_INLINE, MIXED, Node, decode_node
+from hangar.objects.node import ARRAYS, BY_DIGEST, DIGEST_TAG, FIXED_INLINE, MIXED, Node
 from hangar.objects.samples import split_samples
 from hangar.objects.verify import Nodes, TreeVerifier
 from hangar.schema import ChunkedSchema, ColumnSchema
-from hangar.schema.keys import decode_keys, decode_prefixes
+from hangar.schema.keys import check_encoded, decode_prefixes
 
-__all__ = ["ArrayCheck", "check_leaf"]
+__all__ = ["ArrayCheck", "check_leaves"]
 
 _BOOL: Final = 1
 """Code of the element type whose bytes are 0 and 1 only."""
 
 
-def check_leaf(schema: ColumnSchema, data: bytes) -> bool:
-    """Check what an encoded node holds, if it is a leaf; returns whether it names blobs.
+def check_leaves(schema: ColumnSchema, leaves: Sequence[Node]) -> list[bool]:
+    """Check what leaves of a column, or of its chunk maps, hold; returns which of them name blobs.
 
     Raises
     ------
     CorruptionError
         A key or an inline value is not canonical.
     """
-    node = decode_node(data)
-    if node.level or node.kind == ARRAYS:
-        _check_keys(schema, node)
-        return False
-    if schema.form.kind != ARRAYS:
-        _check_keys(schema, node)
-    _check_inline(schema, node)
-    return bool(len(node.blobs()))
-
-
-def _check_keys(schema: ColumnSchema, node: Node) -> None:
-    if node.level:
-        return
-    if schema.nested:
-        stops, rests = split_samples(node.keys)
+    chunked = schema.form.kind == ARRAYS
+    # The keys of a chunk map depend on the array.
+    keys = list(chain.from_iterable([leaf.keys for leaf in leaves if not chunked or leaf.kind == ARRAYS]))
+    if schema.nested and keys:
+        stops, rests = split_samples(sorted(keys))
         decode_prefixes(list(stops))
-        decode_keys(rests)
+        check_encoded(rests)
     else:
-        decode_keys(node.keys)
+        check_encoded(keys)
+    for leaf in leaves:
+        _check_inline(schema, leaf)
+    return list(map(_names_blobs, leaves))
+
+
+def _names_blobs(leaf: Node) -> bool:
+    return leaf.kind == BY_DIGEST or (leaf.kind == MIXED and DIGEST_TAG in leaf.sizes)
 
 
 def _check_inline(schema: ColumnSchema, node: Node) -> None:
@@ -65,46 +63,39 @@ def _check_inline(schema: ColumnSchema, node: Node) -> None:
 
 
 class ArrayCheck:
-    """Check of array records and their chunk maps.
+    """Check of the array records of a column, and of their chunk maps.
 
     Parameters
     ----------
     nodes
         Loads nodes.
-    trusted
-        As in :class:`TreeVerifier`.
+    trees
+        Verifies chunk maps.
     """
 
-    def __init__(self, nodes: Nodes, trusted: Callable[[Digest], bool]) -> None:
+    def __init__(self, schema: ChunkedSchema, nodes: Nodes, trees: TreeVerifier) -> None:
+        self._schema = schema
         self._nodes = nodes
-        self._trusted = trusted
-        self._verifiers: dict[bytes, TreeVerifier] = {}
+        self._trees = trees
 
-    def check(self, schema: ColumnSchema, kind: RecordClass, records: list[tuple[bytes, bytes]]) -> None:
-        """Check those records that are array records of a column.
+    def check(self, records: Iterable[tuple[bytes, bytes]]) -> None:
+        """Check array records, each with its digest.
 
         Raises
         ------
         CorruptionError
             One of them, or a chunk map, is wrong.
         """
-        if kind != "array":
-            return
-        if not isinstance(schema, ChunkedSchema):
-            raise CorruptionError("the column does not hold chunked arrays")
         for digest, data in records:
-            self._check_array(schema, digest, schema.check_record(decode_array(data)))
+            self._check_array(digest, self._schema.check_record(decode_array(data)))
 
-    def _check_array(self, schema: ChunkedSchema, digest: bytes, record: ArrayRecord) -> None:
+    def _check_array(self, digest: bytes, record: ArrayRecord) -> None:
         tree = record.tree
         if tree is None:
             return
-        verifier = self._verifiers.get(schema.digest)
-        if verifier is None:
-            verifier = self._verifiers[schema.digest] = TreeVerifier(self._nodes, schema.chunk.form, self._trusted)
-        for problem in verifier.problems(tree):
+        for problem in self._trees.problems(tree):
             raise CorruptionError(f"array {digest.hex()[:12]}: node {problem.digest.hex()[:12]}: {problem.message}")
-        grid = grid_of(record.shape, schema.chunks)
+        grid = grid_of(record.shape, self._schema.chunks)
         waiting = [tree.digest]
         while waiting:
             node = self._nodes.load(waiting.pop())

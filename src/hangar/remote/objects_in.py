@@ -1,7 +1,8 @@
-"""Objects as they come in: each is decoded, and must be the encoding of what it decodes to; what it names is noted.
+"""Objects as they come in: they are kept in quarantine, and what they name is noted.
 
-This is the first check of what a peer sends. Whether the objects are right where they are named (trees, connections) is
-checked when all are there: see ``verify``.
+An object that names others is decoded for this, and must be the encoding of what it decodes to. Nothing else is checked
+here but sizes: leaves, and whether objects are right where they are named (trees, connections), are checked when all are
+there, see ``verify``.
 """
 
 from __future__ import annotations
@@ -14,11 +15,11 @@ import numpy as np
 from hangar import limits
 from hangar.blobs.digests import DigestSet
 from hangar.blobs.index import Digests
-from hangar.digest import DIGEST_BYTES, RecordClass, digest_array, digest_list
+from hangar.digest import DIGEST_BYTES, RecordClass, digest_array
 from hangar.errors import CorruptionError, InvalidInputError
 from hangar.objects.arrays import decode_array
 from hangar.objects.attributes import decode_attributes
-from hangar.objects.children import Children, children_of_array, children_of_node
+from hangar.objects.children import Children, children_of_array, children_of_node, names_records
 from hangar.objects.commit import decode_commit
 from hangar.objects.node import decode_node, encode_node
 from hangar.remote.peer import Names, Objects
@@ -66,11 +67,11 @@ class ObjectsIn:
         for kind in CLASSES:
             digests = self.quarantine.digests(kind)
             for start in range(0, len(digests), _AT_ONCE):
-                datas = self.quarantine.get_many(kind, digest_list(digests[start : start + _AT_ONCE]))
+                datas = self.quarantine.get_many(kind, digests[start : start + _AT_ONCE])
                 self._note(_named_by(kind, [data for data in datas if data is not None]))
 
-    def add(self, frame: Objects) -> Digests:
-        """Check and keep the objects of a frame; returns their digests.
+    def add(self, frame: Objects) -> None:
+        """Check and keep the objects of a frame.
 
         Raises
         ------
@@ -96,9 +97,8 @@ class ObjectsIn:
             named = _named_by(kind, datas)
         except CorruptionError as error:
             raise InvalidInputError(f"a received {kind} is not valid: {error}") from None
-        digests = self.quarantine.add(kind, datas)
+        self.quarantine.add(kind, datas)
         self._note(named)
-        return digests
 
     def want(self, kind: RecordClass, digests: Digests) -> None:
         """Note that objects are needed."""
@@ -147,6 +147,7 @@ def _by_commits(datas: list[bytes]) -> Iterator[tuple[RecordClass, Digests]]:
 
 
 def _by_nodes(datas: list[bytes]) -> Iterator[tuple[RecordClass, Digests]]:
+    datas = [data for data in datas if names_records(data)]
     nodes = list(map(decode_node, datas))
     if [encode_node(node) for node in nodes] != datas:
         raise CorruptionError("a tree node is not in canonical form")

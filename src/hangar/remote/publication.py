@@ -84,8 +84,8 @@ class Publication:
     def _store(self, transaction: WriteTransaction, history: NewHistory) -> None:
         quarantine = self._source.quarantine
         assert quarantine is not None
-        for kind, digests in history.records.items():
-            for rows in _rows(quarantine, kind, list(digest_list(digests.digests()))):
+        for kind in history.records:
+            for rows in _rows(quarantine, kind, list(digest_list(history.digests(kind)))):
                 transaction.put_many(TABLES[kind], rows)
         for rows in _rows(quarantine, "commit", list(history.commits)):
             transaction.put_many(COMMITS, rows)

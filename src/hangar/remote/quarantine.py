@@ -1,7 +1,7 @@
 """Quarantine: objects that were received and are not verified yet, in one file outside of the database.
 
-Objects of all classes are appended to the file as they come, and found by digest through an index in memory (72 bytes
-each). Nothing here is part of the repository: the file may be deleted at any time when no process has it locked. A
+Objects of all classes are appended to the file as they come, and found by digest through a dict in memory (about 200
+bytes each). Nothing here is part of the repository: the file may be deleted at any time when no process has it locked. A
 fetch keeps the file when it is interrupted, and the next one reads it again: what is cut off at its end is ignored, and
 all digests are computed anew.
 """
@@ -11,17 +11,17 @@ from __future__ import annotations
 import contextlib
 import os
 import struct
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
+from itertools import groupby, islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
 import numpy as np
 
 from hangar import _fs
-from hangar.backends.location import OFFSET, STORED, Locations
-from hangar.blobs.index import Digests, Index, Mask, Sought, sort_digests
-from hangar.blobs.unpublished import UnpublishedBlobs
-from hangar.digest import RecordClass, digest_array, record_digests
+from hangar.blobs.index import Digests, Mask
+from hangar.digest import RecordClass, digest_list, record_digests
 from hangar.errors import HangarError, LockedError
 from hangar.history.leases import QUARANTINE_DIRECTORY
 
@@ -31,6 +31,11 @@ CLASSES: Final[tuple[RecordClass, ...]] = ("commit", "schema", "attributes", "no
 """Classes of objects that travel. Their place here is their number in the file."""
 _ITEM: Final = struct.Struct("<BI")
 _READ_BYTES: Final = 2**22
+_GAP_BYTES: Final = 2**14
+"""Objects that are no farther apart are read with one call."""
+_LENGTH_BITS: Final = 32
+_LENGTH: Final = 2**_LENGTH_BITS - 1
+_TOGETHER: Final = 1_024
 
 
 class Quarantine:
@@ -57,7 +62,8 @@ class Quarantine:
         self.count = 0
         self.nbytes = 0
         self._end = 0
-        self._indexes = {kind: UnpublishedBlobs() for kind in CLASSES}
+        # Where each object is in the file: its offset, and its length in the low bits.
+        self._places: dict[RecordClass, dict[bytes, int]] = {kind: {} for kind in CLASSES}
         _fs.make_directory(path.parent)
         while not self._lock():
             _fs.close_private(self._descriptor)  # it was removed as stale before it was locked
@@ -85,47 +91,39 @@ class Quarantine:
 
     # ------------------------------------------------------------------ writing
 
-    def add(self, kind: RecordClass, datas: Sequence[bytes]) -> Digests:
-        """Add objects; return their digests, in order: uint8, shape (n, 32)."""
-        digests = digest_array(record_digests(kind, datas))
-        fresh = np.flatnonzero(~self.holds(kind, digests))
-        if fresh.size:
-            chosen = [datas[at] for at in fresh.tolist()]
-            parts: list[bytes] = []
+    def add(self, kind: RecordClass, datas: Sequence[bytes]) -> None:
+        """Add objects; those that are here already are left out."""
+        places = self._places[kind]
+        fresh = {
+            digest: data
+            for digest, data in zip(record_digests(kind, datas), datas, strict=True)
+            if digest not in places
+        }
+        if fresh:
             number = CLASSES.index(kind)
-            for data in chosen:
-                parts += (_ITEM.pack(number, len(data)), data)
+            parts = [part for data in fresh.values() for part in (_ITEM.pack(number, len(data)), data)]
             _fs.write_at(self._descriptor, [b"".join(parts)], self._end, self.path)
-            self._record(kind, digests[fresh], chosen)
-        return digests
+            self._record(kind, fresh.items())
 
-    def _record(self, kind: RecordClass, digests: Digests, datas: Sequence[bytes]) -> None:
-        lengths = np.fromiter(map(len, datas), np.int64, len(datas))
-        ends = (lengths + _ITEM.size).cumsum() + self._end
-        order, sought, repeats = sort_digests(digests)
-        kept = np.flatnonzero(~repeats)
-        locations = Locations.at(file=1, offset=ends - lengths, length=lengths).take(order[kept])
-        self._indexes[kind].add(Index.build(sought.take(kept), locations))
-        self._end = int(ends[-1])
-        self.count += len(kept)
-        self.nbytes += int(lengths.sum())
+    def _record(self, kind: RecordClass, records: Iterable[tuple[bytes, bytes]]) -> None:
+        """Note where objects are that were appended."""
+        places = self._places[kind]
+        for digest, data in records:
+            length = len(data)
+            self._end += _ITEM.size + length
+            if digest not in places:
+                places[digest] = (self._end - length) << _LENGTH_BITS | length
+                self.count += 1
+                self.nbytes += length
 
     def _load(self) -> None:
         """Read the objects of an interrupted transfer."""
         size = os.fstat(self._descriptor).st_size
-        group: tuple[RecordClass, list[bytes]] | None = None
-        for number, data in self._stored(size):
+        for number, group in groupby(self._stored(size), itemgetter(0)):
             if number >= len(CLASSES):
                 break
-            if group is None or group[0] != CLASSES[number] or len(group[1]) >= 1024:
-                self._take(group)
-                group = CLASSES[number], []
-            group[1].append(data)
-        self._take(group)
-
-    def _take(self, group: tuple[RecordClass, list[bytes]] | None) -> None:
-        if group is not None:
-            self._record(group[0], digest_array(record_digests(*group)), group[1])
+            while datas := [data for _, data in islice(group, _TOGETHER)]:
+                self._record(CLASSES[number], zip(record_digests(CLASSES[number], datas), datas, strict=True))
 
     def _stored(self, size: int) -> Iterator[tuple[int, bytes]]:
         at, part, start = 0, b"", 0
@@ -145,37 +143,33 @@ class Quarantine:
 
     def holds(self, kind: RecordClass, digests: Digests) -> Mask:
         """Mask of the objects that are here: bool, shape (n,)."""
-        if not len(digests):
-            return np.zeros(0, np.bool_)
-        return self._indexes[kind].holds(Sought.of(np.ascontiguousarray(digests)))
+        places = self._places[kind]
+        return np.fromiter(
+            map(places.__contains__, digest_list(digests) if len(digests) else ()), np.bool_, len(digests)
+        )
 
     def get_many(self, kind: RecordClass, digests: Sequence[bytes]) -> list[bytes | None]:
-        """The objects of these digests, in their order; None for those that are not here."""
-        found: list[bytes | None] = [None] * len(digests)
-        if not digests:
-            return found
-        sought = Sought.of(digest_array(digests))
-        for index in self._indexes[kind].indexes:
-            mask, rows = index.search(sought)
-            hits = np.flatnonzero(mask)
-            if hits.size:
-                words = index.take(rows[hits], sought.take(hits))
-                for at, offset, length in zip(
-                    hits.tolist(), words[:, OFFSET].tolist(), words[:, STORED].tolist(), strict=True
-                ):
-                    found[at] = os.pread(self._descriptor, length, offset)
-        return found
+        """The objects of these digests, in their order; None for those that are not here. Neighbours are read with one call."""
+        places = list(map(self._places[kind].get, digests))
+        found: dict[int, bytes] = {}
+        for run in _runs(sorted({place for place in places if place is not None})):
+            start, last = run[0] >> _LENGTH_BITS, run[-1]
+            part = os.pread(self._descriptor, (last >> _LENGTH_BITS) + (last & _LENGTH) - start, start)
+            for place in run:
+                at = (place >> _LENGTH_BITS) - start
+                found[place] = part[at : at + (place & _LENGTH)]
+        return [None if place is None else found[place] for place in places]
 
-    def digests(self, kind: RecordClass) -> Digests:
-        """The digests of all objects of a class, sorted."""
-        return self._indexes[kind].merged().digests()
+    def digests(self, kind: RecordClass) -> list[bytes]:
+        """The digests of all objects of a class, as they came."""
+        return list(self._places[kind])
 
     # ------------------------------------------------------------------ the end
 
     def clear(self) -> None:
         """Forget everything."""
         os.ftruncate(self._descriptor, 0)
-        self._indexes = {kind: UnpublishedBlobs() for kind in CLASSES}
+        self._places = {kind: {} for kind in CLASSES}
         self.count = self.nbytes = self._end = 0
 
     def close(self, *, remove: bool = True) -> None:
@@ -185,6 +179,21 @@ class Quarantine:
                 with contextlib.suppress(HangarError):
                     _fs.remove_file(self.path)
             _fs.close_private(self._descriptor)
+
+
+def _runs(places: list[int]) -> Iterator[list[int]]:
+    """Ascending places in groups that are read with one call each."""
+    run: list[int] = []
+    for place in places:
+        offset = place >> _LENGTH_BITS
+        if run:
+            first, last = run[0] >> _LENGTH_BITS, run[-1]
+            if offset > (last >> _LENGTH_BITS) + (last & _LENGTH) + _GAP_BYTES or offset > first + _READ_BYTES:
+                yield run
+                run = []
+        run.append(place)
+    if run:
+        yield run
 
 
 def quarantine_path(directory: Path, name: str) -> Path:

@@ -10,7 +10,7 @@ import numpy as np
 from hangar.blobs.promises import promise_leaves
 from hangar.db import WriteTransaction
 from hangar.db.epoch import gc_epoch
-from hangar.digest import DIGEST_BYTES, Digest, digest_list
+from hangar.digest import DIGEST_BYTES, Digest
 from hangar.errors import CorruptionError, HangarError, InvalidInputError, LockedError
 from hangar.progress import Progress, Reporter, report
 from hangar.remote.haves import commits_here, haves
@@ -137,7 +137,7 @@ class _Fetch:
 
         def move(transaction: WriteTransaction) -> None:
             for leaves in history.leaves.values():
-                promise_leaves(transaction, remote_id, digest_list(leaves.digests.digests()))
+                promise_leaves(transaction, remote_id, leaves.digests())
             record(transaction)
 
         publish_received(self._stores, Publication(self._source, history, None, epoch=epoch, check=None, move=move))

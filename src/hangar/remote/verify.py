@@ -8,25 +8,33 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
+from itertools import chain, compress
 from typing import Final
 
+import numpy as np
+
 from hangar.blobs.digests import DigestSet
+from hangar.blobs.index import Digests
 from hangar.bounded import BoundedCache
-from hangar.digest import Digest, RecordClass, digest_array
+from hangar.digest import DIGEST_BYTES, Digest, RecordClass, digest_array
 from hangar.errors import CorruptionError, InvalidInputError
+from hangar.objects.children import array_digests
 from hangar.objects.commit import ColumnEntry, Commit
 from hangar.objects.node import Node, Root, decode_node
 from hangar.objects.verify import TreeVerifier
 from hangar.remote.fresh import FreshWalk
-from hangar.remote.leaves import ArrayCheck, check_leaf
+from hangar.remote.leaves import ArrayCheck, check_leaves
 from hangar.remote.quarantine import CLASSES
-from hangar.remote.sending import bases_of
+from hangar.remote.sending import bases_of, join_digests, split_digests
 from hangar.remote.source import ObjectSource
-from hangar.schema import ColumnSchema, open_schema
+from hangar.schema import ChunkedSchema, ColumnSchema, open_schema
 
 __all__ = ["Leaves", "NewHistory", "new_commits", "verify_history"]
 
-_CACHE_BYTES: Final = 16 * 2**20
+_COMMITS_BYTES: Final = 2**24
+_COMMIT_BYTES: Final = 1_024
+_COLUMN_BYTES: Final = 512
+"""Estimates of the memory of a decoded commit, and of each of its columns."""
 
 
 @dataclass(slots=True)
@@ -35,7 +43,11 @@ class Leaves:
 
     schema: ColumnSchema
     column_id: bytes
-    digests: DigestSet = field(default_factory=DigestSet)
+    joined: bytearray = field(default_factory=bytearray)
+
+    def digests(self) -> list[bytes]:
+        """Digests of the leaves, each once, in the order of the trees."""
+        return list(dict.fromkeys(split_digests(bytes(self.joined))))
 
 
 @dataclass(slots=True)
@@ -47,33 +59,33 @@ class NewHistory:
     commits
         The new commits, parents before children.
     records
-        All other new objects, by class.
+        All other new objects, by class: digests, joined, some of them repeated.
     leaves
         Leaves that name blobs, and that no parent of their commit has in the same column, by the digest of the schema.
     """
 
-    commits: list[Digest]
-    records: dict[RecordClass, DigestSet]
-    leaves: dict[bytes, Leaves]
+    commits: list[Digest] = field(default_factory=list)
+    records: dict[RecordClass, bytearray] = field(
+        default_factory=lambda: {kind: bytearray() for kind in CLASSES if kind != "commit"}
+    )
+    leaves: dict[bytes, Leaves] = field(default_factory=dict)
+
+    def digests(self, kind: RecordClass) -> Digests:
+        """The new objects of a class, each once: uint8, shape (n, 32)."""
+        return DigestSet(np.frombuffer(bytes(self.records[kind]), np.uint8).reshape(-1, DIGEST_BYTES)).digests()
 
 
 class _Nodes:
-    """The nodes of a source, decoded, through a cache."""
+    """The nodes of a source, decoded."""
 
     def __init__(self, source: ObjectSource) -> None:
         self._source = source
-        self._cache: BoundedCache[bytes, Node] = BoundedCache(_CACHE_BYTES)
 
     def load(self, digest: bytes) -> Node:
         return self.load_many([digest])[0]
 
     def load_many(self, digests: Sequence[bytes]) -> list[Node]:
-        found = {digest: self._cache.get(digest) for digest in digests}
-        absent = [digest for digest, node in found.items() if node is None]
-        for digest, data in zip(absent, self._source.get("node", absent), strict=True):
-            node = found[digest] = decode_node(data)
-            self._cache.put(digest, node, 512 + 2 * len(data))
-        return [found[digest] for digest in digests]  # type: ignore[misc]
+        return list(map(decode_node, self._source.get("node", digests)))
 
 
 def verify_history(source: ObjectSource, heads: Iterable[bytes]) -> NewHistory:
@@ -121,25 +133,25 @@ def new_commits(
 class _Verification:
     def __init__(self, source: ObjectSource) -> None:
         self._source = source
-        self._nodes = _Nodes(source)
-        self._found = NewHistory([], {kind: DigestSet() for kind in CLASSES if kind != "commit"}, {})
-        self._commits: dict[bytes, Commit] = {}
+        self._found = NewHistory()
+        self._commits: BoundedCache[bytes, Commit] = BoundedCache(_COMMITS_BYTES)
         self._schemas: dict[bytes, ColumnSchema] = {}
-        self._verifiers: dict[bytes, TreeVerifier] = {}
-        self._walks: dict[bytes, FreshWalk] = {}
-        self._arrays = ArrayCheck(self._nodes, self._trusted)
+        self._columns: dict[bytes, _Columns] = {}
 
     def run(self, heads: Iterable[bytes]) -> NewHistory:
         for digest in new_commits(self._source, heads, self._commit):
-            commit = self._commits[digest]
             self._found.commits.append(Digest(digest))
-            self._check_commit(digest, commit)
+            self._check_commit(digest, self._commit(digest))
+        self._found.leaves = {
+            digest: columns.leaves for digest, columns in self._columns.items() if columns.leaves.joined
+        }
         return self._found
 
     def _commit(self, digest: bytes) -> Commit:
         found = self._commits.get(digest)
         if found is None:
-            found = self._commits[digest] = self._source.commit(digest)
+            found = self._source.commit(digest)
+            self._commits.put(digest, found, _COMMIT_BYTES + _COLUMN_BYTES * len(found.columns))
         return found
 
     def _check_commit(self, digest: bytes, commit: Commit) -> None:
@@ -153,17 +165,15 @@ class _Verification:
                 self._record("attributes", entry.attributes)
             if bool(entry.layout) != schema.nested:
                 raise InvalidInputError(f"{where}: the layout is not that of the schema")
-            root = entry.tree
-            if root is not None:
+            if entry.root is not None:
                 if not schema.known_form:
                     schema.require()
-                self._check_tree(root, schema, where)
-                self._collect(entry, schema, parents, where)
+                self._check_column(entry, schema, parents, where)
 
     def _record(self, kind: RecordClass, digest: bytes) -> None:
         if not self._source.has(kind, Digest(digest)):
             self._source.get(kind, [digest])
-            self._found.records[kind].add(digest_array([digest]))
+            self._found.records[kind] += digest
 
     def _schema(self, digest: bytes) -> ColumnSchema:
         found = self._schemas.get(digest)
@@ -172,34 +182,96 @@ class _Verification:
             found = self._schemas[digest] = open_schema(self._source.get("schema", [digest])[0])
         return found
 
-    def _check_tree(self, root: Root, schema: ColumnSchema, where: str) -> None:
-        verifier = self._verifiers.get(schema.digest)
-        if verifier is None:
-            verifier = self._verifiers[schema.digest] = TreeVerifier(self._nodes, schema.form, self._trusted)
-        for problem in verifier.problems(root):
-            raise InvalidInputError(f"{where}: node {problem.digest.hex()[:12]}: {problem.message}")
+    def _check_column(self, entry: ColumnEntry, schema: ColumnSchema, parents: list[Commit], where: str) -> None:
+        columns = self._columns.get(schema.digest)
+        if columns is None:
+            columns = self._columns[schema.digest] = _Columns(
+                self._source, Leaves(schema, entry.id), self._found.records
+            )
+        try:
+            columns.check(
+                entry.tree,  # type: ignore[arg-type]
+                lambda: bases_of(entry, parents, lambda one: schema.covers(self._schema(one.schema))),
+            )
+        except (CorruptionError, InvalidInputError) as error:
+            raise InvalidInputError(f"{where}: {error}") from None
 
-    def _trusted(self, digest: Digest) -> bool:
-        return self._source.has("node", digest)
 
-    def _collect(self, entry: ColumnEntry, schema: ColumnSchema, parents: list[Commit], where: str) -> None:
-        """Check the leaves and arrays that are new in a column, and note what is to be stored."""
-        assert entry.root is not None
-        walk = self._walks.setdefault(schema.digest, FreshWalk(self._source))
-        bases = bases_of(entry, parents, lambda one: schema.covers(self._schema(one.schema)))
-        for kind, records in walk.below(entry.root, bases):
-            digests = digest_array([digest for digest, _ in records])
-            self._found.records[kind].add(digests[~self._source.stored(kind, digests)])
-            try:
-                self._arrays.check(schema, kind, records)
-                naming = [digest for digest, data in records if kind == "node" and check_leaf(schema, data)]
-            except (CorruptionError, InvalidInputError) as error:
-                raise InvalidInputError(f"{where}: {error}") from None
-            if naming:
-                self._leaves_of(schema, entry).digests.add(digest_array(naming))
+class _Columns:
+    """Verification of the columns of one schema. Nodes and arrays that they share are checked once."""
 
-    def _leaves_of(self, schema: ColumnSchema, entry: ColumnEntry) -> Leaves:
-        found = self._found.leaves.get(schema.digest)
-        if found is None:
-            found = self._found.leaves[schema.digest] = Leaves(schema, entry.id)
+    def __init__(self, source: ObjectSource, leaves: Leaves, records: dict[RecordClass, bytearray]) -> None:
+        self.leaves = leaves
+        self._source = source
+        self._records = records
+        self._schema = schema = leaves.schema
+        nodes = _Nodes(source)
+        self._trees = self._verifier(nodes, schema)
+        self._arrays = (
+            ArrayCheck(schema, nodes, self._verifier(nodes, schema.chunk))
+            if isinstance(schema, ChunkedSchema)
+            else None
+        )
+        self._known_arrays: set[Digest] = set()
+        self._old = FreshWalk(source)
+        self._met_stored = False
+
+    def _verifier(self, nodes: _Nodes, schema: ColumnSchema) -> TreeVerifier:
+        return TreeVerifier(nodes, schema.form, self._stored, self._checked, self._placed)
+
+    def check(self, root: Root, bases: Callable[[], Iterable[bytes]]) -> None:
+        """Check a tree.
+
+        Parameters
+        ----------
+        bases
+            Gives the trees of such columns in the parents.
+        """
+        self._met_stored = False
+        for problem in self._trees.problems(root):
+            raise InvalidInputError(f"node {problem.digest.hex()[:12]}: {problem.message}")
+        if self._met_stored:
+            self._check_stored(root, bases())
+
+    def _stored(self, digests: Sequence[Digest]) -> list[bool]:
+        found: list[bool] = self._source.stored("node", digest_array(digests)).tolist()
         return found
+
+    def _placed(self, digests: Sequence[Digest], nodes: Sequence[Node]) -> None:
+        self._met_stored = True
+
+    def _checked(self, digests: Sequence[Digest], nodes: Sequence[Node]) -> None:
+        self._records["node"] += join_digests(digests)
+        if not nodes[0].level:
+            self._check_leaves(digests, nodes)
+            self._check_arrays(chain.from_iterable(map(array_digests, nodes)))
+
+    def _check_leaves(self, digests: Sequence[bytes], leaves: Sequence[Node]) -> None:
+        self.leaves.joined += join_digests(compress(digests, check_leaves(self._schema, leaves)))
+
+    def _check_arrays(self, digests: Iterable[Digest]) -> None:
+        """Check the array records that are not stored here."""
+        fresh = [digest for digest in dict.fromkeys(digests) if digest not in self._known_arrays]
+        if not fresh or self._arrays is None:
+            return
+        stored = self._source.stored("array", digest_array(fresh)).tolist()
+        self._met_stored |= any(stored)
+        new = [digest for digest, here in zip(fresh, stored, strict=True) if not here]
+        self._known_arrays.update(new)
+        self._records["array"] += join_digests(new)
+        self._arrays.check(zip(new, self._source.get("array", new), strict=True))
+
+    def _check_stored(self, root: Root, bases: Iterable[bytes]) -> None:
+        """Check whether nodes and arrays that are stored here fit this schema, too, if no parent has them in such a column."""
+        for kind, records in self._old.below(root.digest, bases):
+            stored = self._source.stored(kind, digest_array([digest for digest, _ in records]))
+            old = list(compress(records, stored.tolist()))
+            if kind == "array":
+                assert self._arrays is not None
+                self._arrays.check(old)
+                continue
+            leaves = {
+                digest: node for digest, node in ((one, decode_node(data)) for one, data in old) if not node.level
+            }
+            if leaves:
+                self._check_leaves(list(leaves), list(leaves.values()))

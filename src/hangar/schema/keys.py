@@ -26,7 +26,7 @@ __all__ = [
     "INT_TAG",
     "MASK_HINT",
     "STR_TAG",
-    "check_keys",
+    "check_encoded",
     "decode_key",
     "decode_keys",
     "decode_prefix",
@@ -217,18 +217,31 @@ def decode_key(data: bytes) -> SampleKey:
 
 def decode_keys(encoded: Sequence[bytes]) -> list[SampleKey]:
     """Decode many keys; consecutive ints, or consecutive texts, are decoded as a batch."""
-    joined = b"".join(encoded)
-    if len(joined) == _INT_BYTES * len(encoded):
-        rows = np.frombuffer(joined, np.uint8).reshape(-1, _INT_BYTES)
-        if len(rows) and set(map(len, encoded)) == {_INT_BYTES} and (rows[:, 0] == INT_TAG).all():
-            ints: list[SampleKey] = np.ascontiguousarray(rows[:, 1:]).view(">u8")[:, 0].tolist()
-            return ints
+    ints = _integers(encoded)
+    if ints is not None:
+        found: list[SampleKey] = ints.tolist()
+        return found
     if {data[:1] for data in encoded} == {b"\x20"}:
         try:
             return [data[1:].decode() for data in encoded]
         except UnicodeDecodeError:
             pass
     return [decode_key(data) for data in encoded]
+
+
+def check_encoded(encoded: Sequence[bytes]) -> None:
+    """Check that many keys can be decoded. Raises what :func:`decode_keys` does."""
+    if _integers(encoded) is None:
+        decode_keys(encoded)
+
+
+def _integers(encoded: Sequence[bytes]) -> npt.NDArray[np.uint64] | None:
+    """Encoded keys as numbers; None unless all of them are ints."""
+    joined = b"".join(encoded)
+    if len(joined) != _INT_BYTES * len(encoded) or not set(map(len, encoded)) <= {_INT_BYTES}:
+        return None
+    rows = np.frombuffer(joined, np.uint8).reshape(-1, _INT_BYTES)
+    return np.ascontiguousarray(rows[:, 1:]).view(">u8")[:, 0] if (rows[:, 0] == INT_TAG).all() else None
 
 
 def sample_prefix(sample: SampleKey) -> bytes:
