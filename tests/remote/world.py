@@ -12,6 +12,8 @@ from typing import Any
 import numpy as np
 
 from hangar import Repository
+from hangar.blobs.orphans import drop_push
+from hangar.blobs.unfinished import unfinished_pushes
 from hangar.columns.chunked.array import ChunkedArray
 from hangar.db.tables import TABLES, Table
 from hangar.digest import Digest
@@ -70,6 +72,11 @@ class Place:
     def trees(self, digest: Digest) -> list[tuple[bytes, bytes]]:
         """Commits and tree digests of a whole history."""
         return [(name, tree_digest(commit)) for name, commit in ancestors(self.stores.db, [digest])]
+
+    def forget_pushes(self) -> None:
+        """Delete what unfinished pushes left."""
+        for one in unfinished_pushes(self.stores.directory):
+            assert drop_push(self.stores.db, self.stores.directory, one)
 
     def check(self) -> None:
         """Nothing is damaged, and nothing is left over."""

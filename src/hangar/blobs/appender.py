@@ -31,7 +31,7 @@ from hangar.blobs.orphans import remove_orphan_runs, remove_orphans
 from hangar.blobs.ownership import NO_EPOCH, FileOwner
 from hangar.blobs.removal import finish_removals
 from hangar.db import Database, WriteTransaction
-from hangar.errors import CorruptionError, HangarError, LockedError, PathNotFoundError, StorageError
+from hangar.errors import CorruptionError, HangarError, InvalidInputError, LockedError, PathNotFoundError, StorageError
 from hangar.lock import owner_alive
 from hangar.rollback import kept_files
 
@@ -269,14 +269,33 @@ class Appender:
                 growing.writer.end = growing.first_end if growing.recorded_row is None else growing.recorded_row.end
         self._full.clear()
 
-    def close(self) -> None:
-        """Close all files."""
+    def take_over(self, file_id: int, tag: str, end: int) -> bool:
+        """Publish a file of a dead writer with the next update, but append nothing to it; False if it is not there as it was.
+
+        No row names it, and the caller knows that nobody else takes it over.
+        """
+        with self._db.read() as transaction:
+            if get_blob_file(transaction, file_id) is not None or file_id <= kept_files(transaction):
+                return False
+        try:
+            path = blob_file_path(self._directory, file_id, tag)
+            writer = get_backend(tag).open_writer(path, file_id, end)
+        except (CorruptionError, PathNotFoundError, InvalidInputError):
+            return False
+        growing = _GrowingFile(tag, writer, None)
+        growing.used = growing.sealed = True
+        self._full.append(growing)
+        self._open_ids[file_id] = tag
+        return True
+
+    def close(self, *, keep: bool = False) -> None:
+        """Close all files; ``keep`` those too that no row names."""
         for growing in self._growing():
-            self._drop(growing)
+            self._drop(growing, keep=keep)
         self._open.clear()
         self._full.clear()
 
-    def _drop(self, growing: _GrowingFile) -> None:
+    def _drop(self, growing: _GrowingFile, *, keep: bool = False) -> None:
         """Close a file. Remove it if the database cannot name it (only the lock's holder does, not a fork of it)."""
         file_id = growing.writer.file_id
         growing.writer.close()
@@ -284,6 +303,6 @@ class Appender:
         self._open_ids.pop(file_id, None)
         if self._open.get(growing.tag) is growing:
             del self._open[growing.tag]
-        if growing.recorded_row is None and not growing.outcome_unknown and self._owner.held:
+        if growing.recorded_row is None and not growing.outcome_unknown and not keep and self._owner.held:
             with contextlib.suppress(HangarError):
                 _fs.remove_file(growing.writer.path)

@@ -27,13 +27,15 @@ from hangar.errors import (
     CorruptionError,
     HangarError,
     MissingPackageError,
+    RepairedWarning,
     ResourceLimitError,
     UnsupportedVersionError,
+    warn_caller,
 )
 from hangar.schema.dtypes import itemsize_of
 from hangar.wording import plural
 
-__all__ = ["Check", "check_intact", "logical_size", "logical_sizes"]
+__all__ = ["Check", "check_intact", "logical_size", "logical_sizes", "warn_of_repair"]
 
 _DECODED_BYTES: Final = 8 * 2**20
 """Maximum of logical bytes that are decoded at a time."""
@@ -190,3 +192,9 @@ def _verify_piece(
             _verify_piece(store, file, backend, locations, piece[half:], intact)
         return
     intact[piece] = sums == taken.check
+
+
+def warn_of_repair(count: int, reasons: list[str]) -> None:
+    """Warn the caller of Hangar that the written values replace lost ones."""
+    message = f"{plural(count, 'value')} stored before cannot be read any more ({'; '.join(reasons)}): stored again"
+    warn_caller(f"{message}. Run `hangar fsck --data` to see what else is affected", RepairedWarning)

@@ -3,15 +3,15 @@
 A file with a recorded end is continued by the next writer, which overwrites the bytes that a killed writer left. A new
 file has no row yet, so nobody would ever use it again. The next writer with the writer lock removes such files. A
 living writer holds a shared lock on each of its files. So a file is removed only if it can be locked exclusively and
-still has no row. Runs are not locked: they are removed inside a write transaction, and the transaction that registers
-a run checks that its file exists. Files that are kept because the database was replaced by an older copy stay (see
-:mod:`hangar.rollback`).
+still has no row. Files that an unfinished push holds are no orphans (see ``received``). Runs are not locked: they are
+removed inside a write transaction, and the transaction that registers a run checks that its file exists. Files that are
+kept because the database was replaced by an older copy stay (see :mod:`hangar.rollback`).
 """
 
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from hangar import _fs
@@ -25,12 +25,14 @@ from hangar.blobs.catalog import (
     scan_blob_files,
     scan_runs,
 )
+from hangar.blobs.received import QUARANTINE_DIRECTORY
+from hangar.blobs.unfinished import OBJECTS, UnfinishedPush, awaited_files
 from hangar.db import Database, ReadTransaction, WriteTransaction
 from hangar.db.tables import FILES
 from hangar.errors import AccessError, HangarError, PathNotFoundError, StorageError
 from hangar.rollback import file_id_of, kept_files
 
-__all__ = ["remove_orphan_runs", "remove_orphans"]
+__all__ = ["drop_push", "remove_orphan_runs", "remove_orphans"]
 
 
 def remove_orphans(db: Database, directory: Path) -> int:
@@ -38,11 +40,38 @@ def remove_orphans(db: Database, directory: Path) -> int:
 
     A file that is open in a process, or that cannot be removed, is left for the next call.
     """
+    return _remove(db, directory, lambda path: path.name not in awaited_files(directory))
+
+
+def drop_push(db: Database, directory: Path, push: UnfinishedPush) -> bool:
+    """Remove all that a push received; False if it is in use.
+
+    Blob files that a row names stay: the push was published, and only its journal was left.
+    """
+    objects = directory / QUARANTINE_DIRECTORY / f"{push.name}{OBJECTS}"
+    try:
+        descriptor = _fs.close_in_child(_fs.open_file(objects) if _fs.exists(objects) else _fs.create_file(objects))
+    except HangarError:
+        return False
+    try:
+        if not _fs.try_lock(descriptor, shared=False) or not _fs.is_file_of(descriptor, objects):
+            return False
+        names = {path.name for path in push.blob_files}
+        _remove(db, directory, lambda path: path.name in names)
+        for path in sorted({*push.files, objects}, key=lambda path: path == objects):
+            with contextlib.suppress(HangarError):
+                _fs.remove_file(path)
+        return True
+    finally:
+        _fs.close_private(descriptor)
+
+
+def _remove(db: Database, directory: Path, chosen: Callable[[Path], bool]) -> int:
     removed = 0
-    for path in _candidates(db, directory):
+    for path in filter(chosen, _candidates(db, directory)):
         with contextlib.suppress(PathNotFoundError, AccessError, StorageError), _locked_alone(path) as alone:
-            # Check again: its writer may have published and closed it since.
-            if alone and path in _candidates(db, directory):
+            # Check again: its writer may have published it since, or left it to a later one, and closed it.
+            if alone and path in _candidates(db, directory) and chosen(path):
                 _fs.remove_file(path)
                 removed += 1
     return removed

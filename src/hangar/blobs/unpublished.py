@@ -6,6 +6,7 @@ locator of this process searches here before the database. No other process can 
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from typing import Final
 
 import msgspec
@@ -39,15 +40,18 @@ class UnpublishedBlobs:
         Locations of the blobs that are in files, newest index first. The tuple is replaced, never changed.
     headers
         Headers of all of them, by id.
+    noted
+        Called with the locations of each batch that is in its file, before the batch counts as added.
     """
 
-    __slots__ = ("buffered_bytes", "buffers", "headers", "indexes")
+    __slots__ = ("buffered_bytes", "buffers", "headers", "indexes", "noted")
 
     def __init__(self) -> None:
         self.buffers: Final[dict[bytes, Buffered]] = {}
         self.buffered_bytes = 0
         self.indexes: tuple[Index, ...] = ()
         self.headers: Final[dict[int, Header]] = {}
+        self.noted: Callable[[Index], object] | None = None
 
     def __len__(self) -> int:
         return len(self.buffers) + sum(index.count for index in self.indexes)
@@ -65,6 +69,8 @@ class UnpublishedBlobs:
 
     def add(self, index: Index) -> None:
         """Add the locations of a batch. Indexes are merged as runs are, so that their number stays small."""
+        if self.noted is not None:
+            self.noted(index)
         merged = runs_to_merge([one.count for one in self.indexes], index.count)
         self.indexes = (Index.merge([index, *self.indexes[:merged]]), *self.indexes[merged:])
 

@@ -49,6 +49,7 @@ from hangar.blobs.intact import logical_sizes
 from hangar.blobs.recorded import scan_recorded
 from hangar.blobs.run import Run
 from hangar.blobs.store import BlobStore
+from hangar.blobs.unfinished import unfinished_pushes
 from hangar.digest import blob_digest
 from hangar.errors import NOT_DAMAGE, CorruptionError, HangarError, MissingPackageError
 from hangar.progress import Progress, Reporter, report
@@ -138,6 +139,7 @@ def surplus(store: BlobStore) -> Iterator[Damage]:
         files = scan_blob_files(transaction)
         known = {blob_file_path(store.directory, file_id, row.tag).name: row.end for file_id, row in files}
         going = {blob_file_path(store.directory, *one).name for one in removed_blob_files(transaction)}
+    pushed = {path.name: push for push in unfinished_pushes(store.directory) for path in push.blob_files}
     for path in _files_in(store.directory / BLOB_DIRECTORY):
         try:
             size = path.stat().st_size
@@ -145,7 +147,10 @@ def surplus(store: BlobStore) -> Iterator[Damage]:
             continue  # removed since it was listed
         end = known.get(path.name)
         if end is None and path.name not in going:
-            yield Damage(None, _below(path, store), f"the database does not know this file of {plural(size, 'byte')}")
+            detail = f"the database does not know this file of {plural(size, 'byte')}"
+            if path.name in pushed:
+                detail = f"an unfinished push brought this file of {plural(size, 'byte')}; it may be continued"
+            yield Damage(None, _below(path, store), detail)
         elif end is not None and size > end:
             detail = f"it has {plural(size, 'byte')}, and the database knows of {end:,}"
             yield Damage(None, _below(path, store), detail)

@@ -23,7 +23,7 @@ from hangar.blobs.appender import Appender
 from hangar.blobs.batch import Batch, batch_of_list, batch_of_pieces
 from hangar.blobs.deduplicated import DeduplicatedBlobs
 from hangar.blobs.index import Digests, Index, Mask, Positions, Sought, sort_digests
-from hangar.blobs.intact import check_intact
+from hangar.blobs.intact import check_intact, warn_of_repair
 from hangar.blobs.location_update import LocationUpdate
 from hangar.blobs.ownership import NO_EPOCH, FileOwner
 from hangar.blobs.store import BlobStore
@@ -32,10 +32,9 @@ from hangar.blobs.unpublished import Buffered, UnpublishedBlobs
 from hangar.db import WriteTransaction
 from hangar.db.tables import TOMBSTONES
 from hangar.digest import DIGEST_BYTES, Header, digest_array, digest_list
-from hangar.errors import HangarError, InvalidInputError, InvalidStateError, RepairedWarning, StorageError, warn_caller
+from hangar.errors import HangarError, InvalidInputError, InvalidStateError, StorageError
 from hangar.publishing import OutdatedError
 from hangar.threads import Task, in_background
-from hangar.wording import plural
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
@@ -348,7 +347,7 @@ class BlobWriter:
         if waiting.size:
             self._replaces = True
         if lost:
-            _warn_of_repair(lost, reasons)
+            warn_of_repair(lost, reasons)
         if self._deduplicated is not None:
             self._deduplicated.add(sought.words[stored & ~own].view(np.uint8))
         return stored
@@ -481,11 +480,15 @@ class BlobWriter:
         self._outcome_unknown = False
         self._forget()
 
-    def close(self) -> None:
-        """Close all files and refuse further writes. Unpublished blobs are lost."""
+    def take_over(self, file_id: int, tag: str, end: int) -> bool:
+        """See :meth:`hangar.blobs.appender.Appender.take_over`."""
+        return self._appender.take_over(file_id, tag, end)
+
+    def close(self, *, keep: bool = False) -> None:
+        """Close all files and refuse further writes. Unpublished blobs are lost, unless ``keep`` leaves their files for later."""
         self.drop_unfinished()
         self._drop_update()
-        self._appender.close()
+        self._appender.close(keep=keep)
         self._forget()
         self._unregister()
         self._failure = self._failure or "it was closed"
@@ -494,9 +497,3 @@ class BlobWriter:
         self._replaces = False
         self.unpublished.clear()
         self._store.locator.update_indexes()
-
-
-def _warn_of_repair(count: int, reasons: list[str]) -> None:
-    """Warn the caller of Hangar that the written values replace lost ones."""
-    message = f"{plural(count, 'value')} stored before cannot be read any more ({'; '.join(reasons)}): stored again"
-    warn_caller(f"{message}. Run `hangar fsck --data` to see what else is affected", RepairedWarning)

@@ -44,6 +44,8 @@ _PATH: Final = click.Path(path_type=Path, dir_okay=False)
 @click.option("--read-only", is_flag=True, default=None, help="Refuse every push.")
 @click.option("--protect", multiple=True, metavar="BRANCH", help="A branch (or pattern) that moves only forward.")
 @click.option("--insecure", is_flag=True, default=None, help="Permit other machines to connect without TLS.")
+@click.option("--unfinished-hours", type=int, help="Hours that an interrupted push is kept. Default: 72.")
+@click.option("--unfinished-gb", type=int, help="Gigabytes that unfinished pushes may take. Default: 1000.")
 @click.option("--config", "config_file", type=_PATH, help="File of settings; options here have precedence.")
 @pass_state
 def command(

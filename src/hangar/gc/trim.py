@@ -16,12 +16,15 @@ from msgspec.structs import replace
 from hangar import _fs
 from hangar.backends.location import FILE_MASK, FILE_ROW
 from hangar.blobs.catalog import put_blob_file, scan_blob_files
+from hangar.blobs.orphans import drop_push
+from hangar.blobs.received import QUARANTINE_DIRECTORY
+from hangar.blobs.unfinished import unfinished_pushes
 from hangar.columns.tablefile import CacheFiles
 from hangar.db import WriteTransaction
 from hangar.db.compaction import compact_open
 from hangar.errors import HangarError
 from hangar.gc.mark import Marked
-from hangar.history.leases import LEASE_DIRECTORY, QUARANTINE_DIRECTORY
+from hangar.history.leases import LEASE_DIRECTORY
 from hangar.lock import WriterLock, owner_alive
 from hangar.lockfile import lock_epochs, lock_path
 from hangar.publishing import publish_rows
@@ -84,10 +87,15 @@ def trim_locks(stores: Stores, lock: WriterLock) -> int:
 
 
 def trim_leases(stores: Stores) -> int:
-    """Remove the files of leases that died, and what transfers that are over had received; return how many."""
+    """Remove the files of leases that died, and what transfers that are over had received; return how many.
+
+    A push that may be continued stays as long as its server wants to keep it.
+    """
+    pushes = unfinished_pushes(stores.directory)
+    count = sum(drop_push(stores.db, stores.directory, push) for push in pushes if push.expired)
+    kept = {path for push in pushes for path in push.files}
     places = [stores.directory / name for name in (LEASE_DIRECTORY, QUARANTINE_DIRECTORY)]
-    count = 0
-    for path in [place / name for place in places for name in _fs.list_directory(place)]:
+    for path in {place / name for place in places for name in _fs.list_directory(place)} - kept:
         with contextlib.suppress(HangarError):
             descriptor = _fs.open_file(path)
             try:

@@ -27,7 +27,6 @@ from hangar.errors import CorruptionError, HangarError, PathNotFoundError
 
 __all__ = [
     "LEASE_DIRECTORY",
-    "QUARANTINE_DIRECTORY",
     "Lease",
     "LiveLease",
     "dead_leases",
@@ -36,8 +35,6 @@ __all__ = [
 ]
 
 LEASE_DIRECTORY: Final = "leases"
-QUARANTINE_DIRECTORY: Final = "quarantine"
-"""What transfers in progress received (``remote/quarantine``); each file is locked by the process that uses it."""
 _TOKEN_BYTES: Final = 16
 
 

@@ -6,8 +6,9 @@ from collections.abc import Sequence
 
 from hangar.blobs.catalog import claim_ids
 from hangar.blobs.digests import DigestSet
-from hangar.blobs.orphans import remove_orphan_runs, remove_orphans
+from hangar.blobs.orphans import drop_push, remove_orphan_runs, remove_orphans
 from hangar.blobs.repack import erase_blobs
+from hangar.blobs.unfinished import unfinished_pushes
 from hangar.columns.tablefile import CacheFiles
 from hangar.db import WriteTransaction
 from hangar.db.compaction import compact_open
@@ -63,6 +64,8 @@ def _remove_records(stores: Stores, lock: WriterLock, progress: Progress) -> lis
 
 def _erase(stores: Stores, lock: WriterLock, digests: Sequence[bytes], progress: Progress) -> list[str]:
     removal = erase_blobs(stores.blobs, lock, DigestSet(digest_array(digests)), progress=progress)
+    for push in unfinished_pushes(stores.directory):
+        drop_push(stores.db, stores.directory, push)
     remove_orphans(stores.db, stores.directory)
     remove_orphan_runs(stores.db, stores.directory)
     left = [f"blob file {name}: {why}" for name, why in removal.kept.items()]

@@ -10,6 +10,7 @@ from __future__ import annotations
 import mmap
 import tempfile
 import threading
+import time
 import weakref
 from collections.abc import Callable
 from functools import partial
@@ -33,6 +34,7 @@ from hangar.digest import (
     digest_array,
 )
 from hangar.errors import InvalidInputError
+from hangar.remote.parts import PartFile, PartFiles
 from hangar.remote.peer import BlobFrame
 from hangar.threads import Task, in_background
 from hangar.wording import plural
@@ -49,6 +51,8 @@ _OVERLAPPED_BYTES: Final = 2**20
 """A smaller batch is stored at once, because a thread for it costs more than it saves."""
 _MEMORY_BYTES: Final = 32 * 2**20
 """A blob in parts that is larger than this is gathered in a file."""
+_HOLD_SECONDS: Final = 5.0
+"""On a slow line a batch is stored after so long, full or not, so that no more is lost if the process dies."""
 _BOOL: Final = 1
 
 Wanted = Callable[[Digests], Mask]
@@ -94,13 +98,23 @@ class _Parts:
     """A large blob of which parts have come; the smaller ones of these are gathered in ``memory``."""
 
     def __init__(
-        self, header: Header, total: int, group: int, directory: Path, memory: npt.NDArray[np.uint8] | None
+        self,
+        digest: bytes | None,
+        header: Header,
+        total: int,
+        group: int,
+        directory: Path,
+        memory: npt.NDArray[np.uint8] | None,
+        kept: PartFile | None,
     ) -> None:
-        self.header, self.total, self.group = header, total, group
-        self.done = 0
+        self.digest, self.header, self.total, self.group = digest, header, total, group
+        self.resumed = kept.done if kept is not None else 0
+        self.done = self.resumed
+        # Where the parts stay if the transfer is interrupted.
+        self.kept = kept
         self._memory = None if memory is None else memory[:total].data
         self.memory = memory
-        self._file = None if memory is not None else _temporary(directory)
+        self._file = None if memory is not None or kept is not None else _temporary(directory)
         if self._file is not None:
             weakref.finalize(self, self._file.close)
 
@@ -108,6 +122,8 @@ class _Parts:
         end = self.done + len(data)
         if self._memory is not None:
             self._memory[self.done : end] = data
+        elif self.kept is not None:
+            self.kept.add(data)
         else:
             assert self._file is not None
             _fs.write_at(self._file.fileno(), [data], self.done, "a received blob")
@@ -116,8 +132,25 @@ class _Parts:
     def whole(self) -> memoryview:
         if self._memory is not None:
             return self._memory
+        if self.kept is not None:
+            return self.kept.whole()
         assert self._file is not None
         return memoryview(mmap.mmap(self._file.fileno(), self.total, access=mmap.ACCESS_READ))
+
+    def leave(self, keep: Callable[[], PartFile | None]) -> None:
+        """Leave what came to a later transfer; ``keep`` makes a file for what is in memory."""
+        kept = self.kept
+        if kept is None and self._memory is not None:
+            kept = keep()
+            if kept is not None:
+                kept.add(self._memory[: self.done])
+        if kept is not None:
+            kept.close(remove=False)
+
+    def close(self) -> None:
+        """The blob is stored, or it is wrong."""
+        if self.kept is not None:
+            self.kept.close(remove=True)
 
 
 def _temporary(directory: Path) -> IO[bytes]:
@@ -147,11 +180,15 @@ class BlobsIn:
         Bytes of one blob.
     fits
         Whether a header, and the length of the shortest blob that has it, can be one of the blobs of a group; None: any can.
+    parts, named
+        Where parts of large blobs stay if the stream ends early, and which blob a frame with the first of them is of.
 
     Attributes
     ----------
     blobs, nbytes
         Number of blobs stored, and their bytes.
+    spoiled
+        Number of blobs that were not stored, because what an earlier transfer had left of them was damaged.
     """
 
     def __init__(
@@ -164,6 +201,8 @@ class BlobsIn:
         *,
         most: int,
         fits: Callable[[int, Header, int], bool] | None = None,
+        parts: PartFiles | None = None,
+        named: Callable[[BlobFrame], bytes | None] | None = None,
     ) -> None:
         self._writer = writer
         self._lock = lock
@@ -172,6 +211,8 @@ class BlobsIn:
         self._directory = directory
         self._most = most
         self._fits = fits
+        self._part_files = parts
+        self._named = named
         self._headers: dict[bytes, Header] = {}
         self._rows = _RowBuffers()
         self._spare: list[npt.NDArray[np.uint8]] = []
@@ -180,7 +221,9 @@ class BlobsIn:
         self._waiting_key: tuple[int, Header | None, int] | None = None
         self._waiting_bytes = self._waiting_blobs = 0
         self._parts: _Parts | None = None
-        self.blobs = self.nbytes = 0
+        self._due = time.monotonic() + _HOLD_SECONDS
+        self.blobs = self.nbytes = self.spoiled = 0
+        self._told = 0, 0
 
     def add(self, frame: BlobFrame) -> None:
         """Add the blobs of a frame.
@@ -202,7 +245,8 @@ class BlobsIn:
                 f"a frame of blobs has {plural(len(frame.data), 'byte')}, its lengths make {int(lengths.sum()):,}"
             )
         self._add_whole(frame, headers, lengths)
-        if self._waiting_bytes >= _BATCH_BYTES or self._waiting_blobs >= _BATCH_BLOBS:
+        full = self._waiting_bytes >= _BATCH_BYTES or self._waiting_blobs >= _BATCH_BLOBS
+        if full or time.monotonic() > self._due:
             self._begin()
 
     def flush(self) -> None:
@@ -220,6 +264,12 @@ class BlobsIn:
         finally:
             storing.settle()
             self._storing = None
+
+    def leave(self) -> None:
+        """Leave the first bytes of a blob that is not complete to a later transfer."""
+        parts, self._parts = self._parts, None
+        if parts is not None:
+            parts.leave(partial(self._part_file, parts.digest, parts.header, parts.total))
 
     def finish(self) -> None:
         """Store what is left.
@@ -285,7 +335,7 @@ class BlobsIn:
             if total > self._most:
                 raise InvalidInputError(f"a blob of {plural(total, 'byte')} exceeds the limit of {self._most:,}")
             self._check(headers[0], lengths, frame.group)
-            parts = self._parts = _Parts(headers[0], total, frame.group, self._directory, self._memory(total))
+            parts = self._parts = self._begin_parts(frame, headers[0], total)
         if (
             (headers[0], total, frame.group) != (parts.header, parts.total, parts.group)
             or frame.start != parts.done
@@ -300,6 +350,18 @@ class BlobsIn:
             # Two of the longer ones would need too much memory, so such a blob is stored before the next one comes.
             self._start(partial(self._store_parts, parts), overlapped=2 * parts.total <= _MEMORY_BYTES)
 
+    def _begin_parts(self, frame: BlobFrame, header: Header, total: int) -> _Parts:
+        """The parts of a blob, with those that an earlier transfer left if this one goes on with them."""
+        digest = None if self._named is None else self._named(frame)
+        memory = None if frame.start else self._memory(total)
+        kept = self._part_file(digest, header, total, frame.start) if memory is None else None
+        return _Parts(digest, header, total, frame.group, self._directory, memory, kept)
+
+    def _part_file(self, digest: bytes | None, header: Header, total: int, start: int = 0) -> PartFile | None:
+        if self._part_files is None or digest is None:
+            return None
+        return self._part_files.open(digest, header, total, start)
+
     def _memory(self, total: int) -> npt.NDArray[np.uint8] | None:
         """Memory for a blob in parts, that of one before it if that is long enough; None if it is gathered in a file."""
         spare = self._spare.pop() if self._spare else None
@@ -308,7 +370,14 @@ class BlobsIn:
         return spare if spare is not None and len(spare) >= total else np.empty(total, np.uint8)
 
     def _store_parts(self, parts: _Parts) -> None:
-        self._store_list([parts.header], [parts.whole()], parts.group)
+        try:
+            self._store_list([parts.header], [parts.whole()], parts.group)
+        except InvalidInputError:
+            if not parts.resumed:
+                raise
+            self.spoiled += 1  # it is asked for again, from its first byte on
+        finally:
+            parts.close()
         if parts.memory is not None:
             self._spare = [parts.memory]
 
@@ -323,6 +392,7 @@ class BlobsIn:
 
     def _begin(self) -> None:
         """Begin to store the blobs that were gathered."""
+        self._due = time.monotonic() + _HOLD_SECONDS
         key, mixed, count, nbytes = self._waiting_key, self._mixed, self._waiting_blobs, self._waiting_bytes
         self._mixed, self._waiting_key = [], None
         self._waiting_bytes = self._waiting_blobs = 0
@@ -381,6 +451,11 @@ class BlobsIn:
             raise InvalidInputError(
                 f"a blob was received that was not asked for, or with other bytes ({digest.hex()[:16]})"
             )
+
+    def take_count(self) -> tuple[int, int]:
+        """Number of blobs stored since the last call, and their bytes."""
+        before, self._told = self._told, (self.blobs, self.nbytes)
+        return self._told[0] - before[0], self._told[1] - before[1]
 
     def _count(self, blobs: int, nbytes: int) -> None:
         self.blobs += blobs

@@ -82,7 +82,15 @@ class LeafScan:
         blobs = sought.words.view(np.uint8)
         located = self._stores.blobs.locator.locate_published(sought)
         self._check(located.words[located.stored])
-        absent = blobs[~located.stored & ~self._received.holds(sought)]
+        received = np.zeros(len(blobs), np.bool_)
+        for index in self._received.indexes:
+            mask, rows = index.search(sought)
+            hits = np.flatnonzero(mask)
+            if hits.size:
+                # It may have come for another column, or for another push of this id.
+                self._check(index.take(rows[hits], sought.take(hits)))
+                received |= mask
+        absent = blobs[~located.stored & ~received]
         return absent[~self._explained(absent)] if len(absent) else absent
 
     def _explained(self, absent: Digests) -> Mask:

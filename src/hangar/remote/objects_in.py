@@ -59,7 +59,12 @@ class ObjectsIn:
         self._source = source
         self._most_bytes = most_bytes
         self._named: dict[RecordClass, DigestSet] = {kind: DigestSet() for kind in CLASSES}
-        self.rescan()
+        try:
+            self.rescan()
+        except (CorruptionError, InvalidInputError):
+            # A power loss left other bytes in the file than those that came: they come again.
+            quarantine.clear()
+            self.rescan()
 
     def rescan(self) -> None:
         """Note again what all the objects name: the repository may have less than it had."""

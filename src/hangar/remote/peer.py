@@ -43,6 +43,7 @@ __all__ = [
     "RefUpdate",
     "TombstonePage",
     "Welcome",
+    "ended_by",
 ]
 
 PROTOCOL_VERSION: Final = 1
@@ -243,8 +244,9 @@ class BlobFrame:
     group
         As in :class:`BlobNames`.
     places
-        In an answer to :meth:`Reader.blobs`: place of each blob in the question, u32 little-endian. A transport needs it
-        to continue a stream that was cut.
+        Place of each blob among the names that were asked for, u32 little-endian: of the question
+        (:meth:`Reader.blobs`), or of the list of the group in :class:`Missing`. It serves to continue a stream that
+        was cut; of what a client sends it is only a hint.
     """
 
     headers: tuple[bytes, ...]
@@ -257,6 +259,13 @@ class BlobFrame:
 
     def __len__(self) -> int:
         return len(self.lengths) // 8
+
+
+def ended_by(frame: BlobFrame) -> int:
+    """Number of the blobs that a frame completes."""
+    if len(frame) != 1:
+        return len(frame)
+    return int(frame.start + len(frame.data) >= int.from_bytes(frame.lengths, "little"))
 
 
 @dataclass(frozen=True, slots=True)

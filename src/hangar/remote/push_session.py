@@ -1,13 +1,14 @@
 """One push, as the server sees it: what was received and is not published yet, and what is still missing.
 
 Objects are in a quarantine file, blobs in blob files that no row names yet. Nothing of them is visible to anybody until
-:meth:`PushSession.finish`, which verifies everything and publishes it together with the moves of the refs. Ending the
-session in any other way leaves no trace.
+:meth:`PushSession.finish`, which verifies everything and publishes it together with the moves of the refs. A session
+that ends in another way leaves no trace, or all that it received to a later session of the same push.
 """
 
 from __future__ import annotations
 
 import contextlib
+import os
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -20,17 +21,22 @@ from hangar.backends.preference import Preference, load_preference
 from hangar.blobs import BlobWriter
 from hangar.blobs.catalog import first_free_id
 from hangar.blobs.digests import DigestSet
+from hangar.blobs.index import Digests, Index
 from hangar.blobs.ownership import OwnFiles
+from hangar.blobs.received import Journal, read_journal
+from hangar.blobs.resumed import take_over
 from hangar.blobs.tombstones import FOREIGN, Tombstone, put_tombstones
+from hangar.blobs.unfinished import JOURNAL
 from hangar.db import ReadTransaction, WriteTransaction
 from hangar.db.epoch import gc_epoch
 from hangar.db.tables import TOMBSTONES
-from hangar.digest import DIGEST_BYTES, Digest, Header
-from hangar.errors import HangarError, InvalidInputError, InvalidStateError
+from hangar.digest import DIGEST_BYTES, Digest, Header, digest_list
+from hangar.errors import HangarError, InvalidInputError, InvalidStateError, LockedError
 from hangar.history.leases import Lease
 from hangar.remote.blobs_in import BlobsIn
 from hangar.remote.leafscan import LeafScan
 from hangar.remote.objects_in import ObjectsIn
+from hangar.remote.parts import PartFiles
 from hangar.remote.peer import BlobFrame, BlobNames, Limits, Missing, Objects, RefResult, RefUpdate, TombstonePage
 from hangar.remote.policy import Policy, check_forward, check_updates, record_operation
 from hangar.remote.publication import Publication, publish_received
@@ -42,6 +48,8 @@ from hangar.stores import Stores
 __all__ = ["PushSession"]
 
 _MOST_TOMBSTONES: Final = 1_000_000
+_MOST_LISTS: Final = 128
+"""Lists of blobs of one answer, but for those of one group; a message has at most 1,000."""
 
 
 class PushSession:
@@ -50,11 +58,13 @@ class PushSession:
     Parameters
     ----------
     name
-        Name of the quarantine file.
+        Name of the push, by which its files are found again.
     limits
         What one message holds.
     object_bytes
         Bytes of all objects of the push.
+    hours
+        How long what it received is kept for a later session.
 
     Attributes
     ----------
@@ -62,35 +72,64 @@ class PushSession:
         When it was used last (:func:`time.monotonic`).
     """
 
-    def __init__(self, stores: Stores, name: str, limits: Limits, object_bytes: int) -> None:
+    def __init__(self, stores: Stores, name: str, limits: Limits, object_bytes: int, hours: int) -> None:
         self._stores = stores
+        self._name = name
         self._limits = limits
+        self._object_bytes = object_bytes
+        self._hours = hours
         self._lock = threading.RLock()
         self._writer_lock = threading.Lock()
         self._heads: tuple[bytes, ...] = ()
         self._history: NewHistory | None = None
         self._scans: list[LeafScan] = []
         self._asked = DigestSet()
+        self._listed: dict[int, Digests] = {}
         self._tombstones: dict[bytes, Tombstone] = {}
-        self._closed = False
+        self._open = self._closed = self._keep = False
         self._places: dict[int, Preference] = {}
+        self._parts = PartFiles(stores.directory, name)
         self.used = time.monotonic()
+
+    def _start(self) -> None:
+        """Open the files of the push, with what an earlier session left."""
+        stores = self._stores
         with contextlib.ExitStack() as stack:
             with stores.db.read() as transaction:
                 first = first_free_id(transaction)
                 self._epoch = gc_epoch(transaction)
             stack.enter_context(Lease(stores.db, (), first))
-            quarantine = Quarantine(quarantine_path(stores.directory, name))
-            stack.callback(quarantine.close)
+            quarantine = self._open_quarantine()
+            stack.callback(lambda: quarantine.close(remove=not self._keep))
             self._source = ObjectSource(stores.db, quarantine)
-            self._objects = ObjectsIn(self._source, quarantine, object_bytes)
+            self._objects = ObjectsIn(self._source, quarantine, self._object_bytes)
             self._writer = BlobWriter(stores.blobs, OwnFiles(), own_files=True)
             stack.callback(self._close_writer)
+            path = quarantine.path.with_suffix(JOURNAL)
+            entries = read_journal(path)
+            if entries is not None:
+                take_over(stores.blobs, self._writer, entries)
+            self._journal = Journal(path, self._hours, 0 if entries is None else entries.end)
+            stack.callback(self._close_journal)
+            self._writer.unpublished.noted = self._note
             self._stack = stack.pop_all()
+        self._open = True
+
+    def _open_quarantine(self) -> Quarantine:
+        """The quarantine of the push; one that is not found again if another server of the repository uses that."""
+        try:
+            return Quarantine(quarantine_path(self._stores.directory, self._name))
+        except LockedError:
+            self._name = f"{self._name}-{os.urandom(4).hex()}"
+            self._parts = PartFiles(self._stores.directory, self._name)
+            return Quarantine(quarantine_path(self._stores.directory, self._name))
+
+    def _note(self, index: Index) -> None:
+        self._journal.add(index, self._writer.unpublished.headers, self._stores.blobs.files.written)
 
     def begin(self, updates: Sequence[RefUpdate]) -> None:
         """Note which commits the push will publish."""
-        with self._using():
+        with self._using(start=True):
             self._heads = tuple(update.new for update in updates if update.new is not None)
             self._forget_history()
             self._want_heads()
@@ -103,12 +142,15 @@ class PushSession:
         self._history = None
         self._scans = []
         self._asked = DigestSet()
+        self._listed = {}
 
     @contextlib.contextmanager
-    def _using(self) -> Iterator[None]:
+    def _using(self, *, start: bool = False) -> Iterator[None]:
         with self._lock:
-            if self._closed:
+            if self._closed or not (start or self._open):
                 raise InvalidStateError("this push was given up: begin it again")
+            if not self._open:
+                self._start()
             self.used = time.monotonic()
             yield
             self.used = time.monotonic()
@@ -154,6 +196,7 @@ class PushSession:
     def _missing_blobs(self) -> Missing:
         found: list[BlobNames] = []
         left, more = self._limits.names, False
+        begun = self._parts.lengths()
         for group, scan in enumerate(self._scans):
             with self._writer_lock:
                 digests, rest = scan.missing(left)
@@ -161,13 +204,33 @@ class PushSession:
                 digests, rest = digests[:left], True
             if len(digests):
                 self._asked.add(digests)
-                found.append(BlobNames(digests.tobytes(), group))
+                found += self._names(digests, group, begun)
                 left -= len(digests)
             more |= rest
-            if not left:
+            if not left or len(found) > _MOST_LISTS:
                 more |= group + 1 < len(self._scans)
                 break
         return Missing((), tuple(found), more)
+
+    def _names(self, digests: Digests, group: int, begun: dict[bytes, int]) -> Iterator[BlobNames]:
+        """Blobs to ask for: the rest of those of which the first bytes are here, and the others."""
+        if begun:
+            names = digest_list(digests)
+            here = np.fromiter((name in begun for name in names), np.bool_, len(names))
+            yield from (BlobNames(name, group, begun[name]) for name in digest_list(digests[here]))
+            digests = digests[~here]
+        self._listed[group] = digests
+        if len(digests):
+            yield BlobNames(digests.tobytes(), group)
+
+    def _named(self, frame: BlobFrame) -> bytes | None:
+        """Which blob a frame begins or continues, as far as can be told; its digest is computed in the end."""
+        if frame.start:
+            total = int.from_bytes(frame.lengths, "little")
+            return self._parts.find(Header.decode(frame.headers[0]), total, frame.start)
+        listed = self._listed.get(frame.group)
+        place = int.from_bytes(frame.places[:4], "little")
+        return listed[place].tobytes() if listed is not None and place < len(listed) else None
 
     def _gc_epoch(self) -> int:
         with self._stores.db.read() as transaction:
@@ -195,18 +258,34 @@ class PushSession:
                 self._source.quarantine.path.parent,  # type: ignore[union-attr]
                 most=self._limits.blob_bytes,
                 fits=self._fits,
+                parts=self._parts,
+                named=self._named,
             )
+        cut = True
         try:
             for frame in frames:
                 if self._closed:
                     raise InvalidStateError("this push was given up: begin it again")
                 self.used = time.monotonic()
                 stream.add(frame)
+            with self._using():
+                stream.finish()
+            cut = False
+        except InvalidInputError:
+            cut = False
+            with contextlib.suppress(HangarError):
+                stream.wait()  # nothing is written any more when the push is dropped
+            raise
         finally:
-            stream.wait()
-        with self._using():
-            stream.finish()
+            if cut:
+                self._keep_part(stream)
         return stream.blobs
+
+    def _keep_part(self, stream: BlobsIn) -> None:
+        """Keep what came of a stream that was cut. The error that ended it is the one to tell."""
+        with contextlib.suppress(HangarError):
+            stream.leave()
+            stream.flush()
 
     def _fits(self, group: int, header: Header, shortest: int) -> bool:
         if not 0 <= group < len(self._scans):
@@ -294,12 +373,27 @@ class PushSession:
 
     def _close_writer(self) -> None:
         with self._writer_lock, contextlib.suppress(HangarError):
-            self._writer.rollback()
-            self._writer.close()
+            written = list(self._stores.blobs.files.written)
+            if not self._keep:
+                self._writer.rollback()
+            self._writer.close(keep=self._keep)
+            for file_id in written:
+                if file_id not in self._stores.blobs.files.written:
+                    self._stores.blobs.files.forget(file_id)  # an open file could not be removed
 
-    def close(self) -> None:
-        """Drop everything that was not published."""
+    def _close_journal(self) -> None:
+        self._journal.close(remove=not self._keep)
+        if not self._keep:
+            self._parts.remove()
+
+    def _received_any(self) -> bool:
+        return bool(self._objects.quarantine.count or len(self._writer.unpublished) or self._parts.lengths())
+
+    def close(self, *, keep: bool = False) -> None:
+        """Drop everything that was not published, or ``keep`` it for a later session of the push."""
         with self._lock:
             if not self._closed:
                 self._closed = True
-                self._stack.close()
+                self._keep = keep and self._open and self._received_any()
+                if self._open:
+                    self._stack.close()

@@ -21,11 +21,12 @@ import numpy as np
 
 from hangar import _fs
 from hangar.blobs.index import Digests, Mask
+from hangar.blobs.received import QUARANTINE_DIRECTORY
+from hangar.blobs.unfinished import OBJECTS
 from hangar.digest import RecordClass, digest_list, record_digests
 from hangar.errors import HangarError, LockedError
-from hangar.history.leases import QUARANTINE_DIRECTORY
 
-__all__ = ["CLASSES", "Quarantine", "quarantine_path", "remove_stale"]
+__all__ = ["CLASSES", "Quarantine", "quarantine_path"]
 
 CLASSES: Final[tuple[RecordClass, ...]] = ("commit", "schema", "attributes", "node", "array")
 """Classes of objects that travel. Their place here is their number in the file."""
@@ -198,22 +199,4 @@ def _runs(places: list[int]) -> Iterator[list[int]]:
 
 def quarantine_path(directory: Path, name: str) -> Path:
     """Path of a quarantine in ``.hangar``."""
-    return directory / QUARANTINE_DIRECTORY / f"{name}.objects"
-
-
-def remove_stale(directory: Path, prefix: str) -> int:
-    """Delete the quarantines whose names begin with ``prefix`` and that no process uses; returns their number."""
-    place = directory / QUARANTINE_DIRECTORY
-    removed = 0
-    for name in _fs.list_directory(place) if place.is_dir() else ():
-        if not name.startswith(prefix):
-            continue
-        with contextlib.suppress(HangarError):
-            descriptor = _fs.close_in_child(_fs.open_file(place / name))
-            try:
-                if _fs.try_lock(descriptor, shared=False):
-                    _fs.remove_file(place / name)
-                    removed += 1
-            finally:
-                _fs.close_private(descriptor)
-    return removed
+    return directory / QUARANTINE_DIRECTORY / f"{name}{OBJECTS}"

@@ -95,7 +95,12 @@ class HangarServer:
             self._resident.relieve,
         )
         self._service = Service(
-            self._stores, read_only=settings.read_only, protected=settings.is_protected, limits=GRPC_LIMITS
+            self._stores,
+            read_only=settings.read_only,
+            protected=settings.is_protected,
+            limits=GRPC_LIMITS,
+            push_hours=settings.unfinished_hours,
+            push_bytes=settings.unfinished_gb * 10**9,
         )
         self._servicer = Servicer(self._service)
 

@@ -7,7 +7,6 @@ What it keeps between calls are the pushes in progress. Reading takes no lock an
 from __future__ import annotations
 
 import contextlib
-import os
 import threading
 import time
 from collections.abc import Iterable, Iterator
@@ -16,9 +15,9 @@ from typing import Final
 import numpy as np
 
 from hangar.blobs.tombstones import IN_EFFECT, scan_tombstones
+from hangar.blobs.unfinished import PUSH
 from hangar.digest import DIGEST_BYTES, Digest, digest_array
 from hangar.errors import (
-    HangarError,
     InvalidInputError,
     InvalidStateError,
     PurgedError,
@@ -53,8 +52,8 @@ from hangar.remote.peer import (
     Welcome,
 )
 from hangar.remote.policy import Policy, check_forward, check_person, check_updates, find_operation
+from hangar.remote.push_room import PushRoom
 from hangar.remote.push_session import PushSession
-from hangar.remote.quarantine import remove_stale
 from hangar.remote.sending import below_names, frames, join_digests, split_digests
 from hangar.remote.source import ObjectSource
 from hangar.stores import Stores
@@ -66,8 +65,6 @@ _FEW_READERS: Final = 1
 """More calls that read blobs at the same time read less at a time, so that they need less memory."""
 _REFS_A_PAGE: Final = 1_000
 _SILENT_SECONDS: Final = 60.0
-_PUSH: Final = "push-"
-"""Beginning of the names of the quarantines of pushes."""
 _REFUSED: Final = (InvalidInputError, UnsupportedVersionError, PurgedError)
 """Errors after which nothing of a push is kept."""
 
@@ -90,7 +87,11 @@ class Service:
     limits
         What one message holds.
     push_seconds
-        A push in which nothing happens for so long is given up.
+        A push in which nothing happens for so long is closed. What it received stays for a later attempt.
+    push_hours
+        What an unfinished push received is deleted if nothing came for so long.
+    push_bytes
+        Most bytes that unfinished pushes take on the disk, all together. Old ones are deleted to stay below.
     pushes
         Pushes at the same time.
     object_bytes
@@ -105,6 +106,8 @@ class Service:
         protected: Policy = _nothing_protected,
         limits: Limits | None = None,
         push_seconds: float = 3_600.0,
+        push_hours: int = 72,
+        push_bytes: int = 2**40,
         pushes: int = 256,
         object_bytes: int = 2**36,
     ) -> None:
@@ -113,20 +116,21 @@ class Service:
         self._protected = protected
         self._limits = limits or Limits()
         self._push_seconds = push_seconds
+        self._push_hours = push_hours
+        self._room = PushRoom(stores, push_bytes)
         self._most_pushes = pushes
         self._object_bytes = object_bytes
         self._pushes: dict[bytes, PushSession] = {}
         self._lock = threading.Lock()
-        self._cleaned = False
         self._readers = Crowd()
         self._source = ObjectSource(stores.db)
 
     def close(self) -> None:
-        """Give up all pushes in progress."""
+        """End all pushes in progress. They can be continued later."""
         with self._lock:
             sessions, self._pushes = list(self._pushes.values()), {}
         for session in sessions:
-            session.close()
+            session.close(keep=True)
 
     # ------------------------------------------------------------------ reading
 
@@ -240,7 +244,7 @@ class Service:
         """Take objects."""
         session = self._session(push)
         with self._dropping(push):
-            for frame in frames:
+            for frame in self._room.checked(frames, lambda frame: sum(map(len, frame.items))):
                 session.add_objects(frame)
             return session.missing()
 
@@ -254,7 +258,7 @@ class Service:
         """Take blobs."""
         session = self._session(push)
         with self._dropping(push):
-            return session.add_blobs(iter(frames))
+            return session.add_blobs(self._room.checked(frames, lambda frame: len(frame.data)))
 
     def send_tombstones(self, push: bytes, pages: Iterable[TombstonePage]) -> int:
         """Take tombstones."""
@@ -300,33 +304,29 @@ class Service:
         return found
 
     def _open(self, push: bytes) -> PushSession:
-        """The session of a push, a new one if there is none. Sessions in which nothing happened for long are dropped."""
-        with self._lock:
-            found = self._pushes.get(push)
-            if found is not None:
+        """The session of a push, a new one if there is none. Sessions in which nothing happened for long are closed."""
+        closed: list[PushSession] = []
+        try:
+            with self._lock:
+                found = self._pushes.get(push)
+                if found is not None:
+                    return found
+                oldest = time.monotonic() - self._push_seconds
+                idle = [key for key, session in self._pushes.items() if session.used < oldest]
+                closed += map(self._pushes.pop, idle)
+                if len(self._pushes) >= self._most_pushes:
+                    # Rather than refuse a client, close the one that was silent longest, if that was some time.
+                    key, session = min(self._pushes.items(), key=lambda item: item[1].used)
+                    if session.used >= time.monotonic() - _SILENT_SECONDS:
+                        raise ResourceLimitError(
+                            f"the remote has {plural(self._most_pushes, 'push')} in progress: try again later"
+                        )
+                    closed.append(self._pushes.pop(key))
+                found = self._pushes[push] = PushSession(
+                    self._stores, f"{PUSH}{push.hex()}", self._limits, self._object_bytes, self._push_hours
+                )
                 return found
-            oldest = time.monotonic() - self._push_seconds
-            idle = [key for key, session in self._pushes.items() if session.used < oldest]
-            dropped = [self._pushes.pop(key) for key in idle]
-            if not self._cleaned:
-                # Under the lock: another thread has no file yet that is made and not locked.
-                self._cleaned = True
-                with contextlib.suppress(HangarError):
-                    remove_stale(self._stores.directory, _PUSH)
-            full = len(self._pushes) >= self._most_pushes
-            if full:
-                # Rather than refuse a client, forget the one that was silent longest, if that was some time.
-                key, session = min(self._pushes.items(), key=lambda item: item[1].used)
-                if session.used < time.monotonic() - _SILENT_SECONDS:
-                    dropped.append(self._pushes.pop(key))
-                    full = False
-        for session in dropped:
-            session.close()
-        if full:
-            raise ResourceLimitError(f"the remote has {plural(self._most_pushes, 'push')} in progress: try again later")
-        made = PushSession(self._stores, f"{_PUSH}{push.hex()}-{os.urandom(4).hex()}", self._limits, self._object_bytes)
-        with self._lock:
-            found = self._pushes.setdefault(push, made)
-        if found is not made:
-            made.close()
-        return found
+        finally:
+            for session in closed:
+                session.close(keep=True)
+            self._room.clean()

@@ -23,7 +23,7 @@ __all__ = ["ServerSettings", "read_settings"]
 
 _PATHS: Final = ("tls_cert", "tls_key", "token_file")
 _FLAGS: Final = ("insecure", "read_only")
-_NUMBERS: Final = ("port", "timeout", "connections")
+_NUMBERS: Final = ("port", "timeout", "connections", "unfinished_hours", "unfinished_gb")
 _HOST: Final = re.compile(r"[A-Za-z0-9_.:%-]{1,255}")
 _PATTERN: Final = re.compile(r"[A-Za-z0-9_./*?!\[\]-]{1,255}")
 
@@ -52,6 +52,10 @@ class ServerSettings:
         Patterns of branches (``main``, ``release/*``) that can be neither deleted nor moved other than forward.
     connections
         Maximum number of calls at the same time.
+    unfinished_hours
+        What a push brought that was not finished is deleted if nothing came for so long.
+    unfinished_gb
+        Most gigabytes that unfinished pushes take on the disk, all together.
     restrict_push
         Whether a push needs ``username`` and ``password``.
     username, password
@@ -68,6 +72,8 @@ class ServerSettings:
     insecure: bool = False
     protected: tuple[str, ...] = ()
     connections: int = 64
+    unfinished_hours: int = 72
+    unfinished_gb: int = 1_000
     restrict_push: bool = False
     username: str = ""
     password: str = dataclasses.field(default="", repr=False)
@@ -84,6 +90,10 @@ class ServerSettings:
             raise InvalidInputError(f"port {self.port} is not a number from 0 to 65535")
         if not 8 <= self.connections <= 1_000:
             raise InvalidInputError(f"connections is a number from 8 to 1,000, not {self.connections}")
+        if not 1 <= self.unfinished_hours <= 10_000:
+            raise InvalidInputError(f"unfinished-hours is a number from 1 to 10,000, not {self.unfinished_hours}")
+        if not 1 <= self.unfinished_gb <= 1_000_000:
+            raise InvalidInputError(f"unfinished-gb is a number from 1 to 1,000,000, not {self.unfinished_gb}")
         if self.restrict_push and not (self.username and self.password):
             raise InvalidInputError("a restricted push needs a username and a password")
         if self.tls_cert is None and not self.insecure and not is_loopback(self.ip):

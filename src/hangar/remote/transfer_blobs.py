@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from types import TracebackType
@@ -18,13 +19,15 @@ from hangar.blobs.catalog import first_free_id
 from hangar.blobs.digests import DigestSet, Marks
 from hangar.blobs.index import Digests, Mask, Sought, sort_digests
 from hangar.blobs.ownership import OwnFiles
+from hangar.blobs.received import QUARANTINE_DIRECTORY
 from hangar.blobs.tombstones import IN_EFFECT, find_tombstones
 from hangar.digest import DIGEST_BYTES, Header, digest_list
 from hangar.errors import CorruptionError, HangarError, InvalidInputError
-from hangar.history.leases import QUARANTINE_DIRECTORY, Lease
+from hangar.history.leases import Lease
 from hangar.progress import Progress, Reporter, report
 from hangar.remote.blobs_in import BlobsIn
-from hangar.remote.peer import ABSENT, BlobFrame, BlobNames, Limits, Reader
+from hangar.remote.parts import PartFiles
+from hangar.remote.peer import ABSENT, BlobFrame, BlobNames, Limits, Reader, ended_by
 from hangar.remote.publication import Publication, publish_received
 from hangar.remote.source import ObjectSource
 from hangar.remote.transfer_types import ColumnBlobs, FetchedBlobs
@@ -35,7 +38,9 @@ from hangar.threads import run_parallel
 __all__ = ["FetchFiles", "fetch_blobs"]
 
 _PUBLISH_BYTES: Final = 256 * 2**20
-"""Blobs are published when so much has come, so that an interrupted fetch loses no more."""
+"""Blobs are published when so much has come, so that a fetch that is killed loses no more."""
+_PUBLISH_SECONDS: Final = 5.0
+"""They are published after so long too, which bounds the loss on a slow line."""
 _PUBLISH_BLOBS: Final = 2**18
 _MANY_BLOBS: Final = 16_384
 _SMALL_BYTES: Final = 16_384
@@ -239,17 +244,20 @@ class _Fetch:
         self._tell = threading.Lock()
         self._writer = writer
         self._waiting_blobs = self._waiting_bytes = 0
+        self._published = time.monotonic()
+        self._parts = PartFiles(stores.directory, "fetch")
         self._stopped = False
         self.blobs = self.nbytes = 0
         # Blobs that the peer does not have.
         self.absent: list[Digests] = []
 
     def run(self, groups: list[_Group], streams: int) -> None:
-        parts = [(group, part) for group in groups for part in self._parts(group, streams)]
+        begun = self._parts.lengths()
+        parts = [one for group in groups for one in self._requests(group, streams, begun)]
         try:
             if streams <= 1 or len(parts) == 1:
-                for group, part in parts:
-                    self._fetch(group, part)
+                for group, names in parts:
+                    self._fetch(group, names)
             else:
                 self._fetch_in_streams(parts, streams)
         except BaseException:
@@ -259,31 +267,40 @@ class _Fetch:
             raise
         self._publish()
 
-    def _fetch_in_streams(self, parts: list[tuple[_Group, Digests]], streams: int) -> None:
+    def _fetch_in_streams(self, parts: list[tuple[_Group, BlobNames]], streams: int) -> None:
         """Each thread takes the next part; the first error, and an interrupt of this one, ends them all."""
         left = iter(parts)
 
         def stream() -> None:
             try:
-                for group, part in left:
+                for group, names in left:
                     if self._stopped:
                         return
-                    self._fetch(group, part)
+                    self._fetch(group, names)
             except BaseException:
                 self._stopped = True
                 raise
 
         run_parallel([stream] * min(streams, len(parts)), "hangar-fetch")
 
-    def _parts(self, group: _Group, streams: int) -> Iterator[Digests]:
+    def _requests(self, group: _Group, streams: int, begun: dict[bytes, int]) -> Iterator[tuple[_Group, BlobNames]]:
+        """What to ask for: the rest of large blobs that came in part, and all others some at a time."""
+        digests = group.digests
+        if begun:
+            names = digest_list(digests)
+            here = np.fromiter((name in begun for name in names), np.bool_, len(names))
+            for digest in digest_list(digests[here]):
+                yield group, BlobNames(digest, start=begun[digest])
+            digests = digests[~here]
         step = self._limits.names
         if streams > 1:
             size = max(1, int(group.sizes.mean())) if len(group.sizes) else 1
-            step = max(1, min(step, _PART_BYTES // size, -(-len(group.digests) // streams)))
-        for start in range(0, len(group.digests), step):
-            yield group.digests[start : start + step]
+            step = max(1, min(step, _PART_BYTES // size, -(-len(digests) // streams)))
+        for start in range(0, len(digests), step):
+            yield group, BlobNames(digests[start : start + step].tobytes())
 
-    def _fetch(self, group: _Group, digests: Digests) -> None:
+    def _fetch(self, group: _Group, names: BlobNames) -> None:
+        digests = np.frombuffer(names.digests, np.uint8).reshape(-1, DIGEST_BYTES)
         wanted = Marks(digests)
         stream = BlobsIn(
             self._writer,
@@ -293,38 +310,48 @@ class _Fetch:
             self._stores.directory / QUARANTINE_DIRECTORY,
             most=self._limits.blob_bytes,
             fits=lambda number, header, shortest: _fits(group.column.schema, header, shortest),
+            parts=self._parts,
+            named=lambda frame: digests[int.from_bytes(frame.places[:4], "little")].tobytes(),
         )
         try:
             try:
-                for frame in self._reader.blobs(BlobNames(digests.tobytes())):
+                for frame in self._reader.blobs(names):
                     if self._stopped:
                         return
                     stream.add(frame)
                     self._note(frame)
+                    if time.monotonic() - self._published > _PUBLISH_SECONDS:
+                        stream.flush()
+                    self._count(stream)
             finally:
-                # Blobs that came whole are kept, also if the stream was cut.
+                # Blobs that came whole are kept, also if the stream was cut, and the first bytes of a large one.
+                stream.leave()
                 try:
                     stream.flush()
                 finally:
                     self._count(stream)
-            if wanted.marked < len(wanted):
+            if stream.spoiled:
+                self._fetch(group, BlobNames(wanted.unmarked().tobytes()))
+            elif wanted.marked < len(wanted):
                 self.absent.append(wanted.unmarked())
         except InvalidInputError as error:
             raise CorruptionError(f"what the remote sent is not valid, and was not stored: {error}") from error
 
     def _note(self, frame: BlobFrame) -> None:
         with self._tell:
-            count = len(frame) if not frame.start else 0
-            self._reporter.advance(count, len(frame.data))
+            self._reporter.advance(ended_by(frame), len(frame.data))
 
     def _count(self, stream: BlobsIn) -> None:
+        """Note what a stream has stored since it was noted last, and publish it if it is time."""
         with self._tell:
-            self.blobs += stream.blobs
-            self.nbytes += stream.nbytes
-            self._waiting_blobs += stream.blobs
-            self._waiting_bytes += stream.nbytes
+            blobs, nbytes = stream.take_count()
+            self.blobs += blobs
+            self.nbytes += nbytes
+            self._waiting_blobs += blobs
+            self._waiting_bytes += nbytes
             due = self._waiting_bytes >= _PUBLISH_BYTES or self._waiting_blobs >= _PUBLISH_BLOBS
-        if due:
+            late = time.monotonic() - self._published > _PUBLISH_SECONDS
+        if due or (late and self._waiting_blobs):
             self._publish()
 
     def _publish(self) -> None:
@@ -335,6 +362,7 @@ class _Fetch:
                 ObjectSource(self._stores.db), None, self._writer, epoch=None, check=None, move=lambda _: None
             )
             publish_received(self._stores, change)
+            self._published = time.monotonic()
 
 
 def _fits(schema: ColumnSchema, header: Header, shortest: int) -> bool:

@@ -11,11 +11,14 @@ from typing import Final
 from blake3 import blake3
 
 from hangar.blobs.tombstones import IN_EFFECT, scan_tombstones
+from hangar.db import WriteTransaction
+from hangar.db.tables import META
 from hangar.digest import Digest
 from hangar.errors import (
     AccessError,
     HangarError,
     InvalidStateError,
+    LockedError,
     NotLocalError,
     OutcomeUnknownError,
     UnreachableError,
@@ -36,6 +39,7 @@ from hangar.remote.peer import (
     RefResult,
     RefUpdate,
     TombstonePage,
+    ended_by,
 )
 from hangar.remote.sending import below_names, content_of, frames, join_digests, split_digests
 from hangar.remote.source import ObjectSource
@@ -47,6 +51,9 @@ __all__ = ["push"]
 
 _ATTEMPTS: Final = 4
 _TOMBSTONES: Final = 1_000
+_KEY: Final = b"push key"
+"""Key of the row of ``meta``."""
+_KEY_BYTES: Final = 32
 
 
 def push(
@@ -120,9 +127,9 @@ class _Push:
             self._below = bool(known)
             missing = self._send_new(started.missing, known)
             results = self._finish(missing, known, who)
-        except UnreachableError:
+        except (UnreachableError, NotLocalError, LockedError):
             raise  # what was sent is kept for a while: the same push goes on with it
-        except BaseException:
+        except Exception:  # nor is it given up by an interrupt
             with contextlib.suppress(HangarError):
                 self._peer.abort_push(self._id)
             raise
@@ -187,7 +194,7 @@ class _Push:
         return self._peer.missing(self._id)
 
     def _note_blobs(self, frame: BlobFrame) -> BlobFrame:
-        count = len(frame) if not frame.start else 0
+        count = ended_by(frame)
         self._blobs += count
         self._blob_nbytes += len(frame.data)
         self._reporter.advance(count, len(frame.data))
@@ -227,7 +234,27 @@ class _Push:
 
 
 def _push_id(stores: Stores, updates: Sequence[RefUpdate]) -> bytes:
-    """The same for the same push from the same repository, so that an interrupted one is continued."""
-    place = f"{os.uname().nodename}\0{stores.directory.resolve()}\0{os.getuid()}\0"
+    """The same for the same push from the same repository, so that an interrupted one is continued; nobody else can guess it."""
+    place = os.fsencode(stores.directory.resolve())
     moves = [(update.name, update.new) for update in updates]
-    return blake3(place.encode(errors="surrogateescape") + repr(moves).encode()).digest()[:ID_BYTES]
+    return blake3(place + b"\0" + repr(moves).encode(), key=push_key(stores)).digest()[:ID_BYTES]
+
+
+def push_key(stores: Stores) -> bytes:
+    """The secret of a repository by which servers know its pushes again."""
+    with stores.db.read() as transaction:
+        found = transaction.get(META, _KEY)
+
+    def make(transaction: WriteTransaction) -> bytes:
+        known = transaction.get(META, _KEY)
+        if known is None or len(known) != _KEY_BYTES:
+            known = os.urandom(_KEY_BYTES)
+            transaction.put(META, _KEY, known)
+        return known
+
+    if found is not None and len(found) == _KEY_BYTES:
+        return found
+    try:
+        return stores.db.update(make)
+    except AccessError:
+        return os.urandom(_KEY_BYTES)  # a repository that is read-only here: an interrupted push begins anew

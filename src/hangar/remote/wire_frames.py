@@ -122,8 +122,9 @@ def blobs_in(received: ReceivedFrame, asked: int = 0) -> peer.BlobFrame:
     check_count(headers, count, "headers")
     if not count or not headers or max(map(len, headers)) > MAX_HEADER_BYTES:
         raise InvalidInputError("a frame of blobs has no blobs, no headers, or a header that is too long")
-    places = message.places if asked else b""  # of an upload they have no meaning
-    for text, most, what in ((message.header_of, len(headers), "headers"), (places, asked, "places")):
+    places = message.places
+    most_places = asked or GRPC_LIMITS.names  # of an upload they are a hint
+    for text, most, what in ((message.header_of, len(headers), "headers"), (places, most_places, "places")):
         if text and (len(text) != 4 * count or int(np.frombuffer(text, "<u4").max()) >= most):
             raise InvalidInputError(f"the {what} of a frame of blobs are not those of its blobs")
     if asked and not places:

@@ -140,12 +140,14 @@ class Objects(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., lengths: _Optional[bytes] = ..., data: _Optional[bytes] = ..., codec: _Optional[_Union[Codec, str]] = ..., decoded: _Optional[int] = ..., start: _Optional[int] = ...) -> None: ...
 
 class BlobNames(_message.Message):
-    __slots__ = ("digests", "group")
+    __slots__ = ("digests", "group", "start")
     DIGESTS_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
+    START_FIELD_NUMBER: _ClassVar[int]
     digests: bytes
     group: int
-    def __init__(self, digests: _Optional[bytes] = ..., group: _Optional[int] = ...) -> None: ...
+    start: int
+    def __init__(self, digests: _Optional[bytes] = ..., group: _Optional[int] = ..., start: _Optional[int] = ...) -> None: ...
 
 class BlobsRequest(_message.Message):
     __slots__ = ("digests", "compress", "start")
