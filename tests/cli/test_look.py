@@ -38,6 +38,7 @@ def test_status_reads_like_gits(filled: Shell, tmp_path: Path) -> None:
         "branch": "master",
         "head": filled.json("log")["head"],
         "clean": False,
+        "tracking": None,
         "staged_branch": "master",
         "changes": [
             {"column": "images", "state": "deleted", "added": 0, "deleted": 3, "mutated": 0} | SAME,

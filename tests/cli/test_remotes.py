@@ -56,6 +56,7 @@ def test_branches_and_exit_codes(pair: tuple[Shell, Shell]) -> None:
     there, clone = pair
     clone.ok("rm", "wide", "1")
     clone.ok("commit", "-m", "Without 1")
+    assert "1 commit ahead of origin/master" in clone.ok("status")
     sent = clone.json("push")
     assert [(one["name"], one["new"]) for one in sent["refs"]] == [("heads/master", there.json("log")["head"])]
     assert clone.run("push").exit_code == 9
@@ -64,10 +65,14 @@ def test_branches_and_exit_codes(pair: tuple[Shell, Shell]) -> None:
     clone.ok("rm", "wide", "3")
     clone.ok("commit", "-m", "Without 3")
     clone.fails(4, "push", "origin", "master", text="hangar pull origin master")
+    clone.ok("fetch")
+    assert clone.json("status")["tracking"] == {"name": "origin/master", "ahead": 1, "behind": 1}
+    assert "Diverged from origin/master: 1 commit here, 1 commit there" in clone.ok("status")
     pulled = clone.json("pull")
-    assert (pulled["kind"], pulled["conflicts"], pulled["fetched"]["moved"]) == ("merge", [], ["origin/master"])
+    assert (pulled["kind"], pulled["conflicts"], pulled["fetched"]["moved"]) == ("merge", [], [])
     assert set(clone.json("ls", "wide")["samples"]) == set(range(20)) - {1, 2, 3}
     clone.ok("push")
+    assert "Up to date with origin/master" in clone.ok("status")
     assert clone.json("fetch")["moved"] == []
     clone.fails(3, "fetch", "nowhere", text="no remote 'nowhere'")
     clone.fails(3, "fetch", "origin", "mastr", text="master")

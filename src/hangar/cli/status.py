@@ -13,6 +13,7 @@ from hangar.cli.output import echo, json_option, style, table, visible, visible_
 from hangar.cli.pager import paged
 from hangar.cli.records import change_record, writer_record
 from hangar.cli.state import State, pass_state
+from hangar.cli.tracking import Tracking, tracking
 from hangar.history.bisect import is_searching
 from hangar.pending_purge import is_purge_pending
 from hangar.wording import plural
@@ -89,11 +90,13 @@ def operation_lines(report: StatusReport) -> list[str]:
     return [*lines, f'  (use "hangar {kind} --abort" to give up the {kind})']
 
 
-def status_lines(report: StatusReport) -> list[str]:
+def status_lines(report: StatusReport, followed: Tracking | None = None) -> list[str]:
     """The whole report as text."""
     lines = [f"On branch {style(visible(report.branch), 'green', bold=True)}"]
     if not report.head:
         lines.append("No commits yet")
+    if followed is not None:
+        lines.append(followed.line())
     lines += operation_lines(report)
     if report.writer is not None:
         lines.append(f"A writer is active: {visible(str(report.writer))}")
@@ -163,19 +166,24 @@ _BISECTION = (
 def command(state: State, short: bool, as_json: bool) -> None:
     """Show the current branch, its staged changes, a merge or bisection in progress, and the active writer.
 
-    JSON: branch, head (digest, or "" before the first commit), clean, staged_branch, changes (column, state, added,
+    The branch is compared with that of the remote as it was fetched or pushed last; no remote is asked.
+
+    JSON: branch, head (digest, or "" before the first commit), tracking (name of the remote-tracking branch, ahead and behind:
+    numbers of commits) or null, clean, staged_branch, changes (column, state, added,
     deleted, mutated, renamed_from, schema: whether it was widened, attributes: keys), attributes (changed keys of the
     commit's own attributes), columns (names), operation (kind: merge, cherry-pick or revert, revision,
     conflicts: number of open ones) or null, bisect (whether a bisection is in progress), writer (pid, host, user, time) or null; and needs, if columns need a
     package that is not installed.
     """
     report = state.repository.status()
+    followed = tracking(state, report.branch)
     if as_json:
         needs = {one.name: one.needs for one in report.columns if one.needs}
         write_json(
             {
                 "branch": report.branch,
                 "head": report.head,
+                "tracking": None if followed is None else followed._asdict(),
                 "clean": report.clean,
                 "staged_branch": report.staged_branch,
                 "changes": [change_record(one) for one in report.columns if one.state != "unchanged"],
@@ -188,7 +196,7 @@ def command(state: State, short: bool, as_json: bool) -> None:
             }
         )
         return
-    for line in short_lines(report) if short else status_lines(report):
+    for line in short_lines(report) if short else status_lines(report, followed):
         echo(line)
     if not short and is_searching(state.stores.db):
         for line in _BISECTION:
