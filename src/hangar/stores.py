@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import weakref
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol
 
 from hangar import limits
 from hangar.bounded import BoundedCache
@@ -23,6 +23,13 @@ if TYPE_CHECKING:
     from hangar.blobs import BlobStore
 
 __all__ = ["Stores"]
+
+
+class Unsettled(Protocol):
+    """Something that was stored, and that other processes do not see yet."""
+
+    def publish(self) -> None:
+        """Make it durable and visible."""
 
 
 class Stores:
@@ -43,11 +50,14 @@ class Stores:
         The database, the node store and the refs in it.
     tables
         Offset tables of columns, by the digest of their tree.
+    unsettled
+        What reads have fetched and other processes do not see yet; see :meth:`settle`.
     """
 
     def __init__(self, directory: Path, *, lenient: bool = False) -> None:
         self.directory = directory
         self._made: dict[str, BlobStore] = {}
+        self.unsettled: weakref.WeakSet[Unsettled] = weakref.WeakSet()
         self.db = Database.open(directory, lenient=lenient)
         try:
             try:
@@ -89,6 +99,11 @@ class Stores:
             # If two threads race, one wins. There is no lock, as another thread could hold it while this process forks.
             found = self._made.setdefault("blobs", BlobStore(self.db, self.directory))
         return found
+
+    def settle(self) -> None:
+        """Publish what reads have fetched a moment ago, before something is decided by what is published."""
+        for one in list(self.unsettled):
+            one.publish()
 
     def close(self) -> None:
         """Close the files and the database; other ``Stores`` objects are not affected."""

@@ -61,6 +61,7 @@ def test_forked_children_fetch(clone: Repository) -> None:
         child = os.fork()
         if not child:
             found = rows.read(range(100 * number, 100 * number + 100))
+            co.close()
             os._exit(0 if (found[:, 0] == np.arange(5_000 * number, 5_000 * number + 5_000, 50)).all() else 1)
         children.append(child)
     end = time.monotonic() + 30

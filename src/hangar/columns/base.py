@@ -103,6 +103,15 @@ class WriteSession(Session, Protocol):
         """Set the backend for new blobs of a column."""
 
 
+def _fetch(
+    resolve: ResolveColumn, table: ColumnTable | None, column_id: bytes, schema: ColumnSchema, digests: Digests
+) -> None:
+    """Fetch blobs that are not here."""
+    if table is not None:
+        table.missed()
+    resolve(column_id, schema, digests)
+
+
 class ColumnBase(BatchBlock):
     """Properties that flat and nested columns share."""
 
@@ -113,12 +122,12 @@ class ColumnBase(BatchBlock):
         self._source = source
         self._schema = source.schema
         self._nodes = session.nodes
-        self._values = self._reader_of(self._schema)
         self._table = (
             ColumnTable(session.stores, session.nodes, self._schema, source.root())
             if isinstance(source, CommittedSource)
             else None
         )
+        self._values = self._reader_of(self._schema)
         self._staged_table = (
             StagedTable(session.stores, session.nodes, source) if isinstance(source, StagedSource) else None
         )
@@ -137,7 +146,7 @@ class ColumnBase(BatchBlock):
             session.stores,
             session.nodes,
             schema,
-            None if session.resolve is None else partial(session.resolve, source.id, schema),
+            None if session.resolve is None else partial(_fetch, session.resolve, self._table, source.id, schema),
             lambda error: named(error, source.name, session.rev),
             column=self,
         )

@@ -143,6 +143,7 @@ def has_promised(reader: Reads) -> bool:
     if complete and reader._space.stop is None and not reader._session.writable:
         # Not where the repository cannot be written to.
         with contextlib.suppress(HangarError):
+            reader._session.stores.settle()
             mark_complete(db, root.digest, epoch)
     return False
 

@@ -105,6 +105,10 @@ class ColumnTable:
             return None
         return self._make(root)
 
+    def missed(self) -> None:
+        """Note that a read had to fetch data. A table that is built between such reads would be stale after the next one."""
+        self._entries_read = 0
+
     def prepare(self) -> SampleTable | None:
         """Load or build the table now, before reads have paid for it; None if there can be none."""
         table, root = self.ready(0), self._root

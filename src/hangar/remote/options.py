@@ -7,6 +7,8 @@ from __future__ import annotations
 
 from typing import Any, Final, NamedTuple
 
+from grpc import experimental
+
 from hangar.remote.v1 import remote_pb2 as pb
 from hangar.remote.wire import MAX_WIRE_BYTES
 
@@ -80,6 +82,8 @@ def client_options() -> list[tuple[str, Any]]:
         ("grpc.initial_reconnect_backoff_ms", 20),
         ("grpc.max_reconnect_backoff_ms", 1_000),
         ("grpc.enable_retries", 0),
+        # Whoever takes the messages of a stream also waits for them: no thread is started for each call.
+        (experimental.ChannelOptions.SingleThreadedUnaryStream, 1),
         # Channels of one process to one server do not share a connection: parallel streams and users stay apart.
         ("grpc.use_local_subchannel_pool", 1),
     ]

@@ -82,7 +82,8 @@ def fetch_blobs(
     limits
         What one message to the peer holds, by its :class:`~hangar.remote.peer.Welcome`.
     files
-        Where to append the blobs, for many small fetches in a row; None: new files.
+        Where to append the blobs, for many small fetches in a row. The caller publishes them; until then readers of
+        ``stores`` find them. None: new files, which are published.
     progress
         Counts blobs, with their total; the bytes are those of :class:`hangar.progress.Reporter`.
 
@@ -102,7 +103,7 @@ def fetch_blobs(
     with contextlib.ExitStack() as stack:
         reporter = stack.enter_context(report(progress, total, "values", "fetching data"))
         into = files or stack.enter_context(FetchFiles(stores))
-        fetch = _Fetch(stores, reader, bounds, reporter, into.writer)
+        fetch = _Fetch(stores, reader, bounds, reporter, into, publishes=files is None)
         fetch.run(groups, _streams(groups) if streams is None else streams)
     return FetchedBlobs(fetch.blobs, fetch.nbytes, left, left_nbytes, np.concatenate([absent, *fetch.absent]), purged)
 
@@ -186,15 +187,19 @@ def _ask_sizes(reader: Reader, digests: Digests, limits: Limits) -> npt.NDArray[
 class FetchFiles:
     """Blob files of a process that fetches, and the lease that keeps garbage collection from them; a context manager.
 
-    One thread at a time uses it. A forked child must not.
+    Several threads may use it. A forked child must not.
 
     Attributes
     ----------
     writer
         Appends to them.
+    lock
+        Held while the writer is used.
     """
 
     def __init__(self, stores: Stores) -> None:
+        self._stores = stores
+        self.lock = threading.Lock()
         with stores.db.read() as transaction:
             first = first_free_id(transaction)
         self._lease = Lease(stores.db, (), first)
@@ -205,8 +210,16 @@ class FetchFiles:
             self._lease.__exit__(None, None, None)
             raise
 
+    def publish(self) -> None:
+        """Make what came durable and visible."""
+        with self.lock:
+            change = Publication(
+                ObjectSource(self._stores.db), None, self.writer, epoch=None, check=None, move=lambda _: None
+            )
+            publish_received(self._stores, change)
+
     def close(self) -> None:
-        """Close the files, and end the lease."""
+        """Close the files, and end the lease. What is not published is dropped."""
         try:
             self.writer.close()
         finally:
@@ -235,14 +248,16 @@ def _streams(groups: list[_Group]) -> int:
 class _Fetch:
     """A fetch in progress: one writer, and one or more streams."""
 
-    def __init__(self, stores: Stores, reader: Reader, limits: Limits, reporter: Reporter, writer: BlobWriter) -> None:
+    def __init__(
+        self, stores: Stores, reader: Reader, limits: Limits, reporter: Reporter, files: FetchFiles, *, publishes: bool
+    ) -> None:
         self._stores = stores
         self._reader = reader
         self._limits = limits
         self._reporter = reporter
-        self._lock = threading.Lock()
         self._tell = threading.Lock()
-        self._writer = writer
+        self._files = files
+        self._publishes = publishes
         self._waiting_blobs = self._waiting_bytes = 0
         self._published = time.monotonic()
         self._parts = PartFiles(stores.directory, "fetch")
@@ -303,8 +318,8 @@ class _Fetch:
         digests = np.frombuffer(names.digests, np.uint8).reshape(-1, DIGEST_BYTES)
         wanted = Marks(digests)
         stream = BlobsIn(
-            self._writer,
-            self._lock,
+            self._files.writer,
+            self._files.lock,
             lambda number, header: group.preference,
             lambda found: wanted.mark(found)[1],
             self._stores.directory / QUARANTINE_DIRECTORY,
@@ -355,14 +370,12 @@ class _Fetch:
             self._publish()
 
     def _publish(self) -> None:
-        """Make what came durable and visible."""
-        with self._lock:
-            self._waiting_blobs = self._waiting_bytes = 0
-            change = Publication(
-                ObjectSource(self._stores.db), None, self._writer, epoch=None, check=None, move=lambda _: None
-            )
-            publish_received(self._stores, change)
-            self._published = time.monotonic()
+        """Make what came durable and visible, unless the caller does it."""
+        if self._publishes:
+            with self._tell:
+                self._waiting_blobs = self._waiting_bytes = 0
+                self._published = time.monotonic()
+            self._files.publish()
 
 
 def _fits(schema: ColumnSchema, header: Header, shortest: int) -> bool:

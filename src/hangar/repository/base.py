@@ -144,6 +144,7 @@ class RepositoryBase:
                     f"there is no repository in {self._path}: call init(), or run `hangar init`"
                 )
             self._stores = Stores(self._directory)
+        self._stores.settle()
         return self._stores
 
     def _open_leniently(self) -> Stores:
@@ -170,7 +171,10 @@ class RepositoryBase:
         # Cleared first: if closing is interrupted, the repository can still be opened again.
         stores, self._stores = self._stores, None
         if stores is not None:
-            stores.close()
+            try:
+                stores.settle()
+            finally:
+                stores.close()
 
     def __enter__(self) -> Self:
         return self

@@ -98,7 +98,7 @@ class CheckoutMethods(RepositoryBase):
 def _fetcher(stores: Stores) -> ResolveColumn:
     from hangar.remote.on_read import FetchOnRead
 
-    return FetchOnRead(str(stores.directory))
+    return FetchOnRead(str(stores.directory), stores)
 
 
 _C = TypeVar("_C", "ReaderCheckout", "WriterCheckout")
