@@ -37,8 +37,8 @@ from hangar.wording import plural
 __all__ = ["BlobStore", "Resolve", "not_local"]
 
 _T = TypeVar("_T")
-Resolve = Callable[[Digests], object]
-"""Tries to fetch blobs that are not here, by their digests. What it stored is found by the next look-up."""
+Resolve = Callable[[Digests], int]
+"""Tries to fetch blobs that are not here, by their digests; returns their bytes. What it stored is found by the next look-up."""
 
 
 class BlobStore(BlobReader):
@@ -226,6 +226,19 @@ class BlobStore(BlobReader):
                 return header, blob
         # The general path, which also raises the errors.
         return self.read_list([digest], resolve=resolve)[0]
+
+    def fetch(self, digests: Digests, resolve: Resolve) -> int:
+        """Have the blobs fetched that are not here, so that reads find them. Those that nobody has are left to the reads.
+
+        Returns
+        -------
+        int
+            Bytes that were fetched.
+        """
+        if not len(digests) or not self.promises.possible():
+            return 0
+        missing = self.locate(digests).missing
+        return resolve(digests[missing]) if missing.size else 0
 
     # ------------------------------------------------------------------ where a read failed
 

@@ -39,7 +39,7 @@ from hangar.stores import Stores
 
 __all__ = ["ColumnBase", "CommittedSource", "ResolveColumn", "Session", "Source", "StagedSource", "WriteSession"]
 
-ResolveColumn = Callable[[bytes, ColumnSchema, Digests], object]
+ResolveColumn = Callable[[bytes, ColumnSchema, Digests], int]
 """Fetches blobs of a column that are not here, as far as it can: column id, schema, digests (uint8, shape (n, 32)).
 It is pickled with readers."""
 
@@ -105,11 +105,11 @@ class WriteSession(Session, Protocol):
 
 def _fetch(
     resolve: ResolveColumn, table: ColumnTable | None, column_id: bytes, schema: ColumnSchema, digests: Digests
-) -> None:
-    """Fetch blobs that are not here."""
+) -> int:
+    """Fetch blobs that are not here; returns their bytes."""
     if table is not None:
         table.missed()
-    resolve(column_id, schema, digests)
+    return resolve(column_id, schema, digests)
 
 
 class ColumnBase(BatchBlock):

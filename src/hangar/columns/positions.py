@@ -18,6 +18,7 @@ import numpy.typing as npt
 
 from hangar.columns.base import CommittedSource
 from hangar.columns.keybatch import KeyBatch
+from hangar.columns.local import has_promised
 from hangar.columns.opening import ColumnReader
 from hangar.columns.samplestarts import SampleStarts
 from hangar.columns.sampletable import Positions
@@ -26,7 +27,7 @@ from hangar.objects.gather import SEARCH_BATCH
 from hangar.objects.leafcells import LeafCells
 from hangar.objects.lookup import key_positions
 from hangar.objects.node import MIXED, Root
-from hangar.objects.order import select, select_keys
+from hangar.objects.order import select, select_cells, select_keys
 from hangar.objects.scan import leaves, scan_samples
 from hangar.schema import ColumnSchema
 from hangar.schema.keys import decode_key, decode_prefixes
@@ -115,6 +116,28 @@ class PositionReader:
         if not self.lists:
             return column._read_at(positions, self._root, out)
         return self._list_at(positions)
+
+    def fetch(self, positions: Positions | range, *, whole: bool = False) -> int:
+        """Have the data of entries, or with ``whole`` of samples, fetched that is not here; returns its bytes."""
+        column = self.column
+        column._session.check()
+        if self._root is None or not len(positions):
+            return 0
+        if whole:
+            starts = None if column._table is None else column._table.sample_starts()
+            if starts is None:
+                return 0  # a read fetches it
+            positions = starts.subsamples(np.asarray(positions, np.int64))[0]
+        return column._values.fetch(select_cells(self._nodes, self._root.digest, positions))
+
+    @property
+    def incomplete(self) -> bool:
+        """Whether some data is not here, and fetched when it is read."""
+        return self.column._session.resolve is not None and has_promised(self.column)
+
+    def settle(self) -> None:
+        """Publish what was fetched, for other processes."""
+        self.column._session.stores.settle()
 
     def _list_at(self, positions: Positions | range) -> list[Any]:
         """Values of entries, as a list."""

@@ -106,8 +106,9 @@ class ColumnTable:
         return self._make(root)
 
     def missed(self) -> None:
-        """Note that a read had to fetch data. A table that is built between such reads would be stale after the next one."""
+        """Note that a read had to fetch data: a table would be stale after it. One pays after so many reads without this as there are entries."""
         self._entries_read = 0
+        self._pays = 1
 
     def prepare(self) -> SampleTable | None:
         """Load or build the table now, before reads have paid for it; None if there can be none."""

@@ -17,7 +17,7 @@ from hangar.blobs import BlobStore
 from hangar.blobs.offsets import OffsetTable
 from hangar.blobs.store import Resolve
 from hangar.columns.sampletable import Positions, SampleTable
-from hangar.digest import Header
+from hangar.digest import Header, digest_array
 from hangar.errors import CorruptionError, NotLocalError
 from hangar.objects.gather import wrong_form
 from hangar.schema import ColumnSchema
@@ -64,6 +64,13 @@ class ValueReader:
             return self._blob(cell)
         digest = None if self._no_blobs else self._schema.digest_of(cell)
         return self._schema.decode_cell(cell) if digest is None else self._blob(digest)
+
+    def fetch(self, cells: Sequence[bytes]) -> int:
+        """Have the data of tree entries fetched that is not here, with one request; returns its bytes."""
+        if self._resolve is None or self._no_blobs:
+            return 0
+        found = [digest for digest in map(self._schema.digest_of, cells) if digest is not None]
+        return self._blobs.fetch(digest_array(found), self._resolve)
 
     def _blob(self, digest: bytes) -> Any:
         try:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterator, Sequence
+from contextlib import closing
 from typing import Any, Final
 
 import numpy as np
 
+from hangar.dataset.ahead import fetched_ahead
 from hangar.dataset.batch import Batch, ItemForm, Transform, collate_items
 from hangar.dataset.sampler import Sampler
 from hangar.dataset.selection import Selection, select
@@ -170,21 +172,23 @@ class NumpyDataset:
         stats = self._stats = LoaderStats()
         sampler = self.sampler
         epoch, position = sampler.begin()
-        for numbers in sampler.batches(epoch, position):
+        with closing(fetched_ahead(selection, sampler.batches(epoch, position))) as batches:
             began = time.perf_counter()
-            batch = Batch(selection, form, numbers)
-            made = batch.items if single else collate(batch) if collate_fn is None else collate_fn(batch.items)
-            stats.add(made, len(numbers), time.perf_counter() - began)
-            if single:
-                for item in made:
-                    position += 1
+            for numbers in batches:
+                batch = Batch(selection, form, numbers)
+                made = batch.items if single else collate(batch) if collate_fn is None else collate_fn(batch.items)
+                stats.add(made, len(numbers), time.perf_counter() - began)
+                if single:
+                    for item in made:
+                        position += 1
+                        sampler.note(epoch, position)
+                        yield item
+                else:
+                    position += len(numbers)
                     sampler.note(epoch, position)
-                    yield item
-            else:
-                position += len(numbers)
-                sampler.note(epoch, position)
-                yield made
-            stats.returned()
+                    yield made
+                stats.returned()
+                began = time.perf_counter()
 
     def stats(self) -> LoaderStats:
         """Figures of the current iteration, or of the last one: samples/s, share of the time that waits for data, bytes."""

@@ -132,9 +132,21 @@ class SelectedColumn:
         if self._reads > 1 and not self._prepared:
             # Not at a certain number of reads, which several threads can miss.
             self._prepared = True
-            if len(self.item_positions) * _TABLE_MIN_SHARE >= reader.entries:
+            # While data is fetched, a table would be stale at once.
+            if len(self.item_positions) * _TABLE_MIN_SHARE >= reader.entries and not reader.incomplete:
                 reader.prepare(whole=self.whole)
         return reader.read_samples(positions) if self.whole else reader.read(positions, out)
+
+    def begin(self) -> bool:
+        """Begin a pass over the data: whether some of it is not here, and fetched when it is read."""
+        incomplete = self.reader.incomplete
+        if self._resolve is not None and not incomplete:
+            self._prepared = False  # the first passes may have fetched it
+        return incomplete
+
+    def fetch(self, items: ItemNumbers) -> int:
+        """Have the data of items fetched that is not here, with one request; returns its bytes."""
+        return self.reader.fetch(self.positions(items), whole=self.whole)
 
     def keys(self, items: ItemNumbers) -> list[Any]:
         """Keys of items; of whole samples of a nested column the sample keys."""
@@ -176,7 +188,8 @@ class Selection:
     def prepare(self) -> None:
         """Build the tables of locations of all columns now, so that the first batches are as fast as later ones."""
         for column in self.columns:
-            column.reader.prepare(whole=column.whole)
+            if not column.reader.incomplete:
+                column.reader.prepare(whole=column.whole)
 
     def items(self, numbers: Any) -> ItemNumbers:
         """Item numbers from what a user gives: a slice, a sequence or an integer array; negative ones count from the end.
@@ -236,6 +249,21 @@ class Selection:
                 known[id(slicing)] = slicing.of(items, partial(column.keys, items), shapes)
             found.append(cut(values, known[id(slicing)]))
         return tuple(found)
+
+    def begin(self) -> bool:
+        """Begin a pass over the data: whether some of it is not here, and fetched when it is read."""
+        # Parts of arrays are not known before they are read: a function may choose them, at random.
+        incomplete = [column.begin() for column in self.columns if column.name not in self.slices]
+        return any(incomplete)
+
+    def fetch(self, items: ItemNumbers) -> int:
+        """Have the data of items fetched that is not here, with one request for each column; returns its bytes."""
+        return sum(column.fetch(items) for column in self.columns if column.name not in self.slices)
+
+    def settle(self) -> None:
+        """Publish what was fetched, for other processes."""
+        for column in self.columns:
+            column.reader.settle()
 
     def keys(self, items: ItemNumbers) -> list[Any]:
         """Keys of items: those of the only column, or tuples of one key for each column."""

@@ -8,6 +8,7 @@ crops). Columns that share one such function get the same part of an item.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from typing import Any, Final, TypeAlias
 
 import numpy as np
@@ -145,6 +146,8 @@ def cut(values: Sequence[Any], indices: Sequence[Index]) -> Any:
         The stored bytes are damaged.
     """
     pairs = list(zip(values, indices, strict=True))
+    if pairs and isinstance(values[0], ChunkedArray):
+        _fetch_parts(pairs)
     first = _part(pairs[0]) if pairs else None
     nbytes = getattr(first, "nbytes", 0) * len(pairs)
     chunked = bool(pairs) and isinstance(values[0], ChunkedArray)
@@ -155,6 +158,13 @@ def cut(values: Sequence[Any], indices: Sequence[Index]) -> Any:
     if all(isinstance(part, np.ndarray) for part in parts) and len({part.shape for part in parts}) == 1:
         return np.stack(parts)
     return parts
+
+
+def _fetch_parts(pairs: Sequence[tuple[Any, Index]]) -> None:
+    """Have the chunks of all parts fetched at once."""
+    # What is no index of its array is told where it is read.
+    with suppress(IndexError, TypeError, ValueError):
+        pairs[0][0]._fetch(pairs)
 
 
 def _part(pair: tuple[Any, Index]) -> Any:

@@ -12,6 +12,7 @@ from typing import Any, Final
 import numpy as np
 import tensorflow as tf
 
+from hangar.dataset.ahead import fetched_ahead
 from hangar.dataset.sampler import Sampler
 from hangar.dataset.selection import SelectedColumn, Selection
 from hangar.errors import InvalidInputError, InvalidTypeError
@@ -95,7 +96,7 @@ def as_dataset(selection: Selection, *, shuffle: bool, seed: int, batch_size: in
     sampler = Sampler(len(selection), size, shuffle=shuffle, seed=seed, drop_last=drop_last, rank=0, world_size=1)
 
     def blocks() -> Iterator[tuple[Any, ...]]:
-        for numbers in sampler:
+        for numbers in fetched_ahead(selection, iter(sampler)):
             values = selection.gather(numbers)
             yield tuple(column.block(one) for column, one in zip(columns, values, strict=True))
 

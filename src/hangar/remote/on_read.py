@@ -12,8 +12,6 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from hangar.blobs.index import Digests
 from hangar.blobs.store import not_there
 from hangar.errors import HangarError, UnreachableError
@@ -65,8 +63,8 @@ class FetchOnRead:
     def __reduce__(self) -> tuple[Any, ...]:
         return FetchOnRead, (self._directory,)
 
-    def __call__(self, column_id: bytes, schema: ColumnSchema, digests: Digests) -> None:
-        """Fetch blobs of a column, as far as remotes have them.
+    def __call__(self, column_id: bytes, schema: ColumnSchema, digests: Digests) -> int:
+        """Fetch blobs of a column, as far as remotes have them; return their bytes.
 
         Raises
         ------
@@ -77,7 +75,7 @@ class FetchOnRead:
         """
         process = self._of_process()
         stores = process.stores
-        left = np.unique(digests, axis=0)
+        left, before = digests, self.nbytes
         with stores.db.read() as transaction:
             remotes = {row.number: (name, row) for name, row in list_remotes(transaction).items()}
         promising = [number for number in stores.blobs.promises.remotes() if number in remotes]
@@ -91,6 +89,7 @@ class FetchOnRead:
                 asked.append(remotes[number][0])
         if len(left) and asked and stores.blobs.promises.promised(left).any():
             raise not_there(len(left), asked[: len(promising)])
+        return self.nbytes - before
 
     def close(self) -> None:
         """Publish what was fetched, and close connections and files. They are opened again when needed.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -13,6 +13,7 @@ from hangar.columns.chunked.content import ArrayContent, regions
 from hangar.columns.chunked.selection import parse
 from hangar.columns.chunked.table import ChunkReader
 from hangar.errors import AccessError, InvalidInputError, InvalidTypeError
+from hangar.schema.cells import Rows
 
 __all__ = ["ArrayColumn", "ChunkedArray", "Orthogonal"]
 
@@ -115,6 +116,16 @@ class ChunkedArray:
         """
         content = self._content()
         return content.read(parse(index, content.shape))
+
+    def _fetch(self, indices: Sequence[tuple[ChunkedArray, Any]]) -> int:
+        """Have the chunks fetched of parts of arrays of one column, with one request; returns their bytes."""
+        if not self._reader.fetches:
+            return 0
+        absent: list[Rows] = []
+        for array, index in indices:
+            content = array._content()
+            absent += content.absent(parse(index, content.shape))
+        return self._reader.fetch(absent)
 
     @property
     def oindex(self) -> Orthogonal:

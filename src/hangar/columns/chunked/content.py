@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import islice, product
 from typing import Any, Final
@@ -12,6 +13,7 @@ from hangar.columns.chunked.grid import ChunkIndex, Piece, grid_of, pieces, vali
 from hangar.columns.chunked.selection import Selection
 from hangar.columns.chunked.table import ChunkReader, ChunkTable
 from hangar.objects.arrays import ArrayRecord
+from hangar.schema.cells import Rows
 
 __all__ = ["ArrayContent", "regions"]
 
@@ -85,6 +87,8 @@ class ArrayContent:
     def read(self, selection: Selection) -> Any:
         """The selected elements, in new memory; a scalar if the result has no dimension."""
         schema = self.reader.schema
+        if self.reader.fetches:
+            self.reader.fetch(self.absent(selection))
         block = np.empty(selection.block, schema.dtype)
         if block.size and not self._read_slabs(selection, block):
             target = selection.oriented(block)
@@ -93,6 +97,15 @@ class ArrayContent:
                 self._copy(batch, target, selection.basic)
         result = block.reshape(selection.result)
         return result[()] if not selection.result else result
+
+    def absent(self, selection: Selection) -> list[Rows]:
+        """Digests of the chunks of a selection that are not on this disk: uint8, shape (n, 32)."""
+        found: list[Rows] = []
+        parts = pieces(selection, self.reader.schema.chunks) if math.prod(selection.block) else iter(())
+        while batch := list(islice(parts, _PIECES)):
+            indices = [piece.chunk for piece in batch if piece.chunk not in self.changed]
+            found.append(self.reader.absent_of(self.record, self.digest, indices))
+        return found
 
     def _copy(self, batch: list[Piece], target: Array, basic: bool) -> None:
         """Copy pieces of the selection to their places."""

@@ -413,6 +413,29 @@ class ChunkReader:
             self._tables.drop(digest + _TABLE_KEY)
         return found
 
+    # ------------------------------------------------------------------ fetching
+
+    @property
+    def fetches(self) -> bool:
+        """Whether chunks may have to be fetched: a read then asks for all of them at once."""
+        return (
+            self._resolve is not None
+            and self.schema.chunk.form.kind != FIXED_INLINE
+            and self._blobs.promises.possible()
+        )
+
+    def absent_of(self, record: ArrayRecord, digest: bytes, indices: Sequence[ChunkIndex]) -> Rows:
+        """Digests of the chunks that are not on this disk: uint8, shape (n, 32)."""
+        if self._tables.get(digest + _TABLE_KEY) is not None:
+            return np.empty((0, DIGEST_BYTES), np.uint8)  # it is kept only if all chunks have a location
+        cells = self._looked_up(record, indices).cells
+        return cells[self._blobs.locate(cells).missing] if len(cells) else cells
+
+    def fetch(self, absent: Sequence[Rows]) -> int:
+        """Have chunks fetched, with one request; returns their bytes."""
+        digests = np.concatenate(absent) if absent else np.empty((0, DIGEST_BYTES), np.uint8)
+        return self._blobs.fetch(digests, self._resolve) if self._resolve is not None else 0
+
     def _shaped(self, rows: Rows) -> Array:
         return rows.view(self.schema.dtype).reshape((len(rows), *self.schema.chunks))
 

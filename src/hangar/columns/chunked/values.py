@@ -47,6 +47,9 @@ class ChunkedValues(ValueReader):
     def many(self, cells: Sequence[bytes]) -> list[Any]:
         return list(map(self.one, cells))
 
+    def fetch(self, cells: Sequence[bytes]) -> int:
+        return self.reader.fetch([self.reader.absent(cell) for cell in cells]) if self._resolve is not None else 0
+
     def stacked(self, cells: Any, out: Any = None) -> NoReturn:
         raise InvalidInputError("chunked arrays are not stacked: read them one by one")
 

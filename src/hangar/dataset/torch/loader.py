@@ -8,7 +8,8 @@ end, ``break``, an error, Ctrl-C), no thread and no process is left, except pers
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
+from contextlib import closing
 from functools import partial
 from itertools import islice
 from typing import Any, Final
@@ -16,6 +17,7 @@ from typing import Any, Final
 import torch
 from torch.utils.data import DataLoader, Dataset
 
+from hangar.dataset.ahead import fetched_ahead
 from hangar.dataset.sampler import ItemArray, Sampler, check_number
 from hangar.dataset.selection import Selection
 from hangar.dataset.stats import LoaderStats
@@ -119,7 +121,7 @@ class Loader:
         self.num_workers = num_workers
         self._pinned = check_flag(pin_memory, "pin_memory") and torch.cuda.is_available()
         self._prefetch = (2 if num_workers else 4) if prefetch is None else prefetch
-        self._worker_batches = _WorkerBatches(sampler)
+        self._worker_batches = _WorkerBatches(sampler, dataset)
         self._workers = self._make_workers(options)
         self._stats = LoaderStats()
 
@@ -182,9 +184,14 @@ class Loader:
                 # Now, for a traceback that someone keeps would keep them alive.
                 batches._shutdown_workers()
             raise
+        finally:
+            self._worker_batches.close()
 
     def _by_thread(self, epoch: int, position: int) -> Iterator[Any]:
-        batches = self.sampler.batches(epoch, position)
+        with closing(_ahead(self.dataset, self.sampler.batches(epoch, position))) as batches:
+            yield from self._read_ahead(batches)
+
+    def _read_ahead(self, batches: Iterator[ItemArray]) -> Iterator[Any]:
         slow = 0
         for items in batches:
             began = time.perf_counter()
@@ -236,16 +243,34 @@ class Loader:
         return self._stats
 
 
+def _ahead(dataset: Any, batches: Iterator[ItemArray], *, for_others: bool = False) -> Generator[ItemArray, None, None]:
+    """The batches, those of a data set of Hangar with what only a remote has of them fetched ahead."""
+    selection = getattr(dataset, "selection", None)
+    if isinstance(selection, Selection):
+        return fetched_ahead(selection, batches, for_others=for_others)
+    return (items for items in batches)
+
+
 class _WorkerBatches:
     """The ``batch_sampler`` for workers: item numbers of each batch, from the position where the loader begins."""
 
-    def __init__(self, sampler: Sampler) -> None:
+    def __init__(self, sampler: Sampler, dataset: Dataset) -> None:
         self._sampler = sampler
+        self._dataset = dataset
+        self._batches: Generator[ItemArray, None, None] | None = None
         self.start = 0, 0
 
     def __iter__(self) -> Iterator[list[int]]:
+        self.close()
+        # Data that only a remote has is fetched by this process, so that the workers need no connections.
+        self._batches = _ahead(self._dataset, self._sampler.batches(*self.start), for_others=True)
         # Data sets of others may want lists of int.
-        return (items.tolist() for items in self._sampler.batches(*self.start))
+        return (items.tolist() for items in self._batches)
+
+    def close(self) -> None:
+        """End what is fetched ahead."""
+        if self._batches is not None:
+            self._batches.close()
 
     def __len__(self) -> int:
         return len(self._sampler)
