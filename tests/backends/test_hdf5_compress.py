@@ -9,6 +9,7 @@ import h5py
 import numpy as np
 import pytest
 
+from hangar import threads
 from hangar.backends import BlobFile
 from hangar.backends.hdf5 import compress
 from hangar.backends.hdf5.codecs import COMPLIBS, Encoding, encode
@@ -96,6 +97,21 @@ def test_data_that_begins_to_compress_is_compressed_at_once(tmp_path: Path) -> N
     before = opened.writer.end
     opened.add_arrays(list(noise(2, 5, (2**19,))), UINT8)
     assert opened.writer.end - before > 5 * 2**19
+    opened.check()
+
+
+def test_data_that_compresses_costs_no_trials(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """After eight chunks that compressed, the next are compressed at once; a chunk that does not compress brings the trials back."""
+    monkeypatch.setattr(threads, "cores", lambda: 1)
+    opened = Opened(tmp_path, "01")
+    plain, random = smooth(1, 40, (100_000,)), noise(2, 20, (400_000,)).view("<f4")
+    trial, whole = 8 * 2_048, plain[0].nbytes
+    calls = counted(monkeypatch)
+    opened.add_arrays(list(plain), FLOAT32, complib="blosc:lz4")
+    assert calls == [trial, whole] * 8 + [whole] * 32
+    calls.clear()
+    opened.add_arrays(list(random), FLOAT32, complib="blosc:lz4")
+    assert calls == [whole] + [trial] * 19
     opened.check()
 
 

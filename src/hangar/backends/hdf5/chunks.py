@@ -138,8 +138,11 @@ def plan_batch(payload: Payload, policy: Policy) -> Iterator[Plan]:
             pools.setdefault((header.dtype, len(header.shape), item), []).append(samples)
         else:
             step = max(1, policy.shared_bytes // size)
-            for first in range(0, len(samples), step):
-                yield _rows(header, item, samples[first : first + step], spans)
+            if step == 1:
+                yield from _single(header, item, size, samples, spans)
+            else:
+                for first in range(0, len(samples), step):
+                    yield _rows(header, item, samples[first : first + step], spans)
     for (_, _, item), parts in pools.items():
         samples = np.sort(np.concatenate(parts))
         chunk_of = np.cumsum(payload.lengths[samples]) // policy.shared_bytes
@@ -189,6 +192,17 @@ def _rows(header: Header, item: int, part: npt.NDArray[np.int64], spans: npt.NDA
     whole = size * len(part)
     content = Content(ROWS, header.encode(), item, len(part), 0, 1, whole, whole)
     return Plan(content, part, np.arange(len(part)) * size, _ranges(part, spans))
+
+
+def _single(
+    header: Header, item: int, size: int, samples: npt.NDArray[np.int64], spans: npt.NDArray[np.int64]
+) -> Iterator[Plan]:
+    """Samples of one header, each in a chunk of its own."""
+    content = Content(ROWS, header.encode(), item, 1, 0, 1, size, size)
+    starts = spans[samples, 0].tolist()
+    row = np.zeros(1, np.int64)
+    for at, start in enumerate(starts):
+        yield Plan(content, samples[at : at + 1], row, [(start, start + size)])
 
 
 def _ragged(

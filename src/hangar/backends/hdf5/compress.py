@@ -4,7 +4,8 @@ Noise compresses to nine tenths of its size or not at all, and takes as much pro
 trial compresses a sample of each chunk first: 16 KiB, from eight places. If the trial saves too little, the chunk is
 stored raw. A trial can be wrong: a codec may find repetitions that are far apart. So the first chunk of each header,
 and every 32nd after it, is compressed whole. If that saves enough although the trial did not, chunks of this header
-need no trial any more. A raw chunk has as many bytes as it decodes to, a compressed one always fewer.
+need no trial any more. After eight chunks in a row that compressed well there is no trial either, until one does not. A raw
+chunk has as many bytes as it decodes to, a compressed one always fewer.
 """
 
 from __future__ import annotations
@@ -34,6 +35,8 @@ _WHOLE_BYTES: Final = 4 * _SAMPLES * _SAMPLE_BYTES
 """Smaller chunks are compressed without a trial: it would save little."""
 _EVERY: Final = 32
 """One chunk in so many is compressed whole, whatever the trial says."""
+_ROW: Final = 8
+"""After so many chunks in a row that compressed well, the next one is expected to."""
 _HEADERS: Final = 4096
 _FAST_GAIN: Final = 8
 _DENSE_GAIN: Final = 32
@@ -55,6 +58,7 @@ class Compressor:
     def __init__(self) -> None:
         self._seen: dict[bytes, int] = {}
         self._trial_was_wrong: set[bytes] = set()
+        self._in_a_row: dict[bytes, int] = {}
 
     def frames(
         self, payload: Payload, policy: Policy, encoding: Encoding
@@ -97,6 +101,7 @@ class Compressor:
         if len(self._seen) > _HEADERS:
             self._seen.clear()
             self._trial_was_wrong.clear()
+            self._in_a_row.clear()
         seen = self._seen[header] = self._seen.get(header, 0) + 1
         return seen % _EVERY == 1
 
@@ -110,13 +115,19 @@ class Compressor:
         content = chunk.plan.content
         if encoding.codec == NONE:
             return data.data
-        promising = len(data) < _WHOLE_BYTES or _gains(_sample(data), encoding, content.item_bytes) is not None
+        row = self._in_a_row.get(content.header, 0)
+        # Several threads may count at the same time: then the next trial comes a chunk earlier or later.
+        promising = (
+            row >= _ROW or len(data) < _WHOLE_BYTES or _gains(_sample(data), encoding, content.item_bytes) is not None
+        )
         if promising or chunk.whole or content.header in self._trial_was_wrong:
             stored = _gains(data, encoding, content.item_bytes)
             if stored is not None:
                 if not promising:
                     self._trial_was_wrong.add(content.header)
+                self._in_a_row[content.header] = row + 1
                 return stored
+        self._in_a_row[content.header] = 0
         return unencoded(data, encoding, content.item_bytes)
 
 

@@ -141,8 +141,14 @@ class Frame(NamedTuple):
         data: Any = memoryview(view)[start:check_at]
         if _CHECK.unpack_from(view, check_at)[0] != xxh3_64_intdigest(data):
             raise CorruptionError("the head of a chunk is damaged")
-        stored, checks = zip(*_PIECE.iter_unpack(data[table_at - start :]), strict=True) if pieces else ((), ())
-        starts = (first,) if pieces == 1 else tuple(accumulate(stored[:-1], initial=first))
+        stored: tuple[int, ...]
+        checks: tuple[int, ...]
+        if pieces == 1:
+            size, check = _PIECE.unpack_from(view, table_at)
+            stored, checks, starts = (size,), (check,), (first,)
+        else:
+            stored, checks = zip(*_PIECE.iter_unpack(data[table_at - start :]), strict=True) if pieces else ((), ())
+            starts = tuple(accumulate(stored[:-1], initial=first))
         header = bytes(data[_HEAD.size : _HEAD.size + header_bytes])
         content = Content(role, header, item_bytes, rows, axis, pieces, piece_bytes, slab_bytes)
         _check(content, first + sum(stored) == start + length)
