@@ -14,7 +14,7 @@ import numpy as np
 import pytest
 
 from hangar.blobs import unfinished
-from hangar.remote import blobs_in
+from hangar.remote import blob_parts, blobs_in
 from hangar.remote.peer import BlobFrame, BlobNames, Limits
 from hangar.remote.service import Service
 from hangar.remote.transfer import push
@@ -122,7 +122,7 @@ def kill_push(client: Place, server: Place, at: int) -> int:
 def small_batches(monkeypatch: pytest.MonkeyPatch) -> None:
     """As if the blobs were some hundred times larger."""
     monkeypatch.setattr(blobs_in, "_BATCH_BYTES", 40_000)
-    monkeypatch.setattr(blobs_in, "_MEMORY_BYTES", 100_000)
+    monkeypatch.setattr(blob_parts, "MEMORY_BYTES", 100_000)
 
 
 @pytest.mark.usefixtures("small_batches")

@@ -351,7 +351,7 @@ def test_chunks_and_samples_are_fetched_by_digest_alone(tmp_path: Path, filled: 
 
 
 def test_a_large_blob_is_gathered_in_a_file(tmp_path: Path, filled: Place, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr("hangar.remote.blobs_in._MEMORY_BYTES", 100_000)
+    monkeypatch.setattr("hangar.remote.blob_parts.MEMORY_BYTES", 100_000)
     with places(tmp_path, "client", "third") as (client, third):
         fetch(client, filled.service)
         fetch_data(client, filled.service, head_of(filled))

@@ -29,6 +29,7 @@ import numpy.typing as npt
 from hangar.backends.file import BlobFile
 from hangar.backends.location import Location, Locations
 from hangar.backends.parts import Parts
+from hangar.backends.stored import StoredForm
 from hangar.digest import Header
 from hangar.errors import CorruptionError, InvalidTypeError
 from hangar.gathering import Rows
@@ -76,12 +77,16 @@ class Payload(msgspec.Struct, frozen=True):
         Header of each sample, or the one of all.
     rows
         The same bytes as one array, if all samples have one size and are contiguous in memory; else None.
+    form
+        Of a single sample that is written in the form in which it came, and ``buffers`` are its stored bytes; else None.
+        Only a backend that :meth:`Backend.keeps` such a form gets one.
     """
 
     buffers: Sequence[Buffer]
     lengths: npt.NDArray[np.int64]
     headers: Header | Sequence[Header]
     rows: Rows | None = None
+    form: StoredForm | None = None
 
     @classmethod
     def of_rows(cls, rows: Rows, header: Header) -> Payload:
@@ -297,6 +302,30 @@ class Backend(ABC):
             As :meth:`read_list`.
         """
         return None
+
+    def form(self, file: BlobFile, place: Location, nbytes: int) -> StoredForm | None:
+        """The form in which the blob of ``nbytes`` at a location is stored; None if it can only be read decoded.
+
+        Raises
+        ------
+        CorruptionError
+            As :meth:`read_list`.
+        """
+        return None
+
+    def read_form(self, file: BlobFile, form: StoredForm, first: int, last: int) -> bytes:
+        """Stored bytes of some pieces of a :meth:`form`: from ``first`` to ``last``, exclusive. Verified as :meth:`verify` does.
+
+        Raises
+        ------
+        CorruptionError
+            They are damaged.
+        """
+        raise NotImplementedError
+
+    def keeps(self, form: StoredForm, header: Header, options: Options | None) -> bool:
+        """Whether a writer could have stored a sample in a form that came from elsewhere, with these options or, if None, with any. See :class:`Payload`."""
+        return False
 
     def read_rows(self, file: BlobFile, locations: Locations, header: Header, out: Rows) -> None:
         """Read the logical bytes of locations that share one header into ``out``, shape (n, size of a sample).

@@ -31,10 +31,11 @@ _decoder = msgspec.msgpack.Decoder(tuple[str, dict[str, Any]])
 
 
 class Preference(msgspec.Struct, frozen=True):
-    """A backend tag and its options."""
+    """A backend tag and its options; ``chosen``: by a user, and not from the schema."""
 
     tag: str
     options: dict[str, Any] = msgspec.field(default_factory=dict)
+    chosen: bool = True
 
 
 def check_preference(schema: ColumnSchema, backend: object, options: object) -> Preference | None:
@@ -70,7 +71,7 @@ def load_preference(db: Database, column_id: bytes, schema: ColumnSchema) -> Pre
         data = transaction.get(META, _KEY + column_id)
     if data is None:
         tag, options = choose_backend(schema)
-        return Preference(tag, get_backend(tag).check_options(options))
+        return Preference(tag, get_backend(tag).check_options(options), chosen=False)
     return Preference(*_decode(data))
 
 

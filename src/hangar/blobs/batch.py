@@ -16,13 +16,14 @@ from xxhash import xxh3_64_intdigest
 
 from hangar.backends.base import Payload, Rows
 from hangar.backends.location import Words
+from hangar.backends.stored import StoredForm
 from hangar.blobs.index import Positions, Sought
 from hangar.digest import Header, checksums
 
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["Batch", "batch_of_list", "batch_of_pieces", "batch_of_rows"]
+__all__ = ["Batch", "batch_of_form", "batch_of_list", "batch_of_pieces", "batch_of_rows"]
 
 _SEGMENT_BYTES: Final = 2048
 """New rows are written without a copy if the contiguous pieces that they form have this size on average."""
@@ -99,6 +100,15 @@ def batch_of_pieces(pieces: Sequence[Rows], header: Header, fresh: Positions, so
         sought,
         fresh,
     )
+
+
+def batch_of_form(
+    form: StoredForm, header: Header, pieces: Sequence[Buffer], check: int, fresh: Positions, sought: Sought
+) -> Batch:
+    """Batch of one blob in the form in which it came: its stored bytes, and the checksum of its logical bytes."""
+    nbytes = form.span(len(form.sizes) - 1)[1]
+    payload = Payload(pieces, np.array([nbytes]), header, form=form)
+    return Batch(payload, {header.id: header}, header.id, lambda: np.array([check], np.uint64), sought, fresh)
 
 
 def batch_of_list(

@@ -11,16 +11,18 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Iterator, Sequence
-from typing import TYPE_CHECKING, Any, Final
+from collections.abc import Callable, Iterator, Sequence
+from functools import partial
+from typing import TYPE_CHECKING, Any, Final, NamedTuple
 
 import numpy as np
 
 from hangar import limits
 from hangar.backends.base import Options, Rows
 from hangar.backends.location import Locations, Words
+from hangar.backends.stored import StoredForm
 from hangar.blobs.appender import Appender
-from hangar.blobs.batch import Batch, batch_of_list, batch_of_pieces
+from hangar.blobs.batch import Batch, batch_of_form, batch_of_list, batch_of_pieces
 from hangar.blobs.deduplicated import DeduplicatedBlobs
 from hangar.blobs.index import Digests, Index, Mask, Positions, Sought, sort_digests
 from hangar.blobs.intact import check_intact, warn_of_repair
@@ -50,14 +52,11 @@ _ATTEMPTS: Final = 8
 """How often a blob that is moved again and again is looked up before it counts as lost."""
 
 
-class _Append:
+class _Append(NamedTuple):
     """A batch that is being written to its file."""
 
-    __slots__ = ("batch", "write")
-
-    def __init__(self, batch: Batch, write: Task[Locations]) -> None:
-        self.batch = batch
-        self.write = write
+    batch: Batch
+    write: Task[Locations]
 
 
 class BlobWriter:
@@ -123,7 +122,7 @@ class BlobWriter:
         *,
         again: bool = False,
     ) -> None:
-        """Add blobs of one header: :meth:`begin_rows`, and then :meth:`finish`."""
+        """Begin and finish: :meth:`begin_rows`, :meth:`finish`."""
         self.begin_rows(tag, header, rows, digests, options, again=again)
         self.finish()
 
@@ -145,13 +144,13 @@ class BlobWriter:
         self,
         tag: str,
         header: Header,
-        rows: Rows,
+        rows: Rows | Sequence[Rows],
         digests: Digests,
         options: Options = _NO_OPTIONS,
         *,
         again: bool = False,
     ) -> None:
-        """Begin to add blobs of one header. The bytes of a large batch are written on a thread, until :meth:`finish`.
+        """Begin to add blobs of one header, in one array or several. The bytes of a large batch are written on a thread, until :meth:`finish`.
 
         Parameters
         ----------
@@ -161,8 +160,6 @@ class BlobWriter:
             Header of all.
         rows
             Their logical bytes: uint8, shape (n, size), C order. Do not change them before :meth:`finish` returns.
-        digests
-            uint8, shape (n, 32).
         options
             Options of the backend, as its ``check_options`` returned them.
         again
@@ -175,28 +172,14 @@ class BlobWriter:
         PurgedError
             One of the blobs was purged. None was added.
         """
-        self.begin_pieces(tag, header, [rows], digests, options, again=again)
-
-    def begin_pieces(
-        self,
-        tag: str,
-        header: Header,
-        pieces: Sequence[Rows],
-        digests: Digests,
-        options: Options = _NO_OPTIONS,
-        *,
-        again: bool = False,
-    ) -> None:
-        """Begin to add blobs of one header that lie in several arrays, each as the rows of :meth:`begin_rows`."""
+        pieces = [rows] if isinstance(rows, np.ndarray) else rows
         if any(
-            rows.dtype != np.uint8 or rows.ndim != 2 or not rows.flags.c_contiguous for rows in pieces
+            piece.dtype != np.uint8 or piece.ndim != 2 or not piece.flags.c_contiguous for piece in pieces
         ) or digests.shape != (sum(map(len, pieces)), DIGEST_BYTES):
             raise InvalidInputError("`rows` must be a uint8 array (n, size) in C order, and `digests` one of (n, 32)")
         self._begin_adding()
         self._flush()
-        new, sought = self._select_new(np.ascontiguousarray(digests), again)
-        if len(new):
-            self._append(tag, options, batch_of_pieces(pieces, header, new, sought))
+        self._begin(tag, options, np.ascontiguousarray(digests), partial(batch_of_pieces, pieces, header), again)
 
     def begin_list(
         self,
@@ -208,7 +191,7 @@ class BlobWriter:
         *,
         again: bool = False,
     ) -> None:
-        """Begin to add blobs of any sizes; see :meth:`begin_rows`.
+        """Begin to add blobs of any sizes, as :meth:`begin_rows` does.
 
         Parameters
         ----------
@@ -223,7 +206,30 @@ class BlobWriter:
             raise InvalidInputError("as many headers and buffers as digests are needed")
         self._begin_adding()
         self._flush()
-        self._begin_list(tag, headers, buffers, digests, options, again)
+        self._begin(tag, options, digest_array(digests), partial(batch_of_list, headers, buffers), again)
+
+    def begin_form(
+        self,
+        tag: str,
+        header: Header,
+        form: StoredForm,
+        pieces: Sequence[Buffer],
+        digest: bytes,
+        check: int,
+        options: Options = _NO_OPTIONS,
+    ) -> None:
+        """Begin to add one blob as it came, in a form that the backend :meth:`keeps <hangar.backends.base.Backend.keeps>`.
+
+        Parameters
+        ----------
+        pieces
+            Its stored bytes, which the caller has decoded and verified.
+        check
+            The checksum of its logical bytes, as in a location.
+        """
+        self._begin_adding()
+        self._flush()
+        self._begin(tag, options, digest_array([digest]), partial(batch_of_form, form, header, pieces, check), False)
 
     def finish(self) -> None:
         """Wait until the last batch is written, and index it. Without this call, the next call of another method drops the batch.
@@ -295,10 +301,8 @@ class BlobWriter:
         for digest, blob in unpublished.buffers.items():
             groups.setdefault((blob.tag, tuple(sorted(blob.options.items()))), []).append((digest, blob))
         for (tag, options), blobs in groups.items():
-            headers = [blob.header for _, blob in blobs]
-            self._begin_list(
-                tag, headers, [blob.data for _, blob in blobs], [digest for digest, _ in blobs], dict(options), False
-            )
+            make = partial(batch_of_list, [blob.header for _, blob in blobs], [blob.data for _, blob in blobs])
+            self._begin(tag, dict(options), digest_array([digest for digest, _ in blobs]), make, False)
             self.finish()
             for digest, blob in blobs:
                 del unpublished.buffers[digest]
@@ -357,21 +361,14 @@ class BlobWriter:
         self._store.locator.forget()
         return self._store.locator.locate_published(sought).words
 
-    def _begin_list(
-        self,
-        tag: str,
-        headers: Header | Sequence[Header],
-        buffers: Sequence[Buffer],
-        digests: Sequence[bytes],
-        options: Options,
-        again: bool,
+    def _begin(
+        self, tag: str, options: Options, digests: Digests, make: Callable[[Positions, Sought], Batch], again: bool
     ) -> None:
-        new, sought = self._select_new(digest_array(digests), again)
-        if len(new):
-            self._append(tag, options, batch_of_list(headers, buffers, new, sought))
-
-    def _append(self, tag: str, options: Options, batch: Batch) -> None:
-        """Begin to write a batch; a small one is written at once."""
+        """Begin to write a batch without what is stored; a small one is written at once."""
+        new, sought = self._select_new(digests, again)
+        if not len(new):
+            return
+        batch = make(new, sought)
         self._owner.require_held()
         file = self._appender.file(tag)
         write = Task(lambda: file.write(batch.payload, options))

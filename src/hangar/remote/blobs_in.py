@@ -7,26 +7,22 @@ batch, not per blob. A blob that comes in parts is gathered in a file if it is l
 
 from __future__ import annotations
 
-import mmap
-import tempfile
 import threading
 import time
-import weakref
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
-from typing import IO, Final
+from typing import Final
 
 import numpy as np
 import numpy.typing as npt
 
-from hangar import _fs
 from hangar.backends.preference import Preference
+from hangar.backends.registry import get_backend
 from hangar.blobs import BlobWriter
 from hangar.blobs.index import Digests, Mask
 from hangar.blobs.intact import logical_size
 from hangar.digest import (
-    NDARRAY,
     STR,
     Header,
     blob_digests,
@@ -34,6 +30,8 @@ from hangar.digest import (
     digest_array,
 )
 from hangar.errors import InvalidInputError
+from hangar.remote import blob_parts
+from hangar.remote.blob_parts import DecodedParts, KeptParts, check_content, decoded_pieces, received_form
 from hangar.remote.parts import PartFile, PartFiles
 from hangar.remote.peer import BlobFrame
 from hangar.threads import Task, in_background
@@ -49,8 +47,6 @@ _KEPT_BYTES: Final = 2**18
 """The data of a frame of this size is kept as it came until its batch is stored; a shorter one is copied."""
 _OVERLAPPED_BYTES: Final = 2**20
 """A smaller batch is stored at once, because a thread for it costs more than it saves."""
-_MEMORY_BYTES: Final = 32 * 2**20
-"""A blob in parts that is larger than this is gathered in a file."""
 _HOLD_SECONDS: Final = 5.0
 """On a slow line a batch is stored after so long, full or not, so that no more is lost if the process dies."""
 _BOOL: Final = 1
@@ -92,73 +88,6 @@ class _RowBuffers:
             self._filling, self._other = self._other, self._filling
             self.used = 0
         return [piece.reshape(len(piece) // size if size else count, size) for piece in pieces]
-
-
-class _Parts:
-    """A large blob of which parts have come; the smaller ones of these are gathered in ``memory``."""
-
-    def __init__(
-        self,
-        digest: bytes | None,
-        header: Header,
-        total: int,
-        group: int,
-        directory: Path,
-        memory: npt.NDArray[np.uint8] | None,
-        kept: PartFile | None,
-    ) -> None:
-        self.digest, self.header, self.total, self.group = digest, header, total, group
-        self.resumed = kept.done if kept is not None else 0
-        self.done = self.resumed
-        # Where the parts stay if the transfer is interrupted.
-        self.kept = kept
-        self._memory = None if memory is None else memory[:total].data
-        self.memory = memory
-        self._file = None if memory is not None or kept is not None else _temporary(directory)
-        if self._file is not None:
-            weakref.finalize(self, self._file.close)
-
-    def add(self, data: bytes | memoryview) -> None:
-        end = self.done + len(data)
-        if self._memory is not None:
-            self._memory[self.done : end] = data
-        elif self.kept is not None:
-            self.kept.add(data)
-        else:
-            assert self._file is not None
-            _fs.write_at(self._file.fileno(), [data], self.done, "a received blob")
-        self.done = end
-
-    def whole(self) -> memoryview:
-        if self._memory is not None:
-            return self._memory
-        if self.kept is not None:
-            return self.kept.whole()
-        assert self._file is not None
-        return memoryview(mmap.mmap(self._file.fileno(), self.total, access=mmap.ACCESS_READ))
-
-    def leave(self, keep: Callable[[], PartFile | None]) -> None:
-        """Leave what came to a later transfer; ``keep`` makes a file for what is in memory."""
-        kept = self.kept
-        if kept is None and self._memory is not None:
-            kept = keep()
-            if kept is not None:
-                kept.add(self._memory[: self.done])
-        if kept is not None:
-            kept.close(remove=False)
-
-    def close(self) -> None:
-        """The blob is stored, or it is wrong."""
-        if self.kept is not None:
-            self.kept.close(remove=True)
-
-
-def _temporary(directory: Path) -> IO[bytes]:
-    _fs.make_directory(directory)
-    try:
-        return tempfile.TemporaryFile(dir=directory)
-    except OSError as error:
-        _fs.raise_for(error, "make a file in", directory)
 
 
 class BlobsIn:
@@ -220,7 +149,8 @@ class BlobsIn:
         self._mixed: list[tuple[list[Header], npt.NDArray[np.int64], bytes | memoryview]] = []
         self._waiting_key: tuple[int, Header | None, int] | None = None
         self._waiting_bytes = self._waiting_blobs = 0
-        self._parts: _Parts | None = None
+        self._parts: DecodedParts | KeptParts | None = None
+        self._scratch = np.empty(0, np.uint8)
         self._due = time.monotonic() + _HOLD_SECONDS
         self.blobs = self.nbytes = self.spoiled = 0
         self._told = 0, 0
@@ -237,7 +167,8 @@ class BlobsIn:
         """
         lengths = _lengths(frame)
         headers = list(map(self._header, frame.headers))
-        if frame.start or self._parts is not None or (len(lengths) == 1 and len(frame.data) < int(lengths[0])):
+        part = len(lengths) == 1 and len(frame.data) < int(lengths[0])
+        if part or frame.form or frame.start or self._parts is not None:
             self._add_part(frame, headers, lengths)
             return
         if int(lengths.sum()) != len(frame.data):
@@ -269,6 +200,7 @@ class BlobsIn:
         """Leave the first bytes of a blob that is not complete to a later transfer."""
         parts, self._parts = self._parts, None
         if parts is not None:
+            parts = self._unkept(parts) if isinstance(parts, KeptParts) else parts
             parts.leave(partial(self._part_file, parts.digest, parts.header, parts.total))
 
     def finish(self) -> None:
@@ -339,23 +271,64 @@ class BlobsIn:
         if (
             (headers[0], total, frame.group) != (parts.header, parts.total, parts.group)
             or frame.start != parts.done
-            or not len(frame.data)
-            or parts.done + len(frame.data) > total
+            or not frame.nbytes
+            or parts.done + frame.nbytes > total
         ):
             raise InvalidInputError("the parts of a large blob do not follow each other")
-        parts.add(frame.data)
+        if isinstance(parts, KeptParts) and frame.form != parts.form.description:
+            parts = self._parts = self._unkept(parts)  # the sender has moved the blob
+        if frame.form:
+            self._add_pieces(parts, frame)
+        else:
+            assert isinstance(parts, DecodedParts)
+            parts.add(frame.data)
         if parts.done == total:
             self._parts = None
             self._begin()
             # Two of the longer ones would need too much memory, so such a blob is stored before the next one comes.
-            self._start(partial(self._store_parts, parts), overlapped=2 * parts.total <= _MEMORY_BYTES)
+            self._start(partial(self._store_parts, parts), overlapped=2 * parts.held <= blob_parts.MEMORY_BYTES)
 
-    def _begin_parts(self, frame: BlobFrame, header: Header, total: int) -> _Parts:
-        """The parts of a blob, with those that an earlier transfer left if this one goes on with them."""
+    def _begin_parts(self, frame: BlobFrame, header: Header, total: int) -> DecodedParts | KeptParts:
+        """The parts of a blob, with those that an earlier transfer left if this one goes on with them.
+
+        It is kept as it is stored elsewhere if a writer here would store it in the same form.
+        """
         digest = None if self._named is None else self._named(frame)
+        if frame.form and not frame.start:
+            form = received_form(frame.form, header, total)
+            place = self._place(frame.group, header)
+            options = place.options if place.chosen else None
+            if sum(form.sizes) <= blob_parts.MEMORY_BYTES and get_backend(place.tag).keeps(form, header, options):
+                return KeptParts(digest, header, form, total, frame.group)
         memory = None if frame.start else self._memory(total)
-        kept = self._part_file(digest, header, total, frame.start) if memory is None else None
-        return _Parts(digest, header, total, frame.group, self._directory, memory, kept)
+        file = self._part_file(digest, header, total, frame.start) if memory is None else None
+        return DecodedParts(digest, header, total, frame.group, self._directory, memory, file)
+
+    def _unkept(self, kept: KeptParts) -> DecodedParts:
+        """What has come of a blob, decoded."""
+        memory = self._memory(kept.total)
+        file = self._part_file(kept.digest, kept.header, kept.total) if memory is None else None
+        parts = DecodedParts(kept.digest, kept.header, kept.total, kept.group, self._directory, memory, file)
+        for piece in kept.decoded(self._scratch):
+            parts.add(piece.data)
+        return parts
+
+    def _add_pieces(self, parts: DecodedParts | KeptParts, frame: BlobFrame) -> None:
+        """Add a part that came as the sender stores it."""
+        form = parts.form if isinstance(parts, KeptParts) else received_form(frame.form, parts.header, parts.total)
+        if len(self._scratch) < form.piece_bytes:
+            self._scratch = np.empty(form.piece_bytes, np.uint8)
+        end = frame.start + frame.nbytes
+        for stored, decoded in decoded_pieces(form, frame.data, frame.start, self._scratch):
+            if parts.done + len(decoded) > end:
+                break
+            check_content(parts.header, decoded.data)
+            if isinstance(parts, KeptParts):
+                parts.add(stored, decoded)
+            else:
+                parts.add(decoded.data)
+        if parts.done != end:
+            raise InvalidInputError("a frame of a stored blob has another size than it announces")
 
     def _part_file(self, digest: bytes | None, header: Header, total: int, start: int = 0) -> PartFile | None:
         if self._part_files is None or digest is None:
@@ -365,11 +338,14 @@ class BlobsIn:
     def _memory(self, total: int) -> npt.NDArray[np.uint8] | None:
         """Memory for a blob in parts, that of one before it if that is long enough; None if it is gathered in a file."""
         spare = self._spare.pop() if self._spare else None
-        if total > _MEMORY_BYTES:
+        if total > blob_parts.MEMORY_BYTES:
             return None
         return spare if spare is not None and len(spare) >= total else np.empty(total, np.uint8)
 
-    def _store_parts(self, parts: _Parts) -> None:
+    def _store_parts(self, parts: DecodedParts | KeptParts) -> None:
+        if isinstance(parts, KeptParts):
+            self._store_kept(parts)
+            return
         try:
             self._store_list([parts.header], [parts.whole()], parts.group)
         except InvalidInputError:
@@ -380,6 +356,16 @@ class BlobsIn:
             parts.close()
         if parts.memory is not None:
             self._spare = [parts.memory]
+
+    def _store_kept(self, parts: KeptParts) -> None:
+        digest = parts.computed()
+        self._check_wanted(digest_array([digest]))
+        place = self._place(parts.group, parts.header)
+        check = parts.checksum()
+        with self._lock:
+            self._writer.begin_form(place.tag, parts.header, parts.form, parts.pieces, digest, check, place.options)
+            self._writer.finish()
+        self._count(1, parts.total)
 
     # ------------------------------------------------------------------ batches
 
@@ -424,19 +410,19 @@ class BlobsIn:
             self._store_list([header] * len(rows), rows, group)
             return
         for piece in pieces:
-            _check_content(header, piece.reshape(-1).data)
+            check_content(header, piece.reshape(-1).data)
         digests = np.concatenate([blob_digests(header, piece) for piece in pieces])
         self._check_wanted(digests)
         preference = self._place(group, header)
         with self._lock:
-            self._writer.begin_pieces(preference.tag, header, pieces, digests, preference.options)
+            self._writer.begin_rows(preference.tag, header, pieces, digests, preference.options)
             self._writer.finish()
         self._count(len(digests), sum(piece.nbytes for piece in pieces))
 
     def _store_list(self, headers: list[Header], buffers: list[memoryview], group: int) -> None:
         for header, buffer in zip(headers, buffers, strict=True):
             if header.kind == STR or header.dtype == _BOOL:
-                _check_content(header, buffer)
+                check_content(header, buffer)
         digests = blob_digests_of_list(headers, buffers)
         self._check_wanted(digest_array(digests))
         preference = self._place(group, headers[0])
@@ -481,16 +467,3 @@ def _numbers(frame: BlobFrame, headers: int, count: int) -> npt.NDArray[np.int64
     if int(numbers.max()) >= headers:
         raise InvalidInputError("a frame of blobs names a header that it does not have")
     return numbers
-
-
-def _check_content(header: Header, data: memoryview) -> None:
-    """Refuse bytes that are not the canonical form of a value."""
-    if header.kind == STR:
-        try:
-            str(data, "utf-8")
-        except UnicodeDecodeError as error:
-            raise InvalidInputError(f"a received str is not UTF-8: {error}") from None
-    elif (
-        header.kind == NDARRAY and header.dtype == _BOOL and len(data) and int(np.frombuffer(data, np.uint8).max()) > 1
-    ):
-        raise InvalidInputError("a received array of bools has bytes other than 0 and 1")

@@ -7,6 +7,7 @@ of one that is sent in parts.
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Iterator
 from typing import Final
 
@@ -19,7 +20,7 @@ from hangar.blobs.index import Digests, Positions, Sought
 from hangar.blobs.intact import logical_sizes
 from hangar.blobs.store import BlobStore
 from hangar.digest import NDARRAY, Header, digest_array, digest_list
-from hangar.remote.peer import ABSENT, BlobFrame, BlobNames, Limits
+from hangar.remote.peer import ABSENT, STORED_FRAMES, BlobFrame, BlobNames, Limits
 from hangar.remote.sending import split_digests
 
 __all__ = ["READ_BYTES", "blob_frames", "blob_sizes"]
@@ -177,6 +178,18 @@ def _large(
     total = int(logical_sizes(store, words[None])[0])
     lengths, where = np.array([total], "<u8").tobytes(), np.array([place], "<u4").tobytes()
     skip = names.start if place == 0 else 0
+    form = backend.form(file, location, total) if names.stored else None
+    if form is not None:
+        first = bisect_left(range(len(form.sizes)), skip, key=lambda number: form.span(number)[0])
+        if first < len(form.sizes) and form.span(first)[0] == skip:
+            while first < len(form.sizes):
+                last, _ = form.parts(first, limits.frame_bytes, STORED_FRAMES * limits.frame_bytes)
+                data = backend.read_form(file, form, first, last)
+                start, stop = form.span(first)[0], form.span(last - 1)[1]
+                head = (header.encode(),)
+                yield BlobFrame(head, b"", lengths, data, start, names.group, where, form.description, stop - start)
+                first = last
+            return
     at = 0
     for piece in backend.read_pieces(file, location, header):
         view = memoryview(piece).cast("B")  # type: ignore[arg-type]

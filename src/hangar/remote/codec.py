@@ -11,11 +11,13 @@ from typing import Final, TypeVar
 
 from hangar.errors import InvalidInputError
 
-__all__ = ["NONE", "ZSTD", "compressed", "decoded"]
+__all__ = ["NONE", "STORED", "ZSTD", "compressed", "decoded"]
 
 T = TypeVar("T", bound="bytes | memoryview")
 NONE: Final = 0
 ZSTD: Final = 1
+STORED: Final = 2
+"""Chunks of one blob as the sender stores them, which this module does not decode."""
 LEVEL: Final = 1
 MIN_BYTES: Final = 256
 SAMPLE_BYTES: Final = 2**16

@@ -164,7 +164,7 @@ class GrpcPeer:
         left = _Wanted(names)
         while left.count:
             digests, start = left.request()
-            request = pb.BlobsRequest(digests=digests, start=start, compress=self._compress)
+            request = pb.BlobsRequest(digests=digests, start=start, compress=self._compress, stored=names.stored)
             try:
                 for message in self._connection.stream("GetBlobs", request, parse_frame):
                     frame = left.took(blobs_in(message, len(digests) // DIGEST_BYTES))
@@ -307,8 +307,8 @@ class _Wanted:
     def took(self, frame: peer.BlobFrame) -> peer.BlobFrame:
         """Note the blobs of a frame, and give it the places of the question."""
         places = self._places[np.frombuffer(frame.places, "<u4")]
-        if len(frame) == 1 and (frame.start or len(frame.data) < int.from_bytes(frame.lengths, "little")):
-            end = frame.start + len(frame.data)
+        if len(frame) == 1 and (frame.start or frame.nbytes < int.from_bytes(frame.lengths, "little")):
+            end = frame.start + frame.nbytes
             self._part = int(places[0]), end
             if end < int.from_bytes(frame.lengths, "little"):
                 return self._named(frame, places)

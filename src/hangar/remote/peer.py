@@ -24,6 +24,7 @@ __all__ = [
     "ABSENT",
     "ID_BYTES",
     "PROTOCOL_VERSION",
+    "STORED_FRAMES",
     "BlobFrame",
     "BlobNames",
     "Hello",
@@ -50,6 +51,8 @@ PROTOCOL_VERSION: Final = 1
 """Version of the meaning of the messages. A peer answers only a version that it knows."""
 ID_BYTES: Final = 16
 """Length of the id of a push, an operation or a repository: random bytes."""
+STORED_FRAMES: Final = 8
+"""A part of a blob that is sent as it is stored has at most so many times the logical bytes of another frame."""
 ABSENT: Final = 2**64 - 1
 """Size of a blob that the peer does not have."""
 
@@ -214,11 +217,14 @@ class BlobNames:
         A number that the sender of the blobs repeats in their frames.
     start
         In a question for blobs: the first one is wanted from this byte on, because a stream of its parts was cut.
+    stored
+        Large ones may be sent as they are stored: see :attr:`BlobFrame.form`.
     """
 
     digests: bytes
     group: int = 0
     start: int = 0
+    stored: bool = False
 
     def __len__(self) -> int:
         return len(self.digests) // DIGEST_BYTES
@@ -247,6 +253,10 @@ class BlobFrame:
         Place of each blob among the names that were asked for, u32 little-endian: of the question
         (:meth:`Reader.blobs`), or of the list of the group in :class:`Missing`. It serves to continue a stream that
         was cut; of what a client sends it is only a hint.
+    form
+        The data is a part of one blob as it is stored with the sender: whole pieces of this form. Empty: it is logical bytes.
+    decoded
+        The number of logical bytes of such a part.
     """
 
     headers: tuple[bytes, ...]
@@ -256,16 +266,23 @@ class BlobFrame:
     start: int = 0
     group: int = 0
     places: bytes = b""
+    form: bytes = b""
+    decoded: int = 0
 
     def __len__(self) -> int:
         return len(self.lengths) // 8
+
+    @property
+    def nbytes(self) -> int:
+        """Number of logical bytes."""
+        return self.decoded if self.form else len(self.data)
 
 
 def ended_by(frame: BlobFrame) -> int:
     """Number of the blobs that a frame completes."""
     if len(frame) != 1:
         return len(frame)
-    return int(frame.start + len(frame.data) >= int.from_bytes(frame.lengths, "little"))
+    return int(frame.start + frame.nbytes >= int.from_bytes(frame.lengths, "little"))
 
 
 @dataclass(frozen=True, slots=True)

@@ -217,11 +217,11 @@ class PushSession:
         if begun:
             names = digest_list(digests)
             here = np.fromiter((name in begun for name in names), np.bool_, len(names))
-            yield from (BlobNames(name, group, begun[name]) for name in digest_list(digests[here]))
+            yield from (BlobNames(name, group, begun[name], True) for name in digest_list(digests[here]))
             digests = digests[~here]
         self._listed[group] = digests
         if len(digests):
-            yield BlobNames(digests.tobytes(), group)
+            yield BlobNames(digests.tobytes(), group, stored=True)
 
     def _named(self, frame: BlobFrame) -> bytes | None:
         """Which blob a frame begins or continues, as far as can be told; its digest is computed in the end."""

@@ -110,9 +110,12 @@ class Servicer:
         digests = wire.check_digests(request.digests, "blobs")
         first = DIGEST_BYTES if request.start else 0
         if request.start:
-            for frame in _rest(self._service.blobs(peer.BlobNames(digests[:first], 0, request.start)), request.start):
+            names = peer.BlobNames(digests[:first], 0, request.start, request.stored)
+            for frame in _rest(self._service.blobs(names), request.start):
                 yield blobs_out(frame, request.compress)
-        for frame in self._service.blobs(peer.BlobNames(digests[first:])) if len(digests) > first else ():
+        for frame in (
+            self._service.blobs(peer.BlobNames(digests[first:], stored=request.stored)) if len(digests) > first else ()
+        ):
             yield blobs_out(_shifted(frame) if first else frame, request.compress)
 
     def ListTombstones(self, request: pb.ListTombstonesRequest, call: Call) -> Iterator[pb.TombstonePage]:  # noqa: N802
@@ -170,6 +173,9 @@ def _push_of(requests: Iterator[Any], call: Call) -> bytes:
 def _rest(frames: Iterator[peer.BlobFrame], start: int) -> Iterator[peer.BlobFrame]:
     """The frames of one blob from the byte ``start`` on."""
     for frame in frames:
+        if frame.form or frame.start >= start:
+            yield frame
+            continue
         end = frame.start + len(frame.data)
         if end <= start:
             continue

@@ -305,14 +305,14 @@ class _Fetch:
             names = digest_list(digests)
             here = np.fromiter((name in begun for name in names), np.bool_, len(names))
             for digest in digest_list(digests[here]):
-                yield group, BlobNames(digest, start=begun[digest])
+                yield group, BlobNames(digest, start=begun[digest], stored=True)
             digests = digests[~here]
         step = self._limits.names
         if streams > 1:
             size = max(1, int(group.sizes.mean())) if len(group.sizes) else 1
             step = max(1, min(step, _PART_BYTES // size, -(-len(digests) // streams)))
         for start in range(0, len(digests), step):
-            yield group, BlobNames(digests[start : start + step].tobytes())
+            yield group, BlobNames(digests[start : start + step].tobytes(), stored=True)
 
     def _fetch(self, group: _Group, names: BlobNames) -> None:
         digests = np.frombuffer(names.digests, np.uint8).reshape(-1, DIGEST_BYTES)
@@ -326,7 +326,7 @@ class _Fetch:
             most=self._limits.blob_bytes,
             fits=lambda number, header, shortest: _fits(group.column.schema, header, shortest),
             parts=self._parts,
-            named=lambda frame: digests[int.from_bytes(frame.places[:4], "little")].tobytes(),
+            named=lambda frame: _named(digests, frame),
         )
         try:
             try:
@@ -354,7 +354,7 @@ class _Fetch:
 
     def _note(self, frame: BlobFrame) -> None:
         with self._tell:
-            self._reporter.advance(ended_by(frame), len(frame.data))
+            self._reporter.advance(ended_by(frame), frame.nbytes)
 
     def _count(self, stream: BlobsIn) -> None:
         """Note what a stream has stored since it was noted last, and publish it if it is time."""
@@ -376,6 +376,12 @@ class _Fetch:
                 self._waiting_blobs = self._waiting_bytes = 0
                 self._published = time.monotonic()
             self._files.publish()
+
+
+def _named(digests: Digests, frame: BlobFrame) -> bytes | None:
+    """The first blob of a frame; None if it names none of the question."""
+    place = int.from_bytes(frame.places[:4], "little")
+    return digests[place].tobytes() if place < len(digests) else None
 
 
 def _fits(schema: ColumnSchema, header: Header, shortest: int) -> bool:

@@ -196,8 +196,8 @@ class _Push:
     def _note_blobs(self, frame: BlobFrame) -> BlobFrame:
         count = ended_by(frame)
         self._blobs += count
-        self._blob_nbytes += len(frame.data)
-        self._reporter.advance(count, len(frame.data))
+        self._blob_nbytes += frame.nbytes
+        self._reporter.advance(count, frame.nbytes)
         return frame
 
     # ------------------------------------------------------------------ the end

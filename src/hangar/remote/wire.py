@@ -271,14 +271,18 @@ def names_in(messages: Sequence[pb.Names]) -> tuple[peer.Names, ...]:
 
 def missing_out(missing: peer.Missing) -> pb.Missing:
     """Encode what a push lacks."""
-    blobs = [pb.BlobNames(digests=one.digests, group=one.group, start=one.start) for one in missing.blobs]
+    blobs = [
+        pb.BlobNames(digests=one.digests, group=one.group, start=one.start, stored=one.stored) for one in missing.blobs
+    ]
     return pb.Missing(objects=names_out(missing.objects), blobs=blobs, more=missing.more)
 
 
 def missing_in(message: pb.Missing) -> peer.Missing:
     """Decode and check what a push lacks."""
     check_count(message.blobs, MAX_PAGE, "lists of blobs")
-    blobs = tuple(peer.BlobNames(check_digests(one.digests, "blobs"), one.group, one.start) for one in message.blobs)
+    blobs = tuple(
+        peer.BlobNames(check_digests(one.digests, "blobs"), one.group, one.start, one.stored) for one in message.blobs
+    )
     return peer.Missing(names_in(message.objects), blobs, message.more)
 
 

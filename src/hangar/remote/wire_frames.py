@@ -9,7 +9,7 @@ import numpy as np
 
 from hangar.errors import InvalidInputError
 from hangar.remote import peer
-from hangar.remote.codec import NONE, compressed, decoded
+from hangar.remote.codec import NONE, STORED, compressed, decoded
 from hangar.remote.v1 import remote_pb2 as pb
 from hangar.remote.wire import GRPC_LIMITS, MAX_WORD, check_count, check_text
 from hangar.remote.wire_blobs import Encoded, ReceivedFrame, encoded_frame
@@ -19,6 +19,7 @@ __all__ = ["blobs_in", "blobs_out", "objects_in", "objects_out"]
 MAX_OBJECT_BYTES: Final = 2**24
 """Bytes of one object: a commit with the largest number of columns."""
 MAX_HEADER_BYTES: Final = 300
+MAX_FORM_BYTES: Final = 2**16
 T = TypeVar("T", bound="bytes | memoryview")
 FRAME: Final = GRPC_LIMITS.frame_bytes
 
@@ -99,16 +100,17 @@ def _split(data: bytes, lengths: list[int]) -> tuple[bytes, ...]:
 
 def blobs_out(frame: peer.BlobFrame, compress: bool, *, upload: bool = False) -> Encoded:
     """The message of a frame; with ``upload`` the ``SendBlobsRequest`` of it."""
-    data, codec = _codec(frame.data, compress)
+    data, codec = (frame.data, STORED) if frame.form else _codec(frame.data, compress)
     fields = pb.BlobFrame(
         headers=frame.headers,
         header_of=frame.header_of,
         lengths=frame.lengths,
         codec=_enum(codec),
-        decoded=len(frame.data),
+        decoded=frame.nbytes,
         start=frame.start,
         group=frame.group,
         places=frame.places,
+        form=frame.form,
     )
     return encoded_frame(fields, data, upload=upload)
 
@@ -129,14 +131,30 @@ def blobs_in(received: ReceivedFrame, asked: int = 0) -> peer.BlobFrame:
             raise InvalidInputError(f"the {what} of a frame of blobs are not those of its blobs")
     if asked and not places:
         raise InvalidInputError("a frame of blobs does not say which blobs it has")
-    data = decoded(received.data, message.codec, message.decoded, FRAME)
+    if message.codec == STORED:
+        data: bytes | memoryview = _stored(received)
+        form, nbytes = message.form, message.decoded
+    else:
+        data = decoded(received.data, message.codec, message.decoded, FRAME)
+        form, nbytes = b"", len(data)
     if int(lengths.max()) > 2**40:
         raise InvalidInputError("a blob is longer than the limit, 2^40 bytes")
     total = int(lengths.sum(dtype=np.uint64))
-    part = count == 1 and 0 < len(data) <= total - message.start
-    if not part and (message.start or len(data) != total):
+    part = count == 1 and 0 < nbytes <= total - message.start
+    if not part and (form or message.start or nbytes != total):
         raise InvalidInputError("the lengths of blobs are not those of their data")
-    return peer.BlobFrame(headers, message.header_of, message.lengths, data, message.start, message.group, places)
+    place = (message.start, message.group, places)
+    return peer.BlobFrame(headers, message.header_of, message.lengths, data, *place, form, nbytes if form else 0)
+
+
+def _stored(received: ReceivedFrame) -> bytes | memoryview:
+    """The data of a frame that is a part of a blob as it is stored. What it decodes to is checked by whoever decodes it."""
+    message = received.fields
+    if not 0 < len(message.form) <= MAX_FORM_BYTES:
+        raise InvalidInputError("a frame of a stored blob has no form, or one that is too long")
+    if not 0 < len(received.data) <= FRAME or message.decoded > peer.STORED_FRAMES * FRAME:
+        raise InvalidInputError("a frame of a stored blob is empty, or larger than the limit")
+    return received.data
 
 
 def _numbers(data: bytes, width: int, what: str) -> np.ndarray[tuple[int], np.dtype[np.uint64]]:

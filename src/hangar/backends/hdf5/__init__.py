@@ -20,11 +20,13 @@ from hangar.backends.hdf5.chunks import Policy
 from hangar.backends.hdf5.options import complete_options, encoding_of, options_of
 from hangar.backends.hdf5.parts import parts_of
 from hangar.backends.hdf5.reading import encoded_as, read_chunks, read_into, read_sample, read_samples
+from hangar.backends.hdf5.stored import form_at, keeps, read_pieces_of
 from hangar.backends.hdf5.usage import by_encoding, holds_only, shares
 from hangar.backends.hdf5.verify import verify_chunks
 from hangar.backends.hdf5.writer import DATA_START, HDF5Writer
 from hangar.backends.location import Location, Locations
 from hangar.backends.parts import Parts
+from hangar.backends.stored import StoredForm
 from hangar.digest import NDARRAY, Header
 
 __all__ = ["HDF5Chunks", "HDF5Rows"]
@@ -78,6 +80,18 @@ class _HDF5(Backend):
     def parts(self, file: BlobFile, place: Location, nbytes: int) -> Parts | None:
         """The chunks of a sample that has chunks of its own."""
         return parts_of(file, place, nbytes)
+
+    def form(self, file: BlobFile, place: Location, nbytes: int) -> StoredForm | None:
+        """The frame of a sample that has chunks of its own."""
+        return form_at(file, place, nbytes)
+
+    def read_form(self, file: BlobFile, form: StoredForm, first: int, last: int) -> bytes:
+        """Stored chunks of a frame."""
+        return read_pieces_of(file, form, first, last)
+
+    def keeps(self, form: StoredForm, header: Header, options: Options | None) -> bool:
+        """Whether a frame has the chunks of this backend, and the codec, level and shuffle of the options."""
+        return keeps(form, header, options, self.policy)
 
     def read_rows(self, file: BlobFile, locations: Locations, header: Header, out: Rows) -> None:
         """Read the logical bytes of locations of one header into ``out``."""

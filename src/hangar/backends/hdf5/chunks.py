@@ -22,7 +22,7 @@ from hangar.backends.hdf5.frames import RAGGED, ROWS, SHAPES, Content
 from hangar.digest import NDARRAY, Header
 from hangar.errors import InvalidInputError
 
-__all__ = ["Plan", "Policy", "Source", "piece_of", "plan_batch"]
+__all__ = ["Plan", "Policy", "Source", "content_of", "piece_of", "plan_batch"]
 
 _UINT64: Final = 9
 """Element type of shapes."""
@@ -148,6 +148,18 @@ def plan_batch(payload: Payload, policy: Policy) -> Iterator[Plan]:
         chunk_of = np.cumsum(payload.lengths[samples]) // policy.shared_bytes
         for part in np.split(samples, np.flatnonzero(np.diff(chunk_of)) + 1):
             yield from _ragged([_header(payload, at) for at in part.tolist()], item, part, spans)
+
+
+def content_of(header: Header, nbytes: int, policy: Policy) -> Content:
+    """The content of the frame of one sample that is written alone.
+
+    Raises
+    ------
+    InvalidInputError
+        As :func:`plan_batch`.
+    """
+    payload = Payload([], np.array([nbytes]), header)
+    return next(plan_batch(payload, policy)).content
 
 
 def _header(payload: Payload, at: int) -> Header:

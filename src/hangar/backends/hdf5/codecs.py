@@ -25,6 +25,7 @@ if TYPE_CHECKING:
     from typing_extensions import Buffer
 
 __all__ = [
+    "BLOSC",
     "COMPLIBS",
     "FAST",
     "LZF",
@@ -34,6 +35,7 @@ __all__ = [
     "decode",
     "encode",
     "filters",
+    "is_labelled",
     "is_unencoded",
     "unencoded",
 ]
@@ -64,6 +66,10 @@ _BLOSC_NAMES: Final = {
 }
 _BLOSC_CODES: Final = {1: 0, 2: 1, 3: 2, 4: 4, 5: 5}
 """blosc's own numbers (3 was snappy)."""
+BLOSC: Final = frozenset(_BLOSC_CODES)
+"""Codecs of blosc, whose decoders check all sizes that a chunk says."""
+_BLOSC_FORMATS: Final = {1: 0, 2: 1, 3: 1, 4: 3, 5: 4}
+"""Format of the compressed bytes, in the upper bits of the flags of a blosc frame: lz4hc writes that of lz4."""
 _ITEMS: Final = {1: "u1", 2: "u2", 4: "u4", 8: "u8", 16: "c16"}
 
 
@@ -169,6 +175,13 @@ def decode(stored: Bytes, codec: int, shuffle: int, item_bytes: int, out: Bytes)
 def is_unencoded(codec: int, stored: int, size: int) -> bool:
     """Whether a chunk of ``size`` bytes is stored uncompressed, because its codec saved too little. A compressed chunk is always smaller."""
     return codec != NONE and stored == size
+
+
+def is_labelled(stored: Bytes, codec: int, size: int) -> bool:
+    """Whether a chunk of ``size`` bytes, which may be unencoded, says itself that it has the codec. Only for blosc and without a codec."""
+    if codec == NONE or is_unencoded(codec, len(stored), size):
+        return True
+    return len(stored) >= _BLOSC_HEAD.size and int(stored[2]) >> 5 == _BLOSC_FORMATS[codec]
 
 
 def _shuffled(data: Bytes, item_bytes: int) -> Bytes:

@@ -30,7 +30,9 @@ from hangar.backends.hdf5.compress import Compressor
 from hangar.backends.hdf5.frames import LISTING, MAX_PIECE_BYTES, Content, Frame, encode_head
 from hangar.backends.hdf5.listing import about, make_listing
 from hangar.backends.hdf5.options import encoding_of
+from hangar.backends.hdf5.stored import FrameForm
 from hangar.backends.location import Locations
+from hangar.backends.stored import StoredForm
 from hangar.errors import CorruptionError, HangarError
 
 if TYPE_CHECKING:
@@ -91,6 +93,8 @@ class HDF5Writer(AppendWriter):
 
     def write(self, payload: Payload, options: Options) -> Locations:
         """Append a batch. Chunks are encoded on several threads and written in order."""
+        if payload.form is not None:
+            return self._write_form(payload, payload.form)
         encoding = encoding_of(options)
         start = self.end
         words = np.zeros((3, len(payload.lengths)), np.int64)
@@ -109,6 +113,19 @@ class HDF5Writer(AppendWriter):
         self._fresh_chunks += chunks
         codec = np.where(words[1] > 0, encoding.codec, 0)
         return Locations.at(file=self.file_id, offset=words[0], length=words[1], codec=codec, row=words[2])
+
+    def _write_form(self, payload: Payload, form: StoredForm) -> Locations:
+        """Append the frame of a sample as it came."""
+        assert isinstance(form, FrameForm)
+        start = self.end
+        self._hide_overwritten_listing()
+        self._append([form.description, *payload.buffers])
+        length = self.end - start
+        if length != len(form.description) + sum(form.sizes):
+            self.end = start
+            raise ValueError(f"a frame of {sum(form.sizes)} bytes came with {length}")
+        self._fresh_chunks += len(form.sizes)
+        return Locations.at(file=self.file_id, offset=[start], length=[length], codec=form.frame.encoding.codec)
 
     def _append_frames(
         self, pieces: Iterable[tuple[Plan, list[Buffer], list[int]]], encoding: Encoding

@@ -12,8 +12,10 @@ class Codec(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     __slots__ = ()
     CODEC_NONE: _ClassVar[Codec]
     CODEC_ZSTD: _ClassVar[Codec]
+    CODEC_STORED: _ClassVar[Codec]
 CODEC_NONE: Codec
 CODEC_ZSTD: Codec
+CODEC_STORED: Codec
 
 class HelloRequest(_message.Message):
     __slots__ = ("versions", "capabilities", "software")
@@ -140,24 +142,28 @@ class Objects(_message.Message):
     def __init__(self, kind: _Optional[str] = ..., lengths: _Optional[bytes] = ..., data: _Optional[bytes] = ..., codec: _Optional[_Union[Codec, str]] = ..., decoded: _Optional[int] = ..., start: _Optional[int] = ...) -> None: ...
 
 class BlobNames(_message.Message):
-    __slots__ = ("digests", "group", "start")
+    __slots__ = ("digests", "group", "start", "stored")
     DIGESTS_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
+    STORED_FIELD_NUMBER: _ClassVar[int]
     digests: bytes
     group: int
     start: int
-    def __init__(self, digests: _Optional[bytes] = ..., group: _Optional[int] = ..., start: _Optional[int] = ...) -> None: ...
+    stored: bool
+    def __init__(self, digests: _Optional[bytes] = ..., group: _Optional[int] = ..., start: _Optional[int] = ..., stored: bool = ...) -> None: ...
 
 class BlobsRequest(_message.Message):
-    __slots__ = ("digests", "compress", "start")
+    __slots__ = ("digests", "compress", "start", "stored")
     DIGESTS_FIELD_NUMBER: _ClassVar[int]
     COMPRESS_FIELD_NUMBER: _ClassVar[int]
     START_FIELD_NUMBER: _ClassVar[int]
+    STORED_FIELD_NUMBER: _ClassVar[int]
     digests: bytes
     compress: bool
     start: int
-    def __init__(self, digests: _Optional[bytes] = ..., compress: bool = ..., start: _Optional[int] = ...) -> None: ...
+    stored: bool
+    def __init__(self, digests: _Optional[bytes] = ..., compress: bool = ..., start: _Optional[int] = ..., stored: bool = ...) -> None: ...
 
 class BlobSizes(_message.Message):
     __slots__ = ("sizes",)
@@ -166,7 +172,7 @@ class BlobSizes(_message.Message):
     def __init__(self, sizes: _Optional[bytes] = ...) -> None: ...
 
 class BlobFrame(_message.Message):
-    __slots__ = ("headers", "header_of", "lengths", "data", "codec", "decoded", "start", "group", "places")
+    __slots__ = ("headers", "header_of", "lengths", "data", "codec", "decoded", "start", "group", "places", "form")
     HEADERS_FIELD_NUMBER: _ClassVar[int]
     HEADER_OF_FIELD_NUMBER: _ClassVar[int]
     LENGTHS_FIELD_NUMBER: _ClassVar[int]
@@ -176,6 +182,7 @@ class BlobFrame(_message.Message):
     START_FIELD_NUMBER: _ClassVar[int]
     GROUP_FIELD_NUMBER: _ClassVar[int]
     PLACES_FIELD_NUMBER: _ClassVar[int]
+    FORM_FIELD_NUMBER: _ClassVar[int]
     headers: _containers.RepeatedScalarFieldContainer[bytes]
     header_of: bytes
     lengths: bytes
@@ -185,7 +192,8 @@ class BlobFrame(_message.Message):
     start: int
     group: int
     places: bytes
-    def __init__(self, headers: _Optional[_Iterable[bytes]] = ..., header_of: _Optional[bytes] = ..., lengths: _Optional[bytes] = ..., data: _Optional[bytes] = ..., codec: _Optional[_Union[Codec, str]] = ..., decoded: _Optional[int] = ..., start: _Optional[int] = ..., group: _Optional[int] = ..., places: _Optional[bytes] = ...) -> None: ...
+    form: bytes
+    def __init__(self, headers: _Optional[_Iterable[bytes]] = ..., header_of: _Optional[bytes] = ..., lengths: _Optional[bytes] = ..., data: _Optional[bytes] = ..., codec: _Optional[_Union[Codec, str]] = ..., decoded: _Optional[int] = ..., start: _Optional[int] = ..., group: _Optional[int] = ..., places: _Optional[bytes] = ..., form: _Optional[bytes] = ...) -> None: ...
 
 class ListTombstonesRequest(_message.Message):
     __slots__ = ()
