@@ -385,7 +385,7 @@ def _verify_outside(reader: BundleReader, missing: set[bytes], stores: Stores | 
             return [], len(missing)
         for kind in CLASSES:
             names = sorted(missing)
-            stored = source.stored(kind, digest_array(names)).tolist()
+            stored = source.stored(kind, names)
             missing = {name for name, here in zip(names, stored, strict=True) if not here}
             if not missing:
                 break

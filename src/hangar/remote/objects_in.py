@@ -13,9 +13,8 @@ from typing import Final
 import numpy as np
 
 from hangar import limits
-from hangar.blobs.digests import DigestSet
 from hangar.blobs.index import Digests
-from hangar.digest import DIGEST_BYTES, RecordClass, digest_array
+from hangar.digest import DIGEST_BYTES, RecordClass, digest_array, digest_list
 from hangar.errors import CorruptionError, InvalidInputError
 from hangar.objects.arrays import decode_array
 from hangar.objects.attributes import decode_attributes
@@ -24,6 +23,7 @@ from hangar.objects.commit import decode_commit
 from hangar.objects.node import decode_node, encode_node
 from hangar.remote.peer import Names, Objects
 from hangar.remote.quarantine import CLASSES, Quarantine
+from hangar.remote.sending import join_digests
 from hangar.remote.source import ObjectSource
 from hangar.schema import open_schema
 from hangar.wording import plural
@@ -58,7 +58,8 @@ class ObjectsIn:
         self.quarantine = quarantine
         self._source = source
         self._most_bytes = most_bytes
-        self._named: dict[RecordClass, DigestSet] = {kind: DigestSet() for kind in CLASSES}
+        # What is named and not in quarantine. It may be in the repository.
+        self._named: dict[RecordClass, dict[bytes, None]] = {kind: {} for kind in CLASSES}
         try:
             self.rescan()
         except (CorruptionError, InvalidInputError):
@@ -68,7 +69,7 @@ class ObjectsIn:
 
     def rescan(self) -> None:
         """Note again what all the objects name: the repository may have less than it had."""
-        self._named = {kind: DigestSet() for kind in CLASSES}
+        self._named = {kind: {} for kind in CLASSES}
         for kind in CLASSES:
             digests = self.quarantine.digests(kind)
             for start in range(0, len(digests), _AT_ONCE):
@@ -102,7 +103,9 @@ class ObjectsIn:
             named = _named_by(kind, datas)
         except CorruptionError as error:
             raise InvalidInputError(f"a received {kind} is not valid: {error}") from None
-        self.quarantine.add(kind, datas)
+        waiting = self._named[kind]
+        for digest in self.quarantine.add(kind, datas):
+            waiting.pop(digest, None)
         self._note(named)
 
     def want(self, kind: RecordClass, digests: Digests) -> None:
@@ -111,19 +114,21 @@ class ObjectsIn:
 
     def _note(self, named: Named) -> None:
         for kind, digests in named:
-            digests = np.ascontiguousarray(digests)
-            self._named[kind].add(digests[~self._source.known(kind, digests)])
+            holds = self.quarantine.holds
+            self._named[kind].update(
+                dict.fromkeys([digest for digest in digest_list(digests) if not holds(kind, digest)])
+            )
 
     def missing(self, most: int) -> tuple[list[Names], bool]:
         """What is named and missing: at most so many objects, and whether there are more."""
         found: list[Names] = []
         more = False
-        for kind in CLASSES:
-            digests = self._named[kind].digests()
-            absent = digests[~self._source.known(kind, digests)]
-            self._named[kind] = DigestSet(absent)
-            if len(absent) and most:
-                found.append(Names(kind, absent[:most].tobytes()))
+        for kind, named in self._named.items():
+            stored = self._source.stored(kind, list(named))
+            absent = [digest for digest, here in zip(named, stored, strict=True) if not here]
+            self._named[kind] = dict.fromkeys(absent)
+            if absent and most:
+                found.append(Names(kind, join_digests(absent[:most])))
             more |= len(absent) > most
             most -= min(most, len(absent))
         return found, more

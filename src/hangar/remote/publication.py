@@ -10,11 +10,12 @@ from hangar.blobs.ownership import OwnFiles
 from hangar.db import ReadTransaction, WriteTransaction
 from hangar.db.epoch import gc_epoch
 from hangar.db.tables import COMMITS
-from hangar.digest import RecordClass, digest_list, record_digests
+from hangar.digest import DIGEST_BYTES, RecordClass, record_digests
 from hangar.errors import InvalidStateError, StorageError
 from hangar.objects.graph import record_generation
 from hangar.publishing import publish
 from hangar.remote.quarantine import Quarantine
+from hangar.remote.sending import join_digests, split_digests
 from hangar.remote.source import TABLES, ObjectSource
 from hangar.remote.verify import NewHistory
 from hangar.stores import Stores
@@ -84,13 +85,13 @@ class Publication:
     def _store(self, transaction: WriteTransaction, history: NewHistory) -> None:
         quarantine = self._source.quarantine
         assert quarantine is not None
-        for kind in history.records:
-            for rows in _rows(quarantine, kind, list(digest_list(history.digests(kind)))):
+        for kind, joined in history.records.items():
+            for rows in _rows(quarantine, kind, joined):
                 transaction.put_many(TABLES[kind], rows)
-        for rows in _rows(quarantine, "commit", list(history.commits)):
+        for rows in _rows(quarantine, "commit", join_digests(history.commits)):
             transaction.put_many(COMMITS, rows)
-        for digest in history.commits:
-            record_generation(transaction, digest, self._source.commit(digest).parents)
+        for digest, parents in history.commits.items():
+            record_generation(transaction, digest, parents)
 
     def committed(self) -> None:
         """The change is durable."""
@@ -108,9 +109,11 @@ def publish_received(stores: Stores, change: Publication) -> None:
     publish(stores.db, OwnFiles(), change)
 
 
-def _rows(quarantine: Quarantine, kind: RecordClass, digests: list[bytes]) -> Iterator[list[tuple[bytes, bytes]]]:
-    for start in range(0, len(digests), _AT_ONCE):
-        part = digests[start : start + _AT_ONCE]
+def _rows(quarantine: Quarantine, kind: RecordClass, joined: bytes | bytearray) -> Iterator[list[tuple[bytes, bytes]]]:
+    """Objects in the order in which they are named, some at a time, each with its digest."""
+    step = _AT_ONCE * DIGEST_BYTES
+    for start in range(0, len(joined), step):
+        part = list(dict.fromkeys(split_digests(bytes(joined[start : start + step]))))
         datas = [data for data in quarantine.get_many(kind, part) if data is not None]
         if record_digests(kind, datas) != part:
             raise StorageError(f"{quarantine.path} was changed while it was used: transfer the data again")

@@ -17,13 +17,10 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
-import numpy as np
-
 from hangar import _fs
-from hangar.blobs.index import Digests, Mask
 from hangar.blobs.received import QUARANTINE_DIRECTORY
 from hangar.blobs.unfinished import OBJECTS
-from hangar.digest import RecordClass, digest_list, record_digests
+from hangar.digest import Digest, RecordClass, record_digests
 from hangar.errors import HangarError, LockedError
 
 __all__ = ["CLASSES", "Quarantine", "quarantine_path"]
@@ -32,7 +29,7 @@ CLASSES: Final[tuple[RecordClass, ...]] = ("commit", "schema", "attributes", "no
 """Classes of objects that travel. Their place here is their number in the file."""
 _ITEM: Final = struct.Struct("<BI")
 _READ_BYTES: Final = 2**22
-_GAP_BYTES: Final = 2**14
+_GAP_BYTES: Final = 2**12
 """Objects that are no farther apart are read with one call."""
 _LENGTH_BITS: Final = 32
 _LENGTH: Final = 2**_LENGTH_BITS - 1
@@ -92,19 +89,17 @@ class Quarantine:
 
     # ------------------------------------------------------------------ writing
 
-    def add(self, kind: RecordClass, datas: Sequence[bytes]) -> None:
-        """Add objects; those that are here already are left out."""
+    def add(self, kind: RecordClass, datas: Sequence[bytes]) -> list[Digest]:
+        """Add objects; return their digests, in order. Those that are here already are not written again."""
         places = self._places[kind]
-        fresh = {
-            digest: data
-            for digest, data in zip(record_digests(kind, datas), datas, strict=True)
-            if digest not in places
-        }
+        digests = record_digests(kind, datas)
+        fresh = {digest: data for digest, data in zip(digests, datas, strict=True) if digest not in places}
         if fresh:
             number = CLASSES.index(kind)
             parts = [part for data in fresh.values() for part in (_ITEM.pack(number, len(data)), data)]
             _fs.write_at(self._descriptor, [b"".join(parts)], self._end, self.path)
             self._record(kind, fresh.items())
+        return digests
 
     def _record(self, kind: RecordClass, records: Iterable[tuple[bytes, bytes]]) -> None:
         """Note where objects are that were appended."""
@@ -142,12 +137,9 @@ class Quarantine:
 
     # ------------------------------------------------------------------ reading
 
-    def holds(self, kind: RecordClass, digests: Digests) -> Mask:
-        """Mask of the objects that are here: bool, shape (n,)."""
-        places = self._places[kind]
-        return np.fromiter(
-            map(places.__contains__, digest_list(digests) if len(digests) else ()), np.bool_, len(digests)
-        )
+    def holds(self, kind: RecordClass, digest: bytes) -> bool:
+        """Whether an object is here."""
+        return digest in self._places[kind]
 
     def get_many(self, kind: RecordClass, digests: Sequence[bytes]) -> list[bytes | None]:
         """The objects of these digests, in their order; None for those that are not here. Neighbours are read with one call."""

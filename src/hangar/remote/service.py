@@ -10,6 +10,7 @@ import contextlib
 import threading
 import time
 from collections.abc import Iterable, Iterator
+from itertools import compress
 from typing import Final
 
 import numpy as np
@@ -216,8 +217,7 @@ class Service:
         return split_digests(joined)
 
     def _known_commits(self, digests: list[bytes]) -> list[Digest]:
-        mask = self._source.stored("commit", digest_array(digests)) if digests else np.zeros(0, np.bool_)
-        return [Digest(digest) for digest, known in zip(digests, mask.tolist(), strict=True) if known]
+        return [Digest(digest) for digest in compress(digests, self._source.stored("commit", digests))]
 
     # ------------------------------------------------------------------ pushing
 

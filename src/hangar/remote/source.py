@@ -5,13 +5,10 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Final
 
-import numpy as np
-
-from hangar.blobs.index import Digests, Mask
 from hangar.db import Database
 from hangar.db.epoch import raise_if_collected
 from hangar.db.tables import ATTRIBUTES, COMMITS, NODES, SCHEMAS, Table
-from hangar.digest import Digest, RecordClass, digest_list, record_digests
+from hangar.digest import Digest, RecordClass, record_digests
 from hangar.errors import CorruptionError
 from hangar.objects.commit import Commit, decode_commit
 from hangar.remote.quarantine import Quarantine
@@ -41,18 +38,12 @@ class ObjectSource:
         self.db = db
         self.quarantine = quarantine
 
-    def stored(self, kind: RecordClass, digests: Digests) -> Mask:
-        """Mask of the objects that the repository has: bool, shape (n,)."""
-        if not len(digests):
-            return np.zeros(0, np.bool_)
+    def stored(self, kind: RecordClass, digests: Sequence[bytes]) -> list[bool]:
+        """Which of some objects the repository has."""
+        if not digests:
+            return []
         with self.db.read() as transaction:
-            found = transaction.get_many(TABLES[kind], digest_list(digests))
-        return np.fromiter((data is not None for data in found), np.bool_, len(found))
-
-    def known(self, kind: RecordClass, digests: Digests) -> Mask:
-        """Mask of the objects that are in the repository or in quarantine."""
-        mask = self.stored(kind, digests)
-        return mask if self.quarantine is None else mask | self.quarantine.holds(kind, digests)
+            return [data is not None for data in transaction.get_many(TABLES[kind], digests)]
 
     def find(self, kind: RecordClass, digests: Sequence[bytes]) -> list[bytes | None]:
         """The objects of these digests, in their order; None for those that are nowhere.

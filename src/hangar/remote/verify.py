@@ -11,12 +11,8 @@ from dataclasses import dataclass, field
 from itertools import chain, compress
 from typing import Final
 
-import numpy as np
-
-from hangar.blobs.digests import DigestSet
-from hangar.blobs.index import Digests
 from hangar.bounded import BoundedCache
-from hangar.digest import DIGEST_BYTES, Digest, RecordClass, digest_array
+from hangar.digest import Digest, RecordClass
 from hangar.errors import CorruptionError, InvalidInputError
 from hangar.objects.children import array_digests
 from hangar.objects.commit import ColumnEntry, Commit
@@ -57,22 +53,18 @@ class NewHistory:
     Attributes
     ----------
     commits
-        The new commits, parents before children.
+        The new commits, parents before children, each with its parents.
     records
         All other new objects, by class: digests, joined, some of them repeated.
     leaves
         Leaves that name blobs, and that no parent of their commit has in the same column, by the digest of the schema.
     """
 
-    commits: list[Digest] = field(default_factory=list)
+    commits: dict[Digest, list[Digest]] = field(default_factory=dict)
     records: dict[RecordClass, bytearray] = field(
         default_factory=lambda: {kind: bytearray() for kind in CLASSES if kind != "commit"}
     )
     leaves: dict[bytes, Leaves] = field(default_factory=dict)
-
-    def digests(self, kind: RecordClass) -> Digests:
-        """The new objects of a class, each once: uint8, shape (n, 32)."""
-        return DigestSet(np.frombuffer(bytes(self.records[kind]), np.uint8).reshape(-1, DIGEST_BYTES)).digests()
 
 
 class _Nodes:
@@ -140,8 +132,9 @@ class _Verification:
 
     def run(self, heads: Iterable[bytes]) -> NewHistory:
         for digest in new_commits(self._source, heads, self._commit):
-            self._found.commits.append(Digest(digest))
-            self._check_commit(digest, self._commit(digest))
+            commit = self._commit(digest)
+            self._found.commits[Digest(digest)] = commit.parents
+            self._check_commit(digest, commit)
         self._found.leaves = {
             digest: columns.leaves for digest, columns in self._columns.items() if columns.leaves.joined
         }
@@ -234,8 +227,7 @@ class _Columns:
             self._check_stored(root, bases())
 
     def _stored(self, digests: Sequence[Digest]) -> list[bool]:
-        found: list[bool] = self._source.stored("node", digest_array(digests)).tolist()
-        return found
+        return self._source.stored("node", digests)
 
     def _placed(self, digests: Sequence[Digest], nodes: Sequence[Node]) -> None:
         self._met_stored = True
@@ -254,7 +246,7 @@ class _Columns:
         fresh = [digest for digest in dict.fromkeys(digests) if digest not in self._known_arrays]
         if not fresh or self._arrays is None:
             return
-        stored = self._source.stored("array", digest_array(fresh)).tolist()
+        stored = self._source.stored("array", fresh)
         self._met_stored |= any(stored)
         new = [digest for digest, here in zip(fresh, stored, strict=True) if not here]
         self._known_arrays.update(new)
@@ -264,8 +256,7 @@ class _Columns:
     def _check_stored(self, root: Root, bases: Iterable[bytes]) -> None:
         """Check whether nodes and arrays that are stored here fit this schema, too, if no parent has them in such a column."""
         for kind, records in self._old.below(root.digest, bases):
-            stored = self._source.stored(kind, digest_array([digest for digest, _ in records]))
-            old = list(compress(records, stored.tolist()))
+            old = list(compress(records, self._source.stored(kind, [digest for digest, _ in records])))
             if kind == "array":
                 assert self._arrays is not None
                 self._arrays.check(old)
