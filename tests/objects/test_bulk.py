@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from contextlib import closing
+from pathlib import Path
 from typing import Any
 
 import msgspec
@@ -11,8 +13,9 @@ import pytest
 
 from hangar import CorruptionError, Repository
 from hangar.columns.sampletable import build_table
+from hangar.digest import Digest
 from hangar.objects import bulk
-from hangar.objects.bulk import cells_of
+from hangar.objects.bulk import blobs_of, cells_of
 from hangar.objects.node import Node, TreeForm, decode_node
 from hangar.objects.scan import leaves
 from hangar.objects.store import NodeStore
@@ -124,3 +127,43 @@ def test_damaged_parts_are_left_to_the_decoder(repo: Repository, what: str) -> N
     with pytest.raises(CorruptionError):
         decode_node(data)
     assert bulk._cells([data], column._schema.form, True) is None
+
+
+def test_the_blobs_of_a_tree_are_those_of_its_leaves_and_shared_nodes_are_read_once(tmp_path: Path) -> None:
+    texts = {f"k{i:05}": "x" * (i % 150) + str(i) for i in range(COUNT)}
+    made = Repository(tmp_path, exists=False)
+    made.init("Ada", "ada@example.org")
+    with closing(made.checkout(write=True)) as writer:
+        writer.add_str_column("text").update(texts)
+        writer.add_ndarray_column("image", (40,), np.uint8).write(
+            range(COUNT),
+            np.arange(COUNT * 40).astype(np.uint8).reshape(-1, 40) ^ (np.arange(COUNT)[:, None] >> 5).astype(np.uint8),
+        )
+        writer.add_ndarray_column("label", (), np.int64).write(range(COUNT), np.arange(COUNT))
+        writer.commit("all")
+        before = {name: writer[name]._source.root().digest for name in ("text", "image", "label")}
+        writer["text"]["k00070"] = "y" * 100
+        writer["image"][70] = np.arange(40, dtype=np.uint8)
+        writer.commit("one")
+    checkout = made.checkout()
+    for name, old in before.items():
+        column: Any = checkout[name]
+        nodes, root, form = column._nodes, column._source.root().digest, column._schema.form
+        named = {one: [node.blobs() for node, _, _ in leaves(nodes, one)] for one in (old, root)}
+        seen: set[Digest] = set()
+        found = list(blobs_of(nodes, old, form, seen))
+        assert b"".join(part.tobytes() for part in found) == b"".join(part.tobytes() for part in named[old])
+        again = list(blobs_of(nodes, root, form, seen))
+        new = sum(map(len, again))
+        if name == "label":
+            assert not found + again
+        else:
+            assert sum(map(len, found)) > COUNT / 3
+            assert 0 < new <= 2 * 256
+            assert {row.tobytes() for part in again for row in part} - {
+                row.tobytes() for part in found for row in part
+            } == {row.tobytes() for part in named[root] for row in part} - {
+                row.tobytes() for part in named[old] for row in part
+            }
+        assert list(blobs_of(nodes, root, form, seen)) == []
+    made.close()

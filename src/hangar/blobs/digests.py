@@ -85,17 +85,30 @@ class DigestSet:
         digests
             uint8, shape (n, 32), in any order, repeated or not.
         """
-        if not len(digests):
-            return digests
-        _, sought, repeats = sort_digests(np.ascontiguousarray(digests))
-        fresh = np.flatnonzero(~repeats & ~self._holds(sought))
-        if not fresh.size:
-            return digests[:0]
-        part = _Part.of(sought.take(fresh))
-        while self._parts and len(self._parts[-1].first) <= 2 * len(part.first):
-            part = part.merge(self._parts.pop())
-        self._parts.append(part)
-        return sought.words[fresh].view(np.uint8)
+        sought = self._add(digests)[1]
+        return sought.words.view(np.uint8)
+
+    def admit(self, digests: Digests) -> Mask:
+        """Add digests; return the mask of those that are new, one of equal ones: bool, shape (n,)."""
+        mask = np.zeros(len(digests), np.bool_)
+        mask[self._add(digests)[0]] = True
+        return mask
+
+    def _add(self, digests: Digests) -> tuple[Positions, Sought]:
+        """Add digests; return the positions of those that are new, each once, and these, sorted."""
+        order, sought, repeats = sort_digests(np.ascontiguousarray(digests))
+        keep = ~repeats
+        if self._parts:
+            keep &= ~self._holds(sought)
+        if not keep.all():
+            kept = np.flatnonzero(keep)
+            order, sought = order[kept], sought.take(kept)
+        if len(order):
+            part = _Part.of(sought)
+            while self._parts and len(self._parts[-1].first) <= 2 * len(part.first):
+                part = part.merge(self._parts.pop())
+            self._parts.append(part)
+        return order, sought
 
     def holds(self, digests: Digests) -> Mask:
         """Mask of the digests that are in the set: bool, shape (n,).

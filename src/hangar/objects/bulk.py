@@ -8,7 +8,7 @@ is not exactly as expected is left to the decoder of nodes.
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Final
 
@@ -16,12 +16,13 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from hangar.digest import DIGEST_BYTES, Digest
 from hangar.errors import CorruptionError
 from hangar.objects.descend import load_level
-from hangar.objects.node import BY_DIGEST, MIXED, NODE_VERSION, Node, TreeForm, cell_lengths, decode_node
+from hangar.objects.node import BY_DIGEST, DIGEST_TAG, MIXED, NODE_VERSION, Node, TreeForm, cell_lengths, decode_node
 from hangar.objects.store import NodeStore
 
-__all__ = ["Cells", "MixedLeaf", "cells_of", "inner_nodes", "keys_of", "mixed_leaves"]
+__all__ = ["Cells", "MixedLeaf", "blobs_of", "cells_of", "inner_nodes", "keys_of", "mixed_leaves"]
 
 _LEAVES: Final = 1_024
 """Number of leaves decoded together: about 70,000 entries, 1 to 4 MB."""
@@ -68,7 +69,9 @@ _NO_KEYS: Final = np.empty(0, np.uint64)
 Numbers = npt.NDArray[np.int64]
 
 
-def cells_of(store: NodeStore, root: bytes, form: TreeForm, *, keys: bool) -> Iterator[Cells]:
+def cells_of(
+    store: NodeStore, root: bytes, form: TreeForm, *, keys: bool, seen: set[Digest] | None = None
+) -> Iterator[Cells]:
     """The cells of a tree in order, in batches.
 
     Parameters
@@ -81,23 +84,49 @@ def cells_of(store: NodeStore, root: bytes, form: TreeForm, *, keys: bool) -> It
         Form of the tree; not mixed.
     keys
         Whether integer keys are wanted.
+    seen
+        Nodes to skip with everything below them; visited ones are added. So the shared nodes of several trees are read once.
 
     Raises
     ------
     CorruptionError
         A node is missing or damaged, or a leaf has another form.
     """
-    for digests in _leaf_digests(store, root):
+    for digests in _leaf_digests(store, root, seen):
         datas = store.encoded(digests)
         found = _cells(datas, form, keys)
         yield _cells_of_nodes(root, list(map(decode_node, datas)), form, keys) if found is None else found
 
 
-def _leaf_digests(store: NodeStore, root: bytes) -> Iterator[list[bytes]]:
+def blobs_of(
+    store: NodeStore, root: bytes, form: TreeForm, seen: set[Digest] | None = None
+) -> Iterator[npt.NDArray[np.uint8]]:
+    """The digests of the blobs that a tree of values names, in order, in batches: uint8, shape (n, 32).
+
+    Parameters are those of :func:`cells_of`, but the tree may be mixed. It may not be one of array records.
+
+    Raises
+    ------
+    CorruptionError
+        A node is missing or damaged, or a leaf has another form.
+    """
+    if form.kind == BY_DIGEST:
+        yield from (cells.rows for cells in cells_of(store, root, form, keys=False, seen=seen))
+    elif form.kind == MIXED:
+        for digests in _leaf_digests(store, root, seen):
+            found = list(mixed_leaves(store, digests))
+            sizes = np.frombuffer(b"".join([leaf.sizes for leaf in found]), np.uint8)
+            lengths = np.frombuffer(b"".join([leaf.lengths for leaf in found]), np.uint8)
+            refs = np.frombuffer(b"".join([leaf.refs for leaf in found]), np.uint8)
+            named = sizes == DIGEST_TAG
+            yield refs[np.repeat(named, lengths)].reshape(-1, DIGEST_BYTES)
+
+
+def _leaf_digests(store: NodeStore, root: bytes, seen: set[Digest] | None = None) -> Iterator[list[Digest]]:
     """The digests of all leaves in order, in batches."""
-    waiting = [] if store.load(root).level else [root]
-    for node in inner_nodes(store, root):
-        waiting += node.children()
+    waiting = [] if store.load(root).level else _unseen([Digest(root)], seen)
+    for node in inner_nodes(store, root, seen):
+        waiting += _unseen(node.children(), seen)
         while len(waiting) >= _LEAVES:
             yield waiting[:_LEAVES]
             del waiting[:_LEAVES]
@@ -105,19 +134,28 @@ def _leaf_digests(store: NodeStore, root: bytes) -> Iterator[list[bytes]]:
         yield waiting
 
 
-def inner_nodes(store: NodeStore, root: bytes) -> Iterator[Node]:
-    """The nodes directly above the leaves, in order; none if the root is a leaf."""
+def inner_nodes(store: NodeStore, root: bytes, seen: set[Digest] | None = None) -> Iterator[Node]:
+    """The nodes directly above the leaves, in order; none if the root is a leaf. ``seen`` as for :func:`cells_of`."""
     top = store.load(root)
-    if top.level:
-        yield from _above_leaves(store, top)
+    if top.level and _unseen([Digest(root)], seen):
+        yield from _above_leaves(store, top, seen)
 
 
-def _above_leaves(store: NodeStore, node: Node) -> Iterator[Node]:
+def _above_leaves(store: NodeStore, node: Node, seen: set[Digest] | None) -> Iterator[Node]:
     if node.level == 1:
         yield node
         return
-    for child in load_level(store, node.children(), node.level - 1):
-        yield from _above_leaves(store, child)
+    for child in load_level(store, _unseen(node.children(), seen), node.level - 1):
+        yield from _above_leaves(store, child, seen)
+
+
+def _unseen(digests: list[Digest], seen: set[Digest] | None) -> list[Digest]:
+    """Those that are not in a set, each once; they are added to it."""
+    if seen is None:
+        return digests
+    fresh = [digest for digest in dict.fromkeys(digests) if digest not in seen]
+    seen.update(fresh)
+    return fresh
 
 
 def _cells(datas: list[bytes], form: TreeForm, keys: bool) -> Cells | None:
@@ -169,7 +207,7 @@ class MixedLeaf(msgspec.Struct, frozen=True, gc=False):
     lengths: bytes
 
 
-def mixed_leaves(store: NodeStore, digests: list[bytes]) -> Iterator[MixedLeaf]:
+def mixed_leaves(store: NodeStore, digests: Sequence[bytes]) -> Iterator[MixedLeaf]:
     """The leaves of these digests, which are mixed.
 
     Raises

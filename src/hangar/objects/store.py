@@ -125,7 +125,7 @@ class NodeStore:
         except HangarError:
             return [_decode_named(digest, data) for digest, data in zip(digests, datas, strict=True)]
 
-    def encoded(self, digests: list[bytes]) -> list[bytes]:
+    def encoded(self, digests: Sequence[bytes]) -> list[bytes]:
         """The encoded nodes of these digests, for a pass over a whole tree; they do not enter the cache.
 
         Raises
@@ -155,7 +155,7 @@ class NodeStore:
         stored = dict(zip(absent, self._stored(absent, "array"), strict=True)) if absent else {}
         return [decode_array(stored[digest] if digest in stored else pending[digest]) for digest in digests]
 
-    def _stored(self, digests: list[bytes], record_class: Literal["node", "array"] = "node") -> list[bytes]:
+    def _stored(self, digests: Sequence[bytes], record_class: Literal["node", "array"] = "node") -> list[bytes]:
         with self._db.read() as transaction:
             stored = transaction.get_many(NODES, digests)
             if None in stored:
@@ -166,7 +166,7 @@ class NodeStore:
             digest = digests[stored.index(None)]
             raise CorruptionError(f"{_NAMES[record_class]} {digest.hex()} is missing: run `hangar fsck`")
         actual = record_digests(record_class, datas)
-        if actual != digests:
+        if actual != list(digests):
             digest = next(wanted for wanted, found in zip(digests, actual, strict=True) if wanted != found)
             raise CorruptionError(
                 f"{_NAMES[record_class]} {digest.hex()} is damaged, its bytes do not match its digest: run `hangar fsck`"

@@ -8,7 +8,7 @@ from __future__ import annotations
 import sys
 from collections.abc import Callable, Iterable, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import msgspec
@@ -255,7 +255,8 @@ def fetch_samples(
 ) -> DataReport:
     """Fetch the data of some samples of a column. Raises what :func:`hangar.remote.selection.blobs_of_samples` does."""
     entry = column_entry(load_commit(stores.db, head), column)
-    wanted = blobs_of_samples(stores, entry, _listed(samples, nested=bool(entry.layout)))
+    named = blobs_of_samples(stores, entry, _listed(samples, nested=bool(entry.layout)))
+    wanted = replace(named, digests=named.digests[~stores.blobs.known(named.digests)])
     return _fetch(stores, connect, [head.hex()], [wanted], nbytes, progress)
 
 
@@ -282,7 +283,7 @@ def _fetch(
         raise InvalidInputError(f"nbytes is a number of bytes such as 1_000_000, or None, not {limit!r}")
     found = _NOTHING
     # If nothing is missing, the remote is not asked.
-    if any(len(part.digests) and not stores.blobs.known(part.digests).all() for part in wanted):
+    if any(len(part.digests) for part in wanted):
         with connect() as reader:
             found = fetch_blobs(stores, reader, wanted, nbytes=nbytes, progress=progress)
     return DataReport(

@@ -11,11 +11,12 @@ from typing import Any, Final
 import numpy as np
 
 from hangar.blobs.digests import DigestSet
-from hangar.blobs.index import Digests, sort_digests
+from hangar.blobs.index import Digests
 from hangar.columns.keybatch import NO_SUCH_KEY as _NO_KEY
 from hangar.columns.keyspace import FLAT, PAIRS, lookup_prefix
 from hangar.digest import DIGEST_BYTES, Digest, digest_array
 from hangar.errors import ColumnNotFoundError, InvalidInputError, InvalidTypeError, SampleNotFoundError
+from hangar.objects.bulk import blobs_of
 from hangar.objects.commit import ColumnEntry, Commit
 from hangar.objects.graph import ancestors
 from hangar.objects.lookup import get_many
@@ -31,6 +32,7 @@ from hangar.stores import Stores
 __all__ = ["all_blobs", "blobs_of_columns", "blobs_of_samples", "column_entry", "commits_of"]
 
 _BATCH: Final = 65_536
+_NONE: Final = np.empty((0, DIGEST_BYTES), np.uint8)
 
 
 def commits_of(stores: Stores, head: Digest, *, whole_history: bool) -> list[tuple[Digest, Commit]]:
@@ -73,41 +75,46 @@ def blobs_of_columns(
                 continue
             schema = open_schema(load_record(stores.db, "schema", Digest(entry.schema)))
             seen = walked.setdefault(Digest(entry.schema), set())
-            found = [_new_in(met, part) for part in _absent(stores, Digest(entry.root), seen)]
-            digests = np.concatenate([np.empty((0, DIGEST_BYTES), np.uint8), *found])
+            found = [_NONE, *(_new_in(met, part) for part in _absent(stores, entry.root, schema, seen))]
+            digests = np.concatenate(found)
             if len(digests):
                 yield ColumnBlobs(entry.id, schema, digests)
 
 
 def _new_in(met: DigestSet, part: Digests) -> Digests:
     """Add digests to a set; those that are new, each once, in their order."""
-    fresh = part[~met.holds(part)]
-    order, _, repeats = sort_digests(np.ascontiguousarray(fresh))
-    met.add(fresh)
-    return fresh[np.sort(order[~repeats])]
+    return part[met.admit(part)]
 
 
 def all_blobs(stores: Stores, entry: ColumnEntry) -> Digests:
     """All blobs of a column, stored here or not, each once."""
     found = DigestSet()
     if entry.root is not None:
-        for _, node in blob_leaves(stores.nodes, entry.root):
-            found.add(node.blobs())
+        schema = open_schema(load_record(stores.db, "schema", Digest(entry.schema)))
+        for part in _below(stores, entry.root, schema, set()):
+            found.add(part)
     return found.digests()
 
 
-def _absent(stores: Stores, root: Digest, walked: set[Digest]) -> Iterator[Digests]:
+def _absent(stores: Stores, root: bytes, schema: ColumnSchema, walked: set[Digest]) -> Iterator[Digests]:
     """Blobs below a root that are not stored here."""
     waiting: list[Digests] = []
     held = 0
-    for _, node in blob_leaves(stores.nodes, root, walked):
-        waiting.append(node.blobs())
-        held += len(waiting[-1])
+    for part in _below(stores, root, schema, walked):
+        waiting.append(part)
+        held += len(part)
         if held >= _BATCH:
             yield _unknown(stores, waiting)
             waiting, held = [], 0
     if waiting:
         yield _unknown(stores, waiting)
+
+
+def _below(stores: Stores, root: bytes, schema: ColumnSchema, walked: set[Digest]) -> Iterator[Digests]:
+    """Blobs below a root, without those below nodes that were walked before."""
+    if schema.known_form and schema.form.kind != ARRAYS:
+        return blobs_of(stores.nodes, root, schema.form, walked)
+    return (node.blobs() for _, node in blob_leaves(stores.nodes, root, walked))
 
 
 def _unknown(stores: Stores, parts: list[Digests]) -> Digests:
@@ -151,7 +158,7 @@ def _named(stores: Stores, schema: ColumnSchema, cells: list[bytes]) -> Digests:
     if schema.form.kind == ARRAYS:
         met = DigestSet()
         seen: set[Digest] = set()
-        found = [np.empty((0, DIGEST_BYTES), np.uint8)]
+        found = [_NONE]
         for record in stores.nodes.load_arrays(list(dict.fromkeys(map(Digest, cells)))):
             if record.root is not None:
                 found += [_new_in(met, node.blobs()) for _, node in blob_leaves(stores.nodes, record.root, seen)]

@@ -17,7 +17,7 @@ from hangar.backends.preference import Preference, load_preference
 from hangar.blobs import BlobWriter
 from hangar.blobs.catalog import first_free_id
 from hangar.blobs.digests import DigestSet, Marks
-from hangar.blobs.index import Digests, Mask, Sought, sort_digests
+from hangar.blobs.index import Digests, Mask, Sought
 from hangar.blobs.ownership import OwnFiles
 from hangar.blobs.received import QUARANTINE_DIRECTORY
 from hangar.blobs.tombstones import IN_EFFECT, find_tombstones
@@ -120,12 +120,8 @@ def _missing(stores: Stores, chosen: Iterable[ColumnBlobs]) -> tuple[list[_Group
         digests = np.ascontiguousarray(column.digests)
         if not len(digests):
             continue
-        order, _, repeats = sort_digests(digests)
-        keep = np.zeros(len(digests), np.bool_)
-        keep[order[~repeats]] = True
-        keep &= ~_stored(stores, digests) & ~seen.holds(digests)
-        digests = digests[keep]
-        seen.add(digests)
+        digests = digests[seen.admit(digests)]
+        digests = digests[~_stored(stores, digests)]
         with stores.db.read() as transaction:
             found = find_tombstones(transaction, digest_list(digests)) if len(digests) else {}
         gone = {digest for digest, tombstone in found.items() if tombstone.state == IN_EFFECT}
