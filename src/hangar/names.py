@@ -22,7 +22,7 @@ if TYPE_CHECKING:
 
 __all__ = ["NameKind", "SampleKey", "check_key", "check_name", "good_text_keys", "normal_key", "plain_text"]
 
-SampleKey: TypeAlias = "int | str"
+SampleKey: TypeAlias = int | str
 NameKind = Literal["branch", "tag", "remote", "column"]
 
 _NAME = re.compile(rf"[A-Za-z0-9_.-]{{1,{limits.MAX_NAME_CHARACTERS}}}\Z")
