@@ -17,7 +17,7 @@ from hangar import threads
 from hangar.errors import ConflictError, InvalidInputError, PathNotFoundError
 from hangar.external import BasePlugin, importer, loading
 from hangar.external.fit import ColumnRequirements, create_command
-from hangar.external.importer import FolderImport, ImportReport, import_files
+from hangar.external.importer import FolderImport, ImportOptions, ImportReport, import_files
 from hangar.external.loading import Job, plan_import
 from hangar.external.naming import Source, find_files, key_text
 from tests.external.fakes import FakeColumn, picture, write_png
@@ -387,7 +387,7 @@ def test_an_interrupt_tells_what_was_acknowledged(error: type[BaseException], mo
 
     column = FakeColumn()
     together = Transactions(column)
-    work = FolderImport(column, scripted(100, act), batch_context=lambda: together)
+    work = FolderImport(column, scripted(100, act), ImportOptions(batch_context=lambda: together))
     with pytest.raises(error):
         work.run(progress=False)
     assert together.depth == 0
@@ -400,7 +400,8 @@ def test_what_waited_long_is_acknowledged(monkeypatch: pytest.MonkeyPatch) -> No
     monkeypatch.setattr(importer, "ACKNOWLEDGED_SECONDS", 0.0)
     column = FakeColumn()
     together = Transactions(column)
-    FolderImport(column, scripted(20, lambda name: None), batch_context=lambda: together).run(progress=False)
+    how = ImportOptions(batch_context=lambda: together)
+    FolderImport(column, scripted(20, lambda name: None), how).run(progress=False)
     assert together.acknowledged[:2] == [7, 14]
     assert together.acknowledged[-1] == 20
 

@@ -11,7 +11,7 @@ import numpy as np
 from hangar import PurgedError, Repository
 from hangar.checkout import WriterCheckout
 from hangar.columns.chunked.array import ChunkedArray
-from hangar.external.importer import FolderImport
+from hangar.external.importer import FolderImport, ImportOptions
 from hangar.external.loading import plan_import
 from hangar.external.naming import find_files
 from tests.interrupts.sweep import Operation, State
@@ -177,7 +177,8 @@ def close(opened: Opened) -> None:
 def import_folder(opened: Opened) -> None:
     writer = opened.open()
     jobs, _ = plan_import(find_files(opened.directory / "files"), "ndarray")
-    FolderImport(writer["raw"], jobs, integers=True, overwrite=True, batch_context=lambda: writer).run(False)
+    how = ImportOptions(integers=True, overwrite=True, batch_context=lambda: writer)
+    FolderImport(writer["raw"], jobs, how).run(False)
 
 
 def convert(opened: Opened) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import Any
 
 import click
 
@@ -12,9 +12,6 @@ from hangar.cli.in_progress import conclude_options
 from hangar.cli.revert import replay, replay_options
 from hangar.cli.state import State, pass_state
 
-if TYPE_CHECKING:
-    from hangar.history.combine import SideChoice
-
 __all__ = ["command"]
 
 
@@ -23,17 +20,7 @@ __all__ = ["command"]
 @replay_options
 @conclude_options("cherry-pick")
 @pass_state
-def command(
-    state: State,
-    rev: str | None,
-    messages: tuple[str, ...],
-    mainline: int | None,
-    strategy: SideChoice | None,
-    no_commit: bool,
-    go_on: bool,
-    abort: bool,
-    as_json: bool,
-) -> None:
+def command(state: State, /, rev: str | None, messages: tuple[str, ...], **how: Any) -> None:
     """Commit to the current branch what the commit REV of another branch changed.
 
     Message and metadata are those of REV, unless -m gives another message; the metadata says where it comes from. If the
@@ -48,15 +35,4 @@ def command(
     JSON: branch, digest, parents, message, changes (as in `status`); with conflicts or --no-commit: branch, digest (null),
     changes, conflicts (as in `hangar conflicts`); with --continue and --abort: branch, digest.
     """
-    replay(
-        state,
-        "cherry-pick",
-        rev,
-        messages,
-        mainline=mainline,
-        strategy=strategy,
-        no_commit=no_commit,
-        go_on=go_on,
-        abort=abort,
-        as_json=as_json,
-    )
+    replay(state, "cherry-pick", rev, messages, **how)

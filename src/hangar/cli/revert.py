@@ -136,17 +136,7 @@ def tell_commit(state: State, branch: str, digest: str, as_json: bool) -> None:
 @replay_options
 @conclude_options("revert")
 @pass_state
-def command(
-    state: State,
-    rev: str | None,
-    messages: tuple[str, ...],
-    mainline: int | None,
-    strategy: SideChoice | None,
-    no_commit: bool,
-    go_on: bool,
-    abort: bool,
-    as_json: bool,
-) -> None:
+def command(state: State, /, rev: str | None, messages: tuple[str, ...], **how: Any) -> None:
     """Undo what the commit REV changed, with a new commit on the current branch.
 
     Later changes of other samples are kept. If later commits changed the same samples, the revert waits: list the conflicts
@@ -161,15 +151,4 @@ def command(
     JSON: branch, digest, parents, message, changes (as in `status`); with conflicts or --no-commit: branch, digest (null),
     changes, conflicts (as in `hangar conflicts`); with --continue and --abort: branch, digest.
     """
-    replay(
-        state,
-        "revert",
-        rev,
-        messages,
-        mainline=mainline,
-        strategy=strategy,
-        no_commit=no_commit,
-        go_on=go_on,
-        abort=abort,
-        as_json=as_json,
-    )
+    replay(state, "revert", rev, messages, **how)

@@ -8,8 +8,7 @@ made durable together.
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
@@ -19,7 +18,7 @@ from hangar.errors import ConflictError, HangarError, InvalidInputError
 from hangar.external.batches import WritableColumn, equal_values, exact_bytes
 from hangar.external.classes import ClassNames
 from hangar.external.fit import ColumnRequirements, value_bytes
-from hangar.external.importer import ACKNOWLEDGED_BYTES, ACKNOWLEDGED_SECONDS, Failure, ImportReport
+from hangar.external.importer import ACKNOWLEDGED_BYTES, ACKNOWLEDGED_SECONDS, Failure, ImportOptions, ImportReport
 from hangar.external.keysfile import Key
 from hangar.external.loading import Job, no_memory
 from hangar.external.naming import Source, integer_key, key_of
@@ -36,24 +35,10 @@ class BlockImport:
     The parameters are those of :class:`hangar.external.importer.FolderImport`.
     """
 
-    def __init__(
-        self,
-        column: WritableColumn,
-        jobs: Sequence[Job],
-        *,
-        options: Mapping[str, Any] | None = None,
-        overwrite: bool = False,
-        integers: bool = False,
-        paths: WritableColumn | None = None,
-        batch_context: Callable[[], AbstractContextManager[object]] = nullcontext,
-        keep_going: bool = False,
-    ) -> None:
+    def __init__(self, column: WritableColumn, jobs: Sequence[Job], how: ImportOptions) -> None:
         self.report = ImportReport()
         self.failures: list[Failure] = []
-        self._column, self._paths, self._jobs = column, paths, jobs
-        self._options = dict(options or {})
-        self._overwrite, self._integers, self._keep_going = overwrite, integers, keep_going
-        self._batch_context = batch_context
+        self._column, self._jobs, self._how = column, jobs, how
         self._requirements = ColumnRequirements.of(column)
         self._existing: set[Key] | None = None
         self._seen: set[Key] = set()
@@ -78,7 +63,7 @@ class BlockImport:
         plugin, path = job.plugin, job.source.path
         assert isinstance(plugin, BlockPlugin)
         try:
-            options = plugin.check_options("load", self._options)
+            options = plugin.check_options("load", dict(self._how.options or {}))
             yield from plugin.blocks(path, self._requirements, **options)
         except HangarError as error:
             self._fail(path, error)
@@ -90,7 +75,7 @@ class BlockImport:
     def _fail(
         self, path: str, error: HangarError, cause: BaseException | None = None, sample: str | None = None
     ) -> None:
-        if not self._keep_going:
+        if not self._how.keep_going:
             raise error from cause
         self.failures.append(Failure(path, error, sample))
 
@@ -98,7 +83,7 @@ class BlockImport:
         """Import and acknowledge one group of blocks. Returns whether blocks are left."""
         begun = time.monotonic()
         more, fault = True, None
-        with self._batch_context():
+        with self._how.batch_context():
             while more and fault is None and not self._due(begun):
                 try:
                     block = next(blocks, None)
@@ -144,7 +129,7 @@ class BlockImport:
         nested = self._requirements.nested
         if block.exact:
             keys: list[Any] = list(block.names)
-            if self._integers and not nested:
+            if self._how.integers and not nested:
                 keys = [integer_key(key) if type(key) is str else key for key in keys]
         else:
             keys = [self._derived(name, source) for name in block.names]
@@ -155,7 +140,9 @@ class BlockImport:
         if isinstance(name, SampleName):
             return name.key
         try:
-            return key_of(source.folder + name, source.path, nested=self._requirements.nested, integers=self._integers)
+            return key_of(
+                source.folder + name, source.path, nested=self._requirements.nested, integers=self._how.integers
+            )
         except HangarError as error:
             self._fail(source.path, error, sample=name)
             return None
@@ -213,7 +200,7 @@ class BlockImport:
         if self._existing is None:
             self._existing = set(_all_keys(self._column)) if len(self._column) else set()
         there = [at for at, key in enumerate(keys) if key in self._existing] if self._existing else []
-        if self._overwrite or not there:
+        if self._how.overwrite or not there:
             self._done = replace(self._done, overwritten=self._done.overwritten + len(there))
             return keys, values
         differ = _differing(self._column, keys, values, there)
@@ -244,8 +231,8 @@ class BlockImport:
             self._write(keys[:half], values[:half], source)
             self._write(keys[half:], values[half:], source)
             return
-        if self._paths is not None:
-            self._paths.write(keys, [source.relative] * len(keys))
+        if self._how.paths is not None:
+            self._how.paths.write(keys, [source.relative] * len(keys))
         nbytes = values.nbytes if isinstance(values, np.ndarray) else sum(map(value_bytes, values))
         done = self._done
         self._done = replace(done, samples=done.samples + len(keys), nbytes=done.nbytes + nbytes)

@@ -27,7 +27,7 @@ from hangar.external.naming import Source
 from hangar.progress import Progress, Reporter, report
 from hangar.threads import HELD_BYTES
 
-__all__ = ["Failure", "FolderImport", "ImportReport", "import_files"]
+__all__ = ["Failure", "FolderImport", "ImportOptions", "ImportReport", "import_files"]
 
 Sample: TypeAlias = tuple[Key, Any, Source]
 
@@ -80,20 +80,12 @@ class ImportReport:
     failures: tuple[Failure, ...] = ()
 
 
-def import_files(column: WritableColumn, jobs: Sequence[Job], *, progress: Progress = None, **how: Any) -> ImportReport:
-    """Write the samples of all files to ``column``: create a :class:`FolderImport` and run it."""
-    return FolderImport(column, jobs, **how).run(progress)
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ImportOptions:
+    """How files are imported.
 
-
-class FolderImport:
-    """An import of many files into a column.
-
-    Parameters
+    Attributes
     ----------
-    column
-        A writer column. If it is nested, each folder is a sample, and the files in it are its subsamples.
-    jobs
-        The files, from :func:`hangar.external.loading.plan_import`.
     options
         Options of ``load``, for every plugin.
     overwrite
@@ -106,6 +98,35 @@ class FolderImport:
         Returns a context manager that makes the writes inside it one batch, such as ``lambda: checkout``.
     keep_going
         Whether what cannot be imported is collected in ``failures``. Without it, the first error ends the import.
+    """
+
+    options: Mapping[str, Any] | None = None
+    overwrite: bool = False
+    integers: bool = False
+    paths: WritableColumn | None = None
+    batch_context: Callable[[], AbstractContextManager[object]] = nullcontext
+    keep_going: bool = False
+
+
+DEFAULT_OPTIONS: Final = ImportOptions()
+
+
+def import_files(column: WritableColumn, jobs: Sequence[Job], *, progress: Progress = None, **how: Any) -> ImportReport:
+    """Write the samples of all files to ``column``: run a :class:`FolderImport` with these :class:`ImportOptions`."""
+    return FolderImport(column, jobs, ImportOptions(**how)).run(progress)
+
+
+class FolderImport:
+    """An import of many files into a column.
+
+    Parameters
+    ----------
+    column
+        A writer column. If it is nested, each folder is a sample, and the files in it are its subsamples.
+    jobs
+        The files, from :func:`hangar.external.loading.plan_import`.
+    how
+        How they are imported.
 
     Attributes
     ----------
@@ -115,27 +136,15 @@ class FolderImport:
         What could not be imported so far.
     """
 
-    def __init__(
-        self,
-        column: WritableColumn,
-        jobs: Sequence[Job],
-        *,
-        options: Mapping[str, Any] | None = None,
-        overwrite: bool = False,
-        integers: bool = False,
-        paths: WritableColumn | None = None,
-        batch_context: Callable[[], AbstractContextManager[object]] = nullcontext,
-        keep_going: bool = False,
-    ) -> None:
+    def __init__(self, column: WritableColumn, jobs: Sequence[Job], how: ImportOptions = DEFAULT_OPTIONS) -> None:
         self.report = ImportReport()
         self.failures: list[Failure] = []
         self._failed: set[str] = set()
-        self._keep_going = keep_going
+        self._how = how
         self._requirements = requirements = ColumnRequirements.of(column)
-        self._keys = ImportKeys(requirements.nested, integers)
-        self._named = paths is not None
-        self._jobs = jobs = self._reserved(jobs) if keep_going else jobs
-        self._batch_context = batch_context
+        self._keys = ImportKeys(requirements.nested, how.integers)
+        self._named = how.paths is not None
+        self._jobs = jobs = self._reserved(jobs) if how.keep_going else jobs
         self._done = self.report
         capacity = BATCH_SAMPLES
         rows = None
@@ -152,8 +161,8 @@ class FolderImport:
         ):
             # One batch is being filled, and each thread decodes at most one other: no two threads write the same row.
             rows = _memory_for((capacity * (threads + 2 if threads else 1), *requirements.shape), requirements)
-        self._loader = Loader(jobs, options or {}, requirements, rows, capacity, threads, keep_going)
-        self._batch = Batch(column, paths, overwrite, rows, capacity, BATCH_BYTES, keep_going)
+        self._loader = Loader(jobs, how.options or {}, requirements, rows, capacity, threads, how.keep_going)
+        self._batch = Batch(column, how.paths, how.overwrite, rows, capacity, BATCH_BYTES, how.keep_going)
 
     def _reserved(self, jobs: Sequence[Job]) -> list[Job]:
         """The files whose names are valid and unique, before any file is read; the others fail."""
@@ -171,7 +180,7 @@ class FolderImport:
 
     def _fail(self, failure: Failure) -> Failure:
         """Collect a failure, or raise its error."""
-        if not self._keep_going:
+        if not self._how.keep_going:
             raise failure.error
         self.failures.append(failure)
         self._failed.add(failure.path)
@@ -194,7 +203,7 @@ class FolderImport:
         AccessError, DiskFullError, StorageError
             An operation of the operating system failed, or memory ran out.
         """
-        if not self._keep_going:
+        if not self._how.keep_going:
             self._reserved(self._jobs)
         try:
             return replace(self._run(progress), failures=tuple(self.failures))
@@ -217,7 +226,7 @@ class FolderImport:
         begun = time.monotonic()
         more = True
         fault: HangarError | None = None
-        with self._batch_context():
+        with self._how.batch_context():
             while more and fault is None and not self._due(begun):
                 try:
                     sample = next(samples)
@@ -296,7 +305,7 @@ class FolderImport:
             self._loader.written()
             return None
         conflicts = batch.write()
-        if self._keep_going:
+        if self._how.keep_going:
             for source, error in conflicts:
                 self._fail(Failure(source.path, error))
         done = self._done
@@ -311,7 +320,7 @@ class FolderImport:
         )
         batch.clear()
         self._loader.written()
-        return conflicts[0][1] if conflicts and not self._keep_going else None
+        return conflicts[0][1] if conflicts and not self._how.keep_going else None
 
 
 def _memory_for(shape: tuple[int, ...], requirements: ColumnRequirements) -> Rows:

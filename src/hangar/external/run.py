@@ -8,7 +8,7 @@ from typing import Any
 from hangar.errors import HangarError
 from hangar.external.batches import WritableColumn
 from hangar.external.blocks import BlockImport
-from hangar.external.importer import Failure, FolderImport, ImportReport
+from hangar.external.importer import Failure, FolderImport, ImportOptions, ImportReport
 from hangar.external.loading import Job
 from hangar.external.plugins._blocks import BlockPlugin
 from hangar.progress import Progress
@@ -19,21 +19,22 @@ __all__ = ["FilesImport"]
 class FilesImport:
     """An import of many files into a column.
 
-    Files of one sample come first, then those that hold many (tables, archives, HDF5). The parameters are those of
-    :class:`hangar.external.importer.FolderImport`.
+    Files of one sample come first, then those that hold many (tables, archives, HDF5). ``how`` has
+    fields of :class:`hangar.external.importer.ImportOptions`.
     """
 
-    def __init__(self, column: WritableColumn, jobs: Sequence[Job], *, keep_going: bool = False, **how: Any) -> None:
+    def __init__(self, column: WritableColumn, jobs: Sequence[Job], **how: Any) -> None:
+        options = ImportOptions(**how)
         single = [job for job in jobs if not isinstance(job.plugin, BlockPlugin)]
         many = [job for job in jobs if isinstance(job.plugin, BlockPlugin)]
         self._column = column
         self._many = many
-        self._keep_going = keep_going
+        self._keep_going = options.keep_going
         self._parts: list[FolderImport | BlockImport] = []
         if single or not many:
-            self._parts.append(FolderImport(column, single, keep_going=keep_going, **how))
+            self._parts.append(FolderImport(column, single, options))
         if many:
-            self._parts.append(BlockImport(column, many, keep_going=keep_going, **how))
+            self._parts.append(BlockImport(column, many, options))
 
     @property
     def report(self) -> ImportReport:
