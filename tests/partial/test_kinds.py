@@ -85,3 +85,111 @@ def test_a_kind(clone: Repository, name: str) -> None:
         np.testing.assert_array_equal(plain(reader[name]["x"]), plain(VALUES[name]))
         assert list(reader[name].keys(local=True)) == ["x"]
     assert clone.fsck(data=True).promised == sum(64 if other == "chunks" else 1 for other in VALUES if other != name)
+
+
+# ---------------------------------------------------------------------------------------------------- many samples
+
+MANY = 40
+
+
+def one_of(name: str, key: int) -> Any:
+    """The value of a key; all differ."""
+    value = VALUES[name]
+    if name == "texts":
+        return f"{value}: {key}"
+    if name == "bytes":
+        return value + bytes([key])
+    if name == "sparse":
+        return (value * np.float32(key + 1)).tocsr()
+    if name == "varying":
+        return value[: key % 7 + 3] + key
+    return value + value.dtype.type(key)
+
+
+@pytest.fixture(scope="module")
+def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Forty samples of each kind, and a nested column of forty samples with one to three subsamples."""
+    place = tmp_path_factory.mktemp("many")
+    repo = Repository(place, exists=False)
+    repo.init("Ada", "ada@example.org")
+    co = repo.checkout(write=True)
+    co.add_ndarray_column("arrays", (30, 7), np.float32)
+    co.add_bytes_column("bytes")
+    co.add_chunked_column("chunks", "float32", (32, 32))
+    co.add_image_column("images")
+    co.add_sparse_column("sparse", "float32", (200, 300))
+    co.add_str_column("texts")
+    co.add_ndarray_column("varying", (20, 20), np.float64, variable_shape=True)
+    co.add_ndarray_column("nested", (30, 7), np.float32, contains_subsamples=True)
+    with co:
+        for name in VALUES:
+            co[name].update({key: one_of(name, key) for key in range(3 if name == "chunks" else MANY)})
+        for key in range(MANY):
+            co["nested"][key] = {sub: one_of("arrays", key) + sub for sub in range(key % 3 + 1)}
+    co.commit("many of each")
+    co.close()
+    repo.close()
+    return place
+
+
+@pytest.mark.parametrize("name", [name for name in VALUES if name != "chunks"])
+def test_a_read_of_many_is_one_request(many: Path, tmp_path: Path, name: str) -> None:
+    with Repository(tmp_path, exists=False) as repo:
+        repo.clone("Bob", "bob@example.org", str(many))
+        co = repo.checkout(fetch_on_read=True)
+        fetch, column = co.session.resolve, co[name]
+        assert isinstance(fetch, FetchOnRead)
+        keys = [7, 3, 30, 3, 21]
+        found = column[keys]  # a list; `read` stacks what can be stacked
+        for key, value in zip(keys, found, strict=True):
+            np.testing.assert_array_equal(plain(value), plain(one_of(name, key)))
+        assert (fetch.calls, fetch.fetched) == (1, 4)
+        for key, value in column.items():
+            np.testing.assert_array_equal(plain(value), plain(one_of(name, key)))
+        assert fetch.calls <= 5  # iteration reads some samples ahead
+        assert fetch.fetched == MANY
+        co.close()
+        with repo.checkout() as reader:  # it stays
+            np.testing.assert_array_equal(plain(reader[name][39]), plain(one_of(name, 39)))
+            assert not reader[name].contains_remote_references
+
+
+def test_samples_of_a_nested_column_are_one_request(many: Path, tmp_path: Path) -> None:
+    with Repository(tmp_path, exists=False) as repo:
+        repo.clone("Bob", "bob@example.org", str(many))
+        co = repo.checkout(fetch_on_read=True)
+        fetch, column = co.session.resolve, co["nested"]
+        assert isinstance(fetch, FetchOnRead)
+        for key, sample in zip((2, 5, 9), column.read([2, 5, 9]), strict=True):
+            assert sorted(sample) == list(range(key % 3 + 1))
+            np.testing.assert_array_equal(sample[0], one_of("arrays", key))
+        assert (fetch.calls, fetch.fetched) == (1, 3 + 3 + 1)
+        np.testing.assert_array_equal(column[8].read([2, 0])[0], one_of("arrays", 8) + 2)
+        assert (fetch.calls, fetch.fetched) == (2, 9)
+        co.close()
+
+
+def test_a_slice_is_one_request(many: Path, tmp_path: Path) -> None:
+    with Repository(tmp_path, exists=False) as repo:
+        repo.clone("Bob", "bob@example.org", str(many))
+        co = repo.checkout(fetch_on_read=True)
+        fetch, column = co.session.resolve, co["chunks"]
+        assert isinstance(fetch, FetchOnRead)
+        wanted = one_of("chunks", 1)
+        array = column[1]
+        cases: list[tuple[Any, int]] = [
+            (np.s_[10:70, 100:110], 3),
+            (np.s_[10:70, 100:110], 0),
+            (np.s_[::100, ::-50], 17),  # 3 x 6, and one of them is here
+            (np.s_[[5, 250], [250, 5]], 1),
+            (np.s_[...], 43),
+        ]
+        calls = 0
+        for index, count in cases:
+            before = fetch.fetched
+            np.testing.assert_array_equal(array[index], wanted[index])
+            calls += bool(count)
+            assert (fetch.calls, fetch.fetched - before) == (calls, count)
+        np.testing.assert_array_equal(column[2].oindex[[1, 200], 3:40], one_of("chunks", 2)[[1, 200], 3:40])
+        assert (fetch.calls, fetch.fetched) == (calls + 1, 64 + 4)
+        co.close()
