@@ -28,6 +28,8 @@ __all__ = ["Connection", "Target", "is_cut"]
 _RESET: Final = ("RST_STREAM", "Stream removed", "Connection reset", "Socket closed")
 """Parts of the texts by which gRPC reports a lost connection under other codes than UNAVAILABLE."""
 _POLL_SECONDS: Final = 0.1
+_SHORT_BYTES: Final = 2**20
+"""A stream of so few bytes is taken as it comes: a thread that reads it ahead costs a tenth of a read of 256 small samples."""
 READ_AHEAD: Final = 3
 """Messages of a stream that wait while one before them is verified and stored."""
 
@@ -133,9 +135,22 @@ class Connection:
 
     # ------------------------------------------------------------------ a stream of answers
 
-    def stream(self, name: str, request: Any, parse: Callable[[bytes], Any] | None = None) -> Iterator[Any]:
-        """Make a call with a stream of answers. Raises what gRPC raises, and ``UnreachableError`` if nothing comes."""
+    def stream(
+        self, name: str, request: Any, parse: Callable[[bytes], Any] | None = None, *, nbytes: int = -1
+    ) -> Iterator[Any]:
+        """Make a call with a stream of answers. Raises what gRPC raises, and ``UnreachableError`` if nothing comes.
+
+        Parameters
+        ----------
+        parse
+            Decodes a message.
+        nbytes
+            About the bytes of all answers, if that is known: those of a short stream are not read ahead.
+        """
         parse = parse or METHODS[name].reply.FromString
+        if 0 <= nbytes <= _SHORT_BYTES:
+            yield from self._short_stream(name, request, parse)
+            return
         call = self._stub(name)(request, timeout=self.timeouts.stream, metadata=self.target.metadata)
         with Ahead[bytes](lambda: iter(call), READ_AHEAD) as messages:
             try:
@@ -149,6 +164,19 @@ class Connection:
                     yield self._decode(parse, message)
             finally:
                 call.cancel()
+
+    def _short_stream(self, name: str, request: Any, parse: Callable[[bytes], Any]) -> Iterator[Any]:
+        """A stream without a thread of its own: it takes no longer than the silence that a long one may have."""
+        call = self._stub(name)(request, timeout=self.timeouts.idle, metadata=self.target.metadata)
+        try:
+            for message in call:
+                yield self._decode(parse, message)
+        except grpc.RpcError as error:
+            if call.code() is grpc.StatusCode.DEADLINE_EXCEEDED:
+                raise self._silent() from None
+            raise error
+        finally:
+            call.cancel()
 
     def _silent(self) -> HangarError:
         text = f"{self.target.name} sent nothing for {self.timeouts.idle:g} seconds: check the network, then try again"

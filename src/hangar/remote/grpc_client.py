@@ -166,7 +166,7 @@ class GrpcPeer:
             digests, start = left.request()
             request = pb.BlobsRequest(digests=digests, start=start, compress=self._compress, stored=names.stored)
             try:
-                for message in self._connection.stream("GetBlobs", request, parse_frame):
+                for message in self._connection.stream("GetBlobs", request, parse_frame, nbytes=names.nbytes):
                     frame = left.took(blobs_in(message, len(digests) // DIGEST_BYTES))
                     attempts.moved()
                     yield frame

@@ -219,12 +219,15 @@ class BlobNames:
         In a question for blobs: the first one is wanted from this byte on, because a stream of its parts was cut.
     stored
         Large ones may be sent as they are stored: see :attr:`BlobFrame.form`.
+    nbytes
+        In a question for blobs: the bytes of all of them, -1 where that is not known. It is not sent.
     """
 
     digests: bytes
     group: int = 0
     start: int = 0
     stored: bool = False
+    nbytes: int = -1
 
     def __len__(self) -> int:
         return len(self.digests) // DIGEST_BYTES

@@ -103,7 +103,14 @@ class Servicer:
             if count > FEW_DOWNLOADS:
                 yield from self._blobs(request)
                 return
-            with Ahead(lambda: self._blobs(request), READ_AHEAD) as messages:
+            found = self._blobs(request)
+            # A short answer needs no thread that reads ahead.
+            for _ in range(2):
+                message = next(found, None)
+                if message is None:
+                    return
+                yield message
+            with Ahead(lambda: found, READ_AHEAD) as messages:
                 yield from messages
 
     def _blobs(self, request: pb.BlobsRequest) -> Iterator[Encoded]:

@@ -308,7 +308,9 @@ class _Fetch:
             size = max(1, int(group.sizes.mean())) if len(group.sizes) else 1
             step = max(1, min(step, _PART_BYTES // size, -(-len(digests) // streams)))
         for start in range(0, len(digests), step):
-            yield group, BlobNames(digests[start : start + step].tobytes(), stored=True)
+            part = digests[start : start + step]
+            each = _uniform_size(group.column.schema)
+            yield group, BlobNames(part.tobytes(), stored=True, nbytes=len(part) * each if each >= 0 else -1)
 
     def _fetch(self, group: _Group, names: BlobNames) -> None:
         digests = np.frombuffer(names.digests, np.uint8).reshape(-1, DIGEST_BYTES)
