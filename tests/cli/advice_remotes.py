@@ -12,6 +12,7 @@ import pytest
 from hangar import Repository, make_numpy_dataset
 from tests.cli.advice import follow
 from tests.cli.shell import Shell
+from tests.partial.damaging import digests_of, lose
 
 __all__ = ["REMOTES"]
 
@@ -185,11 +186,81 @@ def nothing_to_accept(shell: Shell, template: str) -> None:
     follow(shell, shell.fails(3, "purge", "--accept"), template)
 
 
-def purged_value_is_read(shell: Shell, template: str) -> None:
+def spoiled_clone(shell: Shell) -> Shell:
+    """A clone that has learned that its remote lost a value, and in ``backup`` a repository that has it."""
+    import shutil
+
     clone, _ = clone_of(shell)
-    shell.ok("purge", "wide", "3", "--yes")
-    text = failure(clone, lambda repository: repository.checkout(fetch_on_read=True)["wide"][3])
+    shutil.copytree(shell.path / ".hangar", shell.path / "backup" / ".hangar")
+    with Repository(shell.path) as repository:
+        lose(repository, digests_of(repository, "wide", [3]))
+    clone.fails(7, "fetch-data", "origin", "master")
+    return clone
+
+
+def found_again(shell: Shell, text: str, template: str, clone: Shell) -> None:
+    """Follow the proposal to add a remote, and then the one to fetch from it."""
+    add, address = "hangar remote add NAME ADDRESS", str(shell.path / "backup")
+    assert add in text
+    clone.ok("remote", "add", "again", address)
+    if template == add:
+        return
+    assert "1 value" in followed(clone, text, template)
+    assert "All is well" in clone.ok("fsck", "--data")
+
+
+def lost_at_the_remote(shell: Shell, template: str) -> None:
+    clone = spoiled_clone(shell)
+
+    def read(repository: Repository) -> None:
+        cell = repository.checkout()["wide"]._cell(3)
+        assert cell is not None
+        repository.stores.blobs.read_one(cell)
+
+    found_again(shell, failure(clone, read), template, clone)
+
+
+def sample_lost_at_the_remote(shell: Shell, template: str) -> None:
+    clone = spoiled_clone(shell)
+    text = failure(clone, lambda repository: repository.checkout()["wide"].read([3, 4]))
+    found_again(shell, text, template, clone)
+
+
+def lost_for_the_check(shell: Shell, template: str) -> None:
+    clone = spoiled_clone(shell)
+    found_again(shell, clone.run("fsck").stdout, template, clone)
+
+
+def branch_deleted_there(shell: Shell, template: str) -> None:
+    shell.ok("branch", "create", "later")
+    clone, _ = clone_of(shell)
+    shell.ok("branch", "delete", "later")
+    assert "Deleted origin/later" in follow(clone, clone.ok("fetch", "origin"), template)
+    assert "origin/later" not in clone.ok("branch")
+
+
+def unpushed_data(shell: Shell, template: str) -> None:
+    """The remote has data that none of its branches names."""
+    clone, _ = clone_of(shell)
+    clone.ok("fetch-data", "origin", "master")
+    with Repository(shell.path) as repository:
+        repository.reset("master~1", hard=True)
+    text = clone.ok("evict", "wide")
+    assert "9 values stay here" in text
     follow(clone, text, template)
+    assert "Dropped 9 values" in clone.ok("evict", "wide")
+
+
+def partial_clone_is_pushed_to(shell: Shell, template: str) -> None:
+    clone, _ = clone_of(shell)
+    clone.ok("branch", "create", "aside")
+    clone.ok("checkout", "aside")
+    shell.ok("remote", "add", "clone", clone.path)
+    shell.ok("rm", "wide", "3")
+    shell.ok("commit", "-m", "Without 3")
+    said = shell.run("push", "clone", "master").output
+    assert "8 values that the new commits name are not at clone" in said
+    assert "Sent 11 values" in follow(shell, said, template)
 
 
 def purged_value_is_fetched(shell: Shell, template: str) -> None:
@@ -220,10 +291,23 @@ def untrusted_certificate(shell: Shell, template: str) -> None:
 
 
 REMOTES: Final[dict[str, dict[str, Callable[[Shell, str], None]]]] = {
-    "blobs/store.py": {"hangar fetch-data {} REV": blob_of_a_store, "hangar purge --list": purged_value_is_read},
+    "blobs/absence.py": {
+        "hangar fetch-data {} REV": blob_of_a_store,
+        "hangar fetch-data NAME REV": lost_at_the_remote,
+        "hangar remote add NAME ADDRESS": sample_lost_at_the_remote,
+    },
+    "cli/evict.py": {"hangar push": unpushed_data},
+    "cli/push.py": {"hangar push {} {} --complete": partial_clone_is_pushed_to},
+    "fsck/history.py": {
+        "hangar fetch-data NAME REV --all-history": lost_for_the_check,
+        "hangar remote add NAME ADDRESS": lost_for_the_check,
+    },
     "cli/clone.py": {"hangar fetch-data origin {}": cloned},
     "revisions.py": {"hangar checkout -b {} {}": branch_of_a_remote},
-    "cli/fetch.py": {"hangar purge --accept": purged_at_the_remote},
+    "cli/fetch.py": {
+        "hangar fetch {} --prune": branch_deleted_there,
+        "hangar purge --accept": purged_at_the_remote,
+    },
     "cli/remote.py": {"hangar fetch {}": added},
     "columns/local.py": {"hangar fetch-data {} {} -d {}{}": sample_that_is_not_here},
     "dataset/selection.py": {"hangar fetch-data REMOTE REV -d {}": data_set_of_nothing},

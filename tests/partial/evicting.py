@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -10,9 +10,12 @@ import numpy as np
 
 from hangar import Repository
 from hangar.digest import Digest
-from hangar.remote.evict import EvictReport, evict_blobs
-from hangar.remote.peer import ABSENT, BlobNames
+from hangar.remote.blob_states import blob_states
+from hangar.remote.blobs_out import blob_frames
+from hangar.remote.evict import Asked, EvictReport, evict_blobs
+from hangar.remote.peer import BlobFrame, BlobNames, Limits, TombstonePage
 from hangar.remote.selection import blobs_of_samples, column_entry
+from hangar.remote.states import BlobStates
 from hangar.stores import Stores
 
 
@@ -23,15 +26,15 @@ class Copy:
         self.stores = stores
         self.asked = 0
 
-    def blob_sizes(self, names: BlobNames) -> bytes:
+    def check_blobs(self, names: BlobNames, *, read: bool) -> Iterator[BlobStates]:
         self.asked += 1
-        digests = np.frombuffer(names.digests, np.uint8).reshape(-1, 32)
-        known = self.stores.blobs.known(digests)
-        sizes = [
-            len(self.stores.blobs.read_one(digest.tobytes())[1]) if here else ABSENT
-            for digest, here in zip(digests, known, strict=True)
-        ]
-        return np.array(sizes, "<u8").tobytes()
+        yield from blob_states(self.stores, np.frombuffer(names.digests, np.uint8).reshape(-1, 32), read=read)
+
+    def blobs(self, names: BlobNames) -> Iterator[BlobFrame]:
+        yield from blob_frames(self.stores.blobs, names, Limits())
+
+    def tombstones(self) -> Iterator[TombstonePage]:
+        yield TombstonePage(())
 
 
 def with_remote(repo: Repository, name: str = "origin") -> int:
@@ -51,7 +54,7 @@ def evict(
     entry = column_entry(commit, column)
     chosen = blobs_of_samples(stores, entry, samples)
     assert entry.root is not None
-    return evict_blobs(stores, [(number, copy)], chosen.digests, [Digest(entry.root)] if leaves else [])
+    return evict_blobs(stores, [Asked("origin", number, copy)], chosen.digests, [Digest(entry.root)] if leaves else [])
 
 
 def copied(repo: Repository, place: Path) -> Copy:

@@ -29,6 +29,7 @@ from hangar.remote.peer import (
     TombstonePage,
     Welcome,
 )
+from hangar.remote.states import BlobStates
 
 FRAME = 2**20
 HEADER = Header(BYTES, 0, ())
@@ -94,6 +95,16 @@ class FakeService:
             held += len(data)
         if batch:
             yield _frame(header, batch, names.group)
+
+    def check_blobs(self, names: BlobNames, *, read: bool) -> Iterator[BlobStates]:
+        for start in range(0, len(names.digests), 32 * 700):
+            part = BlobNames(names.digests[start : start + 32 * 700])
+            sizes = self.blob_sizes(part)
+            here = np.frombuffer(sizes, "<u8") != ABSENT
+            yield BlobStates(here.astype(np.uint8).tobytes(), sizes)
+
+    def reachable(self, commits: bytes) -> bytes:
+        return bytes(commits[at] % 2 for at in range(0, len(commits), 32))
 
     def tombstones(self) -> Iterator[TombstonePage]:
         yield TombstonePage(())

@@ -210,6 +210,8 @@ def test_garbage_gives_errors_of_hangar_alone(start: Start) -> None:
         "GetHistory": [pb.HistoryRequest(wants=b"w" * 32, haves=b"h" * 64)],
         "GetObjects": [pb.ObjectsRequest(wants=[pb.Names(kind="node", digests=b"d" * 64)], below=True)],
         "GetBlobSizes": [pb.BlobNames(digests=b"d" * 96)],
+        "CheckBlobs": [pb.CheckBlobsRequest(digests=b"d" * 96, read=True)],
+        "GetReachable": [pb.ReachableRequest(commits=b"c" * 96)],
         "GetBlobs": [pb.BlobsRequest(digests=b"d" * 96, start=3)],
         "BeginPush": [pb.BeginPushRequest(push=ID, updates=[update], candidates=b"c" * 32)],
         "SendObjects": [pb.SendObjectsRequest(push=ID), pb.SendObjectsRequest(objects=objects)],

@@ -168,6 +168,8 @@ def test_every_call_has_a_deadline(monkeypatch: pytest.MonkeyPatch) -> None:
         lambda: list(peer.objects(ObjectsRequest(()))),
         lambda: peer.blob_sizes(BlobNames(ID * 2)),
         lambda: list(peer.blobs(BlobNames(ID * 2))),
+        lambda: list(peer.check_blobs(BlobNames(ID * 2), read=True)),
+        lambda: peer.reachable(ID * 2),
         lambda: list(peer.tombstones()),
         lambda: peer.begin_push(PushStart(ID, (update,))),
         lambda: peer.send_objects(ID, iter(())),

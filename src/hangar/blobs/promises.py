@@ -6,22 +6,24 @@ that the leaf names: one row for each leaf received. Others name a single blob: 
 that stay reachable when their leaf is removed. Rows are looked at only when a blob has no location, and in a repository
 without rows nothing is looked at.
 
-A row says what a remote had when it was asked. Only fetching shows whether it still does.
+A row says what a remote had when it was asked. A remote that is found not to have a blob gets a row that says so, which
+counts more than the promise of a leaf. The row is replaced when the remote has the blob again.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Iterator
-from typing import Final
+from typing import Final, Literal, NamedTuple
 
 import numpy as np
 import numpy.typing as npt
 
+from hangar.blobs.digests import DigestSet
 from hangar.blobs.index import Digests, Mask
 from hangar.blobs.tombstones import IN_EFFECT, find_tombstones
 from hangar.db import Database, ReadTransaction, WriteTransaction
 from hangar.db.epoch import gc_epoch
-from hangar.db.tables import COMPLETE, NODES, PROMISORS, TOMBSTONES
+from hangar.db.tables import COMPLETE, META, NODES, PROMISORS, TOMBSTONES
 from hangar.digest import DIGEST_BYTES, Digest, digest_array, digest_list
 from hangar.errors import CorruptionError
 from hangar.objects.children import children_of_node
@@ -29,7 +31,9 @@ from hangar.objects.store import NodeStore
 from hangar.refs.remotes import remote_names
 
 __all__ = [
+    "PromiseKind",
     "Promises",
+    "deny_blobs",
     "forget_complete",
     "forget_promises",
     "is_complete",
@@ -40,10 +44,17 @@ __all__ = [
     "scan_promises",
 ]
 
+PromiseKind = Literal["leaf", "blob", "denied"]
+"""What a row says: the remote has every blob of a leaf; it has a blob; it does not have a blob that it had promised."""
+
 _REMOTE_BYTES: Final = 4
-_LEAF: Final = b""
-_BLOB: Final = b"\x01"
+_VALUES: Final[dict[PromiseKind, bytes]] = {"leaf": b"", "blob": b"\x01", "denied": b"\x02"}
+_KINDS: Final = {value: kind for kind, value in _VALUES.items()}
+_CHANGES: Final = b"promise changes"
+"""Key in ``meta`` of the number of changes of the table, by which a process sees that what it has loaded is old."""
 _LEAVES_AT_ONCE: Final = 1_024
+_NONE: Final = np.empty((0, DIGEST_BYTES), np.uint8)
+_NO_BLOBS: Final = DigestSet()
 
 Prefixes = npt.NDArray[np.uint64]
 """First eight bytes of digests as numbers, sorted. Digests are uniform, so that they stand for the digest here."""
@@ -62,27 +73,42 @@ def promise_leaves(transaction: WriteTransaction, remote: int, leaves: Iterable[
     leaves
         Digests of leaves, stored now or by this transaction.
     """
-    _put(transaction, remote, leaves, _LEAF)
+    _put(transaction, remote, leaves, "leaf")
 
 
 def promise_blobs(transaction: WriteTransaction, remote: int, blobs: Iterable[bytes]) -> None:
     """Record that a remote has these blobs."""
-    _put(transaction, remote, blobs, _BLOB)
+    _put(transaction, remote, blobs, "blob")
 
 
-def _put(transaction: WriteTransaction, remote: int, digests: Iterable[bytes], value: bytes) -> None:
+def deny_blobs(transaction: WriteTransaction, remote: int, blobs: Iterable[bytes]) -> None:
+    """Record that a remote does not have these blobs, which it had promised."""
+    _put(transaction, remote, blobs, "denied")
+
+
+def _put(transaction: WriteTransaction, remote: int, digests: Iterable[bytes], kind: PromiseKind) -> None:
     suffix = remote.to_bytes(_REMOTE_BYTES, "big")
-    rows = [(key, value) for key in sorted({digest + suffix for digest in digests})]
+    rows = [(key, _VALUES[kind]) for key in sorted({digest + suffix for digest in digests})]
     if rows:
         transaction.put_many(PROMISORS, rows)
+        _count_change(transaction)
 
 
-def scan_promises(transaction: ReadTransaction) -> Iterator[tuple[bytes, int, bool]]:
-    """Digest, number of the remote, and whether it is a leaf, of every row."""
+def _changes(transaction: ReadTransaction) -> int:
+    return int.from_bytes(transaction.get(META, _CHANGES) or b"", "little")
+
+
+def _count_change(transaction: WriteTransaction) -> None:
+    transaction.put(META, _CHANGES, (_changes(transaction) + 1).to_bytes(8, "little"))
+
+
+def scan_promises(transaction: ReadTransaction) -> Iterator[tuple[bytes, int, PromiseKind]]:
+    """Digest, number of the remote, and kind, of every row."""
     for key, value in transaction.scan(PROMISORS):
-        if len(key) != DIGEST_BYTES + _REMOTE_BYTES or value not in (_LEAF, _BLOB):
+        kind = _KINDS.get(value)
+        if len(key) != DIGEST_BYTES + _REMOTE_BYTES or kind is None:
             raise CorruptionError(f"table 'promisors' has a malformed row (key {key.hex()}): run `hangar fsck`")
-        yield key[:DIGEST_BYTES], int.from_bytes(key[DIGEST_BYTES:], "big"), value == _LEAF
+        yield key[:DIGEST_BYTES], int.from_bytes(key[DIGEST_BYTES:], "big"), kind
 
 
 def remove_promises(transaction: WriteTransaction, remote: int) -> int:
@@ -94,8 +120,11 @@ def remove_promises(transaction: WriteTransaction, remote: int) -> int:
 
 def forget_promises(transaction: WriteTransaction, rows: Iterable[tuple[bytes, int]]) -> None:
     """Delete promises, by digest and number of the remote."""
-    for digest, number in rows:
+    doomed = list(rows)
+    for digest, number in doomed:
         transaction.delete(PROMISORS, digest + number.to_bytes(_REMOTE_BYTES, "big"))
+    if doomed:
+        _count_change(transaction)
 
 
 # ---------------------------------------------------------------------------------------------------- complete
@@ -139,6 +168,7 @@ class Promises:
         self._known = known
         self._state: tuple[int, int, tuple[int, ...]] | None = None
         self._sets: dict[int, Prefixes] = {}
+        self._denied: dict[int, DigestSet] = {}
 
     def possible(self) -> bool:
         """Whether anything can be promised. Where nothing was ever received, this is all that is asked."""
@@ -167,20 +197,29 @@ class Promises:
             return {}
         prefixes = _prefixes(digests)
         found = _among(self._load(), prefixes)
-        if not _union(found, len(digests)).all():
-            # Rows may have been exchanged for as many others, and blobs that were here may have been removed.
+        left = np.flatnonzero(~_union(found, len(digests)))
+        if len(left) and not _union(self.denied(digests[left]), len(left)).all():
+            # Blobs that were here when the rows were loaded may have been removed.
             self._state = None
             found = _among(self._load(), prefixes)
         return found
 
+    def denied(self, digests: Digests) -> dict[int, Mask]:
+        """For each remote that had promised some of these blobs and was found not to have them, the mask of those."""
+        self._load()
+        found = {number: gone.holds(digests) for number, gone in self._denied.items()} if len(digests) else {}
+        return {number: mask for number, mask in found.items() if mask.any()}
+
+    def denied_by(self, number: int) -> DigestSet:
+        """The blobs that one remote had promised and was found not to have."""
+        self._load()
+        return self._denied.get(number, _NO_BLOBS)
+
     def absent_at(self, number: int) -> Digests:
         """The blobs that one remote promises and that are not here: uint8, shape (n, 32)."""
         with self._db.read() as transaction:
-            rows = [(digest, leaf) for digest, owner, leaf in scan_promises(transaction) if owner == number]
-        names = digest_array([digest for digest, leaf in rows if not leaf])
-        parts = [self._wanted(names[~self._known(names)])]
-        parts += self._blobs_of([Digest(digest) for digest, leaf in rows if leaf])
-        return np.unique(np.concatenate(parts), axis=0)
+            rows = _Rows.of(row for row in scan_promises(transaction) if row[1] == number)
+        return np.unique(np.concatenate([_NONE, *self._promised_in(rows, number)]), axis=0)
 
     def remotes(self) -> list[int]:
         """Numbers of the remotes that promise anything, those with the most blobs first."""
@@ -194,26 +233,26 @@ class Promises:
 
     def _load(self) -> dict[int, Prefixes]:
         with self._db.read() as transaction:
-            counts = transaction.count(PROMISORS), transaction.count(TOMBSTONES)
-            state = (*counts, tuple(sorted(remote_names(transaction))))
+            state = _changes(transaction), transaction.count(TOMBSTONES), tuple(sorted(remote_names(transaction)))
             if state == self._state:
                 return self._sets
-            rows = list(scan_promises(transaction))
-        leaves: dict[int, list[Digest]] = {}
-        single: dict[int, list[bytes]] = {}
-        parts: dict[int, list[Prefixes]] = {}
-        for digest, number, leaf in rows:
-            if leaf:
-                leaves.setdefault(number, []).append(Digest(digest))
-            else:
-                single.setdefault(number, []).append(digest)
-        for number, names in single.items():
-            parts.setdefault(number, []).append(_prefixes(self._wanted(digest_array(names))))
-        for number, digests in leaves.items():
-            parts.setdefault(number, []).extend(map(_prefixes, self._blobs_of(digests)))
-        self._sets = {number: np.unique(np.concatenate(found)) for number, found in parts.items()}
+            rows = _Rows.of(scan_promises(transaction))
+        sets = {}
+        for number in rows.leaves.keys() | rows.blobs.keys():
+            parts = [np.empty(0, np.uint64), *map(_prefixes, self._promised_in(rows, number))]
+            sets[number] = np.unique(np.concatenate(parts))
+        self._denied = rows.denied
+        self._sets = sets
         self._state = state
-        return self._sets
+        return sets
+
+    def _promised_in(self, rows: _Rows, number: int) -> Iterator[Digests]:
+        """The blobs that the rows of a remote promise, that are wanted, and that are not here."""
+        names = digest_array(rows.blobs.get(number, []))
+        yield self._wanted(names[~self._known(names)])
+        denied = rows.denied.get(number, _NO_BLOBS)
+        for blobs in self._blobs_of(rows.leaves.get(number, [])):
+            yield blobs[~denied.holds(blobs)] if len(denied) else blobs
 
     def _blobs_of(self, leaves: list[Digest]) -> Iterator[Digests]:
         """The blobs that leaves name and that are not here. A leaf that was removed promises nothing."""
@@ -236,6 +275,26 @@ class Promises:
             found = find_tombstones(transaction, digest_list(digests))
         gone = {digest for digest, tombstone in found.items() if tombstone.state == IN_EFFECT}
         return digests[[digest not in gone for digest in digest_list(digests)]] if gone else digests
+
+
+class _Rows(NamedTuple):
+    """Rows of the table by the number of the remote: leaves, single blobs, and those that the remote does not have."""
+
+    leaves: dict[int, list[Digest]]
+    blobs: dict[int, list[bytes]]
+    denied: dict[int, DigestSet]
+
+    @classmethod
+    def of(cls, rows: Iterable[tuple[bytes, int, PromiseKind]]) -> _Rows:
+        leaves: dict[int, list[Digest]] = {}
+        blobs: dict[int, list[bytes]] = {}
+        denied: dict[int, list[bytes]] = {}
+        for digest, number, kind in rows:
+            if kind == "leaf":
+                leaves.setdefault(number, []).append(Digest(digest))
+            else:
+                (blobs if kind == "blob" else denied).setdefault(number, []).append(digest)
+        return cls(leaves, blobs, {number: DigestSet(digest_array(names)) for number, names in denied.items()})
 
 
 def _prefixes(digests: Digests) -> Prefixes:

@@ -23,18 +23,17 @@ from hangar.backends.location import (
     LOCATION_WORDS,
     Words,
 )
+from hangar.blobs.absence import explain_absence
 from hangar.blobs.index import Digests, Mask, Sought
 from hangar.blobs.locator import Located
 from hangar.blobs.promises import Promises
 from hangar.blobs.reader import STALE, BlobReader
-from hangar.blobs.tombstones import find_tombstones, purged_error
 from hangar.db import Database
 from hangar.db.epoch import raise_if_collected
-from hangar.digest import DIGEST_BYTES, Header, digest_array, digest_list
+from hangar.digest import DIGEST_BYTES, Header, digest_array
 from hangar.errors import CorruptionError, InvalidInputError, NotLocalError, PurgedError
-from hangar.wording import plural
 
-__all__ = ["BlobStore", "Resolve", "not_local"]
+__all__ = ["BlobStore", "Resolve"]
 
 _T = TypeVar("_T")
 Resolve = Callable[[Digests], int]
@@ -255,21 +254,8 @@ class BlobStore(BlobReader):
     def absent(self, digests: Digests) -> CorruptionError | PurgedError | NotLocalError:
         """Error for blobs without a location: they are lost, or a remote has promised them, or they were purged."""
         self.db.require_in_place()
-        names = digest_list(digests)
-        with self.db.read() as transaction:
-            purged = find_tombstones(transaction, names)
-        left = [digest for digest in names if digest not in purged]
-        if not left:
-            return purged_error(purged)
-        if not self.promises.possible():
-            return self.lost(left[0])
-        promised = self.promises.by_remote(digest_array(left))
-        unpromised = np.flatnonzero(~np.any([np.zeros(len(left), np.bool_), *promised.values()], axis=0))
-        if unpromised.size:
-            return self.lost(left[int(unpromised[0])])
-        names_of = self.promises.names()
-        holders = tuple(names_of[number] for number, mask in promised.items() if mask.any() and number in names_of)
-        return not_local(len(set(left)), holders)
+        explained = explain_absence(self.db, self.promises, digests)
+        return self.lost(explained) if isinstance(explained, bytes) else explained
 
     def _again(self, read: Callable[[Words], _T], digests: Digests) -> _T:
         """Read again, after dropping all caches and looking up the locations again."""
@@ -298,41 +284,3 @@ def _checked_digests(digests: Digests) -> Digests:
     if digests.dtype != np.uint8 or digests.ndim != 2 or digests.shape[1] != DIGEST_BYTES:
         raise InvalidInputError(f"digests are a uint8 array (n, {DIGEST_BYTES}), not {digests.dtype} {digests.shape}")
     return digests if digests.flags.c_contiguous else np.ascontiguousarray(digests)
-
-
-def not_local(count: int, remotes: Sequence[str], where: str = "", command: str = "") -> NotLocalError:
-    """Error for data that remotes have and this disk has not.
-
-    Parameters
-    ----------
-    where
-        Such as "of column 'images' ".
-    command
-        The command that fetches it; empty for a general one.
-    """
-    remote = remotes[0] if remotes else "REMOTE"
-    verb = "is" if count == 1 else "are"
-    error = NotLocalError(
-        f"{plural(count, 'value')} {where}{verb} not on this disk; {' and '.join(map(repr, remotes)) or 'a remote'} has "
-        f"{'it' if count == 1 else 'them'}: run `{command or f'hangar fetch-data {remote} REV'}`, or open the checkout with "
-        "fetch_on_read=True"
-    )
-    error.count, error.remotes = count, tuple(remotes)
-    return error
-
-
-def not_there(count: int, remotes: Sequence[str], where: str = "") -> NotLocalError:
-    """Error for data that was promised, and that the remotes do not have any more.
-
-    Parameters
-    ----------
-    where
-        Such as "of column 'images' ".
-    """
-    error = NotLocalError(
-        f"{plural(count, 'value')} {where}could not be fetched: {' and '.join(map(repr, remotes))} had promised "
-        f"{'it' if count == 1 else 'them'}, but {'does' if len(remotes) == 1 else 'do'} not have {'it' if count == 1 else 'them'} any more. Fetch from another "
-        "remote; `hangar purge --list` shows what a remote has purged"
-    )
-    error.count, error.remotes, error.gone = count, tuple(remotes), True
-    return error

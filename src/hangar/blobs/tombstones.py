@@ -100,8 +100,10 @@ def lift_tombstones(transaction: WriteTransaction, digests: Iterable[bytes]) -> 
     return len(lifted)
 
 
-def find_tombstones(transaction: ReadTransaction, digests: Sequence[bytes]) -> dict[bytes, Tombstone]:
-    """The tombstones of those blobs that have one, without foreign ones."""
+def find_tombstones(
+    transaction: ReadTransaction, digests: Sequence[bytes], *, foreign: bool = False
+) -> dict[bytes, Tombstone]:
+    """The tombstones of those blobs that have one, by default without foreign ones."""
     count = transaction.count(TOMBSTONES)
     if not count:
         transaction.check_count(TOMBSTONES)  # lost rows must not look like none
@@ -115,7 +117,7 @@ def find_tombstones(transaction: ReadTransaction, digests: Sequence[bytes]) -> d
         rows = zip(names, transaction.get_many(TOMBSTONES, names), strict=True)
         found = {digest: row for digest, row in rows if row is not None}
     decoded = {digest: _decode(digest, row) for digest, row in found.items()}
-    return {digest: tombstone for digest, tombstone in decoded.items() if tombstone.state != FOREIGN}
+    return {digest: tombstone for digest, tombstone in decoded.items() if foreign or tombstone.state != FOREIGN}
 
 
 def scan_tombstones(transaction: ReadTransaction) -> Iterator[tuple[Digest, Tombstone]]:

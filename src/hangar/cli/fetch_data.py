@@ -9,7 +9,7 @@ import click
 
 from hangar.cli import complete
 from hangar.cli.groups import Command
-from hangar.cli.output import echo, json_option, note, write_json
+from hangar.cli.output import echo, json_option, note, visible, write_json
 from hangar.cli.samples import existing_samples, one_sample
 from hangar.cli.state import State, pass_state
 from hangar.progress import format_bytes
@@ -31,17 +31,25 @@ def data_record(report: DataReport) -> dict[str, Any]:
         "left_nbytes": report.left_nbytes,
         "absent": report.absent,
         "purged": report.purged,
+        "elsewhere": report.elsewhere,
+        "silent": list(report.silent),
     }
 
 
-def tell_data(report: DataReport) -> None:
-    """Say what a fetch of data did."""
+def tell_data(report: DataReport, remote: str = "origin") -> None:
+    """Say what a fetch of data from a remote did."""
     echo(f"Fetched {plural(report.blobs, 'value')}, {format_bytes(report.nbytes)}")
-    if report.left:
+    for name, count in report.elsewhere.items():
         echo(
-            f"{plural(report.left, 'value')} left, {format_bytes(report.left_nbytes)}: the limit of --nbytes was reached. The "
-            "same command fetches more"
+            f"{count:,} of them from {visible(name)}, because {visible(remote)} does not have {'it' if count == 1 else 'them'}"
         )
+    if report.left:
+        rest = f"{plural(report.left, 'value')} left, {format_bytes(report.left_nbytes)}: the limit of --nbytes was reached"
+        echo(
+            f"{rest}. {'The same command fetches more' if report.blobs else 'The next value is larger: give a higher limit'}"
+        )
+        if report.absent:
+            note(f"{visible(remote)} does not have {plural(report.absent, 'more value')}")
     if report.purged:
         note(f"{plural(report.purged, 'value')} were purged here, and not fetched")
 
@@ -105,8 +113,10 @@ def command(
       hangar fetch-data origin master -d images --nbytes 2G
       hangar fetch-data origin v1 -d images -s 'cat_*' -r 0 999
 
-    JSON: commits, values, nbytes, left, left_nbytes (what --nbytes did not allow), absent (what the remote does not
-    have), purged.
+    What REMOTE does not have is fetched from the other remotes, as far as they have it.
+
+    JSON: commits, values, nbytes, left, left_nbytes (what --nbytes did not allow), absent (what no remote has), purged,
+    elsewhere (number of values from other remotes, by their names), silent (other remotes that did not answer).
     """
     from hangar.config import parse_bytes
     from hangar.remote.fetching import require_all
@@ -128,7 +138,7 @@ def command(
     if as_json:
         write_json(data_record(report))
     else:
-        tell_data(report)
+        tell_data(report, remote)
     require_all(report, remote)
 
 

@@ -13,9 +13,9 @@ from typing import TYPE_CHECKING, Any, Final
 
 import numpy as np
 
+from hangar.blobs.absence import not_local, not_there
 from hangar.blobs.index import Mask
 from hangar.blobs.promises import is_complete, mark_complete
-from hangar.blobs.store import not_local, not_there
 from hangar.db.epoch import gc_epoch
 from hangar.digest import digest_array
 from hangar.errors import HangarError, NotLocalError
@@ -274,10 +274,12 @@ def named(error: NotLocalError, column: str, rev: str, key: Any = None) -> NotLo
     """The error of a read, with the column, the sample and the command that fetches it."""
     remote = error.remotes[0] if error.remotes else "REMOTE"
     sample = "" if key is None else f" -s {_sample_text(key)}"
+    if error.gone:
+        remote = "NAME"
     command = f"hangar fetch-data {remote} {rev or 'REV'} -d {column}{sample}"
     where = f"of column {column!r} " if key is None else f"(sample {key!r} of column {column!r}) "
     if error.gone:
-        return not_there(error.count, error.remotes, where)
+        return not_there(error.count, error.remotes, where, command)
     return not_local(error.count, error.remotes, where, command)
 
 

@@ -2,11 +2,13 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
+from typing import Final
 
 import numpy as np
 
 from hangar.backends import Locations
+from hangar.blobs.absence import denial
 from hangar.blobs.digests import DigestSet
 from hangar.blobs.index import Digests
 from hangar.blobs.tombstones import Tombstone, find_tombstones
@@ -30,6 +32,8 @@ from hangar.staging import StagedColumns, read_conflicts
 from hangar.stores import Stores
 
 __all__ = ["HistoryCheck"]
+
+_ELSEWHERE: Final = "add a remote that has it with `hangar remote add NAME ADDRESS`, then run `hangar fetch-data NAME REV --all-history`"
 
 
 class HistoryCheck:
@@ -183,17 +187,33 @@ class HistoryCheck:
             promised = self._stores.blobs.promises.promised(absent)
             self.promised.add(absent[promised])
             absent = absent[~promised]
-        for lost in self._not_purged(absent):
-            detail = f"{where}: it has no known location, and no remote has promised it"
-            self._findings.add("blob", detail, lost.hex(), self._damaged_run)
+        denied = self._denied(absent)
+        for lost in self._not_purged(absent, denied):
+            if lost in denied:
+                detail = f"{where}: it is not here, and no remote has it: {denial(denied[lost])}"
+                self._findings.add("blob", detail, lost.hex(), "", remedy=_ELSEWHERE)
+            else:
+                detail = f"{where}: it has no known location, and no remote has promised it"
+                self._findings.add("blob", detail, lost.hex(), self._damaged_run)
 
-    def _not_purged(self, absent: Digests) -> list[Digest]:
-        """Those of some blobs without a location that were not purged."""
+    def _denied(self, absent: Digests) -> dict[Digest, list[str]]:
+        """Those of some blobs that remotes had promised and do not have, with the names of the remotes."""
+        promises = self._stores.blobs.promises
+        names = promises.names() if len(absent) and self._promises else {}
+        found: dict[Digest, list[str]] = {}
+        for number, mask in promises.denied(absent).items() if names else ():
+            for digest in digest_list(absent[mask]):
+                found.setdefault(digest, []).append(names.get(number, "a former remote"))
+        return found
+
+    def _not_purged(self, absent: Digests, denied: Mapping[Digest, object]) -> list[Digest]:
+        """Those of some blobs without a location that were not purged, here or at the remote that had promised them."""
         names = digest_list(absent)
         if names:
             try:
                 with self._stores.db.read() as transaction:
                     self.purged.update(find_tombstones(transaction, names))
+                    self.purged.update(find_tombstones(transaction, list(denied), foreign=True))
             except CorruptionError:
                 return []  # the check of the tables tells of it, and this may be a consequence
         return [digest for digest in names if digest not in self.purged]

@@ -39,17 +39,20 @@ class PromiseSweep:
         dying: list[Row] = []
         living: list[Row] = []
         blobs: list[Row] = []
-        for digest, number, leaf in scan_promises(transaction):
-            if not leaf:
-                blobs.append((digest, number))
+        denied: list[Row] = []
+        for digest, number, kind in scan_promises(transaction):
+            if kind != "leaf":
+                (blobs if kind == "blob" else denied).append((digest, number))
             elif self._marked.nodes.is_marked(digest):
                 living.append((digest, number))
             else:
                 dying.append((digest, number))
         kept = self._still_needed(transaction, dying, living) if dying else {}
-        forget_promises(transaction, [*dying, *self._unreachable(blobs)])
+        forget_promises(transaction, [*dying, *self._unreachable([*blobs, *denied])])
+        known_absent = set(denied)
         for number, found in kept.items():
-            promise_blobs(transaction, number, digest_list(found.digests()))
+            names = digest_list(found.digests())
+            promise_blobs(transaction, number, [name for name in names if (name, number) not in known_absent])
 
     def _unreachable(self, rows: list[Row]) -> list[Row]:
         """Promises of single blobs that nothing names any more, and that are not stored."""

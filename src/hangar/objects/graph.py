@@ -29,6 +29,7 @@ __all__ = [
     "is_ancestor",
     "joint_merge_bases",
     "merge_bases",
+    "reached",
     "record_generation",
 ]
 
@@ -182,6 +183,24 @@ def is_ancestor(db: Database, ancestor: Digest, descendant: Digest) -> bool:
         if number > least:
             frontier.push(commit.parents)
     return False
+
+
+def reached(db: Database, heads: Iterable[bytes], sought: Iterable[Digest]) -> set[Digest]:
+    """Those of some stored commits that are among ``heads`` and their ancestors."""
+    left = set(sought)
+    with db.read() as transaction:
+        least = min((generation(transaction, digest) for digest in left), default=0)
+    found: set[Digest] = set()
+    frontier = _Frontier(db)
+    frontier.push(heads if left else ())
+    while frontier and left:
+        number, digest, commit = frontier.pop()
+        if digest in left:
+            left.discard(digest)
+            found.add(digest)
+        if number > least:
+            frontier.push(commit.parents)
+    return found
 
 
 def merge_bases(db: Database, ours: Digest, theirs: Digest) -> list[Digest]:

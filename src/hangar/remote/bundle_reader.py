@@ -13,13 +13,15 @@ from google.protobuf.message import DecodeError
 
 from hangar.blobs.index import Digests
 from hangar.bounded import BoundedCache
-from hangar.digest import DIGEST_BYTES, digest_list
+from hangar.digest import DIGEST_BYTES, blob_digest, digest_list
 from hangar.errors import AccessError, CorruptionError, RevisionNotFoundError, UnsupportedVersionError
 from hangar.objects.children import children_of
 from hangar.objects.commit import Commit, decode_commit
 from hangar.remote import peer
 from hangar.remote.bundle_file import CLASSES, BundleFile
+from hangar.remote.repair_source import whole_blobs
 from hangar.remote.sending import frames, split_digests
+from hangar.remote.states import BlobState, BlobStates
 from hangar.remote.v1 import remote_pb2 as pb
 from hangar.remote.wire import GRPC_LIMITS
 from hangar.remote.wire_blobs import parse_frame
@@ -28,6 +30,8 @@ from hangar.remote.wire_frames import blobs_in, objects_in
 __all__ = ["BundleReader"]
 
 CACHE_BYTES: Final = 32 * 2**20
+_STATES: Final = 1_024
+"""Blobs that are checked together."""
 
 
 class BundleReader:
@@ -193,6 +197,35 @@ class BundleReader:
                 yield from self._parts(number, frame, chosen)
             else:
                 yield _chosen(frame, within, chosen, names.group)
+
+    def check_blobs(self, names: peer.BlobNames, *, read: bool) -> Iterator[BlobStates]:
+        """Which blobs the file has."""
+        digests = split_digests(names.digests)
+        for start in range(0, len(digests), _STATES):
+            part = digests[start : start + _STATES]
+            chosen = peer.BlobNames(b"".join(part))
+            sizes = np.frombuffer(self.blob_sizes(chosen), "<u8")
+            intact = self._intact(chosen) if read else frozenset(part)
+            states = [
+                BlobState.ABSENT if size == peer.ABSENT else (BlobState.HERE if digest in intact else BlobState.DAMAGED)
+                for digest, size in zip(part, sizes.tolist(), strict=True)
+            ]
+            yield BlobStates(bytes(states), sizes.tobytes())
+
+    def _intact(self, names: peer.BlobNames) -> frozenset[bytes]:
+        """Those of some blobs that can be read and are what their digests name."""
+        try:
+            return frozenset(blob_digest(header, data) for header, data in whole_blobs(self.blobs(names)))
+        except CorruptionError:
+            if len(names) == 1:
+                return frozenset()
+            half = len(names) // 2 * DIGEST_BYTES
+            parts = names.digests[:half], names.digests[half:]
+            return frozenset().union(*(self._intact(peer.BlobNames(part)) for part in parts))
+
+    def reachable(self, commits: bytes) -> bytes:
+        """Which commits the file has: a bundle loses nothing."""
+        return bytes(digest in self._objects for digest in split_digests(commits))
 
     def _place(self, row: int, count: int) -> int:
         place = int(self._blob_places[row])

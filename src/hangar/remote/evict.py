@@ -1,17 +1,19 @@
 """Eviction: drops the data of samples from this disk, as far as a remote has it.
 
-The remote is asked first. What it has is promised in one transaction; then the locations are dropped and the files
-shrink, as in garbage collection. A crash in between leaves data that is both here and promised, which is harmless. Data
-that no remote has stays here. While one repository evicts it counts for others as having nothing (``remote/evicting``), so
-two that are remotes of each other cannot both drop the same data.
+The remote is asked first. By default it reads and verifies each value before it says that it has it, and a few of them
+are fetched on trial. Only what a branch or tag of the remote names counts: the rest may be garbage there. What it has is
+promised in one transaction; then the locations are dropped and the files shrink, as in garbage collection. A crash in
+between leaves data that is both here and promised, which is harmless. Data that no remote has stays here. While one
+repository evicts it says so to those that ask it (``remote/evicting``), so two that are remotes of each other cannot
+both drop the same data.
 """
 
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
+from typing import Any, NamedTuple
 
 import numpy as np
 
@@ -21,23 +23,25 @@ from hangar.blobs.promises import promise_blobs, promise_leaves
 from hangar.blobs.repack import remove_blobs
 from hangar.db import WriteTransaction
 from hangar.digest import DIGEST_BYTES, Digest, digest_list
-from hangar.errors import InvalidStateError
+from hangar.errors import InvalidStateError, UnreachableError
 from hangar.gc.policy import files_to_rewrite
 from hangar.lock import WriterLock, under_lock
 from hangar.objects.node import Node
 from hangar.objects.records import load_commit
 from hangar.objects.walk import blob_leaves
-from hangar.progress import Progress
+from hangar.progress import Progress, report
 from hangar.publishing import publish_rows
 from hangar.refs.remotes import get_remote, list_remotes
-from hangar.remote.asking import asked
+from hangar.remote.asking import asked, kept_by, sample
 from hangar.remote.connect import connected
+from hangar.remote.correcting import correct
 from hangar.remote.evicting import evicting
 from hangar.remote.peer import Reader
-from hangar.remote.selection import all_blobs, blobs_of_samples, column_entry
+from hangar.remote.selection import all_blobs, blobs_of_samples, column_entry, listed_samples
+from hangar.remote.states import BlobState
 from hangar.stores import Stores
 
-__all__ = ["EvictReport", "evict", "evict_blobs"]
+__all__ = ["Asked", "EvictReport", "evict", "evict_blobs"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +58,14 @@ class EvictReport:
         Number of values that were not here anyway.
     freed
         Bytes by which the files of the repository shrank.
+    unnamed
+        How many of the kept values remotes have, but name in no branch or tag.
+    damaged
+        How many of the kept values are damaged at remotes.
+    leaving
+        How many of the kept values are at remotes that are evicting data at the moment.
+    silent
+        Names of the remotes that did not answer. What only they have stays here.
     """
 
     blobs: int
@@ -61,6 +73,29 @@ class EvictReport:
     kept: int
     absent: int
     freed: int
+    unnamed: int = 0
+    damaged: int = 0
+    leaving: int = 0
+    silent: tuple[str, ...] = ()
+
+
+class Asked(NamedTuple):
+    """A remote to ask.
+
+    Attributes
+    ----------
+    name, number
+        Its name and number.
+    reader
+        A connection to it.
+    named
+        The blobs that its refs name; None: all that are asked for.
+    """
+
+    name: str
+    number: int
+    reader: Reader
+    named: DigestSet | None = None
 
 
 def evict(
@@ -70,6 +105,7 @@ def evict(
     keys: Iterable[Any] | None = None,
     *,
     remote: str | None = None,
+    verify: bool = True,
     progress: Progress = None,
 ) -> EvictReport:
     """Drop the data of a column of a commit, or of some of its samples; see :meth:`hangar.Repository.evict`."""
@@ -83,22 +119,29 @@ def evict(
     if keys is None:
         digests, roots = all_blobs(stores, entry), [] if entry.root is None else [Digest(entry.root)]
     else:
-        listed = [keys] if isinstance(keys, (str, int)) else list(keys)
-        digests, roots = blobs_of_samples(stores, entry, listed).digests, []
+        digests, roots = blobs_of_samples(stores, entry, listed_samples(keys, nested=bool(entry.layout))).digests, []
+    silent: dict[str, UnreachableError] = {}
     with ExitStack() as stack:
-        readers = [
-            (row.number, stack.enter_context(connected(name, row, other_than=stores.directory)))
-            for name, row in remotes.items()
-        ]
-        return evict_blobs(stores, readers, digests, roots, progress=progress)
+        answering = []
+        for name, row in remotes.items():
+            try:
+                reader = stack.enter_context(connected(name, row, other_than=stores.directory))
+                answering.append(Asked(name, row.number, reader, kept_by(stores, reader, name, head, entry.id)))
+            except UnreachableError as error:
+                silent[name] = error
+        if not answering:
+            raise next(iter(silent.values()))
+        found = evict_blobs(stores, answering, digests, roots, verify=verify, progress=progress)
+    return replace(found, silent=tuple(silent))
 
 
 def evict_blobs(
     stores: Stores,
-    remotes: Sequence[tuple[int, Reader]],
+    remotes: Sequence[Asked],
     digests: Digests,
     roots: Sequence[Digest] = (),
     *,
+    verify: bool = True,
     progress: Progress = None,
 ) -> EvictReport:
     """Drop blobs that a remote has.
@@ -106,11 +149,13 @@ def evict_blobs(
     Parameters
     ----------
     remotes
-        Number of each remote and a connection to it, in the order in which they are asked.
+        The remotes, in the order in which they are asked.
     digests
         uint8, shape (n, 32).
     roots
         Trees that name them: leaves of which a remote has all blobs are promised as a whole.
+    verify
+        A remote reads and verifies what it has before it says so, and sends a few values on trial.
 
     Raises
     ------
@@ -118,31 +163,64 @@ def evict_blobs(
         A writer holds the writer lock, or another process evicts.
     UnreachableError
         A remote does not answer. Nothing was dropped.
+    CorruptionError
+        What a remote sent on trial is not what it says it has. Nothing was dropped.
     """
     with evicting(stores.directory):
-        return _evict_blobs(stores, remotes, digests, roots, progress)
+        return _evict_blobs(stores, remotes, digests, roots, verify, progress)
 
 
 def _evict_blobs(
     stores: Stores,
-    remotes: Sequence[tuple[int, Reader]],
+    remotes: Sequence[Asked],
     digests: Digests,
     roots: Sequence[Digest],
+    verify: bool,
     progress: Progress,
 ) -> EvictReport:
     known = stores.blobs.known(digests)
-    here, absent = digests[known], int((~known).sum())
+    left, absent = digests[known], int((~known).sum())
     held: list[tuple[int, DigestSet]] = []
-    left = here
-    nbytes = 0
-    for number, reader in remotes:
-        mask, sizes = asked(reader, left)
-        held.append((number, DigestSet(left[mask])))
-        nbytes += sizes
-        left = left[~mask]
-    chosen = DigestSet(np.concatenate([np.empty((0, DIGEST_BYTES), np.uint8), *(part.digests() for _, part in held)]))
-    if not len(chosen):
-        return EvictReport(0, 0, len(left), absent, 0)
+    counts = dict.fromkeys(("nbytes", "unnamed", "damaged", "leaving"), 0)
+    with report(progress, len(left), "values", "verifying" if verify else "asking") as reporter:
+        for remote in remotes:
+            answer = asked(remote.reader, left, read=verify, reporter=reporter)
+            has = answer.mask(BlobState.HERE)
+            named = np.ones(len(left), np.bool_) if remote.named is None else remote.named.holds(left)
+            chosen = has & named
+            if verify:
+                sample(remote.reader, left[chosen], answer.sizes[chosen], remote.name)
+            correct(
+                stores,
+                remote.number,
+                absent=left[answer.mask(BlobState.ABSENT, BlobState.PROMISED)],
+                present=left[has],
+                reader=remote.reader,
+            )
+            held.append((remote.number, DigestSet(left[chosen])))
+            counts["nbytes"] += int(answer.sizes[chosen].sum())
+            counts["unnamed"] += int((has & ~named).sum())
+            counts["damaged"] += int(answer.mask(BlobState.DAMAGED).sum())
+            counts["leaving"] += int(answer.mask(BlobState.LEAVING).sum())
+            left = left[~chosen]
+    every = DigestSet(np.concatenate([np.empty((0, DIGEST_BYTES), np.uint8), *(part.digests() for _, part in held)]))
+    freed = _drop(stores, held, every, roots, progress) if len(every) else 0
+    return EvictReport(
+        len(every),
+        counts["nbytes"],
+        len(left),
+        absent,
+        freed,
+        min(counts["unnamed"], len(left)),
+        min(counts["damaged"], len(left)),
+        min(counts["leaving"], len(left)),
+    )
+
+
+def _drop(
+    stores: Stores, held: list[tuple[int, DigestSet]], every: DigestSet, roots: Sequence[Digest], progress: Progress
+) -> int:
+    """Promise what remotes have, and drop it here; returns the bytes that were freed."""
 
     def run(lock: WriterLock) -> int:
         leaves = list(_leaves(stores, roots))
@@ -152,10 +230,9 @@ def _evict_blobs(
                 _promise(transaction, number, part, leaves)
 
         publish_rows(stores.db, lock, promise)
-        return remove_blobs(stores.blobs, lock, chosen.holds, files_to_rewrite, progress=progress).nbytes
+        return remove_blobs(stores.blobs, lock, every.holds, files_to_rewrite, progress=progress).nbytes
 
-    freed = under_lock(stores.db, run)
-    return EvictReport(len(chosen), nbytes, len(left), absent, freed)
+    return under_lock(stores.db, run)
 
 
 def _leaves(stores: Stores, roots: Sequence[Digest]) -> Iterator[tuple[Digest, Node]]:

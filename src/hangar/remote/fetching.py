@@ -6,34 +6,51 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Collection, Sequence
 from contextlib import AbstractContextManager
-from dataclasses import dataclass, replace
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NamedTuple
 
-import msgspec
 import numpy as np
 
-from hangar.blobs.tombstones import FOREIGN, Tombstone, put_tombstones, scan_tombstones
+from hangar.blobs.digests import DigestSet
+from hangar.blobs.index import Digests
 from hangar.db import WriteTransaction
 from hangar.db.tables import COMMITS
-from hangar.digest import Digest
+from hangar.digest import Digest, digest_array
 from hangar.errors import ColumnNotFoundError, HangarError, InvalidInputError, NotLocalError, RevisionNotFoundError
 from hangar.names import check_name
 from hangar.objects.records import load_commit
 from hangar.progress import Progress
 from hangar.refs import BRANCHES, REMOTES, TAGS
+from hangar.remote.correcting import correct, learn_purged
 from hangar.remote.peer import Reader, RefInfo
-from hangar.remote.selection import blobs_of_columns, blobs_of_samples, column_entry, commits_of
+from hangar.remote.selection import blobs_of_columns, blobs_of_samples, column_entry, commits_of, listed_samples
 from hangar.remote.transfer import ColumnBlobs, FetchedBlobs, fetch_blobs, fetch_history
 from hangar.revisions import did_you_mean
 from hangar.stores import Stores
 from hangar.wording import plural
 
-__all__ = ["Connect", "DataReport", "HistoryReport", "fetch_branches", "fetch_columns", "fetch_samples", "require_all"]
+__all__ = [
+    "Connect",
+    "DataReport",
+    "HistoryReport",
+    "Place",
+    "fetch_branches",
+    "fetch_columns",
+    "fetch_samples",
+    "require_all",
+]
 
 Connect = Callable[[], AbstractContextManager[Reader]]
-_NOTHING = FetchedBlobs(0, 0, 0, 0, np.empty((0, 32), np.uint8), 0)
+
+
+class Place(NamedTuple):
+    """A remote to fetch from: its name and number, and what connects to it."""
+
+    name: str
+    number: int
+    connect: Connect
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +71,10 @@ class HistoryReport:
         Number and bytes of the objects received.
     tombstones
         Number of new tombstones, which have no effect until they are accepted.
+    stale
+        Remote-tracking branches here of branches that the remote does not have any more, if all were fetched.
+    pruned
+        Those that were deleted for this reason, with the commit of each in hex.
     """
 
     branches: dict[str, str]
@@ -63,6 +84,8 @@ class HistoryReport:
     objects: int
     nbytes: int
     tombstones: int
+    stale: tuple[str, ...] = ()
+    pruned: dict[str, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +104,12 @@ class DataReport:
         Number of values that the remote does not have.
     purged
         Number of values that were not fetched, because they were purged here.
+    elsewhere
+        How many of the values came from other remotes, by their names, because the remote did not have them.
+    without
+        Names of the other remotes that do not have the absent values either.
+    silent
+        Names of the other remotes that could not be asked for them.
     """
 
     commits: list[str]
@@ -90,6 +119,9 @@ class DataReport:
     left_nbytes: int
     absent: int
     purged: int
+    elsewhere: dict[str, int] = field(default_factory=dict)
+    without: tuple[str, ...] = ()
+    silent: tuple[str, ...] = ()
 
 
 def fetch_branches(
@@ -100,30 +132,41 @@ def fetch_branches(
     branches: Sequence[str] | None,
     who: tuple[str, str],
     *,
+    prune: bool = False,
     progress: Progress = None,
 ) -> HistoryReport:
     """Fetch the history of branches, move their remote-tracking refs, and take over new tags on that history.
 
-    Of all branches (None) means of all tags too, also of those that are on no branch any more.
+    Of all branches (None) means of all tags too, also of those that are on no branch any more. With ``prune`` the
+    remote-tracking refs of branches that the remote does not have any more are deleted; their reflogs stay.
+
+    Raises
+    ------
+    InvalidInputError
+        (a ``ValueError``) ``prune`` and ``branches``.
     """
+    if prune and branches is not None:
+        raise InvalidInputError("pruning compares all branches of the remote with those here: give no branch")
     refs = {ref.name: ref for page in reader.refs() for ref in page.refs}
     chosen = _chosen(reader, refs, remote, branches)
     foreign = [item for page in reader.tombstones() for item in page.items]
     moved: list[str] = []
+    stale: dict[str, str] = {}
     new_tags: list[str] = []
-    met = 0
 
     def record(transaction: WriteTransaction) -> None:
-        nonlocal met
+        if branches is None:
+            stale.update(_stale(stores, transaction, remote, chosen, who, prune=prune))
         moved[:] = [name for name, ref in chosen.items() if _track(stores, transaction, remote, name, ref, who)]
         new_tags[:] = _take_tags(stores, transaction, remote, refs, who)
-        met = _put_foreign(transaction, foreign)
 
     wanted = list(chosen.values())
     if branches is None:
         wanted += [ref for name, ref in refs.items() if name.startswith(TAGS) and not stores.refs.exists(name)]
     heads = [Digest(ref.digest) for ref in wanted if ref.digest is not None]
     found = fetch_history(stores, reader, heads, remote_id=number, record=record, progress=progress)
+    met = learn_purged(stores, foreign)
+    correct(stores, number, absent=digest_array([digest for digest, _ in foreign]))
     return HistoryReport(
         {f"{remote}/{name}": "" if ref.digest is None else ref.digest.hex() for name, ref in chosen.items()},
         tuple(f"{remote}/{name}" for name in moved),
@@ -132,6 +175,8 @@ def fetch_branches(
         found.objects,
         found.nbytes,
         met,
+        () if prune else tuple(stale),
+        stale if prune else {},
     )
 
 
@@ -177,6 +222,26 @@ def _track(
     return True
 
 
+def _stale(
+    stores: Stores,
+    transaction: WriteTransaction,
+    remote: str,
+    there: Collection[str],
+    who: tuple[str, str],
+    *,
+    prune: bool,
+) -> dict[str, str]:
+    """The remote-tracking refs of branches that the remote does not have (any more), and their commits in hex."""
+    prefix = f"{REMOTES}{remote}/"
+    found = {}
+    for name, digest in stores.refs.items(prefix, transaction):
+        if name.removeprefix(prefix) not in there:
+            found[name.removeprefix(REMOTES)] = "" if digest is None else digest.hex()
+            if prune:
+                stores.refs.delete(transaction, name, digest, who=who, operation="fetch (prune)")
+    return found
+
+
 def _take_tags(
     stores: Stores, transaction: WriteTransaction, remote: str, refs: dict[str, RefInfo], who: tuple[str, str]
 ) -> list[str]:
@@ -201,24 +266,12 @@ def _take_tags(
     return made
 
 
-def _put_foreign(transaction: WriteTransaction, found: list[tuple[bytes, Tombstone]]) -> int:
-    """Record tombstones of the remote, without effect. Those that are known here stay as they are."""
-    if not found:
-        return 0
-    known = {bytes(digest) for digest, _ in scan_tombstones(transaction)}
-    fresh = {
-        digest: msgspec.structs.replace(tombstone, state=FOREIGN) for digest, tombstone in found if digest not in known
-    }
-    put_tombstones(transaction, fresh)
-    return len(fresh)
-
-
 # ---------------------------------------------------------------------------------------------------- data
 
 
 def fetch_columns(
     stores: Stores,
-    connect: Connect,
+    places: Sequence[Place],
     head: Digest,
     names: Sequence[str] | None,
     *,
@@ -227,6 +280,11 @@ def fetch_columns(
     progress: Progress = None,
 ) -> DataReport:
     """Fetch the data of columns of a commit, or of it and all its ancestors.
+
+    Parameters
+    ----------
+    places
+        The remote to fetch from, and then the others, which are asked for what it does not have.
 
     Raises
     ------
@@ -240,12 +298,12 @@ def fetch_columns(
             listed = ", ".join(sorted(known)) or "none"
             raise ColumnNotFoundError(f"there is no column {name!r} in this history; there are: {listed}")
     wanted = list(blobs_of_columns(stores, [commit for _, commit in commits], names))
-    return _fetch(stores, connect, [digest.hex() for digest, _ in commits], wanted, nbytes, progress)
+    return _fetch(stores, places, [digest.hex() for digest, _ in commits], wanted, nbytes, progress)
 
 
 def fetch_samples(
     stores: Stores,
-    connect: Connect,
+    places: Sequence[Place],
     head: Digest,
     column: str,
     samples: Any,
@@ -255,24 +313,14 @@ def fetch_samples(
 ) -> DataReport:
     """Fetch the data of some samples of a column. Raises what :func:`hangar.remote.selection.blobs_of_samples` does."""
     entry = column_entry(load_commit(stores.db, head), column)
-    named = blobs_of_samples(stores, entry, _listed(samples, nested=bool(entry.layout)))
+    named = blobs_of_samples(stores, entry, listed_samples(samples, nested=bool(entry.layout)))
     wanted = replace(named, digests=named.digests[~stores.blobs.known(named.digests)])
-    return _fetch(stores, connect, [head.hex()], [wanted], nbytes, progress)
-
-
-def _listed(samples: Any, *, nested: bool) -> Sequence[Any]:
-    """Several samples, or one, as a sequence. In a nested column a tuple names one, unless it holds tuples."""
-    if isinstance(samples, tuple) and nested and not any(isinstance(one, tuple) for one in samples):
-        return [samples]
-    if isinstance(samples, np.ndarray):
-        return list(samples.tolist())
-    several = isinstance(samples, Iterable) and not isinstance(samples, (str, bytes))
-    return list(samples) if several else [samples]
+    return _fetch(stores, places, [head.hex()], [wanted], nbytes, progress)
 
 
 def _fetch(
     stores: Stores,
-    connect: Connect,
+    places: Sequence[Place],
     commits: list[str],
     wanted: list[ColumnBlobs],
     nbytes: int | None,
@@ -281,22 +329,77 @@ def _fetch(
     limit: object = nbytes
     if limit is not None and (isinstance(limit, bool) or not isinstance(limit, (int, np.integer)) or limit < 0):
         raise InvalidInputError(f"nbytes is a number of bytes such as 1_000_000, or None, not {limit!r}")
-    found = _NOTHING
     # If nothing is missing, the remote is not asked.
-    if any(len(part.digests) for part in wanted):
-        with connect() as reader:
-            found = fetch_blobs(stores, reader, wanted, nbytes=nbytes, progress=progress)
-    return DataReport(
+    if not any(len(part.digests) for part in wanted):
+        return DataReport(commits, 0, 0, 0, 0, 0, 0)
+    found = _fetch_from(stores, places[0], wanted, nbytes, progress)
+    total = DataReport(
         commits, found.blobs, found.nbytes, found.left, found.left_nbytes, len(found.absent), found.purged
     )
+    absent = found.absent
+    without: list[str] = []
+    silent: list[str] = []
+    for place in _others(stores, places[1:], absent):
+        if not len(absent) or total.left:
+            break
+        budget = None if nbytes is None else nbytes - total.nbytes
+        try:
+            found = _fetch_from(stores, place, _only(wanted, absent), budget, progress)
+        except HangarError:
+            silent.append(place.name)
+            continue
+        absent = found.absent
+        if found.blobs:
+            total.elsewhere[place.name] = found.blobs
+        if len(absent):
+            without.append(place.name)
+        total = replace(
+            total,
+            blobs=total.blobs + found.blobs,
+            nbytes=total.nbytes + found.nbytes,
+            left=found.left,
+            left_nbytes=found.left_nbytes,
+            absent=len(absent),
+        )
+    return replace(total, without=tuple(without), silent=tuple(silent))
+
+
+def _fetch_from(
+    stores: Stores, place: Place, wanted: list[ColumnBlobs], nbytes: int | None, progress: Progress
+) -> FetchedBlobs:
+    """Fetch from one remote, and correct its promises by what it has and has not."""
+    with place.connect() as reader:
+        found = fetch_blobs(stores, reader, wanted, nbytes=nbytes, progress=progress)
+        correct(stores, place.number, absent=found.absent, reader=reader)
+        if len(stores.blobs.promises.denied_by(place.number)):
+            asked = np.concatenate([part.digests for part in wanted])
+            here = stores.blobs.known(asked) & ~DigestSet(found.absent).holds(asked)
+            correct(stores, place.number, present=asked[here])
+    return found
+
+
+def _others(stores: Stores, places: Sequence[Place], absent: Digests) -> list[Place]:
+    """Other remotes, those first that promise the most of some blobs."""
+    if not len(absent):
+        return []
+    promised = stores.blobs.promises.by_remote(absent)
+    count = {number: int(mask.sum()) for number, mask in promised.items()}
+    return sorted(places, key=lambda place: -count.get(place.number, 0))
+
+
+def _only(wanted: list[ColumnBlobs], digests: Digests) -> list[ColumnBlobs]:
+    chosen = DigestSet(digests)
+    return [replace(part, digests=part.digests[chosen.holds(part.digests)]) for part in wanted]
 
 
 def require_all(report: DataReport, remote: str) -> DataReport:
-    """Return a report, or raise NotLocalError if the remote does not have all that was asked for."""
-    if report.absent:
+    """Return a report, or raise NotLocalError if no remote has all that was asked for."""
+    if report.absent and not report.left:
+        neither = f", and neither has {' or '.join(map(repr, report.without))}" if report.without else ""
+        unasked = f" ({', '.join(map(repr, report.silent))} could not be asked)" if report.silent else ""
         raise NotLocalError(
-            f"remote {remote!r} does not have {plural(report.absent, 'value')} that history names; "
-            f"{plural(report.blobs, 'value')} {'was' if report.blobs == 1 else 'were'} fetched. Fetch from another "
-            "remote; `hangar purge --list` shows what a remote has purged"
+            f"remote {remote!r} does not have {plural(report.absent, 'value')} that history names{neither}{unasked}; "
+            f"{plural(report.blobs, 'value')} {'was' if report.blobs == 1 else 'were'} fetched. `hangar fsck` says which; "
+            "`hangar purge --list` shows what a remote has purged"
         )
     return report

@@ -22,6 +22,7 @@ from hangar.errors import CorruptionError, OutcomeUnknownError
 from hangar.remote import peer, wire
 from hangar.remote.calls import Connection, Target, is_cut
 from hangar.remote.options import Timeouts
+from hangar.remote.states import BlobStates
 from hangar.remote.status import make_error
 from hangar.remote.v1 import remote_pb2 as pb
 from hangar.remote.wire_blobs import parse_frame
@@ -174,6 +175,35 @@ class GrpcPeer:
                 attempts.failed(error)
             else:
                 left.answered()
+
+    def check_blobs(self, names: peer.BlobNames, *, read: bool) -> Iterator[BlobStates]:
+        for at in range(0, len(names.digests), _STEP):
+            yield from self._states(names.digests[at : at + _STEP], read)
+
+    def _states(self, digests: bytes, read: bool) -> Iterator[BlobStates]:
+        attempts = _Attempts(self._connection)
+        while digests:
+            try:
+                request = pb.CheckBlobsRequest(digests=digests, read=read)
+                for message in self._connection.stream("CheckBlobs", request):
+                    page = wire.states_in(message, len(digests) // DIGEST_BYTES)
+                    digests = digests[DIGEST_BYTES * len(page.states) :]
+                    attempts.moved()
+                    yield page
+            except grpc.RpcError as error:
+                attempts.failed(error)
+            else:
+                if digests:
+                    raise CorruptionError(f"{self._connection.target.name} left out the states of some blobs")
+
+    def reachable(self, commits: bytes) -> bytes:
+        parts = (commits[at : at + _STEP] for at in range(0, len(commits), _STEP))
+        found = b"".join(self._again("GetReachable", pb.ReachableRequest(commits=part)).reached for part in parts)
+        if len(found) != len(commits) // DIGEST_BYTES:
+            raise CorruptionError(
+                f"{self._connection.target.name} answered for other commits than those it was asked for"
+            )
+        return found
 
     def tombstones(self) -> Iterator[peer.TombstonePage]:
         attempts = _Attempts(self._connection)

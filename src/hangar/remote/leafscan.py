@@ -11,6 +11,7 @@ from typing import Final
 import numpy as np
 
 from hangar.backends.location import HEADER, Locations, Words
+from hangar.blobs.digests import DigestSet
 from hangar.blobs.index import Digests, Mask, sort_digests
 from hangar.blobs.tombstones import find_tombstones
 from hangar.blobs.unpublished import UnpublishedBlobs
@@ -37,15 +38,29 @@ class LeafScan:
         Has the leaves.
     received
         Blobs that were received and are not published yet.
+    complete
+        Promises of other repositories are no reason for a blob to be missing here.
 
     Attributes
     ----------
     leaves
         The leaves, and the column they belong to.
+    promised
+        Blobs that are missing and not asked for, because another repository has promised them to this one.
     """
 
-    def __init__(self, stores: Stores, source: ObjectSource, leaves: Leaves, received: UnpublishedBlobs) -> None:
+    def __init__(
+        self,
+        stores: Stores,
+        source: ObjectSource,
+        leaves: Leaves,
+        received: UnpublishedBlobs,
+        *,
+        complete: bool = False,
+    ) -> None:
         self.leaves = leaves
+        self.promised = DigestSet()
+        self._complete = complete
         self._stores = stores
         self._source = source
         self._received = received
@@ -99,8 +114,10 @@ class LeafScan:
         with self._stores.db.read() as transaction:
             purged = find_tombstones(transaction, names)
         mask: Mask = np.fromiter((digest in purged for digest in names), np.bool_, len(names))
-        if self._stores.blobs.promises.possible():
-            mask |= self._stores.blobs.promises.promised(absent)
+        if not self._complete and self._stores.blobs.promises.possible():
+            promised = self._stores.blobs.promises.promised(absent)
+            self.promised.add(absent[promised & ~mask])
+            mask |= promised
         return mask
 
     def _check(self, words: Words) -> None:

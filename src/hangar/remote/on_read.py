@@ -7,15 +7,14 @@ each process has its own connections, which all its threads use and which stay o
 
 from __future__ import annotations
 
-import contextlib
 import os
 from pathlib import Path
 from typing import Any, Final
 
 from hangar.blobs.index import Digests
-from hangar.blobs.store import not_there
 from hangar.errors import HangarError, UnreachableError
 from hangar.refs.remotes import RemoteRow, list_remotes
+from hangar.remote.correcting import correct
 from hangar.remote.kept_open import KeptOpen
 from hangar.remote.received import Received
 from hangar.remote.transfer import ColumnBlobs
@@ -69,9 +68,7 @@ class FetchOnRead:
         Raises
         ------
         UnreachableError
-            (a ``ConnectionError``) a remote that promises them does not answer.
-        NotLocalError
-            The remotes that promise them do not have them any more.
+            (a ``ConnectionError``) a remote that promises them does not answer, and no other remote has them.
         """
         process = self._of_process()
         stores = process.stores
@@ -79,16 +76,18 @@ class FetchOnRead:
         with stores.db.read() as transaction:
             remotes = {row.number: (name, row) for name, row in list_remotes(transaction).items()}
         promising = [number for number in stores.blobs.promises.remotes() if number in remotes]
-        asked: list[str] = []
+        failed: HangarError | None = None
         # A partial clone promises what it may not have, and another remote may.
         for number in [*promising, *(number for number in remotes if number not in promising)]:
             if not len(left):
                 break
-            with contextlib.nullcontext() if number in promising else contextlib.suppress(HangarError):
+            try:
                 left = self._fetch(process, *remotes[number], ColumnBlobs(column_id, schema, left))
-                asked.append(remotes[number][0])
-        if len(left) and asked and stores.blobs.promises.promised(left).any():
-            raise not_there(len(left), asked[: len(promising)])
+            except HangarError as error:
+                if number in promising:
+                    failed = failed or error
+        if failed is not None and len(left) and stores.blobs.promises.promised(left).any():
+            raise failed
         return self.nbytes - before
 
     def close(self) -> None:
@@ -120,6 +119,7 @@ class FetchOnRead:
             try:
                 with process.connections.use(name, row) as reader:
                     found = process.received.fetch(reader, wanted)
+                    correct(process.stores, row.number, absent=found.absent, reader=reader)
             except UnreachableError:
                 process.connections.drop(name)
                 if fresh or attempt + 1 == _ATTEMPTS:

@@ -19,6 +19,7 @@ from typing import Final, Protocol
 from hangar.blobs.tombstones import Tombstone
 from hangar.digest import DIGEST_BYTES
 from hangar.refs import Annotation
+from hangar.remote.states import BlobStates
 
 __all__ = [
     "ABSENT",
@@ -335,11 +336,15 @@ class PushStart:
         The moves that :meth:`Peer.finish_push` will ask for.
     candidates
         Commits that the client has and that the server may have too: digests, joined.
+    complete
+        Also send the blobs of these commits that the server does not have because another repository has promised them
+        to it.
     """
 
     push: bytes
     updates: tuple[RefUpdate, ...]
     candidates: bytes = b""
+    complete: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -354,11 +359,14 @@ class Missing:
         Blobs, by group; not more than one message holds.
     more
         Whether more is missing than fits in this message: ask again when this was sent.
+    promised
+        How many blobs the server has not and does not ask for, because another repository has promised them to it.
     """
 
     objects: tuple[Names, ...] = ()
     blobs: tuple[BlobNames, ...] = ()
     more: bool = False
+    promised: int = 0
 
     def __bool__(self) -> bool:
         return bool(self.objects or self.blobs or self.more)
@@ -424,6 +432,18 @@ class Reader(Protocol):
 
     def blobs(self, names: BlobNames) -> Iterator[BlobFrame]:
         """Blobs, in the order that is fastest to read. Blobs that the peer does not have are left out."""
+
+    def check_blobs(self, names: BlobNames, *, read: bool) -> Iterator[BlobStates]:
+        """Which of some blobs the peer has.
+
+        Parameters
+        ----------
+        read
+            The peer reads every byte of them, and verifies it, before it answers.
+        """
+
+    def reachable(self, commits: bytes) -> bytes:
+        """Which of some commits (digests, joined) the refs of the peer reach, so that it keeps what they name: u8, 1 or 0."""
 
     def tombstones(self) -> Iterator[TombstonePage]:
         """The tombstones that are in effect at the peer."""

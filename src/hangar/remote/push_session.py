@@ -42,6 +42,7 @@ from hangar.remote.policy import Policy, check_forward, check_updates, record_op
 from hangar.remote.publication import Publication, publish_received
 from hangar.remote.quarantine import Quarantine, quarantine_path
 from hangar.remote.source import ObjectSource
+from hangar.remote.standing import standing_leaves
 from hangar.remote.verify import NewHistory, verify_history
 from hangar.stores import Stores
 
@@ -81,6 +82,7 @@ class PushSession:
         self._lock = threading.RLock()
         self._writer_lock = threading.Lock()
         self._heads: tuple[bytes, ...] = ()
+        self._standing: tuple[Digest, ...] = ()
         self._history: NewHistory | None = None
         self._scans: list[LeafScan] = []
         self._asked = DigestSet()
@@ -127,9 +129,10 @@ class PushSession:
     def _note(self, index: Index) -> None:
         self._journal.add(index, self._writer.unpublished.headers, self._stores.blobs.files.written)
 
-    def begin(self, updates: Sequence[RefUpdate]) -> None:
-        """Note which commits the push will publish."""
+    def begin(self, updates: Sequence[RefUpdate], standing: Sequence[Digest] = ()) -> None:
+        """Note which commits the push will publish, and of which others it brings the blobs that are only promised here."""
         with self._using(start=True):
+            self._standing = tuple(standing)
             self._heads = tuple(update.new for update in updates if update.new is not None)
             self._forget_history()
             self._want_heads()
@@ -191,6 +194,10 @@ class PushSession:
             self._scans = [
                 LeafScan(self._stores, self._source, leaves, received) for leaves in self._history.leaves.values()
             ]
+            self._scans += [
+                LeafScan(self._stores, self._source, leaves, received, complete=True)
+                for leaves in standing_leaves(self._stores, self._standing)
+            ]
         return self._missing_blobs()
 
     def _missing_blobs(self) -> Missing:
@@ -210,7 +217,7 @@ class PushSession:
             if not left or len(found) > _MOST_LISTS:
                 more |= group + 1 < len(self._scans)
                 break
-        return Missing((), tuple(found), more)
+        return Missing((), tuple(found), more, sum(len(scan.promised) for scan in self._scans))
 
     def _names(self, digests: Digests, group: int, begun: dict[bytes, int]) -> Iterator[BlobNames]:
         """Blobs to ask for: the rest of those of which the first bytes are here, and the others."""

@@ -4,18 +4,23 @@ from __future__ import annotations
 
 import os
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TypeAlias
+
+import numpy as np
 
 from hangar.db import WriteTransaction
 from hangar.db.tables import COMMITS
-from hangar.digest import Digest
+from hangar.digest import DIGEST_BYTES, Digest
 from hangar.errors import InvalidInputError, InvalidStateError, NameTakenError, RevisionNotFoundError, StaleRefError
 from hangar.objects.graph import is_ancestor
 from hangar.progress import Progress
 from hangar.refs import BRANCHES, REMOTES, TAGS
+from hangar.refs.remotes import get_remote
+from hangar.remote.correcting import correct
 from hangar.remote.peer import ID_BYTES, Peer, RefInfo, RefUpdate
 from hangar.remote.transfer import push
+from hangar.remote.transfer_types import Pushed
 from hangar.revisions import resolve_commit, unknown_branch
 from hangar.stores import Stores
 
@@ -37,6 +42,9 @@ class PushReport:
         Number and bytes of the records and nodes that were sent.
     blobs, blob_nbytes
         Number and bytes of the values that were sent.
+    promised
+        Number of values that were not sent, because another repository has promised them to the remote, which does not
+        have them itself.
     """
 
     refs: dict[str, tuple[str, str]]
@@ -44,6 +52,7 @@ class PushReport:
     object_nbytes: int = 0
     blobs: int = 0
     blob_nbytes: int = 0
+    promised: int = 0
 
 
 def push_refs(
@@ -56,6 +65,7 @@ def push_refs(
     lease: Lease = None,
     tags: bool = False,
     delete: bool = False,
+    complete: bool = False,
     progress: Progress = None,
 ) -> PushReport:
     """Push branches and tags, or delete them at the remote, in one step.
@@ -68,6 +78,9 @@ def push_refs(
         Name and email, for the reflogs.
     tags
         Push all tags besides.
+    complete
+        Also send the values of these commits that the remote does not have because another repository has promised them
+        to it.
 
     Raises
     ------
@@ -85,22 +98,38 @@ def push_refs(
         for update in (_update(stores, remote, name, there.get(name), lease, delete) for name in full)
         if update is not None
     ]
-    if not updates:
-        return PushReport({})
-    done = push(stores, peer, updates, who=who, progress=progress)
+    report = PushReport({})
+    if updates:
+        done = push(stores, peer, updates, who=who, progress=progress)
 
-    def track(transaction: WriteTransaction) -> None:
-        for update in updates:
-            _track(stores, transaction, remote, update, who)
+        def track(transaction: WriteTransaction) -> None:
+            for update in updates:
+                _track(stores, transaction, remote, update, who)
 
-    stores.db.update(track)
-    return PushReport(
-        {update.name: (_hex(update.old), _hex(update.new)) for update in updates},
-        done.objects,
-        done.object_nbytes,
-        done.blobs,
-        done.blob_nbytes,
-    )
+        stores.db.update(track)
+        _note_sent(stores, remote, done)
+        moves = {update.name: (_hex(update.old), _hex(update.new)) for update in updates}
+        report = PushReport(moves, done.objects, done.object_nbytes, done.blobs, done.blob_nbytes, done.promised)
+    if complete and not delete:
+        done = push(stores, peer, _standing(stores, full), who=who, complete=True, progress=progress)
+        _note_sent(stores, remote, done)
+        report = replace(
+            report, blobs=report.blobs + done.blobs, blob_nbytes=report.blob_nbytes + done.blob_nbytes, promised=0
+        )
+    return report
+
+
+def _standing(stores: Stores, names: Sequence[str]) -> list[RefUpdate]:
+    """Moves of refs of the remote from where they are to the same commit: the push only brings values."""
+    heads = {name: stores.refs.get(name) for name in names}
+    return [RefUpdate(name, head, head, os.urandom(ID_BYTES)) for name, head in heads.items() if head is not None]
+
+
+def _note_sent(stores: Stores, remote: str, done: Pushed) -> None:
+    """The remote has what was sent, also if it was found not to have it before."""
+    with stores.db.read() as transaction:
+        number = get_remote(transaction, remote).number
+    correct(stores, number, present=np.frombuffer(done.sent, np.uint8).reshape(-1, DIGEST_BYTES))
 
 
 def _hex(digest: bytes | None) -> str:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Iterable, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 from hangar.config import Config
@@ -20,7 +21,7 @@ from hangar.stores import Stores
 from hangar.wording import plural
 
 if TYPE_CHECKING:
-    from hangar.remote.fetching import DataReport, HistoryReport
+    from hangar.remote.fetching import DataReport, HistoryReport, Place
     from hangar.remote.pushing import Lease, PushReport
 
 __all__ = ["RemoteInfo", "Remotes"]
@@ -172,36 +173,53 @@ class Remotes:
 
     # ------------------------------------------------------------------ fetching
 
-    def fetch(self, remote: str, branch: str, *, progress: Progress = None) -> str:
-        """Fetch the history of a branch of the remote, without data. Local branches do not change.
+    def fetch(self, remote: str, branch: str = "", *, prune: bool = False, progress: Progress = None) -> str:
+        """Fetch the history of a branch of the remote, or of all, without data. Local branches do not change.
+
+        Parameters
+        ----------
+        branch
+            Name of a branch; empty: all branches, and all tags.
+        prune
+            Delete remote-tracking branches of branches that the remote does not have any more. Their reflogs stay.
 
         Returns
         -------
         str
-            The remote-tracking branch, such as ``'origin/master'``.
+            The remote-tracking branch, such as ``'origin/master'``; the remote if no branch was given.
 
         Raises
         ------
+        InvalidInputError
+            (a ``ValueError``) ``prune`` and a branch.
         RemoteNotFoundError, RevisionNotFoundError
             There is no such remote, or the remote has no such branch.
         UnreachableError
             (a ``ConnectionError``) the remote does not answer.
         """
-        report = self.fetch_branches(remote, [branch], progress=progress)
-        if not report.moved:
-            warn_caller(f"there is nothing new in branch {branch!r} of {remote!r}", UserWarning)
-        return f"{remote}/{branch}"
+        report = self.fetch_branches(remote, [branch] if branch else None, prune=prune, progress=progress)
+        if not (report.moved or report.tags or report.pruned):
+            where = f"branch {branch!r} of {remote!r}" if branch else f"{remote!r}"
+            warn_caller(f"there is nothing new in {where}", UserWarning)
+        return f"{remote}/{branch}" if branch else remote
 
     def fetch_branches(
-        self, remote: str, branches: Iterable[str] | None = None, *, progress: Progress = None
+        self,
+        remote: str,
+        branches: Iterable[str] | None = None,
+        *,
+        prune: bool = False,
+        progress: Progress = None,
     ) -> HistoryReport:
-        """Fetch the history of several branches, or of all (None), and the tags on it."""
+        """As :meth:`fetch`, of several branches, or of all (None), and the tags on it; returns what was fetched."""
         from hangar.remote.fetching import fetch_branches
 
         stores, row = self._open(), self._row(remote)
         chosen = None if branches is None else [plain_text(branch) for branch in branches]
+        prune = check_flag(prune, "prune")
+        who = self._config().person()
         with connected(remote, row) as peer:
-            return fetch_branches(stores, peer, remote, row.number, chosen, self._config().person(), progress=progress)
+            return fetch_branches(stores, peer, remote, row.number, chosen, who, prune=prune, progress=progress)
 
     def fetch_data(
         self,
@@ -270,12 +288,13 @@ class Remotes:
         """As :meth:`fetch_data`; returns what was fetched, and what is left."""
         from hangar.remote.fetching import fetch_columns
 
-        stores, row = self._open(), self._row(remote)
+        stores = self._open()
+        self._row(remote)
         head = self._commit(remote, branch, commit)
         names = [column_names] if isinstance(column_names, str) else column_names
         whole = check_flag(retrieve_all_history, "retrieve_all_history")
         return fetch_columns(
-            stores, lambda: connected(remote, row), head, names, whole_history=whole, nbytes=nbytes, progress=progress
+            stores, self._places(remote), head, names, whole_history=whole, nbytes=nbytes, progress=progress
         )
 
     def fetch_data_sample(
@@ -330,11 +349,19 @@ class Remotes:
         """As :meth:`fetch_data_sample`; returns what was fetched, and what is left."""
         from hangar.remote.fetching import fetch_samples
 
-        stores, row = self._open(), self._row(remote)
+        stores = self._open()
+        self._row(remote)
         head = self._commit(remote, branch, commit)
-        return fetch_samples(
-            stores, lambda: connected(remote, row), head, column, samples, nbytes=nbytes, progress=progress
-        )
+        return fetch_samples(stores, self._places(remote), head, column, samples, nbytes=nbytes, progress=progress)
+
+    def _places(self, first: str) -> list[Place]:
+        """The remotes to fetch from: the one that was named, and then the others."""
+        from hangar.remote.fetching import Place
+
+        with self._open().db.read() as transaction:
+            rows = list_remotes(transaction)
+        names = [first, *(name for name in rows if name != first)]
+        return [Place(name, rows[name].number, partial(connected, name, rows[name])) for name in names]
 
     def _commit(self, remote: str, branch: str | None, commit: str | None) -> Digest:
         """The commit that a user names by a branch, of the remote or here, or by a revision."""
@@ -383,6 +410,7 @@ class Remotes:
         force_with_lease: Lease = None,
         tags: bool = False,
         delete: bool = False,
+        complete: bool = False,
         progress: Progress = None,
     ) -> str:
         """Push a local branch, or a tag, with all data that the remote lacks.
@@ -398,6 +426,9 @@ class Remotes:
             Push all tags too.
         delete
             Delete the branch or tag of the remote.
+        complete
+            Also send the values of the branch that the remote, a partial clone itself, has only by the promise of another
+            repository.
 
         Returns
         -------
@@ -425,9 +456,10 @@ class Remotes:
             force_with_lease=force_with_lease,
             tags=tags,
             delete=delete,
+            complete=complete,
             progress=progress,
         )
-        if not report.refs:
+        if not report.refs and not report.blobs:
             warn_caller(f"there is nothing to push: {remote!r} has all of {branch!r}", UserWarning)
         return branch
 
@@ -442,6 +474,7 @@ class Remotes:
         force_with_lease: Lease = None,
         tags: bool = False,
         delete: bool = False,
+        complete: bool = False,
         progress: Progress = None,
     ) -> PushReport:
         """As :meth:`push`, for several branches and tags in one step; returns what was sent."""
@@ -459,6 +492,7 @@ class Remotes:
                 lease=force_with_lease,
                 tags=check_flag(tags, "tags"),
                 delete=check_flag(delete, "delete"),
+                complete=check_flag(complete, "complete"),
                 progress=progress,
             )
 

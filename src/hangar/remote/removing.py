@@ -8,6 +8,8 @@ from hangar.errors import HangarError
 from hangar.refs.remotes import list_remotes
 from hangar.remote.asking import asked
 from hangar.remote.connect import connected
+from hangar.remote.correcting import correct
+from hangar.remote.states import BlobState
 from hangar.stores import Stores
 
 __all__ = ["lost_without"]
@@ -36,7 +38,10 @@ def lost_without(stores: Stores, number: int) -> tuple[int, list[str]]:
         name, row = remotes[other]
         try:
             with connected(name, row, other_than=stores.directory) as reader:
-                kept[places] = asked(reader, mine[places])[0]
+                answer = asked(reader, mine[places])
+                kept[places] = answer.mask(BlobState.HERE)
+                gone = answer.mask(BlobState.ABSENT, BlobState.PROMISED)
+                correct(stores, other, absent=mine[places[gone]], reader=reader)
         except HangarError:
             silent.append(name)
     return int((~kept).sum()), silent

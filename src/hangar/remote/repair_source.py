@@ -11,7 +11,7 @@ from hangar.digest import Header, RecordClass
 from hangar.errors import CorruptionError
 from hangar.remote.peer import BlobFrame, BlobNames, Names, ObjectsRequest, Reader
 
-__all__ = ["RemoteSource"]
+__all__ = ["RemoteSource", "whole_blobs"]
 
 _AT_ONCE: Final = 4_096
 _MOST_BYTES: Final = 2**34
@@ -36,10 +36,10 @@ class RemoteSource:
         """Blobs."""
         for start in range(0, len(digests), _AT_ONCE):
             names = BlobNames(b"".join(digests[start : start + _AT_ONCE]))
-            yield from _whole(self._reader.blobs(names))
+            yield from whole_blobs(self._reader.blobs(names))
 
 
-def _whole(frames: Iterator[BlobFrame]) -> Iterator[tuple[Header, bytes]]:
+def whole_blobs(frames: Iterator[BlobFrame]) -> Iterator[tuple[Header, bytes]]:
     """Blobs of frames; the parts of a large one are joined."""
     parts: list[bytes] = []
     held = 0

@@ -29,7 +29,7 @@ from hangar.schema import ColumnSchema, open_schema
 from hangar.schema.keys import lookup_key
 from hangar.stores import Stores
 
-__all__ = ["all_blobs", "blobs_of_columns", "blobs_of_samples", "column_entry", "commits_of"]
+__all__ = ["all_blobs", "blobs_of_columns", "blobs_of_samples", "column_entry", "commits_of", "listed_samples"]
 
 _BATCH: Final = 65_536
 _NONE: Final = np.empty((0, DIGEST_BYTES), np.uint8)
@@ -120,6 +120,16 @@ def _below(stores: Stores, root: bytes, schema: ColumnSchema, walked: set[Digest
 def _unknown(stores: Stores, parts: list[Digests]) -> Digests:
     digests = np.concatenate(parts)
     return digests[~stores.blobs.known(digests)]
+
+
+def listed_samples(samples: Any, *, nested: bool) -> list[Any]:
+    """Several samples, or one, as a list. In a nested column a tuple names one, unless it holds tuples."""
+    if isinstance(samples, tuple) and nested and not any(isinstance(one, tuple) for one in samples):
+        return [samples]
+    if isinstance(samples, np.ndarray):
+        return list(samples.tolist())
+    several = isinstance(samples, Iterable) and not isinstance(samples, (str, bytes))
+    return list(samples) if several else [samples]
 
 
 def blobs_of_samples(stores: Stores, entry: ColumnEntry, samples: Iterable[Any]) -> ColumnBlobs:

@@ -13,8 +13,6 @@ from collections.abc import Iterable, Iterator
 from itertools import compress
 from typing import Final
 
-import numpy as np
-
 from hangar.blobs.tombstones import IN_EFFECT, scan_tombstones
 from hangar.blobs.unfinished import PUSH
 from hangar.digest import DIGEST_BYTES, Digest, digest_array
@@ -26,13 +24,12 @@ from hangar.errors import (
     RevisionNotFoundError,
     UnsupportedVersionError,
 )
-from hangar.objects.graph import ancestors, generation
+from hangar.objects.graph import ancestors, generation, reached
+from hangar.remote.blob_states import blob_states
 from hangar.remote.blobs_out import READ_BYTES, blob_frames, blob_sizes
 from hangar.remote.crowd import Crowd
-from hangar.remote.evicting import is_evicting
 from hangar.remote.identity import repository_id
 from hangar.remote.peer import (
-    ABSENT,
     ID_BYTES,
     PROTOCOL_VERSION,
     BlobFrame,
@@ -57,6 +54,7 @@ from hangar.remote.push_room import PushRoom
 from hangar.remote.push_session import PushSession
 from hangar.remote.sending import below_names, frames, join_digests, split_digests
 from hangar.remote.source import ObjectSource
+from hangar.remote.states import BlobStates
 from hangar.stores import Stores
 from hangar.wording import plural
 
@@ -189,11 +187,21 @@ class Service:
         yield from frames(below_names(self._source, request.wants, bases, below=request.below), self._limits)
 
     def blob_sizes(self, names: BlobNames) -> bytes:
-        """Sizes of blobs; all absent while this repository evicts, as it may be about to drop them."""
-        digests = digest_array(self._digests(names.digests))
-        if is_evicting(self._stores.directory):
-            return np.full(len(digests), ABSENT, "<u8").tobytes()
-        return blob_sizes(self._stores.blobs, digests).astype("<u8").tobytes()
+        """Sizes of blobs."""
+        return blob_sizes(self._stores.blobs, digest_array(self._digests(names.digests))).astype("<u8").tobytes()
+
+    def check_blobs(self, names: BlobNames, *, read: bool) -> Iterator[BlobStates]:
+        """Which blobs are here."""
+        yield from blob_states(self._stores, digest_array(self._digests(names.digests)), read=read)
+
+    def reachable(self, commits: bytes) -> bytes:
+        """Which commits the refs reach, remote-tracking ones included."""
+        asked = self._digests(commits)
+        refs = self._stores.refs
+        with self._stores.db.read() as transaction:
+            heads = [digest for _, digest in refs.items("", transaction) if digest is not None]
+        found = reached(self._stores.db, heads, self._known_commits(asked))
+        return bytes(digest in found for digest in asked)
 
     def blobs(self, names: BlobNames) -> Iterator[BlobFrame]:
         """Blobs."""
@@ -237,8 +245,14 @@ class Service:
         known = join_digests(dict.fromkeys([*candidates, *(digest for digest in standing if digest is not None)]))
         session = self._open(start.push)
         with self._dropping(start.push):
-            session.begin(left)
+            session.begin(left, self._standing(start))
             return PushStarted(known, session.missing())
+
+    def _standing(self, start: PushStart) -> list[Digest]:
+        """The commits of which a push brings the blobs that are only promised here."""
+        if not start.complete:
+            return []
+        return self._known_commits([update.new for update in start.updates if update.new is not None])
 
     def send_objects(self, push: bytes, frames: Iterable[Objects]) -> Missing:
         """Take objects."""

@@ -28,6 +28,8 @@ from hangar.remote.wire_frames import blobs_in, blobs_out, objects_in, objects_o
 __all__ = ["Servicer", "health_handler"]
 
 MAX_PREFIX: Final = 300
+STILL_SECONDS: Final = 5.0
+"""A client that waits for an answer hears after so long that the server is still reading."""
 READ_AHEAD: Final = 2
 """Frames that are read from disk and encoded while one before them is sent."""
 FEW_DOWNLOADS: Final = 4
@@ -97,6 +99,22 @@ class Servicer:
     def GetBlobSizes(self, request: pb.BlobNames, call: Call) -> pb.BlobSizes:  # noqa: N802
         names = peer.BlobNames(wire.check_digests(request.digests, "blobs"), request.group)
         return pb.BlobSizes(sizes=self._service.blob_sizes(names))
+
+    def CheckBlobs(self, request: pb.CheckBlobsRequest, call: Call) -> Iterator[pb.BlobStates]:  # noqa: N802
+        names = peer.BlobNames(wire.check_digests(request.digests, "blobs"))
+        with Ahead(lambda: self._service.check_blobs(names, read=request.read), READ_AHEAD) as pages:
+            while True:
+                try:
+                    page = pages.take(STILL_SECONDS)
+                except StopIteration:
+                    return
+                except TimeoutError:
+                    yield pb.BlobStates()  # a large blob is read
+                else:
+                    yield pb.BlobStates(states=page.states, sizes=page.sizes)
+
+    def GetReachable(self, request: pb.ReachableRequest, call: Call) -> pb.ReachableReply:  # noqa: N802
+        return pb.ReachableReply(reached=self._service.reachable(wire.check_digests(request.commits, "commits")))
 
     def GetBlobs(self, request: pb.BlobsRequest, call: Call) -> Iterator[Encoded]:  # noqa: N802
         with self._downloads.joined() as count:

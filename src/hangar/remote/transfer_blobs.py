@@ -150,7 +150,7 @@ def _size(reader: Reader, groups: list[_Group], budget: int | None, limits: Limi
     left = left_nbytes = 0
     absent = [np.empty((0, DIGEST_BYTES), np.uint8)]
     for group in groups:
-        if len(group.sizes) and group.sizes[0] < 0 and budget is not None:
+        if len(group.sizes) and budget is not None:  # what is absent there must not use up the budget
             sizes = _ask_sizes(reader, group.digests, limits)
             here = sizes != ABSENT
             absent.append(group.digests[~here])

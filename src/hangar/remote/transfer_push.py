@@ -62,6 +62,7 @@ def push(
     updates: Sequence[RefUpdate],
     *,
     who: tuple[str, str],
+    complete: bool = False,
     limits: Limits | None = None,
     progress: Progress = None,
 ) -> Pushed:
@@ -73,6 +74,9 @@ def push(
         The moves, each with the commit that the ref must have now.
     who
         Name and email, for the reflog of the peer.
+    complete
+        Also send what the peer does not have of these commits because another repository has promised it to the peer; it
+        must have the commits.
     limits
         What one message to the peer holds, by its :class:`~hangar.remote.peer.Welcome`.
     progress
@@ -94,7 +98,7 @@ def push(
         with contextlib.suppress(AccessError):  # a repository that is read-only here cannot be collected either
             stack.enter_context(Lease(stores.db, heads))
         reporter = stack.enter_context(report(progress, None, "values", "pushing"))
-        return _Push(stores, peer, tuple(updates), heads, limits or Limits(), reporter).run(who)
+        return _Push(stores, peer, tuple(updates), heads, limits or Limits(), reporter).run(who, complete)
 
 
 class _Push:
@@ -117,12 +121,15 @@ class _Push:
         self._id = _push_id(stores, updates)
         # Whether the server, asking for a node, lacks all below it.
         self._below = False
+        self._promised = 0
+        self._sent: list[bytes] = []
         self._calls = self._objects = self._object_nbytes = self._blobs = self._blob_nbytes = 0
 
-    def run(self, who: tuple[str, str]) -> Pushed:
+    def run(self, who: tuple[str, str], complete: bool) -> Pushed:
         try:
             self._calls += 1
-            started = self._peer.begin_push(PushStart(self._id, self._updates, join_digests(haves(self._stores))))
+            candidates = join_digests(haves(self._stores))
+            started = self._peer.begin_push(PushStart(self._id, self._updates, candidates, complete))
             known = commits_here(self._stores, split_digests(started.known))
             self._below = bool(known)
             missing = self._send_new(started.missing, known)
@@ -134,7 +141,16 @@ class _Push:
                 self._peer.abort_push(self._id)
             raise
         moved = tuple(result.name for result in results)
-        return Pushed(moved, self._objects, self._object_nbytes, self._blobs, self._blob_nbytes, self._calls)
+        return Pushed(
+            moved,
+            self._objects,
+            self._object_nbytes,
+            self._blobs,
+            self._blob_nbytes,
+            self._calls,
+            self._promised,
+            b"".join(self._sent),
+        )
 
     # ------------------------------------------------------------------ objects
 
@@ -188,6 +204,7 @@ class _Push:
                 f"{plural(wanted - self._blobs + before, 'value')} that the remote lacks {'is' if wanted == 1 else 'are'} not on this disk "
                 "either: fetch them with `hangar fetch-data REMOTE REV` from the remote that has them, and push again"
             )
+        self._sent += [names.digests for names in missing.blobs]
         if not missing.more:
             return Missing()  # the server looks again when the push is finished
         self._calls += 1
@@ -205,8 +222,10 @@ class _Push:
     def _finish(self, missing: Missing, known: Sequence[Digest], who: tuple[str, str]) -> tuple[RefResult, ...]:
         self._send_tombstones()
         for attempt in range(_ATTEMPTS):
+            self._promised = max(self._promised, missing.promised)
             while missing:
                 missing = self._send_missing(missing, known) if missing.objects else self._send_blobs(missing)
+                self._promised = max(self._promised, missing.promised)
             try:
                 self._calls += 1
                 return self._peer.finish_push(self._id, self._updates, who)

@@ -66,7 +66,11 @@ class FetchedBlobs:
 
 @dataclass(frozen=True, slots=True)
 class Pushed:
-    """What :func:`push` did: names of the refs moved, number and bytes of the objects and blobs that were sent."""
+    """What :func:`push` did: names of the refs moved, number and bytes of the objects and blobs that were sent.
+
+    ``promised`` is the number of blobs that the peer does not have and did not ask for, because another repository has
+    promised them to it. ``sent`` has the digests of the blobs that it asked for, joined.
+    """
 
     refs: tuple[str, ...]
     objects: int
@@ -74,3 +78,5 @@ class Pushed:
     blobs: int
     blob_nbytes: int
     calls: int
+    promised: int = 0
+    sent: bytes = b""

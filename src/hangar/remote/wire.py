@@ -16,6 +16,7 @@ from hangar.errors import InvalidInputError
 from hangar.limits import MAX_MESSAGE_BYTES
 from hangar.refs import Annotation
 from hangar.remote import peer
+from hangar.remote.states import BlobState, BlobStates
 from hangar.remote.v1 import remote_pb2 as pb
 
 __all__ = [
@@ -36,6 +37,7 @@ __all__ = [
     "refs_out",
     "started_in",
     "started_out",
+    "states_in",
     "tombstones_in",
     "tombstones_out",
     "updates_in",
@@ -274,7 +276,7 @@ def missing_out(missing: peer.Missing) -> pb.Missing:
     blobs = [
         pb.BlobNames(digests=one.digests, group=one.group, start=one.start, stored=one.stored) for one in missing.blobs
     ]
-    return pb.Missing(objects=names_out(missing.objects), blobs=blobs, more=missing.more)
+    return pb.Missing(objects=names_out(missing.objects), blobs=blobs, more=missing.more, promised=missing.promised)
 
 
 def missing_in(message: pb.Missing) -> peer.Missing:
@@ -283,7 +285,7 @@ def missing_in(message: pb.Missing) -> peer.Missing:
     blobs = tuple(
         peer.BlobNames(check_digests(one.digests, "blobs"), one.group, one.start, one.stored) for one in message.blobs
     )
-    return peer.Missing(names_in(message.objects), blobs, message.more)
+    return peer.Missing(names_in(message.objects), blobs, message.more, message.promised)
 
 
 # ---------------------------------------------------------------------------------------------------- pushes
@@ -291,13 +293,18 @@ def missing_in(message: pb.Missing) -> peer.Missing:
 
 def begin_out(start: peer.PushStart) -> pb.BeginPushRequest:
     """Encode the begin of a push."""
-    return pb.BeginPushRequest(push=start.push, updates=updates_out(start.updates), candidates=start.candidates)
+    return pb.BeginPushRequest(
+        push=start.push, updates=updates_out(start.updates), candidates=start.candidates, complete=start.complete
+    )
 
 
 def begin_in(message: pb.BeginPushRequest) -> peer.PushStart:
     """Decode and check the begin of a push."""
     return peer.PushStart(
-        check_id(message.push, "a push"), updates_in(message.updates), check_digests(message.candidates, "candidates")
+        check_id(message.push, "a push"),
+        updates_in(message.updates),
+        check_digests(message.candidates, "candidates"),
+        message.complete,
     )
 
 
@@ -339,3 +346,11 @@ def _tombstone(record: bytes) -> Tombstone:
         return _tombstones.decode(record)
     except (msgspec.MsgspecError, UnicodeDecodeError, RecursionError):
         raise InvalidInputError("a tombstone cannot be decoded") from None
+
+
+def states_in(message: pb.BlobStates, most: int) -> BlobStates:
+    """States of at most ``most`` blobs."""
+    count = len(message.states)
+    if count > most or len(message.sizes) != 8 * count or max(message.states, default=0) > max(BlobState):
+        raise InvalidInputError("the states of blobs are not those of the blobs that were asked for")
+    return BlobStates(message.states, message.sizes)

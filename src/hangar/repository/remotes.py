@@ -93,6 +93,7 @@ class RemoteMethods(MergeMethods):
         branch: str = "",
         commit: str = "",
         remote: str | None = None,
+        verify: bool = True,
         progress: Progress = None,
     ) -> EvictReport:
         """Drop the data of a column from this disk, as far as a remote has it. It stays in history, and can be fetched again.
@@ -107,6 +108,9 @@ class RemoteMethods(MergeMethods):
             Where the column is; by default the branch last written.
         remote
             Name of the remote to ask; by default all of them.
+        verify
+            The remote reads and verifies every byte before it says that it has a value, and sends a few on trial. False:
+            it only looks whether it has stored the values.
 
         Returns
         -------
@@ -121,6 +125,8 @@ class RemoteMethods(MergeMethods):
             (a ``PermissionError``) a writer holds the writer lock.
         InvalidStateError
             (a ``RuntimeError``) there is no remote.
+        CorruptionError
+            (a ``RuntimeError``) a remote sent something else than it says it has. Nothing was dropped.
         """
         from hangar.remote.evict import evict
 
@@ -128,7 +134,7 @@ class RemoteMethods(MergeMethods):
         head = history.named_commit(stores.db, stores.refs, branch, commit)
         if head is None:
             raise InvalidStateError("there is no commit yet, so that no remote can have data of it")
-        return evict(stores, head, column, keys, remote=remote, progress=progress)
+        return evict(stores, head, column, keys, remote=remote, verify=check_flag(verify, "verify"), progress=progress)
 
     def _merge_fetched(self, branch: str, rev: str, message: str) -> str:
         """Merge a remote-tracking branch into the local branch of its name; make or begin that one if it has no commit."""

@@ -15,15 +15,17 @@ _sym_db = _symbol_database.Default()
 
 
 
-DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dhangar/remote/v1/remote.proto\x12\x10hangar.remote.v1\"H\n\x0cHelloRequest\x12\x10\n\x08versions\x18\x01 \x03(\r\x12\x14\n\x0c\x63\x61pabilities\x18\x02 \x03(\t\x12\x10\n\x08software\x18\x03 \x01(\t\"\x96\x01\n\nHelloReply\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x14\n\x0c\x63\x61pabilities\x18\x02 \x03(\t\x12\x12\n\nrepository\x18\x03 \x01(\x0c\x12(\n\x06limits\x18\x04 \x01(\x0b\x32\x18.hangar.remote.v1.Limits\x12\x11\n\tread_only\x18\x05 \x01(\x08\x12\x10\n\x08software\x18\x06 \x01(\t\"U\n\x06Limits\x12\x13\n\x0b\x66rame_bytes\x18\x01 \x01(\x04\x12\x13\n\x0b\x66rame_items\x18\x02 \x01(\x04\x12\r\n\x05names\x18\x03 \x01(\x04\x12\x12\n\nblob_bytes\x18\x04 \x01(\x04\"#\n\x0fListRefsRequest\x12\x10\n\x08prefixes\x18\x01 \x03(\t\"<\n\x07RefPage\x12#\n\x04refs\x18\x01 \x03(\x0b\x32\x15.hangar.remote.v1.Ref\x12\x0c\n\x04head\x18\x02 \x01(\t\"i\n\x03Ref\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x12\n\ngeneration\x18\x03 \x01(\x04\x12\x30\n\nannotation\x18\x04 \x01(\x0b\x32\x1c.hangar.remote.v1.Annotation\"W\n\nAnnotation\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x65mail\x18\x03 \x01(\t\x12\x0f\n\x07time_ns\x18\x04 \x01(\x12\x12\n\n\x02tz\x18\x05 \x01(\x11\"@\n\x0eHistoryRequest\x12\r\n\x05wants\x18\x01 \x01(\x0c\x12\r\n\x05haves\x18\x02 \x01(\x0c\x12\x10\n\x08\x63ompress\x18\x03 \x01(\x08\"&\n\x05Names\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0f\n\x07\x64igests\x18\x02 \x01(\x0c\"h\n\x0eObjectsRequest\x12&\n\x05wants\x18\x01 \x03(\x0b\x32\x17.hangar.remote.v1.Names\x12\r\n\x05\x62\x61ses\x18\x02 \x01(\x0c\x12\r\n\x05\x62\x65low\x18\x03 \x01(\x08\x12\x10\n\x08\x63ompress\x18\x04 \x01(\x08\"~\n\x07Objects\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0f\n\x07lengths\x18\x02 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12&\n\x05\x63odec\x18\x04 \x01(\x0e\x32\x17.hangar.remote.v1.Codec\x12\x0f\n\x07\x64\x65\x63oded\x18\x05 \x01(\x04\x12\r\n\x05start\x18\x06 \x01(\x04\"J\n\tBlobNames\x12\x0f\n\x07\x64igests\x18\x01 \x01(\x0c\x12\r\n\x05group\x18\x02 \x01(\x04\x12\r\n\x05start\x18\x03 \x01(\x04\x12\x0e\n\x06stored\x18\x04 \x01(\x08\"P\n\x0c\x42lobsRequest\x12\x0f\n\x07\x64igests\x18\x01 \x01(\x0c\x12\x10\n\x08\x63ompress\x18\x02 \x01(\x08\x12\r\n\x05start\x18\x03 \x01(\x04\x12\x0e\n\x06stored\x18\x04 \x01(\x08\"\x1a\n\tBlobSizes\x12\r\n\x05sizes\x18\x01 \x01(\x0c\"\xc3\x01\n\tBlobFrame\x12\x0f\n\x07headers\x18\x01 \x03(\x0c\x12\x11\n\theader_of\x18\x02 \x01(\x0c\x12\x0f\n\x07lengths\x18\x03 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\x12&\n\x05\x63odec\x18\x05 \x01(\x0e\x32\x17.hangar.remote.v1.Codec\x12\x0f\n\x07\x64\x65\x63oded\x18\x06 \x01(\x04\x12\r\n\x05start\x18\x07 \x01(\x04\x12\r\n\x05group\x18\x08 \x01(\x04\x12\x0e\n\x06places\x18\t \x01(\x0c\x12\x0c\n\x04\x66orm\x18\n \x01(\x0c\"\x17\n\x15ListTombstonesRequest\"@\n\rTombstonePage\x12/\n\ntombstones\x18\x01 \x03(\x0b\x32\x1b.hangar.remote.v1.Tombstone\"+\n\tTombstone\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x0e\n\x06record\x18\x02 \x01(\x0c\"\x87\x01\n\tRefUpdate\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03old\x18\x02 \x01(\x0c\x12\x0b\n\x03new\x18\x03 \x01(\x0c\x12\x11\n\toperation\x18\x04 \x01(\x0c\x12\r\n\x05\x66orce\x18\x05 \x01(\x08\x12\x30\n\nannotation\x18\x06 \x01(\x0b\x32\x1c.hangar.remote.v1.Annotation\"\x18\n\x08PushName\x12\x0c\n\x04push\x18\x01 \x01(\x0c\"b\n\x10\x42\x65ginPushRequest\x12\x0c\n\x04push\x18\x01 \x01(\x0c\x12,\n\x07updates\x18\x02 \x03(\x0b\x32\x1b.hangar.remote.v1.RefUpdate\x12\x12\n\ncandidates\x18\x03 \x01(\x0c\"K\n\x0e\x42\x65ginPushReply\x12\r\n\x05known\x18\x01 \x01(\x0c\x12*\n\x07missing\x18\x02 \x01(\x0b\x32\x19.hangar.remote.v1.Missing\"m\n\x07Missing\x12(\n\x07objects\x18\x01 \x03(\x0b\x32\x17.hangar.remote.v1.Names\x12*\n\x05\x62lobs\x18\x02 \x03(\x0b\x32\x1b.hangar.remote.v1.BlobNames\x12\x0c\n\x04more\x18\x03 \x01(\x08\"N\n\x12SendObjectsRequest\x12\x0c\n\x04push\x18\x01 \x01(\x0c\x12*\n\x07objects\x18\x02 \x01(\x0b\x32\x19.hangar.remote.v1.Objects\"L\n\x10SendBlobsRequest\x12\x0c\n\x04push\x18\x01 \x01(\x0c\x12*\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x1b.hangar.remote.v1.BlobFrame\"T\n\x15SendTombstonesRequest\x12\x0c\n\x04push\x18\x01 \x01(\x0c\x12-\n\x04page\x18\x02 \x01(\x0b\x32\x1f.hangar.remote.v1.TombstonePage\"\x19\n\x08Received\x12\r\n\x05\x63ount\x18\x01 \x01(\x04\"l\n\x11\x46inishPushRequest\x12\x0c\n\x04push\x18\x01 \x01(\x0c\x12,\n\x07updates\x18\x02 \x03(\x0b\x32\x1b.hangar.remote.v1.RefUpdate\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\r\n\x05\x65mail\x18\x04 \x01(\t\"?\n\x0f\x46inishPushReply\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.hangar.remote.v1.RefResult\"+\n\tRefResult\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08repeated\x18\x02 \x01(\x08*9\n\x05\x43odec\x12\x0e\n\nCODEC_NONE\x10\x00\x12\x0e\n\nCODEC_ZSTD\x10\x01\x12\x10\n\x0c\x43ODEC_STORED\x10\x02\x32\xd5\x08\n\x06Remote\x12\x45\n\x05Hello\x12\x1e.hangar.remote.v1.HelloRequest\x1a\x1c.hangar.remote.v1.HelloReply\x12J\n\x08ListRefs\x12!.hangar.remote.v1.ListRefsRequest\x1a\x19.hangar.remote.v1.RefPage0\x01\x12K\n\nGetHistory\x12 .hangar.remote.v1.HistoryRequest\x1a\x19.hangar.remote.v1.Objects0\x01\x12K\n\nGetObjects\x12 .hangar.remote.v1.ObjectsRequest\x1a\x19.hangar.remote.v1.Objects0\x01\x12H\n\x0cGetBlobSizes\x12\x1b.hangar.remote.v1.BlobNames\x1a\x1b.hangar.remote.v1.BlobSizes\x12I\n\x08GetBlobs\x12\x1e.hangar.remote.v1.BlobsRequest\x1a\x1b.hangar.remote.v1.BlobFrame0\x01\x12\\\n\x0eListTombstones\x12\'.hangar.remote.v1.ListTombstonesRequest\x1a\x1f.hangar.remote.v1.TombstonePage0\x01\x12Q\n\tBeginPush\x12\".hangar.remote.v1.BeginPushRequest\x1a .hangar.remote.v1.BeginPushReply\x12P\n\x0bSendObjects\x12$.hangar.remote.v1.SendObjectsRequest\x1a\x19.hangar.remote.v1.Missing(\x01\x12\x43\n\nGetMissing\x12\x1a.hangar.remote.v1.PushName\x1a\x19.hangar.remote.v1.Missing\x12M\n\tSendBlobs\x12\".hangar.remote.v1.SendBlobsRequest\x1a\x1a.hangar.remote.v1.Received(\x01\x12W\n\x0eSendTombstones\x12\'.hangar.remote.v1.SendTombstonesRequest\x1a\x1a.hangar.remote.v1.Received(\x01\x12T\n\nFinishPush\x12#.hangar.remote.v1.FinishPushRequest\x1a!.hangar.remote.v1.FinishPushReply\x12\x43\n\tAbortPush\x12\x1a.hangar.remote.v1.PushName\x1a\x1a.hangar.remote.v1.Receivedb\x06proto3')
+DESCRIPTOR = _descriptor_pool.Default().AddSerializedFile(b'\n\x1dhangar/remote/v1/remote.proto\x12\x10hangar.remote.v1\"H\n\x0cHelloRequest\x12\x10\n\x08versions\x18\x01 \x03(\r\x12\x14\n\x0c\x63\x61pabilities\x18\x02 \x03(\t\x12\x10\n\x08software\x18\x03 \x01(\t\"\x96\x01\n\nHelloReply\x12\x0f\n\x07version\x18\x01 \x01(\r\x12\x14\n\x0c\x63\x61pabilities\x18\x02 \x03(\t\x12\x12\n\nrepository\x18\x03 \x01(\x0c\x12(\n\x06limits\x18\x04 \x01(\x0b\x32\x18.hangar.remote.v1.Limits\x12\x11\n\tread_only\x18\x05 \x01(\x08\x12\x10\n\x08software\x18\x06 \x01(\t\"U\n\x06Limits\x12\x13\n\x0b\x66rame_bytes\x18\x01 \x01(\x04\x12\x13\n\x0b\x66rame_items\x18\x02 \x01(\x04\x12\r\n\x05names\x18\x03 \x01(\x04\x12\x12\n\nblob_bytes\x18\x04 \x01(\x04\"#\n\x0fListRefsRequest\x12\x10\n\x08prefixes\x18\x01 \x03(\t\"<\n\x07RefPage\x12#\n\x04refs\x18\x01 \x03(\x0b\x32\x15.hangar.remote.v1.Ref\x12\x0c\n\x04head\x18\x02 \x01(\t\"i\n\x03Ref\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0e\n\x06\x64igest\x18\x02 \x01(\x0c\x12\x12\n\ngeneration\x18\x03 \x01(\x04\x12\x30\n\nannotation\x18\x04 \x01(\x0b\x32\x1c.hangar.remote.v1.Annotation\"W\n\nAnnotation\x12\x0f\n\x07message\x18\x01 \x01(\t\x12\x0c\n\x04name\x18\x02 \x01(\t\x12\r\n\x05\x65mail\x18\x03 \x01(\t\x12\x0f\n\x07time_ns\x18\x04 \x01(\x12\x12\n\n\x02tz\x18\x05 \x01(\x11\"@\n\x0eHistoryRequest\x12\r\n\x05wants\x18\x01 \x01(\x0c\x12\r\n\x05haves\x18\x02 \x01(\x0c\x12\x10\n\x08\x63ompress\x18\x03 \x01(\x08\"&\n\x05Names\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0f\n\x07\x64igests\x18\x02 \x01(\x0c\"h\n\x0eObjectsRequest\x12&\n\x05wants\x18\x01 \x03(\x0b\x32\x17.hangar.remote.v1.Names\x12\r\n\x05\x62\x61ses\x18\x02 \x01(\x0c\x12\r\n\x05\x62\x65low\x18\x03 \x01(\x08\x12\x10\n\x08\x63ompress\x18\x04 \x01(\x08\"~\n\x07Objects\x12\x0c\n\x04kind\x18\x01 \x01(\t\x12\x0f\n\x07lengths\x18\x02 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x03 \x01(\x0c\x12&\n\x05\x63odec\x18\x04 \x01(\x0e\x32\x17.hangar.remote.v1.Codec\x12\x0f\n\x07\x64\x65\x63oded\x18\x05 \x01(\x04\x12\r\n\x05start\x18\x06 \x01(\x04\"J\n\tBlobNames\x12\x0f\n\x07\x64igests\x18\x01 \x01(\x0c\x12\r\n\x05group\x18\x02 \x01(\x04\x12\r\n\x05start\x18\x03 \x01(\x04\x12\x0e\n\x06stored\x18\x04 \x01(\x08\"P\n\x0c\x42lobsRequest\x12\x0f\n\x07\x64igests\x18\x01 \x01(\x0c\x12\x10\n\x08\x63ompress\x18\x02 \x01(\x08\x12\r\n\x05start\x18\x03 \x01(\x04\x12\x0e\n\x06stored\x18\x04 \x01(\x08\"\x1a\n\tBlobSizes\x12\r\n\x05sizes\x18\x01 \x01(\x0c\"\xc3\x01\n\tBlobFrame\x12\x0f\n\x07headers\x18\x01 \x03(\x0c\x12\x11\n\theader_of\x18\x02 \x01(\x0c\x12\x0f\n\x07lengths\x18\x03 \x01(\x0c\x12\x0c\n\x04\x64\x61ta\x18\x04 \x01(\x0c\x12&\n\x05\x63odec\x18\x05 \x01(\x0e\x32\x17.hangar.remote.v1.Codec\x12\x0f\n\x07\x64\x65\x63oded\x18\x06 \x01(\x04\x12\r\n\x05start\x18\x07 \x01(\x04\x12\r\n\x05group\x18\x08 \x01(\x04\x12\x0e\n\x06places\x18\t \x01(\x0c\x12\x0c\n\x04\x66orm\x18\n \x01(\x0c\"2\n\x11\x43heckBlobsRequest\x12\x0f\n\x07\x64igests\x18\x01 \x01(\x0c\x12\x0c\n\x04read\x18\x02 \x01(\x08\"+\n\nBlobStates\x12\x0e\n\x06states\x18\x01 \x01(\x0c\x12\r\n\x05sizes\x18\x02 \x01(\x0c\"#\n\x10ReachableRequest\x12\x0f\n\x07\x63ommits\x18\x01 \x01(\x0c\"!\n\x0eReachableReply\x12\x0f\n\x07reached\x18\x01 \x01(\x0c\"\x17\n\x15ListTombstonesRequest\"@\n\rTombstonePage\x12/\n\ntombstones\x18\x01 \x03(\x0b\x32\x1b.hangar.remote.v1.Tombstone\"+\n\tTombstone\x12\x0e\n\x06\x64igest\x18\x01 \x01(\x0c\x12\x0e\n\x06record\x18\x02 \x01(\x0c\"\x87\x01\n\tRefUpdate\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x0b\n\x03old\x18\x02 \x01(\x0c\x12\x0b\n\x03new\x18\x03 \x01(\x0c\x12\x11\n\toperation\x18\x04 \x01(\x0c\x12\r\n\x05\x66orce\x18\x05 \x01(\x08\x12\x30\n\nannotation\x18\x06 \x01(\x0b\x32\x1c.hangar.remote.v1.Annotation\"\x18\n\x08PushName\x12\x0c\n\x04push\x18\x01 \x01(\x0c\"t\n\x10\x42\x65ginPushRequest\x12\x0c\n\x04push\x18\x01 \x01(\x0c\x12,\n\x07updates\x18\x02 \x03(\x0b\x32\x1b.hangar.remote.v1.RefUpdate\x12\x12\n\ncandidates\x18\x03 \x01(\x0c\x12\x10\n\x08\x63omplete\x18\x04 \x01(\x08\"K\n\x0e\x42\x65ginPushReply\x12\r\n\x05known\x18\x01 \x01(\x0c\x12*\n\x07missing\x18\x02 \x01(\x0b\x32\x19.hangar.remote.v1.Missing\"\x7f\n\x07Missing\x12(\n\x07objects\x18\x01 \x03(\x0b\x32\x17.hangar.remote.v1.Names\x12*\n\x05\x62lobs\x18\x02 \x03(\x0b\x32\x1b.hangar.remote.v1.BlobNames\x12\x0c\n\x04more\x18\x03 \x01(\x08\x12\x10\n\x08promised\x18\x04 \x01(\x04\"N\n\x12SendObjectsRequest\x12\x0c\n\x04push\x18\x01 \x01(\x0c\x12*\n\x07objects\x18\x02 \x01(\x0b\x32\x19.hangar.remote.v1.Objects\"L\n\x10SendBlobsRequest\x12\x0c\n\x04push\x18\x01 \x01(\x0c\x12*\n\x05\x66rame\x18\x02 \x01(\x0b\x32\x1b.hangar.remote.v1.BlobFrame\"T\n\x15SendTombstonesRequest\x12\x0c\n\x04push\x18\x01 \x01(\x0c\x12-\n\x04page\x18\x02 \x01(\x0b\x32\x1f.hangar.remote.v1.TombstonePage\"\x19\n\x08Received\x12\r\n\x05\x63ount\x18\x01 \x01(\x04\"l\n\x11\x46inishPushRequest\x12\x0c\n\x04push\x18\x01 \x01(\x0c\x12,\n\x07updates\x18\x02 \x03(\x0b\x32\x1b.hangar.remote.v1.RefUpdate\x12\x0c\n\x04name\x18\x03 \x01(\t\x12\r\n\x05\x65mail\x18\x04 \x01(\t\"?\n\x0f\x46inishPushReply\x12,\n\x07results\x18\x01 \x03(\x0b\x32\x1b.hangar.remote.v1.RefResult\"+\n\tRefResult\x12\x0c\n\x04name\x18\x01 \x01(\t\x12\x10\n\x08repeated\x18\x02 \x01(\x08*9\n\x05\x43odec\x12\x0e\n\nCODEC_NONE\x10\x00\x12\x0e\n\nCODEC_ZSTD\x10\x01\x12\x10\n\x0c\x43ODEC_STORED\x10\x02*\x80\x01\n\tBlobState\x12\x15\n\x11\x42LOB_STATE_ABSENT\x10\x00\x12\x13\n\x0f\x42LOB_STATE_HERE\x10\x01\x12\x16\n\x12\x42LOB_STATE_DAMAGED\x10\x02\x12\x17\n\x13\x42LOB_STATE_PROMISED\x10\x03\x12\x16\n\x12\x42LOB_STATE_LEAVING\x10\x04\x32\xfe\t\n\x06Remote\x12\x45\n\x05Hello\x12\x1e.hangar.remote.v1.HelloRequest\x1a\x1c.hangar.remote.v1.HelloReply\x12J\n\x08ListRefs\x12!.hangar.remote.v1.ListRefsRequest\x1a\x19.hangar.remote.v1.RefPage0\x01\x12K\n\nGetHistory\x12 .hangar.remote.v1.HistoryRequest\x1a\x19.hangar.remote.v1.Objects0\x01\x12K\n\nGetObjects\x12 .hangar.remote.v1.ObjectsRequest\x1a\x19.hangar.remote.v1.Objects0\x01\x12H\n\x0cGetBlobSizes\x12\x1b.hangar.remote.v1.BlobNames\x1a\x1b.hangar.remote.v1.BlobSizes\x12I\n\x08GetBlobs\x12\x1e.hangar.remote.v1.BlobsRequest\x1a\x1b.hangar.remote.v1.BlobFrame0\x01\x12Q\n\nCheckBlobs\x12#.hangar.remote.v1.CheckBlobsRequest\x1a\x1c.hangar.remote.v1.BlobStates0\x01\x12T\n\x0cGetReachable\x12\".hangar.remote.v1.ReachableRequest\x1a .hangar.remote.v1.ReachableReply\x12\\\n\x0eListTombstones\x12\'.hangar.remote.v1.ListTombstonesRequest\x1a\x1f.hangar.remote.v1.TombstonePage0\x01\x12Q\n\tBeginPush\x12\".hangar.remote.v1.BeginPushRequest\x1a .hangar.remote.v1.BeginPushReply\x12P\n\x0bSendObjects\x12$.hangar.remote.v1.SendObjectsRequest\x1a\x19.hangar.remote.v1.Missing(\x01\x12\x43\n\nGetMissing\x12\x1a.hangar.remote.v1.PushName\x1a\x19.hangar.remote.v1.Missing\x12M\n\tSendBlobs\x12\".hangar.remote.v1.SendBlobsRequest\x1a\x1a.hangar.remote.v1.Received(\x01\x12W\n\x0eSendTombstones\x12\'.hangar.remote.v1.SendTombstonesRequest\x1a\x1a.hangar.remote.v1.Received(\x01\x12T\n\nFinishPush\x12#.hangar.remote.v1.FinishPushRequest\x1a!.hangar.remote.v1.FinishPushReply\x12\x43\n\tAbortPush\x12\x1a.hangar.remote.v1.PushName\x1a\x1a.hangar.remote.v1.Receivedb\x06proto3')
 
 _globals = globals()
 _builder.BuildMessageAndEnumDescriptors(DESCRIPTOR, _globals)
 _builder.BuildTopDescriptorsAndMessages(DESCRIPTOR, 'hangar.remote.v1.remote_pb2', _globals)
 if not _descriptor._USE_C_DESCRIPTORS:
   DESCRIPTOR._loaded_options = None
-  _globals['_CODEC']._serialized_start=2463
-  _globals['_CODEC']._serialized_end=2520
+  _globals['_CODEC']._serialized_start=2668
+  _globals['_CODEC']._serialized_end=2725
+  _globals['_BLOBSTATE']._serialized_start=2728
+  _globals['_BLOBSTATE']._serialized_end=2856
   _globals['_HELLOREQUEST']._serialized_start=51
   _globals['_HELLOREQUEST']._serialized_end=123
   _globals['_HELLOREPLY']._serialized_start=126
@@ -54,36 +56,44 @@ if not _descriptor._USE_C_DESCRIPTORS:
   _globals['_BLOBSIZES']._serialized_end=1184
   _globals['_BLOBFRAME']._serialized_start=1187
   _globals['_BLOBFRAME']._serialized_end=1382
-  _globals['_LISTTOMBSTONESREQUEST']._serialized_start=1384
-  _globals['_LISTTOMBSTONESREQUEST']._serialized_end=1407
-  _globals['_TOMBSTONEPAGE']._serialized_start=1409
-  _globals['_TOMBSTONEPAGE']._serialized_end=1473
-  _globals['_TOMBSTONE']._serialized_start=1475
-  _globals['_TOMBSTONE']._serialized_end=1518
-  _globals['_REFUPDATE']._serialized_start=1521
-  _globals['_REFUPDATE']._serialized_end=1656
-  _globals['_PUSHNAME']._serialized_start=1658
-  _globals['_PUSHNAME']._serialized_end=1682
-  _globals['_BEGINPUSHREQUEST']._serialized_start=1684
-  _globals['_BEGINPUSHREQUEST']._serialized_end=1782
-  _globals['_BEGINPUSHREPLY']._serialized_start=1784
-  _globals['_BEGINPUSHREPLY']._serialized_end=1859
-  _globals['_MISSING']._serialized_start=1861
-  _globals['_MISSING']._serialized_end=1970
-  _globals['_SENDOBJECTSREQUEST']._serialized_start=1972
-  _globals['_SENDOBJECTSREQUEST']._serialized_end=2050
-  _globals['_SENDBLOBSREQUEST']._serialized_start=2052
-  _globals['_SENDBLOBSREQUEST']._serialized_end=2128
-  _globals['_SENDTOMBSTONESREQUEST']._serialized_start=2130
-  _globals['_SENDTOMBSTONESREQUEST']._serialized_end=2214
-  _globals['_RECEIVED']._serialized_start=2216
-  _globals['_RECEIVED']._serialized_end=2241
-  _globals['_FINISHPUSHREQUEST']._serialized_start=2243
-  _globals['_FINISHPUSHREQUEST']._serialized_end=2351
-  _globals['_FINISHPUSHREPLY']._serialized_start=2353
-  _globals['_FINISHPUSHREPLY']._serialized_end=2416
-  _globals['_REFRESULT']._serialized_start=2418
-  _globals['_REFRESULT']._serialized_end=2461
-  _globals['_REMOTE']._serialized_start=2523
-  _globals['_REMOTE']._serialized_end=3632
+  _globals['_CHECKBLOBSREQUEST']._serialized_start=1384
+  _globals['_CHECKBLOBSREQUEST']._serialized_end=1434
+  _globals['_BLOBSTATES']._serialized_start=1436
+  _globals['_BLOBSTATES']._serialized_end=1479
+  _globals['_REACHABLEREQUEST']._serialized_start=1481
+  _globals['_REACHABLEREQUEST']._serialized_end=1516
+  _globals['_REACHABLEREPLY']._serialized_start=1518
+  _globals['_REACHABLEREPLY']._serialized_end=1551
+  _globals['_LISTTOMBSTONESREQUEST']._serialized_start=1553
+  _globals['_LISTTOMBSTONESREQUEST']._serialized_end=1576
+  _globals['_TOMBSTONEPAGE']._serialized_start=1578
+  _globals['_TOMBSTONEPAGE']._serialized_end=1642
+  _globals['_TOMBSTONE']._serialized_start=1644
+  _globals['_TOMBSTONE']._serialized_end=1687
+  _globals['_REFUPDATE']._serialized_start=1690
+  _globals['_REFUPDATE']._serialized_end=1825
+  _globals['_PUSHNAME']._serialized_start=1827
+  _globals['_PUSHNAME']._serialized_end=1851
+  _globals['_BEGINPUSHREQUEST']._serialized_start=1853
+  _globals['_BEGINPUSHREQUEST']._serialized_end=1969
+  _globals['_BEGINPUSHREPLY']._serialized_start=1971
+  _globals['_BEGINPUSHREPLY']._serialized_end=2046
+  _globals['_MISSING']._serialized_start=2048
+  _globals['_MISSING']._serialized_end=2175
+  _globals['_SENDOBJECTSREQUEST']._serialized_start=2177
+  _globals['_SENDOBJECTSREQUEST']._serialized_end=2255
+  _globals['_SENDBLOBSREQUEST']._serialized_start=2257
+  _globals['_SENDBLOBSREQUEST']._serialized_end=2333
+  _globals['_SENDTOMBSTONESREQUEST']._serialized_start=2335
+  _globals['_SENDTOMBSTONESREQUEST']._serialized_end=2419
+  _globals['_RECEIVED']._serialized_start=2421
+  _globals['_RECEIVED']._serialized_end=2446
+  _globals['_FINISHPUSHREQUEST']._serialized_start=2448
+  _globals['_FINISHPUSHREQUEST']._serialized_end=2556
+  _globals['_FINISHPUSHREPLY']._serialized_start=2558
+  _globals['_FINISHPUSHREPLY']._serialized_end=2621
+  _globals['_REFRESULT']._serialized_start=2623
+  _globals['_REFRESULT']._serialized_end=2666
+  _globals['_REMOTE']._serialized_start=2859
+  _globals['_REMOTE']._serialized_end=4137
 # @@protoc_insertion_point(module_scope)

@@ -13,9 +13,22 @@ class Codec(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
     CODEC_NONE: _ClassVar[Codec]
     CODEC_ZSTD: _ClassVar[Codec]
     CODEC_STORED: _ClassVar[Codec]
+
+class BlobState(int, metaclass=_enum_type_wrapper.EnumTypeWrapper):
+    __slots__ = ()
+    BLOB_STATE_ABSENT: _ClassVar[BlobState]
+    BLOB_STATE_HERE: _ClassVar[BlobState]
+    BLOB_STATE_DAMAGED: _ClassVar[BlobState]
+    BLOB_STATE_PROMISED: _ClassVar[BlobState]
+    BLOB_STATE_LEAVING: _ClassVar[BlobState]
 CODEC_NONE: Codec
 CODEC_ZSTD: Codec
 CODEC_STORED: Codec
+BLOB_STATE_ABSENT: BlobState
+BLOB_STATE_HERE: BlobState
+BLOB_STATE_DAMAGED: BlobState
+BLOB_STATE_PROMISED: BlobState
+BLOB_STATE_LEAVING: BlobState
 
 class HelloRequest(_message.Message):
     __slots__ = ("versions", "capabilities", "software")
@@ -195,6 +208,34 @@ class BlobFrame(_message.Message):
     form: bytes
     def __init__(self, headers: _Optional[_Iterable[bytes]] = ..., header_of: _Optional[bytes] = ..., lengths: _Optional[bytes] = ..., data: _Optional[bytes] = ..., codec: _Optional[_Union[Codec, str]] = ..., decoded: _Optional[int] = ..., start: _Optional[int] = ..., group: _Optional[int] = ..., places: _Optional[bytes] = ..., form: _Optional[bytes] = ...) -> None: ...
 
+class CheckBlobsRequest(_message.Message):
+    __slots__ = ("digests", "read")
+    DIGESTS_FIELD_NUMBER: _ClassVar[int]
+    READ_FIELD_NUMBER: _ClassVar[int]
+    digests: bytes
+    read: bool
+    def __init__(self, digests: _Optional[bytes] = ..., read: bool = ...) -> None: ...
+
+class BlobStates(_message.Message):
+    __slots__ = ("states", "sizes")
+    STATES_FIELD_NUMBER: _ClassVar[int]
+    SIZES_FIELD_NUMBER: _ClassVar[int]
+    states: bytes
+    sizes: bytes
+    def __init__(self, states: _Optional[bytes] = ..., sizes: _Optional[bytes] = ...) -> None: ...
+
+class ReachableRequest(_message.Message):
+    __slots__ = ("commits",)
+    COMMITS_FIELD_NUMBER: _ClassVar[int]
+    commits: bytes
+    def __init__(self, commits: _Optional[bytes] = ...) -> None: ...
+
+class ReachableReply(_message.Message):
+    __slots__ = ("reached",)
+    REACHED_FIELD_NUMBER: _ClassVar[int]
+    reached: bytes
+    def __init__(self, reached: _Optional[bytes] = ...) -> None: ...
+
 class ListTombstonesRequest(_message.Message):
     __slots__ = ()
     def __init__(self) -> None: ...
@@ -236,14 +277,16 @@ class PushName(_message.Message):
     def __init__(self, push: _Optional[bytes] = ...) -> None: ...
 
 class BeginPushRequest(_message.Message):
-    __slots__ = ("push", "updates", "candidates")
+    __slots__ = ("push", "updates", "candidates", "complete")
     PUSH_FIELD_NUMBER: _ClassVar[int]
     UPDATES_FIELD_NUMBER: _ClassVar[int]
     CANDIDATES_FIELD_NUMBER: _ClassVar[int]
+    COMPLETE_FIELD_NUMBER: _ClassVar[int]
     push: bytes
     updates: _containers.RepeatedCompositeFieldContainer[RefUpdate]
     candidates: bytes
-    def __init__(self, push: _Optional[bytes] = ..., updates: _Optional[_Iterable[_Union[RefUpdate, _Mapping[str, object]]]] = ..., candidates: _Optional[bytes] = ...) -> None: ...
+    complete: bool
+    def __init__(self, push: _Optional[bytes] = ..., updates: _Optional[_Iterable[_Union[RefUpdate, _Mapping[str, object]]]] = ..., candidates: _Optional[bytes] = ..., complete: bool = ...) -> None: ...
 
 class BeginPushReply(_message.Message):
     __slots__ = ("known", "missing")
@@ -254,14 +297,16 @@ class BeginPushReply(_message.Message):
     def __init__(self, known: _Optional[bytes] = ..., missing: _Optional[_Union[Missing, _Mapping[str, object]]] = ...) -> None: ...
 
 class Missing(_message.Message):
-    __slots__ = ("objects", "blobs", "more")
+    __slots__ = ("objects", "blobs", "more", "promised")
     OBJECTS_FIELD_NUMBER: _ClassVar[int]
     BLOBS_FIELD_NUMBER: _ClassVar[int]
     MORE_FIELD_NUMBER: _ClassVar[int]
+    PROMISED_FIELD_NUMBER: _ClassVar[int]
     objects: _containers.RepeatedCompositeFieldContainer[Names]
     blobs: _containers.RepeatedCompositeFieldContainer[BlobNames]
     more: bool
-    def __init__(self, objects: _Optional[_Iterable[_Union[Names, _Mapping[str, object]]]] = ..., blobs: _Optional[_Iterable[_Union[BlobNames, _Mapping[str, object]]]] = ..., more: bool = ...) -> None: ...
+    promised: int
+    def __init__(self, objects: _Optional[_Iterable[_Union[Names, _Mapping[str, object]]]] = ..., blobs: _Optional[_Iterable[_Union[BlobNames, _Mapping[str, object]]]] = ..., more: bool = ..., promised: _Optional[int] = ...) -> None: ...
 
 class SendObjectsRequest(_message.Message):
     __slots__ = ("push", "objects")
