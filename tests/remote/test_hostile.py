@@ -5,11 +5,11 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-import threading
 import time
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from itertools import count
 from pathlib import Path
 from typing import Any
 
@@ -18,17 +18,20 @@ import numpy as np
 import pytest
 from numcodecs import zstd
 
+from hangar import Repository
 from hangar.errors import HangarError, InvalidInputError
 from hangar.remote.calls import Target
 from hangar.remote.codec import NONE, ZSTD, compressed, decoded
 from hangar.remote.grpc_client import GrpcPeer
-from hangar.remote.options import SERVICE
+from hangar.remote.options import SERVICE, Timeouts
 from hangar.remote.peer import BlobNames, Hello
 from hangar.remote.v1 import remote_pb2 as pb
 from hangar.remote.wire import GRPC_LIMITS
 from hangar.remote.wire_blobs import parse_frame
 from hangar.remote.wire_frames import FRAME, MAX_OBJECT_BYTES, blobs_in, objects_in
 from tests.remote.fake import FakeService, make_blobs
+from tests.remote.running import served
+from tests.remote.test_server_memory import MIB, fill
 from tests.remote.test_transport import ID, Start, peer_of
 
 ROOT = Path(__file__).parents[2]
@@ -55,8 +58,8 @@ def resident(pid: int) -> int:
     return pages * 4096
 
 
-def endless() -> Iterator[bytes]:
-    yield pb.SendObjectsRequest(push=ID).SerializeToString()
+def endless(push: bytes) -> Iterator[bytes]:
+    yield pb.SendObjectsRequest(push=push).SerializeToString()
     frame = pb.SendObjectsRequest(
         objects=pb.Objects(kind="node", lengths=(2**20).to_bytes(4, "little"), data=bytes(2**20), decoded=2**20)
     ).SerializeToString()
@@ -64,32 +67,47 @@ def endless() -> Iterator[bytes]:
         yield frame
 
 
-def huge() -> Iterator[bytes]:
+def tiny(push: bytes) -> Iterator[bytes]:
+    """Objects without end that are valid, and that nothing names."""
+    yield pb.SendObjectsRequest(push=push).SerializeToString()
+    for start in count(2**24, 2_000):
+        items = [
+            b"\x81\xa1" + push[-1:].hex()[:1].encode() + b"\xce" + (start + at).to_bytes(4, "big")
+            for at in range(2_000)
+        ]
+        lengths = (8).to_bytes(4, "little") * 2_000
+        yield pb.SendObjectsRequest(
+            objects=pb.Objects(kind="attributes", lengths=lengths, data=b"".join(items), decoded=16_000)
+        ).SerializeToString()
+
+
+def huge(push: bytes) -> Iterator[bytes]:
     """Announces 2^40 bytes and more."""
-    yield pb.SendBlobsRequest(push=ID).SerializeToString()
+    yield pb.SendBlobsRequest(push=push).SerializeToString()
     yield pb.SendBlobsRequest(
         frame=pb.BlobFrame(headers=[b"\x03\0\0"], lengths=(2**40).to_bytes(8, "little"), data=b"x", decoded=2**40)
     ).SerializeToString()
 
 
-def slow() -> Iterator[bytes]:
-    yield pb.SendBlobsRequest(push=ID).SerializeToString()
+def slow(push: bytes) -> Iterator[bytes]:
+    yield pb.SendBlobsRequest(push=push).SerializeToString()
     time.sleep(20)
 
 
-def empty() -> Iterator[bytes]:
-    yield pb.SendBlobsRequest(push=ID).SerializeToString()
+def empty(push: bytes) -> Iterator[bytes]:
+    yield pb.SendBlobsRequest(push=push).SerializeToString()
     for _ in range(1_000_000):
         yield b""
 
 
-def too_large() -> Iterator[bytes]:
+def too_large(push: bytes) -> Iterator[bytes]:
     while True:
         yield bytes(64 * 2**20)
 
 
-KINDS: list[tuple[str, Callable[[], Iterator[bytes]]]] = [
+KINDS: list[tuple[str, Callable[[bytes], Iterator[bytes]]]] = [
     ("SendObjects", endless),
+    ("SendObjects", tiny),
     ("SendBlobs", huge),
     ("SendBlobs", slow),
     ("SendBlobs", empty),
@@ -98,45 +116,102 @@ KINDS: list[tuple[str, Callable[[], Iterator[bytes]]]] = [
 ]
 
 
+Honest = Callable[[int], None]
+"""What an honest client does, with the port of the server."""
+
+
+def transfer_blobs(port: int) -> None:
+    blobs = make_blobs([2**20] * 8)
+    with peer_of(port, timeouts=Timeouts()) as peer:
+        peer.hello(Hello())
+        frames = list(peer.blobs(BlobNames(b"".join(blobs))))
+        assert sum(len(frame.data) for frame in frames) == 8 * 2**20
+        assert peer.send_blobs(ID, FakeService(blobs).blobs(BlobNames(b"".join(blobs)))) == 8
+
+
+def attack(port: int, pid: int, honest: Honest, streams: int = 200) -> tuple[int, float]:
+    """Growth of the server under hostile streams, and the seconds that an honest client took meanwhile."""
+    options = [("grpc.max_send_message_length", 2**30), ("grpc.use_local_subchannel_pool", 1)]
+    channels = [grpc.insecure_channel(f"127.0.0.1:{port}", options) for _ in range(streams // 10)]
+    before = most = resident(pid)
+    pushes = [_begun(channels[number % len(channels)], number) for number in range(streams)]
+    calls: list[Any] = []
+    for number in range(streams):
+        name, kind = KINDS[number % len(KINDS)]
+        stub: Any = channels[number % len(channels)].stream_stream(f"/{SERVICE}/{name}")
+        calls.append(stub(kind(pushes[number]), timeout=60))
+    taken: list[float] = []
+
+    def run() -> None:
+        began = time.monotonic()
+        honest(port)
+        taken.append(time.monotonic() - began)
+
+    time.sleep(1)
+    with ThreadPoolExecutor(1) as pool:
+        work = pool.submit(run)
+        end = time.monotonic() + 6
+        while not work.done() or time.monotonic() < end:
+            most = max(most, resident(pid))
+            time.sleep(0.05)
+        for call in calls:
+            call.cancel()
+        work.result()
+    for channel in channels:
+        channel.close()
+    return most - before, taken[0]
+
+
+def _begun(channel: grpc.Channel, number: int) -> bytes:
+    """The id of a push that was begun, so that what follows is read."""
+    push = number.to_bytes(16, "big")
+    update = pb.RefUpdate(name=f"heads/h{number}", new=bytes([number]) * 32, operation=push)
+    begin: Any = channel.stream_unary(f"/{SERVICE}/BeginPush")
+    with suppress(grpc.RpcError):
+        begin(iter([pb.BeginPushRequest(push=push, updates=[update]).SerializeToString()]), timeout=5)
+    return push
+
+
 @pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_hostile_streams_do_not_take_the_memory_or_the_service() -> None:
     """Row 24: 200 hostile streams; the server grows by less than 64 MB, and serves an honest client."""
     with server() as (port, pid):
-        with peer_of(port) as peer:
-            peer.hello(Hello())
-            before = resident(pid)
-        options = [("grpc.max_send_message_length", 2**30), ("grpc.use_local_subchannel_pool", 1)]
-        channels = [grpc.insecure_channel(f"127.0.0.1:{port}", options) for _ in range(20)]
-        calls: list[Any] = []
-        for number in range(200):
-            name, kind = KINDS[number % len(KINDS)]
-            stub: Any = channels[number % len(channels)].stream_stream(f"/{SERVICE}/{name}")
-            calls.append(stub(kind(), timeout=25))
-        most = 0
-        served: list[bool] = []
+        transfer_blobs(port)
+        growth, seconds = attack(port, pid, transfer_blobs)
+    assert growth < 64 * 2**20, f"{growth / 2**20:.0f} MiB"
+    assert seconds < 20
 
-        def honest() -> None:
-            blobs = make_blobs([2**20] * 8)
-            with peer_of(port) as peer:
-                peer.hello(Hello())
-                frames = list(peer.blobs(BlobNames(b"".join(blobs))))
-                served.append(sum(len(frame.data) for frame in frames) == 8 * 2**20)
-                served.append(peer.send_blobs(ID, FakeService(blobs).blobs(BlobNames(b"".join(blobs)))) == 8)
 
-        thread = threading.Thread(target=honest)
-        time.sleep(1)
-        thread.start()
-        end = time.monotonic() + 12
-        while time.monotonic() < end and (thread.is_alive() or time.monotonic() < end - 6):
-            most = max(most, resident(pid) - before)
-            time.sleep(0.05)
-        thread.join(15)
-        for call in calls:
-            call.cancel()
-        for channel in channels:
-            channel.close()
-        assert served == [True, True]
-        assert most < 64 * 2**20, f"{most / 2**20:.0f} MiB"
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+def test_hostile_streams_against_a_repository(tmp_path: Path) -> None:
+    """Row 24 with what a server really does: pushes are begun, objects are checked and kept. Afterwards nothing is left of them."""
+    fill(tmp_path / "r", "medium", "10", 30 * MIB)
+    places = iter(range(1_000))
+
+    def honest(port: int) -> None:
+        path = tmp_path / f"c{next(places)}"
+        path.mkdir()
+        with Repository(path, exists=False) as clone:
+            clone.clone("Bob", "bob@example.org", f"127.0.0.1:{port}")
+            clone.remote.fetch_data("origin", branch="origin/master")
+            branch = clone.create_branch(path.name).name
+            with closing(clone.checkout(write=True, branch=branch)) as writer:
+                writer["data"]["own"] = np.full(150_000, len(path.name), np.uint8)
+                writer.commit("own")
+            clone.remote.push("origin", branch)
+
+    with served(tmp_path / "r") as (process, port):
+        honest(port)
+        began = time.monotonic()
+        honest(port)
+        alone = time.monotonic() - began
+        growth, seconds = attack(port, process.pid, honest)
+    print(f"{growth / 2**20:.0f} MiB; an honest client {alone:.1f} s alone, {seconds:.1f} s beside 200 hostile streams")
+    assert growth < 64 * 2**20, f"{growth / 2**20:.0f} MiB"
+    with Repository(tmp_path / "r") as repository:
+        assert repository.list_branches() == ["c0", "c1", "c2", "master"]
+        assert not repository.fsck(data=True).problems
+    assert not list((tmp_path / "r" / ".hangar" / "quarantine").glob("push-*"))
 
 
 # ---------------------------------------------------------------------------------------------------- bombs

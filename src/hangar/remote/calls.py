@@ -21,7 +21,7 @@ from google.protobuf.message import DecodeError
 from hangar.errors import HangarError, InvalidInputError, UnreachableError
 from hangar.remote.ahead import Ahead
 from hangar.remote.options import METHODS, SERVICE, Timeouts, client_options
-from hangar.remote.status import ERROR_KEY, local_error, make_error
+from hangar.remote.status import BUSY, ERROR_KEY, local_error, make_error
 
 __all__ = ["Connection", "Target", "is_cut"]
 
@@ -62,12 +62,12 @@ def is_cut(error: grpc.RpcError) -> bool:
     call: Any = error
     code = call.code()
     named = any(key == ERROR_KEY for key, _ in call.trailing_metadata() or ())
-    busy = code is grpc.StatusCode.RESOURCE_EXHAUSTED and "limit exceeded" in str(call.details())
+    text = str(call.details())
+    busy = code is grpc.StatusCode.RESOURCE_EXHAUSTED and ("limit exceeded" in text or text.startswith(BUSY))
     lost = code is grpc.StatusCode.UNAVAILABLE or (
-        code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
-        and any(one in str(call.details()) for one in _RESET)
+        code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN) and any(one in text for one in _RESET)
     )
-    return not named and (lost or busy)
+    return busy or (lost and not named)
 
 
 class Connection:

@@ -18,7 +18,7 @@ import numpy as np
 import xxhash
 
 from hangar.digest import DIGEST_BYTES
-from hangar.errors import CorruptionError, OutcomeUnknownError
+from hangar.errors import CorruptionError, OutcomeUnknownError, UnreachableError
 from hangar.remote import peer, wire
 from hangar.remote.calls import Connection, Target, is_cut
 from hangar.remote.options import Timeouts
@@ -250,7 +250,10 @@ class GrpcPeer:
         try:
             return self._connection.send(name, all_messages())
         except grpc.RpcError as error:
-            raise self._connection.error(error) from None
+            found = self._connection.error(error)
+            if is_cut(error) and not isinstance(found, UnreachableError):
+                found = make_error(UnreachableError, str(found), _code(error))  # it is busy: the push may go on later
+            raise found from None
 
     def finish_push(
         self, push: bytes, updates: tuple[peer.RefUpdate, ...], who: tuple[str, str]

@@ -22,7 +22,7 @@ import grpc
 from google.protobuf.message import DecodeError
 
 from hangar.errors import AccessError, HangarError, InvalidInputError, ResourceLimitError
-from hangar.remote.status import ERROR_KEY, MAX_TEXT, code_of
+from hangar.remote.status import BUSY, ERROR_KEY, MAX_TEXT, code_of
 from hangar.remote.tokens import Caller, TokenFile
 from hangar.threads import start_thread
 from hangar.wording import visible_name
@@ -41,6 +41,8 @@ PRESSED_SECONDS: Final = 1.0
 """The same, while others wait for a place."""
 WAIT_SECONDS: Final = 4.0
 """How long a call waits for a place."""
+TURN_SECONDS: Final = 5.0
+"""An upload that has run for so long ends if others wait: its client goes on with it when it is its turn again."""
 MAX_EMPTY_MESSAGES: Final = 16
 TOKEN_KEY: Final = "authorization"
 _OPEN_METHODS: Final = ("/grpc.health.v1.Health/",)
@@ -81,9 +83,15 @@ class Call:
             )
 
     def receive(
-        self, messages: Iterator[bytes], parse: Callable[[bytes], Any], room: _Room, relieve: Callable[[], None]
+        self, messages: Iterator[bytes], parse: Callable[[bytes], Any], room: _Room, each: Callable[[Call], None]
     ) -> Iterator[Any]:
-        """The messages of the peer, at most ``room`` of all calls at a time; counts bytes, and refuses empty streams."""
+        """The messages of the peer, at most ``room`` of all calls at a time; counts bytes, and refuses empty streams.
+
+        Parameters
+        ----------
+        each
+            Called at each message, before it is decoded.
+        """
         empty = 0
         while True:
             with room:
@@ -96,7 +104,7 @@ class Call:
             if empty > MAX_EMPTY_MESSAGES:
                 raise InvalidInputError("the stream consists of empty messages")
             self.received += len(message)
-            relieve()
+            each(self)
             # Decoded here, because gRPC logs a traceback for a message that cannot be.
             try:
                 decoded = parse(message)
@@ -128,7 +136,7 @@ class _Room:
             self.wanted += 1
         try:
             if not self._places.acquire(timeout=WAIT_SECONDS):
-                raise ResourceLimitError(f"the server is busy with {self._what}: try again in a minute")
+                raise ResourceLimitError(f"{BUSY} with {self._what}: try again in a minute")
         finally:
             with self._lock:
                 self.wanted -= 1
@@ -282,13 +290,19 @@ class Guard(grpc.ServerInterceptor):
         return make(run_many if many else run_one, response_serializer=handler.response_serializer)
 
     def _request(self, call: Call, requests: Any, parse: Callable[[bytes], Any], upload: bool) -> Any:
-        messages = call.receive(requests, parse, self._receiving, self._relieve)
+        messages = call.receive(requests, parse, self._receiving, self._between)
         if upload:
             return messages
         message = next(messages, None)
         if message is None:
             raise InvalidInputError("the call has no request")
         return message
+
+    def _between(self, call: Call) -> None:
+        """What is done at each message of a peer."""
+        self._relieve()
+        if call.upload and self._uploads.wanted and time.monotonic() - call.started > TURN_SECONDS:
+            raise ResourceLimitError(f"{BUSY} with other uploads: push again to go on with this one")
 
     def _enter(self, call: Call, upload: bool) -> None:
         self._active.add(call)

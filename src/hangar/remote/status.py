@@ -16,9 +16,11 @@ from hangar import errors
 from hangar.errors import HangarError
 from hangar.wording import visible
 
-__all__ = ["ERROR_KEY", "MAX_TEXT", "RemoteError", "code_of", "local_error", "remote_class"]
+__all__ = ["BUSY", "ERROR_KEY", "MAX_TEXT", "RemoteError", "code_of", "local_error", "remote_class"]
 
 ERROR_KEY: Final = "hangar-error"
+BUSY: Final = "the server is busy"
+"""How the text of an error begins after which the same call may succeed later."""
 MAX_TEXT: Final = 2_000
 _Code = grpc.StatusCode
 

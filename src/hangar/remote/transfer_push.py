@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import time
 from collections.abc import Iterator, Sequence
 from itertools import chain
 from typing import Final
@@ -36,6 +37,7 @@ from hangar.remote.peer import (
     Objects,
     Peer,
     PushStart,
+    PushStarted,
     RefResult,
     RefUpdate,
     TombstonePage,
@@ -54,6 +56,9 @@ _TOMBSTONES: Final = 1_000
 _KEY: Final = b"push key"
 """Key of the row of ``meta``."""
 _KEY_BYTES: Final = 32
+_PATIENCE_SECONDS: Final = 60.0
+"""How long a push is begun again after interruptions, while the server takes nothing of it."""
+_PAUSE_SECONDS: Final = 0.5
 
 
 def push(
@@ -123,19 +128,41 @@ class _Push:
         self._below = False
         self._promised = 0
         self._sent: list[bytes] = []
+        # What the server lacked when the push was begun last, and until when an interrupted push is begun again.
+        self._before: Missing | None = None
+        self._patience = self._until = 0.0
         self._calls = self._objects = self._object_nbytes = self._blobs = self._blob_nbytes = 0
 
     def run(self, who: tuple[str, str], complete: bool) -> Pushed:
+        while True:
+            try:
+                return self._run(who, complete)
+            except UnreachableError:
+                # What was sent is kept by the server for a while: the same push goes on with it.
+                if time.monotonic() > self._until:
+                    raise
+                time.sleep(_PAUSE_SECONDS)
+                self._reporter.total = self._blobs
+
+    def _begin(self, complete: bool) -> PushStarted:
+        self._calls += 1
+        self._until = 0.0  # a server that cannot be reached at all is not asked again
+        candidates = join_digests(haves(self._stores))
+        started = self._peer.begin_push(PushStart(self._id, self._updates, candidates, complete))
+        if started.missing != self._before:
+            self._before, self._patience = started.missing, time.monotonic() + _PATIENCE_SECONDS
+        self._until = self._patience
+        return started
+
+    def _run(self, who: tuple[str, str], complete: bool) -> Pushed:
         try:
-            self._calls += 1
-            candidates = join_digests(haves(self._stores))
-            started = self._peer.begin_push(PushStart(self._id, self._updates, candidates, complete))
+            started = self._begin(complete)
             known = commits_here(self._stores, split_digests(started.known))
             self._below = bool(known)
             missing = self._send_new(started.missing, known)
             results = self._finish(missing, known, who)
         except (UnreachableError, NotLocalError, LockedError):
-            raise  # what was sent is kept for a while: the same push goes on with it
+            raise  # what was sent is kept for a while
         except Exception:  # nor is it given up by an interrupt
             with contextlib.suppress(HangarError):
                 self._peer.abort_push(self._id)
