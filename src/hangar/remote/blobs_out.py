@@ -67,6 +67,7 @@ def blob_frames(
     words = located.words[here]
     order = np.lexsort((words[:, FILE_ROW] & ~FILE_MASK, words[:, OFFSET], words[:, FILE_ROW] & FILE_MASK))
     places, words = here[order], words[order]
+    del located, here, order  # a server has many of them at the same time
     sizes = logical_sizes(store, words)
     for start, stop in _reads(sizes, words[:, HEADER], limits.frame_bytes, read_bytes):
         part = places[start:stop]

@@ -23,7 +23,7 @@ from hangar.remote.ahead import Ahead
 from hangar.remote.options import METHODS, SERVICE, Timeouts, client_options
 from hangar.remote.status import BUSY, ERROR_KEY, local_error, make_error
 
-__all__ = ["Connection", "Target", "is_cut"]
+__all__ = ["Connection", "Target", "is_busy", "is_cut"]
 
 _RESET: Final = ("RST_STREAM", "Stream removed", "Connection reset", "Socket closed")
 """Parts of the texts by which gRPC reports a lost connection under other codes than UNAVAILABLE."""
@@ -55,19 +55,27 @@ class Target(NamedTuple):
     metadata: Sequence[tuple[str, str]]
 
 
+def is_busy(error: grpc.RpcError) -> bool:
+    """Whether the server has too much to do, so that the same call may succeed later."""
+    call: Any = error
+    text = str(call.details())
+    return call.code() is grpc.StatusCode.RESOURCE_EXHAUSTED and ("limit exceeded" in text or text.startswith(BUSY))
+
+
 def is_cut(error: grpc.RpcError) -> bool:
     """Whether the connection failed, or the server was busy, so that the same call may succeed when it is made again."""
     if isinstance(error, HangarError):
         return False
+    if is_busy(error):
+        return True
     call: Any = error
     code = call.code()
     named = any(key == ERROR_KEY for key, _ in call.trailing_metadata() or ())
-    text = str(call.details())
-    busy = code is grpc.StatusCode.RESOURCE_EXHAUSTED and ("limit exceeded" in text or text.startswith(BUSY))
     lost = code is grpc.StatusCode.UNAVAILABLE or (
-        code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN) and any(one in text for one in _RESET)
+        code in (grpc.StatusCode.INTERNAL, grpc.StatusCode.UNKNOWN)
+        and any(one in str(call.details()) for one in _RESET)
     )
-    return busy or (lost and not named)
+    return lost and not named
 
 
 class Connection:

@@ -20,7 +20,7 @@ import xxhash
 from hangar.digest import DIGEST_BYTES
 from hangar.errors import CorruptionError, OutcomeUnknownError, UnreachableError
 from hangar.remote import peer, wire
-from hangar.remote.calls import Connection, Target, is_cut
+from hangar.remote.calls import Connection, Target, is_busy, is_cut
 from hangar.remote.options import Timeouts
 from hangar.remote.states import BlobStates
 from hangar.remote.status import make_error
@@ -96,15 +96,22 @@ class GrpcPeer:
             except grpc.RpcError as error:
                 attempts.failed(error)
 
+    def _first(self, name: str, request: Any) -> Any:
+        """The first call: a server that cannot be reached is not tried again, one that is busy is."""
+        seconds = self._connection.timeouts.connect
+        attempts = _Attempts(self._connection)
+        while True:
+            try:
+                return self._connection.unary(name, request, seconds)
+            except grpc.RpcError as error:
+                if not is_busy(error):
+                    raise self._connection.error(error, seconds) from None
+                attempts.failed(error)
+
     # ------------------------------------------------------------------ reading
 
     def hello(self, hello: peer.Hello) -> peer.Welcome:
-        seconds = self._connection.timeouts.connect
-        try:
-            answer = self._connection.unary("Hello", wire.hello_out(hello), seconds)
-        except grpc.RpcError as error:
-            raise self._connection.error(error, seconds) from None
-        welcome = wire.welcome_in(answer)
+        welcome = wire.welcome_in(self._first("Hello", wire.hello_out(hello)))
         self._upload_compress = self._compress and ZSTD_CAPABILITY in welcome.capabilities
         return welcome
 

@@ -277,6 +277,7 @@ class Guard(grpc.ServerInterceptor):
                     self._relieve()
                     call.moved = time.monotonic()
                     yield response
+                    del response  # before the next one is made
                     call.moved = None
             except GeneratorExit:
                 self._leave(call, "CANCELLED")

@@ -25,6 +25,7 @@ from hangar.remote.peer import Names, Objects
 from hangar.remote.quarantine import CLASSES, Quarantine
 from hangar.remote.sending import join_digests
 from hangar.remote.source import ObjectSource
+from hangar.remote.unasked import UnaskedCount
 from hangar.schema import open_schema
 from hangar.wording import plural
 
@@ -52,9 +53,18 @@ class ObjectsIn:
         Its objects are checked again first: they may be those of an interrupted transfer.
     most_bytes
         Bytes of all objects; None: no limit.
+    unasked
+        Counts the objects that nothing named; None: they are not counted.
     """
 
-    def __init__(self, source: ObjectSource, quarantine: Quarantine, most_bytes: int | None = None) -> None:
+    def __init__(
+        self,
+        source: ObjectSource,
+        quarantine: Quarantine,
+        most_bytes: int | None = None,
+        unasked: UnaskedCount | None = None,
+    ) -> None:
+        self._unasked = unasked
         self.quarantine = quarantine
         self._source = source
         self._most_bytes = most_bytes
@@ -85,6 +95,8 @@ class ObjectsIn:
             One of them is not valid, or they are too many.
         UnsupportedVersionError
             A newer Hangar wrote one.
+        ResourceLimitError
+            Too many of them are named by nothing.
         """
         if frame.kind not in CLASSES:
             raise InvalidInputError(f"objects of the class {frame.kind[:40]!r} are not known here")
@@ -104,8 +116,11 @@ class ObjectsIn:
         except CorruptionError as error:
             raise InvalidInputError(f"a received {kind} is not valid: {error}") from None
         waiting = self._named[kind]
+        count, asked = self.quarantine.count, len(waiting)
         for digest in self.quarantine.add(kind, datas):
             waiting.pop(digest, None)
+        if self._unasked is not None:
+            self._unasked.add(max(0, self.quarantine.count - count - (asked - len(waiting))))
         self._note(named)
 
     def want(self, kind: RecordClass, digests: Digests) -> None:

@@ -43,6 +43,7 @@ from hangar.remote.publication import Publication, publish_received
 from hangar.remote.quarantine import Quarantine, quarantine_path
 from hangar.remote.source import ObjectSource
 from hangar.remote.standing import standing_leaves
+from hangar.remote.unasked import Unasked, UnaskedCount
 from hangar.remote.verify import NewHistory, verify_history
 from hangar.stores import Stores
 
@@ -66,14 +67,21 @@ class PushSession:
         Bytes of all objects of the push.
     hours
         How long what it received is kept for a later session.
+    unasked
+        Bounds the objects that nothing named, of all pushes together.
 
     Attributes
     ----------
     used
         When it was used last (:func:`time.monotonic`).
+    unasked
+        Counts the objects that nothing named.
     """
 
-    def __init__(self, stores: Stores, name: str, limits: Limits, object_bytes: int, hours: int) -> None:
+    def __init__(
+        self, stores: Stores, name: str, limits: Limits, object_bytes: int, hours: int, unasked: Unasked
+    ) -> None:
+        self.unasked = UnaskedCount(unasked)
         self._stores = stores
         self._name = name
         self._limits = limits
@@ -103,8 +111,9 @@ class PushSession:
             stack.enter_context(Lease(stores.db, (), first))
             quarantine = self._open_quarantine()
             stack.callback(lambda: quarantine.close(remove=not self._keep))
+            stack.callback(self.unasked.close)
             self._source = ObjectSource(stores.db, quarantine)
-            self._objects = ObjectsIn(self._source, quarantine, self._object_bytes)
+            self._objects = ObjectsIn(self._source, quarantine, self._object_bytes, self.unasked)
             self._writer = BlobWriter(stores.blobs, OwnFiles(), own_files=True)
             stack.callback(self._close_writer)
             path = quarantine.path.with_suffix(JOURNAL)

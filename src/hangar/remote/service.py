@@ -55,6 +55,7 @@ from hangar.remote.push_session import PushSession
 from hangar.remote.sending import below_names, frames, join_digests, split_digests
 from hangar.remote.source import ObjectSource
 from hangar.remote.states import BlobStates
+from hangar.remote.unasked import Unasked, UnaskedError
 from hangar.stores import Stores
 from hangar.wording import plural
 
@@ -64,7 +65,7 @@ _FEW_READERS: Final = 1
 """More calls that read blobs at the same time read less at a time, so that they need less memory."""
 _REFS_A_PAGE: Final = 1_000
 _SILENT_SECONDS: Final = 60.0
-_REFUSED: Final = (InvalidInputError, UnsupportedVersionError, PurgedError)
+_REFUSED: Final = (InvalidInputError, UnsupportedVersionError, PurgedError, UnaskedError)
 """Errors after which nothing of a push is kept."""
 
 
@@ -122,6 +123,7 @@ class Service:
         self._pushes: dict[bytes, PushSession] = {}
         self._lock = threading.Lock()
         self._readers = Crowd()
+        self._unasked = Unasked()
         self._source = ObjectSource(stores.db)
 
     def close(self) -> None:
@@ -326,18 +328,28 @@ class Service:
                 if found is not None:
                     return found
                 oldest = time.monotonic() - self._push_seconds
-                idle = [key for key, session in self._pushes.items() if session.used < oldest]
+                silent = time.monotonic() - _SILENT_SECONDS
+                idle = [
+                    key
+                    for key, session in self._pushes.items()
+                    if session.used < (silent if session.unasked.taken else oldest)
+                ]
                 closed += map(self._pushes.pop, idle)
                 if len(self._pushes) >= self._most_pushes:
                     # Rather than refuse a client, close the one that was silent longest, if that was some time.
                     key, session = min(self._pushes.items(), key=lambda item: item[1].used)
-                    if session.used >= time.monotonic() - _SILENT_SECONDS:
+                    if session.used >= silent:
                         raise ResourceLimitError(
                             f"the remote has {plural(self._most_pushes, 'push')} in progress: try again later"
                         )
                     closed.append(self._pushes.pop(key))
                 found = self._pushes[push] = PushSession(
-                    self._stores, f"{PUSH}{push.hex()}", self._limits, self._object_bytes, self._push_hours
+                    self._stores,
+                    f"{PUSH}{push.hex()}",
+                    self._limits,
+                    self._object_bytes,
+                    self._push_hours,
+                    self._unasked,
                 )
                 return found
         finally:

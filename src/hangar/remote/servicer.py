@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import dataclasses
 from collections.abc import Iterator
+from functools import partial
 from operator import methodcaller
 from typing import Any, Final
 
@@ -128,6 +129,7 @@ class Servicer:
                 if message is None:
                     return
                 yield message
+                del message
             with Ahead(lambda: found, READ_AHEAD) as messages:
                 yield from messages
 
@@ -136,12 +138,12 @@ class Servicer:
         first = DIGEST_BYTES if request.start else 0
         if request.start:
             names = peer.BlobNames(digests[:first], 0, request.start, request.stored)
-            for frame in _rest(self._service.blobs(names), request.start):
-                yield blobs_out(frame, request.compress)
-        for frame in (
-            self._service.blobs(peer.BlobNames(digests[first:], stored=request.stored)) if len(digests) > first else ()
-        ):
-            yield blobs_out(_shifted(frame) if first else frame, request.compress)
+            frames = _rest(self._service.blobs(names), request.start)
+            yield from map(partial(blobs_out, compress=request.compress), frames)
+        if len(digests) > first:
+            frames = self._service.blobs(peer.BlobNames(digests[first:], stored=request.stored))
+            # A loop would keep each frame until the next one is read.
+            yield from map(partial(blobs_out, compress=request.compress), map(_shifted, frames) if first else frames)
 
     def ListTombstones(self, request: pb.ListTombstonesRequest, call: Call) -> Iterator[pb.TombstonePage]:  # noqa: N802
         for page in self._service.tombstones():

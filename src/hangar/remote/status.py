@@ -158,6 +158,8 @@ def _explained(status: grpc.StatusCode, text: str, address: str, seconds: float)
         return f"{address} did not answer within {seconds:g} seconds: check the address and the network, then try again"
     if status is _Code.UNAVAILABLE:
         return f"cannot reach {address}: {text or 'no answer'}. {_remedy(text, address)}"
+    if status is _Code.RESOURCE_EXHAUSTED and "limit exceeded" in text:
+        return f"{address} is busy: it answers as many calls at the same time as it may. Try again in a minute"
     if status is _Code.CANCELLED:
         return f"the call to {address} was cancelled"
     if status is _Code.UNIMPLEMENTED:

@@ -191,9 +191,10 @@ class _Push:
             # Not related to what is there, which may have much of its trees nevertheless: level by level.
             self._below = False
             return missing
-        commits = [(digest, commit.encode()) for digest, commit in new]
-        records = chain([("commit", commits)], content_of(self._source, [digest for digest, _ in reversed(new)]))
-        return self._send_objects(frames(records, self._limits))  # type: ignore[arg-type]
+        commits: list[tuple[bytes, bytes]] = [(digest, commit.encode()) for digest, commit in new]
+        content = content_of(self._source, [digest for digest, _ in reversed(new)])
+        # All commits first: what comes after them is named by what came before.
+        return self._send_objects(chain(frames([("commit", commits)], self._limits), frames(content, self._limits)))
 
     def _send_missing(self, missing: Missing, known: Sequence[Digest]) -> Missing:
         """Send all objects that the server asks for, until it asks for none."""

@@ -1,0 +1,80 @@
+"""Objects that a push brings although nothing named them yet, counted over all pushes.
+
+Where an object of a push is, is kept in memory. An honest client sends what is named before: so few objects come too early
+that they can be bounded, and without a bound a stream of tiny objects that belong to nothing would take all memory.
+"""
+
+from __future__ import annotations
+
+import threading
+from typing import Final
+
+from hangar.errors import ResourceLimitError
+
+__all__ = ["Unasked", "UnaskedCount", "UnaskedError"]
+
+MOST: Final = 2**16
+"""Of all pushes together; each takes about 200 bytes."""
+_ALWAYS: Final = 512
+"""Of one push, also if the others have taken all."""
+
+
+class UnaskedError(ResourceLimitError):
+    """A push brings too many objects that nothing names."""
+
+
+class Unasked:
+    """The bound that the pushes of a server share."""
+
+    def __init__(self, most: int = MOST) -> None:
+        self._left = most
+        self._lock = threading.Lock()
+
+    def take(self, count: int) -> bool:
+        """Whether there is room for so many more; then it is taken."""
+        with self._lock:
+            if count > self._left:
+                return False
+            self._left -= count
+            return True
+
+    def give(self, count: int) -> None:
+        """Give back what was taken."""
+        with self._lock:
+            self._left += count
+
+
+class UnaskedCount:
+    """The part of one push.
+
+    Attributes
+    ----------
+    taken
+        How many of the shared bound it holds.
+    """
+
+    def __init__(self, shared: Unasked) -> None:
+        self._shared = shared
+        self._count = self.taken = 0
+
+    def add(self, count: int) -> None:
+        """Count objects that nothing named.
+
+        Raises
+        ------
+        UnaskedError
+            They are too many.
+        """
+        self._count += count
+        more = max(0, self._count - _ALWAYS) - self.taken
+        if more > 0:
+            if not self._shared.take(more):
+                raise ResourceLimitError(
+                    "pushes in progress brought too many objects that nothing names: push again later"
+                )
+            self.taken += more
+
+    def close(self) -> None:
+        """The push is over."""
+        taken, self.taken, self._count = self.taken, 0, 0
+        self._shared.give(taken)
