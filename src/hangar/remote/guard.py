@@ -232,7 +232,9 @@ class Guard(grpc.ServerInterceptor):
         except HangarError as error:
             log.error("the token file was not read again, the former tokens stay: %s", error)
         if not given:
-            raise AccessError("this server needs a token: set HANGAR_TOKEN, or write it to your credentials file")
+            raise AccessError(
+                "this server needs a token: set HANGAR_TOKEN, or write it to ~/.config/hangar/credentials"
+            )
         found = self._tokens.caller(secret.strip()) if scheme.lower() == "bearer" else None
         if found is None:
             raise AccessError("the server does not know this token: ask its operator for a valid one")
