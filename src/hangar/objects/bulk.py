@@ -22,7 +22,7 @@ from hangar.objects.descend import load_level
 from hangar.objects.node import BY_DIGEST, DIGEST_TAG, MIXED, NODE_VERSION, Node, TreeForm, cell_lengths, decode_node
 from hangar.objects.store import NodeStore
 
-__all__ = ["Cells", "MixedLeaf", "blobs_of", "cells_of", "inner_nodes", "keys_of", "mixed_leaves"]
+__all__ = ["Cells", "MixedLeaf", "blobs_in", "blobs_of", "cells_of", "inner_nodes", "keys_of", "mixed_leaves"]
 
 _LEAVES: Final = 1_024
 """Number of leaves decoded together: about 70,000 entries, 1 to 4 MB."""
@@ -115,11 +115,24 @@ def blobs_of(
     elif form.kind == MIXED:
         for digests in _leaf_digests(store, root, seen):
             found = list(mixed_leaves(store, digests))
-            sizes = np.frombuffer(b"".join([leaf.sizes for leaf in found]), np.uint8)
-            lengths = np.frombuffer(b"".join([leaf.lengths for leaf in found]), np.uint8)
-            refs = np.frombuffer(b"".join([leaf.refs for leaf in found]), np.uint8)
-            named = sizes == DIGEST_TAG
-            yield refs[np.repeat(named, lengths)].reshape(-1, DIGEST_BYTES)
+            yield _tagged(b"".join([leaf.sizes for leaf in found]), b"".join([leaf.refs for leaf in found]))
+
+
+def blobs_in(leaves: Sequence[bytes]) -> npt.NDArray[np.uint8]:
+    """The digests of the blobs that verified encoded leaves name, all of one kind, in order: uint8, shape (n, 32)."""
+    found = list(map(_decode, leaves))
+    refs = b"".join([leaf.refs for leaf in found])
+    if found and found[0].kind == MIXED:
+        return _tagged(b"".join([leaf.sizes for leaf in found]), refs)
+    return np.frombuffer(refs, np.uint8).reshape(-1, DIGEST_BYTES)
+
+
+def _tagged(sizes: bytes, refs: bytes) -> npt.NDArray[np.uint8]:
+    """The digests among the entries of mixed leaves."""
+    named = np.frombuffer(sizes, np.uint8) == DIGEST_TAG
+    lengths = np.frombuffer(cell_lengths(sizes), np.uint8)
+    rows: npt.NDArray[np.uint8] = np.frombuffer(refs, np.uint8)[np.repeat(named, lengths)].reshape(-1, DIGEST_BYTES)
+    return rows
 
 
 def _leaf_digests(store: NodeStore, root: bytes, seen: set[Digest] | None = None) -> Iterator[list[Digest]]:

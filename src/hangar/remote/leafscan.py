@@ -1,11 +1,11 @@
 """Which blobs of received leaves are not here: leaf by leaf, in the order of the trees.
 
-A leaf that was found complete is not looked at again, so asking again for what is missing costs what is missing.
+Each leaf is read once: what was missing of it is remembered, and looked for again when it is asked next. So asking again for
+what is missing costs what is missing.
 """
 
 from __future__ import annotations
 
-from collections.abc import Sequence
 from typing import Final
 
 import numpy as np
@@ -17,7 +17,7 @@ from hangar.blobs.tombstones import find_tombstones
 from hangar.blobs.unpublished import UnpublishedBlobs
 from hangar.digest import DIGEST_BYTES, digest_list
 from hangar.errors import InvalidInputError
-from hangar.objects.node import decode_node
+from hangar.objects.bulk import blobs_in
 from hangar.remote.source import ObjectSource
 from hangar.remote.verify import Leaves
 from hangar.schema import ColumnSchema
@@ -65,7 +65,9 @@ class LeafScan:
         self._source = source
         self._received = received
         self._digests = leaves.digests()
-        self._done = 0
+        self._read = 0
+        # What was missing of the leaves that were read.
+        self._absent = _NONE
         self._good_headers: set[int] = set()
 
     def missing(self, most: int) -> tuple[Digests, bool]:
@@ -76,22 +78,18 @@ class LeafScan:
         InvalidInputError
             A blob that is here is not what the column holds.
         """
-        found: list[Digests] = []
-        count = 0
-        at = self._done
-        while at < len(self._digests) and count < most:
-            absent = self._absent(self._digests[at : at + _AT_ONCE])
-            at += _AT_ONCE
-            if len(absent):
-                found.append(absent)
-                count += len(absent)
-            elif not found:
-                self._done = at
-        return np.concatenate([_NONE, *found]), at < len(self._digests)
+        found = [self._not_here(self._absent)]
+        count = len(found[0])
+        while self._read < len(self._digests) and count < most:
+            part = self._digests[self._read : self._read + _AT_ONCE]
+            found.append(self._not_here(blobs_in(self._source.get("node", part))))
+            self._read += _AT_ONCE
+            count += len(found[-1])
+        self._absent = np.concatenate(found)
+        return self._absent, self._read < len(self._digests)
 
-    def _absent(self, leaves: Sequence[bytes]) -> Digests:
-        nodes = map(decode_node, self._source.get("node", leaves))
-        blobs = np.concatenate([_NONE, *(node.blobs() for node in nodes)])
+    def _not_here(self, blobs: Digests) -> Digests:
+        """Those of some blobs that are missing, each once. Raises what :meth:`missing` does."""
         _, sought, repeats = sort_digests(np.ascontiguousarray(blobs))
         sought = sought.take(np.flatnonzero(~repeats))
         blobs = sought.words.view(np.uint8)
@@ -113,7 +111,9 @@ class LeafScan:
         names = digest_list(absent)
         with self._stores.db.read() as transaction:
             purged = find_tombstones(transaction, names)
-        mask: Mask = np.fromiter((digest in purged for digest in names), np.bool_, len(names))
+        mask = np.zeros(len(names), np.bool_)
+        if purged:
+            mask = np.fromiter(map(purged.__contains__, names), np.bool_, len(names))
         if not self._complete and self._stores.blobs.promises.possible():
             promised = self._stores.blobs.promises.promised(absent)
             self.promised.add(absent[promised & ~mask])
