@@ -15,11 +15,12 @@ from hangar import CorruptionError, Repository
 from hangar.columns.sampletable import build_table
 from hangar.digest import Digest
 from hangar.objects import bulk
-from hangar.objects.bulk import blobs_of, cells_of
-from hangar.objects.node import Node, TreeForm, decode_node
+from hangar.objects.bulk import blobs_of, cells_of, int_leaves
+from hangar.objects.node import Node, TreeForm, decode_node, encode_node
 from hangar.objects.scan import leaves
 from hangar.objects.store import NodeStore
 from tests.counting import calls_of
+from tests.objects.memory import int_key
 
 COUNT = 6_000
 KEYS: dict[str, Any] = {
@@ -167,3 +168,40 @@ def test_the_blobs_of_a_tree_are_those_of_its_leaves_and_shared_nodes_are_read_o
             }
         assert list(blobs_of(nodes, root, form, seen)) == []
     made.close()
+
+
+@pytest.mark.parametrize("count", [1, 2, 15, 16, 17, 256, 257])
+@pytest.mark.parametrize("width", [1, 8, 32])
+def test_leaves_with_int_keys_are_exactly_their_encoding(width: int, count: int) -> None:
+    """No change of a byte is accepted, unless the decoder accepts it too and encodes it in the same way."""
+    kind, sizes = (0, b"") if width == 32 else (1, bytes((width,)))
+    form = TreeForm(kind, width, nested=False)
+    keys = [int_key(3 * at) for at in range(count)]
+    data = encode_node(Node(0, 0, kind, keys, bytes(range(width)) * count, sizes, [], []))
+    other = encode_node(Node(0, 0, kind, [int_key(1000)], bytes(width), sizes, [], []))
+    found = int_leaves([data, other], form)
+    if count > 256:
+        assert found is None
+        return
+    assert found is not None
+    assert found.ends == [count, count + 1]
+    assert found.keys.tobytes() == b"".join([*keys, int_key(1000)])
+    assert found.rows.tobytes() == bytes(range(width)) * count + bytes(width)
+    assert int_leaves([data, other], TreeForm(kind, width, nested=True)) is None
+    rng = np.random.default_rng(count)
+    places = [*range(min(len(data), 24)), *range(max(0, len(data) - width * count - 12), len(data))][:150]
+    accepted = 0
+    for place in places:
+        for value in {0x00, 0x0F, 0x10, 0x90, 0xC4, 0xC5, 0xCC, 0xDC, 0xDD, *rng.integers(0, 256, 8).tolist()} - {
+            data[place]
+        }:
+            changed = data[:place] + bytes((value,)) + data[place + 1 :]
+            if int_leaves([changed, other], form) is not None:
+                node = decode_node(changed)
+                assert encode_node(node) == changed
+                assert (node.level, node.kind, node.width) == (0, kind, width)
+                assert all(len(key) == 9 and key[0] == 0x10 for key in node.keys)
+                accepted += 1
+        assert int_leaves([data[:place] + data[place + 1 :], other], form) is None
+        assert int_leaves([data[:place] + b"\x00" + data[place:], other], form) is None
+    assert accepted  # other numbers and values are other good leaves

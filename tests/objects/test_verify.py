@@ -197,6 +197,41 @@ def test_an_encoding_that_is_not_canonical() -> None:
     assert "not in canonical form" in messages(list(verify(store, form, Root(digest, 1, 1))))
 
 
+@pytest.mark.parametrize(
+    ("old", "new"),
+    [
+        (b"\x98\x00\x00", b"\x98\xcc\x00\x00"),
+        (b"\x98\x00\x00", b"\x98\x00\xcc\x00"),
+        (b"\xc4\x09\x10", b"\xc5\x00\x09\x10"),
+        (b"\xdc", b"\xdd\x00\x00"),
+        (b"\xc4\x01\x08\x90", b"\xc5\x00\x01\x08\x90"),
+        (b"\x08\x90\x90", b"\x08\x90\xdc\x00\x00"),
+    ],
+)
+def test_a_leaf_below_other_nodes_is_not_canonical(old: bytes, new: bytes) -> None:
+    store, form, root = good_tree()
+    leaf = leaf_at(store, root, 3)
+    good = encode_node(leaf)
+    twisted = good.replace(old, new, 1)
+    assert twisted != good
+    digest = record_digest("node", twisted)
+    store.pending[digest] = twisted
+    node = store.load(root.digest)
+    path = []
+    while node.level:
+        spot = 3 if node.level == 1 else 0
+        path.append((node, spot))
+        node = store.load(node.child(spot))
+    named = digest
+    for parent, spot in reversed(path):
+        refs = bytearray(parent.refs)
+        refs[32 * spot : 32 * spot + 32] = named
+        named = store.add(msgspec.structs.replace(parent, refs=bytes(refs)))
+    found = list(verify(store, form, Root(named, root.entries, root.samples)))
+    assert [problem.digest for problem in found] == [digest]
+    assert "not in canonical form" in messages(found)
+
+
 def stored(name: str = "label") -> tuple[MemoryDatabase, TreeForm, Root]:
     form = FORMS[name]
     database = MemoryDatabase()
@@ -232,14 +267,20 @@ def test_trees_of_many_commits_are_checked_at_the_cost_of_what_differs(monkeypat
     assert database.reads - reads <= 1 + sum(1 for _, node in walk(store, root.digest) if node.level)
     trees = [apply(store, form, root, [int_key(500 * i)], [b"changed!"]) for i in range(20)]
     checked = 0
-    load_many = NodeStore.load_many
+    load_many, encoded = NodeStore.load_many, NodeStore.encoded
 
-    def counting(store: NodeStore, digests: Sequence[bytes]) -> list[Node]:
+    def loading(store: NodeStore, digests: Sequence[bytes]) -> list[Node]:
         nonlocal checked
         checked += len(digests)
         return load_many(store, digests)
 
-    monkeypatch.setattr(NodeStore, "load_many", counting)
+    def reading(store: NodeStore, digests: Sequence[bytes]) -> list[bytes]:
+        nonlocal checked
+        checked += len(digests)
+        return encoded(store, digests)
+
+    monkeypatch.setattr(NodeStore, "load_many", loading)
+    monkeypatch.setattr(NodeStore, "encoded", reading)
     for tree in trees:
         assert tree is not None
         assert list(verifier.problems(tree)) == []

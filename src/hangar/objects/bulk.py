@@ -16,13 +16,25 @@ import msgspec
 import numpy as np
 import numpy.typing as npt
 
+from hangar import limits
 from hangar.digest import DIGEST_BYTES, Digest
 from hangar.errors import CorruptionError
 from hangar.objects.descend import load_level
 from hangar.objects.node import BY_DIGEST, DIGEST_TAG, MIXED, NODE_VERSION, Node, TreeForm, cell_lengths, decode_node
 from hangar.objects.store import NodeStore
 
-__all__ = ["Cells", "MixedLeaf", "blobs_in", "blobs_of", "cells_of", "inner_nodes", "keys_of", "mixed_leaves"]
+__all__ = [
+    "Cells",
+    "IntLeaves",
+    "MixedLeaf",
+    "blobs_in",
+    "blobs_of",
+    "cells_of",
+    "inner_nodes",
+    "int_leaves",
+    "keys_of",
+    "mixed_leaves",
+]
 
 _LEAVES: Final = 1_024
 """Number of leaves decoded together: about 70,000 entries, 1 to 4 MB."""
@@ -64,6 +76,7 @@ class _Leaf(msgspec.Struct, array_like=True, frozen=True, forbid_unknown_fields=
 
 
 _decode: Final = msgspec.msgpack.Decoder(_Leaf).decode
+_encode: Final = msgspec.msgpack.Encoder().encode
 _NO_KEYS: Final = np.empty(0, np.uint64)
 
 Numbers = npt.NDArray[np.int64]
@@ -171,8 +184,48 @@ def _unseen(digests: list[Digest], seen: set[Digest] | None) -> list[Digest]:
     return fresh
 
 
-def _cells(datas: list[bytes], form: TreeForm, keys: bool) -> Cells | None:
-    """The cells of encoded leaves; None if one of them is not as expected."""
+class IntLeaves(msgspec.Struct, frozen=True):
+    """Leaves of fixed width whose keys are all integers, of a flat column.
+
+    Attributes
+    ----------
+    rows
+        Digests or inline values: uint8, shape (n, width).
+    keys
+        The encoded keys: uint8, shape (n, 9).
+    ends
+        Where each leaf ends in them.
+    """
+
+    rows: npt.NDArray[np.uint8]
+    keys: npt.NDArray[np.uint8]
+    ends: list[int]
+
+
+def int_leaves(datas: list[bytes], form: TreeForm) -> IntLeaves | None:
+    """Decode leaves that are exactly the canonical encoding of leaves of fixed width with integer keys; None if one is not."""
+    leaves = None if form.nested else _leaves(datas, form)
+    if leaves is None or list(map(_encode, leaves)) != datas:
+        return None
+    raws = [leaf.keys for leaf in leaves]
+    counts, entries = _records(raws, _INT_KEY, _INT_KEY_HEAD)
+    refs = [leaf.refs for leaf in leaves]
+    lengths = np.fromiter(map(len, raws), np.int64, len(raws))
+    if (
+        entries is None
+        or not ((counts > 0) & (counts <= limits.NODE_MAX_ENTRIES)).all()
+        # A list of up to 15 has a head of one byte.
+        or not np.array_equal(lengths, counts * _INT_KEY.itemsize + np.where(counts < 16, 1, 3))
+        or not np.array_equal(np.fromiter(map(len, refs), np.int64, len(refs)), counts * form.width)
+    ):
+        return None
+    keys = np.ascontiguousarray(entries.view(np.uint8).reshape(-1, _INT_KEY.itemsize)[:, 2:])
+    rows = np.frombuffer(b"".join(refs), np.uint8).reshape(-1, form.width)
+    return IntLeaves(rows, keys, counts.cumsum().tolist())
+
+
+def _leaves(datas: list[bytes], form: TreeForm) -> list[_Leaf] | None:
+    """Encoded leaves of fixed width, with the keys still encoded; None if one of them is not as expected."""
     width = form.width
     if not width:
         return None
@@ -182,6 +235,15 @@ def _cells(datas: list[bytes], form: TreeForm, keys: bool) -> Cells | None:
         return None
     sizes = b"" if form.kind == BY_DIGEST else bytes((width,))
     if {(leaf.version, leaf.level, leaf.kind, leaf.sizes) for leaf in leaves} != {(NODE_VERSION, 0, form.kind, sizes)}:
+        return None
+    return leaves
+
+
+def _cells(datas: list[bytes], form: TreeForm, keys: bool) -> Cells | None:
+    """The cells of encoded leaves; None if one of them is not as expected."""
+    width = form.width
+    leaves = _leaves(datas, form)
+    if leaves is None:
         return None
     refs = [leaf.refs for leaf in leaves]
     raws = [leaf.keys for leaf in leaves]

@@ -13,11 +13,14 @@ from collections.abc import Sequence
 from itertools import repeat
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
 from xxhash import xxh3_64_digest
 
 from hangar import limits
+from hangar.gathering import checksum_rows
 
-__all__ = ["cuts", "marks"]
+__all__ = ["cuts", "int_cuts", "marks"]
 
 _MIN_ENTRIES: Final = limits.NODE_MIN_ENTRIES
 _WEAK_MIN_ENTRIES: Final = 64
@@ -54,10 +57,20 @@ def cuts(keys: Sequence[bytes], marked: bytes) -> list[int]:
     list of int
         Ascending. The keys after the last end are a node only if they end the level.
     """
+    return _ends(len(keys), marked, keys if _may_be_heavy(keys) else None)
+
+
+def int_cuts(keys: npt.NDArray[np.uint8], level: int) -> list[int]:
+    """As :func:`cuts`, of encoded int keys: uint8, shape (n, 9). So short ones never exceed the limit of key bytes."""
+    high = (checksum_rows(keys, level) >> np.uint64(56)).astype(np.uint8)
+    return _ends(len(keys), high.tobytes().translate(_CLASSES), None)
+
+
+def _ends(count: int, marked: bytes, heavy: Sequence[bytes] | None) -> list[int]:
+    """Ends of the complete nodes of ``count`` keys; ``heavy``: the keys, if they may exceed the limit of key bytes."""
     either = marked.translate(_EITHER)
-    heavy = _may_be_heavy(keys)
     ends: list[int] = []
-    start, count = 0, len(keys)
+    start = 0
     while True:
         end = start + _MAX_ENTRIES
         found = marked.find(_STRONG, start + _MIN_ENTRIES - 1, end)
@@ -66,8 +79,8 @@ def cuts(keys: Sequence[bytes], marked: bytes) -> list[int]:
         found = either.find(_STRONG, start + _WEAK_MIN_ENTRIES - 1, end)
         if found >= 0:
             end = found + 1
-        if heavy:
-            end = min(end, _heavy_end(keys, start))
+        if heavy is not None:
+            end = min(end, _heavy_end(heavy, start))
         if end > count:
             return ends
         ends.append(end)

@@ -5,21 +5,26 @@ its level; that inner nodes are right about their children (last key, entries, s
 form of the column; and that the encoding is canonical. Used by fsck, and for every tree received from another
 repository: there, subtrees that were verified before are not walked again.
 
-The nodes of a level are loaded, decoded and checked in batches; node by node only where a batch is not right.
+The nodes of a level are checked in batches, leaves with integer keys without an object for each key. Where a batch is not right,
+its nodes are checked one by one.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Generator, Iterable, Iterator, Sequence
-from itertools import accumulate, chain
+from itertools import accumulate, chain, compress
 from operator import lt
 from typing import Final, NamedTuple, Protocol
 
+import numpy as np
+import numpy.typing as npt
+
 from hangar.digest import Digest, record_digests
 from hangar.errors import HangarError, ResourceLimitError
+from hangar.objects.bulk import int_leaves
 from hangar.objects.node import Node, Root, TreeForm, encode_node
 from hangar.objects.samples import count_samples, sample_of, samples_below
-from hangar.objects.split import cuts, marks
+from hangar.objects.split import cuts, int_cuts, marks
 from hangar.wording import plural
 
 __all__ = ["Nodes", "Problem", "TreeVerifier", "verify"]
@@ -39,11 +44,16 @@ class Nodes(Protocol):
     def load_many(self, digests: Sequence[bytes]) -> list[Node]:
         """The nodes of these digests, in their order."""
 
+    def encoded(self, digests: Sequence[bytes]) -> list[bytes]:
+        """The encoded nodes of these digests, in their order."""
+
 
 Trusted = Callable[[Sequence[Digest]], Sequence[bool]]
 """Which of some nodes were verified before, with everything below them, in a tree of any form."""
 Met = Callable[[Sequence[Digest], Sequence[Node]], object]
 """Takes nodes, all of one level, that were found right in themselves. May raise an error, which ends the verification."""
+MetRows = Callable[[Sequence[Digest], npt.NDArray[np.uint8]], object]
+"""Takes leaves of fixed width with integer keys: their digests, and the entries of all of them, uint8, shape (n, width)."""
 
 
 class Problem(NamedTuple):
@@ -88,8 +98,8 @@ class TreeVerifier:
         Expected form of the leaves.
     trusted
         Nodes that are trusted need only be right in their new place. None: no node is.
-    checked
-        Called with the nodes that were checked.
+    checked, checked_rows
+        Called with the nodes that were checked; the second one with leaves that were not decoded for it. Both or none.
     placed
         Called with the trusted nodes that were met.
     """
@@ -100,12 +110,14 @@ class TreeVerifier:
         form: TreeForm,
         trusted: Trusted | None = None,
         checked: Met | None = None,
+        checked_rows: MetRows | None = None,
         placed: Met | None = None,
     ) -> None:
         self._store = store
         self._form = form
         self._trusted = trusted
         self._checked = checked
+        self._checked_rows = checked_rows
         self._placed = placed
         self._inner: _Found = {}
         self._leaves: _Found = {}
@@ -148,32 +160,42 @@ class TreeVerifier:
         return found
 
     def _check_fresh(self, digests: list[Digest], above: int | None) -> Generator[Problem, None, _Found]:
-        found: _Found = {}
+        trusted = self._trusted(digests) if self._trusted is not None else [False] * len(digests)
+        stored = list(compress(digests, trusted))
+        new = [digest for digest, good in zip(digests, trusted, strict=True) if not good] if stored else digests
+        found = self._check_int_leaves(new) if above == 1 and new else None
+        if found is None:
+            found = yield from self._check_nodes(new, above, trusted=False)
+        if stored:
+            found |= yield from self._check_nodes(stored, above, trusted=True)
+        return found
+
+    def _check_nodes(
+        self, digests: list[Digest], above: int | None, *, trusted: bool
+    ) -> Generator[Problem, None, _Found]:
         nodes = yield from self._load(digests)
+        found: _Found = {}
         if above is not None:
             for digest, node in nodes.items():
                 if node.level >= above:
                     # The parent reports it. Going on could lead down a chain of any length.
                     found[digest] = _Subtree(node.level, len(node.keys), node.keys[0], node.keys[-1], 0, 0, None)
-            nodes = {digest: node for digest, node in nodes.items() if digest not in found}
         checked: _Found = dict.fromkeys([digest for digest in digests if digest not in found])
-        levels: dict[tuple[int, bool], list[Digest]] = {}
-        trusted = self._trusted(list(nodes)) if self._trusted is not None and nodes else [False] * len(nodes)
-        for (digest, node), good in zip(nodes.items(), trusted, strict=True):
-            levels.setdefault((node.level, good), []).append(digest)
-        for (level, good), names in levels.items():
-            part = [nodes[digest] for digest in names]
-            if good:
-                checked.update((yield from self._place(names, part)))
-            elif level:
-                checked.update((yield from self._check_inner(names, part)))
-            else:
-                checked.update((yield from self._check_leaves(names, part)))
+        levels: dict[int, list[Digest]] = {}
+        for digest, node in nodes.items():
+            if digest not in found:
+                levels.setdefault(node.level, []).append(digest)
+        for level, names in levels.items():
+            check = self._place if trusted else self._check_inner if level else self._check_leaves
+            checked.update((yield from check(names, [nodes[digest] for digest in names])))
+        self._remember(checked)
+        return found | checked
+
+    def _remember(self, checked: _Found) -> None:
         for digest, facts in checked.items():
             (self._inner if facts is None or facts.level else self._leaves)[digest] = facts
         if len(self._leaves) > _MOST_LEAVES:
             self._leaves.clear()
-        return found | checked
 
     def _load(self, digests: list[Digest]) -> Generator[Problem, None, dict[Digest, Node]]:
         """The nodes of these digests that can be read."""
@@ -191,6 +213,34 @@ class TreeVerifier:
         return found
 
     # ------------------------------------------------------------------ nodes that are not trusted
+
+    def _check_int_leaves(self, digests: list[Digest]) -> _Found | None:
+        """Check leaves of fixed width with integer keys, which are not decoded; None if they are not such, or one is not right."""
+        try:
+            datas = self._store.encoded(digests)
+        except HangarError:
+            return None
+        leaves = int_leaves(datas, self._form)
+        if leaves is None or record_digests("node", datas) != digests:
+            return None
+        numbers = np.ascontiguousarray(leaves.keys[:, 1:]).view(">u8")[:, 0]
+        ends = leaves.ends
+        cut = int_cuts(leaves.keys, 0)
+        if not (numbers[1:] > numbers[:-1]).all() or cut not in (ends, ends[:-1]):
+            return None
+        if self._checked_rows is not None:
+            self._checked_rows(digests, leaves.rows)
+        keys = leaves.keys.view(f"V{leaves.keys.shape[1]}")[:, 0]
+        starts = [0, *ends[:-1]]
+        first, last = keys[starts].tolist(), keys[[end - 1 for end in ends]].tolist()
+        found: _Found = {
+            digest: _Subtree(0, end - start, low, high, end - start, 0, None)
+            for digest, start, end, low, high in zip(digests, starts, ends, first, last, strict=True)
+        }
+        if cut != ends:
+            found[digests[-1]] = found[digests[-1]]._replace(open=digests[-1])  # type: ignore[union-attr]
+        self._remember(found)
+        return found
 
     def _check_leaves(self, digests: list[Digest], nodes: list[Node]) -> Generator[Problem, None, _Found]:
         open_ends = yield from self._check_own(digests, nodes)

@@ -20,7 +20,7 @@ from hangar.remote.source import ObjectSource
 
 __all__ = ["FreshRecords", "FreshWalk"]
 
-_TOGETHER: Final = 64
+_TOGETHER: Final = 512
 """Maximum number of nodes that are loaded together."""
 
 FreshRecords = tuple[RecordClass, list[tuple[bytes, bytes]]]

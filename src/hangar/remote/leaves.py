@@ -6,6 +6,9 @@ from collections.abc import Iterable, Sequence
 from itertools import chain
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from hangar.columns.chunked.grid import grid_of, indices_of
 from hangar.digest import STR
 from hangar.errors import CorruptionError
@@ -16,7 +19,7 @@ from hangar.objects.verify import Nodes, TreeVerifier
 from hangar.schema import ChunkedSchema, ColumnSchema
 from hangar.schema.keys import check_encoded, decode_prefixes
 
-__all__ = ["ArrayCheck", "check_leaves"]
+__all__ = ["ArrayCheck", "check_leaves", "check_rows"]
 
 _BOOL: Final = 1
 """Code of the element type whose bytes are 0 and 1 only."""
@@ -44,15 +47,21 @@ def check_leaves(schema: ColumnSchema, leaves: Sequence[Node]) -> list[bool]:
     return list(map(_names_blobs, leaves))
 
 
+def check_rows(schema: ColumnSchema, rows: npt.NDArray[np.uint8]) -> bool:
+    """As :func:`check_leaves`, of leaves of fixed width with integer keys: their entries, uint8, shape (n, width)."""
+    form = schema.chunk.form if isinstance(schema, ChunkedSchema) else schema.form
+    if form.kind == FIXED_INLINE:
+        _check_bools(schema, rows)
+    return form.kind == BY_DIGEST
+
+
 def _names_blobs(leaf: Node) -> bool:
     return leaf.kind == BY_DIGEST or (leaf.kind == MIXED and DIGEST_TAG in leaf.sizes)
 
 
 def _check_inline(schema: ColumnSchema, node: Node) -> None:
     if node.kind == FIXED_INLINE:
-        header = getattr(schema.blob_schema, "header", None)
-        if header is not None and header.dtype == _BOOL and node.refs and max(node.refs) > 1:
-            raise CorruptionError("a leaf holds bools other than 0 and 1")
+        _check_bools(schema, node.rows)
     elif node.kind == MIXED and schema.kind == STR:
         for cell in node.cells():
             if cell[0] != DIGEST_TAG:
@@ -60,6 +69,12 @@ def _check_inline(schema: ColumnSchema, node: Node) -> None:
                     cell[1:].decode()
                 except UnicodeDecodeError as error:
                     raise CorruptionError(f"a str in a leaf is not UTF-8: {error}") from None
+
+
+def _check_bools(schema: ColumnSchema, rows: npt.NDArray[np.uint8]) -> None:
+    header = getattr(schema.blob_schema, "header", None)
+    if header is not None and header.dtype == _BOOL and rows.size and rows.max() > 1:
+        raise CorruptionError("a leaf holds bools other than 0 and 1")
 
 
 class ArrayCheck:

@@ -11,6 +11,9 @@ from dataclasses import dataclass, field
 from itertools import chain, compress
 from typing import Final
 
+import numpy as np
+import numpy.typing as npt
+
 from hangar.bounded import BoundedCache
 from hangar.digest import Digest, RecordClass
 from hangar.errors import CorruptionError, InvalidInputError
@@ -19,7 +22,7 @@ from hangar.objects.commit import ColumnEntry, Commit
 from hangar.objects.node import Node, Root, decode_node
 from hangar.objects.verify import TreeVerifier
 from hangar.remote.fresh import FreshWalk
-from hangar.remote.leaves import ArrayCheck, check_leaves
+from hangar.remote.leaves import ArrayCheck, check_leaves, check_rows
 from hangar.remote.quarantine import CLASSES
 from hangar.remote.sending import bases_of, join_digests, split_digests
 from hangar.remote.source import ObjectSource
@@ -77,7 +80,10 @@ class _Nodes:
         return self.load_many([digest])[0]
 
     def load_many(self, digests: Sequence[bytes]) -> list[Node]:
-        return list(map(decode_node, self._source.get("node", digests)))
+        return list(map(decode_node, self.encoded(digests)))
+
+    def encoded(self, digests: Sequence[bytes]) -> list[bytes]:
+        return self._source.get("node", digests)
 
 
 def verify_history(source: ObjectSource, heads: Iterable[bytes]) -> NewHistory:
@@ -210,7 +216,7 @@ class _Columns:
         self._met_stored = False
 
     def _verifier(self, nodes: _Nodes, schema: ColumnSchema) -> TreeVerifier:
-        return TreeVerifier(nodes, schema.form, self._stored, self._checked, self._placed)
+        return TreeVerifier(nodes, schema.form, self._stored, self._checked, self._checked_rows, self._placed)
 
     def check(self, root: Root, bases: Callable[[], Iterable[bytes]]) -> None:
         """Check a tree.
@@ -237,6 +243,12 @@ class _Columns:
         if not nodes[0].level:
             self._check_leaves(digests, nodes)
             self._check_arrays(chain.from_iterable(map(array_digests, nodes)))
+
+    def _checked_rows(self, digests: Sequence[Digest], rows: npt.NDArray[np.uint8]) -> None:
+        joined = join_digests(digests)
+        self._records["node"] += joined
+        if check_rows(self._schema, rows):
+            self.leaves.joined += joined
 
     def _check_leaves(self, digests: Sequence[bytes], leaves: Sequence[Node]) -> None:
         self.leaves.joined += join_digests(compress(digests, check_leaves(self._schema, leaves)))
