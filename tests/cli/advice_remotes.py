@@ -264,7 +264,7 @@ def partial_clone_is_pushed_to(shell: Shell, template: str) -> None:
 
 
 def purged_value_is_fetched(shell: Shell, template: str) -> None:
-    from hangar.remote.fetching import DataReport, require_all
+    from hangar.remote.fetching_data import DataReport, require_all
 
     clone, _ = clone_of(shell)
     with pytest.raises(Exception, match="hangar purge --list") as caught:
@@ -313,7 +313,8 @@ REMOTES: Final[dict[str, dict[str, Callable[[Shell, str], None]]]] = {
     "dataset/selection.py": {"hangar fetch-data REMOTE REV -d {}": data_set_of_nothing},
     "remote/evict.py": {"hangar remote add NAME ADDRESS": nothing_to_evict_to},
     "remote/connect.py": {"hangar remote remove {}": remote_of_its_own},
-    "remote/fetching.py": {"hangar fetch {}": unknown_branch, "hangar purge --list": purged_value_is_fetched},
+    "remote/fetching.py": {"hangar fetch {}": unknown_branch},
+    "remote/fetching_data.py": {"hangar purge --list": purged_value_is_fetched},
     "remote/status.py": {"hangar config --global remote.tls-ca FILE": untrusted_certificate},
     "purge/accepting.py": {"hangar purge --list": nothing_to_accept},
     "remote/policy.py": {"hangar pull": overtaken},

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import random
+import shutil
+from contextlib import closing
 
 import numpy as np
 import pytest
@@ -10,8 +12,10 @@ import pytest
 from hangar import InvalidInputError, RemoteNotFoundError, Repository
 from hangar.backends.location import FILE_MASK, FILE_ROW, OFFSET
 from hangar.blobs.catalog import blob_file_path
+from hangar.db import WriteTransaction
 from hangar.db.tables import ATTRIBUTES, COMMITS, NODES, SCHEMAS
-from hangar.digest import digest_array
+from hangar.digest import Digest, digest_array
+from tests.partial.damaging import damage, digests_of, lose
 
 TABLES = (NODES, COMMITS, SCHEMAS, ATTRIBUTES)
 
@@ -107,3 +111,55 @@ def test_repair_from_a_remote(repo: Repository, tmp_path_factory: pytest.TempPat
         np.testing.assert_array_equal(co["rows"].read(range(1, 3_000)), np.arange(50, 150_000).reshape(2_999, 50))
         assert len(list(co["texts"].values())) == 300
         np.testing.assert_array_equal(co["big"]["a"][...], np.arange(64 * 64).reshape(64, 64))
+
+
+def test_repair_from_several_remotes_each_of_which_lacks_something(
+    repo: Repository, tmp_path_factory: pytest.TempPathFactory
+) -> None:
+    """Maps and chunks of arrays, and images. What is left is named, with who does not have it."""
+    filled(repo)
+    with closing(repo.checkout(write=True)) as writer:
+        images = writer.add_image_column("images")
+        for key in range(4):
+            images[key] = np.random.default_rng(key).integers(0, 255, (40, 50, 3), dtype=np.uint8)
+        writer.commit("images")
+    paths = [str(tmp_path_factory.mktemp("there") / name) for name in ("one", "two")]
+    everything = {name: digests_of(repo, name, [0, 1, 2, 3]) for name in ("rows", "images")}
+    everything["big"] = digests_of(repo, "big", ["a"])
+    for path in paths:
+        repo.close()
+        shutil.copytree(repo.path, path)
+    repo.remote.add("one", paths[0])
+    repo.remote.add("two", paths[1])
+    with Repository(paths[0]) as one, Repository(paths[1]) as two:
+        lose(one, everything["images"])
+        damage(one, everything["big"][:5])
+        lose(two, everything["images"][:1])
+        lose(two, everything["big"][5:])
+    for digests in everything.values():
+        damage(repo, digests)
+    drop_map_of(repo, "big", "a")
+    repo.close()
+    assert {"array", "node"} & {one.kind for one in repo.fsck().problems}
+    report = repo.fsck(data=True, repair=True, remote=["one", "two"])
+    assert [(one.kind, one.uses[0].column, one.uses[0].sample) for one in report.problems] == [("blob", "images", 0)]
+    assert "one or two does not have it either" in report.problems[0].remedy
+    with closing(repo.checkout()) as reader:
+        np.testing.assert_array_equal(reader["big"]["a"][...], np.arange(64 * 64).reshape(64, 64))
+        np.testing.assert_array_equal(
+            reader["images"][3], np.random.default_rng(3).integers(0, 255, (40, 50, 3), np.uint8)
+        )
+
+
+def drop_map_of(repo: Repository, column: str, sample: str) -> None:
+    """Remove the record of a chunked array and the root of its map."""
+    with closing(repo.checkout()) as reader:
+        cell = Digest(reader[column]._cell(sample))
+    record = repo.stores.nodes.load_arrays([cell])[0]
+    assert record.root is not None
+    names = [cell, record.root]
+
+    def write(transaction: WriteTransaction) -> None:
+        assert [transaction.delete(NODES, name) for name in names] == [True, True]
+
+    repo.stores.db.update(write)

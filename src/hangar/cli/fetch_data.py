@@ -16,7 +16,7 @@ from hangar.progress import format_bytes
 from hangar.wording import plural
 
 if TYPE_CHECKING:
-    from hangar.remote.fetching import DataReport
+    from hangar.remote.fetching_data import DataReport
 
 __all__ = ["chosen_samples", "command", "data_record", "tell_data"]
 
@@ -119,7 +119,7 @@ def command(
     elsewhere (number of values from other remotes, by their names), silent (other remotes that did not answer).
     """
     from hangar.config import parse_bytes
-    from hangar.remote.fetching import require_all
+    from hangar.remote.fetching_data import require_all
 
     remotes = state.repository.remote
     refs = state.stores.refs

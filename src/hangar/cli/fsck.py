@@ -34,15 +34,18 @@ _SURPLUS = (
 @click.option("--repair", is_flag=True, help="Repair what can be repaired from what is in the repository.")
 @click.option(
     "--from",
-    "remote",
+    "remotes",
+    multiple=True,
     metavar="REMOTE",
     shell_complete=complete.remotes,
-    help="With --repair: also use what REMOTE has.",
+    help="With --repair: also use what REMOTE has; repeatable.",
 )
 @json_option
 @click.pass_context
 @pass_state
-def command(state: State, ctx: click.Context, data: bool, repair: bool, remote: str | None, as_json: bool) -> None:
+def command(
+    state: State, ctx: click.Context, data: bool, repair: bool, remotes: tuple[str, ...], as_json: bool
+) -> None:
     """Verify the repository: everything that history and the staging area use exists and is undamaged.
 
     Without --repair nothing is changed. With it, what is replaced is kept in .hangar/lost-found. The exit code is 6 if
@@ -57,9 +60,9 @@ def command(state: State, ctx: click.Context, data: bool, repair: bool, remote: 
     notes (kind, digest, file, detail), commits, nodes, blobs (how many were checked), promised (blobs that only a remote
     has), data, unchecked (columns that need a package that is not installed).
     """
-    if remote is not None and not repair:
+    if remotes and not repair:
         raise click.UsageError("--from is for repairs: add --repair")
-    report = state.repository.fsck(data=data, repair=repair, remote=remote)
+    report = state.repository.fsck(data=data, repair=repair, remote=remotes)
     if as_json:
         write_json(_document(report))
     else:

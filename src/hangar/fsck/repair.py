@@ -21,7 +21,7 @@ from hangar.fsck.repair_records import repair_graph, repair_records
 from hangar.fsck.repair_refs import repair_refs
 from hangar.fsck.repair_rows import repair_meta, repair_rows
 from hangar.fsck.repair_staging import repair_staging
-from hangar.fsck.report import FsckReport, Repair
+from hangar.fsck.report import FsckReport, Problem, Repair
 from hangar.fsck.small_files import repair_config, repair_small_files
 from hangar.fsck.source import RepairSource
 from hangar.lock import force_release, holder, lock_problem, under_lock
@@ -32,6 +32,8 @@ from hangar.stores import Stores
 __all__ = ["repair"]
 
 _ROUNDS = 3
+_OF_SOURCES = ("commit", "schema", "attributes", "node", "array", "blob")
+"""Kinds of problems that another repository may help with."""
 _SOURCE_ROUNDS = 64
 """With another repository each round restores one more level of trees, or one more commit."""
 
@@ -100,7 +102,17 @@ def repair(
             Repair("cache", f"moved the damaged cache file {name} away; it is made again when needed", kept)
         )
     notes = tuple(note for note in found.notes if note.kind != "cache")
+    if source is not None:
+        found = replace(found, problems=tuple(_not_there_either(one, source.name) for one in found.problems))
     return replace(found, notes=notes, repaired=tuple(repaired))
+
+
+def _not_there_either(problem: Problem, name: str) -> Problem:
+    """A problem that is left, with a remedy that says that the other repository does not have it either."""
+    if problem.kind not in _OF_SOURCES or not problem.digest:
+        return problem
+    said = f"{name} does not have it either, or it is damaged there"
+    return replace(problem, remedy=f"{said}; {problem.remedy}" if problem.remedy else said)
 
 
 def repair_lock(stores: Stores) -> Iterator[Repair]:

@@ -14,7 +14,13 @@ from google.protobuf.message import DecodeError
 from hangar.blobs.index import Digests
 from hangar.bounded import BoundedCache
 from hangar.digest import DIGEST_BYTES, blob_digest, digest_list
-from hangar.errors import AccessError, CorruptionError, RevisionNotFoundError, UnsupportedVersionError
+from hangar.errors import (
+    AccessError,
+    CorruptionError,
+    InvalidInputError,
+    RevisionNotFoundError,
+    UnsupportedVersionError,
+)
 from hangar.objects.children import children_of
 from hangar.objects.commit import Commit, decode_commit
 from hangar.remote import peer
@@ -216,7 +222,7 @@ class BundleReader:
         """Those of some blobs that can be read and are what their digests name."""
         try:
             return frozenset(blob_digest(header, data) for header, data in whole_blobs(self.blobs(names)))
-        except CorruptionError:
+        except (CorruptionError, InvalidInputError):
             if len(names) == 1:
                 return frozenset()
             half = len(names) // 2 * DIGEST_BYTES

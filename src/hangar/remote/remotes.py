@@ -21,7 +21,8 @@ from hangar.stores import Stores
 from hangar.wording import plural
 
 if TYPE_CHECKING:
-    from hangar.remote.fetching import DataReport, HistoryReport, Place
+    from hangar.remote.fetching import HistoryReport
+    from hangar.remote.fetching_data import DataReport, Place
     from hangar.remote.pushing import Lease, PushReport
 
 __all__ = ["RemoteInfo", "Remotes"]
@@ -261,7 +262,7 @@ class Remotes:
         NotLocalError
             The remote does not have some of the data (any more). The rest was fetched.
         """
-        from hangar.remote.fetching import require_all
+        from hangar.remote.fetching_data import require_all
 
         report = self.fetch_columns(
             remote,
@@ -286,7 +287,7 @@ class Remotes:
         progress: Progress = None,
     ) -> DataReport:
         """As :meth:`fetch_data`; returns what was fetched, and what is left."""
-        from hangar.remote.fetching import fetch_columns
+        from hangar.remote.fetching_data import fetch_columns
 
         stores = self._open()
         self._row(remote)
@@ -329,7 +330,7 @@ class Remotes:
         InvalidInputError
             (a ``ValueError``) a tuple of another length; both or none of ``branch`` and ``commit``.
         """
-        from hangar.remote.fetching import require_all
+        from hangar.remote.fetching_data import require_all
 
         return require_all(
             self.fetch_samples(remote, column, samples, branch, commit, progress=progress), remote
@@ -347,7 +348,7 @@ class Remotes:
         progress: Progress = None,
     ) -> DataReport:
         """As :meth:`fetch_data_sample`; returns what was fetched, and what is left."""
-        from hangar.remote.fetching import fetch_samples
+        from hangar.remote.fetching_data import fetch_samples
 
         stores = self._open()
         self._row(remote)
@@ -356,7 +357,7 @@ class Remotes:
 
     def _places(self, first: str) -> list[Place]:
         """The remotes to fetch from: the one that was named, and then the others."""
-        from hangar.remote.fetching import Place
+        from hangar.remote.fetching_data import Place
 
         with self._open().db.read() as transaction:
             rows = list_remotes(transaction)

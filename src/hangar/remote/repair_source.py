@@ -7,11 +7,11 @@ from typing import Final
 
 import numpy as np
 
-from hangar.digest import Header, RecordClass
+from hangar.digest import Header, RecordClass, blob_digest, record_digests
 from hangar.errors import CorruptionError
 from hangar.remote.peer import BlobFrame, BlobNames, Names, ObjectsRequest, Reader
 
-__all__ = ["RemoteSource", "whole_blobs"]
+__all__ = ["RemoteSource", "RemoteSources", "whole_blobs"]
 
 _AT_ONCE: Final = 4_096
 _MOST_BYTES: Final = 2**34
@@ -33,10 +33,43 @@ class RemoteSource:
                 yield from frame.items
 
     def blobs(self, digests: Sequence[bytes]) -> Iterator[tuple[Header, bytes]]:
-        """Blobs."""
+        """Blobs. One that is damaged there is left out, and the others come all the same, some of them twice."""
         for start in range(0, len(digests), _AT_ONCE):
-            names = BlobNames(b"".join(digests[start : start + _AT_ONCE]))
-            yield from whole_blobs(self._reader.blobs(names))
+            yield from self._blobs(digests[start : start + _AT_ONCE])
+
+    def _blobs(self, digests: Sequence[bytes]) -> Iterator[tuple[Header, bytes]]:
+        try:
+            yield from whole_blobs(self._reader.blobs(BlobNames(b"".join(digests))))
+        except CorruptionError:
+            half = len(digests) // 2
+            if half:
+                yield from self._blobs(digests[:half])
+                yield from self._blobs(digests[half:])
+
+
+class RemoteSources:
+    """Several remotes, which are asked one after the other for what those before do not have."""
+
+    def __init__(self, sources: Sequence[RemoteSource]) -> None:
+        self._sources = sources
+        self.name = " or ".join(source.name for source in sources)
+
+    def records(self, kind: RecordClass, digests: Sequence[bytes]) -> Iterator[bytes]:
+        """Records of one class."""
+        left = list(digests)
+        for source in self._sources:
+            found = list(source.records(kind, left)) if left else []
+            came = set(record_digests(kind, found))
+            left = [digest for digest in left if digest not in came]
+            yield from found
+
+    def blobs(self, digests: Sequence[bytes]) -> Iterator[tuple[Header, bytes]]:
+        """Blobs."""
+        left = dict.fromkeys(digests)
+        for source in self._sources:
+            for header, data in source.blobs(list(left)) if left else ():
+                left.pop(blob_digest(header, data), None)
+                yield header, data
 
 
 def whole_blobs(frames: Iterator[BlobFrame]) -> Iterator[tuple[Header, bytes]]:

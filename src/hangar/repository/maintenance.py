@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import warnings
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any
 
 from hangar.errors import InvalidInputError, LockedError, warn_caller
@@ -154,18 +154,24 @@ class MaintenanceMethods(RepositoryBase):
         return True
 
     @contextmanager
-    def _repair_source(self, remote: str) -> Iterator[RepairSource]:
+    def _repair_source(self, remotes: Sequence[str]) -> Iterator[RepairSource]:
         from hangar.refs.remotes import get_remote
         from hangar.remote.connect import connected
-        from hangar.remote.repair_source import RemoteSource
+        from hangar.remote.repair_source import RemoteSource, RemoteSources
 
         with self._open_leniently().db.read() as transaction:
-            row = get_remote(transaction, remote)
-        with connected(remote, row) as reader:
-            yield RemoteSource(remote, reader)
+            rows = {name: get_remote(transaction, name) for name in remotes}
+        with ExitStack() as stack:
+            found = [RemoteSource(name, stack.enter_context(connected(name, row))) for name, row in rows.items()]
+            yield found[0] if len(found) == 1 else RemoteSources(found)
 
     def fsck(
-        self, *, data: bool = False, repair: bool = False, remote: str | None = None, progress: Progress = None
+        self,
+        *,
+        data: bool = False,
+        repair: bool = False,
+        remote: str | Sequence[str] | None = None,
+        progress: Progress = None,
     ) -> FsckReport:
         """Check all history and the staging area, and repair what can be repaired.
 
@@ -176,7 +182,7 @@ class MaintenanceMethods(RepositoryBase):
         repair
             Repair what can be repaired from what is in the repository. What is replaced is kept in ``.hangar/lost-found``.
         remote
-            With ``repair``: name of a remote, for what cannot be repaired from what is here.
+            With ``repair``: name of a remote, or of several, for what cannot be repaired from what is here.
         progress
             See :mod:`hangar.progress`.
 
@@ -200,10 +206,11 @@ class MaintenanceMethods(RepositoryBase):
 
         data = check_flag(data, "data")
         repair = check_flag(repair, "repair")
-        if remote is not None:
+        names = [remote] if isinstance(remote, str) else list(remote or ())
+        if names:
             if not repair:
                 raise InvalidInputError("a remote is for repairs: give repair=True too")
-            with self._repair_source(remote) as source:
+            with self._repair_source(names) as source:
                 return fsck.repair(self._directory, self._open_leniently, data=data, source=source, progress=progress)
         if repair:
             return fsck.repair(self._directory, self._open_leniently, data=data, progress=progress)
