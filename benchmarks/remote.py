@@ -1,23 +1,27 @@
 """Clone, fetch-data and push over loopback, beside plain gRPC streaming of the same bytes; and random reads on demand by many clients.
 
-    python -m benchmarks.remote [--scale 1] [--workload small medium large] [--clients 1 8 32] [--seconds 5]
+    python -m benchmarks.remote [--scale 1] [--workload small medium large] [--times 3] [--clients 1 8 32] [--seconds 5]
 
 Servers run in processes of their own. The baseline streams the bytes of the data in messages of 1 MiB, by a server and a client that do
-nothing else. The reads are those of ``benchmarks.remote_reads``.
+nothing else; with a disk, the client writes them to a file and syncs it. Transfers and baselines take turns, and the medians of their times are
+shown, with the processor time of client and server together. The reads are those of ``benchmarks.remote_reads``.
 """
 
 from __future__ import annotations
 
 import argparse
 import os
+import shutil
+import statistics
 import tempfile
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from benchmarks.remote_common import fill, server, started
-from benchmarks.remote_reads import reads
+from benchmarks.remote_reads import cpu_of, reads
 from hangar import Repository
 
 MESSAGE = 2**20
@@ -57,46 +61,94 @@ def plain_server(nbytes: int) -> None:
     running.wait_for_termination()
 
 
-def plain(nbytes: int) -> tuple[float, float]:
-    """Bytes a second of the baseline, down and up."""
+class Times:
+    """Times of several runs of each of some works: seconds on the clock and of the processors, of this process and a server."""
+
+    def __init__(self) -> None:
+        self.found: dict[str, list[tuple[float, float]]] = {}
+
+    def note(self, what: str, server: int, work: Callable[[], object]) -> None:
+        used = time.process_time() + cpu_of(server)
+        seconds = timed(work)
+        self.found.setdefault(what, []).append((seconds, time.process_time() + cpu_of(server) - used))
+
+    def median(self, what: str) -> tuple[float, float]:
+        seconds, used = zip(*self.found[what], strict=True)
+        return statistics.median(seconds), statistics.median(used)
+
+
+def write_out(messages: Iterable[bytes], path: Path) -> None:
+    """Write messages to a file, and sync it."""
+    with path.open("wb", buffering=0) as file:
+        for message in messages:
+            file.write(message)
+        os.fsync(file.fileno())
+    path.unlink()
+
+
+def plain(directory: Path, nbytes: int, times: Times) -> None:
+    """The baselines: down, up, and down to a disk."""
     import grpc
 
     data = os.urandom(MESSAGE)
     with (
-        started("benchmarks.remote", "--plain", str(nbytes)) as (address, _),
+        started("benchmarks.remote", "--plain", str(nbytes)) as (address, pid),
         grpc.insecure_channel(address) as channel,
     ):
         down: Any = channel.unary_stream("/plain/down")
         up: Any = channel.stream_unary("/plain/up")
-        one = timed(lambda: sum(map(len, down(b"", timeout=600))))
-        other = timed(lambda: up((data for _ in range(nbytes // MESSAGE)), timeout=600))
-    return nbytes / one, nbytes / other
+        times.note("down", pid, lambda: sum(map(len, down(b"", timeout=600))))
+        times.note("up", pid, lambda: up((data for _ in range(nbytes // MESSAGE)), timeout=600))
+        times.note("down to a disk", pid, lambda: write_out(down(b"", timeout=600), directory / "written"))
 
 
-def transfers(directory: Path, name: str, scale: int) -> None:
-    source, clone, target = (directory / one for one in ("source", "clone", "target"))
+def transfers(directory: Path, name: str, scale: int, repeats: int) -> None:
+    source = directory / "source"
     count, nbytes = fill(source, name, scale)
-    down, up = plain(max(nbytes, 2**28))
-    clone.mkdir()
-    target.mkdir()
-    with server(source) as (address, _), server(target) as (other, _), Repository(clone, exists=False) as repository:
-        history = timed(lambda: repository.clone("Bob", "bob@example.org", address))
-        fetch = timed(lambda: repository.remote.fetch_data("origin", branch="origin/master"))
-        repository.remote.add("target", other)
-        push = timed(lambda: repository.remote.push("target", "master"))
-    print(
-        f"{name:8} {count:>8,} samples, {nbytes / 1e6:,.0f} MB; plain gRPC {down / 1e6:,.0f} MB/s down, {up / 1e6:,.0f} up"
-    )
-    print(f"{'':8} clone of history {history:.2f} s")
-    for what, seconds, floor in (("fetch-data", fetch, down), ("clone", history + fetch, down), ("push", push, up)):
-        rate = nbytes / seconds
-        print(f"{'':8} {what:10} {seconds:6.2f} s {rate / 1e6:8,.0f} MB/s {rate / floor:6.2f} of plain", flush=True)
+    streamed = max(nbytes, 2**28)
+    times = Times()
+    for repeat in range(repeats):
+        plain(directory, streamed, times)
+        clone, target = directory / f"clone-{repeat}", directory / f"target-{repeat}"
+        clone.mkdir()
+        target.mkdir()
+        with (
+            server(source) as (address, pid),
+            server(target) as (other, third),
+            Repository(clone, exists=False) as repository,
+        ):
+            remote = repository.remote
+            times.note("history", pid, partial(repository.clone, "Bob", "bob@example.org", address))
+            times.note("fetch-data", pid, partial(remote.fetch_data, "origin", branch="origin/master"))
+            remote.add("target", other)
+            times.note("push", third, partial(remote.push, "target", "master"))
+        shutil.rmtree(clone)
+        shutil.rmtree(target)
+    print(f"{name:8} {count:>8,} samples, {nbytes / 1e6:,.0f} MB, median of {repeats}; load {os.getloadavg()[0]:.1f}")
+    history = times.median("history")
+    print(f"{'':8} clone of history {history[0]:.2f} s")
+    for floor in ("down", "up", "down to a disk"):
+        seconds, used = (value * nbytes / streamed for value in times.median(floor))
+        print(
+            f"{'':8} plain {floor:16} {seconds:6.2f} s {nbytes / seconds / 1e6:8,.0f} MB/s {used:6.2f} s of processors"
+        )
+    for what, floor in (("fetch-data", "down"), ("clone", "down"), ("push", "up")):
+        seconds, used = times.median("fetch-data" if what == "clone" else what)
+        if what == "clone":
+            seconds, used = seconds + history[0], used + history[1]
+        basis = [value * nbytes / streamed for value in times.median(floor)]
+        print(
+            f"{'':8} {what:22} {seconds:6.2f} s {nbytes / seconds / 1e6:8,.0f} MB/s {used:6.2f} s of processors: "
+            f"{basis[0] / seconds:.2f} of plain, {basis[1] / used:.2f} by processor time",
+            flush=True,
+        )
 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument("--scale", type=int, default=1, help="divide the number of samples by this")
     parser.add_argument("--workload", nargs="*", default=["small", "medium", "large"])
+    parser.add_argument("--times", type=int, default=3, help="how often each transfer is made")
     parser.add_argument("--clients", nargs="*", type=int, default=[1, 8, 32])
     parser.add_argument("--seconds", type=float, default=5.0)
     parser.add_argument("--plain", type=int, help=argparse.SUPPRESS)
@@ -106,7 +158,7 @@ def main() -> None:
     else:
         for name in options.workload:
             with tempfile.TemporaryDirectory(prefix="bench-remote-") as directory:
-                transfers(Path(directory), name, options.scale)
+                transfers(Path(directory), name, options.scale, options.times)
         if options.clients:
             with tempfile.TemporaryDirectory(prefix="bench-remote-") as directory:
                 reads(Path(directory), options.scale, options.clients, options.seconds)

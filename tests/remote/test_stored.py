@@ -21,6 +21,7 @@ from hangar.digest import Digest, Header
 from hangar.errors import CorruptionError, HangarError, InvalidInputError, UnreachableError, UnsupportedVersionError
 from hangar.objects.records import load_commit
 from hangar.remote.blob_parts import decoded_pieces, received_form
+from hangar.remote.blobs_in import BlobsIn
 from hangar.remote.peer import BlobFrame, BlobNames, Limits
 from hangar.remote.selection import blobs_of_columns
 from hangar.remote.service import Service
@@ -57,7 +58,7 @@ def fill(writer: Any) -> None:
     packed[0] = smooth(5, SHAPE, np.int32)
     plain = writer.add_ndarray_column("plain", SHAPE, np.int32, backend="01", backend_options={"complib": None})
     plain[0] = smooth(6, SHAPE, np.int32)
-    writer.add_ndarray_column("raw", SHAPE, np.uint8, backend="10")[0] = smooth(7, SHAPE, np.uint8)
+    writer.add_ndarray_column("raw", (2602, 802), np.uint8, backend="10")[0] = smooth(7, (2602, 802), np.uint8)
 
 
 @pytest.fixture(autouse=True)
@@ -232,6 +233,33 @@ def test_a_longer_one_is_decoded_into_a_file(tmp_path: Path, source: Place, monk
         fetch(client, source.service)
         fetch_data(client, source.service, head_of(source))
         assert client.content(head_of(source)) == source.content(head_of(source))
+        client.check()
+
+
+@pytest.mark.parametrize("nbytes", [1_000, 300_000, 2**20])
+def test_unencoded_ones_are_kept_as_they_come(
+    tmp_path: Path, source: Place, nbytes: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """But not in crumbs, each of which would keep more memory than it has bytes."""
+    kept: list[int] = []
+    store = BlobsIn._store_kept
+
+    def stored(self: BlobsIn, parts: Any) -> None:
+        kept.append(len(parts.pieces))
+        store(self, parts)
+
+    monkeypatch.setattr(BlobsIn, "_store_kept", stored)
+    with places(tmp_path, "client") as (client,):
+        peer = Watched(Service(source.stores, limits=Limits(frame_bytes=nbytes)))
+        fetch(client, peer)
+        client.repo.create_branch("work", base_commit=head_of(source).hex())
+        head = load_commit(client.stores.db, head_of(source))
+        done = fetch_blobs(client.stores, peer, list(blobs_of_columns(client.stores, [head], ["raw"])))
+        assert done.blobs == 1
+        assert kept == ([] if nbytes == 1_000 else [-(-2602 * 802 // nbytes)])
+        reader = client.repo.checkout(branch="work")
+        assert np.array_equal(reader["raw"][0], smooth(7, (2602, 802), np.uint8))
+        reader.close()
         client.check()
 
 

@@ -23,7 +23,7 @@ from hangar.digest import Header, checksums
 if TYPE_CHECKING:
     from typing_extensions import Buffer
 
-__all__ = ["Batch", "batch_of_form", "batch_of_list", "batch_of_pieces", "batch_of_rows"]
+__all__ = ["Batch", "batch_of_list", "batch_of_one", "batch_of_pieces", "batch_of_rows"]
 
 _SEGMENT_BYTES: Final = 2048
 """New rows are written without a copy if the contiguous pieces that they form have this size on average."""
@@ -102,11 +102,16 @@ def batch_of_pieces(pieces: Sequence[Rows], header: Header, fresh: Positions, so
     )
 
 
-def batch_of_form(
-    form: StoredForm, header: Header, pieces: Sequence[Buffer], check: int, fresh: Positions, sought: Sought
+def batch_of_one(
+    header: Header,
+    nbytes: int,
+    pieces: Sequence[Buffer],
+    check: int,
+    form: StoredForm | None,
+    fresh: Positions,
+    sought: Sought,
 ) -> Batch:
-    """Batch of one blob in the form in which it came: its stored bytes, and the checksum of its logical bytes."""
-    nbytes = form.span(len(form.sizes) - 1)[1]
+    """Batch of one blob in pieces, in the form in which it came, of which the checksum of the logical bytes is known."""
     payload = Payload(pieces, np.array([nbytes]), header, form=form)
     return Batch(payload, {header.id: header}, header.id, lambda: np.array([check], np.uint64), sought, fresh)
 

@@ -174,7 +174,9 @@ class Marks:
         found = np.empty(len(order), np.bool_)
         found[order], rows = self._part.find(sought.take(order))
         rows = rows[found[order]]
-        fresh = np.unique(rows[~self._marked[rows]])
+        rows = rows[~self._marked[rows]]
+        rows.sort()
+        fresh = rows[np.diff(rows, prepend=-1) != 0]  # np.unique imports a large package
         self._marked[fresh] = True
         return _Part(self._part.first[fresh], self._part.rest[fresh]).digests(), found
 

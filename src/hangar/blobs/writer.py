@@ -22,7 +22,7 @@ from hangar.backends.base import Options, Rows
 from hangar.backends.location import Locations, Words
 from hangar.backends.stored import StoredForm
 from hangar.blobs.appender import Appender
-from hangar.blobs.batch import Batch, batch_of_form, batch_of_list, batch_of_pieces
+from hangar.blobs.batch import Batch, batch_of_list, batch_of_one, batch_of_pieces
 from hangar.blobs.deduplicated import DeduplicatedBlobs
 from hangar.blobs.index import Digests, Index, Mask, Positions, Sought, sort_digests
 from hangar.blobs.intact import check_intact, warn_of_repair
@@ -208,28 +208,28 @@ class BlobWriter:
         self._flush()
         self._begin(tag, options, digest_array(digests), partial(batch_of_list, headers, buffers), again)
 
-    def begin_form(
+    def begin_one(
         self,
         tag: str,
         header: Header,
-        form: StoredForm,
+        nbytes: int,
         pieces: Sequence[Buffer],
         digest: bytes,
         check: int,
+        form: StoredForm | None = None,
         options: Options = _NO_OPTIONS,
     ) -> None:
-        """Begin to add one blob as it came, in a form that the backend :meth:`keeps <hangar.backends.base.Backend.keeps>`.
+        """Begin to add one blob that came in pieces: bytes of it, or of a form that the backend :meth:`keeps <hangar.backends.base.Backend.keeps>`.
 
         Parameters
         ----------
-        pieces
-            Its stored bytes, which the caller has decoded and verified.
-        check
-            The checksum of its logical bytes, as in a location.
+        nbytes, check
+            Size and checksum of its logical bytes. The caller has decoded and verified the pieces.
         """
         self._begin_adding()
         self._flush()
-        self._begin(tag, options, digest_array([digest]), partial(batch_of_form, form, header, pieces, check), False)
+        make = partial(batch_of_one, header, nbytes, pieces, check, form)
+        self._begin(tag, options, digest_array([digest]), make, False)
 
     def finish(self) -> None:
         """Wait until the last batch is written, and index it. Without this call, the next call of another method drops the batch.

@@ -25,11 +25,14 @@ from hangar.backends.stored import StoredForm
 from hangar.digest import NDARRAY, STR, Header
 from hangar.errors import CorruptionError, InvalidInputError
 from hangar.remote.parts import PartFile
+from hangar.remote.peer import BlobFrame
 
 __all__ = ["MEMORY_BYTES", "DecodedParts", "KeptParts", "check_content", "decoded_pieces", "received_form"]
 
 MEMORY_BYTES: Final = 32 * 2**20
 """A blob in parts that is larger than this is gathered in a file."""
+_KEPT_BYTES: Final = 2**18
+"""Average size of the pieces that are kept as they come."""
 _BOOL: Final = 1
 
 
@@ -98,20 +101,27 @@ class DecodedParts:
 
 
 class KeptParts:
-    """A large blob whose stored pieces are gathered, in memory."""
+    """A large blob whose pieces are kept in memory as they came: of its stored form or, where that is None, of its logical bytes."""
 
-    def __init__(self, digest: bytes | None, header: Header, form: StoredForm, total: int, group: int) -> None:
+    def __init__(self, digest: bytes | None, header: Header, form: StoredForm | None, total: int, group: int) -> None:
         self.digest, self.header, self.form, self.total, self.group = digest, header, form, total, group
         self.done = 0
-        self.held = sum(form.sizes)
+        self.held = total if form is None else sum(form.sizes)
         self.pieces: list[memoryview] = []
+        self._most = total // _KEPT_BYTES + 2
         self._hash = blake3(key=header.key)
         self._sum = xxh3_64(seed=header.id)
 
-    def add(self, stored: memoryview, decoded: npt.NDArray[np.uint8]) -> None:
+    def takes(self, frame: BlobFrame) -> bool:
+        """Whether the pieces of a frame can be kept: not if the sender has moved the blob, or sends it in crumbs."""
+        if self.form is None:
+            return not frame.form and len(self.pieces) < self._most
+        return frame.form == self.form.description
+
+    def add(self, stored: memoryview, decoded: memoryview) -> None:
         """Add the next piece, which was decoded."""
-        self._hash.update(decoded.data)
-        self._sum.update(decoded.data)
+        self._hash.update(decoded)
+        self._sum.update(decoded)
         self.pieces.append(stored)
         self.done += len(decoded)
 
@@ -123,10 +133,13 @@ class KeptParts:
         """Checksum of its location."""
         return self._sum.intdigest()
 
-    def decoded(self, memory: npt.NDArray[np.uint8]) -> Iterator[npt.NDArray[np.uint8]]:
+    def decoded(self, memory: npt.NDArray[np.uint8]) -> Iterator[memoryview]:
         """The pieces that have come, decoded again one after the other in the same memory."""
         for number, stored in enumerate(self.pieces):
-            yield self.form.decode(number, np.frombuffer(stored, np.uint8), memory)
+            if self.form is None:
+                yield stored
+            else:
+                yield self.form.decode(number, np.frombuffer(stored, np.uint8), memory).data
 
 
 def _temporary(directory: Path) -> IO[bytes]:

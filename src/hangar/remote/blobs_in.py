@@ -275,12 +275,15 @@ class BlobsIn:
             or parts.done + frame.nbytes > total
         ):
             raise InvalidInputError("the parts of a large blob do not follow each other")
-        if isinstance(parts, KeptParts) and frame.form != parts.form.description:
-            parts = self._parts = self._unkept(parts)  # the sender has moved the blob
+        if isinstance(parts, KeptParts) and not parts.takes(frame):
+            parts = self._parts = self._unkept(parts)
         if frame.form:
             self._add_pieces(parts, frame)
+        elif isinstance(parts, KeptParts):
+            data = memoryview(frame.data)
+            check_content(parts.header, data)
+            parts.add(data, data)
         else:
-            assert isinstance(parts, DecodedParts)
             parts.add(frame.data)
         if parts.done == total:
             self._parts = None
@@ -291,15 +294,18 @@ class BlobsIn:
     def _begin_parts(self, frame: BlobFrame, header: Header, total: int) -> DecodedParts | KeptParts:
         """The parts of a blob, with those that an earlier transfer left if this one goes on with them.
 
-        It is kept as it is stored elsewhere if a writer here would store it in the same form.
+        They are kept as they come if a writer here would store them so.
         """
         digest = None if self._named is None else self._named(frame)
-        if frame.form and not frame.start:
-            form = received_form(frame.form, header, total)
+        if not frame.start and header.kind != STR:
+            form = received_form(frame.form, header, total) if frame.form else None
             place = self._place(frame.group, header)
             options = place.options if place.chosen else None
-            if sum(form.sizes) <= blob_parts.MEMORY_BYTES and get_backend(place.tag).keeps(form, header, options):
-                return KeptParts(digest, header, form, total, frame.group)
+            backend = get_backend(place.tag)
+            if backend.capabilities.raw if form is None else backend.keeps(form, header, options):
+                kept = KeptParts(digest, header, form, total, frame.group)
+                if kept.held <= blob_parts.MEMORY_BYTES:
+                    return kept
         memory = None if frame.start else self._memory(total)
         file = self._part_file(digest, header, total, frame.start) if memory is None else None
         return DecodedParts(digest, header, total, frame.group, self._directory, memory, file)
@@ -310,12 +316,14 @@ class BlobsIn:
         file = self._part_file(kept.digest, kept.header, kept.total) if memory is None else None
         parts = DecodedParts(kept.digest, kept.header, kept.total, kept.group, self._directory, memory, file)
         for piece in kept.decoded(self._scratch):
-            parts.add(piece.data)
+            parts.add(piece)
         return parts
 
     def _add_pieces(self, parts: DecodedParts | KeptParts, frame: BlobFrame) -> None:
         """Add a part that came as the sender stores it."""
-        form = parts.form if isinstance(parts, KeptParts) else received_form(frame.form, parts.header, parts.total)
+        form = (parts.form if isinstance(parts, KeptParts) else None) or received_form(
+            frame.form, parts.header, parts.total
+        )
         if len(self._scratch) < form.piece_bytes:
             self._scratch = np.empty(form.piece_bytes, np.uint8)
         end = frame.start + frame.nbytes
@@ -324,7 +332,7 @@ class BlobsIn:
                 break
             check_content(parts.header, decoded.data)
             if isinstance(parts, KeptParts):
-                parts.add(stored, decoded)
+                parts.add(stored, decoded.data)
             else:
                 parts.add(decoded.data)
         if parts.done != end:
@@ -363,7 +371,9 @@ class BlobsIn:
         place = self._place(parts.group, parts.header)
         check = parts.checksum()
         with self._lock:
-            self._writer.begin_form(place.tag, parts.header, parts.form, parts.pieces, digest, check, place.options)
+            self._writer.begin_one(
+                place.tag, parts.header, parts.total, parts.pieces, digest, check, parts.form, place.options
+            )
             self._writer.finish()
         self._count(1, parts.total)
 

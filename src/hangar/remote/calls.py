@@ -47,12 +47,15 @@ class Target(NamedTuple):
         TLS credentials; None for a connection in clear text.
     metadata
         Sent with every call: the token.
+    near
+        Whether the server is on this machine.
     """
 
     name: str
     target: str
     credentials: grpc.ChannelCredentials | None
     metadata: Sequence[tuple[str, str]]
+    near: bool = False
 
 
 def is_busy(error: grpc.RpcError) -> bool:
@@ -117,9 +120,10 @@ class Connection:
             return found
 
     def _open(self) -> grpc.Channel:
+        options = client_options(self.target.near)
         if self.target.credentials is None:
-            return grpc.insecure_channel(self.target.target, client_options())
-        return grpc.secure_channel(self.target.target, self.target.credentials, client_options())
+            return grpc.insecure_channel(self.target.target, options)
+        return grpc.secure_channel(self.target.target, self.target.credentials, options)
 
     def error(self, error: grpc.RpcError, seconds: float = 0.0) -> HangarError:
         """The Hangar error of a failed call."""

@@ -64,9 +64,10 @@ def connect_server(
     elif username or password:
         metadata.append(("authorization", f"Basic {base64.b64encode(f'{username}:{password}'.encode()).decode()}"))
     credentials = grpc.ssl_channel_credentials(_trusted(settings.get("ca"))) if found.tls else None
-    target = Target(str(found), found.target, credentials, metadata)
+    near = is_loopback(found.host)
+    target = Target(str(found), found.target, credentials, metadata, near)
     # On this machine a copy is faster than compression.
-    return GrpcPeer(target, compress=not is_loopback(found.host), timeouts=timeouts)
+    return GrpcPeer(target, compress=not near, timeouts=timeouts)
 
 
 def _trusted(named: str | None) -> bytes | None:

@@ -100,7 +100,9 @@ def _parse_frame(view: memoryview) -> ReceivedFrame:
         decoded = pb.BlobFrame.FromString(bytes(view))
         return ReceivedFrame(decoded, decoded.data)
     start, begin, end = found
-    return ReceivedFrame(pb.BlobFrame.FromString(b"".join((view[:start], view[end:]))), view[begin:end])
+    fields = pb.BlobFrame.FromString(b"".join((view[:start], view[end:])))
+    # Receivers keep data for a while. Who sends messages that are mostly something else does not make them keep that.
+    return ReceivedFrame(fields, view[begin:end] if 2 * (end - begin) > len(view) else bytes(view[begin:end]))
 
 
 def _find_data(view: memoryview) -> tuple[int, int, int] | None:
