@@ -15,6 +15,7 @@ from hangar.checkout import ReaderCheckout
 from hangar.dataset import Manifest
 from hangar.dataset.selection import select
 from hangar.errors import InvalidInputError
+from hangar.imaging import memory
 from hangar.imaging import reading as decoders
 from tests.columns.pictures import encoded, gray, jpeg, photo
 
@@ -57,6 +58,33 @@ def test_other_batches_are_lists(checkout: ReaderCheckout) -> None:
     stored = checkout["mixed"].decoding(mode="RGB", orient=False)
     (pixels,) = make_numpy_dataset(stored, batch_size=COUNT, shuffle=False)
     assert pixels.shape == (COUNT, 48, 70, 3)
+
+
+def test_an_image_of_another_size_late_in_a_batch(repo: Repository) -> None:
+    """The first headers agree; the others are parsed while the first images are decoded."""
+    files = [jpeg(at) for at in range(20)]
+    files[13] = encoded(photo(13)[:30, :40], "JPEG")
+    with closing(repo.checkout(write=True)) as writer:
+        writer.add_image_column("photos").write(range(20), files)
+        writer.commit("photos")
+    with closing(repo.checkout()) as reader:
+        (batch,) = make_numpy_dataset(reader["photos"], batch_size=20, shuffle=False)
+        assert [one.shape for one in batch] == [(30, 40, 3) if at == 13 else (48, 70, 3) for at in range(20)]
+        for at, pixels in enumerate(batch):
+            np.testing.assert_array_equal(pixels, reader["photos"][at])
+
+
+def test_batches_that_are_kept_stay_as_they_are(checkout: ReaderCheckout, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Their memory is used again only when they are gone."""
+    monkeypatch.setattr(memory, "_LEAST", 1)
+    data = make_numpy_dataset([checkout["photos"], checkout["labels"]], batch_size=10, shuffle=True)
+    kept = [(pixels, labels) for at, (pixels, labels) in enumerate(data) if at % 2]
+    for _ in range(2):
+        for pixels, labels in data:
+            kept.append((pixels[3:4], labels[3:4]))
+    for pixels, labels in kept:
+        for one, label in zip(pixels, labels, strict=True):
+            np.testing.assert_array_equal(one, checkout["photos"][int(label)])
 
 
 def test_options_of_decoding_travel_with_a_data_set(checkout: ReaderCheckout) -> None:

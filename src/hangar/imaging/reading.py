@@ -23,13 +23,15 @@ from hangar.imaging.jpeg import JpegHeader, read_jpeg
 from hangar.imaging.opening import load_decoders
 from hangar.imaging.stored import Refusal
 from hangar.imaging.wanted import Wanted
+from hangar.threads import parallel_list
 
-__all__ = ["READ_MODES", "Reading", "common_shape", "read_image", "read_image_into", "require_decoder"]
+__all__ = ["READ_MODES", "Reading", "common_shape", "read_image", "read_images_into", "require_decoder"]
 
 Array = np.ndarray[Any, Any]
 
 READ_MODES: Final = ("L", "LA", "RGB", "RGBA")
 """Modes that images can be converted to when they are read."""
+_SIMPLE: Final[dict[int, tuple[str | None, ...]]] = {1: (None, "L", "RGB"), 3: (None, "RGB")}
 _JPEG: Final = b"\xff\xd8\xff"
 
 
@@ -124,42 +126,61 @@ def common_shape(files: Sequence[bytes], reading: Reading) -> tuple[int, ...] | 
     """Shape of the pixels of all files, if they are upright JPEGs of one size, and can be decoded into the rows of an array."""
     if reading.frame or _simplejpeg() is None:
         return None
-    shape: tuple[int, ...] | None = None
-    for data in files:
-        if data[:3] != _JPEG:
-            return None
-        try:
-            header = read_jpeg(data)
-        except Refusal:
-            return None
-        found = header.height, header.width, header.components
-        if shape not in (None, found) or (reading.orient and header.orientation > 1):
-            return None
-        if not _is_simple(header, reading) or header.width * header.height > reading.max_pixels:
-            return None
-        shape = found
-    if shape is None or shape[2] == 3:
-        return shape
-    return (*shape[:2], 3) if reading.mode == "RGB" else shape[:2]
+    shapes = {_simple_shape(data, reading) for data in files}
+    return shapes.pop() if len(shapes) == 1 else None
 
 
-def read_image_into(data: bytes, reading: Reading, pixels: Array) -> None:
-    """Decode an image of known shape, see :func:`common_shape`, into an array. Raises as :func:`read_image`."""
+def _simple_shape(data: bytes, reading: Reading) -> tuple[int, ...] | None:
+    """Shape of the pixels of a file that simplejpeg decodes as they are wanted; None for others."""
+    if data[:3] != _JPEG:
+        return None
+    try:
+        header = read_jpeg(data)
+    except Refusal:
+        return None
+    if (
+        not _is_simple(header, reading)
+        or (reading.orient and header.orientation > 1)
+        or header.width * header.height > reading.max_pixels
+    ):
+        return None
+    gray = header.components == 1 and reading.mode != "RGB"
+    return (header.height, header.width) if gray else (header.height, header.width, 3)
+
+
+def read_images_into(files: Sequence[bytes], reading: Reading, batch: Array) -> list[int] | None:
+    """Decode images into the rows of an array, on threads.
+
+    Returns
+    -------
+    list or None
+        Numbers of the files that simplejpeg refused: they are left to :func:`read_image`. None if not all files have
+        the shape of a row, see :func:`common_shape`: then the array has any content.
+    """
     decode_jpeg = _simplejpeg()
-    if decode_jpeg is not None and pixels.ndim == 3:
-        try:
-            decode_jpeg(data, "RGB", strict=True, buffer=pixels)
-        except ValueError:
-            pass
-        else:
+    assert decode_jpeg is not None
+    shape = batch.shape[1:]
+    colours, rows = ("RGB", batch) if len(shape) == 3 else ("GRAY", batch[..., None])
+    refused: list[int] = []
+    differ: list[int] = []
+
+    def decode_at(index: int) -> None:
+        data = files[index]
+        if differ or _simple_shape(data, reading) != shape:
+            differ.append(index)
             return
-    pixels[...] = read_image(data, reading)
+        try:
+            decode_jpeg(data, colours, strict=True, buffer=rows[index])
+        except ValueError:
+            refused.append(index)
+
+    parallel_list(decode_at, range(len(files)))
+    return None if differ else sorted(refused)
 
 
 def _is_simple(header: JpegHeader, reading: Reading) -> bool:
     """Whether simplejpeg gives the pixels of such a file as pillow would."""
-    modes = {1: (None, "L", "RGB"), 3: (None, "RGB")}
-    return header.bits == 8 and reading.mode in modes.get(header.components, ())
+    return header.bits == 8 and reading.mode in _SIMPLE.get(header.components, ())
 
 
 def _by_simplejpeg(data: bytes, reading: Reading) -> Array | None:

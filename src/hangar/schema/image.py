@@ -14,16 +14,17 @@ from hangar.schema.base import KindName, register_kind
 from hangar.schema.cells import Rows
 from hangar.schema.media import MediaRecord, MediaSchema, load_media
 from hangar.schema.ndarray import as_array
-from hangar.threads import parallel_list
 
 if TYPE_CHECKING:
     from hangar.imaging import ImageInfo, Reading
+    from hangar.imaging.memory import BatchMemory
 
 __all__ = ["ImageSchema"]
 
 IMAGE: Final = 16
 _EXTENSIONS: Final = {"JPEG": "jpg", "PNG": "png", "GIF": "gif", "BMP": "bmp", "WEBP": "webp", "TIFF": "tif"}
 _FRAMES: Final = 100_000
+_FIRST: Final = 4
 
 
 class ImageSchema(MediaSchema):
@@ -67,6 +68,7 @@ class ImageSchema(MediaSchema):
         )
         self.mode, self.file_format, self.quality = mode, chosen, quality
         self._reading: Reading | None = None
+        self._memory: BatchMemory | None = None
 
     @property
     def kind_text(self) -> str:
@@ -131,18 +133,22 @@ class ImageSchema(MediaSchema):
         return None if mode is None else (np.dtype(np.uint8), 2 if mode == "L" else 3)
 
     def decode_together(self, pairs: Sequence[tuple[Header, bytes | Rows]]) -> Any:
-        from hangar.imaging.reading import common_shape, read_image_into
+        from hangar.imaging.memory import BatchMemory
+        from hangar.imaging.reading import common_shape, read_images_into
 
         files, reading = [bytes(buffer) for _, buffer in pairs], self.read_options
-        shape = common_shape(files, reading)
+        # Images of other sizes are mostly noticed by the first few headers. The others are parsed on the threads that decode.
+        shape = common_shape(files[:_FIRST], reading)
         if shape is None:
             return super().decode_together(pairs)
-        together = np.empty((len(files), *shape), np.uint8)
-
-        def decode_at(index: int) -> None:
-            self.named(files[index], lambda data: read_image_into(data, reading, together[index]))
-
-        parallel_list(decode_at, range(len(files)))
+        if self._memory is None:
+            self._memory = BatchMemory()
+        together = self._memory.empty((len(files), *shape))
+        refused = read_images_into(files, reading, together)
+        if refused is None:
+            return super().decode_together(pairs)
+        for index in refused:
+            together[index] = self.named(files[index], self.decode_file)
         return together
 
     def decode_file(self, data: bytes) -> np.ndarray[Any, Any]:
