@@ -18,9 +18,9 @@ _WHOLE = os.environ.get("HYPOTHESIS_PROFILE") == "nightly" or bool(os.environ.ge
 _HALF = 1 if os.environ.get("HANGAR_NO_KERNEL") else 0
 
 
-def is_tried(number: int) -> bool:
-    """Whether this run tries the case of this number."""
-    return _WHOLE or number % 2 == _HALF
+def is_tried(number: int, share: int = 2) -> bool:
+    """Whether this run tries the case of this number: one of ``share``."""
+    return _WHOLE or number % share == _HALF
 
 
 def tried(cases: Sequence[T]) -> list[T]:

@@ -75,6 +75,8 @@ class Scenario:
     prepare: Callable[[Path], None] | None = None
     variants: int = 3
     """Torn variants of a power loss, for each crash point, beside the four regular ones."""
+    share: int = 2
+    """One of so many states is checked in a run of the quick suite (tests/halves.py)."""
 
 
 def crashes(scenario: Scenario, place: Path, kills: int | None = None) -> Iterator[State]:

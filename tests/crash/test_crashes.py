@@ -25,7 +25,7 @@ def check_all(scenario: Scenario, states: Iterator[State]) -> tuple[int, bool]:
     finished = False
     for state in states:
         try:
-            if state.finished or is_tried(number):
+            if state.finished or is_tried(number, scenario.share):
                 scenario.check(state)
         except BaseException as error:
             raise AssertionError(f"{scenario.name}, {state.crash}, after {state.acknowledged}") from error

@@ -272,7 +272,7 @@ class Appender:
     def take_over(self, file_id: int, tag: str, end: int) -> bool:
         """Publish a file of a dead writer with the next update, but append nothing to it; False if it is not there as it was.
 
-        No row names it, and the caller knows that nobody else takes it over.
+        The caller knows that nobody else takes it over, and syncs it.
         """
         with self._db.read() as transaction:
             if get_blob_file(transaction, file_id) is not None or file_id <= kept_files(transaction):
@@ -284,6 +284,7 @@ class Appender:
             return False
         growing = _GrowingFile(tag, writer, None)
         growing.used = growing.sealed = True
+        growing.dirty = False
         self._full.append(growing)
         self._open_ids[file_id] = tag
         return True

@@ -15,7 +15,7 @@ import numpy as np
 from hangar import limits
 from hangar.blobs.index import Digests
 from hangar.digest import DIGEST_BYTES, RecordClass, digest_array, digest_list
-from hangar.errors import CorruptionError, InvalidInputError
+from hangar.errors import CorruptionError, InvalidInputError, UnsupportedVersionError
 from hangar.objects.arrays import decode_array
 from hangar.objects.attributes import decode_attributes
 from hangar.objects.children import Children, children_of_array, children_of_node, names_records
@@ -72,7 +72,7 @@ class ObjectsIn:
         self._named: dict[RecordClass, dict[bytes, None]] = {kind: {} for kind in CLASSES}
         try:
             self.rescan()
-        except (CorruptionError, InvalidInputError):
+        except (CorruptionError, InvalidInputError, UnsupportedVersionError):
             # A power loss left other bytes in the file than those that came: they come again.
             quarantine.clear()
             self.rescan()

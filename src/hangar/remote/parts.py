@@ -104,7 +104,11 @@ class PartFiles:
                 if size >= 0 and path.stat().st_mtime + _KEPT_SECONDS < time.time():
                     path.unlink()
                 elif size > _START and len(found) < _MOST:
-                    found[digest] = size - _START
+                    known = _read(path)
+                    # At least one byte is asked for: without an answer nothing would tell that the blob is whole.
+                    length = 0 if known is None else min(size - _START, known[1] - 1)
+                    if length:
+                        found[digest] = length
         return found
 
     def find(self, header: Header, total: int, length: int) -> bytes | None:

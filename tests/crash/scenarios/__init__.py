@@ -16,6 +16,7 @@ from tests.crash.scenarios import (
     purges,
     repairs,
     repositories,
+    transfers,
 )
 
 SCENARIOS: tuple[Scenario, ...] = (
@@ -31,4 +32,5 @@ SCENARIOS: tuple[Scenario, ...] = (
     *repairs.SCENARIOS,
     *merges.SCENARIOS,
     *arrays.SCENARIOS,
+    *transfers.SCENARIOS,
 )
