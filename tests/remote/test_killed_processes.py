@@ -7,6 +7,7 @@ gRPC itself.
 from __future__ import annotations
 
 import contextlib
+import os
 import random
 import re
 import shutil
@@ -101,15 +102,16 @@ def run(function: Callable[[], object], kill_when: Callable[[], bool] | None = N
         def watch() -> None:
             while kill_when is not None and not stop.wait(0.002):
                 if kill_when():
-                    process.kill()
+                    # Not reaped yet, so that the id is still its own.
+                    os.kill(process.pid, signal.SIGKILL)
                     return
 
         watcher = threading.Thread(target=watch)
         watcher.start()
-        list(process.messages())
-        status = process.wait()
+        list(process.messages())  # until it has ended
         stop.set()
         watcher.join()
+        status = process.wait()
         if status != signal.SIGKILL:
             process.result()
         return status == signal.SIGKILL
@@ -255,7 +257,9 @@ class Clone(Command):
         self.world.clone.mkdir()
 
     def do(self) -> None:
-        clone(self.world.clone, self.world.address)
+        # Given again after a kill that came too late, it has nothing to do.
+        if not (self.world.clone / ".hangar").exists():
+            clone(self.world.clone, self.world.address)
 
     def found(self) -> None:
         if (self.world.clone / ".hangar").exists():

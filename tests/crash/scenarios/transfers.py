@@ -19,7 +19,7 @@ from hangar.blobs.orphans import drop_push
 from hangar.blobs.unfinished import unfinished_pushes
 from hangar.digest import Digest
 from hangar.objects.records import load_commit
-from hangar.remote import blobs_in, transfer_blobs
+from hangar.remote import blob_parts, blobs_in, transfer_blobs
 from hangar.remote.evict import evict_blobs
 from hangar.remote.peer import Limits
 from hangar.remote.selection import all_blobs
@@ -41,7 +41,7 @@ def lower_limits() -> None:
     repositories.lower_limits()
     blobs_in._BATCH_BYTES = 1_200  # type: ignore[misc]
     blobs_in._OVERLAPPED_BYTES = 10**9  # type: ignore[misc]  # threads would make the steps come in another order
-    blobs_in._MEMORY_BYTES = 1_000  # type: ignore[misc]
+    blob_parts._MEMORY_BYTES = 1_000  # type: ignore[misc]
     transfer_blobs._PUBLISH_BYTES = 2_500  # type: ignore[misc]
 
 
