@@ -192,7 +192,7 @@ def half_pushed(root: Path) -> tuple[Place, Place]:
 @pytest.fixture
 def half(tmp_path: Path, origin: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[tuple[Place, Place]]:
     monkeypatch.setattr(blobs_in, "_BATCH_BYTES", 40_000)
-    monkeypatch.setattr(blob_parts, "_MEMORY_BYTES", 100_000)
+    monkeypatch.setattr(blob_parts, "MEMORY_BYTES", 100_000)
     shutil.copytree(origin, tmp_path / "half")
     client, server = half_pushed(tmp_path / "half")
     yield client, server

@@ -112,9 +112,9 @@ class PartFiles:
         return found
 
     def find(self, header: Header, total: int, length: int) -> bytes | None:
-        """The blob of this header of which so many bytes are here."""
-        for digest, found in self.lengths().items():
-            if found == length and _read(self._path(digest)) == (header, total):
+        """A blob of this header of which so many bytes are here, or more: a sender may begin with a whole piece."""
+        for digest, found in sorted(self.lengths().items(), key=lambda item: item[1]):
+            if found >= length and _read(self._path(digest)) == (header, total):
                 return digest
         return None
 

@@ -20,7 +20,7 @@ from hangar.blobs.unfinished import unfinished_pushes
 from hangar.digest import Digest
 from hangar.objects.records import load_commit
 from hangar.remote import blob_parts, blobs_in, transfer_blobs
-from hangar.remote.evict import evict_blobs
+from hangar.remote.evict import Asked, evict_blobs
 from hangar.remote.peer import Limits
 from hangar.remote.selection import all_blobs
 from hangar.remote.service import Service
@@ -41,7 +41,7 @@ def lower_limits() -> None:
     repositories.lower_limits()
     blobs_in._BATCH_BYTES = 1_200  # type: ignore[misc]
     blobs_in._OVERLAPPED_BYTES = 10**9  # type: ignore[misc]  # threads would make the steps come in another order
-    blob_parts._MEMORY_BYTES = 1_000  # type: ignore[misc]
+    blob_parts.MEMORY_BYTES = 1_000  # type: ignore[misc]
     transfer_blobs._PUBLISH_BYTES = 2_500  # type: ignore[misc]
 
 
@@ -275,7 +275,7 @@ def run_evict(server: Place, client: Place, acknowledge: Acknowledge) -> None:
 def evict_column(server: Place, client: Place, name: str) -> int:
     entry = next(one for one in load_commit(client.stores.db, tip(client, "work")).columns if one.name == name)
     roots = [Digest(entry.root)] if entry.root else []
-    report = evict_blobs(client.stores, [(1, server.service)], all_blobs(client.stores, entry), roots)
+    report = evict_blobs(client.stores, [Asked("origin", 1, server.service)], all_blobs(client.stores, entry), roots)
     assert not report.kept
     return report.blobs
 
