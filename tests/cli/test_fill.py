@@ -153,6 +153,9 @@ def test_an_image_that_cannot_be_decoded_ends_the_import_there(filled: Shell, tm
     report = filled.json("import", "images", tmp_path / "new", "--keep-names")
     assert (report["samples"], report["unchanged"]) == (50 - len(before), len(before))
     assert len(filled.json("ls", "images_path")["samples"]) == 50
+    filled.ok("rm", "images_path", "n0", "n1")
+    assert filled.json("import", "images", tmp_path / "new", "--keep-names")["unchanged"] == 50
+    assert len(filled.json("ls", "images_path")["samples"]) == 50  # paths are stored for samples that were there too
 
 
 def test_folders_of_a_nested_column_go_in_and_out(empty: Shell, tmp_path: Path) -> None:

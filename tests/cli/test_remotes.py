@@ -125,6 +125,7 @@ def test_settings_of_a_remote_are_changed_and_forgotten(pair: tuple[Shell, Shell
 @pytest.mark.parametrize(
     ("code", "words", "text"),
     [
+        (2, ["view", "images", "a", "-f", "png", "-o", "a.png"], "leave out -f"),
         (2, ["push", "origin", "--delete", "x", "--tags"], "excludes --tags"),
         (3, ["push", "origin", "origin/master"], "the branch here is 'master'"),
         (2, ["remote", "rename", "origin", "up"], "add it with the other name"),

@@ -62,13 +62,18 @@ def command(
       hangar view images cat_17 master~1 -o before.png
       hangar view scans int:5 --window
     """
+    named = plugin is not None or extension is not None
+    if named and (out is not None or window or width is not None):
+        raise click.UsageError(
+            "-o, --window and --width are for pictures drawn without a plugin: leave out -f and --plugin"
+        )
     view = open_view(state, rev)
     found: Any = view[column]
     key = one_sample(sample, found, column)
     if found.contains_subsamples and not isinstance(key, tuple):
         raise click.UsageError(f"{sample!r} holds subsamples: name one as {sample}/SUBSAMPLE")
     value = _whole(found[key])
-    if plugin is not None or extension is not None:
+    if named:
         _by_plugin(ctx, value, plugin, extension, plugin_options)
         return
     if plugin_options:

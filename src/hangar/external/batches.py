@@ -186,8 +186,11 @@ class Batch:
             chosen = self._chosen(to_write)
             self.nbytes = chosen.nbytes if isinstance(chosen, np.ndarray) else sum(map(value_bytes, chosen))
             column.write([keys[at] for at in to_write], chosen)
-            if self._paths is not None:
-                self._paths.write([keys[at] for at in to_write], [self._sources[at].relative for at in to_write])
+        if self._paths is not None:
+            # An earlier import may have stored the sample without its path.
+            named = [*to_write, *(at for at in sorted(same) if keys[at] not in self._paths)]
+            if named:
+                self._paths.write([keys[at] for at in named], [self._sources[at].relative for at in named])
         done = [at for at in (*to_write[-1:], max(same, default=-1)) if at >= 0]
         self.last = self._sources[max(done)].path if done else ""
         return [(self._sources[at], self._conflict(at)) for at in differ]
