@@ -106,10 +106,11 @@ class Received:
             return
         try:
             files.publish()
-        except BaseException:
+        except BaseException as error:
             # The reads that come next fetch again what is lost.
             with self._state:
                 self._files[number] = None
+                self._failure = error if isinstance(error, HangarError) else None
             with contextlib.suppress(HangarError):
                 files.close()
             raise
@@ -119,7 +120,8 @@ class Received:
         if self._pid != os.getpid():
             return
         try:
-            self.publish()
+            with contextlib.suppress(HangarError):  # told below
+                self.publish()
         finally:
             idle: list[FetchFiles | None] = []
             with self._publishing, self._state:
@@ -170,10 +172,8 @@ class Received:
                     break
                 since = self._waiting_since
             self._wake.clear()
-            try:
+            with contextlib.suppress(HangarError):  # told by the next fetch, or by close()
                 self.publish()
-            except HangarError as error:
-                self._failure = error
             with self._state:
                 if self._waiting_since is None:
                     self._thread = None

@@ -144,7 +144,8 @@ class RepositoryBase:
                     f"there is no repository in {self._path}: call init(), or run `hangar init`"
                 )
             self._stores = Stores(self._directory)
-        self._stores.settle()
+        with contextlib.suppress(HangarError):  # told by the next fetch, or when the checkout is closed
+            self._stores.settle()
         return self._stores
 
     def _open_leniently(self) -> Stores:
