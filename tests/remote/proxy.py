@@ -15,13 +15,13 @@ _RESET = struct.pack("ii", 1, 0)
 class Proxy:
     """Forwards to ``port``; a context manager.
 
-    ``cuts``: totals of bytes from the server at which the connection is reset. ``swallow``: while true, nothing passes any
+    ``cuts``: totals of bytes from the server at which the connection is reset, ``cuts_up`` of bytes to it. ``swallow``: while true, nothing passes any
     more in either direction. ``drop_reply``: asked with each piece from the server; true resets the connection instead.
     """
 
-    def __init__(self, port: int, cuts: Sequence[int] = ()) -> None:
+    def __init__(self, port: int, cuts: Sequence[int] = (), cuts_up: Sequence[int] = ()) -> None:
         self._server_port = port
-        self.cuts = sorted(cuts)
+        self.cuts, self.cuts_up = sorted(cuts), sorted(cuts_up)
         self.swallow = False
         self.drop_reply: Callable[[bytes], bool] = lambda data: False
         self.down = self.up = self.connections = 0
@@ -65,23 +65,26 @@ class Proxy:
             while data := source.recv(2**16):
                 if self.swallow:
                     continue
-                if down and (self._cut_here(len(data)) or self.drop_reply(data)):
+                # What a connection that its client has closed still sends is no reply.
+                newest = down and target is self._sockets[-2]
+                if self._cut_here(len(data), down) or (newest and self.drop_reply(data)):
                     self._reset(target)
                     break
                 target.sendall(data)
-                if not down:
-                    self.up += len(data)
         self._reset(source)
         self._reset(target)
 
-    def _cut_here(self, count: int) -> bool:
+    def _cut_here(self, count: int, down: bool) -> bool:
         with self._lock:
-            self.down += count
-            if self.cuts and self.down >= self.cuts[0]:
-                while self.cuts and self.down >= self.cuts[0]:
-                    self.cuts.pop(0)
-                return True
-        return False
+            if down:
+                self.down += count
+            else:
+                self.up += count
+            total, cuts = (self.down, self.cuts) if down else (self.up, self.cuts_up)
+            due = bool(cuts) and total >= cuts[0]
+            while cuts and total >= cuts[0]:
+                cuts.pop(0)
+            return due
 
     @staticmethod
     def _reset(one: socket.socket) -> None:
