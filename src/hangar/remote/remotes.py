@@ -289,14 +289,10 @@ class Remotes:
         """As :meth:`fetch_data`; returns what was fetched, and what is left."""
         from hangar.remote.fetching_data import fetch_columns
 
-        stores = self._open()
-        self._row(remote)
-        head = self._commit(remote, branch, commit)
+        places, head = self._places(remote), self._commit(remote, branch, commit)
         names = [column_names] if isinstance(column_names, str) else column_names
         whole = check_flag(retrieve_all_history, "retrieve_all_history")
-        return fetch_columns(
-            stores, self._places(remote), head, names, whole_history=whole, nbytes=nbytes, progress=progress
-        )
+        return fetch_columns(self._open(), places, head, names, whole_history=whole, nbytes=nbytes, progress=progress)
 
     def fetch_data_sample(
         self,
@@ -350,17 +346,15 @@ class Remotes:
         """As :meth:`fetch_data_sample`; returns what was fetched, and what is left."""
         from hangar.remote.fetching_data import fetch_samples
 
-        stores = self._open()
-        self._row(remote)
-        head = self._commit(remote, branch, commit)
-        return fetch_samples(stores, self._places(remote), head, column, samples, nbytes=nbytes, progress=progress)
+        places, head = self._places(remote), self._commit(remote, branch, commit)
+        return fetch_samples(self._open(), places, head, column, samples, nbytes=nbytes, progress=progress)
 
     def _places(self, first: str) -> list[Place]:
         """The remotes to fetch from: the one that was named, and then the others."""
         from hangar.remote.fetching_data import Place
 
         with self._open().db.read() as transaction:
-            rows = list_remotes(transaction)
+            rows = {first: get_remote(transaction, first)} | list_remotes(transaction)
         names = [first, *(name for name in rows if name != first)]
         return [Place(name, rows[name].number, partial(connected, name, rows[name])) for name in names]
 
