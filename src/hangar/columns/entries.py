@@ -224,10 +224,7 @@ class EntryReader:
         cell = None if encoded is None else self._source.cell(encoded)
         if cell is None:
             raise self._missing(key)
-        try:
-            return self._opened(key, cell)
-        except NotLocalError as error:
-            raise self._named(error, key) from None
+        return self._opened(key, cell)
 
     def _named(self, error: NotLocalError, key: Any) -> NotLocalError:
         """The error of reading one sample that is not here."""
@@ -235,7 +232,13 @@ class EntryReader:
 
     def _opened(self, key: Any, cell: bytes) -> Any:
         """The value of an existing key, whose cell is known."""
-        return self._values.one(cell)
+        try:
+            found = self._values.one(cell)
+        except NotLocalError as error:
+            raise self._named(error, key) from None
+        if self._schema.kind_name == "chunked":  # it is read later
+            found.name_errors(partial(self._named, key=key))
+        return found
 
     def _read_slice(self, key: Any, slices: Any) -> np.ndarray[Any, Any]:
         value = self._value(key)

@@ -284,6 +284,12 @@ def named(error: NotLocalError, column: str, rev: str, key: Any = None) -> NotLo
 
 
 def _sample_text(key: Any) -> str:
-    """A sample as the command line takes it."""
+    """A sample as the command line takes it: a text that looks like a number, or has a slash after one, says that it is text."""
     parts = key if isinstance(key, (tuple, list)) else (key,)
-    return "/".join(f"int:{part}" if isinstance(part, int) else str(part) for part in parts)
+    return "/".join(_part_text(part, first=not at) for at, part in enumerate(parts))
+
+
+def _part_text(part: Any, *, first: bool) -> str:
+    if not isinstance(part, str):
+        return f"int:{part}"
+    return f"str:{part}" if part.isdecimal() or (not first and "/" in part) else part

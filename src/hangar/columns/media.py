@@ -14,7 +14,7 @@ from hangar.columns.flat import FlatSampleReader
 from hangar.columns.flat_write import FlatSampleWriter
 from hangar.columns.nested import NestedSampleReader
 from hangar.columns.nested_write import NestedSampleWriter
-from hangar.errors import HangarError, PositionNotFoundError
+from hangar.errors import HangarError, NotLocalError, PositionNotFoundError
 
 __all__ = [
     "FlatMediaReader",
@@ -57,7 +57,10 @@ class MediaReading:
         cell = self._cell(key)
         if cell is None:
             raise self._missing(key)
-        return bytes(self._values.buffers([cell])[0])
+        try:
+            return bytes(self._values.buffers([cell])[0])
+        except NotLocalError as error:
+            raise self._named(error, key) from None
 
     def info(self: Any, key: Any) -> Any:
         """Description of the file of a sample from its header, without decoding it: an ``ImageInfo``, ``AudioInfo`` or ``VideoInfo``.

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Protocol
 
 import numpy as np
@@ -12,7 +12,7 @@ import numpy.typing as npt
 from hangar.columns.chunked.content import ArrayContent, regions
 from hangar.columns.chunked.selection import parse
 from hangar.columns.chunked.table import ChunkReader
-from hangar.errors import AccessError, InvalidInputError, InvalidTypeError
+from hangar.errors import AccessError, InvalidInputError, InvalidTypeError, NotLocalError
 from hangar.schema.cells import Rows
 
 __all__ = ["ArrayColumn", "ChunkedArray", "Orthogonal"]
@@ -36,12 +36,17 @@ class ChunkedArray:
     it. It can be pickled, and passed to ``dask.array.from_array``.
     """
 
-    __slots__ = ("__weakref__", "_column", "_content_", "_reader")
+    __slots__ = ("__weakref__", "_column", "_content_", "_named", "_reader")
 
     def __init__(self, reader: ChunkReader, digest: bytes, column: ArrayColumn | None = None) -> None:
         self._reader = reader
         self._column = column
+        self._named: Callable[[NotLocalError], NotLocalError] | None = None
         self._content_ = ArrayContent(reader, reader.record(digest), digest)
+
+    def name_errors(self, named: Callable[[NotLocalError], NotLocalError]) -> None:
+        """Let errors about chunks that are not on this disk name the sample."""
+        self._named = named
 
     def _content(self) -> ArrayContent:
         """The present content; raises if the checkout was closed."""
@@ -115,7 +120,10 @@ class ChunkedArray:
             A stored chunk is damaged.
         """
         content = self._content()
-        return content.read(parse(index, content.shape))
+        try:
+            return content.read(parse(index, content.shape))
+        except NotLocalError as error:
+            raise error if self._named is None else self._named(error) from None
 
     def _fetch(self, indices: Sequence[tuple[ChunkedArray, Any]]) -> int:
         """Have the chunks fetched of parts of arrays of one column, with one request; returns their bytes."""

@@ -126,6 +126,7 @@ class ChunkedArrayWriter(ChunkedArray):
     __slots__ = ("_key", "_name", "_writer")
 
     def __init__(self, writer: ArrayWriter, key: bytes, name: object) -> None:
+        self._named = None
         self._reader, self._column = writer.reader, None
         self._writer, self._key, self._name = writer, key, name
         self._content_ = self._present(None)
