@@ -15,6 +15,7 @@ from hangar.objects.records import load_commit
 from hangar.remote.peer import BlobFrame
 from hangar.remote.selection import blobs_of_columns
 from hangar.remote.transfer import ColumnBlobs, fetch_blobs
+from tests.counting import calls_of
 from tests.remote.world import Place, fetch, fetch_data, places, push_branch
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*reference-only")
@@ -78,6 +79,19 @@ def test_calls_and_bytes_follow_the_change(tmp_path: Path, keys: int) -> None:
                 assert len(peer.calls) + 1 <= min(6, height(server, head) + 2), peer.calls
                 assert nbytes <= 16 * 1024 + 8 * 1024 * count
             assert client.trees(head) == mirror.trees(head) == server.trees(head)
+
+
+def test_a_node_that_is_received_costs_few_calls(tmp_path: Path) -> None:
+    """Trees are read, sent, received, verified and stored by batches: both sides together make some calls a node, none a key."""
+    keys = 100_000
+    with places(tmp_path, "server", "client") as (server, client):
+        server.commit(
+            lambda writer: writer.add_ndarray_column("label", (), np.int64).write(range(keys), np.arange(keys))
+        )
+        found: list[Any] = []
+        made = calls_of(lambda: found.append(fetch(client, server.service)))
+        assert found[0].objects > keys / 100
+        assert made["call"] + made["c_call"] < 45 * found[0].objects
 
 
 def test_a_slice_of_a_chunked_array_comes_with_its_chunks_alone(tmp_path: Path) -> None:

@@ -68,12 +68,11 @@ def _fill(
 ) -> str:
     """Fetch everything into a new repository; return the branch to begin with."""
     row = stores.db.update(lambda transaction: stores.refs.add_remote(transaction, ORIGIN, address, settings))
-    head = next(iter(reader.refs()), None)
-    fetch_branches(stores, reader, ORIGIN, row.number, None, who, progress=progress)
+    found = fetch_branches(stores, reader, ORIGIN, row.number, None, who, progress=progress)
     there = [name.removeprefix(f"{REMOTES}{ORIGIN}/") for name in stores.refs.names(f"{REMOTES}{ORIGIN}/")]
     if branch and branch not in there:
         raise RevisionNotFoundError(f"{address} has no branch {branch!r}{did_you_mean(branch, there, '`--branch`')}")
-    first = branch or (head.head if head is not None else "") or DEFAULT_BRANCH
+    first = branch or found.head or DEFAULT_BRANCH
     if first not in there:
         first = next(iter(there), DEFAULT_BRANCH)
     check_name(first, "branch")

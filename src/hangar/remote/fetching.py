@@ -48,6 +48,8 @@ class HistoryReport:
         Remote-tracking branches here of branches that the remote does not have any more, if all were fetched.
     pruned
         Those that were deleted for this reason, with the commit of each in hex.
+    head
+        The branch that the remote stands on.
     """
 
     branches: dict[str, str]
@@ -59,6 +61,7 @@ class HistoryReport:
     tombstones: int
     stale: tuple[str, ...] = ()
     pruned: dict[str, str] = field(default_factory=dict)
+    head: str = ""
 
 
 def fetch_branches(
@@ -84,7 +87,8 @@ def fetch_branches(
     """
     if prune and branches is not None:
         raise InvalidInputError("pruning compares all branches of the remote with those here: give no branch")
-    refs = {ref.name: ref for page in reader.refs() for ref in page.refs}
+    pages = list(reader.refs())
+    refs = {ref.name: ref for page in pages for ref in page.refs}
     chosen = _chosen(reader, refs, remote, branches)
     foreign = [item for page in reader.tombstones() for item in page.items]
     moved: list[str] = []
@@ -114,6 +118,7 @@ def fetch_branches(
         met,
         () if prune else tuple(stale),
         stale if prune else {},
+        pages[0].head if pages else "",
     )
 
 
