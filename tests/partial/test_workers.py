@@ -33,8 +33,8 @@ sys.stdin.read()
 
 
 @pytest.fixture
-def clone(tmp_path: Path) -> Iterator[Repository]:
-    """A clone without data of a repository that another process serves."""
+def served(tmp_path: Path) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """A repository that another process serves: its address, and the process."""
     with subprocess.Popen(
         [sys.executable, "-c", SERVER, str(tmp_path / "served")],
         stdin=subprocess.PIPE,
@@ -43,13 +43,18 @@ def clone(tmp_path: Path) -> Iterator[Repository]:
     ) as served:
         assert served.stdout is not None
         assert served.stdin is not None
-        address = served.stdout.readline().strip()
-        place = tmp_path / "clone"
-        place.mkdir()
-        with Repository(place, exists=False) as repo:
-            repo.clone("Bob", "bob@example.org", address)
-            yield repo
+        yield served.stdout.readline().strip(), served
         served.stdin.close()
+
+
+@pytest.fixture
+def clone(served: tuple[str, subprocess.Popen[str]], tmp_path: Path) -> Iterator[Repository]:
+    """A clone without data."""
+    place = tmp_path / "clone"
+    place.mkdir()
+    with Repository(place, exists=False) as repo:
+        repo.clone("Bob", "bob@example.org", served[0])
+        yield repo
 
 
 def test_forked_children_fetch(clone: Repository) -> None:
@@ -90,3 +95,36 @@ def test_a_torch_loader_fetches_in_its_workers(clone: Repository) -> None:
     assert sum(int(batch[:, 0].sum()) for batch in loader) == 50 * COUNT * (COUNT - 1) // 2
     report = clone.fsck(data=True)
     assert (report.sound, report.promised) == (True, 0)
+
+
+@pytest.mark.parametrize("workers", [pytest.param(0, marks=pytest.mark.nightly), 2])
+def test_a_server_that_dies_ends_an_epoch(
+    clone: Repository, served: tuple[str, subprocess.Popen[str]], workers: int, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """What was fetched ahead is still delivered. Then the error comes, also from a worker, and nothing hangs."""
+    pytest.importorskip("torch")
+    from hangar import make_torch_dataset
+    from hangar.dataset import Loader, ahead
+
+    monkeypatch.setattr(ahead, "_ITEMS", 100)
+    co = clone.checkout(fetch_on_read=True)
+    loader = Loader(make_torch_dataset(co["rows"]), batch_size=50, num_workers=workers)
+    batches = iter(loader)
+    seen = 0
+    for _ in range(3):
+        assert int(next(batches)[0, 0]) == 50 * seen
+        seen += 50
+    served[1].kill()
+    served[1].wait()
+
+    def rest() -> int:
+        return sum(map(len, batches))
+
+    begun = time.monotonic()
+    with pytest.raises(ConnectionError, match=r"localhost:\d+"):
+        rest()
+    assert time.monotonic() - begun < 60
+    assert 150 <= loader.state_dict()["position"] < COUNT
+    here = COUNT - clone.fsck(data=True).promised
+    assert 150 <= here < COUNT
+    co.close()

@@ -264,6 +264,7 @@ def test_errors_keep_their_class(start: Start, name: str) -> None:
     assert isinstance(caught.value, grpc.RpcError)
     error: Any = caught.value
     assert error.code() is code_of(cls(""))
+    assert pickle.loads(pickle.dumps(type(error))) is type(error)
     again = pickle.loads(pickle.dumps(error))
     assert {type(again), type(error)} == {remote_class(cls)}
     assert again.code() is error.code()

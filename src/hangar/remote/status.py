@@ -103,6 +103,14 @@ def remote_class(cls: type[HangarError]) -> type[HangarError]:
     return found
 
 
+def __getattr__(name: str) -> type[HangarError]:
+    """Pickle support of the classes, which workers of torch send to their parent: they are found by name, and made there."""
+    known = _KNOWN.get(name.removeprefix("Remote")) if name.startswith("Remote") else None
+    if known is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return remote_class(known)
+
+
 def _reduce(error: Any) -> tuple[Any, ...]:
     """Pickle support: the class is made again where the error is loaded."""
     return _rebuild, (type(error).__mro__[1].__name__, str(error), error.status.name)
