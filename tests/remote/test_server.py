@@ -167,6 +167,12 @@ def test_tls_protects_and_is_checked(tmp_path: Path) -> None:
             ):
                 peer.hello(Hello())  # nobody vouches for this certificate; it speaks TLS alone
     with (
+        serving(tmp_path / "r", ip="0.0.0.0", **files) as address,
+        connect_server(f"grpcs://127.0.0.9:{address.rpartition(':')[2]}", trust, timeouts=quick) as peer,
+        pytest.raises(UnreachableError, match="certificate is for another name"),
+    ):
+        peer.hello(Hello())
+    with (
         serving(tmp_path / "r") as address,
         connect_server(f"grpcs://{address}", trust, timeouts=quick) as peer,
         pytest.raises(UnreachableError, match="address as grpc://HOST:PORT"),
@@ -213,6 +219,8 @@ def test_a_configuration_file_gives_the_settings(tmp_path: Path) -> None:
     assert (settings.ip, settings.port, settings.read_only) == ("0.0.0.0", 7000, True)
     assert (settings.tls_cert, settings.tls_key) == (tmp_path / "c.pem", Path("/k.pem"))
     assert [settings.is_protected(name) for name in ("main", "release/1", "dev")] == [True, True, False]
+    path.write_text("[server]\nprotect = main\n")  # as the option of the command is called
+    assert read_settings(path, {}).protected == ("main",)
     for text, reason in (
         ("port = 1", r"cannot be parsed"),
         ("[server]\nnew = 1", "no setting 'new'"),

@@ -137,7 +137,7 @@ def _from_file(path: Path) -> dict[str, Any]:
     allowed = {field.name for field in dataclasses.fields(ServerSettings)} - {"restrict_push", "username", "password"}
     found: dict[str, Any] = {}
     for key, value in parser.items("server"):
-        name = key.replace("-", "_")
+        name = "protected" if key == "protect" else key.replace("-", "_")
         if name not in allowed:
             known = ", ".join(sorted(one.replace("_", "-") for one in allowed))
             raise InvalidInputError(f"{path}: no setting {key!r}; the settings are {known}")

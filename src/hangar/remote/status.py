@@ -182,6 +182,8 @@ def _remedy(text: str, address: str) -> str:
             "Its certificate is not trusted here: if it is the right server, get its certificate from its operator, and run "
             "`hangar config --global remote.tls-ca FILE`"
         )
+    if "Hostname Verification" in text:
+        return "Its certificate is for another name: give an address with a host that the certificate names"
     if "WRONG_VERSION_NUMBER" in text:
         return "It does not use TLS: if the network is safe, give the address as grpc://HOST:PORT"
     if "Socket closed" in text and address.startswith("grpc://"):
