@@ -126,13 +126,23 @@ def test_kinds_of_columns(clone: Repository, kind: str) -> None:
     co.close()
 
 
-def test_parts_of_arrays_take_one_request_a_batch(clone: Repository) -> None:
+PART = np.s_[5:15, :5]
+SLICES: dict[str, tuple[Any, int]] = {
+    "same": (PART, 3),  # of 10, 20 and 10 items
+    "each": ([PART] * 40, 3),
+    "function": (lambda key, shape: PART, 4),  # may choose at random: a request for each batch
+}
+
+
+@pytest.mark.parametrize("name", SLICES)
+def test_parts_of_arrays(clone: Repository, name: str) -> None:
+    slices, calls = SLICES[name]
     co = clone.checkout(fetch_on_read=True)
     fetch = fetch_of(co)
-    data = make_numpy_dataset(co["volumes"], batch_size=10, shuffle=False, slices=np.s_[5:15, :5])
+    data = make_numpy_dataset(co["volumes"], batch_size=10, shuffle=False, slices=slices)
     found = np.concatenate(list(data))
     np.testing.assert_array_equal(found, ROWS[:320].reshape(40, 20, 20)[:, 5:15, :5])
-    assert (fetch.calls, fetch.fetched) == (4, 80)
+    assert (fetch.calls, fetch.fetched) == (calls, 80)
     co.close()
 
 

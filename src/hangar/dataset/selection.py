@@ -27,7 +27,7 @@ from hangar.columns.media import decoding_of, with_decoding
 from hangar.columns.nested import whole_samples
 from hangar.columns.opening import ColumnReader, open_reader
 from hangar.columns.positions import PositionReader
-from hangar.dataset.slices import Slicing, cut, slicing_of
+from hangar.dataset.slices import Slicing, cut, fetch_parts, slicing_of
 from hangar.errors import (
     AccessError,
     InvalidInputError,
@@ -252,13 +252,24 @@ class Selection:
 
     def begin(self) -> bool:
         """Begin a pass over the data: whether some of it is not here, and fetched when it is read."""
-        # Parts of arrays are not known before they are read: a function may choose them, at random.
-        incomplete = [column.begin() for column in self.columns if column.name not in self.slices]
+        incomplete = [column.begin() for column in self.columns if not self._chosen_late(column)]
         return any(incomplete)
+
+    def _chosen_late(self, column: SelectedColumn) -> bool:
+        """Whether a function chooses the parts of arrays of a column when they are read, maybe at random."""
+        slicing = self.slices.get(column.name)
+        return slicing is not None and slicing.function is not None and column.schema.kind_name == "chunked"
 
     def fetch(self, items: ItemNumbers) -> int:
         """Have the data of items fetched that is not here, with one request for each column; returns its bytes."""
-        return sum(column.fetch(items) for column in self.columns if column.name not in self.slices)
+        nbytes = 0
+        for column in self.columns:
+            slicing = self.slices.get(column.name)
+            if slicing is None or column.schema.kind_name != "chunked":
+                nbytes += column.fetch(items)
+            elif slicing.function is None:
+                nbytes += fetch_parts(column.read(items, None), slicing.of(items, list, ()))
+        return nbytes
 
     def settle(self) -> None:
         """Publish what was fetched, for other processes."""

@@ -19,7 +19,7 @@ from hangar.errors import InvalidInputError, InvalidTypeError, PositionNotFoundE
 from hangar.schema import ColumnSchema
 from hangar.threads import cores, parallel_map
 
-__all__ = ["Slicing", "cut", "slicing_of", "whole"]
+__all__ = ["Slicing", "cut", "fetch_parts", "slicing_of", "whole"]
 
 Index: TypeAlias = Any
 """An index expression of numpy: ints, slices and ``...``, alone or in a tuple."""
@@ -146,8 +146,7 @@ def cut(values: Sequence[Any], indices: Sequence[Index]) -> Any:
         The stored bytes are damaged.
     """
     pairs = list(zip(values, indices, strict=True))
-    if pairs and isinstance(values[0], ChunkedArray):
-        _fetch_parts(pairs)
+    fetch_parts(values, indices)
     first = _part(pairs[0]) if pairs else None
     nbytes = getattr(first, "nbytes", 0) * len(pairs)
     chunked = bool(pairs) and isinstance(values[0], ChunkedArray)
@@ -160,11 +159,13 @@ def cut(values: Sequence[Any], indices: Sequence[Index]) -> Any:
     return parts
 
 
-def _fetch_parts(pairs: Sequence[tuple[Any, Index]]) -> None:
-    """Have the chunks of all parts fetched at once."""
-    # What is no index of its array is told where it is read.
-    with suppress(IndexError, TypeError, ValueError):
-        pairs[0][0]._fetch(pairs)
+def fetch_parts(values: Sequence[Any], indices: Sequence[Index]) -> int:
+    """Have the chunks of all parts of chunked arrays fetched that are not here, with one request; returns their bytes."""
+    if len(values) and isinstance(values[0], ChunkedArray):
+        # What is no index of its array is told where it is read.
+        with suppress(IndexError, TypeError, ValueError):
+            return values[0]._fetch(list(zip(values, indices, strict=True)))
+    return 0
 
 
 def _part(pair: tuple[Any, Index]) -> Any:
