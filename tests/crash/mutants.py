@@ -48,6 +48,9 @@ GUARDS: dict[str, tuple[str, ...]] = {
         "tests/blobs/test_damage.py",
         "tests/crash",
     ),
+    "src/hangar/blobs/resumed.py": ("tests/crash/test_crashes.py", "tests/remote/test_resume.py"),
+    "src/hangar/blobs/orphans.py": ("tests/remote/test_resume.py", "tests/blobs/test_orphans.py"),
+    "src/hangar/remote": ("tests/crash/test_crashes.py", "tests/remote/test_resume.py"),
     "src/hangar/db/opening.py": ("tests/crash/test_full_disk.py", "tests/crash/test_crashes.py", "tests/db"),
     "src/hangar/initialize.py": ("tests/test_initialize.py", "tests/crash/test_crashes.py"),
     "src/hangar/checkout": ("tests/crash/test_failing_disk.py", "tests/crash/test_crashes.py", "tests/checkout"),
@@ -59,6 +62,8 @@ GUARDS: dict[str, tuple[str, ...]] = {
 
 SMALL_SCENARIOS = "not test_crashes or file or database or lock or made"
 KEYWORDS = {
+    "src/hangar/blobs/resumed.py": "test_resume or (power and push)",
+    "src/hangar/remote": "test_resume or ((power or some) and (fetch or push or clone or evict))",
     "src/hangar/_fs.py": SMALL_SCENARIOS,
     "src/hangar/db": SMALL_SCENARIOS,
     "src/hangar/lock.py": SMALL_SCENARIOS,
@@ -204,8 +209,8 @@ STEPS: tuple[Step, ...] = (
     Step(
         "a fork of the writer removes its files",
         "src/hangar/blobs/appender.py",
-        "and not growing.outcome_unknown and self._owner.held:",
-        "and not growing.outcome_unknown:",
+        "and not growing.outcome_unknown and not keep and self._owner.held:",
+        "and not growing.outcome_unknown and not keep:",
     ),
     Step(
         "ids of published files are given again",
@@ -302,6 +307,48 @@ STEPS: tuple[Step, ...] = (
         "src/hangar/staging/area.py",
         "                self.nodes.flush(transaction, [column.record.root])\n",
         "                pass\n",
+    ),
+    Step(
+        "blobs of a dead process are taken over without a look",
+        "src/hangar/blobs/resumed.py",
+        "good = np.flatnonzero(intact_at(store, sought.words.view(np.uint8), words))",
+        "good = np.arange(len(keep))",
+    ),
+    Step(
+        "files of an unfinished push are taken for orphans",
+        "src/hangar/blobs/orphans.py",
+        "return _remove(db, directory, lambda path: path.name not in awaited_files(directory))",
+        "return _remove(db, directory, lambda path: True)",
+    ),
+    Step(
+        "a large blob that is whole is not asked for",
+        "src/hangar/remote/parts.py",
+        "min(size - _START, known[1] - 1)",
+        "size - _START",
+    ),
+    Step(
+        "a damaged part of a large blob is the sender's fault",
+        "src/hangar/remote/blobs_in.py",
+        "            if not parts.resumed:\n                raise\n",
+        "            raise\n",
+    ),
+    Step(
+        "received objects that a power loss damaged stay",
+        "src/hangar/remote/objects_in.py",
+        "            quarantine.clear()\n            self.rescan()\n",
+        "            raise\n",
+    ),
+    Step(
+        "blobs of a fetch are not published with their locations",
+        "src/hangar/remote/publication.py",
+        "            self._writer.prepare()\n",
+        "            pass\n",
+    ),
+    Step(
+        "what is evicted is not promised",
+        "src/hangar/remote/evict.py",
+        "        publish_rows(stores.db, lock, promise)\n",
+        "",
     ),
     Step(
         "staged rows that a tree took in are left",

@@ -337,13 +337,15 @@ class Push(Command):
         assert head(self.world.server) == head(self.world.client)
 
 
-@pytest.mark.timeout(3_000)
-@pytest.mark.parametrize("kills", [2, pytest.param(110, marks=pytest.mark.nightly)], ids=["some", "many"])
+@pytest.mark.timeout(170)
+@pytest.mark.parametrize(
+    ("seed", "kills"), [(0, 2), *(pytest.param(seed, 18, marks=pytest.mark.nightly) for seed in range(1, 7))]
+)
 @pytest.mark.parametrize("kind", [Clone, Fetch, FetchData, Evict, Push])
-def test_row_1_clients_killed_at_random(tmp_path: Path, kind: type[Command], kills: int) -> None:
+def test_row_1_clients_killed_at_random(tmp_path: Path, kind: type[Command], seed: int, kills: int) -> None:
     made(tmp_path / "server").close()
     commit(tmp_path / "server", change(0))
-    generator = random.Random(kind.__name__)
+    generator = random.Random(f"{kind.__name__} {seed}")
     with serving(tmp_path / "server") as server:
         world = World(tmp_path, server.port)
         world.client.mkdir()
