@@ -117,8 +117,8 @@ def transfers(directory: Path, name: str, scale: int, repeats: int) -> None:
             server(target) as (other, third),
             Repository(clone, exists=False) as repository,
         ):
-            remote = repository.remote
             times.note("history", pid, partial(repository.clone, "Bob", "bob@example.org", address))
+            remote = repository.remote
             times.note("fetch-data", pid, partial(remote.fetch_data, "origin", branch="origin/master"))
             remote.add("target", other)
             times.note("push", third, partial(remote.push, "target", "master"))
