@@ -20,6 +20,7 @@ from msgspec import msgpack
 from numcodecs import zstd
 
 from tests.compat.independent_blobs import PURGED, Purged, Value
+from tests.compat.independent_hdf5 import read_hdf5
 from tests.compat.independent_reader import Commit, Repository
 from tests.compat.independent_tables import record_digest, require
 
@@ -66,14 +67,21 @@ class RemoteBlobs:
 class Clone(Repository):
     """All branches and tags of a served repository, with their data."""
 
-    def __init__(self, address: str, *, compress: bool = False, metadata: tuple[tuple[str, str], ...] = ()) -> None:
+    def __init__(
+        self,
+        address: str,
+        *,
+        compress: bool = False,
+        stored: bool = False,
+        metadata: tuple[tuple[str, str], ...] = (),
+    ) -> None:
         self._messages = Messages()
         self._metadata = metadata
-        self._compress = compress
+        self._compress, self._stored = compress, stored
         tables: Any = {name: {} for name in TABLES.values()}
         self.tables = tables
         self.blobs: Any = RemoteBlobs()
-        self.frames = 0
+        self.frames = self.stored_frames = 0
         with grpc.insecure_channel(address) as self._channel:
             hello = self._call("Hello", versions=[1], software="independent client")
             require(hello.version == 1, "another version of the protocol")
@@ -156,8 +164,19 @@ class Clone(Repository):
             asked = digests[start : start + step]
             sizes = struct.unpack(f"<{len(asked)}Q", self._call("GetBlobSizes", digests=b"".join(asked)).sizes)
             part = b""
-            for frame in self._call("GetBlobs", digests=b"".join(asked), compress=self._compress):
+            chunks, done = b"", 0
+            for frame in self._call("GetBlobs", digests=b"".join(asked), compress=self._compress, stored=self._stored):
                 self.frames += 1
+                if frame.codec == 2:
+                    require(self._stored and frame.start == done and not part, "a frame that was not asked for")
+                    self.stored_frames += 1
+                    chunks, done = chunks + frame.data, done + frame.decoded
+                    if done == int.from_bytes(frame.lengths, "little"):
+                        blob = read_hdf5(frame.form + chunks, frame.form[6], 0, frame.headers[0])
+                        require(len(blob) == done, "a stored blob of another size")
+                        self._keep(asked[int.from_bytes(frame.places, "little")], frame.headers[0], blob)
+                        chunks, done = b"", 0
+                    continue
                 count = len(frame.lengths) // 8
                 lengths = struct.unpack(f"<{count}Q", frame.lengths)
                 places = struct.unpack(f"<{count}I", frame.places)

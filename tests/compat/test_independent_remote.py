@@ -52,6 +52,25 @@ def test_large_blobs_come_in_parts(tmp_path: Path) -> None:
     assert clone.frames > 4
 
 
+@pytest.mark.parametrize("stored", [False, True])
+def test_large_blobs_come_as_they_are_stored(tmp_path: Path, stored: bool) -> None:
+    arrays = np.random.default_rng(0).integers(0, 9, (3, 1301, 1001)).cumsum(axis=-1).astype("float32")
+    options = {"complib": "blosc:zstd", "shuffle": "bit"}
+    with Repository(tmp_path, exists=False) as repository:
+        repository.init("Ada", "ada@example.org")
+        with closing(repository.checkout(write=True)) as writer:
+            column = writer.add_ndarray_column(
+                "large", arrays.shape[1:], arrays.dtype, backend="01", backend_options=options
+            )
+            column.write(range(3), arrays)
+            writer.commit("Blobs of several chunks")
+    with served(tmp_path) as address:
+        clone = Clone(address, stored=stored)
+    (commit,) = clone.commits.values()
+    assert [commit.columns["large"].values[key].data for key in range(3)] == [array.tobytes() for array in arrays]
+    assert bool(clone.stored_frames) == stored
+
+
 def test_it_was_written_without_hangar() -> None:
     for module in (independent_remote, independent_reader):
         tree = ast.parse(Path(str(module.__file__)).read_text("utf-8"))
