@@ -32,7 +32,7 @@ def test_rows_of_a_partial_clone(tmp_path: Path) -> None:
     assert (number, address, settings) == (1, str(tmp_path / "team"), {})
     assert rows["refs"].keys() >= {b"remotes/origin/master"}
     stated = [tuple(row.values())[:2] for row in TABLES_OF_PAGE["spec-promisors"]]
-    assert stated == [("of a leaf", "empty"), ("of a blob", "01")]
+    assert stated == [("of a leaf", "empty"), ("of a blob", "01"), ("of a blob", "02")]
     assert set(rows["promisors"].values()) == {b"", b"\x01"}
     for key, value in rows["promisors"].items():
         assert len(key) == 36
