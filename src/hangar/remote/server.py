@@ -36,6 +36,7 @@ from hangar.stores import Stores
 __all__ = ["HangarServer", "make_server", "serve"]
 
 log = logging.getLogger("hangar.server")
+log.addHandler(logging.NullHandler())  # a program that configures no logging gets no lines on its stderr
 
 UPLOAD_SHARE: Final = 8
 """One of so many calls at the same time may be an upload."""
@@ -198,7 +199,8 @@ def serve(
 ) -> tuple[grpc.Server, HangarServer, str]:
     """Make a server for a repository; the caller starts it with ``server.start()``.
 
-    Stop it with ``server.stop(grace)`` and ``hangserver.close()``.
+    Stop it with ``server.stop(grace)`` and ``hangserver.close()``. It writes a line for each call to the logger
+    ``hangar.server``.
 
     Parameters
     ----------
