@@ -110,9 +110,13 @@ class State:
         RemoteNotFoundError
             There is none, or there are several others.
         """
+        from hangar.refs.remotes import list_remotes
+
         if name is not None:
             return name
-        known = [one.name for one in self.repository.remote.list_all()]
+        # Not `repository.remote`, which imports all that stores blobs: `hangar status` asks this each time.
+        with self.stores.db.read() as transaction:
+            known = list(list_remotes(transaction))
         if "origin" in known or len(known) == 1:
             return "origin" if "origin" in known else known[0]
         listed = ", ".join(known)
