@@ -93,8 +93,6 @@ class LeafScan:
         _, sought, repeats = sort_digests(np.ascontiguousarray(blobs))
         sought = sought.take(np.flatnonzero(~repeats))
         blobs = sought.words.view(np.uint8)
-        located = self._stores.blobs.locator.locate_published(sought)
-        self._check(located.words[located.stored])
         received = np.zeros(len(blobs), np.bool_)
         for index in self._received.indexes:
             mask, rows = index.search(sought)
@@ -103,7 +101,10 @@ class LeafScan:
                 # It may have come for another column, or for another push of this id.
                 self._check(index.take(rows[hits], sought.take(hits)))
                 received |= mask
-        absent = blobs[~located.stored & ~received]
+        left = np.flatnonzero(~received)
+        located = self._stores.blobs.locator.locate_published(sought.take(left))
+        self._check(located.words[located.stored])
+        absent = blobs[left[~located.stored]]
         return absent[~self._explained(absent)] if len(absent) else absent
 
     def _explained(self, absent: Digests) -> Mask:
