@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import hashlib
+import logging
 import os
 import re
+import shutil
 import signal
 import socket
 import subprocess
@@ -75,7 +77,7 @@ def test_serve_creates_serves_and_closes(tmp_path: Path) -> None:
         assert peer.hello(Hello()).read_only is False
         pages = list(peer.refs())
         assert [(ref.name, ref.digest) for page in pages for ref in page.refs] == [("heads/master", None)]
-    with pytest.raises(OSError, match="another program listens there"):
+    with pytest.raises(OSError, match="another program listens there: stop it, or choose another port"):
         serve(tmp_path / "other", channel_address=address)
     server.stop(0).wait()
     hangar.close()
@@ -111,7 +113,7 @@ def test_a_push_may_need_a_user_name_and_a_password(tmp_path: Path) -> None:
         server.stop(0).wait()
 
 
-def test_clone_fetch_and_push_over_a_server(tmp_path: Path) -> None:
+def test_clone_fetch_and_push_over_a_server(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     """A repository that people work in is served as it is; the data that comes is the data that was written."""
     repository = filled(tmp_path / "r")
     (tmp_path / "clone").mkdir()
@@ -126,7 +128,9 @@ def test_clone_fetch_and_push_over_a_server(tmp_path: Path) -> None:
             head = writer.commit("Second")
         with closing(repository.checkout(write=True)), pytest.raises(PermissionError, match="master"):
             clone.remote.push("origin", "master")  # a writer is on that branch
-        clone.remote.push("origin", "master")
+        with caplog.at_level(logging.INFO, "hangar.server"):
+            clone.remote.push("origin", "master")
+        assert re.search(rf"FinishPush .*status=OK .* heads/master [0-9a-f]{{12}}\.\.{head[:12]}", caplog.text)
         with closing(repository.checkout(branch="master")) as reader:
             assert reader.commit_hash == head
             assert (reader["images"][100] == 9).all()
@@ -183,6 +187,45 @@ def test_tls_protects_and_is_checked(tmp_path: Path) -> None:
         serving(tmp_path / "r", tls_cert=Path(os.__file__), tls_key=TLS / "localhost.key"),
     ):
         pass
+
+
+def test_a_certificate_is_checked_and_renewed(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    """A certificate that clients will refuse is told when the server starts, and a new one is used without a restart."""
+    cert, key = tmp_path / "c.pem", tmp_path / "k.pem"
+    quick = Timeouts(connect=3)
+
+    def use(name: str, key_of: str = "") -> None:
+        shutil.copy(TLS / f"{name}.pem", cert)
+        shutil.copy(TLS / f"{key_of or name}.key", key)
+        key.chmod(0o600)
+
+    use("localhost", "other")
+    with (
+        pytest.raises(InvalidInputError, match=r"k\.pem does not belong to the certificate .*c\.pem"),
+        serving(tmp_path / "r", tls_cert=cert, tls_key=key),
+    ):
+        pass
+    assert not (tmp_path / "r").exists()
+    use("expired")
+    with caplog.at_level(logging.INFO, "hangar.server"), serving(tmp_path / "r", tls_cert=cert, tls_key=key) as address:
+        assert "clients will refuse the certificate" in caplog.text
+        assert "certificate has expired" in caplog.text
+
+        def hello(name: str) -> None:
+            with connect_server(f"grpcs://{address}", {"ca": str(TLS / f"{name}.pem")}, timeouts=quick) as peer:
+                peer.hello(Hello())
+
+        with pytest.raises(UnreachableError, match="renew the certificate"):
+            hello("expired")
+        use("other")
+        with pytest.raises(UnreachableError, match="certificate is for another name"):
+            hello("other")
+        use("localhost")
+        key.chmod(0o644)
+        hello("localhost")
+        use("localhost", "other")
+        hello("localhost")  # the former one stays
+        assert "the certificate was not read again, the former one stays" in caplog.text
 
 
 @pytest.mark.parametrize("ip", ["0.0.0.0", "::", "192.0.2.1", "example.org"])
@@ -318,6 +361,11 @@ def test_the_command_serves_logs_and_stops(tmp_path: Path) -> None:
         with grpc.insecure_channel(address.removeprefix("grpc://")) as channel:
             check: Any = channel.unary_unary("/grpc.health.v1.Health/Check")
             assert check(b"", timeout=5) == b"\x08\x01"  # without a token
+            service = b"hangar.remote.v1.Remote"
+            assert check(b"\x0a" + bytes([len(service)]) + service, timeout=5) == b"\x08\x01"
+            with pytest.raises(grpc.RpcError) as caught:
+                check(b"\x0a\x05other", timeout=5)
+            assert caught.value.code() is grpc.StatusCode.NOT_FOUND
         if sys.platform == "linux":
             for name in ("cmdline", "environ"):
                 assert TOKEN.encode() not in Path(f"/proc/{process.pid}/{name}").read_bytes()

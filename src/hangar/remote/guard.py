@@ -64,6 +64,8 @@ class Call:
         Message bytes so far.
     moved
         Time of the last progress; None while the server itself works.
+    note
+        For the log line: what the call did.
     """
 
     context: grpc.ServicerContext
@@ -74,6 +76,7 @@ class Call:
     moved: float | None = None
     started: float = dataclasses.field(default_factory=time.monotonic)
     upload: bool = False
+    note: str = ""
 
     def require_write(self) -> None:
         """Raise an ``AccessError`` unless the caller may write."""
@@ -267,7 +270,7 @@ class Guard(grpc.ServerInterceptor):
                 self._relieve()
             except Exception as error:  # noqa: BLE001 - nothing but a status reaches the peer
                 self._fail(call, error)
-            self._leave(call, "OK")
+            self._leave(call, "OK", call.note)
             return response
 
         def run_many(requests: Any, context: grpc.ServicerContext) -> Iterator[Any]:
@@ -286,7 +289,7 @@ class Guard(grpc.ServerInterceptor):
                 raise
             except Exception as error:  # noqa: BLE001 - nothing but a status reaches the peer
                 self._fail(call, error)
-            self._leave(call, "OK")
+            self._leave(call, "OK", call.note)
 
         many = handler.response_streaming
         make: Any = grpc.stream_stream_rpc_method_handler if many else grpc.stream_unary_rpc_method_handler

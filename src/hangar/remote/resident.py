@@ -30,7 +30,7 @@ MOST_BYTES: Final = 144 * 2**20
 """What the process may hold before something is let go."""
 _MAPPED_BYTES: Final = 24 * 2**20
 """Mapped pages that are not worth the cost of letting them go."""
-_TRIM_SECONDS: Final = 1.0
+_TRIM_SECONDS: Final = 0.2
 _READ_ONLY: Final = "r--s"
 
 

@@ -7,6 +7,7 @@ are not kept waiting by a push.
 
 from __future__ import annotations
 
+import errno
 import logging
 import os
 import socket
@@ -23,6 +24,7 @@ from hangar.db.format import FILE_NAME, lost_format
 from hangar.errors import HangarError, InvalidInputError, StorageError
 from hangar.initialize import DIRECTORY, initialize
 from hangar.remote.address import is_loopback, parse_address
+from hangar.remote.certificate import check_certificate, server_credentials
 from hangar.remote.guard import UPLOAD_IDLE_SECONDS, Guard
 from hangar.remote.options import server_options
 from hangar.remote.resident import Resident
@@ -78,9 +80,8 @@ class HangarServer:
         self.settings = settings
         # Bad settings are found before a repository is made or deleted.
         tokens = None if settings.token_file is None else TokenFile(settings.token_file)
-        for pem in (settings.tls_key, settings.tls_cert):
-            if pem is not None:
-                _read_pem(pem)
+        if settings.tls_cert is not None and settings.tls_key is not None:
+            check_certificate(settings.tls_cert, settings.tls_key)
         self.directory = _repository(path.resolve(), overwrite=overwrite)
         password = (settings.username, settings.password) if settings.restrict_push else None
         self._closed = threading.Event()
@@ -161,30 +162,31 @@ def make_server(settings: ServerSettings, guard: Guard, handlers: tuple[Any, ...
     server.add_generic_rpc_handlers(handlers)
     host = f"[{settings.ip}]" if ":" in settings.ip else settings.ip
     target = f"{host}:{settings.port}"
+    if settings.tls_cert is None or settings.tls_key is None:
+        credentials = None
+    else:
+        credentials = server_credentials(settings.tls_cert, settings.tls_key)
     try:
-        if settings.tls_cert is None or settings.tls_key is None:
-            port = server.add_insecure_port(target)
-        else:
-            pair = _read_pem(settings.tls_key), _read_pem(settings.tls_cert)
-            port = server.add_secure_port(target, grpc.ssl_server_credentials([pair]))
+        port = server.add_insecure_port(target) if credentials is None else server.add_secure_port(target, credentials)
     except RuntimeError:
         port = 0
     if not port:
-        raise StorageError(
-            f"cannot listen on {target}: another program listens there, it is no address of this machine, or the "
-            "certificate and the key do not fit together"
-        )
+        raise StorageError(f"cannot listen on {target}: {_why(settings)}")
     return server, f"{host}:{port}"
 
 
-def _read_pem(path: Path) -> bytes:
+def _why(settings: ServerSettings) -> str:
+    """Why nobody can listen at an address."""
     try:
-        data = path.read_bytes()
+        family = socket.AF_INET6 if ":" in settings.ip else socket.AF_INET
+        with socket.create_server((settings.ip, settings.port), family=family):
+            return "gRPC refused it"
     except OSError as error:
-        _fs.raise_for(error, "read", path)
-    if b"-----BEGIN" not in data:
-        raise InvalidInputError(f"{path} is not a PEM file: it has no line -----BEGIN ...-----")
-    return data
+        if error.errno == errno.EADDRINUSE:
+            return "another program listens there: stop it, or choose another port"
+        if error.errno == errno.EACCES:
+            return "ports below 1024 need privileges: choose another port"
+        return f"it is no address of this machine ({error.strerror or error})"
 
 
 def serve(

@@ -35,6 +35,8 @@ READ_AHEAD: Final = 2
 """Frames that are read from disk and encoded while one before them is sent."""
 FEW_DOWNLOADS: Final = 4
 """More downloads than these do not read ahead: they keep the processor busy without it, and the frames need memory."""
+_HEALTH_NAMES: Final = (b"", b"\x0a\x00", b"\x0a" + bytes([len(SERVICE)]) + SERVICE.encode())
+"""Requests for the health of the server, and of the service."""
 _SERVING: Final = b"\x08\x01"
 _NOT_SERVING: Final = b"\x08\x02"
 
@@ -180,6 +182,7 @@ class Servicer:
         name = wire.check_text(request.name, wire.MAX_PERSON, "a name")
         email = wire.check_text(request.email, wire.MAX_PERSON, "an email address")
         results = self._service.finish_push(push, updates, (name, email))
+        call.note = ", ".join(map(_moved, updates))
         return pb.FinishPushReply(results=[pb.RefResult(name=one.name, repeated=one.repeated) for one in results])
 
     def AbortPush(self, request: pb.PushName, call: Call) -> pb.Received:  # noqa: N802
@@ -195,6 +198,12 @@ def _push_of(requests: Iterator[Any], call: Call) -> bytes:
     if first is None:
         raise InvalidInputError("the stream has no message")
     return wire.check_id(first.push, "a push")
+
+
+def _moved(update: peer.RefUpdate) -> str:
+    """What a push did to a ref, for the log."""
+    old, new = ("none" if one is None else one.hex()[:12] for one in (update.old, update.new))
+    return f"{update.name} {old}..{new}{' (forced)' if update.force else ''}"
 
 
 def _rest(frames: Iterator[peer.BlobFrame], start: int) -> Iterator[peer.BlobFrame]:
@@ -226,6 +235,8 @@ def health_handler(serving: Any) -> Any:
     """
 
     def check(request: bytes, context: grpc.ServicerContext) -> bytes:
+        if request not in _HEALTH_NAMES:
+            context.abort(grpc.StatusCode.NOT_FOUND, f"there is no such service here: ask for {SERVICE}, or for none")
         return _SERVING if serving() else _NOT_SERVING
 
     return grpc.method_handlers_generic_handler(

@@ -177,6 +177,10 @@ def _explained(status: grpc.StatusCode, text: str, address: str, seconds: float)
 
 def _remedy(text: str, address: str) -> str:
     """What to do if there was no connection, by what gRPC says about it."""
+    if "certificate has expired" in text or "not yet valid" in text:
+        return "Its operator has to renew the certificate, unless the clock of this machine is wrong"
+    if "Hostname Verification" in text:
+        return "Its certificate is for another name: use an address that is in the certificate, or ask its operator for one with this name"
     if "CERTIFICATE_VERIFY_FAILED" in text:
         return (
             "Its certificate is not trusted here: if it is the right server, get its certificate from its operator, and run "
