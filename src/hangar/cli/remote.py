@@ -32,9 +32,9 @@ def connection_options(function: F) -> F:
 
 def typed_address(state: State, address: str) -> str:
     """A typed address; a path is relative to the working directory."""
-    from hangar.remote.connect import full_address
+    from hangar.remote.connect import full_address, is_local
 
-    if "/" not in address and ":" not in address and (state.directory / address).exists():
+    if not is_local(address) and "/" not in address and ":" not in address and (state.directory / address).exists():
         raise click.UsageError(f"{address} is a path here, and the name of a server as an address: give ./{address}")
     return full_address(address, state.directory.absolute())
 
