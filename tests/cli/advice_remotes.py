@@ -239,6 +239,16 @@ def branch_deleted_there(shell: Shell, template: str) -> None:
     assert "origin/later" not in clone.ok("branch")
 
 
+def ahead_or_behind(shell: Shell, template: str) -> None:
+    clone, _ = clone_of(shell)
+    changed = shell if "pull" in template else clone
+    changed.ok("rm", "images", "a")
+    changed.ok("commit", "-m", "Without a")
+    clone.ok("fetch")
+    follow(clone, clone.ok("status"), template)
+    assert "Up to date with origin/master" in clone.ok("status")
+
+
 def unpushed_data(shell: Shell, template: str) -> None:
     """The remote has data that none of its branches names."""
     clone, _ = clone_of(shell)
@@ -297,6 +307,7 @@ REMOTES: Final[dict[str, dict[str, Callable[[Shell, str], None]]]] = {
         "hangar remote add NAME ADDRESS": sample_lost_at_the_remote,
     },
     "cli/evict.py": {"hangar push": unpushed_data},
+    "cli/tracking.py": {"hangar pull": ahead_or_behind, "hangar push": ahead_or_behind},
     "cli/push.py": {"hangar push {} {} --complete": partial_clone_is_pushed_to},
     "fsck/history.py": {
         "hangar fetch-data NAME REV --all-history": lost_for_the_check,
