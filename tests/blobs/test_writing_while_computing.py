@@ -73,7 +73,7 @@ def test_a_batch_that_is_not_finished_is_dropped(
         bench.add_singly(kept)
     else:
         getattr(bench.writer, then)()
-    assert [thread for thread in threading.enumerate() if thread.name == "hangar-write"] == []
+    assert hangar_threads() == []
     rows[:] = 7
     assert not bench.store.known(digests).any()
     if then != "close":

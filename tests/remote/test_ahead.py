@@ -10,6 +10,7 @@ from collections.abc import Iterator
 import pytest
 
 from hangar.remote.ahead import Ahead
+from tests.alive import hangar_threads
 
 
 def test_items_and_errors_come_in_order() -> None:
@@ -34,6 +35,7 @@ def test_it_does_not_run_further_ahead_than_allowed_and_ends_when_it_is_left() -
             made.append(number)
             yield number
 
+    hangar_threads()  # Idle ones end now, not in between.
     before = threading.active_count()
     with Ahead(numbers, 2) as items:
         assert items.take() == 0

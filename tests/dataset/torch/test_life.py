@@ -23,6 +23,7 @@ from hangar import Repository, make_torch_dataset
 from hangar.checkout import ReaderCheckout
 from hangar.dataset import Loader, Sampler, collate
 from hangar.dataset.torch import TorchDataset
+from tests.alive import hangar_threads
 from tests.dataset.torch.test_loader import slowly, soon
 from tests.processes import Child
 
@@ -172,7 +173,7 @@ def test_fifty_epochs_hold_files_threads_and_memory_level(repo: Repository, read
             if epoch % 10:
                 continue
             # Threads end by themselves, a moment after their last batch.
-            soon(lambda: not any(thread.name == "hangar-prefetch" for thread in threading.enumerate()))
+            hangar_threads()
             found.append(counts())
         return found
 
