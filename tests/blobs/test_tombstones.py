@@ -128,7 +128,7 @@ def test_a_blob_purged_while_it_was_written_is_not_published(bench: Bench, blobs
 def test_tombstones_are_not_looked_up_where_there_are_none(
     bench: Bench, blobs: list[Blob], monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    for place in ("store.find_tombstones", "writer.refuse_purged"):
+    for place in ("absence.find_tombstones", "writer.refuse_purged"):
         monkeypatch.setattr(f"hangar.blobs.{place}", lambda *_: pytest.fail("looked up"))
     bench.store.read_list([blob.digest for blob in blobs])
     bench.add(texts(50, seed=2))

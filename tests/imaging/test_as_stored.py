@@ -147,7 +147,8 @@ def test_bmp_of_runs(tmp_path: Path, bits: int, palette: bytes) -> None:
     array = few(bits, count)
     data = made.bmp_runs(array, bits, colours, 0 if count == 2**bits else count)
     if count == 2:  # pillow takes it for single bits
-        with pytest.raises(InvalidInputError, match="--mode RGB"):
+        # Before version 11 pillow cannot decode it.
+        with pytest.raises(InvalidInputError, match=r"--mode RGB|cannot be decoded"):
             load(tmp_path, data, "bmp")
     else:
         same(load(tmp_path, data, "bmp"), array)
