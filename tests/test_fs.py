@@ -20,7 +20,7 @@ from hangar.errors import (
     ResourceLimitError,
     StorageError,
 )
-from tests.processes import child, in_child
+from tests.processes import child
 
 
 class Events:
@@ -343,26 +343,6 @@ def test_locks_are_shared_or_alone(tmp_path: Path) -> None:
 def test_a_lock_that_cannot_be_taken_at_all_is_an_error() -> None:
     with pytest.raises(StorageError, match="lock"):
         _fs.try_lock(10_000, shared=True)
-
-
-def test_a_child_closes_private_descriptors_and_unlocks_nothing(tmp_path: Path) -> None:
-    (tmp_path / "lock").touch()
-    mine, other = _fs.open_file(tmp_path / "lock"), _fs.open_file(tmp_path / "lock")
-    assert _fs.try_lock(_fs.close_in_child(mine), shared=False)
-
-    def is_closed() -> bool:
-        try:
-            os.fstat(mine)
-        except OSError:
-            return True
-        return False
-
-    assert in_child(is_closed)
-    assert in_child(lambda: in_child(is_closed))
-    assert not _fs.try_lock(other, shared=False)
-    _fs.close_private(mine)
-    assert _fs.try_lock(other, shared=False)
-    os.close(other)
 
 
 # ---------------------------------------------------------------------------------------------------- crash points

@@ -12,7 +12,6 @@ import errno
 import fcntl
 import itertools
 import os
-import threading
 import weakref
 from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
@@ -34,13 +33,10 @@ if TYPE_CHECKING:
 
 __all__ = [
     "Observer",
-    "close_in_child",
-    "close_private",
     "crash_point",
     "create_file",
     "exists",
     "is_file_of",
-    "is_private",
     "list_directory",
     "make_directory",
     "move_directory",
@@ -476,42 +472,3 @@ def unlock(descriptor: int) -> None:
     """Release an ``flock`` for all copies of the descriptor in all processes. Never call it in a forked child."""
     with _errors("unlock", f"descriptor {descriptor}"):
         fcntl.flock(descriptor, fcntl.LOCK_UN)
-
-
-# A forked child shares the locks of its parent through inherited descriptors. While it keeps one open, the lock of a dead
-# parent stays taken. So descriptors with a lock are registered, and a child closes them (which unlocks nothing).
-_private: set[int] = set()
-_private_lock = threading.RLock()
-
-
-def close_in_child(descriptor: int) -> int:
-    """Register ``descriptor`` to be closed in every forked child, and return it."""
-    with _private_lock:
-        _private.add(descriptor)
-    return descriptor
-
-
-def is_private(descriptor: int) -> bool:
-    """Whether a descriptor is registered with :func:`close_in_child` and still open."""
-    return descriptor in _private
-
-
-def close_private(descriptor: int) -> None:
-    """Close a descriptor registered with :func:`close_in_child` (in the process that registered it)."""
-    with _private_lock:
-        _private.discard(descriptor)
-        os.close(descriptor)
-
-
-def _close_inherited() -> None:
-    for descriptor in _private:
-        with contextlib.suppress(OSError):
-            os.close(descriptor)
-    _private.clear()
-    # The forking thread is the only one in the child, so it owns the lock there too.
-    _private_lock.release()
-
-
-os.register_at_fork(
-    before=_private_lock.acquire, after_in_parent=_private_lock.release, after_in_child=_close_inherited
-)

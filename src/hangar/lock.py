@@ -20,7 +20,7 @@ from typing import Final, TypeVar
 
 import msgspec
 
-from hangar import _fs
+from hangar import _fs, forking
 from hangar.db.environment import Database
 from hangar.db.tables import META
 from hangar.db.transaction import ReadTransaction, WriteTransaction
@@ -143,7 +143,7 @@ class WriterLock:
             try:
                 free = _fs.try_lock(descriptor, shared=False) and self._still(epoch, token, descriptor)
                 if free and not _is_rolled_back(self._db):
-                    self._descriptor = _fs.close_in_child(descriptor)
+                    self._descriptor = forking.close_in_child(descriptor)
                     self._pid = os.getpid()
                     self.epoch, self._row = epoch, b""
                     _introduce(descriptor, lock_path(self._db.directory, epoch))
@@ -151,7 +151,7 @@ class WriterLock:
             except BaseException:
                 # A leaked descriptor would keep the lock until the process ends.
                 self._descriptor, self.epoch = None, 0
-                _fs.close_private(descriptor)
+                forking.close_private(descriptor)
                 raise
             os.close(descriptor)
             if free:
@@ -180,10 +180,10 @@ class WriterLock:
 
     def _let_go(self, descriptor: int | None) -> None:
         """Unlock and close the descriptor. Idempotent: a closed descriptor is not registered any more."""
-        if descriptor is not None and self._pid == os.getpid() and _fs.is_private(descriptor):
+        if descriptor is not None and self._pid == os.getpid() and forking.is_private(descriptor):
             # Unlock explicitly: a forked child that has not closed its copy of the descriptor would keep the lock.
             _fs.unlock(descriptor)
-            _fs.close_private(descriptor)
+            forking.close_private(descriptor)
 
     def require_held(self) -> None:
         """Check that this process holds the lock, without reading the database; a forced release is not noticed.

@@ -34,6 +34,7 @@ OPTIONS = frozenset(("sync", "metasync"))
 GUARDS: dict[str, tuple[str, ...]] = {
     "src/hangar/_fs.py": ("tests/crash/test_crashes.py", "tests/test_fs.py"),
     "src/hangar/db": ("tests/crash/test_crashes.py", "tests/db"),
+    "src/hangar/forking.py": ("tests/test_forking.py", "tests/test_lock.py"),
     "src/hangar/lock.py": ("tests/crash/test_crashes.py", "tests/test_lock.py"),
     "src/hangar/blobs": (
         "tests/blobs/test_ownership.py",
@@ -159,7 +160,7 @@ STEPS: tuple[Step, ...] = (
     ),
     Step(
         "a child keeps the descriptors of locks",
-        "src/hangar/_fs.py",
+        "src/hangar/forking.py",
         "        with contextlib.suppress(OSError):\n            os.close(descriptor)\n    _private.clear()",
         "        pass\n    _private.clear()",
     ),

@@ -22,7 +22,7 @@ from types import FrameType
 from typing import Any
 
 import hangar
-from hangar import _fs
+from hangar import forking
 
 PACKAGE = str(Path(hangar.__file__).parent) + os.sep
 STUCK_SECONDS = 20.0
@@ -81,7 +81,7 @@ class Tracer:
             # A lock that is left would stop the other threads of this process for ever.
             with contextlib.suppress(RuntimeError):
                 while True:
-                    _fs._private_lock.release()
+                    forking._lock.release()
 
     def _global(self, frame: FrameType, event: str, argument: object) -> Any:
         if not frame.f_code.co_filename.startswith(PACKAGE):

@@ -14,7 +14,7 @@ import contextlib
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
-from hangar import _fs
+from hangar import _fs, forking
 from hangar.backends.file import FILE_HEADER_BYTES, decode_file_header
 from hangar.blobs.catalog import (
     BLOB_DIRECTORY,
@@ -50,7 +50,7 @@ def drop_push(db: Database, directory: Path, push: UnfinishedPush) -> bool:
     """
     objects = directory / QUARANTINE_DIRECTORY / f"{push.name}{OBJECTS}"
     try:
-        descriptor = _fs.close_in_child(_fs.open_file(objects) if _fs.exists(objects) else _fs.create_file(objects))
+        descriptor = forking.close_in_child(_fs.open_file(objects) if _fs.exists(objects) else _fs.create_file(objects))
     except HangarError:
         return False
     try:
@@ -63,7 +63,7 @@ def drop_push(db: Database, directory: Path, push: UnfinishedPush) -> bool:
                 _fs.remove_file(path)
         return True
     finally:
-        _fs.close_private(descriptor)
+        forking.close_private(descriptor)
 
 
 def _remove(db: Database, directory: Path, chosen: Callable[[Path], bool]) -> int:
@@ -146,8 +146,8 @@ def _is_second(path: Path, file_id: int) -> bool:
 @contextlib.contextmanager
 def _locked_alone(path: Path) -> Iterator[bool]:
     """Try to lock a file exclusively until the end of the block; yields whether it succeeded."""
-    descriptor = _fs.close_in_child(_fs.open_file(path))
+    descriptor = forking.close_in_child(_fs.open_file(path))
     try:
         yield _fs.try_lock(descriptor, shared=False)
     finally:
-        _fs.close_private(descriptor)
+        forking.close_private(descriptor)

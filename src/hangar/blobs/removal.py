@@ -10,7 +10,7 @@ import contextlib
 from collections.abc import Iterator
 from pathlib import Path
 
-from hangar import _fs
+from hangar import _fs, forking
 from hangar.blobs.catalog import blob_file_path, removed_blob_files, settle_removed
 from hangar.db import Database, WriteTransaction
 from hangar.errors import PathNotFoundError
@@ -50,7 +50,7 @@ def locked_alone(directory: Path, files: dict[int, str]) -> Iterator[dict[int, i
         for file_id, tag in files.items():
             path = blob_file_path(directory, file_id, tag)
             try:
-                descriptor = _fs.close_in_child(_fs.open_file(path))
+                descriptor = forking.close_in_child(_fs.open_file(path))
             except PathNotFoundError:
                 # The file is lost, and its blobs were stored again. Only the row is left.
                 locked[file_id] = 0
@@ -61,4 +61,4 @@ def locked_alone(directory: Path, files: dict[int, str]) -> Iterator[dict[int, i
         yield locked
     finally:
         for descriptor in descriptors:
-            _fs.close_private(descriptor)
+            forking.close_private(descriptor)

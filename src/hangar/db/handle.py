@@ -18,7 +18,7 @@ from typing import Any, Final, Protocol
 
 import lmdb
 
-from hangar import _fs
+from hangar import forking
 from hangar.db import opening
 from hangar.db.failures import translate
 from hangar.db.opening import create_environment, file_identity, join, open_environment
@@ -137,7 +137,7 @@ class Handle:
         self.drop_leftover()
         self._put_away()
         if self.presence is not None:
-            _fs.close_private(self.presence)
+            forking.close_private(self.presence)
             self.presence = None
 
     def away_for(self, function: Callable[[], bool]) -> bool:

@@ -17,7 +17,7 @@ from typing import Any, Final
 
 import lmdb
 
-from hangar import _fs, limits
+from hangar import _fs, forking, limits
 from hangar.db.failures import translate
 from hangar.db.structure import check_roots
 from hangar.db.tables import TABLES
@@ -225,4 +225,4 @@ def join(path: Path) -> int | None:
                 raise StorageError(f"the database in {path} has been locked by a compaction for {_JOIN_SECONDS:.0f} s")
             time.sleep(_POLL_SECONDS)
         stack.pop_all()
-    return _fs.close_in_child(descriptor)
+    return forking.close_in_child(descriptor)

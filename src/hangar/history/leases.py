@@ -19,7 +19,7 @@ from typing import Final
 
 import msgspec
 
-from hangar import _fs
+from hangar import _fs, forking
 from hangar.db import Database, ReadTransaction, WriteTransaction
 from hangar.db.tables import LEASES
 from hangar.digest import DIGEST_BYTES, Digest
@@ -119,7 +119,7 @@ class Lease:
 
     def _lock(self) -> bool:
         """Make the file and lock it; whether it is still there then."""
-        self._descriptor = _fs.close_in_child(_fs.create_file(self._path))
+        self._descriptor = forking.close_in_child(_fs.create_file(self._path))
         try:
             locked = _fs.try_lock(self._descriptor, shared=True)
             return locked and os.path.samestat(os.fstat(self._descriptor), self._path.stat())
@@ -134,7 +134,7 @@ class Lease:
         if descriptor is not None and self._row.pid == os.getpid():
             with contextlib.suppress(HangarError):
                 _fs.remove_file(self._path)
-            _fs.close_private(descriptor)
+            forking.close_private(descriptor)
 
 
 def live_leases(db: Database, transaction: ReadTransaction) -> list[LiveLease]:

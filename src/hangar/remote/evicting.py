@@ -12,7 +12,7 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from hangar import _fs
+from hangar import _fs, forking
 from hangar.errors import LockedError, PathNotFoundError, StorageError
 
 __all__ = ["EVICT_LOCK", "evicting", "is_evicting"]
@@ -37,13 +37,13 @@ def evicting(directory: Path) -> Iterator[None]:
         except StorageError:
             if not path.exists():
                 raise
-    descriptor = _fs.close_in_child(_fs.open_file(path))
+    descriptor = forking.close_in_child(_fs.open_file(path))
     try:
         if not _fs.try_lock(descriptor, shared=False):
             raise LockedError("another process evicts data of this repository: try again when it has ended")
         yield
     finally:
-        _fs.close_private(descriptor)
+        forking.close_private(descriptor)
 
 
 def is_evicting(directory: Path) -> bool:

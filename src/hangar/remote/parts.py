@@ -15,7 +15,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
 
-from hangar import _fs
+from hangar import _fs, forking
 from hangar.blobs.received import QUARANTINE_DIRECTORY
 from hangar.blobs.unfinished import PART
 from hangar.digest import DIGEST_BYTES, Header
@@ -74,11 +74,11 @@ class PartFile:
                 # Not durably: should the file come back, it is one to continue or to clean away.
                 with contextlib.suppress(OSError):
                     self.path.unlink()
-            _fs.close_private(descriptor)
+            forking.close_private(descriptor)
 
     def __del__(self) -> None:
-        if self._descriptor >= 0 and _fs.is_private(self._descriptor):
-            _fs.close_private(self._descriptor)
+        if self._descriptor >= 0 and forking.is_private(self._descriptor):
+            forking.close_private(self._descriptor)
 
 
 class PartFiles:
@@ -126,11 +126,13 @@ class PartFiles:
         known = _read(path) == (header, total)
         if start and not known:
             return None
-        descriptor = _fs.close_in_child(_fs.open_file(path, write=True) if _fs.exists(path) else _fs.create_file(path))
+        descriptor = forking.close_in_child(
+            _fs.open_file(path, write=True) if _fs.exists(path) else _fs.create_file(path)
+        )
         try:
             done = os.fstat(descriptor).st_size - _START if known else 0
             if not _fs.try_lock(descriptor, shared=False) or not _fs.is_file_of(descriptor, path) or done < start:
-                _fs.close_private(descriptor)
+                forking.close_private(descriptor)
                 return None
             if not known:
                 os.ftruncate(descriptor, 0)
@@ -142,7 +144,7 @@ class PartFiles:
             return found
         except BaseException:
             with contextlib.suppress(OSError):
-                _fs.close_private(descriptor)
+                forking.close_private(descriptor)
             raise
 
     def remove(self) -> None:
@@ -168,11 +170,11 @@ class PartFiles:
 @contextlib.contextmanager
 def _locked(path: Path) -> Iterator[int]:
     """Lock a file until the end of the block; yields its size, -1 if another process or transfer uses it."""
-    descriptor = _fs.close_in_child(_fs.open_file(path))
+    descriptor = forking.close_in_child(_fs.open_file(path))
     try:
         yield os.fstat(descriptor).st_size if _fs.try_lock(descriptor, shared=False) else -1
     finally:
-        _fs.close_private(descriptor)
+        forking.close_private(descriptor)
 
 
 def _read(path: Path) -> tuple[Header, int] | None:

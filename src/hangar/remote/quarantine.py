@@ -17,7 +17,7 @@ from operator import itemgetter
 from pathlib import Path
 from typing import Final
 
-from hangar import _fs
+from hangar import _fs, forking
 from hangar.blobs.received import QUARANTINE_DIRECTORY
 from hangar.blobs.unfinished import OBJECTS
 from hangar.digest import Digest, RecordClass, record_digests
@@ -64,17 +64,17 @@ class Quarantine:
         self._places: dict[RecordClass, dict[bytes, int]] = {kind: {} for kind in CLASSES}
         _fs.make_directory(path.parent)
         while not self._lock():
-            _fs.close_private(self._descriptor)  # it was removed as stale before it was locked
+            forking.close_private(self._descriptor)  # it was removed as stale before it was locked
         try:
             self._load()
         except BaseException:
-            _fs.close_private(self._descriptor)
+            forking.close_private(self._descriptor)
             raise
 
     def _lock(self) -> bool:
         """Open the file, make it if there is none, and lock it; whether it is still there then."""
         try:
-            self._descriptor = _fs.close_in_child(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666))
+            self._descriptor = forking.close_in_child(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o666))
         except OSError as error:
             _fs.raise_for(error, "open", self.path)
         try:
@@ -84,7 +84,7 @@ class Quarantine:
                 raise LockedError(f"{self.path} is in use: another transfer of the same data is in progress")
             return _fs.is_file_of(self._descriptor, self.path)
         except BaseException:
-            _fs.close_private(self._descriptor)
+            forking.close_private(self._descriptor)
             raise
 
     # ------------------------------------------------------------------ writing
@@ -167,11 +167,11 @@ class Quarantine:
 
     def close(self, *, remove: bool = True) -> None:
         """Close the file, and delete it unless a later transfer shall continue with it."""
-        if _fs.is_private(self._descriptor):
+        if forking.is_private(self._descriptor):
             if remove:
                 with contextlib.suppress(HangarError):
                     _fs.remove_file(self.path)
-            _fs.close_private(self._descriptor)
+            forking.close_private(self._descriptor)
 
 
 def _runs(places: list[int]) -> Iterator[list[int]]:
