@@ -13,7 +13,7 @@ from hangar.digest import Digest, record_digest
 from hangar.errors import CorruptionError
 from hangar.objects.apply import apply
 from hangar.objects.build import build
-from hangar.objects.node import FIXED_INLINE, Node, Root, TreeForm, encode_node
+from hangar.objects.node import ARRAYS, BY_DIGEST, FIXED_INLINE, Node, Root, TreeForm, encode_node
 from hangar.objects.store import NodeStore
 from hangar.objects.verify import Problem, TreeVerifier, verify
 from hangar.objects.walk import walk
@@ -65,11 +65,15 @@ def with_leaf(store: NodeStore, root: Root, index: int, **changes: Any) -> Root:
     return Root(digest, new.entries, new.entries)
 
 
-def leaf_at(store: NodeStore, root: Root, index: int) -> Node:
+def leaf_parent(store: NodeStore, root: Root) -> Node:
     node = store.load(root.digest)
     while node.level > 1:
         node = store.load(node.child(0))
-    return store.load(node.child(index))
+    return node
+
+
+def leaf_at(store: NodeStore, root: Root, index: int) -> Node:
+    return store.load(leaf_parent(store, root).child(index))
 
 
 def test_keys_that_do_not_ascend() -> None:
@@ -230,6 +234,37 @@ def test_a_leaf_below_other_nodes_is_not_canonical(old: bytes, new: bytes) -> No
     found = list(verify(store, form, Root(named, root.entries, root.samples)))
     assert [problem.digest for problem in found] == [digest]
     assert "not in canonical form" in messages(found)
+
+
+@pytest.mark.parametrize("kind", [BY_DIGEST, ARRAYS])
+@pytest.mark.parametrize("every", [False, True])
+def test_leaves_of_digests_have_no_sizes_and_those_of_arrays_are_decoded(kind: int, every: bool) -> None:
+    form = TreeForm(kind, 32, False)
+    size = 1_500  # few enough for all leaves to have one parent
+    database = MemoryDatabase()
+    store = memory_store(database)
+    root = build(store, form, [int_key(i) for i in range(size)], [cell_of(form, i) for i in range(size)])
+    assert root is not None
+    assert store.load(root.digest).level == 1
+    decoded: list[int] = []
+    rows: list[Digest] = []
+
+    def checked(digests: Sequence[Digest], nodes: Sequence[Node]) -> None:
+        decoded.extend(node.level for node in nodes)
+
+    def checked_rows(digests: Sequence[Digest], entries: Any) -> None:
+        rows.extend(digests)
+
+    verifier = TreeVerifier(store, form, None, checked, checked_rows)
+    assert list(verifier.problems(root)) == []
+    # The records that leaves of arrays name are verified where those leaves are.
+    assert (0 in decoded) == (kind == ARRAYS) == (not rows)
+    twisted = root
+    for index in range(len(leaf_parent(store, root).keys)) if every else [3]:
+        twisted = with_leaf(store, twisted, index, sizes=b"\x20")
+    write_out(store)
+    found = list(TreeVerifier(memory_store(database), form, None, checked, checked_rows).problems(twisted))
+    assert "a node of digests has sizes" in messages(found)
 
 
 def stored(name: str = "label") -> tuple[MemoryDatabase, TreeForm, Root]:

@@ -20,7 +20,18 @@ from hangar import limits
 from hangar.digest import DIGEST_BYTES, Digest
 from hangar.errors import CorruptionError
 from hangar.objects.descend import load_level
-from hangar.objects.node import BY_DIGEST, DIGEST_TAG, MIXED, NODE_VERSION, Node, TreeForm, cell_lengths, decode_node
+from hangar.objects.node import (
+    ARRAYS,
+    BY_DIGEST,
+    DIGEST_TAG,
+    FIXED_INLINE,
+    MIXED,
+    NODE_VERSION,
+    Node,
+    TreeForm,
+    cell_lengths,
+    decode_node,
+)
 from hangar.objects.store import NodeStore
 
 __all__ = [
@@ -203,8 +214,11 @@ class IntLeaves(msgspec.Struct, frozen=True):
 
 
 def int_leaves(datas: list[bytes], form: TreeForm) -> IntLeaves | None:
-    """Decode leaves that are exactly the canonical encoding of leaves of fixed width with integer keys; None if one is not."""
-    leaves = None if form.nested else _leaves(datas, form)
+    """Decode leaves that are exactly the canonical encoding of leaves of fixed width with integer keys; None if one is not.
+
+    None, too, for leaves of array records: whoever reads those needs the records that they name.
+    """
+    leaves = None if form.nested or form.kind == ARRAYS else _leaves(datas, form)
     if leaves is None or list(map(_encode, leaves)) != datas:
         return None
     raws = [leaf.keys for leaf in leaves]
@@ -233,7 +247,7 @@ def _leaves(datas: list[bytes], form: TreeForm) -> list[_Leaf] | None:
         leaves = list(map(_decode, datas))
     except (msgspec.MsgspecError, ValueError, RecursionError):
         return None
-    sizes = b"" if form.kind == BY_DIGEST else bytes((width,))
+    sizes = bytes((width,)) if form.kind == FIXED_INLINE else b""
     if {(leaf.version, leaf.level, leaf.kind, leaf.sizes) for leaf in leaves} != {(NODE_VERSION, 0, form.kind, sizes)}:
         return None
     return leaves
