@@ -59,7 +59,7 @@ def test_branches_and_exit_codes(pair: tuple[Shell, Shell]) -> None:
     assert "1 commit ahead of origin/master" in clone.ok("status")
     sent = clone.json("push")
     assert [(one["name"], one["new"]) for one in sent["refs"]] == [("heads/master", there.json("log")["head"])]
-    assert clone.run("push").exit_code == 9
+    assert "Nothing to push" in clone.ok("push")
     there.ok("rm", "wide", "2")
     there.ok("commit", "-m", "Without 2")
     clone.ok("rm", "wide", "3")
@@ -155,3 +155,20 @@ def test_a_server_deletes_a_repository_only_if_that_is_confirmed(pair: tuple[She
     (there.path / "tokens").write_text("too short")
     there.fails(1, "server", "--port", "0", "--overwrite", "--yes", "--token-file", "tokens")
     assert there.json("log")["head"] == before
+
+
+def test_checkout_of_a_branch_that_only_a_remote_has(pair: tuple[Shell, Shell]) -> None:
+    there, clone = pair
+    there.ok("branch", "create", "later", "master~1")
+    there.ok("branch", "create", "both/parts")
+    there.ok("branch", "create", "v1")
+    clone.ok("fetch", "origin")
+    clone.ok("tag", "v1", "master")
+    assert "Switched to a new branch later at origin/later" in clone.ok("checkout", "later")
+    assert clone.json("log", "later")["commits"][0]["digest"] == there.json("log", "later")["commits"][0]["digest"]
+    assert "Already on" in clone.ok("checkout", "later")
+    clone.fails(3, "checkout", "v1", text="tag")
+    clone.ok("remote", "add", "second", there.path)
+    clone.ok("fetch", "second")
+    clone.fails(3, "checkout", "both/parts", text="both/parts")
+    assert clone.json("status")["branch"] == "later"

@@ -9,6 +9,8 @@ from hangar.cli.groups import Command
 from hangar.cli.output import echo, json_option, write_json
 from hangar.cli.state import State, pass_state
 from hangar.errors import InvalidStateError, RevisionNotFoundError
+from hangar.refs import REMOTES
+from hangar.wording import visible
 
 __all__ = ["command"]
 
@@ -25,6 +27,7 @@ def command(state: State, branch: str, rev: str | None, create: bool, as_json: b
     """Switch the current branch: the branch that commands stage and commit to.
 
     There is no working directory, so nothing else changes. A new branch at the last commit keeps the staged changes.
+    A branch that only one remote has is created at its commit there, as git does.
     To read other commits, name them: `hangar export COLUMN REV`, `hangar ls COLUMN REV`, `hangar show REV`.
 
     For example:
@@ -39,7 +42,10 @@ def command(state: State, branch: str, rev: str | None, create: bool, as_json: b
     repository = state.repository
     before = repository.head().write_branch
     if not create and not state.stores.refs.exists(f"heads/{branch}"):
-        raise _no_branch(state, branch)
+        rev = _tracked(state, branch)
+        if rev is None:
+            raise _no_branch(state, branch)
+        create = True
     report = repository.status()
     carried = create and rev is None and not report.clean and report.staged_branch == before
     if not report.clean and not carried and branch != before and report.staged_branch != branch:
@@ -52,7 +58,7 @@ def command(state: State, branch: str, rev: str | None, create: bool, as_json: b
     if as_json:
         write_json({"branch": branch, "created": create})
     elif create:
-        echo(f"Switched to a new branch {branch}")
+        echo(f"Switched to a new branch {branch}{'' if rev is None else f' at {visible(rev)}'}")
         if carried:
             echo(
                 "The staged changes moved along"
@@ -70,6 +76,19 @@ def _refused(state: State, current: str) -> InvalidStateError:
     staged = read_staged(state.stores.db)
     assert staged is not None
     return InvalidStateError(f"the current branch cannot be changed now, because {in_the_way(staged, current)}")
+
+
+def _tracked(state: State, name: str) -> str | None:
+    """The remote-tracking branch ``REMOTE/NAME``, if exactly one remote has it and ``name`` is no other revision."""
+    found = [ref.removeprefix(REMOTES) for ref in state.stores.refs.names(REMOTES)]
+    same = [ref for ref in found if ref.partition("/")[2] == name]
+    if len(same) != 1:
+        return None
+    try:
+        state.repository.rev_parse(name)
+    except RevisionNotFoundError:
+        return same[0]
+    return None
 
 
 def _no_branch(state: State, name: str) -> Exception:

@@ -8,7 +8,6 @@ from hangar.cli import complete as completion
 from hangar.cli.groups import Command
 from hangar.cli.output import SHORT_DIGEST, echo, json_option, note, visible, write_json
 from hangar.cli.state import State, pass_state
-from hangar.errors import EXIT_CODES, NothingToDoError
 from hangar.progress import format_bytes
 from hangar.wording import plural
 
@@ -34,11 +33,9 @@ __all__ = ["command"]
 )
 @click.option("--delete", is_flag=True, help="Delete the branches or tags at the remote.")
 @json_option
-@click.pass_context
 @pass_state
 def command(
     state: State,
-    ctx: click.Context,
     remote: str | None,
     names: tuple[str, ...],
     lease: str | None,
@@ -50,7 +47,7 @@ def command(
     """Push BRANCH (by default the current one) to REMOTE (by default origin), with all data that it lacks. BRANCH may be a tag too.
 
     All that is named moves in one step, or nothing. If the remote has commits that are not here, the push is refused: pull
-    first. The exit code is 9 if there was nothing to push.
+    first.
 
     For example:
       hangar push origin master
@@ -94,5 +91,3 @@ def command(
             )
     else:
         echo(f"Nothing to push: {visible(remote)} has it all")
-    if not report.refs and not report.blobs:
-        ctx.exit(EXIT_CODES[NothingToDoError])
