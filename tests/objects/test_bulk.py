@@ -173,7 +173,7 @@ def test_the_blobs_of_a_tree_are_those_of_its_leaves_and_shared_nodes_are_read_o
 @pytest.mark.parametrize("count", [1, 2, 15, 16, 17, 256, 257])
 @pytest.mark.parametrize("width", [1, 8, 32])
 def test_leaves_with_int_keys_are_exactly_their_encoding(width: int, count: int) -> None:
-    """No change of a byte is accepted, unless the decoder accepts it too and encodes it in the same way."""
+    """No change of a byte of the head, the first or last key or the values is accepted, unless the decoder accepts and encodes it too."""
     kind, sizes = (0, b"") if width == 32 else (1, bytes((width,)))
     form = TreeForm(kind, width, nested=False)
     keys = [int_key(3 * at) for at in range(count)]

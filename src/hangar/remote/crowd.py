@@ -1,4 +1,4 @@
-"""How many calls do the same thing at the same time: a few may use memory to be faster, many share what there is."""
+"""Counts the calls of one kind that run at the same time: a few may use more memory to be faster than many."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ __all__ = ["Crowd"]
 
 
 class Crowd:
-    """Counts those who do something."""
+    """Number of calls in progress."""
 
     def __init__(self) -> None:
         self._lock = threading.Lock()
@@ -18,7 +18,7 @@ class Crowd:
 
     @contextlib.contextmanager
     def joined(self) -> Iterator[int]:
-        """Do it too: how many do it then."""
+        """Count the caller until the end of the block; yields the number of calls, this one included."""
         with self._lock:
             self._count += 1
             count = self._count

@@ -89,7 +89,7 @@ class Service:
     push_seconds
         A push in which nothing happens for so long is closed. What it received stays for a later attempt.
     push_hours
-        What an unfinished push received is deleted if nothing came for so long.
+        Hours without anything new after which what an unfinished push received is deleted.
     push_bytes
         Most bytes that unfinished pushes take on the disk, all together. Old ones are deleted to stay below.
     pushes

@@ -1,4 +1,4 @@
-"""The leaves of commits that a repository has already: what a push with ``complete`` looks at."""
+"""Leaves of commits that a repository has already, for a push with ``complete``: it may lack blobs of them."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ __all__ = ["standing_leaves"]
 
 
 def standing_leaves(stores: Stores, commits: Iterable[Digest]) -> list[Leaves]:
-    """The leaves of commits that name blobs, each once, by schema."""
+    """Those leaves of commits that name blobs, each once, grouped by schema."""
     found: dict[bytes, Leaves] = {}
     seen: dict[bytes, set[Digest]] = {}
     for digest in commits:

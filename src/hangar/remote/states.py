@@ -1,4 +1,4 @@
-"""What a peer says of blobs that somebody is about to drop."""
+"""States of blobs at a peer, which it is asked for before blobs are dropped or promises are corrected."""
 
 from __future__ import annotations
 
@@ -9,7 +9,7 @@ __all__ = ["BlobState", "BlobStates"]
 
 
 class BlobState(IntEnum):
-    """What a peer says of a blob."""
+    """State of a blob at a peer."""
 
     ABSENT = 0
     """It has no such blob."""

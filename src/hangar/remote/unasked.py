@@ -24,7 +24,13 @@ class UnaskedError(ResourceLimitError):
 
 
 class Unasked:
-    """The bound that the pushes of a server share."""
+    """The bound that the pushes of a server share.
+
+    Parameters
+    ----------
+    most
+        Objects of all pushes together, beyond the first ones of each.
+    """
 
     def __init__(self, most: int = MOST) -> None:
         self._left = most
@@ -69,9 +75,7 @@ class UnaskedCount:
         more = max(0, self._count - _ALWAYS) - self.taken
         if more > 0:
             if not self._shared.take(more):
-                raise ResourceLimitError(
-                    "pushes in progress brought too many objects that nothing names: push again later"
-                )
+                raise UnaskedError("pushes in progress brought too many objects that nothing names: push again later")
             self.taken += more
 
     def close(self) -> None:
