@@ -7,7 +7,9 @@ from typing import Any
 import numpy as np
 import pytest
 
+from hangar.backends.location import OFFSET
 from hangar.blobs.index import Sought
+from hangar.blobs.locator import Locator
 from hangar.errors import CorruptionError
 from hangar.remote.blobs_out import blob_frames
 from hangar.remote.peer import BlobNames, Limits
@@ -47,14 +49,55 @@ def test_neighbours_are_read_without_the_map_and_verified(bench: Bench) -> None:
     bench.writer.add_rows("10", IMAGE, rows, digests)
     bench.publish()
     words = bench.store.locator.locate_published(Sought.of(digests)).words
-    assert np.array_equal(bench.store.read_neighbours(words, IMAGE, 784), rows)  # type: ignore[arg-type]
-    assert bench.store.read_neighbours(words[::-1].copy(), IMAGE, 784) is None
-    assert bench.store.read_neighbours(words[[0, 2]], IMAGE, 784) is None
-    assert bench.store.read_neighbours(words, IMAGE, 783) is None
+    assert np.array_equal(bench.store.read_apart(words, IMAGE, 784), rows)  # type: ignore[arg-type]
+    assert bench.store.read_apart(words[::-1].copy(), IMAGE, 784) is None
+    assert bench.store.read_apart(words[[0, 2]], IMAGE, 784) is None
+    assert bench.store.read_apart(words, IMAGE, 783) is None
     (path,) = bench.directory.glob("blobs/*.10")
     data = bytearray(path.read_bytes())
     data[-1] ^= 1
     path.write_bytes(data)
-    assert bench.store.read_neighbours(words, IMAGE, 784) is None
+    assert bench.store.read_apart(words, IMAGE, 784) is None
     with pytest.raises(CorruptionError, match=digests[99].tobytes().hex()[:8]):
         sent(bench, digests)
+
+
+def test_samples_that_lie_far_apart_are_read_without_the_map(bench: Bench) -> None:
+    rows, digests = images(2_000)
+    bench.writer.add_rows("10", IMAGE, rows, digests)
+    bench.publish()
+    words = bench.store.locator.locate_published(Sought.of(digests)).words
+    which = np.array([0, 1, 2, 700, 1400, 1401, 1999])
+    assert np.array_equal(bench.store.read_apart(words[which], IMAGE, 784), rows[which])  # type: ignore[arg-type]
+    assert bench.store.read_apart(words[::2].copy(), IMAGE, 784) is None  # fewer calls with the map
+    assert bench.store.read_apart(words[which[::-1]], IMAGE, 784) is None
+    (path,) = bench.directory.glob("blobs/*.10")
+    data = bytearray(path.read_bytes())
+    data[int(words[700, OFFSET])] ^= 1
+    path.write_bytes(data)
+    assert bench.store.read_apart(words[which], IMAGE, 784) is None
+    with pytest.raises(CorruptionError, match=digests[700].tobytes().hex()[:8]):
+        sent(bench, digests[which])
+
+
+def test_a_large_batch_is_located_in_parts(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    rows, digests = images(3_000)
+    for part in (slice(0, 1_500), slice(1_500, 2_900)):
+        bench.writer.add_rows("10", IMAGE, rows[part], digests[part])
+        bench.publish()
+    locator = bench.store.locator
+    monkeypatch.setattr("hangar.blobs.locator._SMALL_BATCH", 100)
+    monkeypatch.setattr("hangar.blobs.locator._PIECE_BYTES", 2**15)
+    calls: list[int] = []
+    release = Locator.release_pages
+
+    def counted(self: Locator) -> None:
+        calls.append(1)
+        release(self)
+
+    monkeypatch.setattr(Locator, "release_pages", counted)
+    found = locator.locate_sparingly(Sought.of(digests[::-1].copy()))
+    right = locator.locate_published(Sought.of(digests[::-1].copy()))
+    assert len(calls) >= 4
+    assert np.array_equal(found.words, right.words)
+    assert found.missing.tolist() == right.missing.tolist() == list(range(100))

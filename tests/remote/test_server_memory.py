@@ -115,5 +115,4 @@ def test_eight_clients_clone_a_gigabyte_each(tmp_path: Path, kind: str, backend:
         assert [client.returncode for client in clients] == [0] * 8
         most = memory(process.pid)["VmHWM"]
     print(f"{kind} {backend}: {most} MiB, {anonymous} of them anonymous")
-    # Small samples that are encoded miss the bar of 300 MB: see note 070.
-    assert most * MIB < (360 if (kind, backend) == ("small", "00") else 300) * 10**6
+    assert most * MIB < 300 * 10**6

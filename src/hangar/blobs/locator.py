@@ -19,7 +19,7 @@ import numpy as np
 from hangar.backends.location import FILE_ROW, LOCATION, LOCATION_WORDS, Location, Locations, Words
 from hangar.blobs.catalog import run_path, scan_runs
 from hangar.blobs.index import Index, Mask, Positions, Sought
-from hangar.blobs.run import Run
+from hangar.blobs.run import Run, run_bytes
 from hangar.blobs.unpublished import Buffered, UnpublishedBlobs
 from hangar.db import Database, ReadTransaction
 from hangar.db.tables import LOCATIONS
@@ -32,6 +32,8 @@ IN_MEMORY: Final = 0
 """File id in the location of a blob that is in memory only (``UnpublishedBlobs.buffers``)."""
 
 _SMALL_BATCH: Final = 4_096
+_PIECE_BYTES: Final = 2**24
+"""So much of the runs is searched before their pages are let go."""
 _NONE: Final = np.empty(0, np.intp)
 _unpack: Final[Callable[[bytes], Location]] = LOCATION.unpack
 
@@ -172,9 +174,11 @@ class Locator:
         return list(self._damaged)
 
     def release_pages(self) -> None:
-        """Let go of the pages of the maps of the runs that were read."""
+        """Let go of the pages of runs, and of spilled indexes of writers, that were read."""
         for run in self._runs or ():
             run.release_pages()
+        for unpublished in self._unpublished:
+            unpublished.release_pages()
 
     def forget(self) -> None:
         """Forget the runs: the next lookup reads their list again."""
@@ -209,6 +213,25 @@ class Locator:
         words = np.zeros((len(sought), LOCATION_WORDS), np.uint64)
         missing = _search(self._run_indexes, sought, words, np.arange(len(sought)))
         return Located(words, self._locate_in_table(sought, words, missing) if missing.size else missing)
+
+    def locate_sparingly(self, sought: Sought) -> Located:
+        """Like :meth:`locate_published`, for a server: a large batch leaves few pages of the runs in memory.
+
+        Random digests are in all pages of a run. So a batch is looked up in order, a part of the runs at a time.
+        """
+        if self._runs is None:
+            self.refresh()
+        pieces = sum(map(run_bytes, (index.count for index in self._run_indexes))) // _PIECE_BYTES
+        if len(sought) < _SMALL_BATCH or pieces < 2:
+            return self.locate_published(sought)
+        words = np.zeros((len(sought), LOCATION_WORDS), np.uint64)
+        missing: list[Positions] = []
+        for part in np.array_split(np.argsort(sought.prefixes), pieces):
+            found = self.locate_published(sought.take(part))
+            words[part] = found.words
+            missing.append(part[found.missing])
+            self.release_pages()
+        return Located(words, np.sort(np.concatenate(missing)))
 
     def _locate_in_table(self, sought: Sought, words: Words, missing: Positions) -> Positions:
         """Fill in the locations that the database has; return the positions of the other blobs."""

@@ -44,6 +44,8 @@ from hangar.wording import plural
 __all__ = ["STALE", "BlobReader"]
 
 _CACHED_HEADERS: Final = 65_536
+_FAR_BYTES: Final = 16_384
+"""Rows that are so far apart on average are read one by one."""
 STALE: Final = (CorruptionError, PathNotFoundError)
 """Errors that a stale location can cause."""
 
@@ -137,23 +139,31 @@ class BlobReader:
             raise CorruptionError(f"its checksum does not match in {file.path}")
         return rows
 
-    def read_neighbours(self, words: Words, header: Header, nbytes: int) -> Rows | None:
-        """Read rows that lie one after the other in a file, unencoded; None if they do not, or a general method of reading is needed.
+    def read_apart(self, words: Words, header: Header, nbytes: int) -> Rows | None:
+        """Read unencoded rows of one file, with calls and not from its map; None if a general method of reading is better, or needed.
 
-        They are read with one call, and not from the map: a server that sends whole files would otherwise hold them all.
+        A server that sends whole files would otherwise hold them all. Rows in the order of the file that lie one after the
+        other are read with one call, and those that lie far apart with one each: a page fault takes longer, and maps 64 KiB.
         """
         offsets = words[:, OFFSET]
         right = words[:, STORED:] == words[0, STORED:]
         if not (right.all() and int(words[0, STORED]) == nbytes and int(words[0, HEADER]) == header.id):
             return None
-        if int(offsets[-1]) > MAX_OFFSET or (offsets[1:] - offsets[:-1] != nbytes).any():
+        if int(offsets.max()) > MAX_OFFSET:
+            return None
+        breaks = np.flatnonzero(offsets[1:] - offsets[:-1] != nbytes) + 1
+        if breaks.size and int(offsets[-1]) - int(offsets[0]) < (breaks.size + 1) * _FAR_BYTES:
             return None
         rows = np.empty((len(words), nbytes), np.uint8)
+        ends = [*breaks.tolist(), len(words)]
         try:
             file, backend = self.files.get(int(words[0, FILE_ROW]) & FILE_BITS)
             if not backend.capabilities.raw:
                 return None
-            read_large(file, int(offsets[0]), rows.reshape(-1))
+            start = 0
+            for end, offset in zip(ends, offsets[[0, *ends[:-1]]].tolist(), strict=True):
+                read_large(file, offset, rows[start:end].reshape(-1))
+                start = end
         except STALE:
             return None
         return rows if (checksums(rows, header.id) == words[:, CHECK]).all() else None

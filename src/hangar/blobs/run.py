@@ -31,7 +31,7 @@ _HEADER = struct.Struct("<8sIIQQQ16sQ")
 _MAGIC = b"HANGARRN"
 _VERSION = 0
 _RUN_HEADER_BYTES: Final = _HEADER.size
-_PIECE_BLOBS: Final = 2**20
+_PIECE_BLOBS: Final = 2**18
 """Number of blobs that are merged in memory at a time."""
 
 
@@ -91,16 +91,16 @@ def _write_columns(descriptor: int, path: Path, run_id: int, count: int, pieces:
     _fs.write_at(descriptor, [_header(run_id, count, *(hasher.intdigest() for hasher in hashers))], 0, path)
 
 
-def merged_pieces(indexes: Sequence[Index]) -> Iterator[Index]:
-    """Merge ``indexes`` as :func:`write_run` does, some hundred thousand blobs at a time, in the order of digests."""
+def merged_pieces(indexes: Sequence[Index], blobs: int = 0) -> Iterator[Index]:
+    """Merge ``indexes`` as :func:`write_run` does, about so many blobs at a time (0: some hundred thousand), in the order of digests."""
     filled = [index for index in indexes if index.count]
-    return map(Index.merge, _pieces(filled)) if filled else iter(())
+    return map(Index.merge, _pieces(filled, blobs)) if filled else iter(())
 
 
-def _pieces(indexes: Sequence[Index]) -> Iterator[list[Index]]:
-    """Split sorted indexes at common digests, into pieces of some hundred thousand blobs."""
+def _pieces(indexes: Sequence[Index], blobs: int = 0) -> Iterator[list[Index]]:
+    """Split sorted indexes at common digests, into pieces of about so many blobs."""
     largest = max(indexes, key=lambda index: index.count)
-    step = max(1, _PIECE_BLOBS * largest.count // sum(index.count for index in indexes))
+    step = max(1, (blobs or _PIECE_BLOBS) * largest.count // sum(index.count for index in indexes))
     starts = [0] * len(indexes)
     for place in [*range(step, largest.count, step), None]:
         bound = None if place is None else largest.prefixes[place]

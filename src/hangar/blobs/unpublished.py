@@ -6,7 +6,8 @@ locator of this process searches here before the database. No other process can 
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from pathlib import Path
 from typing import Final
 
 import msgspec
@@ -15,9 +16,13 @@ import numpy as np
 from hangar.backends.base import Options
 from hangar.blobs.index import Index, Mask, Sought
 from hangar.blobs.merging import runs_to_merge
+from hangar.blobs.spilled import SpilledIndex, spilled
 from hangar.digest import Header
 
 __all__ = ["Buffered", "UnpublishedBlobs"]
+
+_SPILLED_BLOBS: Final = 32_768
+"""Locations of fewer blobs stay in memory."""
 
 
 class Buffered(msgspec.Struct, frozen=True):
@@ -42,9 +47,11 @@ class UnpublishedBlobs:
         Headers of all of them, by id.
     noted
         Called with the locations of each batch that is in its file, before the batch counts as added.
+    spill_to
+        A directory: the locations of many blobs are in files without a name there, and not in memory.
     """
 
-    __slots__ = ("buffered_bytes", "buffers", "headers", "indexes", "noted")
+    __slots__ = ("buffered_bytes", "buffers", "headers", "indexes", "noted", "spill_to")
 
     def __init__(self) -> None:
         self.buffers: Final[dict[bytes, Buffered]] = {}
@@ -52,6 +59,7 @@ class UnpublishedBlobs:
         self.indexes: tuple[Index, ...] = ()
         self.headers: Final[dict[int, Header]] = {}
         self.noted: Callable[[Index], object] | None = None
+        self.spill_to: Path | None = None
 
     def __len__(self) -> int:
         return len(self.buffers) + sum(index.count for index in self.indexes)
@@ -72,13 +80,24 @@ class UnpublishedBlobs:
         if self.noted is not None:
             self.noted(index)
         merged = runs_to_merge([one.count for one in self.indexes], index.count)
-        self.indexes = (Index.merge([index, *self.indexes[:merged]]), *self.indexes[merged:])
+        self.indexes = (self._merged([index, *self.indexes[:merged]]), *self.indexes[merged:])
 
     def merged(self) -> Index:
         """All locations in one index."""
-        if len(self.indexes) == 1:
-            return self.indexes[0]
-        return Index.merge(self.indexes) if self.indexes else Index(np.empty(0, np.uint64), np.empty((0, 8), np.uint64))
+        if len(self.indexes) > 1:
+            self.indexes = (self._merged(self.indexes),)
+        return self.indexes[0] if self.indexes else Index(np.empty(0, np.uint64), np.empty((0, 8), np.uint64))
+
+    def _merged(self, indexes: Sequence[Index]) -> Index:
+        if self.spill_to is None or len(indexes) == 1 or sum(index.count for index in indexes) < _SPILLED_BLOBS:
+            return Index.merge(indexes)
+        return spilled(indexes, self.spill_to)
+
+    def release_pages(self) -> None:
+        """Let go of the pages of indexes in files that were read."""
+        for index in self.indexes:
+            if isinstance(index, SpilledIndex):
+                index.release_pages()
 
     def clear(self) -> None:
         """Forget all of them."""

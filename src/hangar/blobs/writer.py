@@ -407,12 +407,14 @@ class BlobWriter:
             for header_id, header in self.unpublished.headers.items()
             if header_id not in self._stored_header_ids
         }
-        store = self._store
+        store, fresh = self._store, self.unpublished.merged()
+        store.locator.update_indexes()
         with self._ended_by(StorageError):
             # Runs are searched before the table. So a location that replaces one in a run must be in a newer run.
             self._update = LocationUpdate.prepare(
-                store.db, store.directory, store.locator, self.unpublished.merged(), headers, as_run=self._replaces
+                store.db, store.directory, store.locator, fresh, headers, as_run=self._replaces
             )
+        self.unpublished.release_pages()
 
     @contextlib.contextmanager
     def _ended_by(self, failure: type[HangarError]) -> Iterator[None]:

@@ -14,10 +14,11 @@ from typing import Final
 import numpy as np
 import numpy.typing as npt
 
-from hangar.backends.base import Blob
+from hangar.backends.base import Blob, Rows
 from hangar.backends.location import FILE_BITS, FILE_MASK, FILE_ROW, HEADER, OFFSET, Location, Words
 from hangar.blobs.index import Digests, Positions, Sought
 from hangar.blobs.intact import logical_sizes
+from hangar.blobs.reader import STALE
 from hangar.blobs.store import BlobStore
 from hangar.digest import NDARRAY, Header, digest_array, digest_list
 from hangar.remote.peer import ABSENT, STORED_FRAMES, BlobFrame, BlobNames, Limits
@@ -35,7 +36,7 @@ def blob_sizes(store: BlobStore, digests: Digests) -> npt.NDArray[np.uint64]:
     """Size of each blob; :data:`ABSENT` for one without a location."""
     sizes = np.full(len(digests), ABSENT, np.uint64)
     if len(digests):
-        located = store.locator.locate_published(Sought.of(digests))
+        located = store.locator.locate_sparingly(Sought.of(digests))
         here = np.flatnonzero(located.stored)
         if here.size:
             sizes[here] = logical_sizes(store, located.words[here]).astype(np.uint64)
@@ -60,7 +61,7 @@ def blob_frames(
     digests = digest_array(split_digests(names.digests))
     if not len(digests):
         return
-    located = store.locator.locate_published(Sought.of(digests))
+    located = store.locator.locate_sparingly(Sought.of(digests))
     here = np.flatnonzero(located.stored)
     if not here.size:
         return
@@ -137,14 +138,17 @@ def _small(
             step = max(1, min(limits.frame_items, limits.frame_bytes // max(size, 1)))
             for start in range(0, len(places), step):
                 part = slice(start, start + step)
-                rows = store.read_neighbours(words[part], header, size) if size else None
+                rows = store.read_apart(words[part], header, size) if size else None
                 if rows is None:
-                    rows = store.read_rows(wanted[part], header, size)
+                    rows = _rows(store, wanted[part], words[part], header, size)
                 lengths = np.full(len(rows), size, "<u8").tobytes()
                 which = places[part].astype("<u4").tobytes()
                 yield BlobFrame((header.encode(),), b"", lengths, rows.reshape(-1).data, 0, group, which)
             return
-    blobs = store.read_list(digest_list(wanted))
+    try:
+        blobs = store.read_list_at(words)
+    except STALE:
+        blobs = store.read_list(digest_list(wanted))
     start, size = 0, 0
     for at, (_, blob) in enumerate(blobs):
         if at > start and (size + len(blob) > limits.frame_bytes or at - start >= limits.frame_items):
@@ -152,6 +156,14 @@ def _small(
             start, size = at, 0
         size += len(blob)
     yield _mixed(blobs[start:], places[start:], group)
+
+
+def _rows(store: BlobStore, digests: Digests, words: Words, header: Header, size: int) -> Rows:
+    """Rows at the places that were found; they are looked up again only if some of them were moved."""
+    try:
+        return store.read_rows_at(words, header, size)
+    except STALE:
+        return store.read_rows(digests, header, size)
 
 
 def _mixed(blobs: list[tuple[Header, Blob]], places: Positions, group: int) -> BlobFrame:

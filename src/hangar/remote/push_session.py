@@ -93,7 +93,8 @@ class PushSession:
         self._standing: tuple[Digest, ...] = ()
         self._history: NewHistory | None = None
         self._scans: list[LeafScan] = []
-        self._asked = DigestSet()
+        # What the last two answers asked for.
+        self._asked = DigestSet(), DigestSet()
         self._listed: dict[int, Digests] = {}
         self._tombstones: dict[bytes, Tombstone] = {}
         self._open = self._closed = self._keep = False
@@ -116,6 +117,7 @@ class PushSession:
             self._objects = ObjectsIn(self._source, quarantine, self._object_bytes, self.unasked)
             self._writer = BlobWriter(stores.blobs, OwnFiles(), own_files=True)
             stack.callback(self._close_writer)
+            self._writer.unpublished.spill_to = quarantine.path.parent
             path = quarantine.path.with_suffix(JOURNAL)
             entries = read_journal(path)
             if entries is not None:
@@ -153,7 +155,7 @@ class PushSession:
     def _forget_history(self) -> None:
         self._history = None
         self._scans = []
-        self._asked = DigestSet()
+        self._asked = DigestSet(), DigestSet()
         self._listed = {}
 
     @contextlib.contextmanager
@@ -213,13 +215,15 @@ class PushSession:
         found: list[BlobNames] = []
         left, more = self._limits.names, False
         begun = self._parts.lengths()
+        # What was asked for before and has not come is asked for again, or it is not needed any more.
+        self._asked = self._asked[1], DigestSet()
         for group, scan in enumerate(self._scans):
             with self._writer_lock:
                 digests, rest = scan.missing(left)
             if len(digests) > left:
                 digests, rest = digests[:left], True
             if len(digests):
-                self._asked.add(digests)
+                self._asked[1].add(digests)
                 found += self._names(digests, group, begun)
                 left -= len(digests)
             more |= rest
@@ -262,20 +266,21 @@ class PushSession:
             self._objects.rescan()
             self._want_heads()
 
-    def add_blobs(self, frames: Iterator[BlobFrame]) -> int:
-        """Take a stream of blobs; returns how many were stored."""
+    def add_blobs(self, frames: Iterator[BlobFrame], *, crowded: bool = False) -> int:
+        """Take a stream of blobs, maybe one of many; returns how many were stored."""
         with self._using():
             asked = self._asked
             stream = BlobsIn(
                 self._writer,
                 self._writer_lock,
                 self._place,
-                asked.holds,
+                lambda digests: asked[0].holds(digests) | asked[1].holds(digests),
                 self._source.quarantine.path.parent,  # type: ignore[union-attr]
                 most=self._limits.blob_bytes,
                 fits=self._fits,
                 parts=self._parts,
                 named=self._named,
+                crowded=crowded,
             )
         cut = True
         try:
