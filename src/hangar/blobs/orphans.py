@@ -3,7 +3,7 @@
 A file with a recorded end is continued by the next writer, which overwrites the bytes that a killed writer left. A new
 file has no row yet, so nobody would ever use it again. The next writer with the writer lock removes such files. A
 living writer holds a shared lock on each of its files. So a file is removed only if it can be locked exclusively and
-still has no row. Files that an unfinished push holds are no orphans (see ``received``). Runs are not locked: they are
+still has no row. Files that an unfinished push holds are no orphans (see ``unfinished``). Runs are not locked: they are
 removed inside a write transaction, and the transaction that registers a run checks that its file exists. Files that are
 kept because the database was replaced by an older copy stay (see :mod:`hangar.rollback`).
 """
@@ -25,7 +25,7 @@ from hangar.blobs.catalog import (
     scan_blob_files,
     scan_runs,
 )
-from hangar.blobs.received import QUARANTINE_DIRECTORY
+from hangar.blobs.journal import QUARANTINE_DIRECTORY
 from hangar.blobs.unfinished import OBJECTS, UnfinishedPush, awaited_files
 from hangar.db import Database, ReadTransaction, WriteTransaction
 from hangar.db.tables import FILES

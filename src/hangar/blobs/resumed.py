@@ -16,7 +16,7 @@ from hangar.backends.file import FILE_HEADER_BYTES
 from hangar.backends.location import Locations, Words
 from hangar.blobs.catalog import blob_file_path
 from hangar.blobs.index import Digests, Index, sort_digests
-from hangar.blobs.received import Entries
+from hangar.blobs.journal import Entries
 from hangar.blobs.store import BlobStore
 from hangar.blobs.verify import intact_at
 from hangar.blobs.writer import BlobWriter

@@ -1,6 +1,6 @@
 """Unfinished pushes that a repository keeps on disk, so that they can be continued: what they take, and when they go.
 
-A push has files in the quarantine that begin with its name: its objects, the journal of its blobs (``received``) and
+A push has files in the quarantine that begin with its name: its objects, the journal of its blobs (``journal``) and
 parts of large blobs; the blobs themselves are in blob files that no row names. All of it may go at any time when nobody
 has the objects locked. It goes when nothing was received for as many hours as the journal says, or for lack of space.
 """
@@ -17,7 +17,7 @@ from typing import Final
 
 from hangar import _fs
 from hangar.blobs.catalog import blob_file_path
-from hangar.blobs.received import QUARANTINE_DIRECTORY, Entries, read_journal
+from hangar.blobs.journal import QUARANTINE_DIRECTORY, Entries, read_journal
 from hangar.errors import HangarError
 
 __all__ = ["JOURNAL", "OBJECTS", "PART", "PUSH", "UnfinishedPush", "awaited_files", "unfinished_pushes"]

@@ -16,8 +16,8 @@ from msgspec.structs import replace
 from hangar import _fs
 from hangar.backends.location import FILE_MASK, FILE_ROW
 from hangar.blobs.catalog import put_blob_file, scan_blob_files
+from hangar.blobs.journal import QUARANTINE_DIRECTORY
 from hangar.blobs.orphans import drop_push
-from hangar.blobs.received import QUARANTINE_DIRECTORY
 from hangar.blobs.unfinished import unfinished_pushes
 from hangar.columns.tablefile import CacheFiles
 from hangar.db import WriteTransaction

@@ -16,7 +16,7 @@ from pathlib import Path
 from typing import Final
 
 from hangar import _fs, forking
-from hangar.blobs.received import QUARANTINE_DIRECTORY
+from hangar.blobs.journal import QUARANTINE_DIRECTORY
 from hangar.blobs.unfinished import PART
 from hangar.digest import DIGEST_BYTES, Header
 from hangar.errors import HangarError, InvalidInputError

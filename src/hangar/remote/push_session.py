@@ -22,8 +22,8 @@ from hangar.blobs import BlobWriter
 from hangar.blobs.catalog import first_free_id
 from hangar.blobs.digests import DigestSet
 from hangar.blobs.index import Digests, Index
+from hangar.blobs.journal import Journal, read_journal
 from hangar.blobs.ownership import OwnFiles
-from hangar.blobs.received import Journal, read_journal
 from hangar.blobs.resumed import take_over
 from hangar.blobs.tombstones import FOREIGN, Tombstone, put_tombstones
 from hangar.blobs.unfinished import JOURNAL

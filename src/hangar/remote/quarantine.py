@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import Final
 
 from hangar import _fs, forking
-from hangar.blobs.received import QUARANTINE_DIRECTORY
+from hangar.blobs.journal import QUARANTINE_DIRECTORY
 from hangar.blobs.unfinished import OBJECTS
 from hangar.digest import Digest, RecordClass, record_digests
 from hangar.errors import HangarError, LockedError

@@ -18,8 +18,8 @@ from hangar.blobs import BlobWriter
 from hangar.blobs.catalog import first_free_id
 from hangar.blobs.digests import DigestSet, Marks
 from hangar.blobs.index import Digests, Mask, Sought
+from hangar.blobs.journal import QUARANTINE_DIRECTORY
 from hangar.blobs.ownership import OwnFiles
-from hangar.blobs.received import QUARANTINE_DIRECTORY
 from hangar.blobs.tombstones import IN_EFFECT, find_tombstones
 from hangar.digest import DIGEST_BYTES, Header, digest_list
 from hangar.errors import CorruptionError, HangarError, InvalidInputError
