@@ -10,7 +10,7 @@ newest location.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Sequence
+from collections.abc import Callable, Sequence
 from pathlib import Path
 from typing import Any, Final, NamedTuple
 
@@ -20,7 +20,7 @@ from hangar.backends.location import FILE_ROW, LOCATION, LOCATION_WORDS, Locatio
 from hangar.blobs.catalog import run_path, scan_runs
 from hangar.blobs.index import Index, Mask, Positions, Sought
 from hangar.blobs.run import Run, run_bytes
-from hangar.blobs.unpublished import Buffered, UnpublishedBlobs
+from hangar.blobs.unpublished import Buffered, Searched
 from hangar.db import Database, ReadTransaction
 from hangar.db.tables import LOCATIONS
 from hangar.digest import Digest, Header, digest_list
@@ -29,7 +29,7 @@ from hangar.errors import CorruptionError, PathNotFoundError
 __all__ = ["IN_MEMORY", "Located", "Locator"]
 
 IN_MEMORY: Final = 0
-"""File id in the location of a blob that is in memory only (``UnpublishedBlobs.buffers``)."""
+"""File id in the location of a blob that is in memory only."""
 
 _SMALL_BATCH: Final = 4_096
 _PIECE_BYTES: Final = 2**24
@@ -69,6 +69,7 @@ class Locator:
     """
 
     __slots__ = (
+        "_changed",
         "_damaged",
         "_db",
         "_directory",
@@ -88,19 +89,21 @@ class Locator:
         self._listed: tuple[int, ...] = ()
         self._damaged: tuple[str, ...] = ()
         self._lost_run = False
-        self._unpublished: tuple[UnpublishedBlobs, ...] = ()
+        self._unpublished: tuple[Searched, ...] = ()
         self._examined: dict[int, str | None] = {}
         self.indexes: tuple[Index, ...] = ()
         self._run_indexes: tuple[Index, ...] = ()
+        # Replaced with the indexes.
+        self._changed = object()
 
     # ------------------------------------------------------------------ sources
 
-    def add_unpublished(self, unpublished: UnpublishedBlobs) -> None:
+    def add_unpublished(self, unpublished: Searched) -> None:
         """Add the unpublished blobs of a writer to the search."""
         self._unpublished = (unpublished, *self._unpublished)
         self.update_indexes()
 
-    def remove_unpublished(self, unpublished: UnpublishedBlobs) -> None:
+    def remove_unpublished(self, unpublished: Searched) -> None:
         """Remove the unpublished blobs of a writer from the search."""
         self._unpublished = tuple(one for one in self._unpublished if one is not unpublished)
         self.update_indexes()
@@ -108,7 +111,7 @@ class Locator:
     def buffered(self, digest: bytes) -> Buffered | None:
         """An unpublished blob that is in the memory of a writer."""
         for unpublished in self._unpublished:
-            found = unpublished.buffers.get(digest)
+            found = unpublished.buffered(digest)
             if found is not None:
                 return found
         return None
@@ -128,6 +131,7 @@ class Locator:
             *(index for unpublished in self._unpublished for index in unpublished.indexes),
             *self._run_indexes,
         )
+        self._changed = object()
 
     def runs(self) -> tuple[Run, ...]:
         """The registered runs that can be opened, newest first; reads the list of runs once."""
@@ -196,14 +200,18 @@ class Locator:
             found = self.indexes[0].locate_all(sought)
             if found is not None:
                 return Located(found, _NONE)
+        changed = self._changed
         words = np.zeros((len(sought), LOCATION_WORDS), np.uint64)
         missing = _search(self.indexes, sought, words, np.arange(len(sought)))
         if missing.size:
             missing = self._locate_in_table(sought, words, missing)
         for unpublished in self._unpublished:
-            if missing.size and unpublished.buffers:
+            if missing.size and unpublished.in_memory:
                 # Their words stay zero: file 0 is IN_MEMORY.
-                missing = missing[~_contained(sought, missing, unpublished.buffers)]
+                missing = missing[~unpublished.buffered_among(_names(sought, missing))]
+        if missing.size and changed is not self._changed:
+            # Another thread may have written blobs that were in memory. They are in an index before they leave it.
+            return self.locate(sought)
         return Located(words, missing)
 
     def locate_published(self, sought: Sought) -> Located:
@@ -314,11 +322,6 @@ def _search_table(transaction: ReadTransaction, sought: Sought, words: Words, mi
     there = np.fromiter((row is not None for row in rows), np.bool_, len(rows))
     words[missing[there]] = Locations.from_rows([row for row in rows if row is not None]).words
     return missing[~there]
-
-
-def _contained(sought: Sought, positions: Positions, mapping: Container[bytes]) -> Mask:
-    names = _names(sought, positions)
-    return np.fromiter(map(mapping.__contains__, names), np.bool_, len(names))
 
 
 def _names(sought: Sought, positions: Positions) -> list[Digest]:

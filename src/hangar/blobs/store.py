@@ -24,7 +24,8 @@ from hangar.backends.location import (
     Words,
 )
 from hangar.blobs.absence import explain_absence
-from hangar.blobs.index import Digests, Mask, Sought
+from hangar.blobs.asked import AskedRows, Resolve
+from hangar.blobs.index import Digests, Mask, Positions, Sought
 from hangar.blobs.locator import Located
 from hangar.blobs.promises import Promises
 from hangar.blobs.reader import STALE, BlobReader
@@ -33,11 +34,9 @@ from hangar.db.epoch import raise_if_collected
 from hangar.digest import DIGEST_BYTES, Header, digest_array
 from hangar.errors import CorruptionError, InvalidInputError, NotLocalError, PurgedError
 
-__all__ = ["BlobStore", "Resolve"]
+__all__ = ["BlobStore"]
 
 _T = TypeVar("_T")
-Resolve = Callable[[Digests], int]
-"""Tries to fetch blobs that are not here, by their digests; returns their bytes. What it stored is found by the next look-up."""
 
 
 class BlobStore(BlobReader):
@@ -176,11 +175,26 @@ class BlobStore(BlobReader):
             raise InvalidInputError(f"`out` must be a writable uint8 array in C order of shape {(count, nbytes)}")
         if not count:
             return np.empty((0, nbytes), np.uint8) if out is None else out
-        words = self._locate_all(digests, resolve)
+        asked = None if resolve is None else AskedRows(header, nbytes)
+        words, missing = self._locate_all(digests, resolve, asked)
+        if asked is not None and missing.size:
+            return self._with_asked(asked, missing, digests, out, resolve)
         try:
             return self.read_rows_at(words, header, nbytes, out, digests=digests)
         except STALE:
             return self._again(lambda words: self.read_rows_at(words, header, nbytes, out, digests=digests), digests)
+
+    def _with_asked(
+        self, asked: AskedRows, missing: Positions, digests: Digests, out: Rows | None, resolve: Resolve | None
+    ) -> Rows:
+        """The rows of a batch, of which those at ``missing`` were handed over."""
+        if out is None:
+            out = np.empty((len(digests), asked.nbytes), np.uint8)
+        asked.put_into(out, missing)
+        if len(missing) < len(digests):
+            here = np.delete(np.arange(len(digests)), missing)
+            out[here] = self.read_rows(digests[here], asked.header, asked.nbytes, resolve=resolve)
+        return out
 
     def read_list(self, digests: Sequence[bytes], *, resolve: Resolve | None = None) -> list[tuple[Header, Blob]]:
         """Read blobs of any headers, in the order of ``digests``: header and logical bytes of each.
@@ -209,7 +223,7 @@ class BlobStore(BlobReader):
         if not set(map(len, digests)) <= {DIGEST_BYTES}:
             raise InvalidInputError(f"a digest has {DIGEST_BYTES} bytes")
         array = digest_array(digests)
-        words = self._locate_all(array, resolve)
+        words = self._locate_all(array, resolve).words
         try:
             return self.read_list_at(words, digests=array)
         except STALE:
@@ -241,15 +255,21 @@ class BlobStore(BlobReader):
 
     # ------------------------------------------------------------------ where a read failed
 
-    def _locate_all(self, digests: Digests, resolve: Resolve | None = None) -> Words:
-        """Locations of blobs; raises if a blob has none, also after ``resolve`` was called for it."""
-        words, missing = self.locator.locate(Sought.of(digests))
+    def _locate_all(self, digests: Digests, resolve: Resolve | None = None, asked: AskedRows | None = None) -> Located:
+        """Locations of blobs; raises if a blob has none, also after ``resolve`` was called for it.
+
+        If it handed over all that were missing, they are still missing in the result.
+        """
+        located = self.locator.locate(Sought.of(digests))
+        missing = located.missing
         if missing.size and resolve is not None and self.promises.possible():
-            resolve(digests[missing])
-            words, missing = self.locator.locate(Sought.of(digests))
-        if missing.size:
-            raise self.absent(digests[missing])
-        return words
+            resolve(digests[missing], asked=asked)
+            if asked is not None and asked.count == missing.size:
+                return located
+            located = self.locator.locate(Sought.of(digests))
+        if located.missing.size:
+            raise self.absent(digests[located.missing])
+        return located
 
     def absent(self, digests: Digests) -> CorruptionError | PurgedError | NotLocalError:
         """Error for blobs without a location: they are lost, or a remote has promised them, or they were purged."""
@@ -261,7 +281,7 @@ class BlobStore(BlobReader):
         """Read again, after dropping all caches and looking up the locations again."""
         self.db.require_in_place()
         self.refresh()
-        words = self._locate_all(digests)
+        words = self._locate_all(digests).words
         try:
             return read(words)
         except STALE as error:

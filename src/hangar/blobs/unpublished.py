@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 import numpy as np
@@ -17,9 +17,9 @@ from hangar.backends.base import Options
 from hangar.blobs.index import Index, Mask, Sought
 from hangar.blobs.merging import runs_to_merge
 from hangar.blobs.spilled import SpilledIndex, spilled
-from hangar.digest import Header
+from hangar.digest import Digest, Header
 
-__all__ = ["Buffered", "UnpublishedBlobs"]
+__all__ = ["Buffered", "Searched", "UnpublishedBlobs"]
 
 _SPILLED_BLOBS: Final = 32_768
 """Locations of fewer blobs stay in memory."""
@@ -32,6 +32,31 @@ class Buffered(msgspec.Struct, frozen=True):
     options: Options
     header: Header
     data: bytes
+
+
+class Searched(Protocol):
+    """Blobs of this process that a locator searches: those in files by their indexes, and those in memory."""
+
+    @property
+    def indexes(self) -> tuple[Index, ...]:
+        """Locations of the blobs that are in files, newest index first."""
+
+    @property
+    def headers(self) -> dict[int, Header]:
+        """Headers of the blobs that are in files, by id."""
+
+    @property
+    def in_memory(self) -> int:
+        """Number of blobs that are in memory."""
+
+    def buffered_among(self, names: list[Digest]) -> Mask:
+        """Mask of the blobs that are in memory."""
+
+    def buffered(self, digest: bytes) -> Buffered | None:
+        """A blob that is in memory."""
+
+    def release_pages(self) -> None:
+        """Let go of the pages of indexes in files that were read."""
 
 
 class UnpublishedBlobs:
@@ -67,6 +92,19 @@ class UnpublishedBlobs:
     def __contains__(self, digest: bytes) -> bool:
         prefix = int.from_bytes(digest[:8], "big")
         return digest in self.buffers or any(index.locate_one(digest, prefix) is not None for index in self.indexes)
+
+    @property
+    def in_memory(self) -> int:
+        """Number of blobs that are in memory only."""
+        return len(self.buffers)
+
+    def buffered_among(self, names: list[Digest]) -> Mask:
+        """Mask of the blobs that are in memory only."""
+        return np.fromiter(map(self.buffers.__contains__, names), np.bool_, len(names))
+
+    def buffered(self, digest: bytes) -> Buffered | None:
+        """A blob that is in memory only."""
+        return self.buffers.get(digest)
 
     def holds(self, sought: Sought) -> Mask:
         """Mask of the digests whose blob is in a file and not published yet."""

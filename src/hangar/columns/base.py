@@ -7,7 +7,6 @@ used. Its *source* gives the tree to read: that of a commit for a reader, that o
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from contextlib import AbstractContextManager
 from functools import partial
 from itertools import islice
@@ -17,6 +16,7 @@ import numpy as np
 
 from hangar.backends.preference import Preference, column_needs, load_preference
 from hangar.blobs import BlobWriter
+from hangar.blobs.asked import AskedRows
 from hangar.blobs.index import Digests
 from hangar.columns.attributes import AttributesReader
 from hangar.columns.block import BatchBlock, OpenBlock
@@ -39,9 +39,14 @@ from hangar.stores import Stores
 
 __all__ = ["ColumnBase", "CommittedSource", "ResolveColumn", "Session", "Source", "StagedSource", "WriteSession"]
 
-ResolveColumn = Callable[[bytes, ColumnSchema, Digests], int]
-"""Fetches blobs of a column that are not here, as far as it can: column id, schema, digests (uint8, shape (n, 32)).
-It is pickled with readers."""
+
+class ResolveColumn(Protocol):
+    """Fetches blobs of a column that are not here, as far as it can. It is pickled with readers."""
+
+    def __call__(
+        self, column_id: bytes, schema: ColumnSchema, digests: Digests, *, asked: AskedRows | None = None
+    ) -> int:
+        """Fetch blobs, as :class:`hangar.blobs.asked.Resolve` does."""
 
 
 class Session(Protocol):
@@ -104,12 +109,18 @@ class WriteSession(Session, Protocol):
 
 
 def _fetch(
-    resolve: ResolveColumn, table: ColumnTable | None, column_id: bytes, schema: ColumnSchema, digests: Digests
+    resolve: ResolveColumn,
+    table: ColumnTable | None,
+    column_id: bytes,
+    schema: ColumnSchema,
+    digests: Digests,
+    *,
+    asked: AskedRows | None = None,
 ) -> int:
     """Fetch blobs that are not here; returns their bytes."""
     if table is not None:
         table.missed()
-    return resolve(column_id, schema, digests)
+    return resolve(column_id, schema, digests, asked=asked)
 
 
 class ColumnBase(BatchBlock):

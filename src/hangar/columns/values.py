@@ -14,8 +14,8 @@ import numpy as np
 
 from hangar.backends.location import HEADER
 from hangar.blobs import BlobStore
+from hangar.blobs.asked import Resolve
 from hangar.blobs.offsets import OffsetTable
-from hangar.blobs.store import Resolve
 from hangar.columns.sampletable import Positions, SampleTable
 from hangar.digest import Header, digest_array
 from hangar.errors import CorruptionError, NotLocalError

@@ -37,7 +37,7 @@ from hangar.remote.peer import BlobFrame
 from hangar.threads import Task, in_background
 from hangar.wording import plural
 
-__all__ = ["BlobsIn", "Wanted"]
+__all__ = ["BlobsIn", "Wanted", "not_wanted"]
 
 _BATCH_BYTES: Final = 8 * 2**20
 """One batch is stored while the next one comes in, so a stream holds two of them."""
@@ -449,10 +449,7 @@ class BlobsIn:
     def _check_wanted(self, digests: Digests) -> None:
         mask = self._wanted(digests)
         if not mask.all():
-            digest = digests[int(np.argmin(mask))].tobytes()
-            raise InvalidInputError(
-                f"a blob was received that was not asked for, or with other bytes ({digest.hex()[:16]})"
-            )
+            raise not_wanted(digests[int(np.argmin(mask))].tobytes())
 
     def take_count(self) -> tuple[int, int]:
         """Number of blobs stored since the last call, and their bytes."""
@@ -462,6 +459,11 @@ class BlobsIn:
     def _count(self, blobs: int, nbytes: int) -> None:
         self.blobs += blobs
         self.nbytes += nbytes
+
+
+def not_wanted(digest: bytes) -> InvalidInputError:
+    """The error for a blob that was not asked for."""
+    return InvalidInputError(f"a blob was received that was not asked for, or with other bytes ({digest.hex()[:16]})")
 
 
 def _lengths(frame: BlobFrame) -> npt.NDArray[np.int64]:

@@ -11,6 +11,7 @@ import os
 from pathlib import Path
 from typing import Any, Final
 
+from hangar.blobs.asked import AskedRows
 from hangar.blobs.index import Digests
 from hangar.errors import HangarError, UnreachableError
 from hangar.refs.remotes import RemoteRow, list_remotes
@@ -62,8 +63,12 @@ class FetchOnRead:
     def __reduce__(self) -> tuple[Any, ...]:
         return FetchOnRead, (self._directory,)
 
-    def __call__(self, column_id: bytes, schema: ColumnSchema, digests: Digests) -> int:
+    def __call__(
+        self, column_id: bytes, schema: ColumnSchema, digests: Digests, *, asked: AskedRows | None = None
+    ) -> int:
         """Fetch blobs of a column, as far as remotes have them; return their bytes.
+
+        Small ones of one header are handed over to ``asked``, if the first remote that is asked has all of them.
 
         Raises
         ------
@@ -82,7 +87,8 @@ class FetchOnRead:
             if not len(left):
                 break
             try:
-                left = self._fetch(process, *remotes[number], ColumnBlobs(column_id, schema, left))
+                left = self._fetch(process, *remotes[number], ColumnBlobs(column_id, schema, left), asked)
+                asked = None  # a second remote is asked for a part of them
             except HangarError as error:
                 if number in promising:
                     failed = failed or error
@@ -112,13 +118,15 @@ class FetchOnRead:
             found = self._process = _Process(stores)
         return found
 
-    def _fetch(self, process: _Process, name: str, row: RemoteRow, wanted: ColumnBlobs) -> Digests:
+    def _fetch(
+        self, process: _Process, name: str, row: RemoteRow, wanted: ColumnBlobs, asked: AskedRows | None
+    ) -> Digests:
         """Fetch from one remote; return the blobs that it does not have."""
         for attempt in range(_ATTEMPTS):
             fresh = not process.connections.has(name)
             try:
                 with process.connections.use(name, row) as reader:
-                    found = process.received.fetch(reader, wanted)
+                    found = process.received.fetch(reader, wanted, asked)
                     correct(process.stores, row.number, absent=found.absent, reader=reader)
             except UnreachableError:
                 process.connections.drop(name)

@@ -17,6 +17,7 @@ from hangar.backends.preference import Preference, load_preference
 from hangar.blobs import BlobWriter
 from hangar.blobs.catalog import first_free_id
 from hangar.blobs.digests import DigestSet, Marks
+from hangar.blobs.held import HeldBatch
 from hangar.blobs.index import Digests, Mask, Sought
 from hangar.blobs.journal import QUARANTINE_DIRECTORY
 from hangar.blobs.ownership import OwnFiles
@@ -206,6 +207,14 @@ class FetchFiles:
         except BaseException:
             self._lease.__exit__(None, None, None)
             raise
+
+    def add(self, batches: Iterable[HeldBatch[tuple[bytes, ColumnSchema]]]) -> None:
+        """Add verified rows of columns. Raises what the writer raises."""
+        for (column_id, schema), header, pieces, digests in batches:
+            preference = load_preference(self._stores.db, column_id, schema)
+            with self.lock:
+                self.writer.begin_rows(preference.tag, header, pieces, digests, preference.options)
+                self.writer.finish()
 
     def publish(self) -> None:
         """Make what came durable and visible."""

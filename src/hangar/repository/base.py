@@ -144,9 +144,14 @@ class RepositoryBase:
                     f"there is no repository in {self._path}: call init(), or run `hangar init`"
                 )
             self._stores = Stores(self._directory)
+        return self._settled(self._stores)
+
+    @staticmethod
+    def _settled(stores: Stores) -> Stores:
+        """What reads have fetched is published, before a command looks at what is published."""
         with contextlib.suppress(HangarError):  # told by the next fetch, or when the checkout is closed
-            self._stores.settle()
-        return self._stores
+            stores.settle()
+        return stores
 
     def _open_leniently(self) -> Stores:
         """The open stores, also where the format file is lost or damaged, to check and repair."""
@@ -154,7 +159,7 @@ class RepositoryBase:
             if not self.initialized and not lost_format(self._directory):
                 return self._open()
             self._stores = Stores(self._directory, lenient=True)
-        return self._stores
+        return self._settled(self._stores)
 
     @property
     def stores(self) -> Stores:

@@ -20,8 +20,8 @@ import numpy.typing as npt
 from hangar.backends.location import FILE_ROW, HEADER
 from hangar.backends.parts import Parts
 from hangar.blobs import BlobStore
+from hangar.blobs.asked import Resolve
 from hangar.blobs.reader import STALE
-from hangar.blobs.store import Resolve
 from hangar.columns.chunked.grid import ChunkIndex, chunk_keys, grid_of, indices_of
 from hangar.digest import DIGEST_BYTES, digest_list
 from hangar.errors import CorruptionError, NotLocalError

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from typing import Any, NoReturn
 
-from hangar.blobs.store import Resolve
+from hangar.blobs.asked import Resolve
 from hangar.columns.chunked.array import ArrayColumn, ChunkedArray
 from hangar.columns.chunked.table import ChunkReader
 from hangar.columns.values import ValueReader
