@@ -9,7 +9,7 @@ from __future__ import annotations
 import tempfile
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, Final
+from typing import IO, Any, Final
 
 import numpy as np
 
@@ -19,7 +19,7 @@ from hangar.backends.mapping import map_file, release_pages
 from hangar.blobs.index import ENTRY_BYTES, ENTRY_WORDS, Index
 from hangar.blobs.run import merged_pieces
 
-__all__ = ["SpilledIndex", "spilled"]
+__all__ = ["SpilledIndex", "spilled", "unnamed_file"]
 
 _PIECE_BLOBS: Final = 2**16
 """Blobs that are merged in memory at a time."""
@@ -53,11 +53,7 @@ def spilled(indexes: Sequence[Index], directory: Path) -> SpilledIndex:
         The file cannot be written.
     """
     most = sum(index.count for index in indexes)
-    try:
-        file = tempfile.TemporaryFile(dir=directory)  # noqa: SIM115 - closed below
-    except OSError as error:
-        _fs.raise_for(error, "make a file in", directory)
-    with file:
+    with unnamed_file(directory) as file:
         count = 0
         for piece in merged_pieces(indexes, _PIECE_BLOBS):
             _fs.write_at(file.fileno(), [np.ascontiguousarray(piece.prefixes).data], 8 * count, directory)
@@ -71,3 +67,17 @@ def spilled(indexes: Sequence[Index], directory: Path) -> SpilledIndex:
     prefixes = np.frombuffer(mapped, np.uint64, count)
     entries_of = np.frombuffer(mapped, np.uint64, count * ENTRY_WORDS, 8 * most).reshape(count, ENTRY_WORDS)
     return SpilledIndex(prefixes, entries_of, mapped)
+
+
+def unnamed_file(directory: Path) -> IO[bytes]:
+    """New file without a name, on the file system of a directory. It ends when it is closed and not mapped any more.
+
+    Raises
+    ------
+    DiskFullError, StorageError
+        It cannot be made.
+    """
+    try:
+        return tempfile.TemporaryFile(dir=directory)
+    except OSError as error:
+        _fs.raise_for(error, "make a file in", directory)

@@ -7,7 +7,6 @@ verified and hashed. What is kept are the bytes that were verified.
 from __future__ import annotations
 
 import mmap
-import tempfile
 import weakref
 from bisect import bisect_left
 from collections.abc import Callable, Iterator
@@ -22,6 +21,7 @@ from xxhash import xxh3_64
 from hangar import _fs
 from hangar.backends.hdf5.stored import parse_form
 from hangar.backends.stored import StoredForm
+from hangar.blobs.spilled import unnamed_file
 from hangar.digest import NDARRAY, STR, Header
 from hangar.errors import CorruptionError, InvalidInputError
 from hangar.remote.parts import PartFile
@@ -56,8 +56,10 @@ class DecodedParts:
         self.kept = kept
         self._memory = None if memory is None else memory[:total].data
         self.memory = memory
-        self._file = None if memory is not None or kept is not None else _temporary(directory)
-        if self._file is not None:
+        self._file: IO[bytes] | None = None
+        if memory is None and kept is None:
+            _fs.make_directory(directory)
+            self._file = unnamed_file(directory)
             weakref.finalize(self, self._file.close)
 
     def add(self, data: bytes | memoryview) -> None:
@@ -140,14 +142,6 @@ class KeptParts:
                 yield stored
             else:
                 yield self.form.decode(number, np.frombuffer(stored, np.uint8), memory).data
-
-
-def _temporary(directory: Path) -> IO[bytes]:
-    _fs.make_directory(directory)
-    try:
-        return tempfile.TemporaryFile(dir=directory)
-    except OSError as error:
-        _fs.raise_for(error, "make a file in", directory)
 
 
 def received_form(description: bytes, header: Header, total: int) -> StoredForm:
