@@ -55,7 +55,7 @@ from hangar.remote.push_session import PushSession
 from hangar.remote.sending import below_names, frames, join_digests, split_digests
 from hangar.remote.source import ObjectSource
 from hangar.remote.states import BlobStates
-from hangar.remote.unasked import Unasked, UnaskedError
+from hangar.remote.unasked import Unasked
 from hangar.stores import Stores
 from hangar.wording import plural
 
@@ -67,7 +67,7 @@ _FEW_UPLOADS: Final = 2
 """More uploads at the same time store less at a time, for the same reason."""
 _REFS_A_PAGE: Final = 1_000
 _SILENT_SECONDS: Final = 60.0
-_REFUSED: Final = (InvalidInputError, UnsupportedVersionError, PurgedError, UnaskedError)
+_REFUSED: Final = (InvalidInputError, UnsupportedVersionError, PurgedError)
 """Errors after which nothing of a push is kept."""
 
 

@@ -11,16 +11,12 @@ from typing import Final
 
 from hangar.errors import ResourceLimitError
 
-__all__ = ["Unasked", "UnaskedCount", "UnaskedError"]
+__all__ = ["Unasked", "UnaskedCount"]
 
 MOST: Final = 2**16
 """Of all pushes together; each takes about 200 bytes."""
 _ALWAYS: Final = 512
 """Of one push, also if the others have taken all."""
-
-
-class UnaskedError(ResourceLimitError):
-    """A push brings too many objects that nothing names."""
 
 
 class Unasked:
@@ -68,14 +64,17 @@ class UnaskedCount:
 
         Raises
         ------
-        UnaskedError
-            They are too many.
+        ResourceLimitError
+            They are too many. What the push holds is given back when it is closed, and not before: otherwise other
+            streams of this kind would take it at once, and memory would grow.
         """
         self._count += count
         more = max(0, self._count - _ALWAYS) - self.taken
         if more > 0:
             if not self._shared.take(more):
-                raise UnaskedError("pushes in progress brought too many objects that nothing names: push again later")
+                raise ResourceLimitError(
+                    "pushes in progress brought too many objects that nothing names: push again later"
+                )
             self.taken += more
 
     def close(self) -> None:
