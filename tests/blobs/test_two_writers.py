@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import random
 import signal
+import threading
 import time
 import warnings
 from collections.abc import Iterator
@@ -14,12 +15,16 @@ from typing import Any
 
 import pytest
 
+from hangar import limits
 from hangar.backends.file import encode_file_header
-from hangar.blobs import BlobStore, BlobWriter, OwnFiles, appender, catalog, verify_blobs, verify_files
+from hangar.blobs import BlobStore, BlobWriter, OwnFiles, appender, catalog, locator, verify_blobs, verify_files
 from hangar.blobs.catalog import get_blob_file, scan_blob_files
+from hangar.blobs.index import Sought
 from hangar.blobs.locator import Locator
 from hangar.blobs.orphans import remove_orphans
-from hangar.db import Database
+from hangar.blobs.recorded import scan_recorded
+from hangar.db import Database, ReadTransaction
+from hangar.digest import digest_array
 from hangar.errors import CorruptionError, LockedError, StorageError
 from hangar.lock import WriterLock
 from hangar.publishing import publish
@@ -115,6 +120,47 @@ def test_two_writers_of_one_store(bench: Bench) -> None:
     other.close()
     with pytest.raises(StorageError, match="closed"):
         add(other, first)
+
+
+def test_a_look_up_finds_what_another_thread_publishes_meanwhile(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    blobs = texts(40)[1:]
+    add(bench.writer, blobs)
+    sought = Sought.of(digest_array([blob.digest for blob in blobs]))
+    assert not bench.store.locator.locate_published(sought).stored.any()
+    search, left = locator._search, [bench.publish]
+
+    def searching(*args: Any) -> Any:
+        found = search(*args)
+        while left:
+            left.pop()()  # behind the runs, before the table: the blobs are in a run that this process has listed
+        return found
+
+    monkeypatch.setattr(limits, "RUN_BLOBS", 10)
+    monkeypatch.setattr(locator, "_search", searching)
+    assert bench.store.locator.locate_published(sought).stored.all()
+
+
+def test_what_is_recorded_is_of_one_moment(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Collection deletes files by it, so that runs of another moment than the rows would cost data."""
+    monkeypatch.setattr(limits, "RUN_BLOBS", 10)
+    add(bench.writer, texts(30)[1:])
+    bench.publish()
+    other = BlobWriter(bench.store, OwnFiles())
+    add(other, texts(30, 1)[1:])
+    reload = Locator.reload
+
+    def reloading(self: Locator, transaction: ReadTransaction) -> Any:
+        found = reload(self, transaction)
+        thread = threading.Thread(target=publish, args=(bench.db, OwnFiles(), other))
+        thread.start()  # it reads the list of runs again
+        thread.join()
+        return found
+
+    monkeypatch.setattr(Locator, "reload", reloading)
+    recorded = scan_recorded(bench.store)
+    assert [run.index.count for run in recorded.runs] == [29]
+    assert set(recorded.runs[0].index.locations().file.tolist()) == set(recorded.files)
+    other.close()
 
 
 def test_two_writers_under_one_lock_have_files_of_their_own(bench: Bench) -> None:

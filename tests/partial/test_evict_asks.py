@@ -9,7 +9,8 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hangar import CorruptionError, Repository, UnreachableError
+from hangar import CorruptionError, Repository, UnreachableError, limits
+from hangar.remote import blob_states, evicting
 from hangar.remote.bundle import create_bundle
 from hangar.remote.bundle_file import BundleFile
 from hangar.remote.server import serve
@@ -133,3 +134,44 @@ def test_one_subsample_is_a_tuple(team: Make) -> None:
     with closing(mine.checkout()) as reader:
         assert reader["boxes"][3].remote_reference_keys == (1,)
         assert reader["boxes"].remote_reference_keys == (3,)
+
+
+@pytest.mark.parametrize("verify", [True, False])
+def test_a_server_tells_what_was_evicted_beside_it(
+    team: Make, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, verify: bool
+) -> None:
+    """It remembers where values were. If it said that they are here, the last copy would be dropped."""
+    monkeypatch.setattr(limits, "RUN_BLOBS", 10)
+    origin = team("origin", None)
+    mine, third = filled(team, "mine", "origin"), filled(team, "third", "origin")
+    server, hangar_server, address = serve(str(tmp_path / "origin"), channel_address="localhost:0")
+    with ExitStack() as stack:
+        stack.callback(hangar_server.close)
+        stack.callback(lambda: server.stop(None).wait())
+        server.start()
+        mine.remote.change("origin", address, insecure=True)
+        assert mine.evict("rows", range(5), verify=verify).blobs == 5  # the server has read its list of locations
+        origin.remote.add("third", third.path)
+        assert origin.evict("rows").blobs == 50
+        assert mine.evict("rows", verify=verify).blobs == 0
+    with closing(mine.checkout()) as reader:
+        assert list(reader["rows"].keys(local=True)) == list(range(5, 50))
+
+
+def test_an_eviction_there_between_reading_and_answering(team: Make, monkeypatch: pytest.MonkeyPatch) -> None:
+    origin = team("origin", None)
+    mine, third = filled(team, "mine", "origin"), filled(team, "third", "origin")
+    origin.remote.add("third", third.path)
+    is_evicting, evicted = evicting.is_evicting, [0]
+
+    def late(directory: Path) -> bool:
+        if directory == Path(origin.path) / ".hangar" and not evicted[-1]:
+            evicted.append(1)
+            evicted.append(origin.evict("rows").blobs)
+        return is_evicting(directory)
+
+    monkeypatch.setattr(blob_states, "is_evicting", late)
+    report = mine.evict("rows")
+    assert evicted == [0, 1, 50]
+    assert (report.blobs, report.leaving) == (0, 50)
+    readable(mine)

@@ -11,6 +11,7 @@ import numpy.typing as npt
 from hangar.blobs.index import Digests, Positions, Sought
 from hangar.blobs.intact import logical_sizes
 from hangar.blobs.verify import intact_at
+from hangar.db.epoch import gc_epoch
 from hangar.remote.evicting import is_evicting
 from hangar.remote.peer import ABSENT
 from hangar.remote.states import BlobState, BlobStates
@@ -35,6 +36,8 @@ def blob_states(stores: Stores, digests: Digests, *, read: bool) -> Iterator[Blo
     store = stores.blobs
     for start in range(0, len(digests), _PAGE_BLOBS):
         part = np.ascontiguousarray(digests[start : start + _PAGE_BLOBS])
+        epoch = _removals(stores)
+        store.locator.refresh()  # another process may have evicted what this one found before
         located = store.locator.locate_published(Sought.of(part))
         here = np.flatnonzero(located.stored)
         sizes = np.full(len(part), ABSENT, np.uint64)
@@ -49,10 +52,16 @@ def blob_states(stores: Stores, digests: Digests, *, read: bool) -> Iterator[Blo
                 damaged = _damaged(stores, part, here[(here >= first) & (here < stop)])
                 states[damaged] = BlobState.DAMAGED
             page = states[first:stop]
-            # Looked at last: who sets the mark later asks whether this repository has the data, and is told no.
-            if is_evicting(stores.directory):
+            # Looked at last: who sets the mark later asks whether this repository has the data, and is told no. An eviction that
+            # has set and cleared the mark since the blobs were found has counted the removal.
+            if is_evicting(stores.directory) or _removals(stores) != epoch:
                 page = np.where(page == BlobState.HERE, np.uint8(BlobState.LEAVING), page)
             yield BlobStates(page.tobytes(), sizes[first:stop].astype("<u8").tobytes())
+
+
+def _removals(stores: Stores) -> int:
+    with stores.db.read() as transaction:
+        return gc_epoch(transaction)
 
 
 def _damaged(stores: Stores, digests: Digests, places: Positions) -> Positions:
