@@ -18,7 +18,8 @@ import numpy as np
 import pytest
 
 from hangar import Repository, make_numpy_dataset
-from hangar.errors import DiskFullError
+from hangar.blobs import BlobStore
+from hangar.errors import DiskFullError, PathNotFoundError
 from hangar.remote import received
 from hangar.remote.on_read import FetchOnRead
 from hangar.remote.transfer_blobs import FetchFiles
@@ -185,6 +186,31 @@ def test_a_failure_is_told_and_nothing_is_wrong(clone: Repository, monkeypatch: 
     np.testing.assert_array_equal(co["rows"].read(range(300)), ROWS[:300])
     co.close()
     assert here(clone) == 300
+
+
+def test_what_is_evicted_during_a_read_is_fetched_again(clone: Repository, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(received, "_SECONDS", 60.0)
+    clone.checkout(fetch_on_read=True)["rows"].read(range(300))
+    assert clone.fsck(data=True).promised == COUNT - 300
+    with Repository(clone.path) as other:
+        assert other.fsck(data=True).promised == COUNT - 300  # what fsck says is so for others, too
+    clone.close()
+    read, left = BlobStore.read_rows_at, [True]
+    evicted: list[int] = []
+
+    def reading(self: BlobStore, *args: Any, **options: Any) -> Any:
+        if left:
+            left.clear()
+            with Repository(clone.path) as other:
+                evicted.append(other.evict("rows").blobs)
+            raise PathNotFoundError("the file was removed")  # as eviction does, when nobody uses it any more
+        return read(self, *args, **options)
+
+    monkeypatch.setattr(BlobStore, "read_rows_at", reading)
+    with Repository(clone.path) as repo:
+        np.testing.assert_array_equal(repo.checkout(fetch_on_read=True)["rows"].read([5, 7]), ROWS[[5, 7]])
+    assert evicted == [300]
+    assert here(clone) == 2
 
 
 def test_threads_share_a_connection_and_files(clone: Repository) -> None:

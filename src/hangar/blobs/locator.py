@@ -59,58 +59,64 @@ class Located(NamedTuple):
         return stored
 
 
-class Locator:
-    """Finds the locations of blobs, newest first.
+class _Runs(NamedTuple):
+    """The registered runs at one moment. It is replaced as a whole, because several threads look up and refresh.
 
     Attributes
     ----------
+    listed
+        Ids of all registered runs, newest first.
+    opened
+        Those that can be opened, newest first.
     indexes
-        The indexes in memory, newest first; the tuple is replaced and never changed.
+        Their indexes.
+    damaged
+        Why the others cannot be opened.
+    lost
+        Whether the file of one does not exist.
     """
 
-    __slots__ = (
-        "_changed",
-        "_damaged",
-        "_db",
-        "_directory",
-        "_examined",
-        "_listed",
-        "_lost_run",
-        "_run_indexes",
-        "_runs",
-        "_unpublished",
-        "indexes",
-    )
+    listed: tuple[int, ...]
+    opened: tuple[Run, ...]
+    indexes: tuple[Index, ...]
+    damaged: tuple[str, ...]
+    lost: bool
+
+
+class Locator:
+    """Finds the locations of blobs, newest first. All threads use it."""
+
+    __slots__ = ("_changed", "_db", "_directory", "_examined", "_runs", "_unpublished")
 
     def __init__(self, db: Database, directory: Path) -> None:
         self._db = db
         self._directory = directory
-        self._runs: tuple[Run, ...] | None = None
-        self._listed: tuple[int, ...] = ()
-        self._damaged: tuple[str, ...] = ()
-        self._lost_run = False
-        self._unpublished: tuple[Searched, ...] = ()
+        self._runs: _Runs | None = None
+        # By identity, in the order of their addition. Changes of it, and a copy of its values, are atomic.
+        self._unpublished: Final[dict[int, Searched]] = {}
         self._examined: dict[int, str | None] = {}
-        self.indexes: tuple[Index, ...] = ()
-        self._run_indexes: tuple[Index, ...] = ()
-        # Replaced with the indexes.
+        # Replaced when blobs get an index.
         self._changed = object()
 
     # ------------------------------------------------------------------ sources
 
     def add_unpublished(self, unpublished: Searched) -> None:
         """Add the unpublished blobs of a writer to the search."""
-        self._unpublished = (unpublished, *self._unpublished)
+        self._unpublished[id(unpublished)] = unpublished
         self.update_indexes()
 
     def remove_unpublished(self, unpublished: Searched) -> None:
         """Remove the unpublished blobs of a writer from the search."""
-        self._unpublished = tuple(one for one in self._unpublished if one is not unpublished)
+        self._unpublished.pop(id(unpublished), None)
         self.update_indexes()
+
+    def update_indexes(self) -> None:
+        """Note that the indexes of unpublished blobs have changed, before what they name leaves the memory of a writer."""
+        self._changed = object()
 
     def buffered(self, digest: bytes) -> Buffered | None:
         """An unpublished blob that is in the memory of a writer."""
-        for unpublished in self._unpublished:
+        for unpublished in list(self._unpublished.values()):
             found = unpublished.buffered(digest)
             if found is not None:
                 return found
@@ -118,94 +124,93 @@ class Locator:
 
     def unpublished_header(self, header_id: int) -> Header | None:
         """The header of unpublished blobs."""
-        for unpublished in self._unpublished:
+        for unpublished in list(self._unpublished.values()):
             found = unpublished.headers.get(header_id)
             if found is not None:
                 return found
         return None
 
-    def update_indexes(self) -> None:
-        """Update the list of indexes after a change of the unpublished blobs or the runs."""
-        self._run_indexes = tuple(run.index for run in self._runs or ())
-        self.indexes = (
-            *(index for unpublished in self._unpublished for index in unpublished.indexes),
-            *self._run_indexes,
-        )
-        self._changed = object()
+    def _indexes(self) -> tuple[tuple[Index, ...], _Runs]:
+        """All indexes in memory, newest first, and the runs among them."""
+        # The runs are read last: what a writer publishes is in those, or in the table, before it leaves the unpublished ones.
+        fresh = [index for one in list(self._unpublished.values())[::-1] for index in one.indexes]
+        known = self._known()
+        return (*fresh, *known.indexes) if fresh else known.indexes, known
 
     def runs(self) -> tuple[Run, ...]:
         """The registered runs that can be opened, newest first; reads the list of runs once."""
-        if self._runs is None:
-            self.refresh()
-        return self._runs or ()
+        return self._known().opened
 
-    def refresh(self) -> None:
+    def _known(self) -> _Runs:
+        known = self._runs
+        return self.refresh() if known is None else known
+
+    def refresh(self) -> _Runs:
         """Read the list of runs again."""
         before: tuple[int, ...] | None = None
         while True:
             with self._db.read() as transaction:
-                self._load(transaction)
-            if not self._lost_run or self._listed == before:
-                return
+                found = self._load(transaction)
+            if not found.lost or found.listed == before:
+                return found
             # Between the snapshot and the opening of the files its runs may have been merged and removed.
-            before, self._runs = self._listed, None
+            before, self._runs = found.listed, None
 
-    def _load(self, transaction: ReadTransaction) -> bool:
-        """Read the list of runs, and return whether it changed."""
+    def _load(self, transaction: ReadTransaction) -> _Runs:
+        """The runs that are registered in a transaction."""
+        known = self._runs
         rows = scan_runs(transaction)[::-1]
         listed = tuple(run_id for run_id, _ in rows)
-        if self._runs is not None and listed == self._listed:
-            return False
-        self._lost_run = False
-        runs = {run.run_id: run for run in self._runs or ()}
-        self._damaged = ()
+        if known is not None and listed == known.listed:
+            return known
+        lost = False
+        runs = {run.run_id: run for run in known.opened} if known is not None else {}
+        damaged: tuple[str, ...] = ()
         for run_id, row in rows:
             if run_id not in runs:
                 try:
                     runs[run_id] = Run(run_path(self._directory, run_id), run_id, row.count)
                 except (CorruptionError, PathNotFoundError) as error:
-                    self._lost_run |= isinstance(error, PathNotFoundError)
+                    lost |= isinstance(error, PathNotFoundError)
                     # Blobs of other runs stay readable. The error for a missing blob names this damage.
-                    self._damaged = (*self._damaged, str(error))
-        self._listed = listed
-        self._runs = tuple(runs[run_id] for run_id in listed if run_id in runs)
-        self.update_indexes()
-        return True
+                    damaged = (*damaged, str(error))
+        opened = tuple(runs[run_id] for run_id in listed if run_id in runs)
+        found = self._runs = _Runs(listed, opened, tuple(run.index for run in opened), damaged, lost)
+        return found
 
-    def reload(self, transaction: ReadTransaction) -> list[str]:
-        """Read the list of runs in a transaction; return why some runs cannot be opened."""
-        self._load(transaction)
-        return list(self._damaged)
+    def reload(self, transaction: ReadTransaction) -> tuple[tuple[Run, ...], list[str]]:
+        """The runs that are registered in a transaction and can be opened, newest first; and why the others cannot."""
+        found = self._load(transaction)
+        return found.opened, list(found.damaged)
 
     def release_pages(self) -> None:
         """Let go of the pages of runs, and of spilled indexes of writers, that were read."""
-        for run in self._runs or ():
+        known = self._runs
+        for run in known.opened if known is not None else ():
             run.release_pages()
-        for unpublished in self._unpublished:
+        for unpublished in list(self._unpublished.values()):
             unpublished.release_pages()
 
     def forget(self) -> None:
         """Forget the runs: the next lookup reads their list again."""
         self._runs = None
-        self.update_indexes()
 
     # ------------------------------------------------------------------ looking up
 
     def locate(self, sought: Sought) -> Located:
         """Locations of a batch of digests, in any order, repeated or not; fastest where they are sorted."""
-        if self._runs is None:
-            self.refresh()
-        if self.indexes and 0 < sought.prefixes.size <= _SMALL_BATCH:
+        changed = self._changed
+        indexes, known = self._indexes()
+        if indexes and 0 < sought.prefixes.size <= _SMALL_BATCH:
             # The common case: the newest index has all of them.
-            found = self.indexes[0].locate_all(sought)
+            found = indexes[0].locate_all(sought)
             if found is not None:
                 return Located(found, _NONE)
-        changed = self._changed
         words = np.zeros((len(sought), LOCATION_WORDS), np.uint64)
-        missing = _search(self.indexes, sought, words, np.arange(len(sought)))
+        missing = _search(indexes, sought, words, np.arange(len(sought)))
         if missing.size:
-            missing = self._locate_in_table(sought, words, missing)
-        for unpublished in self._unpublished:
+            missing = self._locate_recorded(sought, words, missing, known)
+        for unpublished in list(self._unpublished.values()):
             if missing.size and unpublished.in_memory:
                 # Their words stay zero: file 0 is IN_MEMORY.
                 missing = missing[~unpublished.buffered_among(_names(sought, missing))]
@@ -216,20 +221,17 @@ class Locator:
 
     def locate_published(self, sought: Sought) -> Located:
         """Like :meth:`locate`, without unpublished blobs: those of another writer may never be published."""
-        if self._runs is None:
-            self.refresh()
         words = np.zeros((len(sought), LOCATION_WORDS), np.uint64)
-        missing = _search(self._run_indexes, sought, words, np.arange(len(sought)))
-        return Located(words, self._locate_in_table(sought, words, missing) if missing.size else missing)
+        known = self._known()
+        missing = _search(known.indexes, sought, words, np.arange(len(sought)))
+        return Located(words, self._locate_recorded(sought, words, missing, known) if missing.size else missing)
 
     def locate_sparingly(self, sought: Sought) -> Located:
         """Like :meth:`locate_published`, for a server: a large batch leaves few pages of the runs in memory.
 
         Random digests are in all pages of a run. So a batch is looked up in order, a part of the runs at a time.
         """
-        if self._runs is None:
-            self.refresh()
-        pieces = sum(map(run_bytes, (index.count for index in self._run_indexes))) // _PIECE_BYTES
+        pieces = sum(map(run_bytes, (index.count for index in self._known().indexes))) // _PIECE_BYTES
         if len(sought) < _SMALL_BATCH or pieces < 2:
             return self.locate_published(sought)
         words = np.zeros((len(sought), LOCATION_WORDS), np.uint64)
@@ -241,23 +243,24 @@ class Locator:
             self.release_pages()
         return Located(words, np.sort(np.concatenate(missing)))
 
-    def _locate_in_table(self, sought: Sought, words: Words, missing: Positions) -> Positions:
-        """Fill in the locations that the database has; return the positions of the other blobs."""
+    def _locate_recorded(self, sought: Sought, words: Words, missing: Positions, searched: _Runs) -> Positions:
+        """Fill in the locations that the database has now, where the runs ``searched`` had none; return the positions of the others."""
         with self._db.read() as transaction:
             missing = _search_table(transaction, sought, words, missing)
-            # Another process may have moved rows of the table into a run since the list of runs was read.
-            reloaded = missing.size > 0 and self._load(transaction)
-        if reloaded and self._lost_run:
+            # Another process or thread may have moved rows of the table into a run since the list of runs was read.
+            known = self._load(transaction) if missing.size else searched
+        if known is searched:
+            return missing
+        if known.lost:
             self.forget()
-            self.refresh()
-        return _search(self._run_indexes, sought, words, missing) if reloaded else missing
+            known = self.refresh()
+        return _search(known.indexes, sought, words, missing)
 
     def locate_one(self, digest: bytes) -> Location | None:
         """Location of one blob; None if it is not in a file. Faster than :meth:`locate` for one digest."""
-        if self._runs is None:
-            self.refresh()
         prefix = int.from_bytes(digest[:8], "big")
-        for index in self.indexes:
+        indexes, searched = self._indexes()
+        for index in indexes:
             found = index.locate_one(digest, prefix)
             if found is not None:
                 return found
@@ -265,18 +268,20 @@ class Locator:
             return None
         with self._db.read() as transaction:
             row = transaction.get(LOCATIONS, digest)
-            if row is None and not self._load(transaction):
-                return None
-        if row is None:
-            return next(filter(None, (index.locate_one(digest, prefix) for index in self.indexes)), None)
-        return _unpack(row) if len(row) == LOCATION.size else None
+            known = searched if row is not None else self._load(transaction)
+        if row is not None:
+            return _unpack(row) if len(row) == LOCATION.size else None
+        if known is searched:
+            return None
+        return next(filter(None, (index.locate_one(digest, prefix) for index in known.indexes)), None)
 
     # ------------------------------------------------------------------ damage
 
     def damage(self) -> list[str]:
         """Problems of the runs, for the error about a missing blob. The bytes of each run are verified once."""
-        reasons = list(self._damaged)
-        for run in self.runs():
+        known = self._known()
+        reasons = list(known.damaged)
+        for run in known.opened:
             if run.run_id not in self._examined:
                 self._examined[run.run_id] = _problem(run)
             problem = self._examined[run.run_id]

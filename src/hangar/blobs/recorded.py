@@ -58,7 +58,7 @@ def scan_recorded(store: BlobStore) -> Recorded:
         transaction.check_count(FILES)
         files = dict(scan_blob_files(transaction))
         rows = list(transaction.scan(LOCATIONS))
-        damaged = store.locator.reload(transaction)
+        runs, damaged = store.locator.reload(transaction)
     if any(len(key) != DIGEST_BYTES for key, _ in rows):
         raise CorruptionError("table 'locations' has a key that is no digest")
-    return Recorded(files, dict(rows), index_of_rows(rows) if rows else None, store.locator.runs(), damaged)
+    return Recorded(files, dict(rows), index_of_rows(rows) if rows else None, runs, damaged)

@@ -182,7 +182,9 @@ class BlobStore(BlobReader):
         try:
             return self.read_rows_at(words, header, nbytes, out, digests=digests)
         except STALE:
-            return self._again(lambda words: self.read_rows_at(words, header, nbytes, out, digests=digests), digests)
+            return self._again(
+                lambda words: self.read_rows_at(words, header, nbytes, out, digests=digests), digests, resolve
+            )
 
     def _with_asked(
         self, asked: AskedRows, missing: Positions, digests: Digests, out: Rows | None, resolve: Resolve | None
@@ -227,7 +229,7 @@ class BlobStore(BlobReader):
         try:
             return self.read_list_at(words, digests=array)
         except STALE:
-            return self._again(lambda words: self.read_list_at(words, digests=array), array)
+            return self._again(lambda words: self.read_list_at(words, digests=array), array, resolve)
 
     def read_one(self, digest: bytes, *, resolve: Resolve | None = None) -> tuple[Header, Blob]:
         """Read one blob: header and logical bytes, as in :meth:`read_list`."""
@@ -277,11 +279,11 @@ class BlobStore(BlobReader):
         explained = explain_absence(self.db, self.promises, digests)
         return self.lost(explained) if isinstance(explained, bytes) else explained
 
-    def _again(self, read: Callable[[Words], _T], digests: Digests) -> _T:
-        """Read again, after dropping all caches and looking up the locations again."""
+    def _again(self, read: Callable[[Words], _T], digests: Digests, resolve: Resolve | None) -> _T:
+        """Read again, after dropping all caches and looking up the locations again: the data may have been moved, or evicted."""
         self.db.require_in_place()
         self.refresh()
-        words = self._locate_all(digests).words
+        words = self._locate_all(digests, resolve).words
         try:
             return read(words)
         except STALE as error:
