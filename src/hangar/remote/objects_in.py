@@ -7,7 +7,9 @@ there, see ``verify``.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from itertools import compress, islice
+from operator import not_
 from typing import Final
 
 import numpy as np
@@ -42,6 +44,8 @@ _MAX_BYTES: Final[dict[str, int]] = {
 }
 """Bytes of one object. A commit has up to 65,536 columns."""
 _AT_ONCE: Final = 1_024
+_FEW: Final = 16
+"""Objects whose names are read later are read so many at a time."""
 
 
 class ObjectsIn:
@@ -54,7 +58,7 @@ class ObjectsIn:
     most_bytes
         Bytes of all objects; None: no limit.
     unasked
-        Counts the objects that nothing named; None: they are not counted.
+        Counts the objects that nothing named, and bounds what is named; None: neither.
     """
 
     def __init__(
@@ -69,7 +73,10 @@ class ObjectsIn:
         self._source = source
         self._most_bytes = most_bytes
         # What is named and not in quarantine. It may be in the repository.
-        self._named: dict[RecordClass, dict[bytes, None]] = {kind: {} for kind in CLASSES}
+        self._named: dict[RecordClass, dict[bytes, None]] = {}
+        # Objects whose names were too many to note, how many names these are, and how many objects came that may be among them.
+        self._later: dict[RecordClass, dict[bytes, None]] = {}
+        self._later_names = self._later_came = 0
         try:
             self.rescan()
         except (CorruptionError, InvalidInputError, UnsupportedVersionError):
@@ -80,11 +87,13 @@ class ObjectsIn:
     def rescan(self) -> None:
         """Note again what all the objects name: the repository may have less than it had."""
         self._named = {kind: {} for kind in CLASSES}
+        self._later = {kind: {} for kind in CLASSES}
+        self._later_names = self._later_came = 0
         for kind in CLASSES:
             digests = self.quarantine.digests(kind)
             for start in range(0, len(digests), _AT_ONCE):
-                datas = self.quarantine.get_many(kind, digests[start : start + _AT_ONCE])
-                self._note(_named_by(kind, [data for data in datas if data is not None]))
+                part = digests[start : start + _AT_ONCE]
+                self._note_of(kind, part, self._names_of(kind, part))
 
     def add(self, frame: Objects) -> None:
         """Check and keep the objects of a frame.
@@ -117,15 +126,47 @@ class ObjectsIn:
             raise InvalidInputError(f"a received {kind} is not valid: {error}") from None
         waiting = self._named[kind]
         count, asked = self.quarantine.count, len(waiting)
-        for digest in self.quarantine.add(kind, datas):
+        digests = self.quarantine.add(kind, datas)
+        for digest in digests:
             waiting.pop(digest, None)
-        if self._unasked is not None:
-            self._unasked.add(max(0, self.quarantine.count - count - (asked - len(waiting))))
-        self._note(named)
+        early = self.quarantine.count - count - (asked - len(waiting))
+        if self._unasked is not None and early > 0:
+            own = {digest for name, names in named if name == kind for digest in digest_list(names)}
+            early = max(0, early - len(own.intersection(digests)))  # named by others of the frame
+            later = min(early, self._later_names - self._later_came)
+            self._later_came += later
+            self._unasked.add(early - later)
+        self._note_of(kind, digests, named)
 
     def want(self, kind: RecordClass, digests: Digests) -> None:
         """Note that objects are needed."""
         self._note([(kind, digests)])
+
+    def _names_of(self, kind: RecordClass, digests: list[bytes]) -> Named:
+        """What objects in quarantine name."""
+        datas = self.quarantine.get_many(kind, digests)
+        return _named_by(kind, [data for data in datas if data is not None])
+
+    def _note_of(self, kind: RecordClass, digests: Sequence[bytes], named: Named) -> None:
+        """Note what received objects name, or remember them to note it later."""
+        count = sum(len(names) for _, names in named)
+        if self._unasked is None or not count or self._unasked.named.hold(self._count() + count):
+            self._note(named)
+        else:
+            self._later[kind].update(dict.fromkeys(digests))
+            self._later_names += count
+
+    def _note_later(self, most: int) -> None:
+        """Note what some of the remembered objects name."""
+        for kind, objects in self._later.items():
+            while objects and self._count() < most:
+                part = [objects.popitem()[0] for _ in range(min(_FEW, len(objects)))]
+                self._note(self._names_of(kind, part))
+        if not any(self._later.values()):
+            self._later_names = self._later_came = 0
+
+    def _count(self) -> int:
+        return sum(map(len, self._named.values()))
 
     def _note(self, named: Named) -> None:
         for kind, digests in named:
@@ -136,17 +177,27 @@ class ObjectsIn:
 
     def missing(self, most: int) -> tuple[list[Names], bool]:
         """What is named and missing: at most so many objects, and whether there are more."""
+        self._drop_stored()
+        while any(self._later.values()) and self._count() < most:
+            self._note_later(most)
+            self._drop_stored()
+        if self._unasked is not None:
+            self._unasked.named.hold(self._count())
         found: list[Names] = []
-        more = False
+        more = any(self._later.values())
+        for kind, named in self._named.items():
+            absent = list(islice(named, most))
+            if absent:
+                found.append(Names(kind, join_digests(absent)))
+            more |= len(named) > most
+            most -= len(absent)
+        return found, more
+
+    def _drop_stored(self) -> None:
+        """Forget names of objects that the repository has."""
         for kind, named in self._named.items():
             stored = self._source.stored(kind, list(named))
-            absent = [digest for digest, here in zip(named, stored, strict=True) if not here]
-            self._named[kind] = dict.fromkeys(absent)
-            if absent and most:
-                found.append(Names(kind, join_digests(absent[:most])))
-            more |= len(absent) > most
-            most -= min(most, len(absent))
-        return found, more
+            self._named[kind] = dict.fromkeys(compress(named, map(not_, stored)))
 
     @property
     def complete(self) -> bool:

@@ -2,6 +2,8 @@
 
 Where an object of a push is, is kept in memory. An honest client sends what is named before: so few objects come too early
 that they can be bounded, and without a bound a stream of tiny objects that belong to nothing would take all memory.
+
+Names of objects that have not come are bounded too. Those beyond the bound are read again later, from the objects that have them.
 """
 
 from __future__ import annotations
@@ -11,12 +13,15 @@ from typing import Final
 
 from hangar.errors import ResourceLimitError
 
-__all__ = ["Unasked", "UnaskedCount"]
+__all__ = ["NamedCount", "Unasked", "UnaskedCount"]
 
 MOST: Final = 2**16
 """Of all pushes together; each takes about 200 bytes."""
 _ALWAYS: Final = 512
 """Of one push, also if the others have taken all."""
+MOST_NAMED: Final = 2**18
+"""Names of all pushes together; each takes about 130 bytes."""
+_ALWAYS_NAMED: Final = 2_048
 
 
 class Unasked:
@@ -26,9 +31,15 @@ class Unasked:
     ----------
     most
         Objects of all pushes together, beyond the first ones of each.
+
+    Attributes
+    ----------
+    named
+        The bound of the names of objects that have not come; None for that bound itself.
     """
 
-    def __init__(self, most: int = MOST) -> None:
+    def __init__(self, most: int = MOST, most_named: int | None = MOST_NAMED) -> None:
+        self.named = None if most_named is None else Unasked(most_named, None)
         self._left = most
         self._lock = threading.Lock()
 
@@ -53,10 +64,13 @@ class UnaskedCount:
     ----------
     taken
         How many of the shared bound it holds.
+    named
+        Its names of objects that have not come.
     """
 
     def __init__(self, shared: Unasked) -> None:
         self._shared = shared
+        self.named = NamedCount(shared.named or shared)
         self._count = self.taken = 0
 
     def add(self, count: int) -> None:
@@ -81,3 +95,22 @@ class UnaskedCount:
         """The push is over."""
         taken, self.taken, self._count = self.taken, 0, 0
         self._shared.give(taken)
+        self.named.hold(0)
+
+
+class NamedCount:
+    """The names of one push."""
+
+    def __init__(self, shared: Unasked) -> None:
+        self._shared = shared
+        self._taken = 0
+
+    def hold(self, count: int) -> bool:
+        """Whether there is room for so many names; then it is taken, and what is not needed any more is given back."""
+        more = max(0, count - _ALWAYS_NAMED) - self._taken
+        if more > 0 and not self._shared.take(more):
+            return False
+        if more < 0:
+            self._shared.give(-more)
+        self._taken += more
+        return True
