@@ -26,7 +26,7 @@ from hangar.stores import Stores
 
 __all__ = ["MOST_BYTES", "Resident"]
 
-MOST_BYTES: Final = 192 * 2**20
+MOST_BYTES: Final = 144 * 2**20
 """What the process may hold before something is let go."""
 _MAPPED_BYTES: Final = 24 * 2**20
 """Mapped pages that are not worth the cost of letting them go."""
