@@ -8,6 +8,7 @@ import numpy as np
 import pytest
 
 from hangar import _fs
+from hangar.backends import append
 from hangar.errors import DiskFullError
 from tests.alive import hangar_threads
 from tests.blobs.maker import IMAGE, Bench, check_reads, images, texts
@@ -102,15 +103,17 @@ def test_a_full_disk_under_a_large_batch(bench: Bench, monkeypatch: pytest.Monke
     assert np.array_equal(bench.store.read_rows(digests, IMAGE, 784), rows)
 
 
-def test_a_large_batch_begins_to_reach_the_disk_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
-    """By a sync in a thread, which is over when the one that counts begins; a small batch takes none."""
+def test_many_bytes_begin_to_reach_the_disk_at_once(bench: Bench, monkeypatch: pytest.MonkeyPatch) -> None:
+    """By a sync in a thread, which is over when the one that counts begins; in one batch or in several, but not for few bytes."""
     synced: list[str] = []
+    monkeypatch.setattr(append, "_EARLY_BYTES", 5 * 2**20)
     monkeypatch.setattr(os, "fsync", lambda descriptor: synced.append(threading.current_thread().name))
     rows, digests = images(8_000)
-    bench.writer.add_rows("10", IMAGE, rows[:1_000], digests[:1_000])
-    assert "hangar-write-back" not in synced
+    for start, stop in ((0, 3_000), (3_000, 6_000)):
+        bench.writer.add_rows("10", IMAGE, rows[start:stop], digests[start:stop])
+        assert "hangar-write-back" not in synced
     synced.clear()
-    bench.writer.add_rows("10", IMAGE, rows, digests)
+    bench.writer.add_rows("10", IMAGE, rows[6_000:], digests[6_000:])
     bench.publish()
     assert synced[0] == "hangar-write-back"
     assert "MainThread" in synced[1:]

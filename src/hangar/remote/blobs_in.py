@@ -39,9 +39,9 @@ from hangar.wording import plural
 
 __all__ = ["BlobsIn", "Wanted", "not_wanted"]
 
-_BATCH_BYTES: Final = 8 * 2**20
-"""One batch is stored while the next one comes in, so a stream holds two of them."""
-_CROWDED_BYTES: Final = 2 * 2**20
+_BATCH_BYTES: Final = 2 * 2**20
+"""One batch is stored while the next one comes in, so a stream holds two of them. Larger ones leave the cache of the processor before they
+are hashed and written."""
 _BATCH_BLOBS: Final = 65_536
 _FRAME_BYTES: Final = 2**20
 _KEPT_BYTES: Final = 2**18
@@ -59,8 +59,7 @@ Wanted = Callable[[Digests], Mask]
 class _RowBuffers:
     """The rows of a batch. Those of short frames are gathered in memory for two batches in turn, which is used again and again."""
 
-    def __init__(self, batch_bytes: int) -> None:
-        self._most = batch_bytes + _FRAME_BYTES
+    def __init__(self) -> None:
         self._filling, self._other = np.empty(0, np.uint8), np.empty(0, np.uint8)
         self.used = 0
         self._pieces: list[npt.NDArray[np.uint8]] = []
@@ -75,7 +74,7 @@ class _RowBuffers:
     def _gather(self, data: bytes | memoryview) -> None:
         end = self.used + len(data)
         if end > len(self._filling):
-            larger = np.empty(max(end, min(self._most, 4 * end)), np.uint8)
+            larger = np.empty(max(end, min(_BATCH_BYTES + _FRAME_BYTES, 4 * end)), np.uint8)
             larger[: self.used] = self._filling[: self.used]
             self._filling = larger
         if len(data):
@@ -113,8 +112,6 @@ class BlobsIn:
         Whether a header, and the length of the shortest blob that has it, can be one of the blobs of a group; None: any can.
     parts, named
         Where parts of large blobs stay if the stream ends early, and which blob a frame with the first of them is of.
-    crowded
-        Other streams come at the same time: smaller batches, so that all of them need less memory.
 
     Attributes
     ----------
@@ -136,7 +133,6 @@ class BlobsIn:
         fits: Callable[[int, Header, int], bool] | None = None,
         parts: PartFiles | None = None,
         named: Callable[[BlobFrame], bytes | None] | None = None,
-        crowded: bool = False,
     ) -> None:
         self._writer = writer
         self._lock = lock
@@ -148,8 +144,7 @@ class BlobsIn:
         self._part_files = parts
         self._named = named
         self._headers: dict[bytes, Header] = {}
-        self._batch_bytes = min(_BATCH_BYTES, _CROWDED_BYTES) if crowded else _BATCH_BYTES
-        self._rows = _RowBuffers(self._batch_bytes)
+        self._rows = _RowBuffers()
         self._spare: list[npt.NDArray[np.uint8]] = []
         self._storing: Task[None] | None = None
         self._mixed: list[tuple[list[Header], npt.NDArray[np.int64], bytes | memoryview]] = []
@@ -182,7 +177,7 @@ class BlobsIn:
                 f"a frame of blobs has {plural(len(frame.data), 'byte')}, its lengths make {int(lengths.sum()):,}"
             )
         self._add_whole(frame, headers, lengths)
-        full = self._waiting_bytes >= self._batch_bytes or self._waiting_blobs >= _BATCH_BLOBS
+        full = self._waiting_bytes >= _BATCH_BYTES or self._waiting_blobs >= _BATCH_BLOBS
         if full or time.monotonic() > self._due:
             self._begin()
 

@@ -266,8 +266,8 @@ class PushSession:
             self._objects.rescan()
             self._want_heads()
 
-    def add_blobs(self, frames: Iterator[BlobFrame], *, crowded: bool = False) -> int:
-        """Take a stream of blobs, maybe one of many; returns how many were stored."""
+    def add_blobs(self, frames: Iterator[BlobFrame]) -> int:
+        """Take a stream of blobs; returns how many were stored."""
         with self._using():
             asked = self._asked
             stream = BlobsIn(
@@ -280,7 +280,6 @@ class PushSession:
                 fits=self._fits,
                 parts=self._parts,
                 named=self._named,
-                crowded=crowded,
             )
         cut = True
         try:

@@ -63,8 +63,6 @@ __all__ = ["Service"]
 
 _FEW_READERS: Final = 1
 """More calls that read blobs at the same time read less at a time, so that they need less memory."""
-_FEW_UPLOADS: Final = 2
-"""More uploads at the same time store less at a time, for the same reason."""
 _REFS_A_PAGE: Final = 1_000
 _SILENT_SECONDS: Final = 60.0
 _REFUSED: Final = (InvalidInputError, UnsupportedVersionError, PurgedError)
@@ -125,7 +123,6 @@ class Service:
         self._pushes: dict[bytes, PushSession] = {}
         self._lock = threading.Lock()
         self._readers = Crowd()
-        self._uploads = Crowd()
         self._unasked = Unasked()
         self._source = ObjectSource(stores.db)
 
@@ -276,9 +273,9 @@ class Service:
     def send_blobs(self, push: bytes, frames: Iterable[BlobFrame]) -> int:
         """Take blobs."""
         session = self._session(push)
-        with self._dropping(push), self._uploads.joined() as count:
+        with self._dropping(push):
             checked = self._room.checked(frames, lambda frame: len(frame.data))
-            return session.add_blobs(checked, crowded=count > _FEW_UPLOADS)
+            return session.add_blobs(checked)
 
     def send_tombstones(self, push: bytes, pages: Iterable[TombstonePage]) -> int:
         """Take tombstones."""

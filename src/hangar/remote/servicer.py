@@ -34,7 +34,10 @@ STILL_SECONDS: Final = 5.0
 READ_AHEAD: Final = 2
 """Frames that are read from disk and encoded while one before them is sent."""
 FEW_DOWNLOADS: Final = 4
-"""More downloads than these do not read ahead: they keep the processor busy without it, and the frames need memory."""
+"""More downloads than these do not read ahead: they keep the processor busy without it, and the frames need memory.
+
+Nor does one that is not compressed, as on the same machine: to hand over a frame between threads costs more than to read it.
+"""
 _HEALTH_NAMES: Final = (b"", b"\x0a\x00", b"\x0a" + bytes([len(SERVICE)]) + SERVICE.encode())
 """Requests for the health of the server, and of the service."""
 _SERVING: Final = b"\x08\x01"
@@ -121,7 +124,7 @@ class Servicer:
 
     def GetBlobs(self, request: pb.BlobsRequest, call: Call) -> Iterator[Encoded]:  # noqa: N802
         with self._downloads.joined() as count:
-            if count > FEW_DOWNLOADS:
+            if count > FEW_DOWNLOADS or not request.compress:
                 yield from self._blobs(request)
                 return
             found = self._blobs(request)
