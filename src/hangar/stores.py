@@ -57,7 +57,7 @@ class Stores:
     def __init__(self, directory: Path, *, lenient: bool = False) -> None:
         self.directory = directory
         self._made: dict[str, BlobStore] = {}
-        self.unsettled: weakref.WeakSet[Unsettled] = weakref.WeakSet()
+        self.unsettled: weakref.WeakValueDictionary[int, Unsettled] = weakref.WeakValueDictionary()
         self.db = Database.open(directory, lenient=lenient)
         try:
             try:
@@ -102,8 +102,10 @@ class Stores:
 
     def settle(self) -> None:
         """Publish what reads have fetched a moment ago, before something is decided by what is published."""
-        for one in list(self.unsettled):
-            one.publish()
+        for reference in self.unsettled.valuerefs():  # a list that other threads do not change
+            one = reference()
+            if one is not None:
+                one.publish()
 
     def close(self) -> None:
         """Close the files and the database; other ``Stores`` objects are not affected."""

@@ -71,8 +71,8 @@ class Received:
         self._writing = threading.Lock()
         self._held: Held = HeldRows()
         stores.blobs.locator.add_unpublished(self._held)
-        stores.unsettled.add(self)
-        _all.add(self)
+        stores.unsettled[id(self)] = self
+        _all[id(self)] = self
         weakref.finalize(self, _end, self._files, self._pid, stores.blobs.locator, self._held)
 
     def fetch(self, reader: Reader, wanted: ColumnBlobs, asked: AskedRows | None = None) -> FetchedBlobs:
@@ -81,7 +81,7 @@ class Received:
         Small ones are handed over to ``asked``. What could not be published before is told by the next call, or by :meth:`close`.
         """
         self._raise_failure()
-        for other in list(_all):
+        for other in _everyone():
             # A copy that was pickled and loaded in this process may have fetched it.
             if other is not self and other._stores.directory == self._stores.directory:
                 asked = asked if other._waiting_since is None else None  # the general way looks up what is published
@@ -214,7 +214,7 @@ class Received:
         """Have what came published by a thread; here, if there can be none."""
         with self._state:
             full = self._waiting_bytes >= _BYTES or self._held.nbytes >= _HELD_BYTES
-            if self._thread is None:
+            if self._thread is None or not self._thread.is_alive():  # an error that nobody foresaw may have ended it
                 self._wake.clear()
                 self._thread = start_thread(self._run, "hangar-publish")
             alone = self._thread is None
@@ -244,7 +244,12 @@ class Received:
                     return
 
 
-_all: Final[weakref.WeakSet[Received]] = weakref.WeakSet()
+_all: Final[weakref.WeakValueDictionary[int, Received]] = weakref.WeakValueDictionary()
+
+
+def _everyone() -> list[Received]:
+    """All that exist. Other threads may make new ones meanwhile."""
+    return [one for reference in _all.valuerefs() if (one := reference()) is not None]
 
 
 def _close(files: list[FetchFiles | None], pid: int) -> None:
@@ -263,7 +268,7 @@ def _end(files: list[FetchFiles | None], pid: int, locator: Locator, held: Held)
 
 def _forget() -> None:
     """In a forked child: what its parent has not published is not found, because the parent may drop it."""
-    for received in list(_all):
+    for received in _everyone():
         received._stores.blobs.locator.remove_unpublished(received._held)
         for files in received._files:
             if files is not None:
