@@ -14,7 +14,7 @@ import pytest
 from hangar import Repository, make_numpy_dataset
 from hangar.dataset import ahead
 from hangar.errors import UnreachableError
-from hangar.remote.on_read import FetchOnRead
+from tests.partial.reading import fetch_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*reference-only")
 COUNT = 3_000
@@ -50,11 +50,6 @@ def clone(origin: Path, tmp_path: Path) -> Iterator[Repository]:
     with Repository(tmp_path / "clone", exists=False) as repo:
         repo.clone("Bob", "bob@example.org", str(tmp_path / "origin"))
         yield repo
-
-
-def fetch_of(checkout: Any) -> FetchOnRead:
-    found: FetchOnRead = checkout.session.resolve
-    return found
 
 
 def expected(origin: Path, **options: Any) -> list[Any]:

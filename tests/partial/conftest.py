@@ -34,3 +34,11 @@ def team(tmp_path: Path) -> Iterator[Make]:
             return repository
 
         yield make
+
+
+@pytest.fixture
+def clone(origin: Path, tmp_path: Path) -> Iterator[Repository]:
+    """A clone, without data, of the ``origin`` of a module."""
+    with Repository(tmp_path, exists=False) as repository:
+        repository.clone("Bob", "bob@example.org", str(origin))
+        yield repository

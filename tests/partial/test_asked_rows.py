@@ -16,8 +16,8 @@ from hangar import Repository
 from hangar.errors import CorruptionError, NotLocalError
 from hangar.remote import received
 from hangar.remote.kept_open import KeptOpen
-from hangar.remote.on_read import FetchOnRead
 from hangar.remote.peer import BlobFrame, BlobNames
+from tests.partial.reading import fetch_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*reference-only")
 COUNT = 2_000
@@ -40,17 +40,9 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return place
 
 
-@pytest.fixture
-def clone(origin: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[Repository]:
+@pytest.fixture(autouse=True)
+def publish_late(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(received, "_SECONDS", 60.0)
-    with Repository(tmp_path, exists=False) as repo:
-        repo.clone("Bob", "bob@example.org", str(origin))
-        yield repo
-
-
-def fetch_of(checkout: Any) -> FetchOnRead:
-    found: FetchOnRead = checkout.session.resolve
-    return found
 
 
 def held(checkout: Any) -> int:

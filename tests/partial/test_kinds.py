@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -26,12 +25,7 @@ VALUES: dict[str, Any] = {
 }
 
 
-@pytest.fixture(scope="module")
-def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    place = tmp_path_factory.mktemp("origin")
-    repo = Repository(place, exists=False)
-    repo.init("Ada", "ada@example.org")
-    co = repo.checkout(write=True)
+def add_columns(co: Any) -> None:
     co.add_ndarray_column("arrays", (30, 7), np.float32)
     co.add_bytes_column("bytes")
     co.add_chunked_column("chunks", "float32", (32, 32))
@@ -39,19 +33,21 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     co.add_sparse_column("sparse", "float32", (200, 300))
     co.add_str_column("texts")
     co.add_ndarray_column("varying", (20, 20), np.float64, variable_shape=True)
+
+
+@pytest.fixture(scope="module")
+def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    place = tmp_path_factory.mktemp("origin")
+    repo = Repository(place, exists=False)
+    repo.init("Ada", "ada@example.org")
+    co = repo.checkout(write=True)
+    add_columns(co)
     for name, value in VALUES.items():
         co[name]["x"] = value
     co.commit("one of each")
     co.close()
     repo.close()
     return place
-
-
-@pytest.fixture
-def clone(origin: Path, tmp_path: Path) -> Iterator[Repository]:
-    with Repository(tmp_path, exists=False) as repo:
-        repo.clone("Bob", "bob@example.org", str(origin))
-        yield repo
 
 
 def plain(value: Any) -> Any:
@@ -113,13 +109,7 @@ def many(tmp_path_factory: pytest.TempPathFactory) -> Path:
     repo = Repository(place, exists=False)
     repo.init("Ada", "ada@example.org")
     co = repo.checkout(write=True)
-    co.add_ndarray_column("arrays", (30, 7), np.float32)
-    co.add_bytes_column("bytes")
-    co.add_chunked_column("chunks", "float32", (32, 32))
-    co.add_image_column("images")
-    co.add_sparse_column("sparse", "float32", (200, 300))
-    co.add_str_column("texts")
-    co.add_ndarray_column("varying", (20, 20), np.float64, variable_shape=True)
+    add_columns(co)
     co.add_ndarray_column("nested", (30, 7), np.float32, contains_subsamples=True)
     with co:
         for name in VALUES:

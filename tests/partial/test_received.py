@@ -10,7 +10,6 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
@@ -21,8 +20,8 @@ from hangar import Repository, make_numpy_dataset
 from hangar.blobs import BlobStore
 from hangar.errors import DiskFullError, PathNotFoundError
 from hangar.remote import received
-from hangar.remote.on_read import FetchOnRead
 from hangar.remote.transfer_blobs import FetchFiles
+from tests.partial.reading import fetch_of
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*reference-only")
 COUNT = 600
@@ -66,18 +65,6 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
         co.commit("rows")
         co.close()
     return place
-
-
-@pytest.fixture
-def clone(origin: Path, tmp_path: Path) -> Iterator[Repository]:
-    with Repository(tmp_path, exists=False) as repo:
-        repo.clone("Bob", "bob@example.org", str(origin))
-        yield repo
-
-
-def fetch_of(checkout: Any) -> FetchOnRead:
-    found: FetchOnRead = checkout.session.resolve
-    return found
 
 
 def run(clone: Repository, code: str) -> int:

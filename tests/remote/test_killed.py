@@ -12,12 +12,10 @@ from typing import Any
 import numpy as np
 import pytest
 
-from hangar import Repository
 from hangar.digest import Digest
 from hangar.remote.peer import Limits
 from hangar.remote.service import Service
 from hangar.remote.transfer import push
-from hangar.stores import Stores
 from tests.remote.world import WHO, Place, fetch, fetch_data, places, update
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*reference-only", "ignore:.*fork")
@@ -67,13 +65,8 @@ class Fatal:
 
 
 def opened(path: Path) -> Place:
-    """A repository that exists."""
-    place = Place.__new__(Place)
-    place.path = path
-    place.repo = Repository(path)
-    place.stores = Stores(path / ".hangar")
-    place.service = Service(place.stores, limits=SMALL)
-    return place
+    """A repository that exists, with small frames."""
+    return Place.opened(path, SMALL)
 
 
 @pytest.fixture(scope="module")
@@ -133,7 +126,10 @@ def test_killed_at_any_message(
     tmp_path: Path, origin: Path, what: Callable[[Place, Place, int], int], count: int
 ) -> None:
     shutil.copytree(origin, tmp_path / "whole")
-    client, server = opened(tmp_path / "whole" / "client"), opened(tmp_path / "whole" / "server")
+    client, server = (
+        opened(tmp_path / "whole" / "client"),
+        opened(tmp_path / "whole" / "server"),
+    )
     before, after = server.head(), client.head("work")
     messages = what(client, server, 0)
     assert messages > 20

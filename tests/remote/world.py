@@ -21,7 +21,7 @@ from hangar.objects.commit import tree_digest
 from hangar.objects.graph import ancestors
 from hangar.objects.records import load_commit
 from hangar.refs import BRANCHES
-from hangar.remote.peer import Peer, Reader, RefUpdate
+from hangar.remote.peer import Limits, Peer, Reader, RefUpdate
 from hangar.remote.selection import blobs_of_columns
 from hangar.remote.service import Service
 from hangar.remote.transfer import FetchedBlobs, FetchedHistory, Pushed, fetch_blobs, fetch_history, push
@@ -39,7 +39,19 @@ class Place:
         self.path = path
         self.repo = Repository(path, exists=False)
         self.repo.init(*WHO)
-        self.stores = Stores(path / ".hangar")
+        self._open(**how)
+
+    @classmethod
+    def opened(cls, path: Path, limits: Limits) -> Place:
+        """A repository that exists."""
+        place = cls.__new__(cls)
+        place.path = path
+        place.repo = Repository(path)
+        place._open(limits=limits)
+        return place
+
+    def _open(self, **how: Any) -> None:
+        self.stores = Stores(self.path / ".hangar")
         self.service = Service(self.stores, **how)
 
     def close(self) -> None:

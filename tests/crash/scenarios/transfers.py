@@ -25,7 +25,6 @@ from hangar.remote.peer import Limits
 from hangar.remote.selection import all_blobs
 from hangar.remote.service import Service
 from hangar.remote.transfer import push
-from hangar.stores import Stores
 from tests.crash.harness import Acknowledge, Scenario, State
 from tests.crash.scenarios import repositories
 from tests.remote.world import TRACKED, WHO, Place, fetch, fetch_data, update
@@ -43,16 +42,6 @@ def lower_limits() -> None:
     blobs_in._OVERLAPPED_BYTES = 10**9  # type: ignore[misc]  # threads would make the steps come in another order
     blob_parts.MEMORY_BYTES = 1_000  # type: ignore[misc]
     transfer_blobs._PUBLISH_BYTES = 2_500  # type: ignore[misc]
-
-
-def open_place(path: Path) -> Place:
-    """A repository that exists."""
-    place = Place.__new__(Place)
-    place.path = path
-    place.repo = Repository(path)
-    place.stores = Stores(path / ".hangar")
-    place.service = Service(place.stores, limits=SMALL)
-    return place
 
 
 def base(writer: Any) -> None:
@@ -93,7 +82,7 @@ def prepare(directory: Path) -> None:
 def prepare_pushed(directory: Path) -> None:
     """Both have both commits and their data."""
     prepare(directory)
-    server, client = open_place(directory / "server"), open_place(directory / "client")
+    server, client = Place.opened(directory / "server", SMALL), Place.opened(directory / "client", SMALL)
     push_work(server, client)
     for place in (server, client):
         place.close()
@@ -117,7 +106,7 @@ def in_places(
 
     def run(directory: Path, acknowledge: Acknowledge) -> None:
         lower_limits()
-        server, client = open_place(directory / "server"), open_place(directory / "client")
+        server, client = Place.opened(directory / "server", SMALL), Place.opened(directory / "client", SMALL)
         what(server, client, acknowledge)
         for place in (client, server):
             place.close()
@@ -129,7 +118,10 @@ def checked(check: Callable[[State, Place, Place], None]) -> Callable[[State], N
     """Both are sound before and after the check, and garbage collection leaves nothing of the transfer."""
 
     def found(state: State) -> None:
-        server, client = open_place(state.directory / "server"), open_place(state.directory / "client")
+        server, client = (
+            Place.opened(state.directory / "server", SMALL),
+            Place.opened(state.directory / "client", SMALL),
+        )
         require_sound(server, client)
         check(state, server, client)
         for place in (server, client):
@@ -252,7 +244,7 @@ def check_clone(state: State) -> None:
         repo.clone("Bob", "bob@example.org", os.fspath(state.directory / "client"), branch="work")
     repo.close()
     assert [path.name for path in place.iterdir()] == [".hangar"]
-    clone, client = open_place(place), open_place(state.directory / "client")
+    clone, client = Place.opened(place, SMALL), Place.opened(state.directory / "client", SMALL)
     head = tip(client, "work")
     assert clone.head("work") == head
     require_sound(clone, client)
