@@ -14,7 +14,7 @@ import pytest
 from hangar import Repository, make_numpy_dataset
 from hangar.dataset import ahead
 from hangar.errors import UnreachableError
-from tests.partial.reading import fetch_of
+from tests.partial.reading import fetch_of, first_commit
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*reference-only")
 COUNT = 3_000
@@ -25,9 +25,7 @@ TEXT = "a text of more than sixty-four bytes is not stored in the tree, but as a
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("origin")
-    with Repository(place, exists=False) as repo:
-        repo.init("Ada", "ada@example.org")
-        co = repo.checkout(write=True)
+    with first_commit(place) as co:
         co.add_ndarray_column("rows", (50,), np.int64).write(range(COUNT), ROWS)
         co.add_str_column("texts").write(range(COUNT), [TEXT.format(i) for i in range(COUNT)])
         nested = co.add_ndarray_column("nested", (50,), np.int64, contains_subsamples=True)
@@ -38,8 +36,6 @@ def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
         with co:
             for key in range(40):
                 volumes[key] = ROWS[key * 8 : key * 8 + 8].reshape(20, 20)
-        co.commit("all")
-        co.close()
     return place
 
 

@@ -17,7 +17,7 @@ from hangar.errors import CorruptionError, NotLocalError
 from hangar.remote import received
 from hangar.remote.kept_open import KeptOpen
 from hangar.remote.peer import BlobFrame, BlobNames
-from tests.partial.reading import fetch_of
+from tests.partial.reading import fetch_of, first_commit
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*reference-only")
 COUNT = 2_000
@@ -29,14 +29,10 @@ Bend = Callable[[BlobFrame], Iterator[BlobFrame]]
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("origin")
-    with Repository(place, exists=False) as repo:
-        repo.init("Ada", "ada@example.org")
-        co = repo.checkout(write=True)
+    with first_commit(place) as co:
         co.add_ndarray_column("rows", (12,), np.int64).write(range(COUNT), ROWS)
         co.add_ndarray_column("flags", (90,), np.bool_).write(range(COUNT), FLAGS)
         co.add_ndarray_column("equal", (12,), np.int64).write(range(300), ROWS[np.arange(300) % 20] + 10**6)
-        co.commit("rows")
-        co.close()
     return place
 
 

@@ -21,7 +21,7 @@ from hangar.blobs import BlobStore
 from hangar.errors import DiskFullError, PathNotFoundError
 from hangar.remote import received
 from hangar.remote.transfer_blobs import FetchFiles
-from tests.partial.reading import fetch_of
+from tests.partial.reading import fetch_of, first_commit
 
 pytestmark = pytest.mark.filterwarnings("ignore:.*reference-only")
 COUNT = 600
@@ -58,12 +58,8 @@ ENDS = {
 @pytest.fixture(scope="module")
 def origin(tmp_path_factory: pytest.TempPathFactory) -> Path:
     place = tmp_path_factory.mktemp("origin")
-    with Repository(place, exists=False) as repo:
-        repo.init("Ada", "ada@example.org")
-        co = repo.checkout(write=True)
+    with first_commit(place) as co:
         co.add_ndarray_column("rows", (50,), np.int64).write(range(COUNT), ROWS)
-        co.commit("rows")
-        co.close()
     return place
 
 

@@ -126,10 +126,7 @@ def test_killed_at_any_message(
     tmp_path: Path, origin: Path, what: Callable[[Place, Place, int], int], count: int
 ) -> None:
     shutil.copytree(origin, tmp_path / "whole")
-    client, server = (
-        opened(tmp_path / "whole" / "client"),
-        opened(tmp_path / "whole" / "server"),
-    )
+    client, server = opened(tmp_path / "whole" / "client"), opened(tmp_path / "whole" / "server")
     before, after = server.head(), client.head("work")
     messages = what(client, server, 0)
     assert messages > 20

@@ -10,7 +10,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from hangar.blobs.digests import DigestSet
-from hangar.blobs.index import Digests, Sought
+from hangar.blobs.index import Digests, Mask, Sought
 from hangar.blobs.intact import logical_sizes
 from hangar.digest import DIGEST_BYTES, Digest
 from hangar.errors import ColumnNotFoundError, CorruptionError, HangarError, InvalidInputError, NotLocalError
@@ -152,7 +152,7 @@ def _fetch(
             break
         budget = None if nbytes is None else nbytes - total.nbytes
         try:
-            found, damaged = _fetch_from(stores, place, _only(wanted, absent), budget, progress)
+            found, damaged = _fetch_from(stores, place, _where(wanted, DigestSet(absent).holds), budget, progress)
         except HangarError:
             silent.append(place.name)
             continue
@@ -195,8 +195,11 @@ def _fetch_from(
             if not len(damaged):
                 raise
             came = _count_of(stores, wanted)
+            broken = DigestSet(damaged)
             left = None if nbytes is None else max(0, nbytes - came[1])
-            rest = fetch_blobs(stores, reader, _without(wanted, damaged), nbytes=left, progress=progress)
+            rest = fetch_blobs(
+                stores, reader, _where(wanted, lambda digests: ~broken.holds(digests)), nbytes=left, progress=progress
+            )
             found = replace(rest, blobs=came[0] + rest.blobs, nbytes=came[1] + rest.nbytes)
         correct(stores, place.number, absent=found.absent, reader=reader)
         if len(stores.blobs.promises.denied_by(place.number)):
@@ -213,9 +216,9 @@ def _count_of(stores: Stores, wanted: list[ColumnBlobs]) -> tuple[int, int]:
     return int(located.stored.sum()), int(logical_sizes(stores.blobs, located.words[located.stored]).sum())
 
 
-def _without(wanted: list[ColumnBlobs], digests: Digests) -> list[ColumnBlobs]:
-    left_out = DigestSet(digests)
-    return [replace(part, digests=part.digests[~left_out.holds(part.digests)]) for part in wanted]
+def _where(wanted: list[ColumnBlobs], chosen: Callable[[Digests], Mask]) -> list[ColumnBlobs]:
+    """Those of some blobs that a mask chooses."""
+    return [replace(part, digests=part.digests[chosen(part.digests)]) for part in wanted]
 
 
 def _others(stores: Stores, places: Sequence[Place], absent: Digests) -> list[Place]:
@@ -225,11 +228,6 @@ def _others(stores: Stores, places: Sequence[Place], absent: Digests) -> list[Pl
     promised = stores.blobs.promises.by_remote(absent)
     count = {number: int(mask.sum()) for number, mask in promised.items()}
     return sorted(places, key=lambda place: -count.get(place.number, 0))
-
-
-def _only(wanted: list[ColumnBlobs], digests: Digests) -> list[ColumnBlobs]:
-    chosen = DigestSet(digests)
-    return [replace(part, digests=part.digests[chosen.holds(part.digests)]) for part in wanted]
 
 
 def require_all(report: DataReport, remote: str) -> DataReport:
